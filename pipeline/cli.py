@@ -1,0 +1,58 @@
+"""The command `crisp`: finds the command's module, hands it the arguments, and tells faults in one line."""
+
+import argparse
+import importlib
+import sys
+
+from pipeline import __version__
+from pipeline.errors import CrispError, SettingsError
+
+# name -> (module with `arguments(parser)` and `run(args) -> exit code`, what it does). A module is loaded
+# only when its command is called: the shipper must never load faust or elasticsearch.
+COMMANDS = {
+    "demo": ("pipeline.demo.command", "the whole pipeline on this machine, and a report"),
+    "local": ("pipeline.local.command", "a local Kafka and Elasticsearch: up, down, status"),
+    "ship": ("agents.command", "the node shipper: container log files to Kafka"),
+    "worker": ("pipeline.worker_command", "a worker: Kafka to Elasticsearch"),
+    "setup": ("pipeline.setup_command", "make topics and index template (idempotent)"),
+    "parse": ("pipeline.parse_command", "show what becomes of raw CRI lines"),
+    "config": ("pipeline.config_command", "show the effective settings and where each came from"),
+}
+
+
+def _overview() -> str:
+    rows = [f"  {name:8} {summary}" for name, (_, summary) in COMMANDS.items()]
+    return "commands:\n" + "\n".join(rows) + "\n\n`crisp COMMAND --help` says more."
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; exit code 2 for wrong usage or refused settings, 1 for a fault of the world."""
+    argv = sys.argv[1:] if argv is None else argv
+    parser = argparse.ArgumentParser(
+        prog="crisp",
+        description="Kubernetes container logs, through Kafka, into Elasticsearch.",
+        epilog=_overview(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"crisp {__version__}")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
+    name = parser.parse_args(argv[:1]).command
+    module_name, summary = COMMANDS[name]
+    module = importlib.import_module(module_name)
+    command_parser = argparse.ArgumentParser(prog=f"crisp {name}", description=summary)
+    module.arguments(command_parser)
+    try:
+        return int(module.run(command_parser.parse_args(argv[1:])))
+    except SettingsError as error:
+        for fault in error.faults:
+            print(f"crisp: {fault}", file=sys.stderr)
+        return 2
+    except CrispError as error:
+        print(f"crisp: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

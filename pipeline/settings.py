@@ -1,0 +1,180 @@
+"""Every setting of shipper and worker: one table, read from the environment.
+
+A field of `Settings` is one row: name, type, default, meaning, secret or not. The variable is `CRISP_` and
+the field's name in capitals, but for `ES_USER` and `ES_PASSWORD`, which people have already. Unknown and
+invalid variables refuse to start, all faults at once.
+"""
+
+import dataclasses
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.errors import SettingsError
+
+PREFIX = "CRISP_"
+PLAIN_NAMES = {"es_user": "ES_USER", "es_password": "ES_PASSWORD"}
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+def _row(default: Any, meaning: str, *, secret: bool = False, choices: str = "", least: float | None = None) -> Any:
+    metadata = {"meaning": meaning, "secret": secret, "choices": choices.split(), "least": least}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """The effective settings; sizes in bytes, durations in seconds."""
+
+    # Kafka, for both
+    kafka_brokers: str = _row("127.0.0.1:9092", "bootstrap servers, host:port, comma-separated")
+    kafka_tls: bool = _row(default=False, meaning="speak TLS to the brokers")
+    kafka_ca_file: str = _row("", "CA certificates to trust, PEM; empty: the system's")
+    kafka_cert_file: str = _row("", "client certificate, PEM")
+    kafka_key_file: str = _row("", "key of the client certificate, PEM")
+    kafka_sasl: str = _row("none", "SASL mechanism", choices="none PLAIN SCRAM-SHA-256 SCRAM-SHA-512")
+    kafka_user: str = _row("", "SASL user")
+    kafka_password: str = _row("", "SASL password", secret=True)
+    topic_raw: str = _row("logs-raw", "topic of the raw slices")
+    topic_dead: str = _row("logs-dead", "topic of the dead letters")
+    topic_partitions: int = _row(12, "partitions of the raw topic that setup makes", least=1)
+    topic_replication: int = _row(1, "replication factor of topics that setup makes", least=1)
+    topic_retention_seconds: float = _row(3 * 86400.0, "retention of the raw topic", least=60)
+    event_max_bytes: int = _row(MIB, "longest event; a longer one is split and flagged", least=64 * KIB)
+    slice_max_bytes: int = _row(256 * KIB, "longest slice of more than one event", least=16 * KIB)
+
+    # the shipper
+    logs_dir: str = _row("/var/log/pods", "directory of the containers' logs, in the kubelet's layout")
+    state_dir: str = _row("/var/lib/crisp", "directory of the shipper's checkpoint")
+    node_name: str = _row("", "this node's name; empty: the host's name")
+    compression: str = _row("zstd", "compression of the raw topic", choices="none gzip lz4 zstd")
+    linger_seconds: float = _row(0.2, "longest wait of a line for others of its container", least=0)
+    poll_seconds: float = _row(0.1, "between two looks at open files for growth", least=0.01)
+    scan_seconds: float = _row(0.5, "between two looks at the directories for new files", least=0.05)
+    inflight_max_bytes: int = _row(6 * MIB, "bytes sent to Kafka and not yet acknowledged", least=2 * MIB)
+    checkpoint_seconds: float = _row(1.0, "between two writes of the checkpoint", least=0.05)
+    trace_gap_seconds: float = _row(1.0, "a line that comes later than this never continues a stack trace", least=0.05)
+    partial_gap_seconds: float = _row(60.0, "a line that comes later than this never continues a partial", least=1)
+    multiline: str = _row("traces", "what joins lines into one event", choices="traces off")
+    ship_port: int = _row(0, "port of the shipper's status and metrics; 0: none", least=0)
+    ship_grace_seconds: float = _row(10.0, "after SIGTERM, longest wait for Kafka's answers", least=0)
+
+    # Elasticsearch
+    es_urls: str = _row("http://127.0.0.1:9200", "Elasticsearch nodes, comma-separated")
+    es_user: str = _row("", "user for basic authentication")
+    es_password: str = _row("", "password for basic authentication", secret=True)
+    es_api_key: str = _row("", "API key (encoded), instead of user and password", secret=True)
+    es_ca_file: str = _row("", "CA certificate to trust, PEM; empty: the system's")
+    es_ca_fingerprint: str = _row("", "SHA-256 fingerprint of the CA to trust, instead of a file")
+    es_verify: bool = _row(default=True, meaning="verify Elasticsearch's certificate")
+    es_timeout_seconds: float = _row(60.0, "longest wait for the answer to one request", least=1)
+
+    # the worker
+    budget_bytes: int = _row(24 * MIB, "raw bytes of slices in work in one worker", least=2 * MIB)
+    bulk_max_bytes: int = _row(4 * MIB, "size of a bulk body", least=64 * KIB)
+    bulk_linger_seconds: float = _row(0.2, "longest wait of a document for its bulk to fill", least=0)
+    bulk_concurrency: int = _row(2, "bulks in flight", least=1)
+    retry_max_seconds: float = _row(2.0, "longest pause between two tries", least=0.1)
+    session_seconds: float = _row(10.0, "without a heartbeat, a worker's partitions go to others after this", least=6)
+    worker_port: int = _row(6066, "port of the worker's status and metrics; 0: none", least=0)
+    worker_grace_seconds: float = _row(20.0, "after SIGTERM, longest wait for bulks in flight", least=0)
+    cluster_name: str = _row("", "orchestrator.cluster.name of every document; empty: left out")
+    environment: str = _row("", "service.environment where neither log nor label tells; empty: the namespace")
+    retention_days: int = _row(14, "older lines go to the index logs-late", least=1)
+    own_time_window_seconds: float = _row(
+        86400.0, "an application's own time counts when this near the runtime's", least=0
+    )
+    field_limit: int = _row(200, "most fields of one application's document", least=10)
+    health_paths: str = _row(
+        "/health /healthz /health/live /health/ready /healthz/live /healthz/ready /live /livez /ready /readyz /ping",
+        "request paths of probes, blank-separated: such lines with a 2xx answer are dropped and counted",
+    )
+    service_labels: str = _row(
+        "app app.kubernetes.io/name k8s-app", "labels that name the service, in order, blank-separated"
+    )
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting: `slice_max_bytes` is `CRISP_SLICE_MAX_BYTES`."""
+    return PLAIN_NAMES.get(name, PREFIX + name.upper())
+
+
+def _flag(text: str) -> bool:
+    if text.lower() in {"1", "true", "yes", "on"}:
+        return True
+    if text.lower() in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError(text)
+
+
+_READERS: dict[Any, tuple[Callable[[str], Any], str]] = {
+    str: (str, "text"),
+    int: (int, "a whole number"),
+    float: (float, "a number"),
+    bool: (_flag, "true or false"),
+}
+
+
+def _read(row: dataclasses.Field[Any], text: str) -> Any:
+    """The value of one variable. Raises ValueError with what was expected."""
+    reader, expected = _READERS[row.type]
+    try:
+        value = reader(text)
+    except ValueError:
+        raise ValueError(expected) from None
+    if row.metadata["choices"] and value not in row.metadata["choices"]:
+        raise ValueError("one of " + ", ".join(row.metadata["choices"]))
+    if row.metadata["least"] is not None and not value >= row.metadata["least"]:
+        raise ValueError(f"at least {row.metadata['least']:g}")
+    return value
+
+
+def _unknown(environ: Mapping[str, str], known: list[str]) -> list[str]:
+    faults = []
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            faults.append(f"{name}: no such setting" + (f" (did you mean {near[0]}?)" if near else ""))
+    return faults
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    faults = []
+    if settings.slice_max_bytes > settings.event_max_bytes:
+        faults.append("CRISP_SLICE_MAX_BYTES: more than CRISP_EVENT_MAX_BYTES")
+    if settings.inflight_max_bytes < 2 * settings.event_max_bytes:
+        faults.append("CRISP_INFLIGHT_MAX_BYTES: less than twice CRISP_EVENT_MAX_BYTES")
+    if settings.es_api_key and settings.es_user:
+        faults.append("CRISP_ES_API_KEY and ES_USER: only one of the two")
+    if settings.kafka_sasl != "none" and not (settings.kafka_user and settings.kafka_password):
+        faults.append("CRISP_KAFKA_SASL: needs CRISP_KAFKA_USER and CRISP_KAFKA_PASSWORD")
+    return faults
+
+
+def load(environ: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings. Raises SettingsError with every fault."""
+    environ = os.environ if environ is None else environ
+    rows = {variable(row.name): row for row in dataclasses.fields(Settings)}
+    faults = _unknown(environ, list(rows))
+    values = {}
+    for name, row in rows.items():
+        if name in environ:
+            try:
+                values[row.name] = _read(row, environ[name])
+            except ValueError as expected:
+                shown = "the value given" if row.metadata["secret"] else repr(environ[name])
+                faults.append(f"{name}: {shown} is not {expected}")
+    settings = Settings(**values)
+    faults += _contradictions(settings)
+    if faults:
+        raise SettingsError(faults)
+    return settings
+
+
+def record_max_bytes(settings: Settings) -> int:
+    """The largest record of the raw topic: an event, its CRI envelope of many short partials, and headers."""
+    return 2 * settings.event_max_bytes + 64 * KIB
