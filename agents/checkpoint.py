@@ -1,0 +1,121 @@
+"""The shipper's memory across restarts: for each file what Kafka has acknowledged of it.
+
+One JSON file, versioned, with a checksum; written beside, synced and renamed, the copy before kept. A checkpoint
+that cannot be read is told and left aside: then everything still on disk is sent again, which is harmless, since
+ids say where a line stood. A lock on the directory makes a second shipper of the same node wait.
+"""
+
+import fcntl
+import hashlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from agents.ranges import Ranges
+
+VERSION = 1
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Entry:
+    """What is known of one file. `done`: read and acknowledged to its end, and not written any more."""
+
+    identity: str
+    low: int
+    above: list[tuple[int, int]]
+    device: int
+    inode: int
+    done: bool
+
+    def ranges(self) -> Ranges:
+        """The acknowledged ranges."""
+        return Ranges(self.low, [(start, end) for start, end in self.above])
+
+
+class Checkpoint:
+    """The checkpoint file of one state directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / "checkpoint.json"
+        self._previous = directory / "checkpoint.previous.json"
+        self._lock = -1
+        self._directory = directory
+        self._written = b""
+
+    def lock(self, waiting: Callable[[], None]) -> None:
+        """Wait until no other shipper holds the directory; calls `waiting` once if it has to."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._lock = os.open(self._directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def load(self) -> list[Entry]:
+        """The entries of the newest copy that can be read; none when there is no such copy."""
+        for path in (self.path, self._previous):
+            try:
+                return decode(path.read_bytes())
+            except FileNotFoundError:
+                continue
+            except (OSError, ValueError) as fault:
+                aside = path.with_suffix(f".refused-{int(time.time())}")
+                log.warning(
+                    "checkpoint refused, files are read again from an older copy or from their start: %s", fault
+                )
+                try:
+                    path.rename(aside)
+                except OSError as again:
+                    log.warning("the refused checkpoint cannot be put aside: %s", again)
+        return []
+
+    def store(self, entries: list[Entry]) -> None:
+        """Replace the checkpoint. Raises OSError; the copies there are then stay as they were."""
+        encoded = encode(entries)
+        if encoded == self._written:
+            return
+        beside = self.path.with_suffix(".new")
+        with beside.open("wb") as file:
+            file.write(encoded)
+            file.flush()
+            os.fsync(file.fileno())
+        if self.path.exists():
+            self.path.replace(self._previous)
+        beside.replace(self.path)
+        directory = os.open(self._directory, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+        self._written = encoded
+
+
+def encode(entries: list[Entry]) -> bytes:
+    """The checkpoint's bytes: a line with version and checksum, a line with the entries."""
+    body = orjson.dumps([[e.identity, e.low, e.above, e.device, e.inode, e.done] for e in entries])
+    head = orjson.dumps({"crisp_checkpoint": VERSION, "blake2b": hashlib.blake2b(body, digest_size=16).hexdigest()})
+    return head + b"\n" + body + b"\n"
+
+
+def decode(encoded: bytes) -> list[Entry]:
+    """Read a checkpoint's bytes. Raises ValueError that says what is wrong with them."""
+    head, _, body = encoded.partition(b"\n")
+    body = body.removesuffix(b"\n")
+    try:
+        about: Any = orjson.loads(head)
+        version, checksum = about["crisp_checkpoint"], about["blake2b"]
+    except (ValueError, TypeError, KeyError) as fault:
+        raise ValueError("its first line is not a checkpoint's") from fault
+    if version != VERSION:
+        raise ValueError(f"its version is {version!r}, known here is {VERSION}")
+    if hashlib.blake2b(body, digest_size=16).hexdigest() != checksum:
+        raise ValueError("its checksum is wrong: it was cut or changed")
+    return [Entry(*entry) for entry in orjson.loads(body)]

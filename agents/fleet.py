@@ -1,0 +1,196 @@
+"""All container instances of the node: which files each has, which are done, what the checkpoint should say."""
+
+import logging
+import os
+import time
+import zlib
+from pathlib import Path
+
+from agents import podmeta
+from agents.checkpoint import Entry
+from agents.discovery import Found, Instance
+from agents.logfile import LogFile, open_log, unpack
+from agents.ranges import Ranges
+from agents.tail import Limits, Tail
+from pipeline import record
+from pipeline.record import Grouping
+from pipeline.settings import Settings
+
+SETTLE_SECONDS = 1.0  # a rotated file may get a last partial this long after its successor exists
+
+log = logging.getLogger(__name__)
+
+Inode = tuple[int, int]
+
+
+class Fleet:
+    """The tails of a node. `update` takes what a scan found; `look` what the open files have grown to."""
+
+    def __init__(self, settings: Settings, entries: list[Entry]) -> None:
+        self.tails: dict[Instance, Tail] = {}
+        self._settings = settings
+        self._known = {entry.identity: entry for entry in entries}
+        self._by_inode = {(entry.device, entry.inode): entry for entry in entries}
+        self._of: dict[str, Instance] = {}  # instances of the identities in `_known`
+        self._passed: dict[Inode, Instance] = {}  # files on disk that need no reading
+        gaps = (int(settings.trace_gap_seconds * 1e9), int(settings.partial_gap_seconds * 1e9))
+        self._grouping = Grouping(settings.multiline, *gaps, settings.event_max_bytes)
+        self._limits = Limits(settings.slice_max_bytes, settings.event_max_bytes)
+
+    def update(self, found: list[Found]) -> None:
+        """Take in a scan: new files are opened at once, renamed ones keep their descriptor."""
+        instances: dict[Instance, list[Found]] = {}
+        for file in found:
+            instances.setdefault(file.instance, []).append(file)
+        newest = {instance[:4]: instance.restart for instance in sorted(instances)}
+        for instance, files in instances.items():
+            self._update(instance, files)
+        for instance, tail in list(self.tails.items()):
+            tail.ended = instance not in instances or newest[instance[:4]] > instance.restart
+            self._retire(instance, tail)
+        self._forget(instances)
+
+    def _update(self, instance: Instance, found: list[Found]) -> None:
+        tail = self.tails.get(instance)
+        opened = {(file.device, file.inode): file for file in tail.files} if tail else {}
+        order: list[LogFile] = []
+        for entry in found:
+            inode = (entry.status.st_dev, entry.status.st_ino)
+            file = opened.get(inode)
+            if file is not None:
+                file.path = entry.path
+                order.append(file)
+            elif inode not in self._passed or not entry.rotated:
+                fresh = self._open(instance, entry, {file.identity for file in opened.values()})
+                if fresh is not None:
+                    order.append(fresh)
+        if order and tail is None:
+            tail = self.tails[instance] = self._tail(instance)
+        if tail is not None:
+            gone = [file for file in tail.files if file not in order]
+            tail.files = gone + order
+
+    def _tail(self, instance: Instance) -> Tail:
+        node = self._settings.node_name
+        key = record.container_key(instance.uid, instance.container, instance.restart)
+        return Tail(key, podmeta.from_path(instance, node), node, self._grouping, self._limits)
+
+    def _open(self, instance: Instance, found: Found, open_identities: set[str]) -> LogFile | None:
+        """Open a file seen for the first time; None when it needs no reading, or cannot be read now."""
+        try:
+            descriptor = open_log(found.path)
+        except FileNotFoundError:
+            return None
+        except OSError as fault:
+            log.warning("log file cannot be opened, tried again: %s", fault, extra={"log.file.path": str(found.path)})
+            return None
+        if found.path.suffix == ".gz":
+            return self._open_gz(instance, found, descriptor, open_identities)
+        file = LogFile(found.path, descriptor, os.fstat(descriptor))
+        self.identify(instance, file)
+        entry = self._known.get(file.identity)
+        if found.rotated and entry is not None and entry.done and entry.low >= file.size():
+            self._pass(instance, file)
+            return None
+        return file
+
+    def _open_gz(self, instance: Instance, found: Found, descriptor: int, opened: set[str]) -> LogFile | None:
+        """A packed sibling is the same file as before: read on only if it was not read to its end."""
+        packed = os.fstat(descriptor)
+        try:
+            head = zlib.decompressobj(wbits=31).decompress(os.pread(descriptor, 65536, 0), record.FIRST_LINE_BYTES)
+            length = int.from_bytes(os.pread(descriptor, 4, packed.st_size - 4), "little")
+        except (zlib.error, OSError) as fault:
+            os.close(descriptor)
+            log.warning("packed log file cannot be read, tried again: %s", fault)
+            return None
+        identity = record.identity(instance.uid, instance.container, instance.restart, head.split(b"\n", 1)[0])
+        entry = self._known.get(identity)
+        if identity in opened or (entry is not None and entry.low >= length):
+            os.close(descriptor)
+            self._passed[packed.st_dev, packed.st_ino] = instance
+            return None
+        try:
+            file = LogFile(found.path, unpack(descriptor, Path(self._settings.state_dir)), packed)
+        except OSError as fault:
+            log.warning("packed log file cannot be unpacked, tried again: %s", fault)
+            return None
+        self.identify(instance, file)
+        return file
+
+    def identify(self, instance: Instance, file: LogFile, *, final: bool = False) -> None:
+        """Name the file once its first line is there, and go on where an earlier shipper was acknowledged."""
+        if file.identity or not file.name(instance.uid, instance.container, instance.restart, final=final):
+            return
+        entry = self._known.get(file.identity)
+        if entry is None and file.random:
+            entry = self._by_inode.get((file.device, file.inode))
+            if entry is not None and entry.low <= file.size():
+                file.identity = entry.identity
+            else:
+                entry = None
+        if entry is not None and entry.low <= file.size():
+            file.resume(Ranges(entry.low, list(entry.above)))
+        self._of[file.identity] = instance
+
+    def look(self, instance: Instance, tail: Tail) -> int:
+        """Take in what the tail's files have grown to; returns the unread bytes."""
+        now = time.monotonic()
+        for number, file in enumerate(tail.files):
+            live = number == len(tail.files) - 1 and not tail.ended
+            size = file.size()
+            if size != file.seen:
+                if size < file.position and size < file.seen:
+                    self._truncated(tail, number)
+                    continue
+                file.seen, file.grown = size, now
+                self.identify(instance, file)
+            if not live and now - file.grown > SETTLE_SECONDS:
+                self.identify(instance, file, final=True)
+                file.settled = True
+        return tail.unread()
+
+    def _truncated(self, tail: Tail, number: int) -> None:
+        """The file was cut and is written anew: what stands in it now is another file."""
+        old = tail.files[number]
+        fresh = LogFile(old.path, os.dup(old.descriptor), os.fstat(old.descriptor))
+        tail.held = [piece for piece in tail.held if piece[0] is not old]
+        old.close()
+        tail.files[number] = fresh
+
+    def _retire(self, instance: Instance, tail: Tail) -> None:
+        """Close the files that are read, acknowledged and not written any more."""
+        for file in tail.files if tail.ended else tail.files[:-1]:
+            if not file.settled or file.acked.low < file.size():
+                break
+            self._known[file.identity] = self._entry(file, done=True)
+            self._pass(instance, file)
+            tail.files = [other for other in tail.files if other is not file]
+        if tail.ended and not tail.files and not tail.held and not tail.in_flight:
+            del self.tails[instance]
+
+    def _pass(self, instance: Instance, file: LogFile) -> None:
+        self._passed[file.device, file.inode] = instance
+        self._of[file.identity] = instance
+        file.close()
+
+    def _forget(self, instances: dict[Instance, list[Found]]) -> None:
+        """Drop what is known of files that are gone, so that nothing grows with the node's history."""
+        kept = instances.keys() | self.tails.keys()
+        for identity, instance in list(self._of.items()):
+            if instance not in kept:
+                del self._of[identity]
+                self._known.pop(identity, None)
+        on_disk = {(file.status.st_dev, file.status.st_ino) for files in instances.values() for file in files}
+        self._passed = {inode: instance for inode, instance in self._passed.items() if inode in on_disk}
+
+    def _entry(self, file: LogFile, *, done: bool) -> Entry:
+        return Entry(file.identity, file.acked.low, file.acked.above, file.device, file.inode, done)
+
+    def entries(self) -> list[Entry]:
+        """What the checkpoint should say now."""
+        for tail in self.tails.values():
+            for file in tail.files:
+                if file.identity:
+                    self._known[file.identity] = self._entry(file, done=False)
+        return list(self._known.values())

@@ -1,0 +1,123 @@
+"""Sends slices to Kafka and says when they are there: acks=all, idempotent, within a budget of bytes.
+
+Nothing is dropped: a slice that Kafka will not take by itself is reported failed, and the caller reads it again.
+"""
+
+import asyncio
+import functools
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError, KafkaTimeoutError
+
+from pipeline import kafka_client
+from pipeline.record import Headers, LogSlice, encode
+from pipeline.settings import KIB, Settings, record_max_bytes
+
+Answer = Callable[[BaseException | None], None]
+"""Called once for each slice: with None when Kafka has it on every in-sync replica, else with the fault."""
+
+log = logging.getLogger(__name__)
+
+
+class Publisher:
+    """One producer. A producer that fails for good is thrown away and built anew."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._producer: AIOKafkaProducer | None = None
+        self._lanes: dict[bytes, deque[tuple[bytes, Headers, Answer]]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.in_flight = 0
+        self.room = asyncio.Event()
+        self.room.set()
+
+    async def start(self) -> None:
+        """Connect. Raises KafkaError while no broker can be reached."""
+        codec = self._settings.compression
+        producer = AIOKafkaProducer(
+            **kafka_client.connection(self._settings),
+            client_id=f"crisp-ship-{self._settings.node_name}",
+            acks="all",
+            enable_idempotence=True,
+            compression_type=None if codec == "none" else codec,
+            max_batch_size=self._settings.slice_max_bytes + 16 * KIB,
+            max_request_size=record_max_bytes(self._settings),
+            linger_ms=5,
+            request_timeout_ms=30_000,
+            retry_backoff_ms=200,
+        )
+        try:
+            await producer.start()
+        except BaseException:
+            await producer.stop()
+            raise
+        self._producer = producer
+
+    def hand_over(self, key: bytes, part: LogSlice, answer: Answer) -> None:
+        """Take a slice; slices of one key go out in the order in which they were handed over."""
+        value, headers = encode(part)
+        self.in_flight += len(value)
+        if self.in_flight >= self._settings.inflight_max_bytes:
+            self.room.clear()
+        lane = self._lanes.get(key)
+        if lane is not None:
+            lane.append((value, headers, answer))
+            return
+        self._lanes[key] = deque([(value, headers, answer)])
+        task = asyncio.create_task(self._drain(key))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _drain(self, key: bytes) -> None:
+        """Hand one key's slices to the producer, which blocks while its own queue for the partition is full."""
+        lane = self._lanes[key]
+        while lane:
+            value, headers, answer = lane[0]
+            try:
+                future = await self._send(key, value, headers)
+            except KafkaError as fault:
+                self._settle(len(value))
+                answer(fault)
+            else:
+                future.add_done_callback(functools.partial(self._answered, len(value), answer))
+            lane.popleft()
+        del self._lanes[key]
+
+    async def _send(self, key: bytes, value: bytes, headers: Headers) -> asyncio.Future[Any]:
+        assert self._producer is not None, "start first"
+        while True:
+            try:
+                future: asyncio.Future[Any] = await self._producer.send(
+                    self._settings.topic_raw, value=value, key=key, headers=headers
+                )
+                return future
+            except KafkaTimeoutError as fault:
+                log.warning("Kafka takes nothing for the moment, tried again for ever: %s", fault)
+
+    def _answered(self, size: int, answer: Answer, future: asyncio.Future[Any]) -> None:
+        self._settle(size)
+        answer(asyncio.CancelledError() if future.cancelled() else future.exception())
+
+    def _settle(self, size: int) -> None:
+        self.in_flight -= size
+        if self.in_flight < self._settings.inflight_max_bytes:
+            self.room.set()
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Flush what was handed over, `grace_seconds` at most, and disconnect."""
+        if self._producer is None:
+            return
+        producer = self._producer
+        try:
+            async with asyncio.timeout(grace_seconds):
+                while self._tasks:
+                    await asyncio.wait(self._tasks)
+                await producer.stop()
+        except TimeoutError:
+            for task in self._tasks:
+                task.cancel()
+            log.warning("Kafka did not answer in time: what is not acknowledged is sent again at the next start")

@@ -1,0 +1,41 @@
+"""Which bytes of a file were acknowledged: a low-water mark and the ranges above it."""
+
+from bisect import insort
+
+
+class Ranges:
+    """Half-open byte ranges, merged as they touch. `low`: everything below it is acknowledged."""
+
+    __slots__ = ("above", "low")
+
+    def __init__(self, low: int = 0, above: list[tuple[int, int]] | None = None) -> None:
+        self.low = low
+        self.above: list[tuple[int, int]] = sorted(above or [])
+        self._settle()
+
+    def add(self, start: int, end: int) -> None:
+        """Note that the bytes from `start` to `end` were acknowledged; again is harmless."""
+        if end <= self.low:
+            return
+        insort(self.above, (start, end))
+        self._settle()
+
+    def _settle(self) -> None:
+        merged: list[tuple[int, int]] = []
+        for start, end in self.above:
+            if start <= self.low:
+                self.low = max(self.low, end)
+            elif merged and start <= merged[-1][1]:
+                merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+            else:
+                merged.append((start, end))
+        self.above = merged
+
+    def unread(self, position: int) -> tuple[int, int | None]:
+        """The first byte from `position` on that is not acknowledged, and where the next such range begins."""
+        position = max(position, self.low)
+        for start, end in self.above:
+            if position < start:
+                return position, start
+            position = max(position, end)
+        return position, None

@@ -1,0 +1,171 @@
+"""The shipper's one loop: find files, read slices fairly, hand them to Kafka, note what is acknowledged.
+
+Order of each turn: look (files grown?), take at most one slice a container while the byte budget has room, wait.
+The checkpoint moves only by `Tail.acknowledge`, which is called in exactly one place: Kafka's answer.
+"""
+
+import asyncio
+import contextlib
+import logging
+import time
+from pathlib import Path
+
+from aiokafka.errors import KafkaError
+
+from agents.checkpoint import Checkpoint
+from agents.discovery import Discovery, Instance
+from agents.fleet import Fleet
+from agents.publisher import Publisher
+from agents.tail import Tail, Taken
+from pipeline.settings import Settings
+
+RETRY_SECONDS = 1.0
+OPEN_RETRY_SECONDS = 0.5
+
+log = logging.getLogger(__name__)
+
+
+class Shipper:
+    """Ships one node's logs. `run` returns after `stop`, or with `once` when everything is acknowledged."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._discovery = Discovery(Path(settings.logs_dir))
+        self._checkpoint = Checkpoint(Path(settings.state_dir))
+        self._publisher = Publisher(settings)
+        self._stopping = asyncio.Event()
+        self._failed = False
+        self._since: dict[Instance, float] = {}  # since when a container has unread bytes
+        self._not_before: dict[Instance, float] = {}  # containers of which nothing may be sent yet
+
+    def stop(self) -> None:
+        """Read no more; flush, write the checkpoint, end."""
+        self._stopping.set()
+
+    async def run(self, *, once: bool = False) -> None:
+        """Ship until stopped."""
+        await asyncio.to_thread(self._checkpoint.lock, self._waiting)
+        self._fleet = Fleet(self._settings, self._checkpoint.load())
+        await self._connect()
+        try:
+            await self._turns(once=once)
+        finally:
+            await self._publisher.stop(self._settings.ship_grace_seconds)
+            self._store()
+
+    @staticmethod
+    def _waiting() -> None:
+        log.warning("another shipper holds the state directory: waiting until it ends")
+
+    async def _connect(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                await self._publisher.start()
+            except KafkaError as fault:
+                log.warning("Kafka cannot be reached, tried again: %s", fault)
+                await self._pause(RETRY_SECONDS)
+            else:
+                return
+
+    async def _pause(self, seconds: float) -> None:
+        """Sleep, but not beyond a stop."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    async def _turns(self, *, once: bool) -> None:
+        scan_at = store_at = 0.0
+        while not self._stopping.is_set():
+            now = time.monotonic()
+            if now >= scan_at:
+                self._fleet.update(self._discovery.scan())
+                scan_at = now + self._settings.scan_seconds
+            if now >= store_at:
+                self._store()
+                store_at = now + self._settings.checkpoint_seconds
+            if self._failed:
+                await self._recover()
+            busy = self._turn(now)
+            if once and not busy and self._all_shipped():
+                return
+            await self._rest(busy=busy)
+
+    async def _rest(self, *, busy: bool) -> None:
+        """Until the next turn: at once when there is work, else when Kafka has room again, or it is time to look."""
+        if busy and self._publisher.room.is_set():
+            await asyncio.sleep(0)
+        elif not self._publisher.room.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._publisher.room.wait(), self._settings.poll_seconds)
+        else:
+            await self._pause(self._settings.poll_seconds)
+
+    def _turn(self, now: float) -> bool:
+        """One slice of every container that has one; True if there is more to do at once."""
+        busy = False
+        for instance, tail in list(self._fleet.tails.items()):
+            unread = self._fleet.look(instance, tail)
+            if not self._publisher.room.is_set() or not self._due(instance, tail, unread, now):
+                continue
+            taken = tail.take(time.time_ns())
+            if taken is None:
+                self._not_before[instance] = now + OPEN_RETRY_SECONDS
+                continue
+            self._since.pop(instance, None)
+            self._send(tail, taken)
+            busy = busy or tail.unread() >= self._settings.slice_max_bytes
+        return busy
+
+    def _due(self, instance: Instance, tail: Tail, unread: int, now: float) -> bool:
+        """Whether a slice should be taken: enough is there, or the oldest unread line waited long enough."""
+        if not unread and not tail.held:
+            return False
+        if unread >= self._settings.slice_max_bytes:
+            return True
+        if now < self._not_before.get(instance, 0.0):
+            return False
+        return now - self._since.setdefault(instance, now) >= self._settings.linger_seconds
+
+    def _send(self, tail: Tail, taken: Taken) -> None:
+        publisher = self._publisher
+        tail.in_flight += 1
+
+        def answer(fault: BaseException | None) -> None:
+            if publisher is not self._publisher:
+                return
+            tail.in_flight -= 1
+            if fault is None:
+                tail.acknowledge(taken)
+            else:
+                self._failed = True
+                log.error("Kafka refused a slice, everything unacknowledged is read again: %r", fault)
+
+        publisher.hand_over(tail.key, taken.part, answer)
+
+    async def _recover(self) -> None:
+        """After a fault that the producer does not mend itself: a new producer, and read again what is not there."""
+        await self._publisher.stop(self._settings.ship_grace_seconds)
+        self._publisher = Publisher(self._settings)
+        for tail in self._fleet.tails.values():
+            tail.in_flight = 0
+            tail.rewind()
+        await self._pause(RETRY_SECONDS)
+        await self._connect()
+        self._failed = False
+
+    def _all_shipped(self) -> bool:
+        tails = self._fleet.tails.values()
+        return not any(tail.in_flight or tail.held or self._has_rest(tail) for tail in tails)
+
+    @staticmethod
+    def _has_rest(tail: Tail) -> bool:
+        """Unread bytes, a last line without newline aside: it is not written yet."""
+        return any(file.seen > file.position and file.has_line() for file in tail.files)
+
+    def _store(self) -> None:
+        try:
+            self._checkpoint.store(self._fleet.entries())
+        except OSError as fault:
+            log.error("checkpoint cannot be written, a restart would send again what came since: %s", fault)
