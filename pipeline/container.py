@@ -1,0 +1,97 @@
+"""What is constant for a container: from the pod metadata of a record to the fields of every document. Pure.
+
+The metadata's JSON, as the shipper writes it: namespace, pod, uid, container, restart, node, source; and where
+the Kubernetes API told it: image, container_id, labels, annotations, owner ({kind, name}), static.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from pipeline import __version__
+from pipeline.errors import RecordError
+from pipeline.settings import Settings
+
+ECS_VERSION = "8.11.0"
+OWNERS = {"deployment", "replicaset", "statefulset", "daemonset", "job", "cronjob"}
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """`constant`: fields that no log line may change; `service`: those that hold unless the line has its own."""
+
+    constant: dict[str, Any]
+    service: dict[str, str]
+
+
+def read(pod: bytes, settings: Settings) -> Container:
+    """The container of a record. Raises RecordError when the metadata breaks the contract."""
+    try:
+        fields = orjson.loads(pod)
+        labels = {str(name): str(value) for name, value in (fields.get("labels") or {}).items()}
+        names = {name: str(fields[name]) for name in ("namespace", "pod", "uid", "container", "node")}
+    except (ValueError, KeyError, AttributeError, TypeError) as cause:
+        raise RecordError(f"header pod: {cause!r}") from cause
+    constant = {
+        "ecs.version": ECS_VERSION,
+        "agent.type": "crisp",
+        "agent.version": __version__,
+        "orchestrator.type": "kubernetes",
+        "orchestrator.cluster.name": settings.cluster_name,
+        "host.name": names["node"],
+        "container.name": names["container"],
+        "container.id": _text(fields, "container_id").rpartition("//")[2],
+        "container.runtime": _text(fields, "container_id").partition("://")[0],
+        "kubernetes.namespace": names["namespace"],
+        "kubernetes.pod.name": names["pod"],
+        "kubernetes.pod.uid": names["uid"],
+        "kubernetes.container.name": names["container"],
+        "kubernetes.node.name": names["node"],
+        "kubernetes.labels": labels,
+        "kubernetes.annotations": fields.get("annotations") or {},
+        **_image(_text(fields, "image")),
+        **_owner(fields.get("owner")),
+    }
+    if "//" not in _text(fields, "container_id"):
+        constant["container.runtime"] = ""
+    return Container(
+        constant={name: value for name, value in constant.items() if value not in ("", {}, [])},
+        service=_service(labels, names, settings),
+    )
+
+
+def _text(fields: dict[str, Any], name: str) -> str:
+    value = fields.get(name)
+    return value if isinstance(value, str) else ""
+
+
+def _image(reference: str) -> dict[str, Any]:
+    """Image name and tag apart: `reg:5000/a/b:1.2@sha256:…` is name reg:5000/a/b, tag 1.2."""
+    plain, _, digest = reference.partition("@")
+    name, colon, tag = plain.rpartition(":")
+    if not colon or "/" in tag:
+        name, tag = plain, ""
+    fields: dict[str, Any] = {"container.image.name": name, "kubernetes.container.image": reference}
+    if tag:
+        fields["container.image.tag"] = [tag]
+    if digest:
+        fields["container.image.hash.all"] = [digest]
+    return fields
+
+
+def _owner(owner: Any) -> dict[str, str]:
+    """The workload: `kubernetes.deployment.name` and its like."""
+    if not isinstance(owner, dict) or str(owner.get("kind", "")).lower() not in OWNERS:
+        return {}
+    return {f"kubernetes.{str(owner['kind']).lower()}.name": str(owner.get("name", ""))}
+
+
+def _service(labels: dict[str, str], names: dict[str, str], settings: Settings) -> dict[str, str]:
+    chosen = [labels[name] for name in settings.service_labels.split() if labels.get(name)]
+    service = {
+        "service.name": chosen[0] if chosen else names["container"],
+        "service.version": labels.get("version") or labels.get("app.kubernetes.io/version") or "",
+        "service.environment": labels.get("environment") or settings.environment or names["namespace"],
+    }
+    return {name: value for name, value in service.items() if value}

@@ -1,0 +1,178 @@
+"""Events into documents, ready for a bulk request. Pure: the time of indexing is handed in.
+
+What is the same for all lines of a slice is serialised once and appended to each document. Every value that came
+from a log passes the serialiser; names that the pipeline sets are never taken from a log (`jsonbody` moves them
+aside), so no document can have a key twice.
+"""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from pipeline import apptime, container, cri, jsonbody, multiline, probe, textformat
+from pipeline.container import Container
+from pipeline.grouping import MULTILINE, PARTIAL, SPLIT, UNPARSED, Event, events_of
+from pipeline.record import LogSlice
+from pipeline.settings import Settings
+
+LATE_INDEX = "logs-late"
+PROBE_RULE = "health probe"
+FLAGS = ((PARTIAL, "partial"), (MULTILINE, "multiline"), (SPLIT, "split"), (UNPARSED, "unparsed"))
+_CONTAINERS = 4096
+
+
+@dataclass(slots=True)
+class Parcel:
+    """The documents of one slice as they go into a bulk body: two lines each, action and source.
+
+    `lengths` has, for events of several lines, the raw bytes by the document's number: should such a document be
+    there already, they tell whether it is as long as ours. `dropped` counts events by the rule that dropped them.
+    """
+
+    body: bytes
+    count: int
+    lengths: dict[int, int] = field(default_factory=dict)
+    dropped: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
+class _Constants:
+    """What is known of a container while its lines come: constants, and the format of its last text line."""
+
+    container: Container
+    tail: bytes
+    tail_with_service: bytes
+    hint: int = 0
+
+
+class Documents:
+    """Turns slices into documents. Keeps, in bounds, what it knows of containers and days."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._known: dict[bytes, _Constants] = {}
+        self._probe_paths = frozenset(settings.health_paths.split())
+        self._window = int(settings.own_time_window_seconds * 1e9)
+
+    def of(self, part: LogSlice, now_ns: int) -> Parcel:
+        """The documents of a slice. Raises RecordError when its metadata breaks the contract."""
+        known = self._container(part.pod)
+        created, ingested = apptime.text(part.read), apptime.text(now_ns)
+        tails = [
+            _fragment({"event.created": created, "event.ingested": ingested, "log.file.path": file.path})
+            for file in part.files
+        ]
+        parcel = Parcel(b"", 0)
+        lines: list[bytes] = []
+        actions = _Actions(part, now_ns, self._settings.retention_days)
+        for event in events_of(part):
+            file, offset, length, time, _, _, flags, _ = event
+            fields, rule = self._fields(event, known)
+            if rule:
+                parcel.dropped[rule] += 1
+                continue
+            runtime = time.decode() if time[-1:] == b"Z" else self._utc(time, created)
+            self._time(fields, runtime)
+            fields["log.offset"] = offset
+            fields["log.length"] = length
+            tail = known.tail_with_service
+            if not known.container.service.keys().isdisjoint(fields):
+                tail = known.tail
+                for name, value in known.container.service.items():
+                    fields.setdefault(name, value)
+            if flags:
+                parcel.lengths[len(lines)] = length
+            source = orjson.dumps(fields)
+            lines.append(
+                b'%b%010x"}}\n%b,%b,%b}\n' % (actions[file, runtime[:10]], offset, source[:-1], tails[file], tail)
+            )
+        parcel.body, parcel.count = b"".join(lines), len(lines)
+        return parcel
+
+    @staticmethod
+    def _utc(time: bytes, created: str) -> str:
+        """The runtime's time in UTC; when it was read, for a line that has no time and none before it."""
+        return cri.utc(time) if time else created
+
+    def _container(self, pod: bytes) -> _Constants:
+        known = self._known.get(pod)
+        if known is None:
+            if len(self._known) >= _CONTAINERS:
+                self._known.clear()
+            found = container.read(pod, self._settings)
+            known = _Constants(found, _fragment(found.constant), _fragment({**found.constant, **found.service}))
+            self._known[pod] = known
+        return known
+
+    def _fields(self, event: Event, known: _Constants) -> tuple[dict[str, Any], str]:
+        """What the line itself says, and the rule that drops it, if any."""
+        _, _, _, _, stream, content, flags, part = event
+        body = jsonbody.loads(content) if content[:1] == b"{" and not flags else None
+        if body is not None:
+            fields = jsonbody.merge(body, field_limit=self._settings.field_limit)
+            if "message" not in fields:
+                fields["message"] = content.decode("utf-8", "replace")
+        else:
+            message = content.decode("utf-8", "replace")
+            known.hint, found = textformat.recognise(message, known.hint)
+            fields = found if found is not None else {}
+            fields["message"] = message
+            if "url.path" in fields and probe.is_probe(fields, self._probe_paths):
+                return fields, PROBE_RULE
+        if stream:
+            fields["log.iostream"] = stream.decode()
+        if flags:
+            self._flag(fields, flags, part)
+        return fields, ""
+
+    @staticmethod
+    def _flag(fields: dict[str, Any], flags: int, part: int) -> None:
+        fields["log.flags"] = [name for bit, name in FLAGS if flags & bit]
+        if part:
+            fields["crisp.part"] = part
+        if flags & MULTILINE:
+            error = multiline.error_of(fields["message"])
+            if error is not None:
+                fields.setdefault("error.type", error[0])
+                fields.setdefault("error.message", error[1])
+                fields.setdefault("error.stack_trace", fields["message"])
+
+    def _time(self, fields: dict[str, Any], runtime: str) -> None:
+        """The line's own time, where it can be read and is near the runtime's, else the runtime's."""
+        own = fields.pop("@timestamp", None)
+        if own is not None:
+            moment = apptime.nanoseconds(own)
+            if moment is not None and abs(moment - (cri.nanoseconds(runtime.encode()) or 0)) <= self._window:
+                fields["@timestamp"] = apptime.text(moment)
+                fields["log.iotime"] = runtime
+                return
+            fields["app.@timestamp"] = own if isinstance(own, str) else orjson.dumps(own).decode()
+        fields["@timestamp"] = runtime
+
+
+class _Actions(dict[tuple[int, str], bytes]):
+    """The action line up to the offset, by file and day (YYYY-MM-DD) of the runtime's time in UTC.
+
+    A day older than the retention goes to one index for all such.
+    """
+
+    def __init__(self, part: LogSlice, now_ns: int, retention_days: int) -> None:
+        super().__init__()
+        self._files = part.files
+        oldest = datetime.fromtimestamp(now_ns / 1e9, UTC) - timedelta(days=retention_days)
+        self._oldest = oldest.strftime("%Y-%m-%d")
+
+    def __missing__(self, key: tuple[int, str]) -> bytes:
+        file, day = key
+        index = LATE_INDEX if day < self._oldest else "logs-" + day.replace("-", ".")
+        action = f'{{"create":{{"_index":"{index}","_id":"{self._files[file].identity}-'.encode()
+        self[key] = action
+        return action
+
+
+def _fragment(fields: dict[str, Any]) -> bytes:
+    """Fields as JSON without the braces, to be appended to a document."""
+    return orjson.dumps(fields)[1:-1]

@@ -1,0 +1,180 @@
+"""The Faust worker: takes slices from the raw topic, has them indexed, acks each when it is settled.
+
+Faust 0.15.3 loses data or hangs in five known ways with its defaults. The guards, all here and in `acks`: acks
+by hand and in order; an agent that lets no exception out, and a supervisor that ends the process if one gets
+out; our own budget in bytes; a poll interval so long that a blocked worker never leaves the group; no waiting for
+empty streams in a rebalance; no tables, no leader topic, the round-robin assignor.
+"""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from typing import Any
+
+import faust
+from mode.supervisors import CrashingSupervisor
+
+from pipeline import elasticsearch_client, faust_credentials, record
+from pipeline.acks import OrderedAcker, Slot
+from pipeline.document import Documents
+from pipeline.errors import RecordError
+from pipeline.indexer import Indexer
+from pipeline.metrics import WORKER, Metrics
+from pipeline.settings import MIB, Settings, record_max_bytes
+
+GROUP = "crisp-worker"
+NEVER = 30 * 86400.0
+
+log = logging.getLogger(__name__)
+
+
+class Budget:
+    """Raw bytes of slices in work. A slice larger than the whole budget runs alone."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.used = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def acquire(self, size: int) -> None:
+        """Wait until there is room; this is the only back-pressure there is."""
+        while self.used and self.used + size > self._limit:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            await waiter
+        self.used += size
+
+    def release(self, size: int) -> None:
+        """Give room back."""
+        self.used -= size
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+class Worker:
+    """What one worker process does with its records; `app` is the Faust app around it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.metrics = Metrics(WORKER)
+        self.budget = Budget(settings.budget_bytes)
+        self.documents = Documents(settings)
+        self.app = build_app(settings)
+        self.acker = OrderedAcker(lambda: int(self.app.consumer_generation_id))
+        self._dead_topic = self.app.topic(settings.topic_dead, value_serializer="raw", key_serializer="raw")
+        self._tasks: set[asyncio.Task[None]] = set()
+        raw = self.app.topic(
+            settings.topic_raw, value_type=bytes, value_serializer="raw", key_type=bytes, key_serializer="raw"
+        )
+        self.app.agent(raw, name="index")(self._index)
+        self.app.task(self._run_indexer)
+        self.app.on_partitions_revoked.connect(self._revoked)
+
+    async def _index(self, stream: Any) -> None:
+        async for event in stream.noack().events():
+            value = event.message.value or b""
+            await self.budget.acquire(len(value))
+            self._take(event, value, self.acker.add(event))
+
+    def _take(self, event: Any, value: bytes, slot: Slot) -> None:
+        """Turn a record into documents and hand them over; a record that breaks the contract is dead-lettered."""
+        self.metrics.add("crisp_worker_raw_bytes", len(value))
+        headers = [(str(name), data or b"") for name, data in event.message.headers or ()]
+        try:
+            if not record.is_ours(headers):
+                raise RecordError("a foreign record: it has no header 'crisp'")
+            parcel = self.documents.of(record.decode(value, headers), time.time_ns())
+        except RecordError as fault:
+            self._spawn(self._bury_record(event, value, headers, str(fault), slot))
+            return
+        self.metrics.add("crisp_worker_records", outcome="slice")
+        self.indexer.submit(parcel, lambda: self._settled(slot, len(value)))
+
+    def _settled(self, slot: Slot, size: int) -> None:
+        self.budget.release(size)
+        self.metrics.set("crisp_worker_in_work_bytes", self.budget.used)
+        self.acker.done(slot)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.create_task(self._guard(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guard(self, work: Any) -> None:
+        """Whatever gets out of a task is a bug: end the process, the offset stays where it was."""
+        try:
+            await work
+        except Exception as fault:
+            log.critical("the worker ends itself", exc_info=fault)
+            await self.app.crash(fault)
+            raise
+
+    async def _bury_record(self, event: Any, value: bytes, headers: record.Headers, reason: str, slot: Slot) -> None:
+        message = event.message
+        where = f"{message.topic}/{message.partition}/{message.offset}"
+        log.error("record dead-lettered: %s", reason, extra={"crisp.record": where})
+        kept = [*headers, ("dead-reason", reason.encode()), ("dead-source", where.encode())]
+        await (await self._dead_topic.send(key=message.key, value=value, headers=kept))
+        self.metrics.add("crisp_worker_records", outcome="dead")
+        self._settled(slot, len(value))
+
+    async def _bury_document(self, index: str, identity: str, source: bytes, reason: str) -> None:
+        log.error("document dead-lettered: %s", reason, extra={"crisp.document": f"{index}/{identity}"})
+        headers = [("dead-reason", reason.encode()), ("dead-index", index.encode()), ("dead-id", identity.encode())]
+        await (await self._dead_topic.send(key=identity.encode(), value=source, headers=headers))
+
+    async def _run_indexer(self) -> None:
+        client = elasticsearch_client.connect(self.settings)
+        self.indexer = Indexer(client, self.settings, self.metrics, self._bury_document)
+        try:
+            await self._guard(self.indexer.run())
+        finally:
+            await client.close()
+
+    async def _revoked(self, *_: Any, **__: Any) -> None:
+        self.acker.forget_others()
+
+
+def build_app(settings: Settings) -> faust.App:
+    """The Faust app, with every setting that keeps it from losing data; each is explained in the notes above."""
+    return faust.App(
+        GROUP,
+        broker=";".join(f"kafka://{broker.strip()}" for broker in settings.kafka_brokers.split(",")),
+        broker_credentials=faust_credentials.credentials(settings),
+        processing_guarantee="at_least_once",
+        broker_max_poll_interval=NEVER,
+        stream_wait_empty=False,
+        agent_supervisor=CrashingSupervisor,
+        stream_buffer_maxsize=16,
+        broker_max_poll_records=16,
+        consumer_max_fetch_size=max(2 * MIB, record_max_bytes(settings)),
+        consumer_auto_offset_reset="earliest",
+        broker_commit_interval=1.0,
+        broker_commit_every=1_000_000,
+        broker_session_timeout=settings.session_seconds,
+        broker_heartbeat_interval=settings.session_seconds / 4,
+        broker_rebalance_timeout=60.0,
+        broker_request_timeout=60.0,
+        stream_processing_timeout=NEVER,
+        broker_commit_livelock_soft_timeout=NEVER,
+        stream_publish_on_commit=False,
+        cython_optimizations=False,
+        table_standby_replicas=0,
+        topic_disable_leader=True,
+        topic_allow_declare=False,
+        reply_create_topic=False,
+        key_serializer="raw",
+        value_serializer="raw",
+        producer_acks=-1,
+        producer_compression_type="zstd",
+        producer_max_request_size=2 * record_max_bytes(settings),
+        producer_request_timeout=60.0,
+        producer_linger=0.05,
+        producer_threaded=False,
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+        datadir="/tmp/crisp-faust",  # noqa: S108 - nothing is written there: there are no tables
+    )
