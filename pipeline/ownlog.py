@@ -65,6 +65,7 @@ def configure(level: int = logging.INFO) -> None:
     handler.setFormatter(EcsFormatter())
     handler.addFilter(RateLimit())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # These two tell the same outage many times a second, in many words.
-    logging.getLogger("aiokafka").setLevel(logging.ERROR)
+    # These tell the same outage, or their own start, many times and in many words.
+    for chatty in ("aiokafka", "faust", "mode"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
     logging.getLogger("elastic_transport").setLevel(logging.CRITICAL)

@@ -7,7 +7,8 @@ import logging
 import signal
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from pipeline import kafka_client, ownlog, settings
 from pipeline.settings import Settings
@@ -81,8 +82,7 @@ async def total_lag(effective: Settings) -> int:
     consumer = AIOKafkaConsumer(**kafka_client.connection(effective), group_id=GROUP, enable_auto_commit=False)
     await consumer.start()
     try:
-        numbers = consumer.partitions_for_topic(effective.topic_raw) or set()
-        partitions = [TopicPartition(effective.topic_raw, number) for number in numbers]
+        partitions = [TopicPartition(effective.topic_raw, number) for number in await _partitions(effective)]
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
         starts = await consumer.beginning_offsets(partitions)
@@ -90,3 +90,16 @@ async def total_lag(effective: Settings) -> int:
         return sum(ends[tp] - max(starts[tp], committed[tp] or 0) for tp in partitions)
     finally:
         await consumer.stop()
+
+
+async def _partitions(effective: Settings) -> list[int]:
+    """The raw topic's partition numbers. Raises KafkaError, also when there is no such topic."""
+    admin = AIOKafkaAdminClient(**kafka_client.connection(effective))
+    await admin.start()
+    try:
+        (topic,) = await admin.describe_topics([effective.topic_raw])
+    finally:
+        await admin.close()
+    if topic["error_code"] or not topic["partitions"]:
+        raise UnknownTopicOrPartitionError(effective.topic_raw)
+    return [partition["partition"] for partition in topic["partitions"]]
