@@ -26,6 +26,13 @@ def open_events(data: bytes, grouping: Grouping) -> list[tuple[bytes, Open]]:
     return found
 
 
+def before(data: bytes, place: int, grouping: Grouping) -> int:
+    """The last place at or before `place` where no event is open on any stream."""
+    while place and (opened := open_events(data[:place], grouping)):
+        place = min(event.offset for _, event in opened)
+    return place
+
+
 def _tail(data: bytes, stream: bytes, grouping: Grouping) -> list[Span]:
     """The last lines of a stream, from one that certainly begins an event (or the first of all) on."""
     spans: list[Span] = []

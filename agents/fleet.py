@@ -2,7 +2,6 @@
 
 import logging
 import os
-import time
 import zlib
 from pathlib import Path
 
@@ -37,8 +36,8 @@ class Fleet:
         self._grouping = Grouping(settings.multiline, *gaps, settings.event_max_bytes)
         self._limits = Limits(settings.slice_max_bytes, settings.event_max_bytes)
 
-    def update(self, found: list[Found]) -> None:
-        """Take in a scan: new files are opened at once, renamed ones keep their descriptor."""
+    def update(self, found: list[Found], began: int) -> None:
+        """Take in a scan that began at `began`, wall clock in ns: new files are opened, renamed ones kept."""
         instances: dict[Instance, list[Found]] = {}
         for file in found:
             instances.setdefault(file.instance, []).append(file)
@@ -46,6 +45,7 @@ class Fleet:
         for instance, files in instances.items():
             self._update(instance, files)
         for instance, tail in list(self.tails.items()):
+            tail.scanned = began
             tail.ended = instance not in instances or newest[instance[:4]] > instance.restart
             self._retire(instance, tail)
         self._forget(instances)
@@ -53,22 +53,23 @@ class Fleet:
     def _update(self, instance: Instance, found: list[Found]) -> None:
         tail = self.tails.get(instance)
         opened = {(file.device, file.inode): file for file in tail.files} if tail else {}
-        order: list[LogFile] = []
+        for file in opened.values():
+            self.identify(instance, file)
+        fresh: list[LogFile] = []
         for entry in found:
             inode = (entry.status.st_dev, entry.status.st_ino)
-            file = opened.get(inode)
-            if file is not None:
-                file.path = entry.path
-                order.append(file)
+            known = opened.get(inode)
+            if known is not None:
+                known.path = entry.path
             elif inode not in self._passed or not entry.rotated:
-                fresh = self._open(instance, entry, {file.identity for file in opened.values()})
-                if fresh is not None:
-                    order.append(fresh)
-        if order and tail is None:
-            tail = self.tails[instance] = self._tail(instance)
-        if tail is not None:
-            gone = [file for file in tail.files if file not in order]
-            tail.files = gone + order
+                file = self._open(instance, entry, {file.identity for file in opened.values()})
+                if file is not None:
+                    fresh.append(file)
+        if fresh:
+            if tail is None:
+                tail = self.tails[instance] = self._tail(instance)
+            # Names say nothing of files that are deleted or packed by now, so what is open keeps its order.
+            tail.files += fresh
 
     def _tail(self, instance: Instance) -> Tail:
         node = self._settings.node_name
@@ -133,9 +134,8 @@ class Fleet:
             file.resume(Ranges(entry.low, list(entry.above)))
         self._of[file.identity] = instance
 
-    def look(self, instance: Instance, tail: Tail) -> int:
-        """Take in what the tail's files have grown to; returns the unread bytes."""
-        now = time.monotonic()
+    def look(self, instance: Instance, tail: Tail, now: float) -> int:
+        """Take in what the tail's files have grown to at `now`, monotonic seconds; returns the unread bytes."""
         for number, file in enumerate(tail.files):
             live = number == len(tail.files) - 1 and not tail.ended
             size = file.size()

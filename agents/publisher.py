@@ -46,7 +46,6 @@ class Publisher:
             compression_type=None if codec == "none" else codec,
             max_batch_size=self._settings.slice_max_bytes + 16 * KIB,
             max_request_size=record_max_bytes(self._settings),
-            linger_ms=5,
             request_timeout_ms=30_000,
             retry_backoff_ms=200,
         )

@@ -80,7 +80,8 @@ class Shipper:
         while not self._stopping.is_set():
             now = time.monotonic()
             if now >= scan_at:
-                self._fleet.update(self._discovery.scan())
+                began = time.time_ns()
+                self._fleet.update(self._discovery.scan(), began)
                 scan_at = now + self._settings.scan_seconds
             if now >= store_at:
                 self._store()
@@ -106,7 +107,7 @@ class Shipper:
         """One slice of every container that has one; True if there is more to do at once."""
         busy = False
         for instance, tail in list(self._fleet.tails.items()):
-            unread = self._fleet.look(instance, tail)
+            unread = self._fleet.look(instance, tail, now)
             if not self._publisher.room.is_set() or not self._due(instance, tail, unread, now):
                 continue
             taken = tail.take(time.time_ns())

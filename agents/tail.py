@@ -58,6 +58,7 @@ class Tail:
     files: list[LogFile] = field(default_factory=list)
     held: list[Piece] = field(default_factory=list)
     ended: bool = False
+    scanned: int = 0  # wall clock, nanoseconds, before the last look for new files
     in_flight: int = 0
 
     def unread(self) -> int:
@@ -69,7 +70,7 @@ class Tail:
         wanted = self.limits.slice_bytes
         while True:
             pieces, reach = self._read(wanted)
-            chosen, rest = self._divide(pieces, reach, now_ns) if pieces else ([], [])
+            chosen, rest = self._divide(pieces, reach) if pieces else ([], [])
             if chosen:
                 self._hold(rest)
                 return Taken(self._slice(chosen, now_ns), chosen)
@@ -127,27 +128,30 @@ class Tail:
             return data
         return data[:whole]
 
-    def _divide(self, pieces: list[Piece], reach: Reach, now_ns: int) -> tuple[list[Piece], list[Piece]]:
+    def _divide(self, pieces: list[Piece], reach: Reach) -> tuple[list[Piece], list[Piece]]:
         """What may be sent, and what must be held since an event is open in it."""
         data = pieces[0][2] if len(pieces) == 1 else b"".join(piece[2] for piece in pieces)
         torn = not data.endswith(b"\n")
         opened = [] if torn else cut.open_events(data, self.grouping)
         if reach is Reach.END:
-            opened = [(stream, event) for stream, event in opened if not self._expired(event, now_ns)]
+            opened = [(stream, event) for stream, event in opened if not self._expired(event)]
         if not opened:
             return pieces, []
-        first = min(event.offset for _, event in opened)
-        if first:
-            return _split(pieces, first)
+        place = cut.before(data, min(event.offset for _, event in opened), self.grouping)
+        if place:
+            return _split(pieces, place)
         spans: list[cut.Span] = []
         for stream, event in opened:
             spans += cut.lines_of(data, stream, event.offset)
         return _without(pieces, sorted(spans), len(data))
 
-    def _expired(self, event: Open, now_ns: int) -> bool:
-        """Whether any line written from now on would begin a new event, by its own time."""
+    def _expired(self, event: Open) -> bool:
+        """Whether any line that was not read yet would begin a new event, by its own time.
+
+        Such a line was written after the last scan: what came before stood in a file that was found and read.
+        """
         last = cri.nanoseconds(event.last_time) or 0
-        return self.ended or now_ns > last + event.gap + MARGIN_NS
+        return self.ended or self.scanned > last + event.gap + MARGIN_NS
 
     def _hold(self, rest: list[Piece]) -> None:
         """Keep what was read and not sent: by moving the position back where that is the same, else in memory."""
