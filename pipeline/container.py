@@ -10,10 +10,10 @@ from typing import Any
 import orjson
 
 from pipeline import __version__
+from pipeline.ecs import ECS_VERSION
 from pipeline.errors import RecordError
 from pipeline.settings import Settings
 
-ECS_VERSION = "8.11.0"
 OWNERS = {"deployment", "replicaset", "statefulset", "daemonset", "job", "cronjob"}
 
 
@@ -34,7 +34,6 @@ def read(pod: bytes, settings: Settings) -> Container:
     except (ValueError, KeyError, AttributeError, TypeError) as cause:
         raise RecordError(f"header pod: {cause!r}") from cause
     constant = {
-        "ecs.version": ECS_VERSION,
         "agent.type": "crisp",
         "agent.version": __version__,
         "orchestrator.type": "kubernetes",
@@ -90,6 +89,7 @@ def _owner(owner: Any) -> dict[str, str]:
 def _service(labels: dict[str, str], names: dict[str, str], settings: Settings) -> dict[str, str]:
     chosen = [labels[name] for name in settings.service_labels.split() if labels.get(name)]
     service = {
+        "ecs.version": ECS_VERSION,
         "service.name": chosen[0] if chosen else names["container"],
         "service.version": labels.get("version") or labels.get("app.kubernetes.io/version") or "",
         "service.environment": labels.get("environment") or settings.environment or names["namespace"],

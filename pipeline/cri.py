@@ -14,6 +14,7 @@ from typing import NamedTuple
 import orjson
 
 STREAMS = (b"stdout", b"stderr")
+LATEST = 2**63 - 1  # nanoseconds in 64 bits, which is what Elasticsearch can store: until the year 2262
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _TIME = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
@@ -46,14 +47,15 @@ def _seconds(date_and_time: bytes, zone: bytes) -> int | None:
 
 
 def nanoseconds(time: bytes) -> int | None:
-    """Nanoseconds since the epoch of an RFC 3339 time, None if it is not one."""
+    """Nanoseconds since the epoch of an RFC 3339 time, None if it is not one, or out of 64 bits."""
     match = _TIME.fullmatch(time)
     if match is None:
         return None
     seconds = _seconds(match[1], match[3])
     if seconds is None:
         return None
-    return seconds * 1_000_000_000 + int((match[2] or b"").ljust(9, b"0"))
+    moment = seconds * 1_000_000_000 + int((match[2] or b"").ljust(9, b"0"))
+    return moment if 0 <= moment <= LATEST else None
 
 
 def utc(time: bytes) -> str:

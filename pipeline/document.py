@@ -110,18 +110,17 @@ class Documents:
     def _fields(self, event: Event, known: _Constants) -> tuple[dict[str, Any], str]:
         """What the line itself says, and the rule that drops it, if any."""
         _, _, _, _, stream, content, flags, part = event
-        body = jsonbody.loads(content) if content[:1] == b"{" and not flags else None
-        if body is not None:
-            fields = jsonbody.merge(body, field_limit=self._settings.field_limit)
-            if "message" not in fields:
+        fields = jsonbody.fields(content, self._settings.field_limit) if content[:1] == b"{" and not flags else None
+        if fields is not None:
+            if fields.get("message") is None:
                 fields["message"] = content.decode("utf-8", "replace")
         else:
             message = content.decode("utf-8", "replace")
             known.hint, found = textformat.recognise(message, known.hint)
             fields = found if found is not None else {}
             fields["message"] = message
-            if "url.path" in fields and probe.is_probe(fields, self._probe_paths):
-                return fields, PROBE_RULE
+        if "url.path" in fields and probe.is_probe(fields, self._probe_paths):
+            return fields, PROBE_RULE
         if stream:
             fields["log.iostream"] = stream.decode()
         if flags:

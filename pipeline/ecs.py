@@ -245,6 +245,7 @@ OWN: dict[str, Field] = {
     "crisp.topic": Field("keyword", "topic of the raw record"),
     "crisp.partition": Field("long", "partition of the raw record"),
     "crisp.record": Field("long", "offset of the raw record"),
+    "crisp.part": Field("long", "which part of an event that was too long, from 1"),
     "crisp.left_out": Field("long", "repetitions of this message that crisp kept back"),
 }
 

@@ -97,9 +97,13 @@ class Shipping:
         self.stored = encode([])
         self.sent: list[record.LogSlice] = []
         self.clock = 0.0
+        self.fleet = Fleet(self.settings, [])
         self.start()
 
     def start(self) -> None:
+        for tail in self.fleet.tails.values():
+            for file in tail.files:
+                file.close()
         self.fleet = Fleet(self.settings, decode(self.stored))
         self.discovery = Discovery(self.node.logs)
         self.waiting: list[tuple[Tail, Taken]] = []
@@ -154,7 +158,9 @@ class Shipping:
 
 WRITES = st.tuples(st.just("write"), st.sampled_from(["stdout", "stderr"]), st.sampled_from(sorted(KINDS)))
 WAITS = st.tuples(st.just("wait"), st.sampled_from([0.3, 0.9, 1.2, 2.0, 61.0]))
-ACTS = st.sampled_from("scan take take take acknowledge store rotate crash fail".split()).map(lambda name: (name,))
+ACTS = st.sampled_from(["scan", "take", "take", "take", "acknowledge", "store", "rotate", "crash", "fail"]).map(
+    lambda name: (name,)
+)
 STEPS: st.SearchStrategy[tuple[object, ...]] = st.integers(0, 99).flatmap(
     lambda die: WRITES if die < 45 else WAITS if die < 55 else ACTS
 )
@@ -178,6 +184,7 @@ def play(history: list[tuple[object, ...]]) -> tuple[dict[str, bytes], dict[str,
                 case (name,):
                     getattr(shipping, str(name))()
         shipping.drain()
+        shipping.start()
         return shipping.received(), node.expected()
 
 

@@ -1,0 +1,44 @@
+# What a new machine needs: Python 3.11+, JDK 17+, Maven, make. Everything else is fetched, pinned, and cached.
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test test-faults check bench lock clean
+
+help: ## this list
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+venv: .venv/.made ## the virtual environment, from the locks
+
+.venv/.made: requirements.lock tests/requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "crisp needs Python 3.11 or newer: $(PYTHON) is older (set PYTHON=...)"; exit 1; }
+	@test -d .venv || $(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+demo: venv ## the whole pipeline on this machine, and a report (ARGS="--lines 100000 --chaos")
+	@$(BIN)/crisp demo $(ARGS)
+
+test: venv ## all tests but the long fault suite; real Kafka and Elasticsearch (ARGS="-k name")
+	@$(BIN)/pytest -m "not faults" $(ARGS)
+
+test-faults: venv ## the fault suite (ARGS="-k name" runs one)
+	@$(BIN)/pytest -m faults $(ARGS)
+
+check: venv ## format, lint, types, imports
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: venv ## speed and memory of shipper and worker, as JSON (ARGS="--lines 1000000")
+	@$(BIN)/python -m tests.benchmarks.throughput $(ARGS)
+
+lock: venv ## renew the locks from pyproject.toml
+	@$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements.lock pyproject.toml
+	@$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header --extra dev -o tests/requirements.lock pyproject.toml
+
+clean: ## what was made here, but not the cache of servers
+	@rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build *.egg-info

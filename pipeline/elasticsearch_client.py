@@ -1,0 +1,109 @@
+"""The client of Elasticsearch, as the settings say. It never retries by itself: that is the indexer's to decide."""
+
+import os
+import ssl
+import warnings
+from typing import Any
+
+from elastic_transport import AiohttpHttpNode, NodeConfig, OrjsonSerializer
+from elastic_transport.client_utils import url_to_node_config
+from elasticsearch import AsyncElasticsearch, NdjsonSerializer
+
+from pipeline import fingerprint
+from pipeline.errors import SettingsError
+from pipeline.settings import Settings, variable
+
+# The 8.x client names its media types so; a plain server answers with the plain ones.
+_JSON_TYPES = ("application/json", "application/vnd.elasticsearch+json")
+_NDJSON_TYPES = ("application/x-ndjson", "application/vnd.elasticsearch+x-ndjson")
+
+_SPARE_CONNECTIONS = 4
+_DEAD_NODE_SECONDS = 10.0
+
+
+class PreparedNdjson(NdjsonSerializer):
+    """Passes a prepared bulk body on; the library's own would copy it twice."""
+
+    def dumps(self, data: Any) -> bytes:
+        """The body, ready to send."""
+        return data if isinstance(data, bytes) else super().dumps(data)
+
+
+def connect(settings: Settings) -> AsyncElasticsearch:
+    """A client that connects at its first request. Raises SettingsError for what cannot be used."""
+    configs = node_configs(settings)
+    node_class: Any = fingerprint.PinnedNode if settings.es_ca_fingerprint else AiohttpHttpNode
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return AsyncElasticsearch(
+            configs,
+            **_credentials(settings),
+            node_class=node_class,
+            serializers={
+                **dict.fromkeys(_JSON_TYPES, OrjsonSerializer()),
+                **dict.fromkeys(_NDJSON_TYPES, PreparedNdjson()),
+            },
+            max_retries=0,
+            retry_on_timeout=False,
+            retry_on_status=(),
+            max_dead_node_backoff=_DEAD_NODE_SECONDS,
+            meta_header=False,
+        )
+
+
+def _credentials(settings: Settings) -> dict[str, Any]:
+    if settings.es_api_key:
+        return {"api_key": settings.es_api_key}
+    if settings.es_user:
+        return {"basic_auth": (settings.es_user, settings.es_password)}
+    return {}
+
+
+def node_configs(settings: Settings) -> list[NodeConfig]:
+    """One for each address in the settings. Raises SettingsError with every address that is none."""
+    faults: list[str] = []
+    configs: dict[str, NodeConfig] = {}
+    for address in filter(None, (part.strip() for part in settings.es_urls.split(","))):
+        try:
+            configs[address] = url_to_node_config(address, use_default_ports_for_scheme=True)
+        except ValueError as fault:
+            faults.append(f"{variable('es_urls')}: {address!r}: {fault}")
+    if not configs and not faults:
+        faults.append(f"{variable('es_urls')}: no address")
+    if faults:
+        raise SettingsError(faults)
+    return [_configured(config, settings) for config in configs.values()]
+
+
+def _configured(config: NodeConfig, settings: Settings) -> NodeConfig:
+    config = config.replace(
+        request_timeout=settings.es_timeout_seconds,
+        connections_per_node=settings.bulk_concurrency + _SPARE_CONNECTIONS,
+        http_compress=False,
+    )
+    if config.scheme != "https":
+        return config
+    extras = {fingerprint.EXTRA: _fingerprint(settings)} if settings.es_ca_fingerprint else {}
+    return config.replace(ssl_context=_tls(settings), verify_certs=settings.es_verify, _extras=extras)
+
+
+def _tls(settings: Settings) -> ssl.SSLContext:
+    if settings.es_verify and settings.es_ca_fingerprint:
+        return fingerprint.context()
+    path = settings.es_ca_file
+    try:
+        where = {"capath": path} if os.path.isdir(path) else {"cafile": path or None}
+        context = ssl.create_default_context(**where)
+    except (OSError, ssl.SSLError) as fault:
+        raise SettingsError([f"{variable('es_ca_file')}: {path} cannot be read as PEM: {fault}"]) from fault
+    if not settings.es_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _fingerprint(settings: Settings) -> str:
+    try:
+        return fingerprint.normal(settings.es_ca_fingerprint)
+    except ValueError as fault:
+        raise SettingsError([f"{variable('es_ca_fingerprint')}: {fault}"]) from fault
