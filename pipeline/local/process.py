@@ -1,0 +1,136 @@
+"""A server as a child process: its output in a file, its end certain, its CPU time known."""
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from pipeline.errors import StackError
+
+_PR_SET_PDEATHSIG = 1
+_TAIL_LINES = 12
+
+
+class ServerProcess:
+    """A child in a session of its own. Unless `detached`, it dies with the thread that started it (Linux)."""
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        directory: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        user: str | None = None,
+        detached: bool = False,
+    ) -> None:
+        self.name = name
+        self.output = directory / f"{name}.log"
+        with self.output.open("ab") as output:
+            self._child = subprocess.Popen(
+                command,
+                cwd=directory,
+                env={**os.environ, **(environment or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                user=user,
+                extra_groups=[] if user else None,
+                preexec_fn=None if detached or sys.platform != "linux" else _die_with_parent,  # noqa: PLW1509
+            )
+        self.pid = self._child.pid
+
+    def wait(self, ready: Callable[[], bool], seconds: float) -> None:
+        """Return when `ready` says so. Raises StackError, with the last of its output, if it ends or takes longer."""
+        limit = time.monotonic() + seconds
+        while not ready():
+            ended = self._child.poll()
+            if ended is not None:
+                raise StackError(f"{self.name} ended with code {ended}:\n{self._tail()}")
+            if time.monotonic() > limit:
+                raise StackError(f"{self.name} was not ready within {seconds:.0f} s:\n{self._tail()}")
+            time.sleep(0.1)
+
+    def _tail(self) -> str:
+        return "\n".join(self.output.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
+
+    def stop(self, seconds: float = 10.0) -> None:
+        """End it and all that it started; by force after a while."""
+        stop_session(self.pid, seconds, self._child.poll)
+
+    def kill(self) -> None:
+        """End it at once, as a power cut would."""
+        stop_session(self.pid, 0.0, self._child.poll)
+
+    def pause(self) -> None:
+        """Freeze it: connections stay, nothing answers."""
+        os.killpg(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        os.killpg(self.pid, signal.SIGCONT)
+
+    def cpu_seconds(self) -> float:
+        """CPU time of it and its children until now."""
+        return session_cpu_seconds(self.pid)
+
+
+def stop_session(pid: int, seconds: float, ended: Callable[[], object]) -> None:
+    """SIGTERM to a process group, SIGKILL after a while; returns when its leader is gone."""
+    limit = time.monotonic() + seconds
+    try:
+        if seconds:
+            os.killpg(pid, signal.SIGTERM)
+            while time.monotonic() < limit and ended() is None:
+                time.sleep(0.05)
+        os.killpg(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # it is gone, and so are its children
+    limit = time.monotonic() + 10
+    while ended() is None and time.monotonic() < limit:
+        time.sleep(0.02)
+
+
+def session_cpu_seconds(session: int) -> float:
+    """User and system time of every process in a session, those that ended and were waited for included."""
+    ticks = 0
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            fields = (entry / "stat").read_text().rpartition(") ")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[3]) == session:
+            ticks += sum(int(field) for field in fields[11:15])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def peak_rss_mib(pid: int) -> float:
+    """The most resident memory that a process has had, in MiB; 0 when it is gone."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0.0)
+
+
+def free_ports(number: int) -> list[int]:
+    """Loopback ports that nobody listens on just now."""
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    try:
+        return [opened.getsockname()[1] for opened in sockets]
+    finally:
+        for opened in sockets:
+            opened.close()
+
+
+def _die_with_parent() -> None:
+    """In the child: SIGKILL when the thread that started it ends."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,0 +1,126 @@
+"""The local Kafka and Elasticsearch together: started side by side, ended for certain."""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pipeline.local import artifacts, elasticsearch, kafka
+from pipeline.local.process import ServerProcess, free_ports
+
+DEFAULT_VERSION = artifacts.ELASTICSEARCH_VERSIONS[0]
+
+
+@dataclass(slots=True)
+class Address:
+    """Where the servers listen, and the process groups that they are."""
+
+    kafka_port: int
+    controller_port: int
+    es_port: int
+    transport_port: int
+    es_version: str
+
+    @property
+    def brokers(self) -> str:
+        """For `CRISP_KAFKA_BROKERS`."""
+        return f"127.0.0.1:{self.kafka_port}"
+
+    @property
+    def es_url(self) -> str:
+        """For `CRISP_ES_URLS`."""
+        return f"http://127.0.0.1:{self.es_port}"
+
+
+class Stack:
+    """A Kafka and an Elasticsearch whose files live in one directory."""
+
+    def __init__(self, directory: Path, version: str = DEFAULT_VERSION, *, detached: bool = False) -> None:
+        self.directory = directory
+        self.address = Address(*free_ports(4), version)
+        self._detached = detached
+        self.kafka: ServerProcess
+        self.elasticsearch: ServerProcess
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings that make crisp use these servers."""
+        return {"CRISP_KAFKA_BROKERS": self.address.brokers, "CRISP_ES_URLS": self.address.es_url}
+
+    def start(self, tell: Callable[[str], None] = lambda _: None) -> None:
+        """Start both and wait until both serve. Raises StackError; then neither runs."""
+        artifacts.kafka()
+        artifacts.elasticsearch(self.address.es_version)
+        started: list[ServerProcess] = []
+        try:
+            tell(f"starting Kafka {artifacts.KAFKA_VERSION} and Elasticsearch {self.address.es_version}")
+            started.append(self.start_elasticsearch())
+            started.append(self.start_kafka())
+            self.wait_kafka()
+            self.wait_elasticsearch()
+        except BaseException:
+            for server in started:
+                server.kill()
+            raise
+
+    def start_kafka(self) -> ServerProcess:
+        """Start the broker, again after a stop with the same data and address."""
+        home = self._home("kafka")
+        self.kafka = kafka.start(home, self.address.kafka_port, self.address.controller_port, detached=self._detached)
+        return self.kafka
+
+    def start_elasticsearch(self) -> ServerProcess:
+        """Start the node, again after a stop with the same data and address."""
+        address = self.address
+        self.elasticsearch = elasticsearch.start(
+            self._home("elasticsearch"),
+            address.es_version,
+            address.es_port,
+            address.transport_port,
+            detached=self._detached,
+        )
+        return self.elasticsearch
+
+    def wait_kafka(self) -> None:
+        """Return when the broker serves. Raises StackError."""
+        kafka.wait(self.kafka, self.address.kafka_port)
+
+    def wait_elasticsearch(self) -> None:
+        """Return when the node takes documents. Raises StackError."""
+        self.elasticsearch.wait(lambda: elasticsearch.healthy(self.address.es_url), elasticsearch.START_SECONDS)
+
+    def stop(self) -> None:
+        """End both; their files stay."""
+        self.elasticsearch.kill()
+        self.kafka.kill()
+
+    def _home(self, name: str) -> Path:
+        home = self.directory / name
+        home.mkdir(exist_ok=True)
+        return home
+
+    def state(self) -> str:
+        """What `crisp local down` must know, as JSON."""
+        return json.dumps(
+            {**asdict(self.address), "kafka_pid": self.kafka.pid, "elasticsearch_pid": self.elasticsearch.pid}
+        )
+
+
+@contextmanager
+def running(version: str = DEFAULT_VERSION, tell: Callable[[str], None] = lambda _: None) -> Iterator[Stack]:
+    """A stack in a directory of its own, both gone at the end."""
+    # Not in the user's cache: Elasticsearch may run as another user, to whom a home directory is closed.
+    directory = Path(tempfile.mkdtemp(prefix="crisp-stack-"))
+    directory.chmod(0o755)
+    stack = Stack(directory, version)
+    try:
+        stack.start(tell)
+        try:
+            yield stack
+        finally:
+            stack.stop()
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
