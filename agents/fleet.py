@@ -62,9 +62,9 @@ class Fleet:
             if known is not None:
                 known.path = entry.path
             elif inode not in self._passed or not entry.rotated:
-                file = self._open(instance, entry, {file.identity for file in opened.values()})
-                if file is not None:
-                    fresh.append(file)
+                made = self._open(instance, entry, {file.identity for file in opened.values()})
+                if made is not None:
+                    fresh.append(made)
         if fresh:
             if tail is None:
                 tail = self.tails[instance] = self._tail(instance)

@@ -18,7 +18,6 @@ from pipeline.grouping import MULTILINE, PARTIAL, SPLIT, UNPARSED, Event, events
 from pipeline.record import LogSlice
 from pipeline.settings import Settings
 
-LATE_INDEX = "logs-late"
 PROBE_RULE = "health probe"
 FLAGS = ((PARTIAL, "partial"), (MULTILINE, "multiline"), (SPLIT, "split"), (UNPARSED, "unparsed"))
 _CONTAINERS = 4096
@@ -29,12 +28,14 @@ class Parcel:
     """The documents of one slice as they go into a bulk body: two lines each, action and source.
 
     `lengths` has, for events of several lines, the raw bytes by the document's number: should such a document be
-    there already, they tell whether it is as long as ours. `dropped` counts events by the rule that dropped them.
+    there already, they tell whether it is as long as ours. `indices` are those that the body names; `dropped` counts
+    events by the rule that dropped them.
     """
 
     body: bytes
     count: int
     lengths: dict[int, int] = field(default_factory=dict)
+    indices: frozenset[str] = frozenset()
     dropped: Counter[str] = field(default_factory=Counter)
 
 
@@ -67,7 +68,7 @@ class Documents:
         ]
         parcel = Parcel(b"", 0)
         lines: list[bytes] = []
-        actions = _Actions(part, now_ns, self._settings.retention_days)
+        actions = _Actions(part, now_ns, self._settings)
         for event in events_of(part):
             file, offset, length, time, _, _, flags, _ = event
             fields, rule = self._fields(event, known)
@@ -89,7 +90,7 @@ class Documents:
             lines.append(
                 b'%b%010x"}}\n%b,%b,%b}\n' % (actions[file, runtime[:10]], offset, source[:-1], tails[file], tail)
             )
-        parcel.body, parcel.count = b"".join(lines), len(lines)
+        parcel.body, parcel.count, parcel.indices = b"".join(lines), len(lines), frozenset(actions.indices)
         return parcel
 
     @staticmethod
@@ -158,15 +159,18 @@ class _Actions(dict[tuple[int, str], bytes]):
     A day older than the retention goes to one index for all such.
     """
 
-    def __init__(self, part: LogSlice, now_ns: int, retention_days: int) -> None:
+    def __init__(self, part: LogSlice, now_ns: int, settings: Settings) -> None:
         super().__init__()
         self._files = part.files
-        oldest = datetime.fromtimestamp(now_ns / 1e9, UTC) - timedelta(days=retention_days)
+        self._prefix = settings.index_prefix
+        self.indices: set[str] = set()
+        oldest = datetime.fromtimestamp(now_ns / 1e9, UTC) - timedelta(days=settings.retention_days)
         self._oldest = oldest.strftime("%Y-%m-%d")
 
     def __missing__(self, key: tuple[int, str]) -> bytes:
         file, day = key
-        index = LATE_INDEX if day < self._oldest else "logs-" + day.replace("-", ".")
+        index = f"{self._prefix}-{'late' if day < self._oldest else day.replace('-', '.')}"
+        self.indices.add(index)
         action = f'{{"create":{{"_index":"{index}","_id":"{self._files[file].identity}-'.encode()
         self[key] = action
         return action

@@ -5,9 +5,9 @@ import ssl
 import warnings
 from typing import Any
 
-from elastic_transport import AiohttpHttpNode, NodeConfig, OrjsonSerializer
+from elastic_transport import AiohttpHttpNode, NdjsonSerializer, NodeConfig, OrjsonSerializer
 from elastic_transport.client_utils import url_to_node_config
-from elasticsearch import AsyncElasticsearch, NdjsonSerializer
+from elasticsearch import AsyncElasticsearch
 
 from pipeline import fingerprint
 from pipeline.errors import SettingsError

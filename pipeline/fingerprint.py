@@ -10,7 +10,7 @@ import hashlib
 import ssl
 from typing import Any
 
-from elastic_transport import AiohttpHttpNode, NodeApiResponse, NodeConfig, TlsError
+from elastic_transport import AiohttpHttpNode, NodeConfig, TlsError
 from elastic_transport import ConnectionError as NodeConnectionError
 
 EXTRA = "_crisp_fingerprint"
@@ -43,7 +43,7 @@ class PinnedNode(AiohttpHttpNode):
         self._looking = asyncio.Lock()
         self._pinned = config.ssl_context is None
 
-    async def perform_request(self, *args: Any, **kwargs: Any) -> NodeApiResponse:  # type: ignore[override]
+    async def perform_request(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override] # the base class is not async
         """As the library's, after the look. Raises its TlsError when no certificate has the fingerprint."""
         async with self._looking:
             if not self._pinned:

@@ -22,6 +22,7 @@ from pipeline import bulk
 from pipeline.bulk import Item, Outcome
 from pipeline.document import Parcel
 from pipeline.metrics import Metrics
+from pipeline.places import Places
 from pipeline.safeform import safe_form
 from pipeline.settings import Settings
 
@@ -60,6 +61,7 @@ class Indexer:
         self._settings = settings
         self._metrics = metrics
         self._dead = dead
+        self.places = Places(settings, self._asked)
         self._waiting: deque[tuple[Parcel, Callable[[], None]]] = deque()
         self._size = 0
         self._more = asyncio.Event()
@@ -117,12 +119,24 @@ class Indexer:
         count = sum(parcel.count for parcel in parcels)
         if not count:
             return
+        for parcel in parcels:
+            await self._place(parcel)
         items = await self._answered(b"".join(parcel.body for parcel in parcels), count)
         created = items.count(bulk.CREATED)
         self._metrics.add("crisp_worker_documents", created, outcome="created")
         if created < count:
             singles = [single for parcel in parcels for single in _singles(parcel)]
             await self._settle_singles(singles, items)
+
+    async def _place(self, parcel: Parcel) -> None:
+        """Name the index that stands for the parcel's, where that is not ours to write to."""
+        for index in parcel.indices:
+            place = await self.places.of(index)
+            if place != index:
+                # Nothing else in a body can look so: a quote inside a document's text is escaped.
+                parcel.body = parcel.body.replace(
+                    b'{"create":{"_index":"%b",' % index.encode(), b'{"create":{"_index":"%b",' % place.encode()
+                )
 
     async def _settle_singles(self, singles: list[_Single], items: list[Item]) -> None:
         pause = self._pauses()
@@ -171,9 +185,8 @@ class Indexer:
 
     async def _continued(self, single: _Single) -> _Single | None:
         """An event of several lines is there already; if ours reaches further, it goes in beside, flagged."""
-        stored = await self._forever(
-            "GET", f"/{single.index}/_doc/{single.id}?_source_includes=log.length", None, ok=(200, 404)
-        )
+        path = f"/{single.index}/_doc/{single.id}?_source_includes=log.length"
+        _, stored = await self._asked(path, (200, 404))
         length = (stored.get("_source") or {}).get("log.length", single.length)
         if length >= single.length:
             return None
@@ -214,12 +227,14 @@ class Indexer:
             self._failing(_words(status, answer))
             await asyncio.sleep(next(pause))
 
-    async def _forever(self, method: str, path: str, body: bytes | None, *, ok: tuple[int, ...]) -> dict[str, Any]:
+    async def _asked(self, path: str, ok: tuple[int, ...]) -> tuple[int, Any]:
+        """Status and answer of a GET, asked until the status is one of those."""
         pause = self._pauses()
         while True:
-            status, answer = await self._request(method, path, body)
+            status, answer = await self._request("GET", path, None)
             if status in ok and isinstance(answer, dict):
-                return answer
+                self._recovered()
+                return status, answer
             self._failing(_words(status, answer))
             await asyncio.sleep(next(pause))
 

@@ -43,9 +43,18 @@ ALIASES = {alias: name for name, aliases in _SPELLINGS.items() for alias in alia
 
 _TEXTS = frozenset(_SPELLINGS) - {"@timestamp", "log.level", "process.pid"}  # an alias of these is text, or no alias
 _OURS = frozenset(
-    "event.created event.ingested log.offset log.length log.iostream log.flags log.file.path log.iotime "
-    "host.name container kubernetes orchestrator agent crisp stream data_stream".split()
-)
+    {"host.name", "event.created", "event.ingested", "stream", "container", "kubernetes", "orchestrator"}
+) | {
+    "agent",
+    "crisp",
+    "data_stream",
+    "log.offset",
+    "log.length",
+    "log.iostream",
+    "log.flags",
+    "log.file.path",
+    "log.iotime",
+}
 _OUR_ROOTS = ("kubernetes.", "container.", "orchestrator.", "agent.", "crisp.", "data_stream.", "_")
 
 
@@ -141,7 +150,7 @@ class _Flat:
         gathered: dict[str, list[Any]] = {}
         for value in values:
             if isinstance(value, dict | _Pairs):
-                inner._object(path, value, depth + 1)  # noqa: SLF001 - of the same class
+                inner._object(path, value, depth + 1)
                 inner.settle()
                 for name, found in inner.fields.items():
                     gathered.setdefault(name, []).extend(found if isinstance(found, list) else [found])

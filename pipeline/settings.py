@@ -39,6 +39,7 @@ class Settings:
     kafka_sasl: str = _row("none", "SASL mechanism", choices="none PLAIN SCRAM-SHA-256 SCRAM-SHA-512")
     kafka_user: str = _row("", "SASL user")
     kafka_password: str = _row("", "SASL password", secret=True)
+    group: str = _row("crisp-worker", "consumer group of the workers")
     topic_raw: str = _row("logs-raw", "topic of the raw slices")
     topic_dead: str = _row("logs-dead", "topic of the dead letters")
     topic_partitions: int = _row(12, "partitions of the raw topic that setup makes", least=1)
@@ -71,6 +72,9 @@ class Settings:
     es_ca_file: str = _row("", "CA certificate to trust, PEM; empty: the system's")
     es_ca_fingerprint: str = _row("", "SHA-256 fingerprint of the CA to trust, instead of a file")
     es_verify: bool = _row(default=True, meaning="verify Elasticsearch's certificate")
+    index_prefix: str = _row("logs", "first part of every index name: logs-2026.11.24, logs-late")
+    index_shards: int = _row(1, "primary shards of an index", least=1)
+    index_field_limit: int = _row(2000, "most fields of one index; beyond, they are kept but not searchable", least=500)
     es_timeout_seconds: float = _row(60.0, "longest wait for the answer to one request", least=1)
 
     # the worker
@@ -79,7 +83,7 @@ class Settings:
     bulk_linger_seconds: float = _row(0.2, "longest wait of a document for its bulk to fill", least=0)
     bulk_concurrency: int = _row(2, "bulks in flight", least=1)
     retry_max_seconds: float = _row(2.0, "longest pause between two tries", least=0.1)
-    session_seconds: float = _row(10.0, "without a heartbeat, a worker's partitions go to others after this", least=6)
+    session_seconds: float = _row(10.0, "without a heartbeat, a worker's partitions go to others after this", least=1)
     worker_port: int = _row(6066, "port of the worker's status and metrics; 0: none", least=0)
     worker_grace_seconds: float = _row(20.0, "after SIGTERM, longest wait for bulks in flight", least=0)
     cluster_name: str = _row("", "orchestrator.cluster.name of every document; empty: left out")

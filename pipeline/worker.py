@@ -23,7 +23,6 @@ from pipeline.indexer import Indexer
 from pipeline.metrics import WORKER, Metrics
 from pipeline.settings import MIB, Settings, record_max_bytes
 
-GROUP = "crisp-worker"
 NEVER = 30 * 86400.0
 
 log = logging.getLogger(__name__)
@@ -141,7 +140,7 @@ class Worker:
 def build_app(settings: Settings) -> faust.App:
     """The Faust app, with every setting that keeps it from losing data; each is explained in the notes above."""
     return faust.App(
-        GROUP,
+        settings.group,
         broker=";".join(f"kafka://{broker.strip()}" for broker in settings.kafka_brokers.split(",")),
         broker_credentials=faust_credentials.credentials(settings),
         processing_guarantee="at_least_once",

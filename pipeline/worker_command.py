@@ -12,7 +12,7 @@ from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
 from pipeline import kafka_client, ownlog, settings
 from pipeline.settings import Settings
-from pipeline.worker import GROUP, Worker
+from pipeline.worker import Worker
 
 LOOK_SECONDS = 0.5
 
@@ -79,7 +79,9 @@ async def _drained(worker: Worker) -> None:
 
 async def total_lag(effective: Settings) -> int:
     """Records of the raw topic that the group has not committed. Raises KafkaError."""
-    consumer = AIOKafkaConsumer(**kafka_client.connection(effective), group_id=GROUP, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(
+        **kafka_client.connection(effective), group_id=effective.group, enable_auto_commit=False
+    )
     await consumer.start()
     try:
         partitions = [TopicPartition(effective.topic_raw, number) for number in await _partitions(effective)]

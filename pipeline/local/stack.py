@@ -40,7 +40,8 @@ class Stack:
 
     def __init__(self, directory: Path, version: str = DEFAULT_VERSION, *, detached: bool = False) -> None:
         self.directory = directory
-        self.address = Address(*free_ports(4), version)
+        kafka_port, controller, es_port, transport = free_ports(4)
+        self.address = Address(kafka_port, controller, es_port, transport, version)
         self._detached = detached
         self.kafka: ServerProcess
         self.elasticsearch: ServerProcess

@@ -1,0 +1,111 @@
+"""The index template: a type for every field that the pipeline sets, and rules for those that applications bring.
+
+Pure. What the server lacks (a distribution without some mapper, an older version without some setting) is told by
+its own refusal; `lacking` reads that, and `body` then says the same without.
+"""
+
+import re
+from typing import Any, NamedTuple
+
+from pipeline.ecs import FIELDS, LABELS, Field
+from pipeline.settings import Settings
+
+VERSION = 1
+OWNER = "crisp"
+
+# What stands in for a mapper that the server does not have.
+_PLAIN = {"match_only_text": "text", "wildcard": "keyword", "date_nanos": "date"}
+_PLAIN_OF = {"error.stack_trace": "text"}  # longer than a keyword may be
+_KEYWORD_LIMIT = 8191  # characters: 32,766 bytes, Lucene's longest term, at four bytes each
+
+_ABSENT_TYPE = re.compile(r"(?:mapper type \[|No handler for type \[)(\w+)\]")
+_ABSENT_SETTING = re.compile(r"unknown setting \[([\w.]+)\]")
+
+
+class Lacking(NamedTuple):
+    """What a server does not have: mappers and index settings by name."""
+
+    types: frozenset[str] = frozenset()
+    settings: frozenset[str] = frozenset()
+
+
+def lacking(reason: str) -> Lacking:
+    """What a refusal of the template says that the server does not have; nothing if it says something else."""
+    return Lacking(frozenset(_ABSENT_TYPE.findall(reason)), frozenset(_ABSENT_SETTING.findall(reason)))
+
+
+def name(settings: Settings) -> str:
+    """The template's name."""
+    return f"{OWNER}-{settings.index_prefix}"
+
+
+def body(settings: Settings, without: Lacking) -> dict[str, Any]:
+    """The template as Elasticsearch takes it, without what the server does not have."""
+    prefix = settings.index_prefix
+    return {
+        "index_patterns": [f"{prefix}-20*", f"{prefix}-late*", f"{prefix}-crisp.20*"],
+        "priority": 500,
+        "version": VERSION,
+        "_meta": meta(settings),
+        "template": {
+            "settings": {key: value for key, value in _settings(settings).items() if key not in without.settings},
+            "mappings": {
+                "_meta": meta(settings),
+                "subobjects": False,
+                "date_detection": False,
+                "numeric_detection": False,
+                "dynamic_templates": _DYNAMIC,
+                "properties": {field: _property(field, row, without.types) for field, row in FIELDS.items()},
+            },
+        },
+    }
+
+
+def meta(settings: Settings) -> dict[str, Any]:
+    """What marks template and indices as ours."""
+    return {"owner": OWNER, "version": VERSION, "prefix": settings.index_prefix}
+
+
+def is_ours(marked: Any) -> bool:
+    """Whether the `_meta` of a template or of an index is a crisp's."""
+    return isinstance(marked, dict) and marked.get("owner") == OWNER
+
+
+def _settings(settings: Settings) -> dict[str, Any]:
+    return {
+        "index.number_of_shards": settings.index_shards,
+        "index.auto_expand_replicas": "0-1",
+        "index.refresh_interval": "1s",
+        "index.mapping.ignore_malformed": True,
+        "index.mapping.total_fields.limit": settings.index_field_limit,
+        "index.mapping.total_fields.ignore_dynamic_beyond_limit": True,
+        "index.query.default_field": ["message", "error.message", "error.stack_trace", "crisp.safe", "app.overflow"],
+    }
+
+
+def _property(field: str, row: Field, absent: frozenset[str]) -> dict[str, Any]:
+    kind = row.type
+    if kind in absent:
+        kind = _PLAIN_OF.get(field) or _PLAIN.get(kind, kind)
+    if kind == "alias":
+        return {"type": kind, "path": row.path}
+    if not row.index:
+        return {"type": kind, "index": False, **({"doc_values": False} if kind == "keyword" else {})}
+    if kind in {"keyword", "wildcard", "flattened"}:
+        return {"type": kind, "ignore_above": _KEYWORD_LIMIT}
+    return {"type": kind}
+
+
+_DYNAMIC: list[dict[str, Any]] = [
+    {
+        "labels": {
+            "path_match": f"{LABELS}.*",
+            "mapping": {"type": "keyword", "ignore_above": _KEYWORD_LIMIT},
+        }
+    },
+    # The same name is a word in one service and true in another: as keywords both are found, neither is refused.
+    {"flags": {"match_mapping_type": "boolean", "mapping": {"type": "keyword", "ignore_above": _KEYWORD_LIMIT}}},
+    {"words": {"match_mapping_type": "string", "mapping": {"type": "keyword", "ignore_above": _KEYWORD_LIMIT}}},
+    {"wholes": {"match_mapping_type": "long", "mapping": {"type": "long", "ignore_malformed": True}}},
+    {"fractions": {"match_mapping_type": "double", "mapping": {"type": "double", "ignore_malformed": True}}},
+]
