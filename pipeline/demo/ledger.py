@@ -1,0 +1,67 @@
+"""Which lines were written, and which of them are found. It knows only what the containers wrote.
+
+A line is known by its container and its bytes; one in JSON by the number and the message in it, since a document
+has its fields apart. A document of several lines (a stack trace) counts each of them.
+"""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+DIGEST_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Lines, by what became of them."""
+
+    written: int
+    searchable: int
+    missing: int
+    doubled: int
+
+
+def line_key(uid: str, line: bytes) -> bytes:
+    """What a line written is known by."""
+    if line.startswith(b"{"):
+        body = orjson.loads(line)
+        line = _numbered(body["event"]["sequence"], body["message"])
+    return _digest(uid, line)
+
+
+def document_keys(source: dict[str, Any]) -> list[bytes]:
+    """What the lines in a document are known by."""
+    uid, message = source["kubernetes.pod.uid"], source["message"]
+    if "event.sequence" in source:
+        return [_digest(uid, _numbered(source["event.sequence"], message))]
+    return [_digest(uid, line) for line in message.encode().split(b"\n")]
+
+
+def _numbered(number: int, message: str) -> bytes:
+    return f"{number}:{message}".encode()
+
+
+def _digest(uid: str, line: bytes) -> bytes:
+    return hashlib.blake2b(line, digest_size=DIGEST_BYTES, key=uid.encode()[:64]).digest()
+
+
+class Ledger:
+    """The lines written so far."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self._written: Counter[bytes] = Counter()
+
+    def wrote(self, uid: str, line: bytes) -> None:
+        """Note a line before it is written."""
+        self.lines += 1
+        # As the document will have it: a JSON document cannot hold bytes that are not UTF-8.
+        self._written[line_key(uid, line.decode("utf-8", "replace").encode())] += 1
+
+    def balance(self, found: Counter[bytes]) -> Balance:
+        """Compare with the lines found. A line that nobody wrote counts as doubled."""
+        missing = (self._written - found).total()
+        return Balance(self.lines, self.lines - missing, missing, (found - self._written).total())

@@ -1,0 +1,82 @@
+"""One of crisp's own processes in the demo: started, killed, started again, and what it used all along."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from pipeline.local.process import peak_rss_mib, process_cpu_seconds
+
+STOP_SECONDS = 30.0
+
+
+class Part:
+    """`crisp ship` or `crisp worker` as a child process."""
+
+    def __init__(self, name: str, environment: Mapping[str, str], directory: Path) -> None:
+        self.name = name
+        self.output = directory / f"{name}.log"
+        self.kills = 0
+        self._environment = {**os.environ, **environment}
+        self._cpu = 0.0
+        self._ended_cpu = 0.0
+        self._rss = 0.0
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def start(self, *arguments: str) -> None:
+        """Start it, again after a kill."""
+        command = [sys.executable, "-m", "pipeline.cli", self.name, *arguments]
+        with self.output.open("ab") as output:
+            self._child = subprocess.Popen(command, env=self._environment, stdout=output, stderr=output)
+
+    def ended(self) -> int | None:
+        """The exit code, once it has ended by itself."""
+        return self._child.poll() if self._child else None
+
+    def wait(self, seconds: float) -> int:
+        """The exit code, when it ends. Raises subprocess.TimeoutExpired."""
+        assert self._child is not None
+        return self._child.wait(seconds)
+
+    def measure(self) -> None:
+        """Note what it used until now; also before it is ended, since then nobody can say."""
+        if self._child is not None and self._child.poll() is None:
+            self._rss = max(self._rss, peak_rss_mib(self._child.pid))
+            self._cpu = process_cpu_seconds(self._child.pid)
+
+    def kill(self) -> None:
+        """kill -9, and note it."""
+        self.kills += 1
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """SIGTERM and wait; returns the exit code."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, number: signal.Signals) -> int:
+        child = self._child
+        if child is None:
+            return 0
+        self.measure()
+        self._ended_cpu += self._cpu
+        self._cpu = 0.0
+        child.send_signal(number)
+        try:
+            code = child.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            code = child.wait()
+        self._child = None
+        return code
+
+    @property
+    def cpu_seconds(self) -> float:
+        """CPU time of all its lives."""
+        return self._ended_cpu + self._cpu
+
+    @property
+    def rss_mib(self) -> float:
+        """The most resident memory of any of its lives."""
+        return self._rss

@@ -1,0 +1,220 @@
+"""One run of the demo: servers, setup, shipper, worker, lines; then the report."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pipeline import settings, setup_command
+from pipeline.demo.feed import Feed, provoke_stack_trace
+from pipeline.demo.ledger import Balance, Ledger
+from pipeline.demo.part import Part
+from pipeline.demo.searcher import Searcher
+from pipeline.errors import StackError
+from pipeline.local.stack import Stack
+
+TICK_SECONDS = 0.05
+LOOK_SECONDS = 0.2
+BURST = 1000  # lines at a time when as fast as it goes
+TROUBLE_EVERY_SECONDS = 3.0
+STILL_SECONDS = 3.0  # without a new document: then it is time to compare
+GIVE_UP_SECONDS = 60.0
+LEAST_KILLS = 5
+CHAOS_SECONDS = 80.0  # a run must last that long for five kills of the worker
+SHIPPER_PAUSES = (1.0, 3.0)
+WORKER_PAUSES = (8.0, 15.0)
+
+Tell = Callable[[str, int, int], None]
+"""Shows the progress: what goes on, lines written, documents searchable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What was asked for. `rate` in lines a second, 0: as fast as it goes; `lines` 0: until interrupted."""
+
+    lines: int
+    rate: float
+    chaos: bool
+    seed: int
+
+
+@dataclass(slots=True)
+class Kills:
+    """When a part is killed next, and how many kills came while lines were on their way."""
+
+    part: Part
+    pauses: tuple[float, float]
+    at: float
+    outstanding: int = 0
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of a run."""
+
+    balance: Balance
+    numbers: dict[str, Any]
+    examples: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        """Whether every line is there exactly once."""
+        return not self.balance.missing and not self.balance.doubled and not self.numbers.get("chaos_too_weak")
+
+
+class Run:
+    """The parts of one run. `begin`, `write`, `settle`, `report`, `end`, in that order."""
+
+    def __init__(self, stack: Stack, directory: Path, plan: Plan, tell: Tell) -> None:
+        self._stack = stack
+        self._plan = plan
+        self._tell = tell
+        self._random = random.Random(plan.seed)
+        self._logs = directory / "pods"
+        self._logs.mkdir()
+        environment = {
+            **stack.environment,
+            "CRISP_LOGS_DIR": str(self._logs),
+            "CRISP_STATE_DIR": str(directory / "state"),
+            "CRISP_NODE_NAME": "laptop",
+            "CRISP_WORKER_PORT": "0",
+            **({"CRISP_SESSION_SECONDS": "2"} if plan.chaos else {}),
+        }
+        self._settings = settings.load(environment)
+        self.shipper = Part("ship", environment, directory)
+        self.worker = Part("worker", environment, directory)
+        self.ledger = Ledger()
+        self.feed = Feed(self._logs, self.ledger, plan.seed)
+        self.searcher = Searcher(stack.address.es_url)
+        self._kills = [Kills(self.shipper, SHIPPER_PAUSES, 0.0), Kills(self.worker, WORKER_PAUSES, 0.0)]
+        self._found = 0
+        self._seconds = 0.0
+
+    def begin(self) -> None:
+        """Topics, template, shipper, worker."""
+        self._tell("making topics and index template", 0, 0)
+        asyncio.run(setup_command.everything(self._settings))
+        self.shipper.start()
+        self.worker.start()
+        self._es_cpu = self._stack.elasticsearch.cpu_seconds()
+        self.feed.follow("kafka", self._stack.kafka.output)
+        self.feed.follow("elasticsearch", self._stack.elasticsearch.output)
+
+    def write(self) -> None:
+        """Write the lines, live; returns when all are written, or at an interrupt."""
+        rate = self._plan.rate
+        if self._plan.chaos and self._plan.lines:
+            rate = min(rate or self._plan.lines, self._plan.lines / CHAOS_SECONDS)
+        started = time.monotonic()
+        looked = 0.0
+        trouble = started + TROUBLE_EVERY_SECONDS
+        for kills in self._kills:
+            kills.at = started + self._random.uniform(*kills.pauses)
+        try:
+            while not self._plan.lines or self.ledger.lines < self._plan.lines:
+                now = time.monotonic()
+                due = BURST if not rate else int((now - started) * rate) - self.ledger.lines
+                if self._plan.lines:
+                    due = min(due, self._plan.lines - self.ledger.lines)
+                self.feed.write(max(0, due))
+                self.feed.copy()
+                if now >= trouble:
+                    provoke_stack_trace(self._stack.address.transport_port)
+                    trouble = now + TROUBLE_EVERY_SECONDS
+                if now - looked >= LOOK_SECONDS:
+                    self._look("writing")
+                    looked = now
+                self._disturb(now)
+                if rate:
+                    time.sleep(max(0.0, TICK_SECONDS - (time.monotonic() - now)))
+        except KeyboardInterrupt:
+            self._tell("interrupted: what is written is still brought home", self.ledger.lines, self._found)
+        self.feed.copy()
+        self._seconds = time.monotonic() - started
+
+    def _look(self, what: str) -> None:
+        for trace in self.feed.watch:
+            self.searcher.watch(trace)
+        self.feed.watch.clear()
+        self.searcher.look()
+        self._found = self.searcher.count()
+        for part in (self.shipper, self.worker):
+            code = part.ended()
+            if code is not None:
+                raise StackError(f"crisp {part.name} ended by itself with code {code}: {_last_line(part.output)}")
+            part.measure()
+        self._tell(what, self.ledger.lines, self._found)
+
+    def _disturb(self, now: float) -> None:
+        """kill -9 what is due, and start it again at once."""
+        if not self._plan.chaos:
+            return
+        for kills in self._kills:
+            if now >= kills.at:
+                kills.outstanding += bool(self.searcher.watching())
+                kills.part.kill()
+                kills.part.start()
+                kills.at = now + self._random.uniform(*kills.pauses)
+
+    def settle(self) -> Balance:
+        """Wait until every line is found, or nothing more comes."""
+        still_since = given_up = time.monotonic()
+        last = -1
+        while True:
+            self._look("waiting for the last lines")
+            now = time.monotonic()
+            if self._found != last:
+                last, still_since, given_up = self._found, now, now
+            if now - still_since >= STILL_SECONDS and not self.searcher.watching():
+                balance = self.ledger.balance(self.searcher.all_keys())
+                if not balance.missing or now - given_up >= GIVE_UP_SECONDS:
+                    return balance
+                still_since = now
+            elif now - given_up >= GIVE_UP_SECONDS:
+                return self.ledger.balance(self.searcher.all_keys())
+            time.sleep(LOOK_SECONDS)
+
+    def report(self, balance: Balance) -> Report:
+        """The figures, after the parts have ended."""
+        es_cpu = self._stack.elasticsearch.cpu_seconds() - self._es_cpu
+        self.shipper.stop()
+        self.worker.stop()
+        p50, p99 = self.searcher.percentiles()
+        numbers = {
+            "written": balance.written,
+            "searchable": balance.searchable,
+            "missing": balance.missing,
+            "doubled": balance.doubled,
+            "documents": self._found,
+            "latency_p50_s": round(p50, 3),
+            "latency_p99_s": round(p99, 3),
+            "latency_lines": len(self.searcher.latencies),
+            "shipper_cpu_s": round(self.shipper.cpu_seconds, 2),
+            "worker_cpu_s": round(self.worker.cpu_seconds, 2),
+            "elasticsearch_cpu_s": round(es_cpu, 2),
+            "shipper_rss_mib": round(self.shipper.rss_mib, 1),
+            "worker_rss_mib": round(self.worker.rss_mib, 1),
+            "seconds": round(self._seconds, 1),
+            "rotations": self.feed.rotations(),
+            "elasticsearch": self._stack.address.es_url,
+        }
+        if self._plan.chaos:
+            for kills in self._kills:
+                numbers[f"{kills.part.name}_kills"] = kills.part.kills
+                numbers[f"{kills.part.name}_kills_outstanding"] = kills.outstanding
+            numbers["chaos_too_weak"] = any(kills.outstanding < LEAST_KILLS for kills in self._kills)
+        return Report(balance, numbers, self.searcher.examples())
+
+    def end(self) -> None:
+        """End what is still running."""
+        self.shipper.stop()
+        self.worker.stop()
+        self.feed.close()
+
+
+def _last_line(output: Path) -> str:
+    lines = output.read_text(errors="replace").splitlines()
+    return lines[-1] if lines else "it said nothing"
