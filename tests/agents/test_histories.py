@@ -13,11 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agents.checkpoint import decode, encode
-from agents.discovery import Discovery, Instance
+from agents.discovery import Discovery
 from agents.fleet import Fleet
 from agents.tail import Tail, Taken
 from pipeline import record
 from pipeline.grouping import Grouper, events_of
+from pipeline.pod import Instance
 from pipeline.settings import Settings
 
 KINDS = {

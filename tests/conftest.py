@@ -1,0 +1,25 @@
+"""One real Kafka and one real Elasticsearch for the whole test run, started when the first test asks for them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.local.stack import Stack, running
+
+SHARED = Path(__file__).parent.parent.parent / "shared"
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """The servers; both are gone after the last test, also when tests fail."""
+    with running() as servers:
+        yield servers
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Conformance cases and schemas beside the repository; tests that need them are skipped without."""
+    if not SHARED.is_dir():
+        pytest.skip("no ../shared beside the repository")
+    return SHARED

@@ -1,0 +1,106 @@
+"""A flow of its own for one test: topics, indices, logs directory; crisp's processes to start, kill and stop."""
+
+import asyncio
+import itertools
+import json
+import subprocess
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pipeline import settings, setup_command
+from pipeline.demo.part import Part
+from pipeline.local.stack import Stack
+
+_numbers = itertools.count(1)
+
+
+class Flow:
+    """Files to documents, by `crisp ship` and `crisp worker` as a user runs them."""
+
+    def __init__(self, stack: Stack, directory: Path, **extra: str) -> None:
+        name = f"t{next(_numbers)}{uuid.uuid4().hex[:8]}"
+        self.stack = stack
+        self.prefix = name
+        self.logs = directory / "pods"
+        self.logs.mkdir()
+        self.environment = {
+            **stack.environment,
+            "CRISP_LOGS_DIR": str(self.logs),
+            "CRISP_STATE_DIR": str(directory / "state"),
+            "CRISP_NODE_NAME": "node-1",
+            "CRISP_TOPIC_RAW": f"{name}-raw",
+            "CRISP_TOPIC_DEAD": f"{name}-dead",
+            "CRISP_TOPIC_PARTITIONS": "3",
+            "CRISP_GROUP": name,
+            "CRISP_INDEX_PREFIX": name,
+            "CRISP_WORKER_PORT": "0",
+            "CRISP_SESSION_SECONDS": "2",
+            **extra,
+        }
+        self.settings = settings.load(self.environment)
+        self.shipper = Part("ship", self.environment, directory)
+        self.worker = Part("worker", self.environment, directory)
+
+    def set_up(self) -> list[str]:
+        """As `crisp setup` does."""
+        return asyncio.run(setup_command.everything(self.settings))
+
+    def container(self, pod: str, container: str = "app", uid: str | None = None) -> Path:
+        """The log directory of a container, made."""
+        made = self.logs / f"shop_{pod}_{uid or uuid.uuid4()}" / container
+        made.mkdir(parents=True)
+        return made
+
+    def once(self, part: Part, seconds: float = 60) -> None:
+        """Run a part with `--once`; fails the test with its output unless it ends well."""
+        part.start("--once")
+        try:
+            code = part.wait(seconds)
+        except subprocess.TimeoutExpired:
+            part.kill()
+            raise AssertionError(f"{part.name} did not end:\n{part.output.read_text()}") from None
+        assert code == 0, part.output.read_text()
+
+    def end(self) -> None:
+        """End what is running."""
+        self.shipper.stop()
+        self.worker.stop()
+
+    def ask(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> dict[str, Any]:
+        """A request to Elasticsearch."""
+        request = urllib.request.Request(
+            f"{self.stack.address.es_url}/{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"content-type": "application/json"},
+            method=method,
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
+
+    def documents(self) -> list[dict[str, Any]]:
+        """Every document of this flow, as hits, in the order of container and offset."""
+        self.ask(f"{self.prefix}-*/_refresh?allow_no_indices=true")
+        body = {"size": 10000, "sort": [{"_doc": "asc"}]}
+        page = self.ask(f"{self.prefix}-*/_search?scroll=1m", body)
+        hits: list[dict[str, Any]] = []
+        while page["hits"]["hits"]:
+            hits += page["hits"]["hits"]
+            page = self.ask("_search/scroll", {"scroll": "1m", "scroll_id": page["_scroll_id"]})
+        return sorted(hits, key=lambda hit: str(hit["_id"]))
+
+    def messages(self) -> list[str]:
+        """The messages of all documents."""
+        return [hit["_source"]["message"] for hit in self.documents()]
+
+
+def eventually(true: Callable[[], bool], seconds: float = 60, every: float = 0.2) -> None:
+    """Return when it is so; fails the test when it does not become so."""
+    limit = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < limit, "it did not become so in time"
+        time.sleep(every)

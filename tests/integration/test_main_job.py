@@ -1,0 +1,191 @@
+"""Files to documents on real servers, by the commands that users run."""
+
+import asyncio
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+
+from pipeline import apptime
+from pipeline.demo.criwriter import ContainerLog
+from pipeline.demo.feed import Feed
+from pipeline.demo.ledger import Ledger, document_keys
+from tests.integration.flow import Flow, eventually
+
+
+def line(number: int, text: str, stream: str = "stdout", tag: str = "F") -> str:
+    """A CRI line a few milliseconds from now."""
+    return f"{apptime.text(time.time_ns() + number * 1000)} {stream} {tag} {text}\n"
+
+
+def found(flow: Flow, ledger: Ledger) -> Any:
+    """The ledger's balance over all documents of the flow."""
+    keys: Counter[bytes] = Counter()
+    for hit in flow.documents():
+        keys.update(document_keys(hit["_source"]))
+    return ledger.balance(keys)
+
+
+def test_lines_of_a_file_become_documents_with_their_fields(flow: Flow) -> None:
+    directory = flow.container("pay-7d9f", uid="11111111-2222-3333-4444-555555555555")
+    body = '{"@timestamp":"%s","log.level":"WARN","message":"refused","event":{"sequence":7}}'
+    text = line(1, "plain text") + line(2, body % apptime.text(time.time_ns())) + line(3, "par", tag="P")
+    (directory / "0.log").write_text(text + line(4, "tial"))
+
+    flow.once(flow.shipper)
+    flow.once(flow.worker)
+
+    hits = flow.documents()
+    assert [hit["_source"]["message"] for hit in hits] == ["plain text", "refused", "partial"]
+    assert hits[0]["_index"] == time.strftime(f"{flow.prefix}-%Y.%m.%d", time.gmtime())
+    source = hits[1]["_source"]
+    assert source["log.level"] == "warn"
+    assert source["event.sequence"] == 7
+    assert source["kubernetes.pod.name"] == "pay-7d9f"
+    assert source["kubernetes.namespace"] == "shop"
+    assert source["kubernetes.pod.uid"] == "11111111-2222-3333-4444-555555555555"
+    assert source["host.name"] == "node-1"
+    assert source["service.name"] == "app"
+    assert source["log.iostream"] == "stdout"
+    assert source["log.offset"] == text.index("\n") + 1
+    assert source["@timestamp"] < source["event.created"] < source["event.ingested"]
+
+
+def test_the_raw_topic_holds_plain_cri_lines(flow: Flow) -> None:
+    text = "".join(line(number, f"line {number}") for number in range(100))
+    (flow.container("pay-1") / "0.log").write_text(text)
+
+    flow.once(flow.shipper)
+
+    assert b"".join(asyncio.run(_values(flow))) == text.encode()
+
+
+async def _values(flow: Flow) -> list[bytes]:
+    consumer = AIOKafkaConsumer(
+        flow.settings.topic_raw, bootstrap_servers=flow.settings.kafka_brokers, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        batches = await consumer.getmany(timeout_ms=10000)
+        return [record.value for records in batches.values() for record in records]
+    finally:
+        await consumer.stop()
+
+
+def test_doing_it_all_again_creates_nothing(flow: Flow) -> None:
+    (flow.container("pay-1") / "0.log").write_text("".join(line(number, f"line {number}") for number in range(500)))
+    flow.once(flow.shipper)
+    flow.once(flow.worker)
+    before = [hit["_id"] for hit in flow.documents()]
+
+    for path in Path(flow.environment["CRISP_STATE_DIR"]).glob("checkpoint*"):
+        path.unlink()
+    flow.once(flow.shipper)
+    flow.once(flow.worker)
+
+    assert [hit["_id"] for hit in flow.documents()] == before
+    assert len(before) == 500
+
+
+def test_setup_again_changes_nothing(flow: Flow) -> None:
+    assert flow.set_up()[:2] == [
+        f"topic {flow.settings.topic_raw}: is there already",
+        f"topic {flow.settings.topic_dead}: is there already",
+    ]
+
+
+def test_nothing_is_indexed_before_the_template_stands(flow: Flow) -> None:
+    flow.ask(f"_index_template/crisp-{flow.prefix}", method="DELETE")
+    (flow.container("pay-1") / "0.log").write_text(line(1, "early"))
+    flow.once(flow.shipper)
+    flow.worker.start()
+    eventually(lambda: "run `crisp setup`" in flow.worker.output.read_text())
+    assert flow.ask(f"{flow.prefix}-*/_count")["count"] == 0
+
+    flow.set_up()
+
+    eventually(lambda: flow.ask(f"{flow.prefix}-*/_count")["count"] == 1)
+
+
+def test_an_index_of_somebody_else_is_left_alone(flow: Flow) -> None:
+    today = time.strftime("%Y.%m.%d", time.gmtime())
+    flow.ask(f"_index_template/crisp-{flow.prefix}", method="DELETE")
+    flow.ask(f"{flow.prefix}-{today}", {"mappings": {"properties": {"message": {"type": "long"}}}}, "PUT")
+    flow.set_up()
+    (flow.container("pay-1") / "0.log").write_text(line(1, "text"))
+
+    flow.once(flow.shipper)
+    flow.once(flow.worker)
+
+    (hit,) = flow.documents()
+    assert hit["_index"] == f"{flow.prefix}-crisp.{today}"
+
+
+def test_a_document_that_conflicts_with_the_mapping_is_kept_searchable(flow: Flow) -> None:
+    body = '{"message":"%s","stage":%s,"event":{"duration":%s}}'
+    hostile = [("object first", '{"deep":{"a":1}}', 1), ("text", '"two"', '"long"'), ("number", "3", "2.5")]
+    (flow.container("pay-1") / "0.log").write_text(
+        "".join(line(number, body % row) for number, row in enumerate(hostile))
+    )
+
+    flow.once(flow.shipper)
+    flow.once(flow.worker)
+
+    assert flow.messages() == ["object first", "text", "number"]
+
+
+def test_kill_9_of_shipper_and_worker_loses_and_doubles_nothing(flow: Flow, tmp_path: Path) -> None:
+    ledger = Ledger()
+    feed = Feed(flow.logs, ledger, seed=3)
+    flow.shipper.start()
+    flow.worker.start()
+    for turn in range(40):
+        feed.write(250)
+        feed.copy()
+        time.sleep(0.2)
+        if turn % 4 == 1:
+            flow.shipper.kill()
+            flow.shipper.start()
+        if turn in (15, 30):
+            flow.worker.kill()
+            flow.worker.start()
+
+    eventually(lambda: found(flow, ledger).missing == 0, seconds=60, every=2)
+
+    balance = found(flow, ledger)
+    assert (balance.written, balance.missing, balance.doubled) == (10000, 0, 0)
+    assert flow.shipper.kills == 10
+    assert flow.worker.kills == 2
+    feed.close()
+
+
+def test_lines_survive_rotations_while_the_shipper_is_down(flow: Flow) -> None:
+    ledger = Ledger()
+    log = ContainerLog(flow.logs, "shop", "web-1", "11111111-2222-3333-4444-555555555555", "web", rotate_bytes=20000)
+    for number in range(900):
+        text = f"line {number} " + "x" * 60
+        ledger.wrote(log.uid, text.encode())
+        log.write("stdout", text.encode())
+        if number % 300 == 299:
+            time.sleep(1.2)
+            log.rotate()
+    log.close()
+    assert log.rotations == 3
+
+    flow.once(flow.shipper)
+    flow.once(flow.worker)
+
+    balance = found(flow, ledger)
+    assert (balance.written, balance.missing, balance.doubled) == (900, 0, 0)
+
+
+def test_sigterm_ends_both_cleanly(flow: Flow) -> None:
+    (flow.container("pay-1") / "0.log").write_text(line(1, "text"))
+    flow.shipper.start()
+    flow.worker.start()
+    eventually(lambda: flow.ask(f"{flow.prefix}-*/_count")["count"] == 1)
+
+    assert flow.shipper.stop() == 0
+    assert flow.worker.stop() == 0
