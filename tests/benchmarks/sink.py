@@ -1,0 +1,44 @@
+"""A bulk endpoint that accepts everything at once: so that a worker's own cost is seen, not Elasticsearch's."""
+
+import asyncio
+import sys
+
+_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/vnd.elasticsearch+json;compatible-with=8\r\n"
+    b"x-elastic-product: Elasticsearch\r\ncontent-length: %d\r\n\r\n%b"
+)
+_TEMPLATE = b'{"index_templates":[{"name":"t","index_template":{"_meta":{"owner":"crisp"}}}]}'
+
+
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while head := await _head(reader):
+        lengths = [row for row in head.lower().split(b"\r\n") if row.startswith(b"content-length:")]
+        body = await reader.readexactly(int(lengths[0].split(b":")[1])) if lengths else b""
+        if b"_bulk" in head.split(b"\r\n", 1)[0]:
+            count = body.count(b"\n") // 2
+            items = b",".join([b'{"create":{"status":201}}'] * count)
+            answer = _HEAD % (len(b'{"errors":false,"items":[%b]}' % items), b'{"errors":false,"items":[%b]}' % items)
+        elif b"_mapping" in head:
+            answer = _HEAD.replace(b"200 OK", b"404 Not Found") % (2, b"{}")
+        else:
+            answer = _HEAD % (len(_TEMPLATE), _TEMPLATE)
+        writer.write(answer)
+        await writer.drain()
+    writer.close()
+
+
+async def _head(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.readuntil(b"\r\n\r\n")
+    except asyncio.IncompleteReadError:
+        return b""
+
+
+async def _main(port: int) -> None:
+    server = await asyncio.start_server(_serve, "127.0.0.1", port, limit=2**20)
+    async with server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(int(sys.argv[1])))
