@@ -7,27 +7,15 @@ hundred calls of stat.
 """
 
 import os
-import re
 import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-_POD = re.compile(r"([a-z0-9][a-z0-9.-]{0,252})_([a-z0-9][a-z0-9.-]{0,252})_([A-Za-z0-9-]{1,64})")
-_CONTAINER = re.compile(r"[a-z0-9][a-z0-9-]{0,252}")
-_LOG = re.compile(r"(\d{1,9})\.log(?:\.(\d{8}-\d{6}))?(\.gz)?")
+from pipeline.pod import CONTAINER_DIRECTORY, LOG_FILE, POD_DIRECTORY, Instance
+
 _YOUNG_NS = 2_000_000_000
-
-
-class Instance(NamedTuple):
-    """One container instance, as its path names it."""
-
-    namespace: str
-    pod: str
-    uid: str
-    container: str
-    restart: int
 
 
 class Found(NamedTuple):
@@ -51,11 +39,11 @@ class Discovery:
         found: list[Found] = []
         seen: set[str] = set()
         for pod in self._names(str(self.root), seen):
-            match = _POD.fullmatch(pod)
+            match = POD_DIRECTORY.fullmatch(pod)
             if match is None:
                 continue
             for container in self._names(f"{self.root}/{pod}", seen):
-                if _CONTAINER.fullmatch(container):
+                if CONTAINER_DIRECTORY.fullmatch(container):
                     names = (match[1], match[2], match[3], container)
                     found += self._files(f"{self.root}/{pod}/{container}", names, seen)
         self._listed = {path: entry for path, entry in self._listed.items() if path in seen}
@@ -64,7 +52,7 @@ class Discovery:
 
     def _files(self, directory: str, names: tuple[str, str, str, str], seen: set[str]) -> Iterator[Found]:
         for name in self._names(directory, seen):
-            match = _LOG.fullmatch(name)
+            match = LOG_FILE.fullmatch(name)
             if match is None or (match[3] and not match[2]):
                 continue
             path = Path(directory, name)

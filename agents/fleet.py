@@ -5,14 +5,13 @@ import os
 import zlib
 from pathlib import Path
 
-from agents import podmeta
 from agents.checkpoint import Entry
-from agents.discovery import Found, Instance
+from agents.discovery import Found
 from agents.logfile import LogFile, open_log, unpack
 from agents.ranges import Ranges
 from agents.tail import Limits, Tail
-from pipeline import record
-from pipeline.record import Grouping
+from pipeline import grouping, pod, record
+from pipeline.pod import Instance
 from pipeline.settings import Settings
 
 SETTLE_SECONDS = 1.0  # a rotated file may get a last partial this long after its successor exists
@@ -32,8 +31,7 @@ class Fleet:
         self._by_inode = {(entry.device, entry.inode): entry for entry in entries}
         self._of: dict[str, Instance] = {}  # instances of the identities in `_known`
         self._passed: dict[Inode, Instance] = {}  # files on disk that need no reading
-        gaps = (int(settings.trace_gap_seconds * 1e9), int(settings.partial_gap_seconds * 1e9))
-        self._grouping = Grouping(settings.multiline, *gaps, settings.event_max_bytes)
+        self._grouping = grouping.by(settings)
         self._limits = Limits(settings.slice_max_bytes, settings.event_max_bytes)
 
     def update(self, found: list[Found], began: int) -> None:
@@ -74,7 +72,7 @@ class Fleet:
     def _tail(self, instance: Instance) -> Tail:
         node = self._settings.node_name
         key = record.container_key(instance.uid, instance.container, instance.restart)
-        return Tail(key, podmeta.from_path(instance, node), node, self._grouping, self._limits)
+        return Tail(key, pod.from_path(instance, node), node, self._grouping, self._limits)
 
     def _open(self, instance: Instance, found: Found, open_identities: set[str]) -> LogFile | None:
         """Open a file seen for the first time; None when it needs no reading, or cannot be read now."""

@@ -13,10 +13,11 @@ from pathlib import Path
 from aiokafka.errors import KafkaError
 
 from agents.checkpoint import Checkpoint
-from agents.discovery import Discovery, Instance
+from agents.discovery import Discovery
 from agents.fleet import Fleet
 from agents.publisher import Publisher
 from agents.tail import Tail, Taken
+from pipeline.pod import Instance
 from pipeline.settings import Settings
 
 RETRY_SECONDS = 1.0

@@ -1,7 +1,6 @@
 """What is constant for a container: from the pod metadata of a record to the fields of every document. Pure.
 
-The metadata's JSON, as the shipper writes it: namespace, pod, uid, container, restart, node, source; and where
-the Kubernetes API told it: image, container_id, labels, annotations, owner ({kind, name}), static.
+The metadata is that of `pipeline.pod`.
 """
 
 from dataclasses import dataclass

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from pipeline import cri, multiline
 from pipeline.record import Grouping, LogSlice
+from pipeline.settings import Settings
 
 PARTIAL = 1  # a partial that was never closed
 MULTILINE = 2  # several lines of the container in one event
@@ -44,6 +45,12 @@ class Open(NamedTuple):
 
 Run = tuple[int, int, bytes]
 """A run of whole lines: file index, offset of the first byte, the bytes."""
+
+
+def by(settings: Settings) -> Grouping:
+    """What joins lines into events, as the settings say."""
+    gaps = (round(settings.trace_gap_seconds * 1e9), round(settings.partial_gap_seconds * 1e9))
+    return Grouping(settings.multiline, *gaps, settings.event_max_bytes)
 
 
 def gap_exceeded(earlier: bytes, later: bytes, gap: int) -> bool:
