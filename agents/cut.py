@@ -40,7 +40,7 @@ def _tail(data: bytes, stream: bytes, grouping: Grouping) -> list[Span]:
     end = len(data)
     while (found := _line_before(data, stream, end)) is not None:
         span, line = found
-        if later is not None and _separate(line, later, grouping):
+        if later is not None and _separate(line, later, grouping) and not _ends_partial(data, stream, span[0]):
             break
         spans.append(span)
         later, end = line, span[0]
@@ -54,7 +54,13 @@ def _separate(line: cri.Line, later: cri.Line, grouping: Grouping) -> bool:
         return gap_exceeded(line.time, later.time, grouping.partial_gap)
     if grouping.mode == "off" or gap_exceeded(line.time, later.time, grouping.trace_gap):
         return True
-    return not later.partial and multiline.synchronises(later.content)
+    return not later.partial and multiline.separates(line.content, later.content)
+
+
+def _ends_partial(data: bytes, stream: bytes, start: int) -> bool:
+    """Whether the line at `start` is the end of a partial: then its own bytes do not tell how it began."""
+    found = _line_before(data, stream, start)
+    return found is not None and found[1].partial
 
 
 def _line_before(data: bytes, stream: bytes, end: int) -> tuple[Span, cri.Line] | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agents.checkpoint import Entry
 from agents.discovery import Found
-from agents.logfile import LogFile, open_log, unpack
+from agents.logfile import LogFile, Stamp, open_log, stamp, unpack
 from agents.ranges import Ranges
 from agents.tail import Limits, Tail
 from pipeline import grouping, pod, record
@@ -30,7 +30,7 @@ class Fleet:
         self._known = {entry.identity: entry for entry in entries}
         self._by_inode = {(entry.device, entry.inode): entry for entry in entries}
         self._of: dict[str, Instance] = {}  # instances of the identities in `_known`
-        self._passed: dict[Inode, Instance] = {}  # files on disk that need no reading
+        self._passed: dict[Inode, Stamp] = {}  # files on disk that need no reading while they are as they were
         self._grouping = grouping.by(settings)
         self._limits = Limits(settings.slice_max_bytes, settings.event_max_bytes)
 
@@ -59,7 +59,7 @@ class Fleet:
             known = opened.get(inode)
             if known is not None:
                 known.path = entry.path
-            elif inode not in self._passed or not entry.rotated:
+            elif self._passed.get(inode) != stamp(entry.status):
                 made = self._open(instance, entry, {file.identity for file in opened.values()})
                 if made is not None:
                     fresh.append(made)
@@ -107,7 +107,7 @@ class Fleet:
         entry = self._known.get(identity)
         if identity in opened or (entry is not None and entry.low >= length):
             os.close(descriptor)
-            self._passed[packed.st_dev, packed.st_ino] = instance
+            self._passed[packed.st_dev, packed.st_ino] = stamp(packed)
             return None
         try:
             file = LogFile(found.path, unpack(descriptor, Path(self._settings.state_dir)), packed)
@@ -168,7 +168,9 @@ class Fleet:
             del self.tails[instance]
 
     def _pass(self, instance: Instance, file: LogFile) -> None:
-        self._passed[file.device, file.inode] = instance
+        status = os.fstat(file.descriptor)
+        unpacked = (status.st_dev, status.st_ino) != (file.device, file.inode)
+        self._passed[file.device, file.inode] = file.stamp if unpacked else stamp(status)
         self._of[file.identity] = instance
         file.close()
 
@@ -180,7 +182,7 @@ class Fleet:
                 del self._of[identity]
                 self._known.pop(identity, None)
         on_disk = {(file.status.st_dev, file.status.st_ino) for files in instances.values() for file in files}
-        self._passed = {inode: instance for inode, instance in self._passed.items() if inode in on_disk}
+        self._passed = {inode: seen for inode, seen in self._passed.items() if inode in on_disk}
 
     def _entry(self, file: LogFile, *, done: bool) -> Entry:
         return Entry(file.identity, file.acked.low, file.acked.above, file.device, file.inode, done)

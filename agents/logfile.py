@@ -50,6 +50,14 @@ def unpack(descriptor: int, scratch: Path) -> int:
         return os.dup(target.fileno())
 
 
+Stamp = tuple[int, int]
+
+
+def stamp(status: os.stat_result) -> Stamp:
+    """What tells whether the file of an inode is still the one seen before: inodes are used again."""
+    return status.st_size, status.st_mtime_ns
+
+
 class LogFile:
     """An open log file. `position` is where reading goes on; `acked` what Kafka has acknowledged."""
 
@@ -66,6 +74,7 @@ class LogFile:
         "random",
         "seen",
         "settled",
+        "stamp",
     )
 
     def __init__(self, path: Path, descriptor: int, file_stat: os.stat_result) -> None:
@@ -73,6 +82,7 @@ class LogFile:
         self.descriptor = descriptor
         self.device = file_stat.st_dev
         self.inode = file_stat.st_ino
+        self.stamp = stamp(file_stat)
         self.identity = ""
         self.random = False  # the first line has no time to name the file by
         self.acked = Ranges()

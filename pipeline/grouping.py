@@ -24,6 +24,7 @@ SPLIT = 4  # part of an event that was too long
 UNPARSED = 8  # not a CRI line: kept as it stood
 
 
+OPENER = b":"
 UNASKED = -1  # whether a trace may begin with the stream's last event was not looked at yet
 
 Event = tuple[int, int, int, bytes, bytes, bytes, int, int]
@@ -117,7 +118,7 @@ class Grouper:
 
     def _run(self, file: int, position: int, data: bytes) -> None:
         """The hot loop: a plain line costs a split and a few tests; every other line goes through `_line`."""
-        events, lanes, suspects = self._events, self._lanes, self._suspects
+        events, lanes, suspects, opener = self._events, self._lanes, self._suspects, OPENER
         second = b""
         lines = data.split(b"\n")
         torn = lines.pop()
@@ -130,7 +131,8 @@ class Grouper:
                 if (
                     lane is not None
                     and tag == b"F"
-                    and content[:1] not in suspects
+                    and content[:2] not in suspects
+                    and content[-1:] != opener
                     and lane.state <= 0
                     and lane.chain is None
                     and (time[:19] == second or cri.nanoseconds(time))
@@ -197,7 +199,8 @@ class Grouper:
             self._seal(lane)
             lane.event = len(self._events)
             self._events.append(chain.event(content))
-        lane.state = state or UNASKED
+        # After a line that ends so anything may follow: it must be asked now, not when a second line shows its shape.
+        lane.state = state or (multiline.start(content) if content[-1:] == OPENER else UNASKED)
         lane.last_time = chain.last_time
 
     def _step(self, lane: _Lane, chain: _Chain, content: bytes) -> int:

@@ -197,6 +197,27 @@ def test_every_history_gives_the_same_events(history: list[tuple[object, ...]]) 
     assert received == expected
 
 
+def test_a_rotated_file_in_the_inode_of_one_that_was_packed_is_read() -> None:
+    history: list[tuple[object, ...]] = [
+        ("write", "stderr", "plain"),
+        ("rotate",),
+        ("scan",),
+        ("take",),
+        ("wait", 1.2),
+        ("take",),
+        ("acknowledge",),
+        ("scan",),
+        ("write", "stdout", "plain"),
+        ("rotate",),
+        ("write", "stdout", "plain"),
+        ("rotate",),
+    ]
+    received, expected = play(history)
+
+    assert received == expected
+    assert len(received) == 3
+
+
 def test_an_idle_flush_and_a_crash_before_its_checkpoint_agree() -> None:
     history: list[tuple[object, ...]] = [
         ("write", "stderr", "start"),
