@@ -41,12 +41,11 @@ class Parcel:
 
 @dataclass(slots=True)
 class _Constants:
-    """What is known of a container while its lines come: constants, and the format of its last text line."""
+    """What is known of a container, serialised once; the service's fields only where a line has none of its own."""
 
     container: Container
     tail: bytes
     tail_with_service: bytes
-    hint: int = 0
 
 
 class Documents:
@@ -71,7 +70,7 @@ class Documents:
         actions = _Actions(part, now_ns, self._settings)
         for event in events_of(part):
             file, offset, length, time, _, _, flags, _ = event
-            fields, rule = self._fields(event, known)
+            fields, rule = self._fields(event)
             if rule:
                 parcel.dropped[rule] += 1
                 continue
@@ -108,7 +107,7 @@ class Documents:
             self._known[pod] = known
         return known
 
-    def _fields(self, event: Event, known: _Constants) -> tuple[dict[str, Any], str]:
+    def _fields(self, event: Event) -> tuple[dict[str, Any], str]:
         """What the line itself says, and the rule that drops it, if any."""
         _, _, _, _, stream, content, flags, part = event
         fields = jsonbody.fields(content, self._settings.field_limit) if content[:1] == b"{" and not flags else None
@@ -117,8 +116,7 @@ class Documents:
                 fields["message"] = content.decode("utf-8", "replace")
         else:
             message = content.decode("utf-8", "replace")
-            known.hint, found = textformat.recognise(message, known.hint)
-            fields = found if found is not None else {}
+            fields = textformat.fields(message) or {}
             fields["message"] = message
         if "url.path" in fields and probe.is_probe(fields, self._probe_paths):
             return fields, PROBE_RULE

@@ -273,8 +273,9 @@ def error_of(message: str) -> tuple[str, str] | None:
         found = _NAMED.match(line)
         if found is not None:
             return found[1], found[2] or ""
-        for pattern, kind, text in ((_RUBY, 2, 1), (_PHP, 1, 2)):
-            other = pattern.match(line)
-            if other is not None:
-                return other[kind], other[text]
+        ruby, php = _RUBY.match(line), _PHP.match(line)
+        if ruby is not None:
+            return ruby[2], ruby[1]
+        if php is not None:
+            return php[1], php[2]
     return None

@@ -5,6 +5,7 @@ import itertools
 import json
 import subprocess
 import time
+import urllib.error
 import urllib.request
 import uuid
 from collections.abc import Callable
@@ -81,6 +82,15 @@ class Flow:
         with urllib.request.urlopen(request, timeout=30) as answer:
             found: dict[str, Any] = json.load(answer)
         return found
+
+    def count(self) -> int:
+        """How many documents a search finds; none while the index is being made."""
+        try:
+            return int(self.ask(f"{self.prefix}-*/_count")["count"])
+        except urllib.error.HTTPError as fault:
+            if fault.code == 503:
+                return 0
+            raise
 
     def documents(self) -> list[dict[str, Any]]:
         """Every document of this flow, as hits, in the order of container and offset."""

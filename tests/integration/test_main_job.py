@@ -102,11 +102,11 @@ def test_nothing_is_indexed_before_the_template_stands(flow: Flow) -> None:
     flow.once(flow.shipper)
     flow.worker.start()
     eventually(lambda: "run `crisp setup`" in flow.worker.output.read_text())
-    assert flow.ask(f"{flow.prefix}-*/_count")["count"] == 0
+    assert flow.count() == 0
 
     flow.set_up()
 
-    eventually(lambda: flow.ask(f"{flow.prefix}-*/_count")["count"] == 1)
+    eventually(lambda: flow.count() == 1)
 
 
 def test_an_index_of_somebody_else_is_left_alone(flow: Flow) -> None:
@@ -185,7 +185,7 @@ def test_sigterm_ends_both_cleanly(flow: Flow) -> None:
     (flow.container("pay-1") / "0.log").write_text(line(1, "text"))
     flow.shipper.start()
     flow.worker.start()
-    eventually(lambda: flow.ask(f"{flow.prefix}-*/_count")["count"] == 1)
+    eventually(lambda: flow.count() == 1)
 
     assert flow.shipper.stop() == 0
     assert flow.worker.stop() == 0
