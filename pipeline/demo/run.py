@@ -1,6 +1,7 @@
 """One run of the demo: servers, setup, shipper, worker, lines; then the report."""
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable
@@ -8,7 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline import settings, setup_command
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import GroupCoordinatorNotAvailableError
+
+from pipeline import kafka_client, settings, setup_command
 from pipeline.demo.feed import Feed, provoke_stack_trace
 from pipeline.demo.ledger import Balance, Ledger
 from pipeline.demo.part import Part
@@ -99,9 +103,30 @@ class Run:
         asyncio.run(setup_command.everything(self._settings))
         self.shipper.start()
         self.worker.start()
+        self._tell("waiting for the worker to join its group", 0, 0)
+        asyncio.run(self._joined())
         self._es_cpu = self._stack.elasticsearch.cpu_seconds()
         self.feed.follow("kafka", self._stack.kafka.output)
         self.feed.follow("elasticsearch", self._stack.elasticsearch.output)
+
+    async def _joined(self) -> None:
+        """Return when the worker has its partitions, so that its start is not counted as latency."""
+        admin = AIOKafkaAdminClient(**kafka_client.connection(self._settings))
+        await admin.start()
+        try:
+            async with asyncio.timeout(GIVE_UP_SECONDS):
+                while True:
+                    with contextlib.suppress(GroupCoordinatorNotAvailableError):  # the first group of this Kafka
+                        (answer,) = await admin.describe_consumer_groups([self._settings.group])
+                        if answer.groups[0][2] == "Stable":
+                            return
+                    if self.worker.ended() is not None:
+                        return  # `_look` tells why
+                    await asyncio.sleep(TICK_SECONDS)
+        except TimeoutError:
+            raise StackError(f"the worker did not join its group: {_last_line(self.worker.output)}") from None
+        finally:
+            await admin.close()
 
     def write(self) -> None:
         """Write the lines, live; returns when all are written, or at an interrupt."""
