@@ -183,6 +183,7 @@ class Grouper:
         """The end of an open partial never came."""
         if lane.chain is not None:
             lane.chain.flags |= PARTIAL
+            self._disordered = True
             self._close(lane, lane.chain)
 
     def _close(self, lane: _Lane, chain: _Chain) -> None:
