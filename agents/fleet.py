@@ -146,6 +146,7 @@ class Fleet:
             if not live and now - file.grown > SETTLE_SECONDS:
                 self.identify(instance, file, final=True)
                 file.settled = True
+        tail.quiet = now - max((file.grown for file in tail.files), default=0.0)
         return tail.unread()
 
     def _truncated(self, tail: Tail, number: int) -> None:

@@ -59,6 +59,7 @@ class Tail:
     held: list[Piece] = field(default_factory=list)
     ended: bool = False
     scanned: int = 0  # wall clock, nanoseconds, before the last look for new files
+    quiet: float = 0.0  # seconds since a file grew
     in_flight: int = 0
 
     def unread(self) -> int:
@@ -151,6 +152,8 @@ class Tail:
         Such a line was written after the last scan: what came before stood in a file that was found and read.
         """
         last = cri.nanoseconds(event.last_time) or 0
+        if last > self.scanned:  # from the future: a clock was set back, and may take hours to come there
+            return self.ended or self.quiet * 1e9 > event.gap + MARGIN_NS
         return self.ended or self.scanned > last + event.gap + MARGIN_NS
 
     def _hold(self, rest: list[Piece]) -> None:

@@ -54,6 +54,10 @@ DOCUMENT_FAULT_WORDS = (
 )
 
 
+RACE = "cannot be changed from type"
+"""Words of a refusal that may be gone at the next try: by then the new field has the other's type, and takes ours."""
+
+
 def classify(status: int, kind: str, reason: str) -> Item:
     """The meaning of one item's status, error type and reason."""
     if status in (200, 201):

@@ -41,13 +41,17 @@ Dead = Callable[[str, str, bytes, str], Awaitable[None]]
 
 @dataclass(slots=True)
 class _Single:
-    """One document that was not simply created: `length` as in `Parcel.lengths`, `form` counts its safe forms."""
+    """One document that was not simply created: `length` as in `Parcel.lengths`, `form` counts its safe forms.
+
+    `raced`: sent again as it was, since two new documents may have fought for the type of a new field.
+    """
 
     index: str
     id: str
     source: bytes
     length: int
     form: int = 0
+    raced: bool = False
 
     def lines(self) -> bytes:
         return b'{"create":{"_index":"%b","_id":"%b"}}\n%b\n' % (self.index.encode(), self.id.encode(), self.source)
@@ -174,6 +178,9 @@ class Indexer:
         if item.outcome is Outcome.THERE:
             self._metrics.add("crisp_worker_documents", outcome="there")
             return await self._continued(single) if single.length and "~" not in single.id else None
+        if bulk.RACE in item.reason and not single.raced:
+            single.raced = True
+            return single
         self._metrics.add("crisp_worker_refusals", form=FORMS[single.form])
         log.warning("document refused for its content, its safe form is sent: %s", item.reason)
         if single.form == len(FORMS) - 1:

@@ -6,6 +6,7 @@ a number that 64 bits cannot hold becomes text; what is too deep, or over the li
 """
 
 import json
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from functools import lru_cache
@@ -41,6 +42,7 @@ _SPELLINGS = {
 ALIASES = {alias: name for name, aliases in _SPELLINGS.items() for alias in aliases.split()}
 """Loggers' spellings (ECS loggers, OpenTelemetry, Bunyan, Pino, zap, logrus, Serilog, structlog, GCP, Datadog)."""
 
+_LONG_NUMBER = re.compile(rb"\d{16}|\d\.\d{15}")
 _TEXTS = frozenset(_SPELLINGS) - {"@timestamp", "log.level", "process.pid"}  # an alias of these is text, or no alias
 _OURS = frozenset(
     {"host.name", "event.created", "event.ingested", "stream", "container", "kubernetes", "orchestrator"}
@@ -70,7 +72,8 @@ def fields(content: bytes, field_limit: int) -> dict[str, Any] | None:
         found = _Flat(field_limit)
         found.take_all(body)
         # A colon behind a quote for each key: else there may be a key twice, of which only the last was read.
-        if found.inexact or content.count(b'":') != found.keys:
+        digits = found.floats and _LONG_NUMBER.search(content)
+        if found.inexact or digits or content.count(b'":') != found.keys:
             found = _Flat(field_limit)
             found.take_all(_exactly(content, body))
         return found.finish()
@@ -81,7 +84,7 @@ def fields(content: bytes, field_limit: int) -> dict[str, Any] | None:
 class _Flat:
     """The flat fields in the making."""
 
-    __slots__ = ("aliased", "fields", "inexact", "keys", "limit", "over")
+    __slots__ = ("aliased", "fields", "floats", "inexact", "keys", "limit", "over")
 
     def __init__(self, limit: int) -> None:
         self.fields: dict[str, Any] = {}
@@ -89,7 +92,8 @@ class _Flat:
         self.over: dict[str, Any] = {}
         self.keys = 0
         self.limit = limit
-        self.inexact = False
+        self.inexact = False  # a part was kept as JSON, in which a key may have come twice
+        self.floats = False  # a number that may have had more digits than a double holds
 
     def take_all(self, body: "dict[str, Any] | _Pairs") -> None:
         """The hot loop: a plain value under a plain name costs two look-ups."""
@@ -117,7 +121,7 @@ class _Flat:
             self._list(path, value, depth)
         else:
             if isinstance(value, float):
-                self.inexact = self.inexact or len(repr(value)) > 15
+                self.floats = True
             if name in ALIASES:
                 self.aliased.append((name, ALIASES[name], value))
             else:
@@ -139,7 +143,10 @@ class _Flat:
         """Plain values stay a list; the fields of objects in it become lists, as Elasticsearch would take them."""
         plain = [value for value in values if not isinstance(value, dict | _Pairs | list)]
         if len(plain) == len(values):
-            self.inexact = self.inexact or any(isinstance(value, float) and len(repr(value)) > 15 for value in plain)
+            if any(isinstance(value, float) for value in plain):
+                self.floats = True
+                # Elasticsearch refuses a new field that begins with a whole number and goes on with a fraction.
+                values = [float(value) if type(value) is int else value for value in plain]
             self._put(_name(path), values)
             return
         if depth >= MAX_DEPTH or any(isinstance(value, list) for value in values):
@@ -157,6 +164,7 @@ class _Flat:
                 inner.fields = {}
         self.keys += inner.keys
         self.inexact = self.inexact or inner.inexact
+        self.floats = self.floats or inner.floats
         self.over.update(inner.over)
         if plain:
             self._put(_name(path), plain)

@@ -1,0 +1,93 @@
+"""Whatever a log says, the real Elasticsearch takes the document: all in one index, in any order."""
+
+import json
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import apptime
+from tests.integration.flow import Flow
+from tests.pipeline.test_textformat import LINES
+
+HOSTILE = [
+    '{"message":{"nested":1}}',
+    '{"message":["a","b"]}',
+    '{"message":null}',
+    '{"a":1}',
+    '{"a":"text"}',
+    '{"a":{"b":1}}',
+    '{"a":[1,"x",null]}',
+    '{"a":true}',
+    '{"a":1.5}',
+    '{"b":true}',
+    '{"b":"yes"}',
+    '{"source.ip":"not an address","http.response.status_code":"OK","event.duration":"long"}',
+    '{"@timestamp":"never","event":"text","event.created":"x"}',
+    '{"":1," ":2,".":3,"a..b":4,".c":5,"d.":6,"_id":7,"_source":8,"_index":9,"_type":10,"_ignored":11}',
+    '{"kubernetes.labels":"x","kubernetes":{"labels":{"app":{"deep":1}}},"labels":"text","labels.x":{"y":1}}',
+    '{"stream":"mine","log":"text","host":"h","service":"s","error":{"stack_trace":1},"tags":{"a":1}}',
+    '{"big":123456789012345678901234567890,"small":1e-400,"huge":1e308}',
+    '{"long":"%s"}' % ("x" * 40000),
+    '{"%s":1}' % ("k" * 2000),
+    '{"log.level":["error"],"trace.id":{"a":1},"url.path":["/a"],"url":"text"}',
+    '{"crisp":{"safe":1},"app":{"overflow":1},"app.overflow":{"x":2}}',
+    json.dumps({f"field{number}": number for number in range(1000)}),
+    '{"deep":' * 60 + "1" + "}" * 60,
+]
+
+
+def _shared(path: Path) -> list[str]:
+    found = []
+    for name in ("merge_json.jsonl", "hostile_json.jsonl"):
+        for line in (path / "cases" / name).read_text().splitlines():
+            for raw in json.loads(line)["input_lines"]:
+                text = raw if isinstance(raw, str) else json.dumps(raw)
+                head = text.split(" ", 3)
+                found.append(head[3] if len(head) == 4 and head[1] in {"stdout", "stderr"} else text)
+    return [text for text in found if "\n" not in text]
+
+
+def _ship(flow: Flow, lines: list[str]) -> list[dict[str, Any]]:
+    """The documents of the lines, in two orders; fails unless each line is one."""
+    for seed in (1, 2):
+        shuffled = random.Random(seed).sample(lines, len(lines))
+        at = time.time_ns() - len(lines) * 2_000_000_000
+        # Two seconds apart: no line continues the one before.
+        text = "".join(
+            f"{apptime.text(at + number * 2_000_000_000)} stdout F {line}\n" for number, line in enumerate(shuffled)
+        )
+        (flow.container(f"pod-{seed}") / "0.log").write_text(text, "utf-8", "surrogatepass")
+    flow.once(flow.shipper)
+    flow.once(flow.worker)
+    hits = flow.documents()
+    assert len(hits) == 2 * len(lines)
+    return hits
+
+
+def test_hostile_lines_and_every_format_are_taken_as_they_are(flow: Flow) -> None:
+    hits = _ship(flow, HOSTILE + [line for line, _ in LINES if "/healthz" not in line])
+
+    assert [hit["_source"]["crisp.refused.reason"] for hit in hits if "crisp.refused.reason" in hit["_source"]] == []
+    assert "dead-lettered" not in flow.worker.output.read_text()
+
+
+def test_the_conformance_cases_are_taken_as_they_are(flow: Flow, shared: Path) -> None:
+    hits = _ship(flow, _shared(shared))
+
+    assert [hit["_source"]["crisp.refused.reason"] for hit in hits if "crisp.refused.reason" in hit["_source"]] == []
+
+
+@pytest.mark.parametrize(("query", "number"), [("a:1", 1), ("message:refused", 2), ("log.level:warn", 1), ("b.c:x", 1)])
+def test_what_was_logged_is_found(flow: Flow, query: str, number: int) -> None:
+    lines = ['{"a":1,"message":"refused"}', '{"level":"warning","message":"x"}', "refused too", '{"b":{"c":"x"}}']
+    (flow.container("pod") / "0.log").write_text(
+        "".join(f"{apptime.text(time.time_ns() + index)} stdout F {line}\n" for index, line in enumerate(lines))
+    )
+    flow.once(flow.shipper)
+    flow.once(flow.worker)
+    flow.documents()
+
+    assert flow.ask(f"{flow.prefix}-*/_count?q={query}")["count"] == number
