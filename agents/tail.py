@@ -71,7 +71,7 @@ class Tail:
         wanted = self.limits.slice_bytes
         while True:
             pieces, reach = self._read(wanted)
-            chosen, rest = self._divide(pieces, reach) if pieces else ([], [])
+            chosen, rest = self._divide(pieces, reach, now_ns) if pieces else ([], [])
             if chosen:
                 self._hold(rest)
                 return Taken(self._slice(chosen, now_ns), chosen)
@@ -129,13 +129,13 @@ class Tail:
             return data
         return data[:whole]
 
-    def _divide(self, pieces: list[Piece], reach: Reach) -> tuple[list[Piece], list[Piece]]:
+    def _divide(self, pieces: list[Piece], reach: Reach, now_ns: int) -> tuple[list[Piece], list[Piece]]:
         """What may be sent, and what must be held since an event is open in it."""
         data = pieces[0][2] if len(pieces) == 1 else b"".join(piece[2] for piece in pieces)
         torn = not data.endswith(b"\n")
         opened = [] if torn else cut.open_events(data, self.grouping)
         if reach is Reach.END:
-            opened = [(stream, event) for stream, event in opened if not self._expired(event)]
+            opened = [(stream, event) for stream, event in opened if not self._expired(event, now_ns)]
         if not opened:
             return pieces, []
         place = cut.before(data, min(event.offset for _, event in opened), self.grouping)
@@ -146,14 +146,14 @@ class Tail:
             spans += cut.lines_of(data, stream, event.offset)
         return _without(pieces, sorted(spans), len(data))
 
-    def _expired(self, event: Open) -> bool:
+    def _expired(self, event: Open, now_ns: int) -> bool:
         """Whether any line that was not read yet would begin a new event, by its own time.
 
         Such a line was written after the last scan: what came before stood in a file that was found and read.
         """
         last = cri.nanoseconds(event.last_time) or 0
-        if last > self.scanned:  # from the future: a clock was set back, and may take hours to come there
-            return self.ended or self.quiet * 1e9 > event.gap + MARGIN_NS
+        if last > now_ns + MARGIN_NS:  # a clock was set back, and may take hours to come there: count from now
+            last = min(last, now_ns - int(self.quiet * 1e9))
         return self.ended or self.scanned > last + event.gap + MARGIN_NS
 
     def _hold(self, rest: list[Piece]) -> None:

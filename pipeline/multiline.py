@@ -17,6 +17,7 @@ NESTED = 4  # after `nested exception is:`
 OBJECT = 5  # in the object that Node prints behind the frames
 NESTED_TEXT = 6
 SOURCE = 7  # Node shows the source line first
+LOGGED = 8  # a logger's line of level warning or worse; the error's class may follow, then its frames
 PYTHON = 10
 PYTHON_END = 11
 PYTHON_CHAIN = 12
@@ -32,6 +33,7 @@ CONSOLE = 60  # .NET's console format: the category, then the text indented
 SECOND_LINE_STARTS: frozenset[bytes] = frozenset(
     [
         *(b"", b" ", b"\t", b"Ca", b"--", b"St", b"[s", b"go"),
+        *(b"ja", b"or", b"co", b"ne", b"io", b"ko", b"sc", b"de"),  # java., org., com. … of a class's full name
         *(b"#%d" % digit for digit in range(10)),
         *(blank + bytes((byte,)) for blank in (b" ", b"\t") for byte in range(256)),
     ]
@@ -57,6 +59,9 @@ _LATER_STARTS = SECOND_LINE_STARTS | {
 _TROUBLE = re.compile(
     rb"[Ee]xception|[Ee]rror|Throwable|[Ff]ailure|stack trace|ERROR|WARN|FATAL|SEVERE|CRITICAL|Uncaught|Unhandled"
 )
+_LOGGED = re.compile(rb"(?:^|[\s\[|:(])(?:ERROR|WARN(?:ING)?|FATAL|SEVERE|CRITICAL)(?:[\s\]|:,)]|$)")
+_CLASS = re.compile(rb"(?:[a-z][\w$]*\.)+[A-Z][\w$]*(?:Exception|Error|Throwable)(?::|$)")
+_LEVEL_WITHIN = 160
 _FRAME = re.compile(
     rb"[ \t]+(?:at |eval at |async |from |\.\.\. ?\d|nested exception is:|---|Caused by: |Suppressed: |\^"
     rb"|[^\s()]+:\d+:in )"
@@ -93,6 +98,8 @@ def start(content: bytes) -> int:
         return CONSOLE
     if _SOURCE.match(content):
         return SOURCE
+    if _LOGGED.search(content, 0, _LEVEL_WITHIN):
+        return LOGGED
     return HEAD if _TROUBLE.search(content) else 0
 
 
@@ -133,6 +140,10 @@ def _head(content: bytes) -> int:
         return BODY
     # A logger's line that tells of an error, and the traceback right behind it.
     return PYTHON if content == _TRACEBACK else 0
+
+
+def _logged(content: bytes) -> int:
+    return HEAD if _CLASS.match(content) else _head(content)
 
 
 def _body(content: bytes) -> int:
@@ -235,6 +246,7 @@ _STEPS = {
     OBJECT: _object,
     NESTED_TEXT: _nested_text,
     SOURCE: _source,
+    LOGGED: _logged,
     PYTHON: _python,
     PYTHON_END: _python_end,
     PYTHON_CHAIN: _python_chain,

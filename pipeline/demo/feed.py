@@ -96,7 +96,7 @@ class _Followed:
 
 
 def provoke_stack_trace(port: int) -> None:
-    """Make Elasticsearch log a real Java stack trace: its transport port does not speak HTTP."""
+    """Make Kafka log a real Java stack trace: to its port, HTTP is a message of more than a gigabyte."""
     with socket.create_connection(("127.0.0.1", port), timeout=5) as opened:
-        opened.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        opened.sendall(b"GET / HTTP/1.1\r\n\r\n")
         opened.recv(64)

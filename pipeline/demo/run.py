@@ -147,7 +147,7 @@ class Run:
                 self.feed.write(max(0, due))
                 self.feed.copy()
                 if now >= trouble:
-                    provoke_stack_trace(self._stack.address.transport_port)
+                    provoke_stack_trace(self._stack.address.kafka_port)
                     trouble = now + TROUBLE_EVERY_SECONDS
                 if now - looked >= LOOK_SECONDS:
                     self._look("writing")

@@ -189,3 +189,14 @@ def test_sigterm_ends_both_cleanly(flow: Flow) -> None:
 
     assert flow.shipper.stop() == 0
     assert flow.worker.stop() == 0
+
+
+def test_a_line_from_the_future_does_not_wait_for_its_time(flow: Flow) -> None:
+    hour = 3600 * 10**9
+    text = f"{apptime.text(time.time_ns() + hour)} stderr F ERROR that a trace could follow\n"
+    (flow.container("pay-1") / "0.log").write_text(text)
+
+    flow.once(flow.shipper, seconds=20)
+    flow.once(flow.worker)
+
+    assert flow.messages() == ["ERROR that a trace could follow"]

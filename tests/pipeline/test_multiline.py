@@ -67,6 +67,10 @@ Caused by: java.sql.SQLException: gone
 \t... 12 common frames omitted""",
     "java in a log line": """2026-11-24 10:00:00,123 ERROR [main] shop.Orders - failed: java.lang.Error: x
 \tat shop.Orders.load(Orders.java:17)""",
+    "java behind its log line": """[2026-11-24 11:56:56,598] WARN [Server] Error (o.a.k.Selector)
+org.apache.kafka.common.network.InvalidReceiveException: Invalid receive (size = 1195725856)
+\tat org.apache.kafka.common.network.NetworkReceive.readFrom(NetworkReceive.java:95) ~[kafka-clients-4.1.1.jar:?]
+\tat java.base/java.lang.Thread.run(Thread.java:840) [?:?]""",
     "python": """Traceback (most recent call last):
   File "/srv/a.py", line 3, in f
     g()
@@ -162,6 +166,8 @@ def test_two_traces_back_to_back_are_two(name: str) -> None:
         "list:\n  one\n  two",
         '{"message":"java.lang.Error: x"}\n{"message":"\\tat x"}',
         "goroutine pool started\nready",
+        "INFO fine\njava.lang.Error: x",
+        "ERROR bad\norder 5 refused",
         "Unhandled exception:\n{}",
         "Traceback (most recent call last):\n[2026-01-01] INFO fine",
     ],
