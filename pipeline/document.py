@@ -8,6 +8,7 @@ aside), so no document can have a key twice.
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -21,6 +22,7 @@ from pipeline.settings import Settings
 PROBE_RULE = "health probe"
 FLAGS = ((PARTIAL, "partial"), (MULTILINE, "multiline"), (SPLIT, "split"), (UNPARSED, "unparsed"))
 _CONTAINERS = 4096
+DAY_NS = 86400 * 10**9
 
 
 @dataclass(slots=True)
@@ -39,13 +41,27 @@ class Parcel:
     dropped: Counter[str] = field(default_factory=Counter)
 
 
-@dataclass(slots=True)
-class _Constants:
-    """What is known of a container, serialised once; the service's fields only where a line has none of its own."""
+class _Tails(dict[tuple[str, ...], bytes]):
+    """What is known of a container, serialised: by the names of the service's fields that a line has of its own."""
 
-    container: Container
-    tail: bytes
-    tail_with_service: bytes
+    def __init__(self, container: Container) -> None:
+        super().__init__()
+        self._container = container
+
+    def __missing__(self, own: tuple[str, ...]) -> bytes:
+        service = {name: value for name, value in self._container.service.items() if name not in own}
+        self[own] = tail = _fragment({**self._container.constant, **service})
+        return tail
+
+
+class _Known:
+    """A container met before."""
+
+    __slots__ = ("service", "tails")
+
+    def __init__(self, container: Container) -> None:
+        self.service = tuple(container.service)
+        self.tails = _Tails(container)
 
 
 class Documents:
@@ -53,7 +69,7 @@ class Documents:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._known: dict[bytes, _Constants] = {}
+        self._known: dict[bytes, _Known] = {}
         self._probe_paths = frozenset(settings.health_paths.split())
         self._window = int(settings.own_time_window_seconds * 1e9)
 
@@ -78,11 +94,7 @@ class Documents:
             self._time(fields, runtime)
             fields["log.offset"] = offset
             fields["log.length"] = length
-            tail = known.tail_with_service
-            if not known.container.service.keys().isdisjoint(fields):
-                tail = known.tail
-                for name, value in known.container.service.items():
-                    fields.setdefault(name, value)
+            tail = known.tails[tuple([name for name in known.service if name in fields])]
             if flags:
                 parcel.lengths[len(lines)] = length
             source = orjson.dumps(fields)
@@ -97,13 +109,12 @@ class Documents:
         """The runtime's time in UTC; when it was read, for a line that has no time and none before it."""
         return cri.utc(time) if time else created
 
-    def _container(self, pod: bytes) -> _Constants:
+    def _container(self, pod: bytes) -> _Known:
         known = self._known.get(pod)
         if known is None:
             if len(self._known) >= _CONTAINERS:
                 self._known.clear()
-            found = container.read(pod, self._settings)
-            known = _Constants(found, _fragment(found.constant), _fragment({**found.constant, **found.service}))
+            known = _Known(container.read(pod, self._settings))
             self._known[pod] = known
         return known
 
@@ -140,15 +151,41 @@ class Documents:
 
     def _time(self, fields: dict[str, Any], runtime: str) -> None:
         """The line's own time, where it can be read and is near the runtime's, else the runtime's."""
-        own = fields.pop("@timestamp", None)
-        if own is not None:
-            moment = apptime.nanoseconds(own)
-            if moment is not None and abs(moment - (cri.nanoseconds(runtime.encode()) or 0)) <= self._window:
-                fields["@timestamp"] = apptime.text(moment)
-                fields["log.iotime"] = runtime
-                return
-            fields["app.@timestamp"] = own if isinstance(own, str) else orjson.dumps(own).decode()
+        own = fields.get("@timestamp")
+        if own is None:
+            fields["@timestamp"] = runtime
+        elif self._same_day(own, runtime):
+            fields["log.iotime"] = runtime
+        else:
+            self._other_time(fields, own, runtime)
+
+    def _same_day(self, own: Any, runtime: str) -> bool:
+        """The common case, seen without any arithmetic: the runtime's day, in the spelling that we write too."""
+        return (
+            type(own) is str
+            and own[:10] == runtime[:10]
+            and self._window >= DAY_NS
+            and own[19:20] == "."
+            and own[-1:] == "Z"
+            and len(own) <= 30
+            and own[20:-1].isdecimal()
+            and own.isascii()
+            and _is_second(own[:19])
+        )
+
+    def _other_time(self, fields: dict[str, Any], own: Any, runtime: str) -> None:
+        moment = apptime.nanoseconds(own)
         fields["@timestamp"] = runtime
+        if moment is not None and abs(moment - (cri.nanoseconds(runtime.encode()) or 0)) <= self._window:
+            fields["@timestamp"] = apptime.text(moment)
+            fields["log.iotime"] = runtime
+        else:
+            fields["app.@timestamp"] = own if isinstance(own, str) else orjson.dumps(own).decode()
+
+
+@lru_cache(maxsize=4096)
+def _is_second(text: str) -> bool:
+    return cri.nanoseconds(text.encode() + b"Z") is not None
 
 
 class _Actions(dict[tuple[int, str], bytes]):

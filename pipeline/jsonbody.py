@@ -42,6 +42,9 @@ _SPELLINGS = {
 ALIASES = {alias: name for name, aliases in _SPELLINGS.items() for alias in aliases.split()}
 """Loggers' spellings (ECS loggers, OpenTelemetry, Bunyan, Pino, zap, logrus, Serilog, structlog, GCP, Datadog)."""
 
+_SCALARS = frozenset((str, int, bool, type(None)))
+_PLAIN: set[str] = set()  # top-level names met that are fields as they are: a memory, never a meaning
+_MOST_PLAIN = 10000
 _LONG_NUMBER = re.compile(rb"\d{16}|\d\.\d{15}")
 _TEXTS = frozenset(_SPELLINGS) - {"@timestamp", "log.level", "process.pid"}  # an alias of these is text, or no alias
 _OURS = frozenset(
@@ -100,17 +103,14 @@ class _Flat:
         taken = self.fields
         pairs = body.items()
         self.keys += len(pairs)
+        room = self.limit - len(pairs)
         for key, value in pairs:
-            name = _name(key)
-            kind = type(value)
-            if kind is str or kind is int or kind is bool or value is None:
-                if name in ALIASES:
-                    self.aliased.append((name, ALIASES[name], value))
-                elif name not in taken and len(taken) < self.limit:
-                    taken[name] = value
-                else:
-                    self._put(name, value)
+            if key in _PLAIN and type(value) in _SCALARS and key not in taken and room > 0:
+                taken[key] = value
             else:
+                name = _name(key)
+                if name == key and key not in ALIASES and len(_PLAIN) < _MOST_PLAIN:
+                    _PLAIN.add(key)
                 self._take(name, key, value, 1)
 
     def _take(self, name: str, path: str, value: Any, depth: int) -> None:
