@@ -6,7 +6,7 @@ aside), so no document can have a key twice.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -27,18 +27,18 @@ DAY_NS = 86400 * 10**9
 
 @dataclass(slots=True)
 class Parcel:
-    """The documents of one slice as they go into a bulk body: two lines each, action and source.
+    """The documents of one slice, each as it goes into a bulk body: action and source, a line each.
 
-    `lengths` has, for events of several lines, the raw bytes by the document's number: should such a document be
-    there already, they tell whether it is as long as ours. `indices` are those that the body names; `dropped` counts
-    events by the rule that dropped them.
+    `size` is theirs in bytes. `lengths` has, for events of several lines, the raw bytes by the document's number:
+    should such a document be there already, they tell whether it is as long as ours. `indices` are those that the
+    actions name; `dropped` counts events by the rule that dropped them.
     """
 
-    body: bytes
-    count: int
-    lengths: dict[int, int] = field(default_factory=dict)
-    indices: frozenset[str] = frozenset()
-    dropped: Counter[str] = field(default_factory=Counter)
+    documents: list[bytes]
+    size: int
+    indices: frozenset[str]
+    lengths: dict[int, int]
+    dropped: Counter[str]
 
 
 class _Tails(dict[tuple[str, ...], bytes]):
@@ -81,14 +81,15 @@ class Documents:
             _fragment({"event.created": created, "event.ingested": ingested, "log.file.path": file.path})
             for file in part.files
         ]
-        parcel = Parcel(b"", 0)
-        lines: list[bytes] = []
+        made: list[bytes] = []
+        lengths: dict[int, int] = {}
+        dropped: Counter[str] = Counter()
         actions = _Actions(part, now_ns, self._settings)
         for event in events_of(part):
             file, offset, length, time, _, _, flags, _ = event
             fields, rule = self._fields(event)
             if rule:
-                parcel.dropped[rule] += 1
+                dropped[rule] += 1
                 continue
             runtime = time.decode() if time[-1:] == b"Z" else self._utc(time, created)
             self._time(fields, runtime)
@@ -96,13 +97,12 @@ class Documents:
             fields["log.length"] = length
             tail = known.tails[tuple([name for name in known.service if name in fields])]
             if flags:
-                parcel.lengths[len(lines)] = length
+                lengths[len(made)] = length
             source = orjson.dumps(fields)
-            lines.append(
+            made.append(
                 b'%b%010x"}}\n%b,%b,%b}\n' % (actions[file, runtime[:10]], offset, source[:-1], tails[file], tail)
             )
-        parcel.body, parcel.count, parcel.indices = b"".join(lines), len(lines), frozenset(actions.indices)
-        return parcel
+        return Parcel(made, sum(map(len, made)), frozenset(actions.indices), lengths, dropped)
 
     @staticmethod
     def _utc(time: bytes, created: str) -> str:

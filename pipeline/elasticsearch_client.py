@@ -9,7 +9,7 @@ from elastic_transport import AiohttpHttpNode, NdjsonSerializer, NodeConfig, Orj
 from elastic_transport.client_utils import url_to_node_config
 from elasticsearch import AsyncElasticsearch
 
-from pipeline import fingerprint
+from pipeline import bulk, fingerprint
 from pipeline.errors import SettingsError
 from pipeline.settings import Settings, variable
 
@@ -29,6 +29,14 @@ class PreparedNdjson(NdjsonSerializer):
         return data if isinstance(data, bytes) else super().dumps(data)
 
 
+class Answers(OrjsonSerializer):
+    """JSON, but for the mostly met answer to a bulk request, which need not be parsed."""
+
+    def loads(self, data: bytes) -> Any:
+        """The answer."""
+        return bulk.loads(data) or super().loads(data)
+
+
 def connect(settings: Settings) -> AsyncElasticsearch:
     """A client that connects at its first request. Raises SettingsError for what cannot be used."""
     configs = node_configs(settings)
@@ -40,7 +48,7 @@ def connect(settings: Settings) -> AsyncElasticsearch:
             **_credentials(settings),
             node_class=node_class,
             serializers={
-                **dict.fromkeys(_JSON_TYPES, OrjsonSerializer()),
+                **dict.fromkeys(_JSON_TYPES, Answers()),
                 **dict.fromkeys(_NDJSON_TYPES, PreparedNdjson()),
             },
             max_retries=0,

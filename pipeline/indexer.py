@@ -6,6 +6,7 @@ is sent again.
 """
 
 import asyncio
+import itertools
 import logging
 import random
 import time
@@ -77,9 +78,9 @@ class Indexer:
         """Take a parcel; `settled` is called once, later, on the loop."""
         for rule, number in parcel.dropped.items():
             self._metrics.add("crisp_worker_dropped", number, rule=rule)
-        self._metrics.add("crisp_worker_events", parcel.count + parcel.dropped.total())
+        self._metrics.add("crisp_worker_events", len(parcel.documents) + parcel.dropped.total())
         self._waiting.append((parcel, settled))
-        self._size += len(parcel.body)
+        self._size += parcel.size
         self._more.set()
         if self._size >= self._settings.bulk_max_bytes:
             self._full.set()
@@ -108,9 +109,9 @@ class Indexer:
     def _take(self) -> list[tuple[Parcel, Callable[[], None]]]:
         taken: list[tuple[Parcel, Callable[[], None]]] = []
         size = 0
-        while self._waiting and (not taken or size + len(self._waiting[0][0].body) <= self._settings.bulk_max_bytes):
+        while self._waiting and (not taken or size + self._waiting[0][0].size <= self._settings.bulk_max_bytes):
             taken.append(self._waiting.popleft())
-            size += len(taken[-1][0].body)
+            size += taken[-1][0].size
         self._size -= size
         if not self._waiting:
             self._more.clear()
@@ -120,12 +121,14 @@ class Indexer:
 
     async def _settle(self, parcels: list[Parcel]) -> None:
         """Send the parcels' documents; whatever is not created at once is settled one by one."""
-        count = sum(parcel.count for parcel in parcels)
+        count = sum(len(parcel.documents) for parcel in parcels)
         if not count:
             return
         for parcel in parcels:
             await self._place(parcel)
-        items = await self._answered(b"".join(parcel.body for parcel in parcels), count)
+        items = await self._answered(
+            b"".join(itertools.chain.from_iterable(parcel.documents for parcel in parcels)), count
+        )
         created = items.count(bulk.CREATED)
         self._metrics.add("crisp_worker_documents", created, outcome="created")
         if created < count:
@@ -137,10 +140,11 @@ class Indexer:
         for index in parcel.indices:
             place = await self.places.of(index)
             if place != index:
-                # Nothing else in a body can look so: a quote inside a document's text is escaped.
-                parcel.body = parcel.body.replace(
-                    b'{"create":{"_index":"%b",' % index.encode(), b'{"create":{"_index":"%b",' % place.encode()
-                )
+                old, new = (b'{"create":{"_index":"%b",' % name.encode() for name in (index, place))
+                parcel.documents = [
+                    new + document[len(old) :] if document.startswith(old) else document
+                    for document in parcel.documents
+                ]
 
     async def _settle_singles(self, singles: list[_Single], items: list[Item]) -> None:
         pause = self._pauses()
@@ -227,7 +231,7 @@ class Indexer:
             items = bulk.read_answer(answer, count) if status == 200 else None
             if items is not None:
                 self._metrics.add("crisp_worker_bulks", outcome="answered")
-                if not any(item.outcome is Outcome.RETRY for item in items):
+                if self.failing_since is not None and not any(item.outcome is Outcome.RETRY for item in items):
                     self._recovered()
                 return items
             self._metrics.add("crisp_worker_bulks", outcome="failed" if status != 200 else "unknown")
@@ -287,12 +291,11 @@ class _Pauses:
 
 
 def _singles(parcel: Parcel) -> list[_Single]:
-    lines = parcel.body.split(b"\n")
     singles = []
-    for number in range(parcel.count):
-        create = orjson.loads(lines[2 * number])["create"]
-        length = parcel.lengths.get(number, 0)
-        singles.append(_Single(create["_index"], create["_id"], lines[2 * number + 1], length))
+    for number, document in enumerate(parcel.documents):
+        action, source, _ = document.split(b"\n")
+        create = orjson.loads(action)["create"]
+        singles.append(_Single(create["_index"], create["_id"], source, parcel.lengths.get(number, 0)))
     return singles
 
 

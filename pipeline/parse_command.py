@@ -78,10 +78,10 @@ def parse(
         pod=metadata,
     )
     parcel = Documents(effective).of(part, time.time_ns())
-    return _hits(parcel.body), dict(parcel.dropped)
+    return _hits(parcel.documents), dict(parcel.dropped)
 
 
-def _hits(body: bytes) -> Iterator[dict[str, Any]]:
-    lines = body.split(b"\n")
-    for number in range(0, len(lines) - 1, 2):
-        yield {**orjson.loads(lines[number])["create"], "_source": orjson.loads(lines[number + 1])}
+def _hits(documents: list[bytes]) -> Iterator[dict[str, Any]]:
+    for document in documents:
+        action, source, _ = document.split(b"\n")
+        yield {**orjson.loads(action)["create"], "_source": orjson.loads(source)}

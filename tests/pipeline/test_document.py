@@ -36,7 +36,7 @@ def documents(
     value: bytes, metadata: bytes | None = None, **settings: Any
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Action and source of each document; fails on a key that comes twice."""
-    lines = parcel(value, metadata, **settings).body.split(b"\n")
+    lines = b"".join(parcel(value, metadata, **settings).documents).split(b"\n")
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         assert len({name for name, _ in pairs}) == len(pairs)
@@ -110,7 +110,7 @@ def test_a_health_probe_is_dropped_and_counted() -> None:
     line = b'2026-11-24T00:00:00Z stdout F 10.0.0.1 - - [24/Nov/2026:00:00:00 +0000] "GET /healthz HTTP/1.1" %d 2\n'
     found = parcel(line % 200 + line % 500)
 
-    assert (found.count, dict(found.dropped)) == (1, {"health probe": 1})
+    assert (len(found.documents), dict(found.dropped)) == (1, {"health probe": 1})
 
 
 def test_a_trace_tells_its_error() -> None:
