@@ -65,7 +65,7 @@ def _ends_partial(data: bytes, stream: bytes, start: int) -> bool:
 
 def _line_before(data: bytes, stream: bytes, end: int) -> tuple[Span, cri.Line] | None:
     """The last line of the stream that ends at or before `end`."""
-    needle = b" " + stream + b" " if not data.startswith(b"{") else b'"' + stream + b'"'
+    needle = _needle(data, stream)
     while (at := data.rfind(needle, 0, end)) >= 0:
         start = data.rfind(b"\n", 0, at) + 1
         stop = data.find(b"\n", at) + 1 or len(data)
@@ -78,20 +78,22 @@ def _line_before(data: bytes, stream: bytes, end: int) -> tuple[Span, cri.Line] 
 
 def lines_of(data: bytes, stream: bytes, start: int) -> list[Span]:
     """Every line of a stream from `start` on, adjacent ones as one span."""
+    needle = _needle(data, stream)
     spans: list[Span] = []
     position = start
-    for raw in _split(data[start:]):
-        line = cri.parse(raw.removesuffix(b"\n"))
-        end = position + len(raw)
-        if line is not None and line.stream == stream:
-            if spans and spans[-1][1] == position:
-                spans[-1] = (spans[-1][0], end)
-            else:
-                spans.append((position, end))
-        position = end
+    while (at := data.find(needle, position)) >= 0:
+        begin = max(data.rfind(b"\n", 0, at) + 1, start)
+        position = data.find(b"\n", at) + 1 or len(data)
+        line = cri.parse(data[begin:position].removesuffix(b"\n"))
+        if line is None or line.stream != stream:
+            continue
+        if spans and spans[-1][1] == begin:
+            spans[-1] = (spans[-1][0], position)
+        else:
+            spans.append((begin, position))
     return spans
 
 
-def _split(data: bytes) -> list[bytes]:
-    """Lines with their newlines; only LF ends a line."""
-    return [line + b"\n" for line in data.removesuffix(b"\n").split(b"\n")]
+def _needle(data: bytes, stream: bytes) -> bytes:
+    """What stands in every line of the stream, and seldom elsewhere."""
+    return b" " + stream + b" " if not data.startswith(b"{") else b'"' + stream + b'"'

@@ -30,10 +30,11 @@ RUST = 50
 RUST_TEXT = 51
 CONSOLE = 60  # .NET's console format: the category, then the text indented
 
+_CLASS_STARTS = frozenset(b"ja or co ne io ko sc de".split())  # java., org., com. … of a class's full name
 SECOND_LINE_STARTS: frozenset[bytes] = frozenset(
     [
         *(b"", b" ", b"\t", b"Ca", b"--", b"St", b"[s", b"go"),
-        *(b"ja", b"or", b"co", b"ne", b"io", b"ko", b"sc", b"de"),  # java., org., com. … of a class's full name
+        *_CLASS_STARTS,
         *(b"#%d" % digit for digit in range(10)),
         *(blank + bytes((byte,)) for blank in (b" ", b"\t") for byte in range(256)),
     ]
@@ -76,6 +77,7 @@ _GOROUTINE = re.compile(rb"goroutine \d+ |runtime stack:$")
 _SOURCE = re.compile(rb"(?:/|file:|node:)\S+:\d+$")
 _CONSOLE = re.compile(rb"(?:fail|crit|warn|info|dbug|trce): \S.*\[\d+\]$")
 _CERTAIN = re.compile(rb"[{\[0-9]")
+_JAVA_FRAME = b"\tat "
 _TRACEBACK = b"Traceback (most recent call last):"
 _GROUP = b"  + Exception Group " + _TRACEBACK
 
@@ -111,13 +113,16 @@ def may_continue(content: bytes) -> bool:
 def separates(before: bytes, content: bytes) -> bool:
     """Whether `content`, whose stream has `before` just before it, certainly begins an event.
 
-    Only behind a blank or indented line, or one that ends with a colon, may a line of any shape continue a trace.
+    Only behind a blank or indented line, or one that ends with a colon, may a line of any shape continue a trace; a
+    frame of Java's is followed by lines of known shapes only.
     """
     if content[:2] in _LATER_STARTS or content.endswith(_TRACEBACK):
         return False
     if _CERTAIN.match(content):
         return True
-    return bool(before) and not before.startswith((b" ", b"\t")) and not before.endswith(b":")
+    if content[:2] in _CLASS_STARTS and _CLASS.match(content) and not before.startswith(_JAVA_FRAME):
+        return False
+    return bool(before) and not _foreign(before) and not before.endswith(b":")
 
 
 def step(state: int, content: bytes) -> int:
@@ -127,6 +132,11 @@ def step(state: int, content: bytes) -> int:
 
 def _indented(content: bytes) -> bool:
     return content[:1] in (b" ", b"\t")
+
+
+def _foreign(content: bytes) -> bool:
+    """Indented, and no frame of Java's: where one stands, no other language's trace is under way."""
+    return content[:1] in (b" ", b"\t") and not content.startswith(_JAVA_FRAME)
 
 
 def _head(content: bytes) -> int:
@@ -173,19 +183,19 @@ def _nested_text(content: bytes) -> int:
 
 
 def _source(content: bytes) -> int:
-    if not content or _indented(content):
+    if not content or _foreign(content):
         return SOURCE
     return HEAD if _PYTHON_END.match(content) and _TROUBLE.search(content) else 0
 
 
 def _python(content: bytes) -> int:
-    if _indented(content):
+    if _foreign(content):
         return PYTHON if content != _GROUP else 0
     return PYTHON_END if _PYTHON_END.match(content) else 0
 
 
 def _python_end(content: bytes) -> int:
-    if _indented(content):
+    if _foreign(content):
         return PYTHON_END if content != _GROUP else 0
     if content.startswith((b"During handling of the above exc", b"The above exception was the dire")):
         return PYTHON_CHAIN
@@ -199,7 +209,7 @@ def _python_chain(content: bytes) -> int:
 
 
 def _go_panic(content: bytes) -> int:
-    if _indented(content):
+    if _foreign(content):
         return GO_PANIC
     return _go_blank(content)
 
@@ -211,13 +221,13 @@ def _go_blank(content: bytes) -> int:
 
 
 def _go_frames(content: bytes) -> int:
-    if _indented(content) or _GO_FUNCTION.match(content):
+    if _foreign(content) or _GO_FUNCTION.match(content):
         return GO_FRAMES
     return _go_blank(content)
 
 
 def _numbered(content: bytes) -> int:
-    if _NUMBERED.match(content) or _indented(content) or content == b"<asynchronous suspension>":
+    if _NUMBERED.match(content) or _foreign(content) or content == b"<asynchronous suspension>":
         return NUMBERED
     return 0
 
@@ -231,11 +241,11 @@ def _rust(content: bytes) -> int:
 
 
 def _rust_text(content: bytes) -> int:
-    return RUST_TEXT if _indented(content) or content.startswith((b"note: ", b"stack backtrace:")) else 0
+    return RUST_TEXT if _foreign(content) or content.startswith((b"note: ", b"stack backtrace:")) else 0
 
 
 def _console(content: bytes) -> int:
-    return CONSOLE if _indented(content) else 0
+    return CONSOLE if _foreign(content) else 0
 
 
 _STEPS = {
