@@ -9,6 +9,7 @@ import contextlib
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 from aiokafka.errors import KafkaError
 
@@ -17,11 +18,14 @@ from agents.discovery import Discovery
 from agents.fleet import Fleet
 from agents.publisher import Publisher
 from agents.tail import Tail, Taken
+from pipeline.metrics import SHIPPER, Metrics
 from pipeline.pod import Instance
 from pipeline.settings import Settings
+from pipeline.web import Web
 
 RETRY_SECONDS = 1.0
 OPEN_RETRY_SECONDS = 0.5
+STUCK_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +42,10 @@ class Shipper:
         self._failed = False
         self._since: dict[Instance, float] = {}  # since when a container has unread bytes
         self._not_before: dict[Instance, float] = {}  # containers of which nothing may be sent yet
+        self._metrics = Metrics(SHIPPER)
+        self._web = Web(self._metrics, self._alive, self._ready, self.status)
+        self._turned = time.monotonic()
+        self._trouble = "not connected to Kafka yet"
 
     def stop(self) -> None:
         """Read no more; flush, write the checkpoint, end."""
@@ -45,6 +53,7 @@ class Shipper:
 
     async def run(self, *, once: bool = False) -> None:
         """Ship until stopped."""
+        self._web.start(self._settings.status_host, self._settings.ship_port)
         await asyncio.to_thread(self._checkpoint.lock, self._waiting)
         self._fleet = Fleet(self._settings, self._checkpoint.load())
         await self._connect()
@@ -53,6 +62,35 @@ class Shipper:
         finally:
             await self._publisher.stop(self._settings.ship_grace_seconds)
             self._store()
+            self._web.stop()
+
+    def _alive(self) -> str:
+        """Kafka being away is no reason: then the loop still turns, and the files wait."""
+        stuck = time.monotonic() - self._turned
+        return f"the shipper's loop has not turned for {stuck:.0f} s" if stuck > STUCK_SECONDS else ""
+
+    def _ready(self) -> str:
+        return self._trouble
+
+    def status(self) -> dict[str, Any]:
+        """Where the shipper stands, for `/status.json`."""
+        value = self._metrics.get
+        return {
+            "node": self._settings.node_name,
+            "kafka": self._trouble or "ok",
+            "containers": int(value("crisp_shipper_containers")),
+            "open_files": int(value("crisp_shipper_open_files")),
+            "unread_bytes": int(value("crisp_shipper_unread_bytes")),
+            "in_flight_bytes": int(value("crisp_shipper_in_flight_bytes")),
+            "acknowledged_bytes": int(value("crisp_shipper_bytes")),
+        }
+
+    def _measure(self) -> None:
+        tails = self._fleet.tails.values()
+        self._metrics.set("crisp_shipper_containers", len(tails))
+        self._metrics.set("crisp_shipper_open_files", sum(len(tail.files) for tail in tails))
+        self._metrics.set("crisp_shipper_unread_bytes", sum(tail.unread() for tail in tails))
+        self._metrics.set("crisp_shipper_in_flight_bytes", self._publisher.in_flight)
 
     @staticmethod
     def _waiting() -> None:
@@ -64,8 +102,11 @@ class Shipper:
                 await self._publisher.start()
             except KafkaError as fault:
                 log.warning("Kafka cannot be reached, tried again: %s", fault)
+                self._trouble = f"Kafka cannot be reached: {fault}"
+                self._turned = time.monotonic()
                 await self._pause(RETRY_SECONDS)
             else:
+                self._trouble = ""
                 return
 
     async def _pause(self, seconds: float) -> None:
@@ -79,13 +120,14 @@ class Shipper:
     async def _turns(self, *, once: bool) -> None:
         scan_at = store_at = 0.0
         while not self._stopping.is_set():
-            now = time.monotonic()
+            now = self._turned = time.monotonic()
             if now >= scan_at:
                 began = time.time_ns()
                 self._fleet.update(self._discovery.scan(), began)
                 scan_at = now + self._settings.scan_seconds
             if now >= store_at:
                 self._store()
+                self._measure()
                 store_at = now + self._settings.checkpoint_seconds
             if self._failed:
                 await self._recover()
@@ -140,8 +182,11 @@ class Shipper:
             tail.in_flight -= 1
             if fault is None:
                 tail.acknowledge(taken)
+                self._metrics.add("crisp_shipper_slices", outcome="acknowledged")
+                self._metrics.add("crisp_shipper_bytes", len(taken.part.value))
             else:
                 self._failed = True
+                self._metrics.add("crisp_shipper_slices", outcome="failed")
                 log.error("Kafka refused a slice, everything unacknowledged is read again: %r", fault)
 
         publisher.hand_over(tail.key, taken.part, answer)

@@ -64,6 +64,11 @@ class Metrics:
         suffix = "_total" if isinstance(self._made[name], Counter) else ""
         return self._registry.get_sample_value(name + suffix, labels) or 0.0
 
+    def by(self, name: str, label: str) -> dict[str, float]:
+        """A counter's values by one label."""
+        samples = (sample for metric in self._made[name].collect() for sample in metric.samples)
+        return {sample.labels[label]: sample.value for sample in samples if sample.name.endswith("_total")}
+
     def page(self) -> bytes:
         """All metrics in Prometheus's text format."""
         return generate_latest(self._registry)

@@ -48,6 +48,8 @@ class Settings:
     event_max_bytes: int = _row(MIB, "longest event; a longer one is split and flagged", least=64 * KIB)
     slice_max_bytes: int = _row(256 * KIB, "longest slice of more than one event", least=16 * KIB)
 
+    status_host: str = _row("0.0.0.0", "address on which status and metrics are served")  # noqa: S104 - for the kubelet
+
     # the shipper
     logs_dir: str = _row("/var/log/pods", "directory of the containers' logs, in the kubelet's layout")
     state_dir: str = _row("/var/lib/crisp", "directory of the shipper's checkpoint")
@@ -84,7 +86,7 @@ class Settings:
     bulk_concurrency: int = _row(2, "bulks in flight", least=1)
     retry_max_seconds: float = _row(2.0, "longest pause between two tries", least=0.1)
     session_seconds: float = _row(10.0, "without a heartbeat, a worker's partitions go to others after this", least=1)
-    worker_port: int = _row(6066, "port of the worker's status and metrics; 0: none", least=0)
+    worker_port: int = _row(0, "port of the worker's status and metrics; 0: none", least=0)
     worker_grace_seconds: float = _row(20.0, "after SIGTERM, longest wait for bulks in flight", least=0)
     cluster_name: str = _row("", "orchestrator.cluster.name of every document; empty: left out")
     environment: str = _row("", "service.environment where neither log nor label tells; empty: the namespace")

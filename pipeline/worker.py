@@ -22,10 +22,14 @@ from pipeline.errors import RecordError
 from pipeline.indexer import Indexer
 from pipeline.metrics import WORKER, Metrics
 from pipeline.settings import MIB, Settings, record_max_bytes
+from pipeline.web import Web
 
 NEVER = 30 * 86400.0
 
 log = logging.getLogger(__name__)
+
+
+STUCK_SECONDS = 60.0
 
 
 class Budget:
@@ -65,11 +69,14 @@ class Worker:
         self.acker = OrderedAcker(lambda: int(self.app.consumer_generation_id))
         self._dead_topic = self.app.topic(settings.topic_dead, value_serializer="raw", key_serializer="raw")
         self._tasks: set[asyncio.Task[None]] = set()
+        self.web = Web(self.metrics, self._alive, self._ready, self.status)
+        self._beat = time.monotonic()
         raw = self.app.topic(
             settings.topic_raw, value_type=bytes, value_serializer="raw", key_type=bytes, key_serializer="raw"
         )
         self.app.agent(raw, name="index")(self._index)
         self.app.task(self._run_indexer)
+        self.app.task(self._keep_beat)
         self.app.on_partitions_revoked.connect(self._revoked)
 
     async def _index(self, stream: Any) -> None:
@@ -132,6 +139,42 @@ class Worker:
             await self._guard(self.indexer.run())
         finally:
             await client.close()
+
+    async def _keep_beat(self) -> None:
+        self.web.start(self.settings.status_host, self.settings.worker_port)
+        while True:
+            self._beat = time.monotonic()
+            await asyncio.sleep(1.0)
+
+    def _alive(self) -> str:
+        """Elasticsearch being away is no reason: then the worker waits, and Kafka keeps what comes."""
+        stuck = time.monotonic() - self._beat
+        return f"the worker's loop has not turned for {stuck:.0f} s" if stuck > STUCK_SECONDS else ""
+
+    def _ready(self) -> str:
+        return "" if self.partitions() else "no partitions yet"
+
+    def partitions(self) -> list[str]:
+        """The partitions that this worker has now."""
+        consumer = self.app.consumer
+        return sorted(f"{tp.topic}/{tp.partition}" for tp in (consumer.assignment() if consumer else ()))
+
+    def status(self) -> dict[str, Any]:
+        """Where the worker stands, for `/status.json`; the accounts add up to the events."""
+        value = self.metrics.get
+        outcomes = ("created", "there", "safe_form", "continued", "dead")
+        return {
+            "partitions": self.partitions(),
+            "events": int(value("crisp_worker_events")),
+            "documents": {name: int(value("crisp_worker_documents", outcome=name)) for name in outcomes},
+            "dropped": {rule: int(number) for rule, number in self.metrics.by("crisp_worker_dropped", "rule").items()},
+            "in_work_bytes": self.budget.used,
+            "elasticsearch": {
+                "failing_since": self.indexer.failing_since,
+                "fault": self.indexer.fault if self.indexer.failing_since else "",
+                "trouble": self.indexer.places.trouble,
+            },
+        }
 
     async def _revoked(self, *_: Any, **__: Any) -> None:
         self.acker.forget_others()

@@ -1,0 +1,62 @@
+"""What shipper and worker tell of themselves is what happened."""
+
+import json
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from pipeline import apptime
+from pipeline.local.process import free_ports
+from pipeline.local.stack import Stack
+from tests.integration.flow import Flow, eventually
+
+
+def get(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as fault:
+        return fault.code, fault.read().decode()
+    except OSError as fault:
+        return 0, str(fault)
+
+
+def test_both_tell_what_they_did(stack: Stack, tmp_path: Path) -> None:
+    ship, work = free_ports(2)
+    ports = {"CRISP_SHIP_PORT": str(ship), "CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1"}
+    flow = Flow(stack, tmp_path, **ports)
+    flow.set_up()
+    probe = '10.0.0.1 - - [24/Nov/2026:00:00:00 +0000] "GET /healthz HTTP/1.1" 200 2'
+    lines = [f"{apptime.text(time.time_ns() + n)} stdout F {text}\n" for n, text in enumerate(["a", "b", "c", probe])]
+    (flow.container("pay-1") / "0.log").write_text("".join(lines))
+    flow.shipper.start()
+    flow.worker.start()
+    try:
+        eventually(lambda: flow.count() == 3)
+        eventually(lambda: get(ship, "/readyz")[0] == get(work, "/readyz")[0] == 200)
+        eventually(lambda: json.loads(get(ship, "/status.json")[1])["acknowledged_bytes"] == len("".join(lines)))
+        shipper, worker = (json.loads(get(port, "/status.json")[1]) for port in (ship, work))
+        assert (shipper["containers"], shipper["unread_bytes"], shipper["kafka"]) == (1, 0, "ok")
+        assert (worker["events"], worker["documents"]["created"], worker["dropped"]) == (4, 3, {"health probe": 1})
+        assert len(worker["partitions"]) == 3
+        assert worker["elasticsearch"]["failing_since"] is None
+        assert 'crisp_worker_documents_total{outcome="created"} 3.0' in get(work, "/metrics")[1]
+        assert f"crisp_shipper_bytes_total {float(len(''.join(lines)))}" in get(ship, "/metrics")[1]
+        assert get(work, "/livez") == (200, "ok\n")
+        assert get(ship, "/nothing")[0] == 404
+    finally:
+        flow.end()
+
+
+def test_the_shipper_is_alive_but_not_ready_without_kafka(stack: Stack, tmp_path: Path) -> None:
+    ship, nobody = free_ports(2)
+    ports = {"CRISP_SHIP_PORT": str(ship), "CRISP_STATUS_HOST": "127.0.0.1"}
+    flow = Flow(stack, tmp_path, **ports, CRISP_KAFKA_BROKERS=f"127.0.0.1:{nobody}")
+    flow.shipper.start()
+    try:
+        eventually(lambda: "cannot be reached" in get(ship, "/readyz")[1])
+        assert get(ship, "/readyz")[0] == 503
+        assert get(ship, "/livez")[0] == 200
+    finally:
+        flow.end()
