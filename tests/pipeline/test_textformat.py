@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import apptime, ecs, level, probe, textformat
+from pipeline import apptime, ecs, level, textformat
 
 LINES: list[tuple[str, dict[str, Any]]] = [
     (
@@ -186,25 +186,6 @@ def test_a_very_long_line_is_no_harm(unit: str) -> None:
 )
 def test_levels(value: Any, normal: str | None) -> None:
     assert level.normal(value) == normal
-
-
-@pytest.mark.parametrize(
-    ("path", "method", "status", "dropped"),
-    [
-        ("/ready", "GET", 200, True),
-        ("/ready", "HEAD", "204", True),
-        ("/ready", "GET", 503, False),
-        ("/ready/", "GET", 200, False),
-        ("/already", "GET", 200, False),
-        ("/ready", "POST", 200, False),
-        (["/ready"], "GET", 200, False),
-        ("/ready", "GET", None, False),
-    ],
-)
-def test_probes(path: Any, method: str, status: Any, dropped: bool) -> None:  # noqa: FBT001 - a row of the table
-    fields = {"url.path": path, "http.request.method": method, "http.response.status_code": status}
-
-    assert probe.is_probe(fields, frozenset({"/ready"})) is dropped
 
 
 @pytest.mark.parametrize(
