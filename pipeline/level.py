@@ -1,25 +1,31 @@
-"""The level of an event, in one spelling: trace, debug, info, notice, warn, error, critical, fatal … Pure."""
+"""The level of an event in one spelling: trace, debug, info, notice, warn, error, critical or fatal. Pure."""
 
-from typing import Any
+from itertools import product
 
 _SPELLINGS = {
-    "trace": "trace trce trc verbose verb finest finer all silly t",
-    "debug": "debug dbug dbg fine config d debug1 debug2 debug3 debug4 debug5",
-    "info": "info information informational inf log i",
-    "notice": "notice n",
+    "trace": "trace trce trc verbose verb vrb finest finer all silly t",
+    "debug": "debug dbug dbg fine config d debug5",
+    "info": "info information informational inf log i default",
+    "notice": "notice note n",
     "warn": "warn warning wrn w",
     "error": "error err eror severe fail failure e",
     "critical": "critical crit c dpanic alert",
     "fatal": "fatal ftl f panic emerg emergency a",
 }
 _NORMAL = {spelling: level for level, spellings in _SPELLINGS.items() for spelling in spellings.split()}
-_NUMBERS = {10: "trace", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "fatal"}  # Bunyan, Pino
+# OpenTelemetry numbers the severities within a name (INFO2), PostgreSQL its debug levels (DEBUG1 to DEBUG5).
+_NORMAL |= {
+    f"{name}{number}": name for name, number in product(("trace", "debug", "info", "warn", "error", "fatal"), "1234")
+}
+# Bunyan's and Pino's. Numbers of syslog, zap and Serilog are not told apart by themselves, so they stay what they are.
+_NUMBERS = {10: "trace", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "fatal"}
+_LONGEST = 40  # a longer text is no level, blanks around it included
 
 
-def normal(value: Any) -> str | None:
-    """The normal name of a level as a logger wrote it; None if it is not one."""
+def normal(value: object) -> str | None:
+    """The normal name of a level as a logger wrote it, in any case; None if it is not one."""
     if isinstance(value, str):
-        return _NORMAL.get(value) or _NORMAL.get(value.strip().lower())
+        return _NORMAL.get(value) or (_NORMAL.get(value.strip().lower()) if len(value) <= _LONGEST else None)
     if isinstance(value, int) and not isinstance(value, bool):
         return _NUMBERS.get(value)
     return None

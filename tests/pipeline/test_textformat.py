@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import apptime, ecs, level, textformat
+from pipeline import apptime, ecs, textformat
 
 LINES: list[tuple[str, dict[str, Any]]] = [
     (
@@ -165,27 +165,6 @@ def test_a_very_long_line_is_no_harm(unit: str) -> None:
         "level=x ",
     ):
         textformat.fields(prefix + (unit * 2**20)[: 2**20])
-
-
-@pytest.mark.parametrize(
-    ("value", "normal"),
-    [
-        ("WARNING", "warn"),
-        ("err", "error"),
-        ("I", "info"),
-        (" Info ", "info"),
-        (50, "error"),
-        (31, None),
-        ("x", None),
-        (None, None),
-        (True, None),
-        ("SEVERE", "error"),
-        ("fatal", "fatal"),
-        ("CRITICAL", "critical"),
-    ],
-)
-def test_levels(value: Any, normal: str | None) -> None:
-    assert level.normal(value) == normal
 
 
 @pytest.mark.parametrize(
