@@ -1,0 +1,182 @@
+"""The fault catalogue on real servers: whatever breaks, every line is found exactly once.
+
+The short ones run in CI; all of them by `make test-faults`.
+"""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pipeline.local.stack import Stack
+from tests.faults.scene import Scene
+
+pytestmark = pytest.mark.faults
+short = pytest.mark.short
+
+
+@short
+def test_elasticsearch_is_killed_and_comes_back(scene: Scene) -> None:
+    scene.start()
+    scene.write(4)
+    scene.stack.elasticsearch.kill()
+    scene.write(8)
+    scene.stack.start_elasticsearch()
+    scene.stack.wait_elasticsearch()
+    scene.write(2)
+
+    scene.assert_all_found()
+    assert scene.flow.worker.ended() is None
+
+
+@short
+def test_kafka_is_killed_and_comes_back(scene: Scene) -> None:
+    scene.start()
+    scene.write(4)
+    scene.stack.kafka.kill()
+    scene.write(6)
+    scene.stack.start_kafka()
+    scene.stack.wait_kafka()
+    scene.write(2)
+
+    scene.assert_all_found()
+    assert scene.flow.shipper.ended() is None
+
+
+def test_elasticsearch_freezes(scene: Scene) -> None:
+    scene.start()
+    scene.write(4)
+    scene.stack.elasticsearch.pause()
+    scene.write(15)
+    scene.stack.elasticsearch.resume()
+
+    scene.assert_all_found()
+
+
+def test_kafka_freezes_for_longer_than_a_request_may_take(scene: Scene) -> None:
+    scene.start()
+    scene.write(4)
+    scene.stack.kafka.pause()
+    scene.write(45, rate=100)
+    scene.stack.kafka.resume()
+
+    scene.assert_all_found()
+
+
+def test_kafka_is_away_when_the_shipper_starts(scene: Scene) -> None:
+    scene.stack.kafka.kill()
+    scene.flow.shipper.start()
+    scene.write(5)
+    scene.stack.start_kafka()
+    scene.stack.wait_kafka()
+    scene.flow.worker.start()
+
+    scene.assert_all_found()
+    assert scene.flow.shipper.ended() is None
+
+
+def test_both_are_killed_while_both_servers_are_restarted(scene: Scene) -> None:
+    scene.start()
+    for _ in range(2):
+        scene.write(3)
+        scene.stack.kafka.kill()
+        scene.flow.shipper.kill()
+        scene.flow.worker.kill()
+        scene.stack.elasticsearch.kill()
+        scene.stack.start_elasticsearch()
+        scene.stack.start_kafka()
+        scene.stack.wait_kafka()
+        scene.stack.wait_elasticsearch()
+        scene.start()
+
+    scene.assert_all_found()
+
+
+def test_a_second_worker_comes_and_one_is_killed(scene: Scene) -> None:
+    scene.start()
+    other = type(scene.flow.worker)("worker", scene.flow.environment, scene.flow.worker.output.parent)
+    try:
+        scene.write(5)
+        other.start()
+        scene.write(8)
+        scene.flow.worker.kill()
+        scene.write(5)
+        scene.assert_all_found()
+    finally:
+        other.stop()
+
+
+def _zero(path: Path) -> None:
+    path.write_bytes(b"\0" * path.stat().st_size)
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def _newer(path: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b'"crisp_checkpoint":1', b'"crisp_checkpoint":2'))
+
+
+def _turn(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[::-1])
+
+
+@pytest.mark.parametrize(
+    "harm", [pytest.param(_zero, marks=short), _truncate, _newer, _turn, Path.unlink], ids=lambda harm: harm.__name__
+)
+def test_the_checkpoint_is_harmed_while_the_shipper_is_down(scene: Scene, harm: Callable[[Path], object]) -> None:
+    scene.start()
+    scene.write(4)
+    scene.flow.shipper.kill()
+    for path in Path(scene.flow.environment["CRISP_STATE_DIR"]).glob("checkpoint*.json"):
+        harm(path)
+    scene.write(1)
+    scene.flow.shipper.start()
+    scene.write(2)
+
+    scene.assert_all_found()
+    assert scene.flow.shipper.ended() is None
+
+
+def test_the_state_directory_cannot_be_written(scene: Scene) -> None:
+    state = Path(scene.flow.environment["CRISP_STATE_DIR"])
+    scene.start()
+    scene.write(3)
+    (state / "checkpoint.new").unlink(missing_ok=True)
+    (state / "checkpoint.new").mkdir()  # so that even root cannot write the file
+    scene.write(4)
+    scene.flow.shipper.kill()
+    shutil.rmtree(state / "checkpoint.new")
+    scene.flow.shipper.start()
+
+    scene.assert_all_found()
+
+
+def test_a_second_shipper_waits_for_the_first(scene: Scene) -> None:
+    scene.start()
+    other = type(scene.flow.shipper)("ship", scene.flow.environment, scene.flow.shipper.output.parent)
+    other.start()
+    try:
+        scene.write(3)
+        assert "another shipper holds the state directory" in other.output.read_text()
+        scene.flow.shipper.kill()
+        scene.write(3)
+        scene.assert_all_found()
+    finally:
+        other.stop()
+
+
+def test_the_topics_are_made_after_the_shipper_has_started(stack: Stack, tmp_path: Path) -> None:
+    scene = Scene(stack, tmp_path)
+    try:
+        scene.flow.shipper.start()
+        scene.write(5)
+        scene.flow.set_up()
+        scene.flow.worker.start()
+
+        scene.assert_all_found()
+        assert scene.flow.shipper.ended() is None
+    finally:
+        scene.end()
