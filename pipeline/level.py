@@ -5,7 +5,7 @@ from itertools import product
 _SPELLINGS = {
     "trace": "trace trce trc verbose verb vrb finest finer all silly t",
     "debug": "debug dbug dbg fine config d debug5",
-    "info": "info information informational inf log i default",
+    "info": "info information informational inf log i",
     "notice": "notice note n",
     "warn": "warn warning wrn w",
     "error": "error err eror severe fail failure e",
