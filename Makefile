@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-faults check bench lock clean
+.PHONY: help venv demo test test-faults test-k8s check bench lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -21,11 +21,14 @@ venv: .venv/.made ## the virtual environment, from the locks
 demo: venv ## the whole pipeline on this machine, and a report (ARGS="--lines 100000 --chaos")
 	@$(BIN)/crisp demo $(ARGS)
 
-test: venv ## all tests but the long fault suite; real Kafka and Elasticsearch (ARGS="-k name")
-	@$(BIN)/pytest -m "not faults" $(ARGS)
+test: venv ## all tests but the long suites; real Kafka and Elasticsearch (ARGS="-k name")
+	@$(BIN)/pytest -m "not faults and not k8s" $(ARGS)
 
 test-faults: venv ## the fault suite (ARGS="-k name" runs one)
 	@$(BIN)/pytest -m faults $(ARGS)
+
+test-k8s: venv ## tests on a real Kubernetes API server, built once with Go (some ten minutes)
+	@$(BIN)/pytest -m k8s $(ARGS)
 
 check: venv ## format, lint, types, imports
 	@$(BIN)/ruff format --check .

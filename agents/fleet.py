@@ -2,12 +2,14 @@
 
 import logging
 import os
+import time
 import zlib
 from pathlib import Path
 
 from agents.checkpoint import Entry
 from agents.discovery import Found
 from agents.logfile import LogFile, Stamp, open_log, stamp, unpack
+from agents.podwatch import PodWatch
 from agents.ranges import Ranges
 from agents.tail import Limits, Tail
 from pipeline import grouping, pod, record
@@ -24,7 +26,7 @@ Inode = tuple[int, int]
 class Fleet:
     """The tails of a node. `update` takes what a scan found; `look` what the open files have grown to."""
 
-    def __init__(self, settings: Settings, entries: list[Entry]) -> None:
+    def __init__(self, settings: Settings, entries: list[Entry], pods: PodWatch | None = None) -> None:
         self.tails: dict[Instance, Tail] = {}
         self._settings = settings
         self._known = {entry.identity: entry for entry in entries}
@@ -32,6 +34,11 @@ class Fleet:
         self._of: dict[str, Instance] = {}  # instances of the identities in `_known`
         self._passed: dict[Inode, Stamp] = {}  # files on disk that need no reading while they are as they were
         self._grouping = grouping.by(settings)
+        self._pods = pods
+        self._changes = -1
+        self._annotations = frozenset(settings.annotations.split())
+        self._unread = frozenset(settings.exclude_namespaces.split())
+        self.excluded: set[Instance] = set()
         self._limits = Limits(settings.slice_max_bytes, settings.event_max_bytes)
 
     def update(self, found: list[Found], began: int) -> None:
@@ -40,8 +47,11 @@ class Fleet:
         for file in found:
             instances.setdefault(file.instance, []).append(file)
         newest = {instance[:4]: instance.restart for instance in sorted(instances)}
+        self.excluded = {instance for instance in instances if self._excluded(instance)}
         for instance, files in instances.items():
-            self._update(instance, files)
+            if instance not in self.excluded:
+                self._update(instance, files)
+        self._describe()
         for instance, tail in list(self.tails.items()):
             tail.scanned = began
             tail.ended = instance not in instances or newest[instance[:4]] > instance.restart
@@ -72,7 +82,37 @@ class Fleet:
     def _tail(self, instance: Instance) -> Tail:
         node = self._settings.node_name
         key = record.container_key(instance.uid, instance.container, instance.restart)
-        return Tail(key, pod.from_path(instance, node), node, self._grouping, self._limits)
+        made = Tail(key, pod.from_path(instance, node), node, self._grouping, self._limits)
+        made.born = time.monotonic()
+        made.described = self._pods is None
+        self._changes = -1  # so that it is looked up
+        return made
+
+    def _excluded(self, instance: Instance) -> bool:
+        if instance.namespace in self._unread:
+            return True
+        found = self._pods.of(instance) if self._pods and self._settings.pods_may_exclude else None
+        return found is not None and pod.excluded(found, self._settings.annotation_prefix)
+
+    def _describe(self) -> None:
+        """Take what the API has told of pods; a tail that waited long enough goes with what its path tells."""
+        if self._pods is None:
+            return
+        for instance in self.excluded & self.tails.keys():
+            for file in self.tails.pop(instance).files:
+                file.close()
+        changed, self._changes = self._changes != self._pods.changes, self._pods.changes
+        limit = time.monotonic() - self._settings.metadata_wait_seconds
+        for instance, tail in self.tails.items():
+            found = self._pods.of(instance) if changed else None
+            if found is not None:
+                tail.pod = pod.from_api(instance, tail.node, found, self._annotations)
+                mode = pod.multiline(found, self._settings.annotation_prefix)
+                tail.grouping = self._grouping._replace(mode=mode) if mode else self._grouping
+                tail.described = True
+            elif not tail.described and tail.born < limit:
+                log.warning("a pod's metadata did not come in time: its lines go with what the path tells")
+                tail.described = True
 
     def _open(self, instance: Instance, found: Found, open_identities: set[str]) -> LogFile | None:
         """Open a file seen for the first time; None when it needs no reading, or cannot be read now."""

@@ -13,11 +13,14 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
+from agents import podwatch
 from agents.checkpoint import Checkpoint
 from agents.discovery import Discovery
 from agents.fleet import Fleet
+from agents.podwatch import PodWatch
 from agents.publisher import Publisher
 from agents.tail import Tail, Taken
+from pipeline import pod
 from pipeline.metrics import SHIPPER, Metrics
 from pipeline.pod import Instance
 from pipeline.settings import Settings
@@ -42,6 +45,8 @@ class Shipper:
         self._failed = False
         self._since: dict[Instance, float] = {}  # since when a container has unread bytes
         self._not_before: dict[Instance, float] = {}  # containers of which nothing may be sent yet
+        chosen = frozenset(settings.annotations.split()) | pod.steering(settings.annotation_prefix)
+        self._pods = PodWatch(settings, chosen) if podwatch.wanted(settings) else None
         self._metrics = Metrics(SHIPPER)
         self._web = Web(self._metrics, self._alive, self._ready, self.status)
         self._turned = time.monotonic()
@@ -55,7 +60,9 @@ class Shipper:
         """Ship until stopped."""
         self._web.start(self._settings.status_host, self._settings.ship_port)
         await asyncio.to_thread(self._checkpoint.lock, self._waiting)
-        self._fleet = Fleet(self._settings, self._checkpoint.load())
+        if self._pods is not None:
+            self._pods.start()
+        self._fleet = Fleet(self._settings, self._checkpoint.load(), self._pods)
         await self._connect()
         try:
             await self._turns(once=once)
@@ -78,6 +85,8 @@ class Shipper:
         return {
             "node": self._settings.node_name,
             "kafka": self._trouble or "ok",
+            "pods": "not asked" if self._pods is None else self._pods.trouble or "ok",
+            "excluded_containers": len(self._fleet.excluded),
             "containers": int(value("crisp_shipper_containers")),
             "open_files": int(value("crisp_shipper_open_files")),
             "unread_bytes": int(value("crisp_shipper_unread_bytes")),
@@ -164,7 +173,7 @@ class Shipper:
 
     def _due(self, instance: Instance, tail: Tail, unread: int, now: float) -> bool:
         """Whether a slice should be taken: enough is there, or the oldest unread line waited long enough."""
-        if not unread and not tail.held:
+        if not tail.described or not (unread or tail.held):
             return False
         if unread >= self._settings.slice_max_bytes:
             return True
@@ -214,5 +223,7 @@ class Shipper:
     def _store(self) -> None:
         try:
             self._checkpoint.store(self._fleet.entries())
+            if self._pods is not None:
+                self._pods.store({instance.uid for instance in self._fleet.tails})
         except OSError as fault:
             log.error("checkpoint cannot be written, a restart would send again what came since: %s", fault)

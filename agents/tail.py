@@ -59,6 +59,8 @@ class Tail:
     held: list[Piece] = field(default_factory=list)
     ended: bool = False
     scanned: int = 0  # wall clock, nanoseconds, before the last look for new files
+    described: bool = True  # what is to be known of its pod is known, or was waited for long enough
+    born: float = 0.0  # monotonic time when it was found
     quiet: float = 0.0  # seconds since a file grew
     in_flight: int = 0
 

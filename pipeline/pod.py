@@ -68,13 +68,36 @@ def from_api(found: Instance, node: str, pod: dict[str, Any], annotations: froze
         "node": node or spec.get("nodeName") or "",
         "source": "api",
         "image": wanted.get("image") or running.get("image") or "",
-        "container_id": running.get("containerID") or "",
+        "container_id": _container_id(running, found.restart),
         "labels": labels,
         "annotations": chosen,
         "owner": _owner(about, labels),
         "static": _MIRROR in _object(about, "annotations"),
     }
     return orjson.dumps({name: value for name, value in fields.items() if value not in ("", {}, None, False)})
+
+
+def excluded(pod: dict[str, Any], prefix: str) -> bool:
+    """Whether a pod asks not to be read: by our annotation, or by those that other shippers honour."""
+    about = _object(pod, "metadata")
+    annotations, labels = _object(about, "annotations"), _object(about, "labels")
+    return (
+        str(annotations.get(f"{prefix}/exclude", "")).lower() == "true"
+        or str(annotations.get("fluentbit.io/exclude", "")).lower() == "true"
+        or str(annotations.get("co.elastic.logs/enabled", "")).lower() == "false"
+        or str(labels.get("vector.dev/exclude", "")).lower() == "true"
+    )
+
+
+def steering(prefix: str) -> frozenset[str]:
+    """The annotations that steer the shipper."""
+    return frozenset({f"{prefix}/exclude", f"{prefix}/multiline", "fluentbit.io/exclude", "co.elastic.logs/enabled"})
+
+
+def multiline(pod: dict[str, Any], prefix: str) -> str:
+    """The multi-line mode that a pod asks for; empty if none that is known."""
+    mode = str(_object(_object(pod, "metadata"), "annotations").get(f"{prefix}/multiline", ""))
+    return mode if mode in {"traces", "off"} else ""
 
 
 def _object(holder: dict[str, Any], name: str) -> dict[str, Any]:
@@ -89,6 +112,15 @@ def _named(holder: dict[str, Any], lists: tuple[str, ...], found: Instance) -> d
             if isinstance(entry, dict) and entry.get("name") == found.container:
                 return entry
     return {}
+
+
+def _container_id(status: dict[str, Any], restart: int) -> str:
+    """The id of this instance: the running one's, or the one's before it; empty where the API tells neither."""
+    count = status.get("restartCount")
+    if count is None or count == restart:
+        return str(status.get("containerID") or "")
+    last = _object(_object(status, "lastState"), "terminated") if count == restart + 1 else {}
+    return str(last.get("containerID") or "")
 
 
 def _owner(about: dict[str, Any], labels: dict[str, Any]) -> dict[str, str] | None:

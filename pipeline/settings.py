@@ -63,6 +63,15 @@ class Settings:
     trace_gap_seconds: float = _row(1.0, "a line that comes later than this never continues a stack trace", least=0.05)
     partial_gap_seconds: float = _row(60.0, "a line that comes later than this never continues a partial", least=1)
     multiline: str = _row("traces", "what joins lines into one event", choices="traces off")
+    kubernetes: str = _row(
+        "auto", "ask the Kubernetes API for pods; auto: in a pod, or with a kubeconfig", choices="auto on off"
+    )
+    kubeconfig: str = _row("", "kubeconfig file for asking the Kubernetes API from outside a pod")
+    metadata_wait_seconds: float = _row(10.0, "a new file waits this long for its pod's metadata", least=0)
+    annotations: str = _row("", "annotations of pods that become part of documents, blank-separated")
+    annotation_prefix: str = _row("logs.crisp", "prefix of the annotations with which pods steer the shipper")
+    pods_may_exclude: bool = _row(default=True, meaning="pods may keep their logs out by an annotation")
+    exclude_namespaces: str = _row("", "namespaces that are not read, blank-separated")
     ship_port: int = _row(0, "port of the shipper's status and metrics; 0: none", least=0)
     ship_grace_seconds: float = _row(10.0, "after SIGTERM, longest wait for Kafka's answers", least=0)
 

@@ -1,0 +1,186 @@
+"""A real Kubernetes API server with etcd, built once from Go modules and cached, started as child processes."""
+
+import json
+import os
+import shutil
+import ssl
+import subprocess
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pipeline.errors import StackError
+from pipeline.local.artifacts import cache
+from pipeline.local.process import ServerProcess, free_ports
+
+VERSION = "1.36.3"
+ETCD_VERSION = "3.7.3"
+TOKEN = "test-token"  # noqa: S105 - of a server that only the test speaks to
+_PACKAGE = "k8s.io/component-base/version"
+
+
+def binaries() -> Path:
+    """The directory with `kube-apiserver` and `etcd`, built first (some ten minutes) if they are not there."""
+    directory = cache() / f"kubernetes-{VERSION}-etcd-{ETCD_VERSION}"
+    if directory.is_dir():
+        return directory
+    if shutil.which("go") is None:
+        raise StackError("Go is needed to build the Kubernetes API server for these tests")
+    cache().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache(), prefix=".kubernetes-") as temporary:
+        made = Path(temporary, "bin")
+        made.mkdir()
+        _build_etcd(Path(temporary, "etcd"), made)
+        _build_apiserver(Path(temporary, "apiserver"), made)
+        made.rename(directory)
+    return directory
+
+
+def _go(directory: Path, *arguments: str) -> str:
+    environment = {**os.environ, "GOFLAGS": "-mod=mod", "CGO_ENABLED": "0"}
+    command = ["nice", "-n", "10", "go", *arguments]
+    ended = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise StackError(f"go {' '.join(arguments)}:\n{ended.stderr[-2000:]}")
+    return ended.stdout.strip()
+
+
+def _module(directory: Path, package: str, requires: str, replaces: str = "") -> None:
+    directory.mkdir()
+    (directory / "go.mod").write_text(f"module example.test/build\n\ngo 1.26.0\n\nrequire {requires}\n{replaces}")
+    (directory / "tools.go").write_text(f'//go:build tools\n\npackage tools\n\nimport _ "{package}"\n')
+    _go(directory, "mod", "tidy", "-e")
+
+
+def _build_etcd(directory: Path, into: Path) -> None:
+    package = "go.etcd.io/etcd/server/v3"
+    _module(directory, package, f"{package} v{ETCD_VERSION}")
+    _go(directory, "build", "-trimpath", "-o", str(into / "etcd"), package)
+
+
+def _build_apiserver(directory: Path, into: Path) -> None:
+    """The module's zip lacks its staging directories: each is replaced by the module published of it."""
+    directory.parent.joinpath("seed").mkdir()
+    seed = directory.parent / "seed"
+    (seed / "go.mod").write_text("module example.test/seed\n\ngo 1.26.0\n")
+    _go(seed, "mod", "download", f"k8s.io/kubernetes@v{VERSION}")
+    source = Path(_go(seed, "env", "GOMODCACHE"), "k8s.io", f"kubernetes@v{VERSION}", "go.mod")
+    staged = [line.split()[0] for line in source.read_text().splitlines() if "=> ./staging" in line]
+    published = f"v0.{VERSION.partition('.')[2]}"
+    replaces = "replace (\n" + "".join(f"\t{name} => {name} {published}\n" for name in staged) + ")\n"
+    package = "k8s.io/kubernetes/cmd/kube-apiserver"
+    _module(directory, package, f"k8s.io/kubernetes v{VERSION}", replaces)
+    flags = f"-s -w -X {_PACKAGE}.gitVersion=v{VERSION} -X {_PACKAGE}.gitMajor=1 -X {_PACKAGE}.gitMinor=36"
+    _go(directory, "build", "-p", "2", "-trimpath", "-ldflags", flags, "-o", str(into / "kube-apiserver"), package)
+
+
+class ApiServer:
+    """A running API server; `ask` speaks to it as an administrator, `kubeconfig` lets others do so."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self._etcd_port, self._peer_port, self.port = free_ports(3)
+        self._binaries = binaries()
+        self.server: ServerProcess
+
+    def start(self) -> None:
+        """Start etcd and the server and wait until it is ready."""
+        client, peer = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{self._peer_port}"
+        command = [
+            *(str(self._binaries / "etcd"), "--data-dir", str(self.directory / "etcd")),
+            *("--listen-client-urls", client, "--advertise-client-urls", client),
+            *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
+            *("--initial-cluster", f"default={peer}", "--unsafe-no-fsync"),
+        ]
+        self._etcd = ServerProcess("etcd", command, self.directory)
+        self._etcd.wait(lambda: _answers(f"{client}/health"), 30)
+        key = self.directory / "sa.key"
+        subprocess.run(["openssl", "genrsa", "-out", str(key), "2048"], check=True, capture_output=True)
+        (self.directory / "tokens.csv").write_text(f'{TOKEN},admin,admin-uid,"system:masters"\n')
+        self.start_server()
+
+    def start_server(self) -> None:
+        """Start the API server alone, again after a kill."""
+        key = str(self.directory / "sa.key")
+        command = [
+            str(self._binaries / "kube-apiserver"),
+            f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
+            *("--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", f"--secure-port={self.port}"),
+            *(f"--cert-dir={self.directory}", f"--service-account-key-file={key}"),
+            f"--service-account-signing-key-file={key}",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            f"--token-auth-file={self.directory / 'tokens.csv'}",
+            *("--authorization-mode=RBAC", "--service-cluster-ip-range=10.0.0.0/24"),
+            *("--disable-admission-plugins=ServiceAccount", "--enable-priority-and-fairness=false"),
+        ]
+        self.server = ServerProcess("kube-apiserver", command, self.directory)
+        self.server.wait(lambda: _answers(f"https://127.0.0.1:{self.port}/readyz"), 60)
+
+    def stop(self) -> None:
+        """End both."""
+        self.server.kill()
+        self._etcd.kill()
+
+    def kubeconfig(self) -> Path:
+        """A file that the official client reads."""
+        path = self.directory / "kubeconfig"
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "clusters": [
+                {
+                    "name": "test",
+                    "cluster": {"server": f"https://127.0.0.1:{self.port}", "insecure-skip-tls-verify": True},
+                }
+            ],
+            "users": [{"name": "admin", "user": {"token": TOKEN}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+        }
+        path.write_text(json.dumps(config))
+        return path
+
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None, kind: str = "application/json") -> Any:
+        """A request as an administrator. Raises urllib.error.HTTPError."""
+        request = urllib.request.Request(
+            f"https://127.0.0.1:{self.port}{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {TOKEN}", "Content-Type": kind},
+            method=method,
+        )
+        with urllib.request.urlopen(request, timeout=10, context=_unverified()) as answer:
+            return json.load(answer)
+
+
+def _unverified() -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(
+            url, timeout=2, context=_unverified() if url.startswith("https") else None
+        ) as answer:
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+@contextmanager
+def running() -> Iterator[ApiServer]:
+    """An API server in a directory of its own, gone at the end."""
+    directory = Path(tempfile.mkdtemp(prefix="crisp-kubernetes-"))
+    made = ApiServer(directory)
+    try:
+        made.start()
+        yield made
+    finally:
+        made.stop()
+        shutil.rmtree(directory, ignore_errors=True)

@@ -1,0 +1,140 @@
+"""Pod metadata from a real Kubernetes API server, up to the documents in Elasticsearch."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline import apptime
+from pipeline.local.stack import Stack
+from tests.integration.flow import Flow, eventually
+from tests.k8s.apiserver import ApiServer, running
+
+pytestmark = [pytest.mark.k8s, pytest.mark.timeout(1800)]
+PODS = "/api/v1/namespaces/shop/pods"
+
+
+@pytest.fixture(scope="module")
+def api() -> Iterator[ApiServer]:
+    with running() as server:
+        server.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "shop"}})
+        yield server
+
+
+def make_pod(api: ApiServer, name: str, labels: dict[str, str], **about: Any) -> str:
+    """A pod bound to our node; returns its uid."""
+    body = {
+        "metadata": {"name": name, "labels": labels, **about},
+        "spec": {"nodeName": "node-1", "containers": [{"name": "app", "image": "shop/app:1.2"}]},
+    }
+    return str(api.ask("POST", PODS, body)["metadata"]["uid"])
+
+
+def remove_pod(api: ApiServer, name: str) -> None:
+    api.ask("DELETE", f"{PODS}/{name}?gracePeriodSeconds=0")
+
+
+def write(flow: Flow, pod: str, uid: str, text: str) -> None:
+    directory = flow.logs / f"shop_{pod}_{uid}" / "app"
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "0.log").open("a") as file:
+        file.write(f"{apptime.text(time.time_ns())} stdout F {text}\n")
+
+
+@pytest.fixture
+def labelled(stack: Stack, api: ApiServer, tmp_path: Path) -> Iterator[Flow]:
+    flow = Flow(stack, tmp_path, CRISP_KUBECONFIG=str(api.kubeconfig()), CRISP_METADATA_WAIT_SECONDS="4")
+    flow.set_up()
+    flow.worker.start()
+    yield flow
+    flow.end()
+
+
+def source(flow: Flow, message: str) -> dict[str, Any]:
+    """The one document of a message."""
+    eventually(lambda: message in flow.messages())
+    (found,) = [hit["_source"] for hit in flow.documents() if hit["_source"]["message"] == message]
+    return dict(found)
+
+
+def test_labels_workload_and_image_are_in_the_document(labelled: Flow, api: ApiServer) -> None:
+    owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "pay-6f", "uid": "u", "controller": True}
+    labels = {"app": "payment", "app.kubernetes.io/version": "7", "pod-template-hash": "6f"}
+    uid = make_pod(api, "pay-6f-a", labels, ownerReferences=[owner])
+    write(labelled, "pay-6f-a", uid, "labelled")
+    labelled.shipper.start()
+
+    found = source(labelled, "labelled")
+    assert found["kubernetes.labels"] == labels
+    assert (found["service.name"], found["service.version"]) == ("payment", "7")
+    assert found["kubernetes.deployment.name"] == "pay"
+    assert (found["container.image.name"], found["container.image.tag"]) == ("shop/app", ["1.2"])
+    remove_pod(api, "pay-6f-a")
+
+
+def test_a_pod_that_comes_later_is_waited_for(labelled: Flow, api: ApiServer) -> None:
+    labelled.shipper.start()
+    time.sleep(2)
+    uid = make_pod(api, "late", {"app": "late"})
+    write(labelled, "late", uid, "lived half a second")
+    remove_pod(api, "late")
+
+    assert source(labelled, "lived half a second")["service.name"] == "late"
+
+
+def test_a_pod_deleted_while_the_shipper_was_down_keeps_its_labels(labelled: Flow, api: ApiServer) -> None:
+    uid = make_pod(api, "gone", {"app": "gone"})
+    write(labelled, "gone", uid, "before")
+    labelled.shipper.start()
+    source(labelled, "before")
+    time.sleep(2)
+    labelled.shipper.kill()
+    remove_pod(api, "gone")
+    write(labelled, "gone", uid, "after")
+    labelled.shipper.start()
+
+    assert source(labelled, "after")["service.name"] == "gone"
+
+
+def test_a_pod_nobody_knows_goes_with_its_path_after_a_while(labelled: Flow) -> None:
+    write(labelled, "unknown", "00000000-0000-0000-0000-000000000009", "unlabelled")
+    labelled.shipper.start()
+
+    found = source(labelled, "unlabelled")
+    assert (found["kubernetes.pod.name"], found["service.name"]) == ("unknown", "app")
+    assert "kubernetes.labels" not in found
+
+
+def test_a_pod_may_keep_its_logs_out_and_choose_its_grouping(labelled: Flow, api: ApiServer) -> None:
+    hidden = make_pod(api, "hidden", {}, annotations={"logs.crisp/exclude": "true"})
+    plain = make_pod(api, "plain", {}, annotations={"logs.crisp/multiline": "off"})
+    write(labelled, "hidden", hidden, "secret")
+    for text in ("java.lang.Error: x", "\tat a.B.c(B.java:1)", "end"):
+        write(labelled, "plain", plain, text)
+    labelled.shipper.start()
+    source(labelled, "end")
+    time.sleep(6)
+
+    assert sorted(labelled.messages()) == ["\tat a.B.c(B.java:1)", "end", "java.lang.Error: x"]
+
+
+def test_a_relabelled_pod_and_a_restarted_api(labelled: Flow, api: ApiServer) -> None:
+    uid = make_pod(api, "moved", {"app": "old"})
+    write(labelled, "moved", uid, "first")
+    labelled.shipper.start()
+    assert source(labelled, "first")["service.name"] == "old"
+    api.server.kill()
+    write(labelled, "moved", uid, "meanwhile")
+    assert source(labelled, "meanwhile")["service.name"] == "old"
+    api.start_server()
+    patch = {"metadata": {"labels": {"app": "new"}}}
+    api.ask("PATCH", f"{PODS}/moved", patch, "application/merge-patch+json")
+
+    def relabelled() -> bool:
+        write(labelled, "moved", uid, f"again {time.monotonic()}")
+        time.sleep(2)
+        return any(hit["_source"]["service.name"] == "new" for hit in labelled.documents())
+
+    eventually(relabelled, seconds=60)
