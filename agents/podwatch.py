@@ -184,16 +184,14 @@ class _Api:
         self._selector = {"fieldSelector": f"spec.nodeName={node}"}
 
     def _call(self, query: dict[str, Any], timeout: tuple[float, float]) -> Any:
-        answer = self._client.call_api(
-            "/api/v1/pods",
-            "GET",
+        method, url, headers, *_ = self._client.param_serialize(
+            method="GET",
+            resource_path="/api/v1/pods",
             query_params=list({**self._selector, **query}.items()),
             header_params={"Accept": "application/json"},
             auth_settings=["BearerToken"],
-            _preload_content=False,
-            _request_timeout=timeout,
-            _return_http_data_only=True,
         )
+        answer = self._client.call_api(method, url, headers, _request_timeout=timeout).response
         if answer.status == 410:
             raise Gone
         if answer.status != 200:

@@ -1,0 +1,90 @@
+"""What is kept of pods, and what the shipper never loads."""
+
+import subprocess
+import sys
+
+import pytest
+
+from agents import podwatch
+from pipeline import pod
+from pipeline.errors import SettingsError
+from pipeline.pod import Instance
+from pipeline.settings import Settings
+
+POD = {
+    "metadata": {
+        "name": "pay-1",
+        "namespace": "shop",
+        "uid": "u-1",
+        "labels": {"app": "pay"},
+        "annotations": {"logs.crisp/exclude": "true", "secret": "x"},
+        "managedFields": [{"much": "more"}],
+    },
+    "spec": {"nodeName": "n", "containers": [{"name": "app", "image": "a:1", "env": [{"name": "PASSWORD"}]}]},
+    "status": {
+        "containerStatuses": [
+            {
+                "name": "app",
+                "restartCount": 2,
+                "containerID": "containerd://new",
+                "lastState": {"terminated": {"containerID": "containerd://old"}},
+            }
+        ]
+    },
+}
+
+
+def test_only_what_is_needed_is_kept() -> None:
+    kept = podwatch.slim(POD, frozenset({"logs.crisp/exclude"}))
+
+    assert kept["metadata"]["annotations"] == {"logs.crisp/exclude": "true"}
+    assert "PASSWORD" not in str(kept)
+    assert "managedFields" not in str(kept)
+
+
+@pytest.mark.parametrize(("restart", "container"), [(2, "containerd://new"), (1, "containerd://old"), (0, None)])
+def test_each_instance_has_its_own_container_id(restart: int, container: str | None) -> None:
+    import orjson
+
+    found = orjson.loads(
+        pod.from_api(Instance("shop", "pay-1", "u-1", "app", restart), "n", podwatch.slim(POD, frozenset()))
+    )
+
+    assert found.get("container_id") == container
+
+
+@pytest.mark.parametrize(
+    ("annotations", "labels", "left_out"),
+    [
+        ({"logs.crisp/exclude": "true"}, {}, True),
+        ({"logs.crisp/exclude": "false"}, {}, False),
+        ({"fluentbit.io/exclude": "true"}, {}, True),
+        ({"co.elastic.logs/enabled": "false"}, {}, True),
+        ({"co.elastic.logs/enabled": "true"}, {}, False),
+        ({}, {"vector.dev/exclude": "true"}, True),
+        ({}, {}, False),
+    ],
+)
+def test_who_is_left_out(annotations: dict[str, str], labels: dict[str, str], left_out: bool) -> None:  # noqa: FBT001
+    about = {"metadata": {"annotations": annotations, "labels": labels}}
+
+    assert pod.excluded(about, "logs.crisp") is left_out
+
+
+def test_asking_the_api_without_a_way_to_is_refused() -> None:
+    with pytest.raises(SettingsError, match="CRISP_KUBERNETES: on"):
+        podwatch.wanted(Settings(kubernetes="on"), lambda _: None)
+    assert not podwatch.wanted(Settings(), lambda _: None)
+    assert podwatch.wanted(Settings(), lambda _: "10.0.0.1")
+
+
+def test_the_shipper_loads_no_models_of_kubernetes_and_nothing_of_the_worker() -> None:
+    code = (
+        "import sys, agents.command, kubernetes.config\n"
+        "from kubernetes.client.api_client import ApiClient\n"
+        "print([m for m in sys.modules if m.startswith(('kubernetes.client.models.', 'kubernetes.client.api.',"
+        " 'faust', 'elasticsearch', 'elastic_transport', 'aiohttp'))])"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert printed == "[]\n"
