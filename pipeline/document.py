@@ -41,6 +41,18 @@ class Parcel:
     dropped: Counter[str]
 
 
+def together(parcels: list[Parcel]) -> Parcel:
+    """Several parcels as one, settled together."""
+    whole = Parcel([], 0, frozenset(), {}, Counter())
+    for parcel in parcels:
+        whole.lengths |= {len(whole.documents) + number: length for number, length in parcel.lengths.items()}
+        whole.documents += parcel.documents
+        whole.size += parcel.size
+        whole.indices |= parcel.indices
+        whole.dropped += parcel.dropped
+    return whole
+
+
 class _Tails(dict[tuple[str, ...], bytes]):
     """What is known of a container, serialised: by the names of the service's fields that a line has of its own."""
 
@@ -73,12 +85,19 @@ class Documents:
         self._probe_paths = frozenset(settings.health_paths.split())
         self._window = int(settings.own_time_window_seconds * 1e9)
 
-    def of(self, part: LogSlice, now_ns: int) -> Parcel:
-        """The documents of a slice. Raises RecordError when its metadata breaks the contract."""
+    def of(self, part: LogSlice, now_ns: int, beside: dict[str, Any] | None = None) -> Parcel:
+        """The documents of a slice, each with the fields `beside`. Raises RecordError for broken metadata."""
         known = self._container(part.pod)
         created, ingested = apptime.text(part.read), apptime.text(now_ns)
         tails = [
-            _fragment({"event.created": created, "event.ingested": ingested, "log.file.path": file.path})
+            _fragment(
+                {
+                    "event.created": created,
+                    "event.ingested": ingested,
+                    **({"log.file.path": file.path} if file.path else {}),
+                    **(beside or {}),
+                }
+            )
             for file in part.files
         ]
         made: list[bytes] = []

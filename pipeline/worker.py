@@ -15,10 +15,11 @@ from typing import Any
 import faust
 from mode.supervisors import CrashingSupervisor
 
-from pipeline import elasticsearch_client, faust_credentials, record
+from pipeline import elasticsearch_client, faust_credentials, foreign, grouping, record
 from pipeline.acks import OrderedAcker, Slot
-from pipeline.document import Documents
+from pipeline.document import Documents, Parcel, together
 from pipeline.errors import RecordError
+from pipeline.foreign import Origin
 from pipeline.indexer import Indexer
 from pipeline.metrics import WORKER, Metrics
 from pipeline.settings import MIB, Settings, record_max_bytes
@@ -65,6 +66,7 @@ class Worker:
         self.metrics = Metrics(WORKER)
         self.budget = Budget(settings.budget_bytes)
         self.documents = Documents(settings)
+        self._grouping = grouping.by(settings)
         self.app = build_app(settings)
         self.acker = OrderedAcker(lambda: int(self.app.consumer_generation_id))
         self._dead_topic = self.app.topic(settings.topic_dead, value_serializer="raw", key_serializer="raw")
@@ -90,14 +92,23 @@ class Worker:
         self.metrics.add("crisp_worker_raw_bytes", len(value))
         headers = [(str(name), data or b"") for name, data in event.message.headers or ()]
         try:
-            if not record.is_ours(headers):
-                raise RecordError("a foreign record: it has no header 'crisp'")
-            parcel = self.documents.of(record.decode(value, headers), time.time_ns())
+            if record.is_ours(headers):
+                parcel = self.documents.of(record.decode(value, headers), time.time_ns())
+                outcome = "slice"
+            else:
+                parcel = self._foreign(event.message, value)
+                outcome = "foreign"
         except RecordError as fault:
             self._spawn(self._bury_record(event, value, headers, str(fault), slot))
             return
-        self.metrics.add("crisp_worker_records", outcome="slice")
+        self.metrics.add("crisp_worker_records", outcome=outcome)
         self.indexer.submit(parcel, lambda: self._settled(slot, len(value)))
+
+    def _foreign(self, message: Any, value: bytes) -> Parcel:
+        """The documents of a record that another shipper wrote."""
+        origin = Origin(message.topic, message.partition, message.offset, round((message.timestamp or 0) * 1000))
+        parts = foreign.slices(value, origin, self._grouping)
+        return together([self.documents.of(part, time.time_ns(), origin.fields()) for part in parts])
 
     def _settled(self, slot: Slot, size: int) -> None:
         self.budget.release(size)

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import orjson
 import pytest
 
 from agents import podwatch
@@ -44,7 +45,6 @@ def test_only_what_is_needed_is_kept() -> None:
 
 @pytest.mark.parametrize(("restart", "container"), [(2, "containerd://new"), (1, "containerd://old"), (0, None)])
 def test_each_instance_has_its_own_container_id(restart: int, container: str | None) -> None:
-    import orjson
 
     found = orjson.loads(
         pod.from_api(Instance("shop", "pay-1", "u-1", "app", restart), "n", podwatch.slim(POD, frozenset()))
