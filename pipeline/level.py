@@ -19,6 +19,23 @@ _NORMAL |= {
 }
 # Bunyan's and Pino's. Numbers of syslog, zap and Serilog are not told apart by themselves, so they stay what they are.
 _NUMBERS = {10: "trace", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "fatal"}
+_COMMON = (
+    "trace debug info notice warn warning error err critical crit alert fatal panic emerg emergency severe verbose"
+)
+_SHORT = "trc dbg inf wrn ftl vrb trce dbug fail debug1 debug2 debug3 debug4 debug5"
+_CAPITALS = "FINE FINER FINEST CONFIG LOG"  # in lower case these are ordinary words
+WORDS: dict[str, str] = {
+    **{
+        spelling: _NORMAL[word]
+        for word in f"{_COMMON} {_SHORT}".split()
+        for spelling in (word, word.upper(), word.capitalize())
+    },
+    **{word: _NORMAL[word.lower()] for word in _CAPITALS.split()},
+}
+"""Words that stand for a level where a text has one, each with its normal name."""
+LETTERS: dict[str, str] = {letter: _NORMAL[letter.lower()] for letter in "TDINWECF"}
+"""Letters that stand for one, as klog, etcd, MongoDB and Ruby write them."""
+
 _LONGEST = 40  # a longer text is no level, blanks around it included
 
 

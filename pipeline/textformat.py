@@ -1,230 +1,186 @@
 """What a line of plain text tells by the format it is in: level, logger, time, and the fields of a request. Pure.
 
-The message itself is never changed. The first character says which few formats are tried, so that a line in none of
-them costs next to nothing; only the first 4 KiB of the first line are looked at.
+The message itself is never changed. A line's first characters say which formats are tried, so that a line in none of
+them costs next to nothing, and what a line means never depends on the lines before it. Only the first line of an
+event is looked at, and of that 4 KiB; every pattern is linear in it.
+
+A time is taken only where it names its zone. A level is taken from where a format has it, or from a level's word at
+the very beginning; a word within a text is none.
 """
 
 import re
 from collections.abc import Callable
-from datetime import datetime
-from functools import lru_cache
 from typing import Any
 
-from pipeline import level
+from pipeline import accesslog, level, timestamped
 
 LOOKED_AT = 4096
 
 Fields = dict[str, Any]
 
-_LEVELS = "TRACE|DEBUG|INFO|NOTICE|WARN(?:ING)?|ERROR|ERR|CRIT(?:ICAL)?|ALERT|FATAL|PANIC|EMERG|SEVERE|FINE|CONFIG|LOG"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_ACCESS = re.compile(
-    r'(\S+) \S+ (\S+) \[([^\]]{20,40})\] "(?:([A-Z]{3,10}) (\S+)(?: HTTP/([\d.]+))?|[^"]*)" (\d{3}) (\d+|-)'
-    r'(?: "([^"]*)" "([^"]*)")?(?: (?:rt=)?(\d+\.\d{3})\b)?'
-)
-_UVICORN_ACCESS = re.compile(r'INFO: +(\S+):(\d+) - "([A-Z]{3,10}) (\S+) HTTP/([\d.]+)" (\d{3})')
-_ENVOY = re.compile(
-    r'\[(\d{4}-[^\]]{15,30})\] "([A-Z]{3,10}|-) (\S+) (?:HTTP/([\d.]+)|-)" (\d{1,3}) \S+ (?:\S+ (?:\S+ "[^"]*" )?)?'
-    r'(\d+) (\d+) (\d+|-) \S+ "([^"]*)" "([^"]*)"'
-)
-_KLOG = re.compile(r"([IWEFD])\d{4} \d\d:\d\d:\d\d\.\d{6} +(\d+) ([^:\s\]]+):(\d+)\] ")
-_DATED = re.compile(
-    r"(\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?) ?(Z|UTC|GMT|[+-]\d\d:?\d\d)?[\s|:-]*"
-    rf"(?:\d+ +)?(?:\[([^\]]{{1,60}})\][\s|:-]*)?(?:([\w.$/-]{{1,100}}) +- +)?[\[(<]?(?i:({_LEVELS}))\b[\])>]?"
-)
-_BEHIND_LEVEL = re.compile(
-    r"[\s|:-]*(?:\d+ +)?(?:--- *)?(?:\[[^\]]{1,60}\] +)?([A-Za-z_$][\w$]*(?:[.\[/][\w$.\]/\[]+)+) *(?:-|:|\|)"
-)
-_ELASTICSEARCH = re.compile(r"\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{3}\]\[(\w+) *\]\[([^\]\s]+) *\]")
-_KAFKA = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}\] (\w+) (?:.*\(([\w.$]+)\)$)?")
-_NGINX_ERROR = re.compile(r"\d{4}/\d\d/\d\d \d\d:\d\d:\d\d \[(\w+)\] (\d+)#\d+: ")
-_REDIS = re.compile(r"(\d+):[XCSM] \d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3} ([.*#-]) ")
+_KLOG = re.compile(r"([IWEFD])\d{4} \d\d:\d\d:\d\d\.\d{6} +(\d{1,10}) ([^:\s\]]{1,200}):(\d{1,9})\]", re.ASCII)
+_REDIS = re.compile(r"(\d{1,10}):[XCSM] \d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3} ([.*#-]) ", re.ASCII)
 _REDIS_LEVELS = {".": "debug", "-": "info", "*": "notice", "#": "warn"}
-_PYTHON = re.compile(r"(DEBUG|INFO|WARNING|ERROR|CRITICAL):([\w.]+):")
-_LEVEL_FIRST = re.compile(
-    rf"[\[(<]?(?i:({_LEVELS}|VERBOSE|trce|dbug|fail|crit))(?:[\])>:|]|\s+-|\s*\||(?-i:(?<=[A-Z])\s))"
+_APACHE = re.compile(
+    r"\[\w{3} \w{3} \d\d \d\d:\d\d:\d\d\.?\d* \d{4}\] \[(?:(\w+):)?(\w+)\d?\] (?:\[pid (\d{1,10})\b)?", re.ASCII
 )
-_LOGFMT_LEVEL = re.compile(r'(?:^|\s)(?:level|lvl|severity)="?([A-Za-z]{1,10})\b')
-_LOGFMT_LOGGER = re.compile(r'\s(?:logger|component|module)="?([^\s"]{1,100})')
-_KLOG_LEVELS = {"I": "info", "W": "warn", "E": "error", "F": "fatal", "D": "debug"}
+_RUBY = re.compile(r"([DIWEFA]), \[[\d:.T-]{19,26} #(\d{1,10})\] +[A-Z]+ -- ([^:]{0,100}): ", re.ASCII)
+_FIRST = re.compile(r"[\[(<]?([A-Za-z]{3,11}\d?)(?=([\])>:|\t]|$| +[-|] | ))", re.ASCII)
+_NAMED = re.compile(r":([A-Za-z_][\w.]{0,200}):", re.ASCII)
+_DOTNET = re.compile(r": ([\w.+`]{1,200})\[(\d{1,9})\]$", re.ASCII)
+_KEY = re.compile(r"[A-Za-z_][\w.-]{0,40}=", re.ASCII)
+_PAIRS = re.compile(r'(?<![\w.-])([A-Za-z_][\w.-]*+)=("[^"\\]*+(?:\\.[^"\\]*+)*+"|[^\s"]*+)')
+_PAIRS_LOOKED_AT = 1024
+_CALLER = re.compile(r"(.{1,190}):(\d{1,9})$", re.ASCII)
+_ZONED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$", re.ASCII)
 
 
 def fields(message: str) -> Fields | None:
     """The fields that a line's format gives; None when it is in no format known here."""
-    if "\x1b" in message[:LOOKED_AT]:
-        message = _ANSI.sub("", message[:LOOKED_AT])
-    for read in _BY_FIRST.get(message[:1], _OTHERS):
-        found = read(message)
-        if found is not None:
-            return found
+    read = _BY_FIRST.get(message[:1])
+    if read is None:
+        return None
+    line = message if len(message) <= LOOKED_AT else message[:LOOKED_AT]
+    if "\n" in line:
+        line = line[: line.index("\n")]
+    if "\x1b" in line:
+        line = _ANSI.sub("", line).strip()
+        read = _BY_FIRST.get(line[:1], _nothing)
+    return read(line)
+
+
+def _nothing(_: str) -> None:
     return None
 
 
-def _levelled(word: str | None, logger: str | None = None) -> Fields | None:
-    name = level.normal("info" if word in {"LOG", "log"} else word)
-    if name is None:
-        return None
-    return {"log.level": name, "log.logger": logger} if logger else {"log.level": name}
+def _digit(line: str) -> Fields | None:
+    mark = line[4:5]
+    if mark == "-" or mark == "/" or line[2:3] == line[5:6] == ":":
+        found = timestamped.fields(line)
+        if found is not None or mark == "/":
+            return found
+    if '] "' in line:
+        return accesslog.combined(line)
+    match = _REDIS.match(line)
+    if match is not None:
+        return {"log.level": _REDIS_LEVELS[match[2]], "process.pid": int(match[1])}
+    return accesslog.haproxy(line) if line[-1] == '"' else None
 
 
-def _request(method: str | None, target: str | None, version: str | None, status: str) -> Fields:
-    found: Fields = {"http.response.status_code": int(status)}
-    if method and target:
-        path, mark, query = target.partition("?")
-        found |= {"http.request.method": method, "url.original": target, "url.path": path}
-        if mark:
-            found["url.query"] = query
-    if version:
-        found["http.version"] = version
-    return found
-
-
-def _source(address: str) -> Fields:
-    """The client: an `ip` field takes addresses only."""
-    found = {"source.address": address}
-    bare = address.removeprefix("::ffff:")
-    octets = bare.split(".")
-    if (len(octets) == 4 and all(part.isdecimal() and int(part) < 256 for part in octets)) or _is_ipv6(address):
-        found["source.ip"] = bare if len(octets) == 4 else address
-    return found
-
-
-def _is_ipv6(address: str) -> bool:
-    return address.count(":") >= 2 and re.fullmatch(r"[0-9a-fA-F:]{2,39}", address) is not None and ":::" not in address
-
-
-def _access(message: str) -> Fields | None:
-    match = _ACCESS.match(message, 0, LOOKED_AT)
-    if match is None:
-        return None
-    client, user, at, method, target, version, status, size, referrer, agent, took = match.groups()
-    found = _request(method, target, version, status) | _source(client)
-    if size != "-":
-        found["http.response.body.bytes"] = int(size)
-    if user != "-":
-        found["user.name"] = user
-    if referrer and referrer != "-":
-        found["http.request.referrer"] = referrer
-    if agent and agent != "-":
-        found["user_agent.original"] = agent
-    if took:
-        found["event.duration"] = round(float(took) * 1e9)
-    time = _common_log_time(at)
-    if time:
-        found["@timestamp"] = time
-    return found
-
-
-@lru_cache(maxsize=1024)
-def _common_log_time(at: str) -> str:
-    """`10/Oct/2000:13:55:36 -0700` as RFC 3339; empty if it is not that."""
-    try:
-        return datetime.strptime(at, "%d/%b/%Y:%H:%M:%S %z").isoformat()
-    except ValueError:
-        return ""
-
-
-def _envoy(message: str) -> Fields | None:
-    match = _ENVOY.match(message, 0, LOOKED_AT)
-    if match is None:
-        return None
-    at, method, target, version, status, received, sent, took, _, agent = match.groups()
-    found = _request(None if method == "-" else method, target, version, status)
-    found |= {"@timestamp": at, "http.request.body.bytes": int(received), "http.response.body.bytes": int(sent)}
-    if took != "-":
-        found["event.duration"] = int(took) * 1_000_000
-    if agent != "-":
-        found["user_agent.original"] = agent
-    return found
-
-
-def _klog(message: str) -> Fields | None:
-    match = _KLOG.match(message)
+def _klog(line: str) -> Fields | None:
+    match = _KLOG.match(line)
     if match is None:
         return None
     return {
-        "log.level": _KLOG_LEVELS[match[1]],
+        "log.level": level.LETTERS[match[1]],
         "process.thread.id": int(match[2]),
         "log.origin.file.name": match[3],
         "log.origin.file.line": int(match[4]),
     }
 
 
-def _dated(message: str) -> Fields | None:
-    match = _DATED.match(message, 0, LOOKED_AT)
+def _ruby(line: str) -> Fields | None:
+    match = _RUBY.match(line)
     if match is None:
         return None
-    at, zone, _, logger, word = match.groups()
-    if logger is None:
-        behind = _BEHIND_LEVEL.match(message, match.end(), LOOKED_AT)
-        logger = behind[1] if behind else None
-    found = _levelled(word, logger)
-    if found is not None and zone:
-        found["@timestamp"] = f"{at} {'Z' if zone == 'GMT' else zone}"
+    found = {"log.level": level.normal(match[1]), "process.pid": int(match[2])}
+    return {**found, "log.logger": match[3]} if match[3].strip() else found
+
+
+def _word(line: str) -> Fields | None:
+    """Begins with a letter: a level's word, klog, Ruby's logger, logfmt, or an access log by host name."""
+    if line[:3] in _BEGINNINGS:
+        found = _level_first(line)
+        if found is not None:
+            return found
+    mark = line[1:2]
+    if mark.isdecimal():
+        found = _klog(line)
+    elif mark == ",":
+        found = _ruby(line)
+    elif "=" in line[:40]:
+        found = _logfmt(line)
+    else:
+        found = accesslog.combined(line) if '] "' in line else None
     return found
 
 
-def _elasticsearch(message: str) -> Fields | None:
-    match = _ELASTICSEARCH.match(message)
-    return _levelled(match[1], match[2]) if match else None
-
-
-def _kafka(message: str) -> Fields | None:
-    line = message.partition("\n")[0] if "\n" in message else message
-    match = _KAFKA.match(line, 0, LOOKED_AT)
-    return _levelled(match[1], match[2]) if match else None
-
-
-def _nginx_error(message: str) -> Fields | None:
-    match = _NGINX_ERROR.match(message)
-    found = _levelled(match[1]) if match else None
-    return {**found, "process.pid": int(match[2])} if match and found else None
-
-
-def _redis(message: str) -> Fields | None:
-    match = _REDIS.match(message)
-    return {"log.level": _REDIS_LEVELS[match[2]], "process.pid": int(match[1])} if match else None
-
-
-def _python(message: str) -> Fields | None:
-    match = _PYTHON.match(message)
-    return _levelled(match[1], match[2]) if match else None
-
-
-def _uvicorn_access(message: str) -> Fields | None:
-    match = _UVICORN_ACCESS.match(message, 0, LOOKED_AT)
+def _level_first(line: str) -> Fields | None:
+    match = _FIRST.match(line)
     if match is None:
         return None
-    client, port, method, target, version, status = match.groups()
-    return {"log.level": "info", "source.port": int(port)} | _source(client) | _request(method, target, version, status)
-
-
-def _level_first(message: str) -> Fields | None:
-    match = _LEVEL_FIRST.match(message)
-    return _levelled(match[1]) if match else None
-
-
-def _logfmt(message: str) -> Fields | None:
-    if "=" not in message[:64]:
+    word, behind = match.groups()
+    name = level.WORDS.get(word)
+    if name is None or (behind == " " and (not word.isupper() or word in _COLON_ONLY)):
         return None
-    match = _LOGFMT_LEVEL.search(message, 0, LOOKED_AT)
-    if match is None:
+    if line.startswith("INFO: ") and (request := accesslog.uvicorn(line)) is not None:
+        return request
+    found: Fields = {"log.level": name}
+    if behind == ":":
+        logger = _NAMED.match(line, match.end()) or _DOTNET.match(line, match.end())
+        if logger is not None:
+            found["log.logger"] = logger[1]
+    return found
+
+
+def _bracket(line: str) -> Fields | None:
+    """Begins with `[`: a time in brackets, or a level."""
+    if line[1:2].isdecimal():
+        if '] "' in line[:60]:
+            return accesslog.envoy(line) if line[5:6] == "-" else accesslog.django(line)
+        return timestamped.nested(line) if "][" in line[20:40] else timestamped.fields(line, 1)
+    if line[4:5] == " ":
+        match = _APACHE.match(line)
+        if match is not None:
+            return _apache(match)
+    return _level_first(line)
+
+
+def _apache(match: re.Match[str]) -> Fields | None:
+    name = level.normal(match[2])
+    if name is None:
         return None
-    logger = _LOGFMT_LOGGER.search(message, 0, LOOKED_AT)
-    return _levelled(match[1], logger[1] if logger else None)
+    found: Fields = {"log.level": name}
+    if match[1]:
+        found["log.logger"] = match[1]
+    if match[3]:
+        found["process.pid"] = int(match[3])
+    return found
 
 
-_Reader = Callable[[str], Fields | None]
-_OTHERS: tuple[_Reader, ...] = ()
-_DIGIT = (_dated, _access, _nginx_error, _redis)
-_WORD: tuple[_Reader, ...] = (_level_first, _logfmt)
-_BY_FIRST: dict[str, tuple[_Reader, ...]] = {
-    **dict.fromkeys("0123456789", _DIGIT),
-    **dict.fromkeys("abcdefghijklmnopqrstuvwxyz", _WORD),
-    **dict.fromkeys("ABCDEFGHIJKLMNOPQRSTUVWXYZ(<", (_level_first, _logfmt)),
-    **dict.fromkeys("WEFD", (_klog, _python, _level_first, _logfmt)),
-    "I": (_klog, _uvicorn_access, _python, _level_first, _logfmt),
-    "C": (_python, _level_first, _logfmt),
-    "[": (_elasticsearch, _kafka, _envoy, _level_first),
-    ":": (_access,),
+def _logfmt(line: str) -> Fields | None:
+    """Pairs with a level among the first of them."""
+    if ("level=" not in line and "lvl=" not in line and "severity=" not in line) or _KEY.match(line) is None:
+        return None
+    pairs = dict(_PAIRS.findall(line, 0, _PAIRS_LOOKED_AT))
+    name = level.normal((pairs.get("level") or pairs.get("lvl") or pairs.get("severity") or "").strip('"'))
+    if name is None:
+        return None
+    found: Fields = {"log.level": name}
+    logger = pairs.get("logger") or pairs.get("component") or pairs.get("module")
+    if logger:
+        found["log.logger"] = logger.strip('"')
+    time = (pairs.get("time") or pairs.get("ts") or pairs.get("t") or "").strip('"')
+    if _ZONED.match(time):
+        found["@timestamp"] = time
+    caller = pairs.get("caller")
+    if caller and (origin := _CALLER.match(caller)) is not None:
+        found["log.origin.file.name"], found["log.origin.file.line"] = origin[1], int(origin[2])
+    trace = pairs.get("traceID") or pairs.get("trace_id")
+    if trace:
+        found["trace.id"] = trace.strip('"')
+    return found
+
+
+_COLON_ONLY = frozenset({"LOG", "CONFIG", "ALERT", "FAIL", "FINE"})
+"""Capitals that begin headlines too."""
+_BEGINNINGS = frozenset(word[:3] for word in level.WORDS)
+_BY_FIRST: dict[str, Callable[[str], Fields | None]] = {
+    **dict.fromkeys("0123456789", _digit),
+    **dict.fromkeys("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", _word),
+    **dict.fromkeys("<(", _level_first),
+    "[": _bracket,
+    ":": accesslog.combined,  # IPv6
+    "\x1b": _nothing,  # colours: read again without them
 }
