@@ -114,10 +114,10 @@ def envoy(line: str) -> Fields | None:
     found.update({"@timestamp": at, "http.request.body.bytes": int(received), "http.response.body.bytes": int(sent)})
     if took:
         found["event.duration"] = int(took) * 10**6
-    if forwarded != "-":
+    if forwarded and forwarded != "-":
         found.update(_source(forwarded.partition(",")[0]))
     for name, value in (("user_agent.original", agent), ("http.request.id", identifier), ("url.domain", host)):
-        if value != "-":
+        if value and value != "-":
             found[name] = value
     return found
 
@@ -137,11 +137,11 @@ def haproxy(line: str) -> Fields | None:
 def _request(method: str | None, target: str | None, version: str | None, status: str) -> Fields:
     found: Fields = {"http.response.status_code": int(status)}
     if method and target:
-        path, mark, query = target.partition("?")
+        path, _, query = target.partition("?")
         found["http.request.method"] = method
         found["url.original"] = target
         found["url.path"] = path
-        if mark:
+        if query:
             found["url.query"] = query
     if version:
         found["http.version"] = version

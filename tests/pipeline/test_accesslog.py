@@ -291,3 +291,10 @@ def test_a_month_that_is_none_gives_no_time() -> None:
 
     assert found is not None
     assert "@timestamp" not in found
+
+
+def test_what_is_empty_is_no_field() -> None:
+    found = textformat.fields('[2026-11-24T10:00:00.1Z] "GET /a? HTTP/2" 200 - 0 15 3 2 "" "" "" "" "-"') or {}
+
+    assert found["url.path"] == "/a"
+    assert "" not in found.values()
