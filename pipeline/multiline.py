@@ -16,7 +16,8 @@ RAILS = 3  # in Rails' frames
 NESTED = 4  # after `nested exception is:`
 OBJECT = 5  # in the object that Node prints behind the frames
 NESTED_TEXT = 6
-SOURCE = 7  # Node shows the source line first
+PLACE = 7  # Node names the place first, then shows the source line
+SOURCE = 9
 LOGGED = 8  # a logger's line of level warning or worse; the error's class may follow, then its frames
 PYTHON = 10
 PYTHON_END = 11
@@ -99,7 +100,7 @@ def start(content: bytes) -> int:
     if _CONSOLE.match(content):
         return CONSOLE
     if _SOURCE.match(content):
-        return SOURCE
+        return PLACE
     if _LOGGED.search(content, 0, _LEVEL_WITHIN):
         return LOGGED
     return HEAD if _TROUBLE.search(content) else 0
@@ -182,6 +183,10 @@ def _nested_text(content: bytes) -> int:
     return NESTED_TEXT if not content else _body(content)
 
 
+def _place(content: bytes) -> int:
+    return SOURCE if _foreign(content) else 0
+
+
 def _source(content: bytes) -> int:
     if not content or _foreign(content):
         return SOURCE
@@ -255,6 +260,7 @@ _STEPS = {
     NESTED: _nested,
     OBJECT: _object,
     NESTED_TEXT: _nested_text,
+    PLACE: _place,
     SOURCE: _source,
     LOGGED: _logged,
     PYTHON: _python,

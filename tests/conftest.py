@@ -1,11 +1,18 @@
 """One real Kafka and one real Elasticsearch for the whole test run, started when the first test asks for them."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from pipeline.local.stack import Stack, running
+
+# CI says the same of the same commit each time; elsewhere every run looks further.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
