@@ -16,6 +16,7 @@ COMMANDS = {
     "worker": ("pipeline.worker_command", "a worker: Kafka to Elasticsearch"),
     "setup": ("pipeline.setup_command", "make topics and index template (idempotent)"),
     "parse": ("pipeline.parse_command", "show what becomes of raw CRI lines"),
+    "audit": ("pipeline.audit_command", "is every event there? From log files, or from what Kafka holds"),
     "config": ("pipeline.config_command", "show the effective settings and where each came from"),
 }
 

@@ -6,6 +6,9 @@ The shipper imports this too, so nothing of the worker's stands here.
 import ssl
 from typing import Any
 
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import UnknownTopicOrPartitionError
+
 from pipeline.errors import SettingsError
 from pipeline.settings import Settings, variable
 
@@ -50,3 +53,16 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
 
 def _unreadable(name: str, path: str, fault: Exception) -> SettingsError:
     return SettingsError([f"{variable(name)}: {path} cannot be read as PEM: {fault}"])
+
+
+async def partitions(settings: Settings, topic: str) -> list[int]:
+    """A topic's partition numbers. Raises KafkaError, also when there is no such topic."""
+    admin = AIOKafkaAdminClient(**connection(settings))
+    await admin.start()
+    try:
+        (found,) = await admin.describe_topics([topic])
+    finally:
+        await admin.close()
+    if found["error_code"] or not found["partitions"]:
+        raise UnknownTopicOrPartitionError(topic)
+    return [partition["partition"] for partition in found["partitions"]]

@@ -7,8 +7,7 @@ import logging
 import signal
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import KafkaError
 
 from pipeline import kafka_client, ownlog, settings
 from pipeline.settings import Settings
@@ -84,7 +83,10 @@ async def total_lag(effective: Settings) -> int:
     )
     await consumer.start()
     try:
-        partitions = [TopicPartition(effective.topic_raw, number) for number in await _partitions(effective)]
+        partitions = [
+            TopicPartition(effective.topic_raw, number)
+            for number in await kafka_client.partitions(effective, effective.topic_raw)
+        ]
         consumer.assign(partitions)
         ends = await consumer.end_offsets(partitions)
         starts = await consumer.beginning_offsets(partitions)
@@ -92,16 +94,3 @@ async def total_lag(effective: Settings) -> int:
         return sum(ends[tp] - max(starts[tp], committed[tp] or 0) for tp in partitions)
     finally:
         await consumer.stop()
-
-
-async def _partitions(effective: Settings) -> list[int]:
-    """The raw topic's partition numbers. Raises KafkaError, also when there is no such topic."""
-    admin = AIOKafkaAdminClient(**kafka_client.connection(effective))
-    await admin.start()
-    try:
-        (topic,) = await admin.describe_topics([effective.topic_raw])
-    finally:
-        await admin.close()
-    if topic["error_code"] or not topic["partitions"]:
-        raise UnknownTopicOrPartitionError(effective.topic_raw)
-    return [partition["partition"] for partition in topic["partitions"]]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from pipeline.local.stack import Stack, running
+from pipeline.local.stack import DEFAULT_VERSION, Stack, running
 
 # CI says the same of the same commit each time; elsewhere every run looks further.
 settings.register_profile("ci", derandomize=True)
@@ -19,8 +19,8 @@ SHARED = Path(__file__).parent.parent.parent / "shared"
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """The servers; both are gone after the last test, also when tests fail."""
-    with running() as servers:
+    """The servers (`ES_VERSION` names another Elasticsearch); both are gone after the last test, also when tests fail."""
+    with running(os.environ.get("ES_VERSION", DEFAULT_VERSION)) as servers:
         yield servers
 
 
