@@ -19,7 +19,7 @@ SHARED = Path(__file__).parent.parent.parent / "shared"
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """The servers (`ES_VERSION` names another Elasticsearch); both are gone after the last test, also when tests fail."""
+    """The servers (`ES_VERSION` names another Elasticsearch); both are gone after the last test, whatever happens."""
     with running(os.environ.get("ES_VERSION", DEFAULT_VERSION)) as servers:
         yield servers
 
