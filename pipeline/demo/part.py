@@ -7,7 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.local.process import peak_rss_mib, process_cpu_seconds
+from pipeline.local.process import die_with_parent, peak_rss_mib, process_cpu_seconds
 
 STOP_SECONDS = 30.0
 
@@ -29,7 +29,14 @@ class Part:
         """Start it, again after a kill."""
         command = [sys.executable, "-m", "pipeline.cli", self.name, *arguments]
         with self.output.open("ab") as output:
-            self._child = subprocess.Popen(command, env=self._environment, stdout=output, stderr=output)
+            self._child = subprocess.Popen(
+                command,
+                env=self._environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # a Ctrl-C is for the demo, which brings home what is written
+                preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
+            )
 
     def ended(self) -> int | None:
         """The exit code, once it has ended by itself."""

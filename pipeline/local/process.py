@@ -42,7 +42,7 @@ class ServerProcess:
                 start_new_session=True,
                 user=user,
                 extra_groups=[] if user else None,
-                preexec_fn=None if detached or sys.platform != "linux" else _die_with_parent,  # noqa: PLW1509
+                preexec_fn=None if detached or sys.platform != "linux" else die_with_parent,  # noqa: PLW1509
             )
         self.pid = self._child.pid
 
@@ -140,6 +140,6 @@ def free_ports(number: int) -> list[int]:
             opened.close()
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
     """In the child: SIGKILL when the thread that started it ends."""
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
