@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from pipeline import apptime
+from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from tests.integration.flow import Flow, eventually
+from tests.integration.test_status import get
 from tests.k8s.apiserver import ApiServer, running
 
 pytestmark = [pytest.mark.k8s, pytest.mark.timeout(1800)]
@@ -45,7 +47,15 @@ def write(flow: Flow, pod: str, uid: str, text: str) -> None:
 
 @pytest.fixture
 def labelled(stack: Stack, api: ApiServer, tmp_path: Path) -> Iterator[Flow]:
-    flow = Flow(stack, tmp_path, CRISP_KUBECONFIG=str(api.kubeconfig()), CRISP_METADATA_WAIT_SECONDS="4")
+    (port,) = free_ports(1)
+    flow = Flow(
+        stack,
+        tmp_path,
+        CRISP_KUBECONFIG=str(api.kubeconfig()),
+        CRISP_METADATA_WAIT_SECONDS="4",
+        CRISP_SHIP_PORT=str(port),
+        CRISP_STATUS_HOST="127.0.0.1",
+    )
     flow.set_up()
     flow.worker.start()
     yield flow
@@ -76,7 +86,8 @@ def test_labels_workload_and_image_are_in_the_document(labelled: Flow, api: ApiS
 
 def test_a_pod_that_comes_later_is_waited_for(labelled: Flow, api: ApiServer) -> None:
     labelled.shipper.start()
-    time.sleep(2)
+    port = labelled.settings.ship_port
+    eventually(lambda: '"pods":"ok"' in get(port, "/status.json")[1])
     uid = make_pod(api, "late", {"app": "late"})
     write(labelled, "late", uid, "lived half a second")
     remove_pod(api, "late")
