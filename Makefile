@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-faults test-k8s check bench lock clean
+.PHONY: help venv demo test test-faults test-k8s check bench docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ check: venv ## format, lint, types, imports
 
 bench: venv ## speed and memory of shipper and worker, as JSON (ARGS="--lines 1000000")
 	@$(BIN)/python -m tests.benchmarks.throughput $(ARGS)
+
+docs: venv ## renew the README's tables from the code
+	@$(BIN)/python -m tests.test_docs
 
 lock: venv ## renew the locks from pyproject.toml
 	@$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements.lock pyproject.toml

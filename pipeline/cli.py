@@ -13,11 +13,11 @@ COMMANDS = {
     "demo": ("pipeline.demo.command", "the whole pipeline on this machine, and a report"),
     "local": ("pipeline.local.command", "a local Kafka and Elasticsearch: up, down, status"),
     "ship": ("agents.command", "the node shipper: container log files to Kafka"),
-    "worker": ("pipeline.worker_command", "a worker: Kafka to Elasticsearch"),
-    "setup": ("pipeline.setup_command", "make topics and index template (idempotent)"),
-    "parse": ("pipeline.parse_command", "show what becomes of raw CRI lines"),
-    "audit": ("pipeline.audit_command", "is every event there? From log files, or from what Kafka holds"),
-    "config": ("pipeline.config_command", "show the effective settings and where each came from"),
+    "worker": ("pipeline.commands.worker", "a worker: Kafka to Elasticsearch"),
+    "setup": ("pipeline.commands.setup", "make topics and index template (idempotent)"),
+    "parse": ("pipeline.commands.parse", "show what becomes of raw CRI lines"),
+    "audit": ("pipeline.commands.audit", "is every event there? From log files, or from what Kafka holds"),
+    "config": ("pipeline.commands.config", "show the effective settings and where each came from"),
 }
 
 

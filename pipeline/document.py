@@ -13,9 +13,10 @@ from typing import Any
 
 import orjson
 
-from pipeline import apptime, container, cri, jsonbody, multiline, probe, textformat
+from pipeline import container, cri, multiline
 from pipeline.container import Container
 from pipeline.grouping import MULTILINE, PARTIAL, SPLIT, UNPARSED, Event, events_of
+from pipeline.message import apptime, jsonbody, probe, textformat
 from pipeline.record import LogSlice
 from pipeline.settings import Settings
 

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from pipeline import apptime, cri
+from pipeline import cri
+from pipeline.message import apptime
 from pipeline.record import IDENTITY_BYTES, Grouping, LogSlice, Segment, SourceFile
 
 LIFTED = "k8s_"

@@ -8,11 +8,22 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch
 
-from pipeline import kafka_client, template
+from pipeline import kafka_client
+from pipeline.elastic import template
+from pipeline.elastic.client import connect
 from pipeline.errors import SetupError
 from pipeline.settings import Settings, record_max_bytes, variable
 
 _TRIES = 8
+
+
+async def everything(settings: Settings) -> list[str]:
+    """Topics and index template; returns what was done, a line each. Raises SetupError."""
+    client = connect(settings)
+    try:
+        return [*await topics(settings), *await index_template(client, settings)]
+    finally:
+        await client.close()
 
 
 async def topics(settings: Settings) -> list[str]:

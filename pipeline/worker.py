@@ -15,12 +15,13 @@ from typing import Any
 import faust
 from mode.supervisors import CrashingSupervisor
 
-from pipeline import elasticsearch_client, faust_credentials, foreign, grouping, record
+from pipeline import faust_credentials, foreign, grouping, record
 from pipeline.acks import OrderedAcker, Slot
 from pipeline.document import Documents, Parcel, together
+from pipeline.elastic.client import connect
+from pipeline.elastic.indexer import Indexer
 from pipeline.errors import RecordError
 from pipeline.foreign import Origin
-from pipeline.indexer import Indexer
 from pipeline.metrics import WORKER, Metrics
 from pipeline.settings import MIB, Settings, record_max_bytes
 from pipeline.web import Web
@@ -144,7 +145,7 @@ class Worker:
         await (await self._dead_topic.send(key=identity.encode(), value=source, headers=headers))
 
     async def _run_indexer(self) -> None:
-        client = elasticsearch_client.connect(self.settings)
+        client = connect(self.settings)
         self.indexer = Indexer(client, self.settings, self.metrics, self._bury_document)
         try:
             await self._guard(self.indexer.run())

@@ -13,7 +13,7 @@ import shutil
 import time
 from pathlib import Path
 
-from pipeline import apptime
+from pipeline.message import apptime
 
 PIECE_BYTES = 16384
 KEPT_FILES = 4

@@ -12,7 +12,7 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
-from pipeline import kafka_client, settings, setup_command
+from pipeline import kafka_client, settings, setup
 from pipeline.demo.feed import Feed, provoke_stack_trace
 from pipeline.demo.ledger import Balance, Ledger
 from pipeline.demo.part import Part
@@ -100,7 +100,7 @@ class Run:
     def begin(self) -> None:
         """Topics, template, shipper, worker."""
         self._tell("making topics and index template", 0, 0)
-        asyncio.run(setup_command.everything(self._settings))
+        asyncio.run(setup.everything(self._settings))
         self.shipper.start()
         self.worker.start()
         self._tell("waiting for the worker to join its group", 0, 0)

@@ -10,9 +10,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from pipeline import apptime, setup
+from pipeline import setup
 from pipeline.demo.part import Part
 from pipeline.local.stack import running
+from pipeline.message import apptime
 from pipeline.settings import load
 
 CONTAINERS = 110

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import orjson
 
-from pipeline import apptime
+from pipeline.message import apptime
 
 _TEXT = (
     "the order of a customer was started then processed by payment and its state kept until every request that "

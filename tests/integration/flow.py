@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline import settings, setup_command
+from pipeline import settings, setup
 from pipeline.demo.part import Part
 from pipeline.local.stack import Stack
 
@@ -48,7 +48,7 @@ class Flow:
 
     def set_up(self) -> list[str]:
         """As `crisp setup` does."""
-        return asyncio.run(setup_command.everything(self.settings))
+        return asyncio.run(setup.everything(self.settings))
 
     def container(self, pod: str, container: str = "app", uid: str | None = None) -> Path:
         """The log directory of a container, made."""

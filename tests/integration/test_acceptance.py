@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import apptime
+from pipeline.message import apptime
 from tests.integration.flow import Flow
-from tests.pipeline.test_textformat import LINES
+from tests.pipeline.message.test_textformat import LINES
 
 HOSTILE = [
     '{"message":{"nested":1}}',

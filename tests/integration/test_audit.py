@@ -6,9 +6,9 @@ import subprocess
 import sys
 import time
 
-from pipeline import apptime
 from pipeline.demo.feed import Feed
 from pipeline.demo.ledger import Ledger
+from pipeline.message import apptime
 from tests.integration.flow import Flow
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
-from pipeline import apptime
 from pipeline.demo.criwriter import ContainerLog
 from pipeline.demo.feed import Feed
 from pipeline.demo.ledger import Ledger, document_keys
+from pipeline.message import apptime
 from tests.integration.flow import Flow, eventually
 
 

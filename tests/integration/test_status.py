@@ -6,9 +6,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from pipeline import apptime
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
+from pipeline.message import apptime
 from tests.integration.flow import Flow, eventually
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from pipeline import apptime
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
+from pipeline.message import apptime
 from tests.integration.flow import Flow, eventually
 from tests.integration.test_status import get
 from tests.k8s.apiserver import ApiServer, running

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import textformat
+from pipeline.message import textformat
 
 LINES: list[tuple[str, dict[str, Any]]] = [
     (

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import level
+from pipeline.message import level
 
 NORMAL = {"trace", "debug", "info", "notice", "warn", "error", "critical", "fatal"}
 

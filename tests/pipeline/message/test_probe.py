@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import probe
+from pipeline.message import probe
 
 PATHS = frozenset({"/ready", "/healthz"})
 ANYTHING = st.recursive(

@@ -9,7 +9,7 @@ from elastic_transport import AiohttpHttpNode, NdjsonSerializer, NodeConfig, Orj
 from elastic_transport.client_utils import url_to_node_config
 from elasticsearch import AsyncElasticsearch
 
-from pipeline import bulk, fingerprint
+from pipeline.elastic import bulk, fingerprint
 from pipeline.errors import SettingsError
 from pipeline.settings import Settings, variable
 

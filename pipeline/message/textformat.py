@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from pipeline import accesslog, level, timestamped
+from pipeline.message import accesslog, level, timestamped
 
 LOOKED_AT = 4096
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline import apptime
+from pipeline.message import apptime
 
 
 @pytest.mark.parametrize(

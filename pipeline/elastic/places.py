@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from pipeline import template
+from pipeline.elastic import template
 from pipeline.settings import Settings
 
 AGAIN_SECONDS = 86400.0

@@ -12,8 +12,9 @@ from elasticsearch import ApiError
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import audit, elasticsearch_client, ownlog, settings
+from pipeline import audit, ownlog, settings
 from pipeline.audit import Account, Audit
+from pipeline.elastic.client import connect
 from pipeline.errors import CrispError
 from pipeline.settings import Settings
 
@@ -55,7 +56,7 @@ def _milliseconds(text: str) -> int:
 
 
 async def _audit(effective: Settings, source: str, since: int | None) -> list[Account]:
-    client = elasticsearch_client.connect(effective)
+    client = connect(effective)
     try:
         made = Audit(effective, client, await audit.dead_documents(effective) if source == KAFKA else set())
         if source == KAFKA:

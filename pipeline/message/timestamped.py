@@ -9,7 +9,7 @@ pattern without nested repetition: where the level is, and what is behind it.
 import re
 from typing import Any
 
-from pipeline import level
+from pipeline.message import level
 
 Fields = dict[str, Any]
 

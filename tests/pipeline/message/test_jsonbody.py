@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import ecs, jsonbody
+from pipeline import ecs
+from pipeline.message import jsonbody
 
 CASES = Path(__file__).parent.parent.parent.parent / "shared" / "cases"
 

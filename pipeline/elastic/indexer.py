@@ -19,12 +19,12 @@ import orjson
 from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch
 
-from pipeline import bulk
-from pipeline.bulk import Item, Outcome
 from pipeline.document import Parcel
+from pipeline.elastic import bulk
+from pipeline.elastic.bulk import Item, Outcome
+from pipeline.elastic.places import Places
+from pipeline.elastic.safeform import safe_form
 from pipeline.metrics import Metrics
-from pipeline.places import Places
-from pipeline.safeform import safe_form
 from pipeline.settings import Settings
 
 FORMS = ("own", "safe", "text")

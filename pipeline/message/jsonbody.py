@@ -14,8 +14,8 @@ from typing import Any
 
 import orjson
 
-from pipeline import level
 from pipeline.ecs import APPLICATION
+from pipeline.message import level
 
 MAX_DEPTH = 20
 MAX_NAME = 256

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import apptime, ecs, jsonbody, textformat
-from tests.pipeline.test_accesslog import LINES as REQUESTS
-from tests.pipeline.test_timestamped import LINES as DATED
+from pipeline import ecs
+from pipeline.message import apptime, jsonbody, textformat
+from tests.pipeline.message.test_accesslog import LINES as REQUESTS
+from tests.pipeline.message.test_timestamped import LINES as DATED
 
 TEXTS: list[tuple[str, dict[str, Any]]] = [
     ("INFO:     Started server process [1]", {"log.level": "info"}),

@@ -1,0 +1,1 @@
+"""The commands of `crisp`, one module each."""

@@ -1,0 +1,1 @@
+"""Everything that knows Elasticsearch: bulk requests and their answers, templates, the client."""

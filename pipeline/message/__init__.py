@@ -1,0 +1,1 @@
+"""What the text of a message says: JSON bodies, text formats, levels, times, probes. Pure."""
