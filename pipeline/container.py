@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from pipeline import __version__
+from pipeline import __version__, routes
 from pipeline.ecs import ECS_VERSION
 from pipeline.errors import RecordError
 from pipeline.settings import Settings
@@ -18,10 +18,14 @@ OWNERS = {"deployment", "replicaset", "statefulset", "daemonset", "job", "cronjo
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """`constant`: fields that no log line may change; `service`: those that hold unless the line has its own."""
+    """`constant`: fields that no log line may change; `service`: those that hold unless the line has its own.
+
+    `route` is the index that its documents go to, empty for the common one (see `pipeline.routes`).
+    """
 
     constant: dict[str, Any]
     service: dict[str, str]
+    route: str = ""
 
 
 def read(pod: bytes, settings: Settings) -> Container:
@@ -56,7 +60,13 @@ def read(pod: bytes, settings: Settings) -> Container:
     return Container(
         constant={name: value for name, value in constant.items() if value not in ("", {}, [])},
         service=_service(labels, names, settings),
+        route=_route(names["namespace"], settings),
     )
+
+
+def _route(namespace: str, settings: Settings) -> str:
+    infra = namespace in settings.infra_namespaces.split() and routes.INFRA in routes.read(settings.routes)
+    return routes.INFRA if infra else ""
 
 
 def _text(fields: dict[str, Any], name: str) -> str:

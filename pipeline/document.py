@@ -13,7 +13,7 @@ from typing import Any
 
 import orjson
 
-from pipeline import container, cri, multiline
+from pipeline import container, cri, multiline, routes
 from pipeline.container import Container
 from pipeline.grouping import MULTILINE, PARTIAL, SPLIT, UNPARSED, Event, events_of
 from pipeline.message import apptime, jsonbody, probe, textformat
@@ -70,9 +70,10 @@ class _Tails(dict[tuple[str, ...], bytes]):
 class _Known:
     """A container met before."""
 
-    __slots__ = ("service", "tails")
+    __slots__ = ("route", "service", "tails")
 
     def __init__(self, container: Container) -> None:
+        self.route = container.route
         self.service = tuple(container.service)
         self.tails = _Tails(container)
 
@@ -104,7 +105,8 @@ class Documents:
         made: list[bytes] = []
         lengths: dict[int, int] = {}
         dropped: Counter[str] = Counter()
-        actions = _Actions(part, now_ns, self._settings)
+        actions = _Actions(part, now_ns, self._settings, known.route)
+        oldest = actions.oldest
         for event in events_of(part):
             file, offset, length, time, _, _, flags, _ = event
             fields, rule = self._fields(event)
@@ -113,15 +115,16 @@ class Documents:
                 continue
             runtime = time.decode() if time[-1:] == b"Z" else self._utc(time, created)
             self._time(fields, runtime)
+            day = runtime[:10]
+            if day < oldest:
+                fields["log.flags"] = [*fields.get("log.flags", ()), "late"]
             fields["log.offset"] = offset
             fields["log.length"] = length
             tail = known.tails[tuple([name for name in known.service if name in fields])]
             if flags:
                 lengths[len(made)] = length
             source = orjson.dumps(fields)
-            made.append(
-                b'%b%010x"}}\n%b,%b,%b}\n' % (actions[file, runtime[:10]], offset, source[:-1], tails[file], tail)
-            )
+            made.append(b'%b%010x"}}\n%b,%b,%b}\n' % (actions[file, day], offset, source[:-1], tails[file], tail))
         return Parcel(made, sum(map(len, made)), frozenset(actions.indices), lengths, dropped)
 
     @staticmethod
@@ -211,20 +214,21 @@ def _is_second(text: str) -> bool:
 class _Actions(dict[tuple[int, str], bytes]):
     """The action line up to the offset, by file and day (YYYY-MM-DD) of the runtime's time in UTC.
 
-    A day older than the retention goes to one index for all such.
+    A day before `oldest`, when the retention of the route begins, goes to one index for all such.
     """
 
-    def __init__(self, part: LogSlice, now_ns: int, settings: Settings) -> None:
+    def __init__(self, part: LogSlice, now_ns: int, settings: Settings, route: str) -> None:
         super().__init__()
         self._files = part.files
         self._prefix = settings.index_prefix
+        self._route = f"{route}." if route else ""
         self.indices: set[str] = set()
-        oldest = datetime.fromtimestamp(now_ns / 1e9, UTC) - timedelta(days=settings.retention_days)
-        self._oldest = oldest.strftime("%Y-%m-%d")
+        days = routes.read(settings.routes)[route] if route else settings.retention_days
+        self.oldest = (datetime.fromtimestamp(now_ns / 1e9, UTC) - timedelta(days=days)).strftime("%Y-%m-%d")
 
     def __missing__(self, key: tuple[int, str]) -> bytes:
         file, day = key
-        index = f"{self._prefix}-{'late' if day < self._oldest else day.replace('-', '.')}"
+        index = f"{self._prefix}-{'late' if day < self.oldest else self._route + day.replace('-', '.')}"
         self.indices.add(index)
         action = f'{{"create":{{"_index":"{index}","_id":"{self._files[file].identity}-'.encode()
         self[key] = action

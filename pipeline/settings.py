@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline import routes
 from pipeline.errors import SettingsError
 
 PREFIX = "CRISP_"
@@ -100,6 +101,10 @@ class Settings:
     cluster_name: str = _row("", "orchestrator.cluster.name of every document; empty: left out")
     environment: str = _row("", "service.environment where neither log nor label tells; empty: the namespace")
     retention_days: int = _row(14, "older lines go to the index logs-late", least=1)
+    routes: str = _row("infra=7", "indices of their own and their retention in days: route=days, blank-separated")
+    infra_namespaces: str = _row(
+        "kube-system kube-node-lease kube-public", "namespaces that take the route infra, blank-separated"
+    )
     own_time_window_seconds: float = _row(
         86400.0, "an application's own time counts when this near the runtime's", least=0
     )
@@ -167,6 +172,10 @@ def _contradictions(settings: Settings) -> list[str]:
         faults.append("CRISP_ES_API_KEY and ES_USER: only one of the two")
     if settings.kafka_sasl != "none" and not (settings.kafka_user and settings.kafka_password):
         faults.append("CRISP_KAFKA_SASL: needs CRISP_KAFKA_USER and CRISP_KAFKA_PASSWORD")
+    try:
+        routes.read(settings.routes)
+    except ValueError as fault:
+        faults.append(f"CRISP_ROUTES: {fault}")
     return faults
 
 

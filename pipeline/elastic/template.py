@@ -7,6 +7,7 @@ its own refusal; `lacking` reads that, and `body` then says the same without.
 import re
 from typing import Any, NamedTuple
 
+from pipeline import routes
 from pipeline.ecs import FIELDS, LABELS, Field
 from pipeline.settings import Settings
 
@@ -43,7 +44,10 @@ def body(settings: Settings, without: Lacking) -> dict[str, Any]:
     """The template as Elasticsearch takes it, without what the server does not have."""
     prefix = settings.index_prefix
     return {
-        "index_patterns": [f"{prefix}-20*", f"{prefix}-late*", f"{prefix}-crisp.20*"],
+        "index_patterns": [
+            *(f"{prefix}-{kind}" for kind in ("20*", "late*", "crisp.20*")),
+            *(f"{prefix}-{route}.20*" for route in routes.read(settings.routes)),
+        ],
         "priority": 500,
         "version": VERSION,
         "_meta": meta(settings),

@@ -64,10 +64,23 @@ def test_id_and_index_come_from_place_and_runtime() -> None:
     ]
 
 
-def test_lines_older_than_the_retention_go_to_one_index() -> None:
-    ((action, _),) = documents(b"2026-11-01T00:00:00Z stdout F a\n")
+def test_lines_older_than_the_retention_go_to_one_index_and_say_so() -> None:
+    (old, young) = documents(b"2026-11-01T00:00:00Z stdout P a\n2026-11-24T00:00:00Z stdout F b\n")
 
-    assert action["_index"] == "logs-late"
+    assert (old[0]["_index"], old[1]["log.flags"]) == ("logs-late", ["partial", "late"])
+    assert (young[0]["_index"], "log.flags" in young[1]) == ("logs-2026.11.24", False)
+
+
+def test_infrastructure_has_indices_and_a_retention_of_its_own() -> None:
+    dns = pod.from_path(Instance("kube-system", "coredns-1", "u-2", "coredns", 0), "n-1")
+    value = b"2026-11-16T00:00:00Z stdout F a\n2026-11-24T00:00:00Z stdout F b\n"
+
+    def indices(**settings: Any) -> list[str]:
+        return [action["_index"] for action, _ in documents(value, dns, **settings)]
+
+    assert indices() == ["logs-late", "logs-infra.2026.11.24"]
+    assert indices(routes="infra=9") == ["logs-infra.2026.11.16", "logs-infra.2026.11.24"]
+    assert indices(routes="") == indices(infra_namespaces="") == ["logs-2026.11.16", "logs-2026.11.24"]
 
 
 def test_the_prefix_of_indices_is_a_setting() -> None:

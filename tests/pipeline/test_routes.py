@@ -1,0 +1,29 @@
+"""Routes: what the setting may say."""
+
+import pytest
+
+from pipeline import routes
+from pipeline.elastic import template
+from pipeline.errors import SettingsError
+from pipeline.settings import Settings, load
+
+
+def test_routes_are_read_with_their_days() -> None:
+    assert routes.read("infra=7  audit=365") == {"infra": 7, "audit": 365}
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["infra", "infra=0", "infra=x", "team-a=7", "Infra=7", "7=7", "late=7", "crisp=7", "a=1 a=2", "a=\u0661"],
+)
+def test_what_could_name_no_index_of_ours_is_refused_by_name(word: str) -> None:
+    with pytest.raises(SettingsError, match="CRISP_ROUTES") as refused:
+        load({"CRISP_ROUTES": word})
+
+    assert repr(word.split()[0].partition("=")[0])[:-1] in str(refused.value)
+
+
+def test_the_template_covers_every_route() -> None:
+    patterns = template.body(Settings(routes="infra=7 audit=365"), template.Lacking())["index_patterns"]
+
+    assert {"logs-20*", "logs-infra.20*", "logs-audit.20*"} <= set(patterns)
