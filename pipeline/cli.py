@@ -17,6 +17,7 @@ COMMANDS = {
     "setup": ("pipeline.commands.setup", "make topics and index template (idempotent)"),
     "parse": ("pipeline.commands.parse", "show what becomes of raw CRI lines"),
     "audit": ("pipeline.commands.audit", "is every event there? From log files, or from what Kafka holds"),
+    "check": ("pipeline.commands.check", "are the settings right? For use before a rollout, and in CI"),
     "config": ("pipeline.commands.config", "show the effective settings and where each came from"),
 }
 
