@@ -13,11 +13,12 @@ from typing import Any
 
 import orjson
 
-from pipeline import container, cri, multiline, routes
+from pipeline import container, cri, gap, multiline, routes
 from pipeline.container import Container
+from pipeline.gap import GapRecord
 from pipeline.grouping import MULTILINE, PARTIAL, SPLIT, UNPARSED, Event, events_of
 from pipeline.message import apptime, jsonbody, probe, textformat
-from pipeline.record import LogSlice
+from pipeline.record import LogSlice, SourceFile
 from pipeline.settings import Settings
 
 PROBE_RULE = "health probe"
@@ -105,7 +106,7 @@ class Documents:
         made: list[bytes] = []
         lengths: dict[int, int] = {}
         dropped: Counter[str] = Counter()
-        actions = _Actions(part, now_ns, self._settings, known.route)
+        actions = _Actions(part.files, now_ns, self._settings, known.route)
         oldest = actions.oldest
         for event in events_of(part):
             file, offset, length, time, _, _, flags, _ = event
@@ -126,6 +127,32 @@ class Documents:
             source = orjson.dumps(fields)
             made.append(b'%b%010x"}}\n%b,%b,%b}\n' % (actions[file, day], offset, source[:-1], tails[file], tail))
         return Parcel(made, sum(map(len, made)), frozenset(actions.indices), lengths, dropped)
+
+    def of_gap(self, found: GapRecord, now_ns: int) -> Parcel:
+        """The one document of a gap, at its place among the container's. Raises RecordError for broken metadata."""
+        lost, known = found.gap, self._container(found.pod)
+        runtime = apptime.text(lost.until or lost.since or found.read)
+        actions = _Actions(found.files, now_ns, self._settings, known.route)
+        fields = {
+            "@timestamp": runtime,
+            "message": gap.message(lost),
+            "event.kind": "pipeline_error",
+            "event.created": apptime.text(found.read),
+            "event.ingested": apptime.text(now_ns),
+            "log.level": "warn",
+            "log.flags": ["gap", "late"] if runtime[:10] < actions.oldest else ["gap"],
+            "log.offset": lost.offset,
+            "log.file.path": lost.path or None,
+            "crisp.gap.bytes": lost.size,
+            "crisp.gap.records": lost.records,
+            "crisp.gap.reason": lost.reason,
+            "crisp.gap.since": apptime.text(lost.since) if lost.since else None,
+            "crisp.gap.until": apptime.text(lost.until) if lost.until else None,
+        }
+        start = actions[0, runtime[:10]] + gap.document_id(lost).removeprefix(f"{lost.identity}-").encode()
+        own = _fragment({name: value for name, value in fields.items() if value is not None})
+        made = b'%b"}}\n{%b,%b}\n' % (start, own, known.tails[()])
+        return Parcel([made], len(made), frozenset(actions.indices), {}, Counter())
 
     @staticmethod
     def _utc(time: bytes, created: str) -> str:
@@ -217,9 +244,9 @@ class _Actions(dict[tuple[int, str], bytes]):
     A day before `oldest`, when the retention of the route begins, goes to one index for all such.
     """
 
-    def __init__(self, part: LogSlice, now_ns: int, settings: Settings, route: str) -> None:
+    def __init__(self, files: tuple[SourceFile, ...], now_ns: int, settings: Settings, route: str) -> None:
         super().__init__()
-        self._files = part.files
+        self._files = files
         self._prefix = settings.index_prefix
         self._route = f"{route}." if route else ""
         self.indices: set[str] = set()

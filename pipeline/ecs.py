@@ -76,7 +76,7 @@ LOG: dict[str, Field] = {
             "log.level": "level, lower case",
             "log.logger": "name of the logger",
             "log.iostream": "stdout or stderr (OpenTelemetry's name)",
-            "log.flags": "what befell the event: partial, multiline, split, continued, late … (Filebeat's name)",
+            "log.flags": "what befell the event: partial, multiline, split, continued, late, gap … (Filebeat's name)",
             "log.file.path": "path of the log file on the node",
             "log.origin.file.name": "source file that logged",
             "log.origin.function": "function that logged",
@@ -234,7 +234,8 @@ KUBERNETES: dict[str, Field] = {
 
 OWN: dict[str, Field] = {
     "app.overflow": Field("text", "fields of an application over the limit of fields, as JSON"),
-    "crisp.gap.bytes": Field("long", "bytes that vanished unread; absent: unknown"),
+    "crisp.gap.bytes": Field("long", "bytes of a log that vanished unread; absent: unknown"),
+    "crisp.gap.records": Field("long", "records that Kafka's retention took before they were indexed"),
     "crisp.gap.reason": Field("keyword", "why they vanished"),
     "crisp.gap.since": Field("date_nanos", "time of the last line before the gap"),
     "crisp.gap.until": Field("date_nanos", "time of the first line after the gap"),

@@ -18,7 +18,7 @@ class Metric(NamedTuple):
 
 
 WORKER = (
-    Metric("crisp_worker_records", "counter", ("outcome",), "records of the raw topic: slice, foreign, dead"),
+    Metric("crisp_worker_records", "counter", ("outcome",), "records of the raw topic: slice, gap, foreign, dead"),
     Metric("crisp_worker_raw_bytes", "counter", (), "raw bytes taken from the raw topic"),
     Metric("crisp_worker_events", "counter", (), "events found in the records"),
     Metric("crisp_worker_documents", "counter", ("outcome",), "settled: created, there, safe_form, continued, dead"),

@@ -13,6 +13,7 @@ headers  crisp     contract version, "1"
          pod       JSON, the container's pod metadata (see `pipeline.container`)
          after     optional: CRI time of the last line before this slice, where the slice's first line has none
 
+A record with the header `gap` tells of lost bytes and has no value; its contract is that of `pipeline.gap`.
 A record without the header `crisp` is foreign. One with a version that we do not know is refused, never guessed.
 The identity of a file and the id of a document never change again: golden vectors stand in the tests.
 """
@@ -32,7 +33,7 @@ MAX_SEGMENTS = 256
 IDENTITY_BYTES = 12
 FIRST_LINE_BYTES = 1024
 
-_IDENTITY = re.compile(r"[A-Za-z0-9_-]{16}")
+IDENTITY = re.compile(r"[A-Za-z0-9_-]{16}")
 _SEGMENT = re.compile(rb"(\d{1,4}):(\d{1,19})\+(\d{1,10})")
 
 Headers = list[tuple[str, bytes]]
@@ -153,6 +154,8 @@ def decode(value: bytes | None, headers: Headers) -> LogSlice:
     fields = dict(headers)
     if fields.get("crisp") != VERSION:
         raise RecordError(f"contract version {fields.get('crisp')!r} is not known here, only {VERSION!r}")
+    if "gap" in fields:
+        raise RecordError("this record tells of a gap, it is no slice")
     missing = {"files", "segments", "node", "read", "grouping", "pod"} - fields.keys()
     if missing:
         raise RecordError("missing headers: " + ", ".join(sorted(missing)))
@@ -189,7 +192,7 @@ def _check(part: LogSlice) -> None:
     if len(part.value) - total not in (0, 1):
         raise RecordError(f"the segments say {total} bytes, the value has {len(part.value)}")
     for file in part.files:
-        if not _IDENTITY.fullmatch(file.identity):
+        if not IDENTITY.fullmatch(file.identity):
             raise RecordError(f"header files: {file.identity[:40]!r} is not an identity")
     if any(segment.file >= len(part.files) for segment in part.segments):
         raise RecordError("header segments: names a file that header files does not have")

@@ -15,7 +15,7 @@ from typing import Any
 import faust
 from mode.supervisors import CrashingSupervisor
 
-from pipeline import faust_credentials, foreign, grouping, record
+from pipeline import faust_credentials, foreign, gap, grouping, record
 from pipeline.acks import OrderedAcker, Slot
 from pipeline.document import Documents, Parcel, together
 from pipeline.elastic.client import connect
@@ -93,7 +93,10 @@ class Worker:
         self.metrics.add("crisp_worker_raw_bytes", len(value))
         headers = [(str(name), data or b"") for name, data in event.message.headers or ()]
         try:
-            if record.is_ours(headers):
+            if gap.is_gap(headers):
+                parcel = self.documents.of_gap(gap.decode(headers), time.time_ns())
+                outcome = "gap"
+            elif record.is_ours(headers):
                 parcel = self.documents.of(record.decode(value, headers), time.time_ns())
                 outcome = "slice"
             else:
