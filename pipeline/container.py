@@ -33,7 +33,8 @@ def read(pod: bytes, settings: Settings) -> Container:
     try:
         fields = orjson.loads(pod)
         labels = {str(name): str(value) for name, value in (fields.get("labels") or {}).items()}
-        names = {name: str(fields[name]) for name in ("namespace", "pod", "uid", "container", "node")}
+        names = {name: str(fields[name]) for name in ("namespace", "pod", "container")}
+        names |= {name: _text(fields, name) for name in ("uid", "node")}
     except (ValueError, KeyError, AttributeError, TypeError) as cause:
         raise RecordError(f"header pod: {cause!r}") from cause
     constant = {
@@ -49,6 +50,7 @@ def read(pod: bytes, settings: Settings) -> Container:
         "kubernetes.pod.name": names["pod"],
         "kubernetes.pod.uid": names["uid"],
         "kubernetes.container.name": names["container"],
+        "kubernetes.container.restart_count": _restart(fields),
         "kubernetes.node.name": names["node"],
         "kubernetes.labels": labels,
         "kubernetes.annotations": fields.get("annotations") or {},
@@ -72,6 +74,12 @@ def _route(namespace: str, settings: Settings) -> str:
 def _text(fields: dict[str, Any], name: str) -> str:
     value = fields.get(name)
     return value if isinstance(value, str) else ""
+
+
+def _restart(fields: dict[str, Any]) -> int | str:
+    """The restarts before this instance; empty where nobody told."""
+    restart = fields.get("restart", 0 if fields.get("source") == "api" else "")
+    return restart if isinstance(restart, int) and 0 <= restart < 2**31 else ""
 
 
 def _image(reference: str) -> dict[str, Any]:

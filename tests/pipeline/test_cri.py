@@ -1,17 +1,12 @@
 """CRI lines exactly as the kubelet reads them, and docker's json-file; partials joined."""
 
-import base64
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import cri
-from pipeline.grouping import PARTIAL, UNPARSED, Grouper
-from pipeline.record import Grouping
 
 CASES = Path(__file__).parent.parent.parent.parent / "shared" / "cases" / "cri.jsonl"
 
@@ -73,57 +68,3 @@ def test_any_bytes_are_a_line_or_none(raw: bytes) -> None:
     line = cri.parse(raw)
 
     assert line is None or raw.endswith(line.content) or raw.startswith(b"{")
-
-
-def _cases() -> list[dict[str, Any]]:
-    if not CASES.exists():
-        return []
-    found = [json.loads(line) for line in CASES.read_text().splitlines()]
-    return [case for case in found if case["tier"] in {"core", "derived"}]
-
-
-def _input(case: dict[str, Any]) -> dict[str, list[bytes]]:
-    """The raw lines by container instance (rotated files of one belong together)."""
-    if "input_repeat" in case:
-        repeat = case["input_repeat"]
-        unit = repeat["unit"].encode()
-        return {"": [(repeat["prefix"].encode() + unit * (repeat["bytes"] // len(unit)))]}
-    if "input_lines_b64" in case:
-        return {"": [base64.b64decode(line) for line in case["input_lines_b64"]]}
-    files: dict[str, list[bytes]] = {}
-    for line in case["input_lines"]:
-        if isinstance(line, dict):
-            files.setdefault(line["file"].partition(".log")[0], []).append(line["line"].encode())
-        else:
-            files.setdefault("", []).append(line.encode("utf-8", "surrogateescape"))
-    return files
-
-
-def _expected(entry: dict[str, Any]) -> bytes | None:
-    if "message_b64" in entry:
-        return base64.b64decode(entry["message_b64"])
-    return entry["message"].encode() if "message" in entry else None
-
-
-@pytest.mark.skipif(not CASES.exists(), reason="no ../shared beside the repository")
-@pytest.mark.parametrize("case", _cases(), ids=lambda case: case["id"])
-def test_as_the_peers_assert(case: dict[str, Any]) -> None:
-    events = []
-    for lines in _input(case).values():
-        # Two cases have a month between the halves of a line: beyond our gap, which they do not ask about.
-        grouper = Grouper(Grouping(mode="off", max_bytes=2**30, partial_gap=2**62))
-        grouper.feed([(0, 0, b"".join(line + b"\n" for line in lines))])
-        events += grouper.finish()
-    assert len(events) == len(case["expected"])
-    for stream in (b"stdout", b"stderr", b""):
-        ours = [event for event in events if event[4] == stream]
-        theirs = [entry for entry in case["expected"] if entry.get("stream", "").encode() == stream]
-        if not all("stream" in entry or entry.get("error") for entry in case["expected"]):
-            ours, theirs = events, case["expected"]
-        for event, entry in zip(ours, theirs, strict=True):
-            wanted = _expected(entry)
-            assert wanted is None or event[5].removesuffix(b"\n") == wanted.removesuffix(b"\n")
-            assert bool(event[6] & UNPARSED) == bool(entry.get("error"))
-            assert entry.get("complete") is not False or event[6] & PARTIAL
-            if "timestamp" in entry:
-                assert cri.nanoseconds(event[3]) == cri.nanoseconds(entry["timestamp"].encode())

@@ -1,8 +1,6 @@
 """Stack traces of every language are one event; what does not belong together stays apart."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
@@ -30,30 +28,6 @@ def grouped(lines: list[tuple[str, str]]) -> list[str]:
 def events(text: str) -> list[str]:
     """The events of the lines of a text on one stream."""
     return grouped([("stderr", line) for line in text.split("\n")])
-
-
-NOT_MET = {
-    # Frames that come as the messages of JSON objects: joined, the objects' other fields would be lost.
-    "fluentbit/tail_multiline_001_json_and_regex"
-}
-
-
-def _cases() -> list[dict[str, Any]]:
-    if not CASES.exists():
-        return []
-    found = [json.loads(line) for line in CASES.read_text().splitlines()]
-    return [case for case in found if case["tier"] in {"core", "derived"} and case["id"] not in NOT_MET]
-
-
-@pytest.mark.skipif(not CASES.exists(), reason="no ../shared beside the repository")
-@pytest.mark.parametrize("case", _cases(), ids=lambda case: case["id"])
-def test_as_the_peers_assert(case: dict[str, Any]) -> None:
-    lines = [
-        (entry.get("stream", "stdout"), entry["message"]) if isinstance(entry, dict) else ("stdout", entry)
-        for entry in case["input_lines"]
-    ]
-
-    assert grouped(lines) == [entry["message"] for entry in case["expected"]]
 
 
 TRACES = {
