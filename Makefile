@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-faults test-k8s check bench docs lock clean
+.PHONY: help venv demo test test-faults test-k8s k8s-binaries check bench docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -27,8 +27,11 @@ test: venv ## all tests but the long suites; real Kafka and Elasticsearch (ARGS=
 test-faults: venv ## the fault suite (ARGS="-k name" runs one)
 	@$(BIN)/pytest -m faults $(ARGS)
 
-test-k8s: venv ## tests on a real Kubernetes API server, built once with Go (some ten minutes)
+test-k8s: venv k8s-binaries ## tests on a real Kubernetes control plane (ARGS="-k name")
 	@$(BIN)/pytest -m k8s $(ARGS)
+
+k8s-binaries: venv ## build that control plane once with Go, into the cache (some ten minutes)
+	@$(BIN)/python -m tests.k8s.binaries
 
 check: venv ## format, lint, types, imports
 	@$(BIN)/ruff format --check .

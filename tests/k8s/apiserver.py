@@ -1,7 +1,6 @@
 """A real Kubernetes API server with etcd, built once from Go modules and cached, started as child processes."""
 
 import json
-import os
 import shutil
 import ssl
 import subprocess
@@ -13,69 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import StackError
-from pipeline.local.artifacts import cache
 from pipeline.local.process import ServerProcess, free_ports
+from tests.k8s.binaries import binary
 
-VERSION = "1.36.3"
-ETCD_VERSION = "3.7.3"
 TOKEN = "test-token"  # noqa: S105 - of a server that only the test speaks to
-_PACKAGE = "k8s.io/component-base/version"
-
-
-def binaries() -> Path:
-    """The directory with `kube-apiserver` and `etcd`, built first (some ten minutes) if they are not there."""
-    directory = cache() / f"kubernetes-{VERSION}-etcd-{ETCD_VERSION}"
-    if directory.is_dir():
-        return directory
-    if shutil.which("go") is None:
-        raise StackError("Go is needed to build the Kubernetes API server for these tests")
-    cache().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache(), prefix=".kubernetes-") as temporary:
-        made = Path(temporary, "bin")
-        made.mkdir()
-        _build_etcd(Path(temporary, "etcd"), made)
-        _build_apiserver(Path(temporary, "apiserver"), made)
-        made.rename(directory)
-    return directory
-
-
-def _go(directory: Path, *arguments: str) -> str:
-    environment = {**os.environ, "GOFLAGS": "-mod=mod", "CGO_ENABLED": "0"}
-    command = ["nice", "-n", "10", "go", *arguments]
-    ended = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        raise StackError(f"go {' '.join(arguments)}:\n{ended.stderr[-2000:]}")
-    return ended.stdout.strip()
-
-
-def _module(directory: Path, package: str, requires: str, replaces: str = "") -> None:
-    directory.mkdir()
-    (directory / "go.mod").write_text(f"module example.test/build\n\ngo 1.26.0\n\nrequire {requires}\n{replaces}")
-    (directory / "tools.go").write_text(f'//go:build tools\n\npackage tools\n\nimport _ "{package}"\n')
-    _go(directory, "mod", "tidy", "-e")
-
-
-def _build_etcd(directory: Path, into: Path) -> None:
-    package = "go.etcd.io/etcd/server/v3"
-    _module(directory, package, f"{package} v{ETCD_VERSION}")
-    _go(directory, "build", "-trimpath", "-o", str(into / "etcd"), package)
-
-
-def _build_apiserver(directory: Path, into: Path) -> None:
-    """The module's zip lacks its staging directories: each is replaced by the module published of it."""
-    directory.parent.joinpath("seed").mkdir()
-    seed = directory.parent / "seed"
-    (seed / "go.mod").write_text("module example.test/seed\n\ngo 1.26.0\n")
-    _go(seed, "mod", "download", f"k8s.io/kubernetes@v{VERSION}")
-    source = Path(_go(seed, "env", "GOMODCACHE"), "k8s.io", f"kubernetes@v{VERSION}", "go.mod")
-    staged = [line.split()[0] for line in source.read_text().splitlines() if "=> ./staging" in line]
-    published = f"v0.{VERSION.partition('.')[2]}"
-    replaces = "replace (\n" + "".join(f"\t{name} => {name} {published}\n" for name in staged) + ")\n"
-    package = "k8s.io/kubernetes/cmd/kube-apiserver"
-    _module(directory, package, f"k8s.io/kubernetes v{VERSION}", replaces)
-    flags = f"-s -w -X {_PACKAGE}.gitVersion=v{VERSION} -X {_PACKAGE}.gitMajor=1 -X {_PACKAGE}.gitMinor=36"
-    _go(directory, "build", "-p", "2", "-trimpath", "-ldflags", flags, "-o", str(into / "kube-apiserver"), package)
 
 
 class ApiServer:
@@ -84,14 +24,13 @@ class ApiServer:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._etcd_port, self._peer_port, self.port = free_ports(3)
-        self._binaries = binaries()
         self.server: ServerProcess
 
     def start(self) -> None:
         """Start etcd and the server and wait until it is ready."""
         client, peer = f"http://127.0.0.1:{self._etcd_port}", f"http://127.0.0.1:{self._peer_port}"
         command = [
-            *(str(self._binaries / "etcd"), "--data-dir", str(self.directory / "etcd")),
+            *(str(binary("etcd")), "--data-dir", str(self.directory / "etcd")),
             *("--listen-client-urls", client, "--advertise-client-urls", client),
             *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer),
             *("--initial-cluster", f"default={peer}", "--unsafe-no-fsync"),
@@ -107,7 +46,7 @@ class ApiServer:
         """Start the API server alone, again after a kill."""
         key = str(self.directory / "sa.key")
         command = [
-            str(self._binaries / "kube-apiserver"),
+            str(binary("kube-apiserver")),
             f"--etcd-servers=http://127.0.0.1:{self._etcd_port}",
             *("--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", f"--secure-port={self.port}"),
             *(f"--cert-dir={self.directory}", f"--service-account-key-file={key}"),
