@@ -1,46 +1,51 @@
-"""Makes what the pipeline needs before its first line: topics and index template. Doing it again changes nothing."""
+"""Makes what the pipeline needs before its first line: topics, lifecycles, templates. Again it changes nothing."""
 
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
-from elastic_transport import TransportError
-from elasticsearch import ApiError, AsyncElasticsearch
 
 from pipeline import kafka_client
-from pipeline.elastic import template
 from pipeline.elastic.client import connect
+from pipeline.elastic.installation import Installation
 from pipeline.errors import SetupError
 from pipeline.settings import Settings, record_max_bytes, variable
 
-_TRIES = 8
+SIZE = "max.message.bytes"
+RETENTION = "retention.ms"
+CLEANUP = "cleanup.policy"
+MIN_INSYNC = "min.insync.replicas"
 
 
 async def everything(settings: Settings) -> list[str]:
-    """Topics and index template; returns what was done, a line each. Raises SetupError."""
+    """Topics, lifecycle policies, index templates; returns what was done, a line each. Raises SetupError."""
     client = connect(settings)
     try:
-        return [*await topics(settings), *await index_template(client, settings)]
+        return [*await topics(settings), *await Installation(client, settings).run()]
     finally:
         await client.close()
 
 
 async def topics(settings: Settings) -> list[str]:
     """Make the topics; returns what was done, a line each. Raises SetupError."""
-    sizes = {"max.message.bytes": str(record_max_bytes(settings))}
+    safe = {MIN_INSYNC: "2"} if settings.topic_replication > 2 else {}
     wanted = [
         NewTopic(
             settings.topic_raw,
             settings.topic_partitions,
             settings.topic_replication,
-            topic_configs={**sizes, "retention.ms": str(int(settings.topic_retention_seconds * 1000))},
+            topic_configs={
+                SIZE: str(record_max_bytes(settings)),
+                RETENTION: str(int(settings.topic_retention_seconds * 1000)),
+                **safe,
+            },
         ),
         NewTopic(
             settings.topic_dead,
             1,
             settings.topic_replication,
-            topic_configs={"max.message.bytes": str(2 * record_max_bytes(settings)), "retention.ms": "-1"},
+            topic_configs={SIZE: str(2 * record_max_bytes(settings)), RETENTION: "-1", **safe},
         ),
     ]
     admin = AIOKafkaAdminClient(**kafka_client.connection(settings), client_id="crisp-setup")
@@ -48,73 +53,55 @@ async def topics(settings: Settings) -> list[str]:
         await admin.start()
         answer = await admin.create_topics(wanted)
         codes = {row[0]: (row[1], row[2] if len(row) > 2 else "") for row in answer.topic_errors}
-        return [await _topic(admin, topic, *codes[topic.name]) for topic in wanted]
+        return [line for topic in wanted for line in await _topic(admin, topic, *codes[topic.name])]
     except KafkaError as fault:
         raise SetupError(f"topics cannot be made at {settings.kafka_brokers}: {fault!r}") from fault
     finally:
         await admin.close()
 
 
-async def _topic(admin: Any, topic: Any, code: int, reason: str) -> str:
+async def _topic(admin: Any, topic: NewTopic, code: int, reason: str) -> list[str]:
     if not code:
-        return f"topic {topic.name}: made, {topic.num_partitions} partitions"
+        return [f"topic {topic.name}: made, {topic.num_partitions} partitions"]
     if for_code(code) is not TopicAlreadyExistsError:
         raise SetupError(f"topic {topic.name}: {for_code(code).__name__}: {reason}")
-    have = await _config(admin, topic.name, "max.message.bytes")
-    need = int(topic.topic_configs["max.message.bytes"])
-    if have < need:
+    have = await _config(admin, topic.name)
+    _check_config(topic, have)
+    (described,) = await admin.describe_topics([topic.name])
+    number = len(described["partitions"])
+    return [f"topic {topic.name}: is there already, {number} partitions", *_differences(topic, have, number)]
+
+
+def _check_config(topic: NewTopic, have: dict[str, str]) -> None:
+    """Refuse a topic that would lose records or cannot hold ours."""
+    need = int(topic.topic_configs[SIZE])
+    if int(have[SIZE]) < need:
         raise SetupError(
-            f"topic {topic.name} is there, but takes records of {have} bytes only: set its max.message.bytes to {need},"
-            f" or lower {variable('event_max_bytes')}"
+            f"topic {topic.name} is there, but takes records of {have[SIZE]} bytes only: set its {SIZE} to {need}, or "
+            f"lower {variable('event_max_bytes')}"
         )
-    return f"topic {topic.name}: is there already"
+    if "compact" in have[CLEANUP]:
+        raise SetupError(
+            f"topic {topic.name} is there, but is compacted: records would vanish; set its {CLEANUP} to delete"
+        )
 
 
-async def _config(admin: Any, topic: str, key: str) -> int:
-    (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {key: ""})])
-    entries = answer.resources[0][4]
-    return next(int(entry[1]) for entry in entries if entry[0] == key)
+def _differences(topic: NewTopic, have: dict[str, str], number: int) -> list[str]:
+    """What is otherwise than the settings say, and may stay so."""
+    lines = []
+    if number < topic.num_partitions:
+        lines.append(
+            f"  {number} partitions instead of {topic.num_partitions}: more than {number} workers would idle; more can "
+            "be added at any time, nothing depends on their number"
+        )
+    for key in (RETENTION, MIN_INSYNC):
+        wanted = topic.topic_configs.get(key)
+        if wanted is not None and have[key] != wanted:
+            lines.append(f"  {key} is {have[key]}, the settings say {wanted}")
+    return lines
 
 
-async def index_template(client: AsyncElasticsearch, settings: Settings) -> list[str]:
-    """Put the index template, without what this server lacks; returns what was done. Raises SetupError."""
-    without = template.Lacking()
-    title = template.name(settings)
-    await _refuse_foreign(client, title)
-    for _ in range(_TRIES):
-        try:
-            await client.perform_request(
-                "PUT",
-                f"/_index_template/{title}",
-                headers={"content-type": "application/json", "accept": "application/json"},
-                body=template.body(settings, without),
-            )
-        except ApiError as fault:
-            more = template.lacking(str(fault.body))
-            if fault.status_code != 400 or not (more.types - without.types or more.settings - without.settings):
-                raise SetupError(f"index template {title} refused: {fault.body}") from fault
-            without = template.Lacking(without.types | more.types, without.settings | more.settings)
-        except TransportError as fault:
-            raise SetupError(f"Elasticsearch at {settings.es_urls} cannot be reached: {fault}") from fault
-        else:
-            return [f"index template {title}: put, version {template.VERSION}", *_without(without)]
-    raise SetupError(f"index template {title}: this server lacks too much: {sorted(without.types)}")
-
-
-async def _refuse_foreign(client: AsyncElasticsearch, title: str) -> None:
-    try:
-        found = await client.perform_request("GET", f"/_index_template/{title}", headers={"accept": "application/json"})
-    except ApiError as fault:
-        if fault.status_code == 404:
-            return
-        raise SetupError(f"index template {title} cannot be read: {fault.status_code} {fault.body}") from fault
-    except TransportError as fault:
-        raise SetupError(f"Elasticsearch cannot be reached: {fault}") from fault
-    marked = found.body["index_templates"][0]["index_template"].get("_meta")
-    if not template.is_ours(marked):
-        raise SetupError(f"an index template {title} is there that is not crisp's: rename or remove it")
-
-
-def _without(without: template.Lacking) -> list[str]:
-    lines = [f"  this server has no mapper {kind}: a plain one is used instead" for kind in sorted(without.types)]
-    return lines + [f"  this server has no setting {key}: left out" for key in sorted(without.settings)]
+async def _config(admin: Any, topic: str) -> dict[str, str]:
+    keys = dict.fromkeys((SIZE, RETENTION, CLEANUP, MIN_INSYNC), "")
+    (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic, keys)])
+    return {entry[0]: str(entry[1]) for entry in answer.resources[0][4]}

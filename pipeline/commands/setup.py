@@ -1,19 +1,28 @@
-"""`crisp setup`: make topics and index template; safe to run again."""
+"""`crisp setup`: make topics, lifecycle policies and index templates; safe to run again."""
 
 import argparse
 import asyncio
+import json
 
 from pipeline import settings, setup
+from pipeline.elastic import roles
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--quiet", action="store_true", help="say nothing unless something fails")
+    parser.add_argument(
+        "--roles", action="store_true", help="only print the Elasticsearch roles for worker, setup and audit, as JSON"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0 when everything is there; raises SetupError else."""
-    said = asyncio.run(setup.everything(settings.load()))
+    effective = settings.load()
+    if args.roles:
+        print(json.dumps(roles.all_of(effective), indent=2))
+        return 0
+    said = asyncio.run(setup.everything(effective))
     if not args.quiet:
         print("\n".join(said))
     return 0

@@ -48,7 +48,7 @@ class Places:
         while True:
             status, answer = await self._ask(f"/{index}/_mapping", (200, 404))
             if status == 404:
-                if await self._template_stands():
+                if await self._template_stands(index):
                     return index
                 await asyncio.sleep(TROUBLE_SECONDS)
                 continue
@@ -56,19 +56,20 @@ class Places:
             if any(template.is_ours(entry["mappings"].get("_meta")) for entry in answer.values()):
                 return index
             prefix = self._settings.index_prefix
-            instead = f"{prefix}-crisp.{index.removeprefix(prefix + '-')}"
+            instead = f"{prefix}-{template.OWNER}.{index.removeprefix(prefix + '-')}"
             log.error("the index %s is not crisp's: it is left alone, documents go to %s", index, instead)
-            return instead if index.startswith(f"{prefix}-20") else index
+            return instead
 
-    async def _template_stands(self) -> bool:
+    async def _template_stands(self, index: str) -> bool:
         """Whether a new index would be ours; believed where the rights do not reach to look."""
-        status, answer = await self._ask(f"/_index_template/{template.name(self._settings)}", (200, 403, 404))
+        name = template.of_index(index, self._settings).name
+        status, answer = await self._ask(f"/_index_template/{name}", (200, 403, 404))
         if status == 403:
             return True
         found = answer.get("index_templates") if status == 200 else None
         if found and template.is_ours(found[0]["index_template"].get("_meta")):
             self.trouble = ""
             return True
-        self.trouble = f"the index template {template.name(self._settings)} is not there: run `crisp setup`"
+        self.trouble = f"the index template {name} is not there: run `crisp setup`"
         log.error("nothing is indexed: %s", self.trouble)
         return False

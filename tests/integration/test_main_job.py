@@ -89,13 +89,6 @@ def test_doing_it_all_again_creates_nothing(flow: Flow) -> None:
     assert len(before) == 500
 
 
-def test_setup_again_changes_nothing(flow: Flow) -> None:
-    assert flow.set_up()[:2] == [
-        f"topic {flow.settings.topic_raw}: is there already",
-        f"topic {flow.settings.topic_dead}: is there already",
-    ]
-
-
 def test_nothing_is_indexed_before_the_template_stands(flow: Flow) -> None:
     flow.ask(f"_index_template/crisp-{flow.prefix}", method="DELETE")
     (flow.container("pay-1") / "0.log").write_text(line(1, "early"))

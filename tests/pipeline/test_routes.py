@@ -23,7 +23,9 @@ def test_what_could_name_no_index_of_ours_is_refused_by_name(word: str) -> None:
     assert repr(word.split()[0].partition("=")[0])[:-1] in str(refused.value)
 
 
-def test_the_template_covers_every_route() -> None:
-    patterns = template.body(Settings(routes="infra=7 audit=365"), template.Lacking())["index_patterns"]
+def test_every_route_has_a_template_with_its_own_retention() -> None:
+    settings = Settings(routes="infra=7 audit=365")
 
-    assert {"logs-20*", "logs-infra.20*", "logs-audit.20*"} <= set(patterns)
+    days = {pattern: one.days for one in template.all_of(settings) for pattern in one.patterns}
+
+    assert days == {"logs-20*": 14, "logs-crisp.*": 14, "logs-infra.20*": 7, "logs-audit.20*": 365, "logs-late*": 0}

@@ -1,0 +1,117 @@
+"""`crisp setup` beside what other people have put."""
+
+import asyncio
+import json
+import subprocess
+import sys
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from pipeline import kafka_client
+from pipeline.elastic import template
+from pipeline.errors import SetupError
+from pipeline.local.stack import Stack
+from tests.integration.flow import Flow
+
+
+@pytest.fixture
+def bare(stack: Stack, tmp_path) -> Flow:
+    """A flow that is not set up."""
+    return Flow(stack, tmp_path)
+
+
+def make_topic(flow: Flow, name: str, partitions: int, **configs: str) -> None:
+    async def make() -> None:
+        admin = AIOKafkaAdminClient(**kafka_client.connection(flow.settings))
+        await admin.start()
+        try:
+            await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
+        finally:
+            await admin.close()
+
+    asyncio.run(make())
+
+
+def test_a_second_run_finds_everything_there(flow: Flow) -> None:
+    said = flow.set_up()
+
+    assert [line for line in said if not line.startswith(" ")] == [
+        f"topic {flow.settings.topic_raw}: is there already, 3 partitions",
+        f"topic {flow.settings.topic_dead}: is there already, 1 partitions",
+        "lifecycle: this server has no lifecycle management: nothing deletes old indices, do it yourself",
+        f"index template crisp-{flow.prefix}: is there already, version {template.VERSION}",
+        f"index template crisp-{flow.prefix}-infra: is there already, version {template.VERSION}",
+        f"index template crisp-{flow.prefix}-late: is there already, version {template.VERSION}",
+    ]
+
+
+def test_drift_of_the_template_is_named_and_mended(flow: Flow) -> None:
+    path = f"_index_template/crisp-{flow.prefix}"
+    stands = flow.ask(path)["index_templates"][0]["index_template"]
+    stands["template"]["settings"]["index"]["refresh_interval"] = "45s"
+    stands["template"]["mappings"]["properties"]["message"] = {"type": "keyword"}
+    flow.ask(path, stands, "PUT")
+
+    said = flow.set_up()
+
+    assert f"index template crisp-{flow.prefix}: had drifted, put again, version {template.VERSION}" in "\n".join(said)
+    assert any(line.endswith(": index.refresh_interval, mappings.message") for line in said)
+    mended = flow.ask(path)["index_templates"][0]["index_template"]["template"]["settings"]["index"]
+    assert mended["refresh_interval"] == "1s"
+
+
+def test_a_template_of_higher_priority_is_named(bare: Flow) -> None:
+    name = f"theirs-{bare.prefix}"
+    bare.ask(f"_index_template/{name}", {"index_patterns": [f"{bare.prefix}-20*"], "priority": 900}, "PUT")
+    try:
+        with pytest.raises(SetupError, match="another one has a priority above 500"):
+            bare.set_up()
+    finally:
+        bare.ask(f"_index_template/{name}", method="DELETE")
+
+
+def test_a_template_of_somebody_else_under_our_name_is_left(bare: Flow) -> None:
+    theirs = {"index_patterns": [f"{bare.prefix}-20*"], "priority": 7}
+    bare.ask(f"_index_template/crisp-{bare.prefix}", theirs, "PUT")
+
+    with pytest.raises(SetupError, match="not crisp's"):
+        bare.set_up()
+
+
+def test_an_index_of_somebody_else_is_named(bare: Flow) -> None:
+    bare.ask(f"{bare.prefix}-2026.01.01", method="PUT")
+
+    assert f"  index {bare.prefix}-2026.01.01 is not crisp's: it is left alone, documents go beside it" in bare.set_up()
+
+
+@pytest.mark.parametrize(
+    ("configs", "words"),
+    [
+        ({"max.message.bytes": "100000"}, "max.message.bytes to 2162688"),
+        ({"max.message.bytes": "9000000", "cleanup.policy": "compact"}, "is compacted"),
+    ],
+    ids=["small", "compacted"],
+)
+def test_a_topic_that_could_lose_records_is_refused(bare: Flow, configs: dict[str, str], words: str) -> None:
+    make_topic(bare, bare.settings.topic_raw, 3, **configs)
+
+    with pytest.raises(SetupError, match=words):
+        bare.set_up()
+
+
+def test_fewer_partitions_and_another_retention_are_told(bare: Flow) -> None:
+    make_topic(bare, bare.settings.topic_raw, 1, **{"max.message.bytes": "9000000", "retention.ms": "60000"})
+
+    said = "\n".join(bare.set_up())
+
+    assert "1 partitions instead of 3: more than 1 workers would idle" in said
+    assert "retention.ms is 60000, the settings say 259200000" in said
+
+
+def test_the_roles_are_printed_without_any_server() -> None:
+    printed = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "setup", "--roles"], capture_output=True, text=True, check=True
+    )
+
+    assert set(json.loads(printed.stdout)) == {"crisp_worker", "crisp_setup", "crisp_audit"}

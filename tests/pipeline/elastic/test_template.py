@@ -1,0 +1,92 @@
+"""Templates, lifecycles and roles as data."""
+
+import pytest
+
+from pipeline.elastic import lifecycle, roles, template
+from pipeline.elastic.template import Lacking
+from pipeline.settings import Settings
+
+SETTINGS = Settings(routes="infra=7")
+
+
+def as_it_stands(one: template.Template) -> dict:
+    """A template as Elasticsearch gives it back: with flat settings, as text."""
+    wanted = template.body(one, SETTINGS, Lacking())
+    texts = {
+        key: [str(entry) for entry in value] if isinstance(value, list) else str(value).replace("True", "true")
+        for key, value in wanted["template"]["settings"].items()
+    }
+    return {**wanted, "template": {**wanted["template"], "settings": texts}}
+
+
+@pytest.mark.parametrize(
+    ("index", "name"),
+    [
+        ("logs-2026.11.24", "crisp-logs"),
+        ("logs-crisp.2026.11.24", "crisp-logs"),
+        ("logs-crisp.infra.2026.11.24", "crisp-logs"),
+        ("logs-infra.2026.11.24", "crisp-logs-infra"),
+        ("logs-late", "crisp-logs-late"),
+    ],
+)
+def test_every_index_of_ours_has_its_template(index: str, name: str) -> None:
+    assert template.of_index(index, SETTINGS).name == name
+
+
+def test_what_the_server_lacks_is_left_out_of_the_body() -> None:
+    one = template.all_of(SETTINGS)[0]
+    whole = template.body(one, SETTINGS, Lacking())["template"]
+    less = template.body(one, SETTINGS, Lacking(frozenset({"wildcard"}), frozenset({template.LIFECYCLE})))["template"]
+
+    assert whole["settings"][template.LIFECYCLE] == "crisp-logs"
+    assert template.LIFECYCLE not in less["settings"]
+    assert less["mappings"]["properties"]["error.stack_trace"]["type"] == "text"
+
+
+def test_late_lines_have_no_lifecycle_that_would_take_them_on_the_day_they_came() -> None:
+    late = template.all_of(SETTINGS)[-1]
+
+    assert template.LIFECYCLE not in template.body(late, SETTINGS, Lacking())["template"]["settings"]
+
+
+def test_a_template_that_stands_as_it_should_has_no_drift() -> None:
+    one = template.all_of(SETTINGS)[0]
+
+    assert template.drift(as_it_stands(one), template.body(one, SETTINGS, Lacking())) == []
+
+
+def test_drift_names_what_was_changed_added_and_taken_away() -> None:
+    one = template.all_of(SETTINGS)[0]
+    stands = as_it_stands(one)
+    stands["template"]["settings"]["index.refresh_interval"] = "30s"
+    properties = stands["template"]["mappings"]["properties"]
+    properties["message"] = {"type": "keyword"}
+    properties["mine"] = {"type": "keyword"}
+    del properties["log.level"]
+    stands["index_patterns"] = ["logs-*"]
+
+    assert template.drift(stands, template.body(one, SETTINGS, Lacking())) == [
+        "index.refresh_interval",
+        "index_patterns",
+        "mappings.log.level",
+        "mappings.message",
+        "mappings.mine",
+    ]
+
+
+def test_a_lifecycle_of_ours_tells_its_days_and_a_changed_one_does_not() -> None:
+    made = lifecycle.body(7)["policy"]
+    changed = {"phases": {**made["phases"], "warm": {"min_age": "2d", "actions": {}}}}
+
+    assert lifecycle.days_of(made) == 7
+    assert lifecycle.days_of(changed) is None
+    assert lifecycle.days_of({"phases": {"delete": {"min_age": "1h"}}}) is None
+
+
+def test_the_worker_may_neither_change_nor_delete() -> None:
+    worker = roles.all_of(SETTINGS)["crisp_worker"]
+
+    assert worker["indices"][0]["names"] == ["logs-20*", "logs-crisp.*", "logs-infra.20*", "logs-late*"]
+    assert not {"write", "index", "create", "delete", "delete_index", "manage", "all"} & set(
+        worker["indices"][0]["privileges"]
+    )
