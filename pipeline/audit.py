@@ -19,8 +19,7 @@ from elasticsearch import AsyncElasticsearch
 from pipeline import cri, foreign, grouping, kafka_client, pod, record
 from pipeline.document import Documents, Parcel, together
 from pipeline.errors import RecordError
-from pipeline.foreign import Origin
-from pipeline.record import LogSlice, Segment, SourceFile
+from pipeline.record import LogSlice, Origin, Segment, SourceFile
 from pipeline.settings import Settings
 
 BATCH = 5000

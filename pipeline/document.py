@@ -6,7 +6,7 @@ aside), so no document can have a key twice.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -18,7 +18,7 @@ from pipeline.container import Container
 from pipeline.gap import GapRecord
 from pipeline.grouping import MULTILINE, PARTIAL, SPLIT, UNPARSED, Event, events_of
 from pipeline.message import apptime, jsonbody, probe, textformat
-from pipeline.record import LogSlice, SourceFile
+from pipeline.record import UNKNOWN, Headers, LogSlice, Origin, SourceFile
 from pipeline.settings import Settings
 
 PROBE_RULE = "health probe"
@@ -33,7 +33,8 @@ class Parcel:
 
     `size` is theirs in bytes. `lengths` has, for events of several lines, the raw bytes by the document's number:
     should such a document be there already, they tell whether it is as long as ours. `indices` are those that the
-    actions name; `dropped` counts events by the rule that dropped them.
+    actions name; `dropped` counts events by the rule that dropped them. `origin` and `headers` are the raw record's,
+    for a dead letter to tell.
     """
 
     documents: list[bytes]
@@ -41,6 +42,8 @@ class Parcel:
     indices: frozenset[str]
     lengths: dict[int, int]
     dropped: Counter[str]
+    origin: Origin = UNKNOWN
+    headers: Headers = field(default_factory=list)
 
 
 def together(parcels: list[Parcel]) -> Parcel:

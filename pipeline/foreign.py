@@ -10,30 +10,17 @@ the same documents. Partials are not joined across records; their headers, if th
 
 import base64
 import hashlib
-from typing import Any, NamedTuple
+from typing import Any
 
 import orjson
 
 from pipeline import cri
 from pipeline.message import apptime
-from pipeline.record import IDENTITY_BYTES, Grouping, LogSlice, Segment, SourceFile
+from pipeline.record import IDENTITY_BYTES, Grouping, LogSlice, Origin, Segment, SourceFile
 
 LIFTED = "k8s_"
 _ENVELOPE = frozenset({"log", "stream", "logtag", "time", "_p", "@timestamp", "kubernetes", "tag", "date"})
 _DOCKER = frozenset({"log", "stream", "time", "attrs"})
-
-
-class Origin(NamedTuple):
-    """Where a record stood; `timestamp` in milliseconds, as Kafka has it."""
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp: int
-
-    def fields(self) -> dict[str, Any]:
-        """The same as fields of a document."""
-        return {"crisp.topic": self.topic, "crisp.partition": self.partition, "crisp.record": self.offset}
 
 
 def slices(value: bytes, origin: Origin, grouping: Grouping) -> list[LogSlice]:

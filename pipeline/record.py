@@ -40,6 +40,22 @@ Headers = list[tuple[str, bytes]]
 """Kafka's headers: names and raw values, in order."""
 
 
+class Origin(NamedTuple):
+    """Where a record stood in Kafka; `timestamp` in milliseconds, as Kafka has it."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+
+    def fields(self) -> dict[str, Any]:
+        """The same as fields of a document."""
+        return {"crisp.topic": self.topic, "crisp.partition": self.partition, "crisp.record": self.offset}
+
+
+UNKNOWN = Origin("", -1, -1, 0)
+
+
 class SourceFile(NamedTuple):
     """A file that log lines stood in: its identity and the path under which it was last seen."""
 

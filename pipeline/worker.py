@@ -9,20 +9,21 @@ empty streams in a rebalance; no tables, no leader topic, the round-robin assign
 import asyncio
 import logging
 import time
-from collections import deque
 from typing import Any
 
 import faust
 from mode.supervisors import CrashingSupervisor
 
-from pipeline import faust_credentials, foreign, gap, grouping, record
+from pipeline import deadletter, faust_credentials
 from pipeline.acks import OrderedAcker, Slot
-from pipeline.document import Documents, Parcel, together
+from pipeline.budget import Budget
+from pipeline.deadletter import DeadLetter
 from pipeline.elastic.client import connect
 from pipeline.elastic.indexer import Indexer
 from pipeline.errors import RecordError
-from pipeline.foreign import Origin
+from pipeline.intake import Intake
 from pipeline.metrics import WORKER, Metrics
+from pipeline.record import Origin
 from pipeline.settings import MIB, Settings, record_max_bytes
 from pipeline.web import Web
 
@@ -34,31 +35,6 @@ log = logging.getLogger(__name__)
 STUCK_SECONDS = 60.0
 
 
-class Budget:
-    """Raw bytes of slices in work. A slice larger than the whole budget runs alone."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self.used = 0
-        self._waiting: deque[asyncio.Future[None]] = deque()
-
-    async def acquire(self, size: int) -> None:
-        """Wait until there is room; this is the only back-pressure there is."""
-        while self.used and self.used + size > self._limit:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(waiter)
-            await waiter
-        self.used += size
-
-    def release(self, size: int) -> None:
-        """Give room back."""
-        self.used -= size
-        while self._waiting:
-            waiter = self._waiting.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-
-
 class Worker:
     """What one worker process does with its records; `app` is the Faust app around it."""
 
@@ -66,8 +42,7 @@ class Worker:
         self.settings = settings
         self.metrics = Metrics(WORKER)
         self.budget = Budget(settings.budget_bytes)
-        self.documents = Documents(settings)
-        self._grouping = grouping.by(settings)
+        self.intake = Intake(settings)
         self.app = build_app(settings)
         self.acker = OrderedAcker(lambda: int(self.app.consumer_generation_id))
         self._dead_topic = self.app.topic(settings.topic_dead, value_serializer="raw", key_serializer="raw")
@@ -91,28 +66,16 @@ class Worker:
     def _take(self, event: Any, value: bytes, slot: Slot) -> None:
         """Turn a record into documents and hand them over; a record that breaks the contract is dead-lettered."""
         self.metrics.add("crisp_worker_raw_bytes", len(value))
-        headers = [(str(name), data or b"") for name, data in event.message.headers or ()]
+        message = event.message
+        headers = [(str(name), data or b"") for name, data in message.headers or ()]
+        origin = Origin(message.topic, message.partition, message.offset, round((message.timestamp or 0) * 1000))
         try:
-            if gap.is_gap(headers):
-                parcel = self.documents.of_gap(gap.decode(headers), time.time_ns())
-                outcome = "gap"
-            elif record.is_ours(headers):
-                parcel = self.documents.of(record.decode(value, headers), time.time_ns())
-                outcome = "slice"
-            else:
-                parcel = self._foreign(event.message, value)
-                outcome = "foreign"
+            parcel, outcome = self.intake.of(value, headers, origin, time.time_ns())
         except RecordError as fault:
-            self._spawn(self._bury_record(event, value, headers, str(fault), slot))
+            self._spawn(self._bury_record(DeadLetter(value, str(fault), origin, headers), message.key, slot))
             return
         self.metrics.add("crisp_worker_records", outcome=outcome)
         self.indexer.submit(parcel, lambda: self._settled(slot, len(value)))
-
-    def _foreign(self, message: Any, value: bytes) -> Parcel:
-        """The documents of a record that another shipper wrote."""
-        origin = Origin(message.topic, message.partition, message.offset, round((message.timestamp or 0) * 1000))
-        parts = foreign.slices(value, origin, self._grouping)
-        return together([self.documents.of(part, time.time_ns(), origin.fields()) for part in parts])
 
     def _settled(self, slot: Slot, size: int) -> None:
         self.budget.release(size)
@@ -133,23 +96,21 @@ class Worker:
             await self.app.crash(fault)
             raise
 
-    async def _bury_record(self, event: Any, value: bytes, headers: record.Headers, reason: str, slot: Slot) -> None:
-        message = event.message
-        where = f"{message.topic}/{message.partition}/{message.offset}"
-        log.error("record dead-lettered: %s", reason, extra={"crisp.record": where})
-        kept = [*headers, ("dead-reason", reason.encode()), ("dead-source", where.encode())]
-        await (await self._dead_topic.send(key=message.key, value=value, headers=kept))
+    async def _bury_record(self, letter: DeadLetter, key: bytes | None, slot: Slot) -> None:
+        await self._bury(letter, key)
         self.metrics.add("crisp_worker_records", outcome="dead")
-        self._settled(slot, len(value))
+        self._settled(slot, len(letter.value))
 
-    async def _bury_document(self, index: str, identity: str, source: bytes, reason: str) -> None:
-        log.error("document dead-lettered: %s", reason, extra={"crisp.document": f"{index}/{identity}"})
-        headers = [("dead-reason", reason.encode()), ("dead-index", index.encode()), ("dead-id", identity.encode())]
-        await (await self._dead_topic.send(key=identity.encode(), value=source, headers=headers))
+    async def _bury(self, letter: DeadLetter, key: bytes | None = None) -> None:
+        """Put a letter into the dead-letter topic; returns when it is acknowledged there."""
+        what = f"{letter.index}/{letter.id}" if letter.id else "/".join(map(str, letter.origin[:3]))
+        log.error("dead-lettered: %s", letter.reason, extra={"crisp.dead": what})
+        headers = deadletter.encode(letter)
+        await (await self._dead_topic.send(key=key or letter.id.encode(), value=letter.value, headers=headers))
 
     async def _run_indexer(self) -> None:
         client = connect(self.settings)
-        self.indexer = Indexer(client, self.settings, self.metrics, self._bury_document)
+        self.indexer = Indexer(client, self.settings, self.metrics, self._bury)
         try:
             await self._guard(self.indexer.run())
         finally:

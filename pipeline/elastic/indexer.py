@@ -19,6 +19,7 @@ import orjson
 from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch
 
+from pipeline.deadletter import DeadLetter
 from pipeline.document import Parcel
 from pipeline.elastic import bulk
 from pipeline.elastic.bulk import Item, Outcome
@@ -36,13 +37,15 @@ HEADERS = {
 
 log = logging.getLogger(__name__)
 
-Dead = Callable[[str, str, bytes, str], Awaitable[None]]
-"""Puts a document (index, id, source, reason) into the dead-letter topic; returns when it is acknowledged there."""
+Dead = Callable[[DeadLetter], Awaitable[None]]
+"""Puts a document into the dead-letter topic; returns when it is acknowledged there."""
 
 
 @dataclass(slots=True)
 class _Single:
     """One document that was not simply created: `length` as in `Parcel.lengths`, `form` counts its safe forms.
+
+    `own`: its source before the first of them.
 
     `raced`: sent again as it was, since two new documents may have fought for the type of a new field.
     """
@@ -51,6 +54,8 @@ class _Single:
     id: str
     source: bytes
     length: int
+    parcel: Parcel
+    own: bytes = b""
     form: int = 0
     raced: bool = False
 
@@ -191,6 +196,7 @@ class Indexer:
             await self._bury(single, item.reason)
             return None
         single.form += 1
+        single.own = single.own or single.source
         single.source = safe_form(single.source, item.reason, indexed=single.form == 1)
         return single
 
@@ -203,17 +209,20 @@ class Indexer:
             return None
         fields = orjson.loads(single.source)
         fields["log.flags"] = [*fields.get("log.flags", []), "continued"]
-        return _Single(single.index, f"{single.id}~{single.length:x}", orjson.dumps(fields), single.length)
+        name = f"{single.id}~{single.length:x}"
+        return _Single(single.index, name, orjson.dumps(fields), single.length, single.parcel)
 
     async def _bury(self, single: _Single, reason: str) -> None:
         """Dead-letter a document, but only when its index takes another one: else the place is broken, not it."""
         canary = {"@timestamp": orjson.loads(single.source).get("@timestamp"), "message": "crisp canary"}
-        lines = _Single(single.index, f"crisp-canary-{time.time_ns():x}", orjson.dumps(canary), 0).lines()
+        name = f"crisp-canary-{time.time_ns():x}"
+        lines = _Single(single.index, name, orjson.dumps(canary), 0, single.parcel).lines()
         pause = self._pauses()
         while (item := (await self._answered(lines, 1))[0]).outcome not in (Outcome.CREATED, Outcome.THERE):
             self._failing(f"the index {single.index} refuses even a plain document: {item.reason}")
             await asyncio.sleep(next(pause))
-        await self._dead(single.index, single.id, single.source, reason)
+        origin, headers = single.parcel.origin, single.parcel.headers
+        await self._dead(DeadLetter(single.own, reason, origin, headers, single.index, single.id))
         self._metrics.add("crisp_worker_documents", outcome="dead")
 
     async def _answered(self, body: bytes, count: int) -> list[Item]:
@@ -295,7 +304,7 @@ def _singles(parcel: Parcel) -> list[_Single]:
     for number, document in enumerate(parcel.documents):
         action, source, _ = document.split(b"\n")
         create = orjson.loads(action)["create"]
-        singles.append(_Single(create["_index"], create["_id"], source, parcel.lengths.get(number, 0)))
+        singles.append(_Single(create["_index"], create["_id"], source, parcel.lengths.get(number, 0), parcel))
     return singles
 
 

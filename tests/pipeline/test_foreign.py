@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline import foreign
 from pipeline.document import Documents, together
-from pipeline.foreign import Origin
-from pipeline.record import Grouping
+from pipeline.record import Grouping, Origin
 from pipeline.settings import Settings
 
 ORIGIN = Origin("logs-raw", 3, 17, 1_795_513_350_123)

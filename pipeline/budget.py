@@ -1,0 +1,29 @@
+"""Bytes in work, bounded: the only back-pressure there is. Whoever takes waits until others have given back."""
+
+import asyncio
+from collections import deque
+
+
+class Budget:
+    """Raw bytes of slices in work. A slice larger than the whole budget runs alone."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self.used = 0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def acquire(self, size: int) -> None:
+        """Wait until there is room."""
+        while self.used and self.used + size > self._limit:
+            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            await waiter
+        self.used += size
+
+    def release(self, size: int) -> None:
+        """Give room back."""
+        self.used -= size
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)

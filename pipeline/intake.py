@@ -1,0 +1,30 @@
+"""Records of the raw topic into documents: the one way that worker, audit, replay and retry go. Pure.
+
+It knows every kind of record: slices of ours, gaps, and what other shippers write.
+"""
+
+from pipeline import foreign, gap, grouping, record
+from pipeline.document import Documents, Parcel, together
+from pipeline.record import Headers, Origin
+from pipeline.settings import Settings
+
+
+class Intake:
+    """Turns records into parcels, as the settings say."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._documents = Documents(settings)
+        self._grouping = grouping.by(settings)
+
+    def of(self, value: bytes, headers: Headers, origin: Origin, now_ns: int) -> tuple[Parcel, str]:
+        """A record's documents, and its kind: slice, gap or foreign. Raises RecordError when it breaks the contract."""
+        if gap.is_gap(headers):
+            parcel, kind = self._documents.of_gap(gap.decode(headers), now_ns), "gap"
+        elif record.is_ours(headers):
+            parcel, kind = self._documents.of(record.decode(value, headers), now_ns), "slice"
+        else:
+            parts = foreign.slices(value, origin, self._grouping)
+            parcel = together([self._documents.of(part, now_ns, origin.fields()) for part in parts])
+            kind = "foreign"
+        parcel.origin, parcel.headers = origin, headers
+        return parcel, kind
