@@ -6,6 +6,7 @@ The checkpoint moves only by `Tail.acknowledge`, which is called in exactly one 
 
 import asyncio
 import contextlib
+import dataclasses
 import logging
 import time
 from pathlib import Path
@@ -13,22 +14,29 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from agents import podwatch
+from agents import podwatch, standing
 from agents.checkpoint import Checkpoint
 from agents.discovery import Discovery
 from agents.fleet import Fleet
 from agents.podwatch import PodWatch
 from agents.publisher import Publisher
 from agents.tail import Tail, Taken
-from pipeline import pod
+from pipeline import cri, pod
 from pipeline.metrics import SHIPPER, Metrics
 from pipeline.pod import Instance
 from pipeline.settings import Settings
+from pipeline.status.history import EVERY_SECONDS, History, Watched
 from pipeline.web import Web
 
 RETRY_SECONDS = 1.0
 OPEN_RETRY_SECONDS = 0.5
 STUCK_SECONDS = 60.0
+WATCHED = Watched(
+    ("crisp_shipper_bytes", "crisp_shipper_slices"),
+    ("crisp_shipper_unread_bytes", "crisp_shipper_in_flight_bytes"),
+    "crisp_shipper_age_seconds",
+    ("read", "in_kafka"),
+)
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +56,8 @@ class Shipper:
         chosen = frozenset(settings.annotations.split()) | pod.steering(settings.annotation_prefix)
         self._pods = PodWatch(settings, chosen) if podwatch.wanted(settings) else None
         self._metrics = Metrics(SHIPPER)
+        self._history = History(self._metrics, WATCHED)
+        self._backlogs: list[standing.Backlog] = []
         self._web = Web(self._metrics, self._alive, self._ready, self.status)
         self._turned = time.monotonic()
         self._trouble = "not connected to Kafka yet"
@@ -91,14 +101,15 @@ class Shipper:
             "open_files": int(value("crisp_shipper_open_files")),
             "unread_bytes": int(value("crisp_shipper_unread_bytes")),
             "in_flight_bytes": int(value("crisp_shipper_in_flight_bytes")),
+            "unread_seconds": value("crisp_shipper_unread_seconds"),
             "acknowledged_bytes": int(value("crisp_shipper_bytes")),
+            "slices": {name: int(value("crisp_shipper_slices", outcome=name)) for name in ("acknowledged", "failed")},
+            "backlogs": [dataclasses.asdict(backlog) for backlog in self._backlogs],
+            "history": self._history.facts(),
         }
 
     def _measure(self) -> None:
-        tails = self._fleet.tails.values()
-        self._metrics.set("crisp_shipper_containers", len(tails))
-        self._metrics.set("crisp_shipper_open_files", sum(len(tail.files) for tail in tails))
-        self._metrics.set("crisp_shipper_unread_bytes", sum(tail.unread() for tail in tails))
+        self._backlogs = standing.measure(self._metrics, self._fleet.tails)
         self._metrics.set("crisp_shipper_in_flight_bytes", self._publisher.in_flight)
 
     @staticmethod
@@ -127,13 +138,16 @@ class Shipper:
             return
 
     async def _turns(self, *, once: bool) -> None:
-        scan_at = store_at = 0.0
+        scan_at = store_at = sample_at = 0.0
         while not self._stopping.is_set():
             now = self._turned = time.monotonic()
             if now >= scan_at:
                 began = time.time_ns()
                 self._fleet.update(self._discovery.scan(), began)
                 scan_at = now + self._settings.scan_seconds
+            if now >= sample_at:
+                self._history.sample(now)
+                sample_at = now + EVERY_SECONDS
             if now >= store_at:
                 self._store()
                 self._measure()
@@ -184,6 +198,8 @@ class Shipper:
     def _send(self, tail: Tail, taken: Taken) -> None:
         publisher = self._publisher
         tail.in_flight += 1
+        written = cri.first_time(taken.part.value)
+        self._aged("read", written)
 
         def answer(fault: BaseException | None) -> None:
             if publisher is not self._publisher:
@@ -191,6 +207,7 @@ class Shipper:
             tail.in_flight -= 1
             if fault is None:
                 tail.acknowledge(taken)
+                self._aged("in_kafka", written)
                 self._metrics.add("crisp_shipper_slices", outcome="acknowledged")
                 self._metrics.add("crisp_shipper_bytes", len(taken.part.value))
             else:
@@ -199,6 +216,10 @@ class Shipper:
                 log.error("Kafka refused a slice, everything unacknowledged is read again: %r", fault)
 
         publisher.hand_over(tail.key, taken.part, answer)
+
+    def _aged(self, stage: str, written: int | None) -> None:
+        if written is not None:
+            self._metrics.observe("crisp_shipper_age_seconds", max(0.0, time.time() - written / 1e9), stage=stage)
 
     async def _recover(self) -> None:
         """After a fault that the producer does not mend itself: a new producer, and read again what is not there."""

@@ -54,6 +54,12 @@ class OrderedAcker:
         current = self._generation()
         self._queues = {key: queue for key, queue in self._queues.items() if key[0] == current}
 
+    def oldest(self) -> dict[int, float]:
+        """When the first record in work of each partition was written to Kafka, in seconds since the epoch."""
+        current = self._generation()
+        heads = [queue[0].event.message for key, queue in list(self._queues.items()) if key[0] == current and queue]
+        return {message.tp.partition: message.timestamp for message in heads if message.timestamp}
+
     def in_work(self) -> int:
         """Records taken and not acked."""
         return sum(len(queue) for queue in self._queues.values())

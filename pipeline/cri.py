@@ -17,6 +17,7 @@ STREAMS = (b"stdout", b"stderr")
 LATEST = 2**63 - 1  # nanoseconds in 64 bits, which is what Elasticsearch can store: until the year 2262
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
+_LONGEST_TIME = 36  # with nine digits, a zone, and the blank behind it
 _TIME = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 
 
@@ -56,6 +57,11 @@ def nanoseconds(time: bytes) -> int | None:
         return None
     moment = seconds * 1_000_000_000 + int((match[2] or b"").ljust(9, b"0"))
     return moment if 0 <= moment <= LATEST else None
+
+
+def first_time(lines: bytes) -> int | None:
+    """When the first of some CRI lines was written, nanoseconds since the epoch; None where it does not tell."""
+    return nanoseconds(lines[:_LONGEST_TIME].split(b" ", 1)[0])
 
 
 def utc(time: bytes) -> str:

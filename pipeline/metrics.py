@@ -1,11 +1,13 @@
 """Every metric of crisp: one table (name, kind, labels, meaning), and the registry made from it.
 
-Labels are bounded: never a pod, uid, path, id or message.
+Labels are bounded: never a pod, uid, path, id or message. Should a label's values become many all the same, further
+ones are counted together as "other".
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.samples import Sample
 
 
 class Metric(NamedTuple):
@@ -15,6 +17,11 @@ class Metric(NamedTuple):
     kind: str
     labels: tuple[str, ...]
     meaning: str
+
+    @property
+    def shown(self) -> str:
+        """The name under which Prometheus has it."""
+        return self.name + ("_total" if self.kind == "counter" else "")
 
 
 WORKER = (
@@ -29,16 +36,39 @@ WORKER = (
     ),
     Metric("crisp_worker_in_work_bytes", "gauge", (), "raw bytes of slices in work"),
     Metric("crisp_worker_backing_off", "gauge", (), "1 while Elasticsearch takes nothing, else 0"),
+    Metric(
+        "crisp_worker_age_seconds",
+        "histogram",
+        ("stage",),
+        "age of a slice's first line, since the runtime wrote it: taken, indexed; searchable (sampled)",
+    ),
+    Metric("crisp_worker_probes", "counter", ("outcome",), "documents looked up by search: seen, unseen, gone"),
+    Metric("crisp_worker_partitions", "gauge", (), "partitions that this worker has"),
+    Metric("crisp_worker_lag_records", "gauge", ("partition",), "records that are not settled, by partition it has"),
+    Metric("crisp_worker_lag_bytes", "gauge", ("partition",), "the same in raw bytes, by the records' mean size"),
+    Metric("crisp_worker_lag_seconds", "gauge", ("partition",), "age of the first record that is not settled"),
+    Metric("crisp_worker_retention_seconds", "gauge", (), "how long the raw topic keeps records, by the settings"),
 )
 SHIPPER = (
     Metric("crisp_shipper_slices", "counter", ("outcome",), "slices answered by Kafka: acknowledged, failed"),
     Metric("crisp_shipper_bytes", "counter", (), "raw bytes acknowledged by Kafka"),
     Metric("crisp_shipper_unread_bytes", "gauge", (), "bytes in log files that were not read yet"),
+    Metric("crisp_shipper_unread_seconds", "gauge", (), "how long the oldest of them have waited"),
     Metric("crisp_shipper_in_flight_bytes", "gauge", (), "bytes sent to Kafka and not acknowledged"),
     Metric("crisp_shipper_open_files", "gauge", (), "log files held open"),
     Metric("crisp_shipper_containers", "gauge", (), "container instances with files to read"),
+    Metric(
+        "crisp_shipper_age_seconds",
+        "histogram",
+        ("stage",),
+        "age of a slice's first line, since the runtime wrote it: read, in_kafka",
+    ),
 )
-_KINDS = {"counter": Counter, "gauge": Gauge, "histogram": Histogram}
+BUCKETS = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0)
+"""Upper bounds of the histograms, in seconds; what a promise says (2 s, 5 s) is one of them."""
+
+MOST_SERIES = 1000
+OTHER = "other"
 
 
 class Metrics:
@@ -46,29 +76,89 @@ class Metrics:
 
     def __init__(self, table: tuple[Metric, ...]) -> None:
         self._registry = CollectorRegistry()
-        self._made = {
-            row.name: _KINDS[row.kind](row.name, row.meaning, row.labels, registry=self._registry) for row in table
-        }
+        self._made = {row.name: _make(row, self._registry) for row in table}
+        self._labelled: dict[str, dict[tuple[str, ...], Any]] = {row.name: {} for row in table}
+
+    def _of(self, name: str, labels: dict[str, str]) -> Any:
+        """The series of a metric; beyond the limit one for all the others."""
+        if not labels:
+            return self._made[name]
+        known = self._labelled[name]
+        values = tuple(labels.values())
+        found = known.get(values)
+        if found is None:
+            if len(known) >= MOST_SERIES:
+                return self._made[name].labels(**dict.fromkeys(labels, OTHER))
+            found = known[values] = self._made[name].labels(**labels)
+        return found
 
     def add(self, name: str, amount: float = 1, **labels: str) -> None:
         """Raise a counter."""
-        metric = self._made[name]
-        (metric.labels(**labels) if labels else metric).inc(amount)
+        self._of(name, labels).inc(amount)
 
-    def set(self, name: str, value: float) -> None:
+    def set(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge."""
-        self._made[name].set(value)
+        self._of(name, labels).set(value)
+
+    def observe(self, name: str, value: float, **labels: str) -> None:
+        """Put a value into a histogram."""
+        self._of(name, labels).observe(value)
+
+    def replace(self, name: str, label: str, values: dict[str, float]) -> None:
+        """Set a gauge by one label; series of other values go away."""
+        for (gone,) in self._labelled[name].keys() - {(value,) for value in values}:
+            self._made[name].remove(gone)
+            del self._labelled[name][(gone,)]
+        for value, number in values.items():
+            self.set(name, number, **{label: value})
+
+    def _samples(self, name: str) -> list[Sample]:
+        return [sample for metric in self._made[name].collect() for sample in metric.samples]
 
     def get(self, name: str, **labels: str) -> float:
-        """The present value, 0 where nothing was counted."""
-        suffix = "_total" if isinstance(self._made[name], Counter) else ""
-        return self._registry.get_sample_value(name + suffix, labels) or 0.0
+        """A counter's or gauge's present value, 0 where nothing was counted."""
+        return next((sample.value for sample in self._samples(name) if sample.labels == labels), 0.0)
 
     def by(self, name: str, label: str) -> dict[str, float]:
-        """A counter's values by one label."""
-        samples = (sample for metric in self._made[name].collect() for sample in metric.samples)
-        return {sample.labels[label]: sample.value for sample in samples if sample.name.endswith("_total")}
+        """A counter's or gauge's values by one label."""
+        found = [sample for sample in self._samples(name) if not sample.name.endswith("_created")]
+        return {sample.labels[label]: sample.value for sample in found}
+
+    def total(self, name: str) -> float:
+        """A counter's or gauge's value, summed over its labels."""
+        return sum(sample.value for sample in self._samples(name) if not sample.name.endswith("_created"))
+
+    def buckets(self, name: str, **labels: str) -> tuple[float, ...]:
+        """How many values a histogram has had in each of BUCKETS, and last beyond them; not cumulated."""
+        samples = [sample for sample in self._samples(name) if sample.name.endswith("_bucket")]
+        up_to = [sample.value for sample in samples if labels.items() <= sample.labels.items()]
+        return tuple(after - before for before, after in zip([0.0, *up_to], up_to, strict=False))
 
     def page(self) -> bytes:
         """All metrics in Prometheus's text format."""
         return generate_latest(self._registry)
+
+
+def _make(row: Metric, registry: CollectorRegistry) -> Any:
+    if row.kind == "histogram":
+        return Histogram(row.name, row.meaning, row.labels, buckets=BUCKETS, registry=registry)
+    kinds = {"counter": Counter, "gauge": Gauge}
+    return kinds[row.kind](row.name, row.meaning, row.labels, registry=registry)
+
+
+def quantile(counts: tuple[float, ...], part: float) -> float | None:
+    """The value under which so great a part of the counts lies, by `BUCKETS`; None without any.
+
+    Within a bucket values are taken as spread evenly, as Prometheus's `histogram_quantile` does; beyond the last
+    bound it is that bound.
+    """
+    wanted = part * sum(counts)
+    if not wanted:
+        return None
+    low = 0.0
+    for bound, count in zip(BUCKETS, counts, strict=False):
+        if count and wanted <= count:
+            return low + (bound - low) * wanted / count
+        wanted -= count
+        low = bound
+    return BUCKETS[-1]

@@ -96,6 +96,10 @@ class Settings:
     bulk_concurrency: int = _row(2, "bulks in flight", least=1)
     retry_max_seconds: float = _row(2.0, "longest pause between two tries", least=0.1)
     session_seconds: float = _row(10.0, "without a heartbeat, a worker's partitions go to others after this", least=1)
+    lag_seconds: float = _row(5.0, "between two looks at the group's lag", least=0.1)
+    probe_seconds: float = _row(
+        10.0, "between two documents looked up by search, to measure when they are found; 0: none", least=0
+    )
     worker_port: int = _row(0, "port of the worker's status and metrics; 0: none", least=0)
     worker_grace_seconds: float = _row(20.0, "after SIGTERM, longest wait for bulks in flight", least=0)
     cluster_name: str = _row("", "orchestrator.cluster.name of every document; empty: left out")

@@ -12,19 +12,23 @@ import time
 from typing import Any
 
 import faust
+from faust.exceptions import ConsumerNotStarted
 from mode.supervisors import CrashingSupervisor
 
 from pipeline import deadletter, faust_credentials
 from pipeline.acks import OrderedAcker, Slot
 from pipeline.budget import Budget
 from pipeline.deadletter import DeadLetter
+from pipeline.document import Parcel
 from pipeline.elastic.client import connect
 from pipeline.elastic.indexer import Indexer
+from pipeline.elastic.searchable import Probe
 from pipeline.errors import RecordError
 from pipeline.intake import Intake
 from pipeline.metrics import WORKER, Metrics
 from pipeline.record import Origin
 from pipeline.settings import MIB, Settings, record_max_bytes
+from pipeline.status.watch import Watch
 from pipeline.web import Web
 
 NEVER = 30 * 86400.0
@@ -47,6 +51,7 @@ class Worker:
         self.acker = OrderedAcker(lambda: int(self.app.consumer_generation_id))
         self._dead_topic = self.app.topic(settings.topic_dead, value_serializer="raw", key_serializer="raw")
         self._tasks: set[asyncio.Task[None]] = set()
+        self.watch = Watch(settings, self.metrics, self._numbers, self.acker)
         self.web = Web(self.metrics, self._alive, self._ready, self.status)
         self._beat = time.monotonic()
         raw = self.app.topic(
@@ -55,6 +60,7 @@ class Worker:
         self.app.agent(raw, name="index")(self._index)
         self.app.task(self._run_indexer)
         self.app.task(self._keep_beat)
+        self.app.task(self._run_watch)
         self.app.on_partitions_revoked.connect(self._revoked)
 
     async def _index(self, stream: Any) -> None:
@@ -75,7 +81,12 @@ class Worker:
             self._spawn(self._bury_record(DeadLetter(value, str(fault), origin, headers), message.key, slot))
             return
         self.metrics.add("crisp_worker_records", outcome=outcome)
-        self.indexer.submit(parcel, lambda: self._settled(slot, len(value)))
+        written = self.watch.written(value)
+        self.indexer.submit(parcel, lambda: self._indexed(parcel, written, slot, len(value)))
+
+    def _indexed(self, parcel: Parcel, written: float | None, slot: Slot, size: int) -> None:
+        self.watch.settled(written, parcel.documents, self.probe)
+        self._settled(slot, size)
 
     def _settled(self, slot: Slot, size: int) -> None:
         self.budget.release(size)
@@ -112,9 +123,15 @@ class Worker:
         client = connect(self.settings)
         self.indexer = Indexer(client, self.settings, self.metrics, self._bury)
         try:
-            await self._guard(self.indexer.run())
+            self.probe = Probe(client, self.metrics, self.settings.probe_seconds)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._guard(self.indexer.run()))
+                group.create_task(self._guard(self.probe.run()))
         finally:
             await client.close()
+
+    async def _run_watch(self) -> None:
+        await self._guard(self.watch.run())
 
     async def _keep_beat(self) -> None:
         self.web.start(self.settings.status_host, self.settings.worker_port)
@@ -135,6 +152,13 @@ class Worker:
         consumer = self.app.consumer
         return sorted(f"{tp.topic}/{tp.partition}" for tp in (consumer.assignment() if consumer else ()))
 
+    def _numbers(self) -> set[int]:
+        try:
+            assigned = self.app.consumer.assignment()
+        except ConsumerNotStarted:
+            return set()
+        return {tp.partition for tp in assigned if tp.topic == self.settings.topic_raw}
+
     def status(self) -> dict[str, Any]:
         """Where the worker stands, for `/status.json`; the accounts add up to the events."""
         value = self.metrics.get
@@ -145,6 +169,7 @@ class Worker:
             "documents": {name: int(value("crisp_worker_documents", outcome=name)) for name in outcomes},
             "dropped": {rule: int(number) for rule, number in self.metrics.by("crisp_worker_dropped", "rule").items()},
             "in_work_bytes": self.budget.used,
+            **self.watch.facts(),
             "elasticsearch": {
                 "failing_since": self.indexer.failing_since,
                 "fault": self.indexer.fault if self.indexer.failing_since else "",

@@ -13,6 +13,7 @@ import pytest
 
 from pipeline.cli import COMMANDS
 from pipeline.ecs import FIELDS
+from pipeline.metrics import SHIPPER, WORKER
 from pipeline.settings import Settings, variable
 
 ROOT = Path(__file__).parent.parent
@@ -35,7 +36,16 @@ def fields_table() -> str:
     return "\n".join(rows)
 
 
-TABLES = {"settings": settings_table, "fields": fields_table}
+def metrics_table() -> str:
+    """Every metric: name as Prometheus has it, kind, labels, meaning."""
+    rows = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
+    for row in (*WORKER, *SHIPPER):
+        labels = ", ".join(f"`{label}`" for label in row.labels)
+        rows.append(f"| `{row.shown}` | {row.kind} | {labels} | {row.meaning} |")
+    return "\n".join(rows)
+
+
+TABLES = {"settings": settings_table, "fields": fields_table, "metrics": metrics_table}
 
 
 def _pattern(name: str) -> re.Pattern[str]:

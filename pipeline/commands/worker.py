@@ -6,10 +6,9 @@ import contextlib
 import logging
 import signal
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from pipeline import kafka_client, ownlog, settings
+from pipeline import lag, ownlog, settings
 from pipeline.settings import Settings
 from pipeline.worker import Worker
 
@@ -68,29 +67,14 @@ async def _drained(worker: Worker) -> None:
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         try:
-            lag = await total_lag(effective)
+            left = await total_lag(effective)
         except KafkaError as fault:
             log.warning("the lag cannot be read, tried again: %s", fault)
             continue
-        if lag == 0 and not worker.acker.in_work():
+        if left == 0 and not worker.acker.in_work():
             return
 
 
 async def total_lag(effective: Settings) -> int:
     """Records of the raw topic that the group has not committed. Raises KafkaError."""
-    consumer = AIOKafkaConsumer(
-        **kafka_client.connection(effective), group_id=effective.group, enable_auto_commit=False
-    )
-    await consumer.start()
-    try:
-        partitions = [
-            TopicPartition(effective.topic_raw, number)
-            for number in await kafka_client.partitions(effective, effective.topic_raw)
-        ]
-        consumer.assign(partitions)
-        ends = await consumer.end_offsets(partitions)
-        starts = await consumer.beginning_offsets(partitions)
-        committed = {tp: await consumer.committed(tp) for tp in partitions}
-        return sum(ends[tp] - max(starts[tp], committed[tp] or 0) for tp in partitions)
-    finally:
-        await consumer.stop()
+    return sum(part.records for part in (await lag.once(effective, ages=False)).values())

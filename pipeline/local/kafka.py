@@ -49,7 +49,7 @@ def start(directory: Path, port: int, controller: int, *, detached: bool = False
         properties.write_text(_PROPERTIES.format(port=port, controller=controller, data=directory / "data"))
         logging.write_text(_LOGGING)
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        _format([*command, "kafka.tools.StorageTool", "format", "-t", cluster, "-c", str(properties)])
+        _format([*command, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(properties)])
     options = ["-Xmx512m", "-XX:+UseG1GC", f"-Dlog4j2.configurationFile={logging}"]
     return ServerProcess(
         "kafka", [command[0], *options, *command[1:], "kafka.Kafka", str(properties)], directory, detached=detached

@@ -1,0 +1,93 @@
+"""Lag and ages of lines, as a running shipper and worker measure them, are what the test makes of them."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from pipeline.demo.part import Part
+from pipeline.elastic import template
+from pipeline.local.process import free_ports
+from pipeline.local.stack import Stack
+from pipeline.message import apptime
+from tests.integration.flow import Flow, eventually
+from tests.integration.test_status import get
+
+
+def line(text: str) -> str:
+    return f"{apptime.text(time.time_ns())} stdout F {text}\n"
+
+
+def ages(port: int) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(get(port, "/status.json")[1])["history"]["ages"]
+    return found
+
+
+def test_only_the_age_when_searchable_follows_the_refresh_interval(stack: Stack, tmp_path: Path) -> None:
+    ship, work = free_ports(2)
+    ports = {"CRISP_SHIP_PORT": str(ship), "CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1"}
+    flow = Flow(stack, tmp_path, **ports, CRISP_PROBE_SECONDS="0.1")
+    flow.set_up()
+    name = f"_index_template/{template.name(flow.settings)}"
+    found = flow.ask(name)["index_templates"][0]["index_template"]
+    found["template"]["settings"]["index"]["refresh_interval"] = "5s"
+    flow.ask(name, found, "PUT")
+    flow.shipper.start()
+    flow.worker.start()
+    log = flow.container("pay-1") / "0.log"
+    try:
+        eventually(lambda: get(work, "/readyz")[0] == 200)
+        log.write_text(line("the index is made"))
+        eventually(lambda: flow.count() == 1)
+        began = ages(work)
+        for number in range(20):
+            with log.open("a") as target:
+                target.write(line(f"line {number}"))
+            time.sleep(0.5)
+        eventually(lambda: flow.count() == 21)
+        shipper, worker = ages(ship), ages(work)
+
+        assert worker["searchable"]["count"] >= began["searchable"]["count"] + 2
+        assert worker["searchable"]["p99"] > 2
+        assert worker["indexed"]["count"] >= 15
+        assert worker["indexed"]["p50"] < 2
+        assert shipper["read"]["p50"] <= shipper["in_kafka"]["p50"] < 2
+        assert 'crisp_worker_probes_total{outcome="seen"}' in get(work, "/metrics")[1]
+    finally:
+        flow.end()
+
+
+def test_the_lag_is_told_while_elasticsearch_takes_nothing(stack: Stack, tmp_path: Path) -> None:
+    work, nobody = free_ports(2)
+    ports = {"CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1", "CRISP_LAG_SECONDS": "0.5"}
+    flow = Flow(stack, tmp_path, **ports)
+    flow.set_up()
+    lines = [line(f"of pod {number}") for number in range(5)]
+    for number, text in enumerate(lines):
+        (flow.container(f"pay-{number}") / "0.log").write_text(text)
+    flow.once(flow.shipper)
+    shipped = time.time()
+    astray = Part("worker", {**flow.environment, "CRISP_ES_URLS": f"http://127.0.0.1:{nobody}"}, tmp_path)
+    astray.start()
+    try:
+        eventually(lambda: get(work, "/readyz")[0] == 200)
+        eventually(lambda: sum(row["records"] for row in json.loads(get(work, "/status.json")[1])["lag"]) == 5)
+        time.sleep(2)
+        status = json.loads(get(work, "/status.json")[1])
+        assert max(row["seconds"] for row in status["lag"]) <= time.time() - shipped + 5
+        assert max(row["seconds"] for row in status["lag"]) >= 2
+        eventually(lambda: sum(row["bytes"] for row in json.loads(get(work, "/status.json")[1])["lag"]) > 0)
+        assert status["elasticsearch"]["fault"]
+        metrics = get(work, "/metrics")[1].splitlines()
+        told = [float(row.split()[1]) for row in metrics if row.startswith("crisp_worker_lag_records{")]
+        assert sum(told) == 5
+    finally:
+        astray.stop()
+    flow.worker.start()
+    try:
+        eventually(lambda: get(work, "/readyz")[0] == 200)
+        eventually(lambda: flow.count() == 5)
+        eventually(lambda: {row["records"] for row in json.loads(get(work, "/status.json")[1])["lag"]} == {0})
+        assert {row["seconds"] for row in json.loads(get(work, "/status.json")[1])["lag"]} == {0.0}
+    finally:
+        flow.end()
