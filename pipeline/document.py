@@ -13,11 +13,11 @@ from typing import Any
 
 import orjson
 
-from pipeline import container, cri, gap, multiline, routes
+from pipeline import container, cri, gap, routes
 from pipeline.container import Container
 from pipeline.gap import GapRecord
 from pipeline.grouping import MULTILINE, PARTIAL, SPLIT, UNPARSED, Event, events_of
-from pipeline.message import apptime, jsonbody, probe, textformat
+from pipeline.message import apptime, error, jsonbody, probe, textformat
 from pipeline.record import UNKNOWN, Headers, LogSlice, Origin, SourceFile
 from pipeline.settings import Settings
 
@@ -196,10 +196,10 @@ class Documents:
         if part:
             fields["crisp.part"] = part
         if flags & MULTILINE:
-            error = multiline.error_of(fields["message"])
-            if error is not None:
-                fields.setdefault("error.type", error[0])
-                fields.setdefault("error.message", error[1])
+            found = error.of_trace(fields["message"])
+            if found is not None:
+                fields.setdefault("error.type", found[0])
+                fields.setdefault("error.message", found[1])
                 fields.setdefault("error.stack_trace", fields["message"])
 
     def _time(self, fields: dict[str, Any], runtime: str) -> None:

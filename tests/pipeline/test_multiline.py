@@ -8,10 +8,8 @@ from hypothesis import strategies as st
 
 from pipeline import multiline
 from pipeline.grouping import Grouper
+from pipeline.message import error
 from pipeline.record import Grouping
-
-ROOT = Path(__file__).parent.parent.parent
-CASES = ROOT.parent / "shared" / "cases" / "multiline.jsonl"
 
 
 def grouped(lines: list[tuple[str, str]]) -> list[str]:
@@ -30,92 +28,13 @@ def events(text: str) -> list[str]:
     return grouped([("stderr", line) for line in text.split("\n")])
 
 
-TRACES = {
-    "java": """java.lang.IllegalStateException: no order
-\tat shop.Orders.load(Orders.java:17)
-\tat java.base/java.lang.Thread.run(Thread.java:1583)
-\tSuppressed: java.io.IOException: closed
-\t\tat shop.Db.close(Db.java:3)
-Caused by: java.sql.SQLException: gone
-\tat shop.Db.query(Db.java:9)
-\t... 12 common frames omitted""",
-    "java in a log line": """2026-11-24 10:00:00,123 ERROR [main] shop.Orders - failed: java.lang.Error: x
-\tat shop.Orders.load(Orders.java:17)""",
-    "java behind its log line": """[2026-11-24 11:56:56,598] WARN [Server] Error (o.a.k.Selector)
-org.apache.kafka.common.network.InvalidReceiveException: Invalid receive (size = 1195725856)
-\tat org.apache.kafka.common.network.NetworkReceive.readFrom(NetworkReceive.java:95) ~[kafka-clients-4.1.1.jar:?]
-\tat java.base/java.lang.Thread.run(Thread.java:840) [?:?]""",
-    "python": """Traceback (most recent call last):
-  File "/srv/a.py", line 3, in f
-    g()
-    ^^^
-ValueError: no number
+def _traces() -> dict[str, str]:
+    """By name, as they stand in `traces.txt` behind `=== name`."""
+    text = "\n" + (Path(__file__).parent / "traces.txt").read_text("utf-8").removesuffix("\n")
+    return {name: trace for name, _, trace in (part.partition("\n") for part in text.split("\n=== ")[1:])}
 
-During handling of the above exception, another exception occurred:
 
-Traceback (most recent call last):
-  File "/srv/a.py", line 5, in <module>
-    raise shop.Trouble from None
-shop.Trouble""",
-    "python logging": """ERROR:shop.mailer:mail failed
-Traceback (most recent call last):
-  File "/srv/a.py", line 3, in f
-    g()
-KeyError: 'x'""",
-    "python group": """  + Exception Group Traceback (most recent call last):
-  |   File "/srv/a.py", line 3, in f
-  | ExceptionGroup: two (2 sub-exceptions)
-  +-+---------------- 1 ----------------
-    | ValueError: 1
-    +------------------------------------""",
-    "go": """panic: runtime error: invalid memory address or nil pointer dereference
-[signal SIGSEGV: segmentation violation code=0x1 addr=0x0 pc=0x47b6a2]
-
-goroutine 1 [running]:
-main.(*Shop).Load(0x0, {0xc000012345, 0x5})
-\t/srv/main.go:12 +0x1d
-main.main()
-\t/srv/main.go:20 +0x1c
-exit status 2""",
-    "go http": """2026/11/24 10:00:00 http: panic serving 10.0.0.1:4321: boom
-goroutine 34 [running]:
-net/http.(*conn).serve.func1()
-\t/usr/local/go/src/net/http/server.go:1868 +0xb9
-created by net/http.(*Server).Serve in goroutine 1
-\t/usr/local/go/src/net/http/server.go:3086 +0x5cb""",
-    "node": """/srv/index.js:3
-    throw new TypeError('boom');
-    ^
-
-TypeError: boom
-    at main (/srv/index.js:3:11)
-    at node:internal/main/run_main_module:28:49 {
-  code: 'E_BOOM'
-}""",
-    "csharp": """Unhandled exception. System.InvalidOperationException: boom
- ---> System.ArgumentException: inner
-   at Shop.Orders.Load() in /srv/Orders.cs:line 12
-   --- End of inner exception stack trace ---
-   at Shop.Program.Main(String[] args) in /srv/Program.cs:line 5""",
-    "dotnet console": """fail: Shop.Orders[17]
-      order refused
-      System.InvalidOperationException: boom
-         at Shop.Orders.Load() in /srv/Orders.cs:line 12""",
-    "ruby": """orders.rb:6:in `/': divided by 0 (ZeroDivisionError)
-\tfrom orders.rb:6:in `load'
-\tfrom orders.rb:9:in `<main>'""",
-    "php": """PHP Fatal error:  Uncaught Exception: boom in /srv/index.php:3
-Stack trace:
-#0 /srv/index.php(7): load()
-#1 {main}
-  thrown in /srv/index.php on line 3""",
-    "rust": """thread 'main' panicked at src/main.rs:2:5:
-index out of bounds: the len is 3 but the index is 7
-stack backtrace:
-   0: rust_begin_unwind
-             at /rustc/std/src/panicking.rs:647:5
-note: Some details are omitted""",
-}
+TRACES = _traces()
 
 
 @pytest.mark.parametrize("name", TRACES)
@@ -207,11 +126,12 @@ def test_a_very_long_line_is_no_harm(unit: bytes) -> None:
         multiline.step(state, content)
         multiline.step(state, b"  " + content)
     multiline.start(content)
-    multiline.error_of(content.decode())
+    error.of_trace(content.decode())
+    error.of_line(content.decode())
 
 
 @pytest.mark.parametrize(
-    ("name", "error"),
+    ("name", "wanted"),
     [
         ("java", ("java.lang.IllegalStateException", "no order")),
         ("python", ("shop.Trouble", "")),
@@ -220,9 +140,28 @@ def test_a_very_long_line_is_no_harm(unit: bytes) -> None:
         ("node", ("TypeError", "boom")),
         ("csharp", ("System.InvalidOperationException", "boom")),
         ("ruby", ("ZeroDivisionError", "divided by 0")),
+        ("ruby 3.4", ("RuntimeError", "boom")),
+        ("rails", ("ActionView::Template::Error", "no order")),
+        ("php", ("Exception", "boom")),
+        ("php 5", ("ShopException", "no order")),
+        ("monolog", ("ShopError", "boom")),
+        ("rust", ("panic", "index out of bounds: the len is 3 but the index is 7")),
+        ("rust before 1.73", ("panic", "no order")),
+        ("rust with its number", ("panic", "no order")),
+        ("python syntax", ("SyntaxError", "expected ':'")),
+        ("python group", ("ExceptionGroup", "two (2 sub-exceptions)")),
+        ("celery", ("KeyError", "'x'")),
+        ("java in a log line", ("java.lang.Error", "x")),
+        ("java in a thread", ("java.lang.NullPointerException", 'no "shop"')),
+        ("dotnet console", ("System.InvalidOperationException", "boom")),
+        ("csharp within", ("System.AggregateException", "One or more errors occurred. (boom)")),
+        ("go http", ("panic", "boom")),
+        ("go klog", ("panic", "boom")),
+        ("dart shows what it read", ("FormatException", "Unexpected character (at line 1, character 3)")),
+        ("elixir", ("RuntimeError", "boom")),
     ],
 )
-def test_the_error_is_read_from_the_trace(name: str, error: tuple[str, str]) -> None:
+def test_the_error_is_read_from_the_trace(name: str, wanted: tuple[str, str]) -> None:
     text = TRACES[name]
 
-    assert multiline.error_of(text if name != "node" else text.partition("\n\n")[2]) == error
+    assert error.of_trace(text) == wanted

@@ -1,0 +1,92 @@
+"""The error that a message is about: its type and what it says, where the text leaves no doubt. Pure, and linear.
+
+Of a trace the first lines are looked at, of Python's the last; of a single line only its beginning.
+"""
+
+import re
+
+Error = tuple[str, str]
+"""Type (a class's name, or `panic`) and message."""
+
+_LOOKED_AT = 2000  # characters of a line
+_FIRST_LINES = 7
+_TRACEBACK = "Traceback (most recent call last):"
+_CLASS = r"(?:[A-Za-z_$][\w.$]*)?(?:Exception|Error|Throwable|Failure)[\w$]*+"
+_NAMED = re.compile(
+    r"(?:Exception in thread .{0,200}? |Unhandled [Ee]xception[.:] |Uncaught |Caused by: )?"
+    rf"({_CLASS})(?: \(\w+\)| \[\w+\])?(?:: ?(.*))?$"
+)
+_WITHIN = re.compile(r"(?<![\w.$])((?:[a-z][\w$]*+\.)++(?:[A-Z][\w$]*)?(?:Exception|Error|Throwable))(?:: (.*))?$")
+_SHAPES = (
+    re.compile(r"\S+:\d+:in .{1,200}?: (?P<text>.*) \((?P<type>[A-Z][\w:]*)\)$"),  # Ruby
+    re.compile(r" ?(?P<type>[A-Z][\w:]*) \((?P<text>.*)\):$"),  # Rails
+    re.compile(r"(?:.{0,200}?)exception '(?P<type>[\w\\]+)' with message '(?P<text>.*)' in "),  # PHP 5
+    re.compile(r"PHP .{0,30}?: +Uncaught (?P<type>[\w\\]+): (?P<text>.*) in \S+:\d+$"),
+    re.compile(r".{0,500}?\[object\] \((?P<type>[\w\\]+)\(code: \w+\): (?P<text>.*) at \S+:\d+\)"),  # Monolog
+    re.compile(r"\*\* \((?P<type>[\w.]+)\) (?P<text>.*)$"),  # Elixir
+)
+_PANIC = re.compile(r"(?:.{0,200}?\bpanic|fatal error): (?P<text>.*)$|.{0,200}?: panic serving \S+: (?P<served>.*)$")
+_RUST = re.compile(r"thread '.{0,200}?' (?:\(\d+\) )?panicked at (?:'(?P<text>.*)', \S+$)?")
+_SINGLE = re.compile(
+    r"((?:(?:[a-z][\w$]*+\.)++(?:[A-Z][\w$]*)?|[A-Z]\w{2,80})(?:Exception|Error)): (.*)$"
+    r"|PHP (?:Fatal|Parse) error: +(?:Uncaught (\w+): )?(.*)$"
+)
+
+
+def of_trace(message: str) -> Error | None:
+    """Type and message of the error that a joined trace is about; None when they are not certain."""
+    lines = message.split("\n")
+    first = [line[:_LOOKED_AT] for line in lines[:_FIRST_LINES]]
+    if first[0].startswith('  File "') or any(line.endswith(_TRACEBACK) for line in first):
+        return _python(lines)
+    for number, line in enumerate(first):
+        if (panic := _panic(line, first[number + 1 :])) is not None:
+            return panic
+        if (named := _NAMED.match(line.lstrip())) is not None:
+            return named[1], named[2] or ""
+        if (found := _shaped(line)) is not None:
+            return found
+    within = _WITHIN.search(first[0])
+    return (within[1], within[2] or "") if within else None
+
+
+def _panic(line: str, behind: list[str]) -> Error | None:
+    panic = _PANIC.match(line)
+    if panic is not None:
+        return "panic", panic["text"] or panic["served"] or ""
+    rust = _RUST.match(line)
+    if rust is not None:
+        return "panic", rust["text"] or (behind[0] if behind else "")
+    return None
+
+
+def _shaped(line: str) -> Error | None:
+    for pattern in _SHAPES:
+        found = pattern.match(line)
+        if found is not None:
+            return found["type"], found["text"]
+    return None
+
+
+def _python(lines: list[str]) -> Error | None:
+    """The last line that is not indented names the error; of a group, the line behind the bar."""
+    for number in range(len(lines) - 1, -1, -1):
+        line = lines[number]
+        if line[:1] not in ("", " ", "\t"):
+            return _pythons("\n".join([line, *lines[number + 1 :]]).rstrip("\n"))
+    group = next((line for line in lines if line.startswith("  | ") and line[4:5].isalpha()), "")
+    return _pythons(group[4:])
+
+
+def _pythons(text: str) -> Error | None:
+    name, _, said = text.partition(": ")
+    return (name, said) if re.fullmatch(r"[A-Za-z_][\w.]*", name) else None
+
+
+def of_line(line: str) -> Error | None:
+    """The error that a line of its own begins with, by its class's full name or one that ends so."""
+    match = _SINGLE.match(line, 0, _LOOKED_AT)
+    if match is None:
+        return None
+    name, said, php, text = match.groups()
+    return (name, said) if name else (php or "PHP error", text)
