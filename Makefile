@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-faults test-k8s k8s-binaries check bench docs lock clean
+.PHONY: help venv demo test test-faults test-k8s k8s-binaries check check-code check-deploy bench docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,17 +33,23 @@ test-k8s: venv k8s-binaries ## tests on a real Kubernetes control plane (ARGS="-
 k8s-binaries: venv ## build that control plane once with Go, into the cache (some ten minutes)
 	@$(BIN)/python -m tests.k8s.binaries
 
-check: venv ## format, lint, types, imports
+check: check-code check-deploy ## both of these
+
+check-code: venv ## format, lint, types, imports
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+check-deploy: venv ## build the manifests, check them by schema and against the code (ARGS="-k name")
+	@$(BIN)/pytest -q -p no:randomly tests/deploy $(ARGS)
+
 bench: venv ## speed and memory of shipper and worker, as JSON (ARGS="--lines 1000000")
 	@$(BIN)/python -m tests.benchmarks.throughput $(ARGS)
 
-docs: venv ## renew the README's tables from the code
+docs: venv ## renew what is made from the code: README tables, manifests
 	@$(BIN)/python -m tests.test_docs
+	@$(BIN)/python -m tests.deploy.generated
 
 lock: venv ## renew the locks from pyproject.toml
 	@$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements.lock pyproject.toml

@@ -1,102 +1,82 @@
-"""Manifests, compose file and alerts: valid by their schemas, and true to the code's settings, ports and metrics."""
+"""Every overlay and every component builds, is valid by the strict schemas, and true to the code and to itself."""
 
-import json
-import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
-import jsonschema
 import pytest
 import yaml
 
-from pipeline import metrics, settings
-from pipeline.cli import COMMANDS
+from tests.deploy import generated, network_checks, store_checks, workload_checks
+from tests.deploy.manifests import COMPONENTS, DEPLOY, OVERLAYS, Objects, component, needs_kubectl, overlay
+from tests.k8s.binaries import directory
 
-ROOT = Path(__file__).parent.parent.parent
-DEPLOY = ROOT / "deploy"
-OVERLAYS = sorted(path.parent.name for path in DEPLOY.glob("overlays/*/kustomization.yaml"))
-kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="no kubectl to build the overlays with")
+CHECKS = (*workload_checks.CHECKS, *store_checks.CHECKS, *network_checks.CHECKS)
+NO_SCHEMA = {"SecurityContextConstraints"}  # only OpenShift has it
+pytestmark = needs_kubectl
 
-
-def objects(overlay: str) -> list[dict[str, Any]]:
-    """An overlay's objects as kubectl builds them."""
-    command = ["kubectl", "kustomize", str(DEPLOY / "overlays" / overlay)]
-    built = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return [entry for entry in yaml.safe_load_all(built) if entry]
+BUILDS = [pytest.param(overlay, name, id=name) for name in OVERLAYS]
+BUILDS += [pytest.param(component, name, id=f"component-{name}") for name in COMPONENTS]
 
 
-def containers(entry: dict[str, Any]) -> list[dict[str, Any]]:
-    spec = entry.get("spec", {}).get("template", {}).get("spec", {})
-    found: list[dict[str, Any]] = spec.get("containers", [])
-    return found
+def written(objects: Objects, path: Path) -> Path:
+    """The objects as one file, but for those without a schema."""
+    path.write_text(yaml.safe_dump_all(entry for entry in objects if entry["kind"] not in NO_SCHEMA))
+    return path
 
 
-@kubectl
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_schemas_of_kubernetes_hold(overlay: str, shared: Path) -> None:
-    command = [sys.executable, str(shared / "schemas" / "validate.py"), str(DEPLOY / "overlays" / overlay)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+def test_there_are_overlays_and_components() -> None:
+    assert set(OVERLAYS) == {"bring-your-own", "dev", "prod"}
+    assert len(COMPONENTS) >= 15
 
 
-def test_the_schemas_of_the_prometheus_operator_hold(shared: Path) -> None:
-    path = DEPLOY / "components" / "monitoring" / "monitoring.yaml"
+@pytest.mark.parametrize(("build", "name"), BUILDS)
+def test_it_is_true_to_the_code_and_to_itself(build, name) -> None:
+    objects = build(name)
+
+    assert [f"{check.__name__}: {fault}" for check in CHECKS for fault in check(objects)] == []
+
+
+@pytest.mark.parametrize(("build", "name"), BUILDS)
+def test_the_strict_schemas_hold(build, name, shared: Path, tmp_path: Path) -> None:
+    path = written(build(name), tmp_path / "built.yaml")
     command = [sys.executable, str(shared / "schemas" / "validate.py"), str(path)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    older = [*command[:2], "--seed", *command[2:]] if name == "external-secrets-v1beta1" else command
+    ended = subprocess.run(older, capture_output=True, text=True, check=False)
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def test_the_compose_file_is_valid(shared: Path) -> None:
-    schema = json.loads((shared / "schemas" / "compose" / "compose-spec.json").read_text())
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_the_crds_of_the_first_phase_hold(name: str, shared: Path, tmp_path: Path) -> None:
+    """Of ECK 2.11, Strimzi 0.51 and external-secrets 0.16; KEDA before 2.17 lacks one field: the README says so."""
+    path = written(overlay(name), tmp_path / "built.yaml")
+    command = [sys.executable, str(shared / "schemas" / "validate.py"), "--seed", str(path)]
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
-    jsonschema.validate(compose, schema)
-
-
-@kubectl
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_containers_are_confined(overlay: str) -> None:
-    found = [container for entry in objects(overlay) for container in containers(entry)]
-
-    assert len(found) == 3
-    for container in found:
-        context = container["securityContext"]
-        assert context["readOnlyRootFilesystem"]
-        assert context["capabilities"] == {"drop": ["ALL"]}
-        assert context["allowPrivilegeEscalation"] is False
-        assert "memory" in container["resources"]["limits"]
-        assert container["args"][0] in COMMANDS
+    assert [line for line in said.splitlines() if "spec.fallback" not in line] == []
 
 
-@kubectl
-@pytest.mark.parametrize("overlay", OVERLAYS)
-def test_every_setting_named_is_one(overlay: str) -> None:
-    environ: dict[str, str] = {}
-    for entry in objects(overlay):
-        if entry["kind"] == "ConfigMap":
-            environ |= entry["data"]
-        for container in containers(entry):
-            environ |= {row["name"]: row.get("value", "x") for row in container.get("env", ())}
-            for port in container.get("ports", ()):
-                assert str(port["containerPort"]) in environ.values()
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_kubeconform_agrees(name: str, shared: Path, tmp_path: Path) -> None:
+    program = directory() / "kubeconform"
+    if not program.exists():
+        pytest.skip("no kubeconform: `make k8s-binaries` builds it")
+    location = f"{shared}/schemas/jsonschema/{{{{.Group}}}}/{{{{.ResourceKind}}}}_{{{{.ResourceAPIVersion}}}}.json"
+    path = written(overlay(name), tmp_path / "built.yaml")
+    command = [str(program), "-strict", "-summary", "-schema-location", location, str(path)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
 
-    assert settings.load(environ).kafka_brokers != settings.Settings().kafka_brokers
-
-
-def test_every_setting_in_the_compose_file_is_one() -> None:
-    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
-    for name in ("setup", "worker", "shipper"):
-        settings.load(compose["services"][name]["environment"])
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "Skipped: 0" in ended.stdout
 
 
-def test_every_metric_in_an_alert_is_in_the_table() -> None:
-    text = (DEPLOY / "components" / "monitoring" / "monitoring.yaml").read_text()
-    named = {name.removesuffix("_total") for name in re.findall(r"crisp_(?:worker|shipper)_[a-z_]+", text)}
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_every_component_says_what_it_is_for(name: str) -> None:
+    assert (DEPLOY / "components" / name / "kustomization.yaml").read_text().startswith("# ")
+    assert f"`{name}`" in (DEPLOY / "README.md").read_text()
 
-    assert len(named) >= 5
-    assert named <= {row.name for row in (*metrics.WORKER, *metrics.SHIPPER)}
+
+@pytest.mark.parametrize("path", generated.MADE, ids=lambda path: path.name)
+def test_what_is_made_from_the_code_is_current(path: Path) -> None:
+    assert path.read_text() == generated.text(path), "run `make docs`"

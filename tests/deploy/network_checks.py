@@ -1,0 +1,189 @@
+"""What the network policies let through, worked out as a network plugin does: nothing here can enforce them."""
+
+import ipaddress
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from tests.deploy.manifests import NAMESPACE, Manifest, Objects, of_kind, pod_spec, title, workloads
+
+
+class End(NamedTuple):
+    """One end of a connection: a pod by namespace and labels, or an address outside."""
+
+    namespace: str
+    labels: dict[str, str]
+    address: str = ""
+
+
+NAMESPACES = {
+    NAMESPACE: {},
+    "kube-system": {},
+    "keda": {},
+    "elastic-system": {},
+    "monitoring": {},
+    "gateway": {"logs.crisp/kibana": "visitors"},
+    "shop": {},
+}
+# Pods of others, with the labels that their operators and charts give them.
+PODS = {
+    "elasticsearch": End(NAMESPACE, {"common.k8s.elastic.co/type": "elasticsearch"}),
+    "kibana": End(NAMESPACE, {"common.k8s.elastic.co/type": "kibana"}),
+    "kafka": End(NAMESPACE, {"strimzi.io/cluster": "logs", "strimzi.io/kind": "Kafka", "strimzi.io/pool-name": "dual"}),
+    "dns": End("kube-system", {"k8s-app": "kube-dns"}),
+    "local dns": End("", {}, "169.254.20.10"),
+    "api": End("", {}, "203.0.113.10"),
+    "eck": End("elastic-system", {"app.kubernetes.io/name": "elastic-operator"}),
+    "eck, plain manifests": End("elastic-system", {"control-plane": "elastic-operator"}),
+    "keda": End("keda", {"app": "keda-operator"}),
+    "prometheus": End("monitoring", {"app.kubernetes.io/name": "prometheus"}),
+    "visitor": End("gateway", {}),
+    "stranger": End("shop", {"app": "shop"}),
+    "neighbour": End(NAMESPACE, {"app": "something-else"}),
+}
+
+
+def _ends(objects: Objects) -> dict[str, End]:
+    ours = {
+        entry["metadata"]["name"]: End(NAMESPACE, entry["spec"]["template"]["metadata"]["labels"])
+        for entry in workloads(objects)
+    }
+    return {**PODS, **ours}
+
+
+def _selects(selector: Manifest, labels: dict[str, str]) -> bool:
+    """Whether a label selector matches; only the operator that our manifests use is known."""
+    for row in selector.get("matchExpressions", ()):
+        assert row["operator"] == "In", row
+        if labels.get(row["key"]) not in row["values"]:
+            return False
+    wanted: dict[str, str] = selector.get("matchLabels", {})
+    return wanted.items() <= labels.items()
+
+
+def _is_peer(peer: Manifest, end: End) -> bool:
+    if "ipBlock" in peer:
+        inside = ipaddress.ip_network(peer["ipBlock"]["cidr"])
+        # Of a pod nobody knows the address, so only what is outside counts as in a block.
+        return bool(end.address) and ipaddress.ip_address(end.address) in inside
+    if end.address:
+        return False
+    if "namespaceSelector" in peer:
+        labels = {"kubernetes.io/metadata.name": end.namespace, **NAMESPACES[end.namespace]}
+        if not _selects(peer["namespaceSelector"], labels):
+            return False
+    elif end.namespace != NAMESPACE:
+        return False
+    return _selects(peer.get("podSelector", {}), end.labels)
+
+
+def _one_way(objects: Objects, one: End, other: End, port: Any, direction: str) -> bool:
+    """Whether the policies of `one` let it speak to, or be spoken to by, `other`."""
+    if one.address or one.namespace != NAMESPACE:
+        return True
+    key, peers = ("egress", "to") if direction == "Egress" else ("ingress", "from")
+    governing = [
+        entry["spec"]
+        for entry in (*of_kind(objects, "NetworkPolicy"), *_by_strimzi(objects))
+        if direction in entry["spec"]["policyTypes"] and _selects(entry["spec"]["podSelector"], one.labels)
+    ]
+    rules = [rule for spec in governing for rule in spec.get(key, ())]
+    return not governing or any(
+        (not rule.get("ports") or port in [(row["port"], row["protocol"]) for row in rule["ports"]])
+        and (not rule.get(peers) or any(_is_peer(peer, other) for peer in rule[peers]))
+        for rule in rules
+    )
+
+
+def _by_strimzi(objects: Objects) -> Objects:
+    """The policies that Strimzi's operator writes of the listeners' peers."""
+    rules = [
+        {"ports": [{"port": listener["port"], "protocol": "TCP"}], "from": listener["networkPolicyPeers"]}
+        for entry in of_kind(objects, "Kafka")
+        for listener in entry["spec"]["kafka"]["listeners"]
+    ]
+    pods = {"matchLabels": {"strimzi.io/cluster": "logs", "strimzi.io/kind": "Kafka"}}
+    return [{"spec": {"podSelector": pods, "policyTypes": ["Ingress"], "ingress": rules}}] if rules else []
+
+
+def passes(objects: Objects, source: str, target: str, port: Any, protocol: str = "TCP") -> bool:
+    """Whether a connection is let out here and let in there."""
+    ends = _ends(objects)
+    one, other = ends[source], ends[target]
+    return _one_way(objects, one, other, (port, protocol), "Egress") and _one_way(
+        objects, other, one, (port, protocol), "Ingress"
+    )
+
+
+OURS = ("crisp-shipper", "crisp-worker", "crisp-setup")
+
+
+def open_ways(objects: Objects) -> Iterator[str]:
+    """A connection that is needed and shut."""
+    needed: list[tuple[str, str, Any, str]] = [
+        (name, dns, 53, kind) for name in OURS for dns in ("dns", "local dns") for kind in ("UDP", "TCP")
+    ]
+    needed += [("crisp-shipper", "api", port, "TCP") for port in (443, 6443)]
+    needed += [("prometheus", name, "status", "TCP") for name in OURS[:2]]
+    if of_kind(objects, "Kafka"):
+        needed += [(name, "kafka", 9093, "TCP") for name in (*OURS, "keda")]
+    if of_kind(objects, "Elasticsearch"):
+        callers = ("crisp-worker", "crisp-setup", "eck", "eck, plain manifests", "elasticsearch")
+        needed += [(name, "elasticsearch", 9200, "TCP") for name in callers]
+        needed += [("elasticsearch", "elasticsearch", 9300, "TCP")]
+    if of_kind(objects, "Kibana"):
+        needed += [("kibana", "elasticsearch", 9200, "TCP"), ("kibana", "dns", 53, "TCP"), ("kibana", "dns", 53, "UDP")]
+        needed += [("visitor", "kibana", 5601, "TCP")]
+    yield from (f"{way[0]} cannot reach {way[1]} at {way[2]}" for way in needed if not passes(objects, *way))
+
+
+def shut_ways(objects: Objects) -> Iterator[str]:
+    """A connection that nobody needs and that is open."""
+    unwanted: list[tuple[str, str, Any]] = [("stranger", name, "status") for name in OURS]
+    unwanted += [
+        ("neighbour", "crisp-worker", "status"),
+        ("crisp-worker", "stranger", 80),
+        ("crisp-worker", "api", 6443),
+    ]
+    if of_kind(objects, "Elasticsearch"):
+        unwanted += [(name, "elasticsearch", 9200) for name in ("crisp-shipper", "stranger", "neighbour", "prometheus")]
+        unwanted += [
+            ("crisp-worker", "elasticsearch", 9300),
+            ("crisp-shipper", "api", 9200),
+            ("crisp-worker", "api", 9200),
+        ]
+    if of_kind(objects, "Kafka"):
+        unwanted += [(name, "api", 9093) for name in OURS]
+        unwanted += [(name, "kafka", 9093) for name in ("stranger", "neighbour", "kibana")]
+    if of_kind(objects, "Kibana"):
+        unwanted += [("stranger", "kibana", 5601), ("kibana", "kafka", 9093)]
+    yield from (f"{way[0]} can reach {way[1]} at {way[2]}" for way in unwanted if passes(objects, *way))
+
+
+def nobody(objects: Objects) -> Iterator[str]:
+    """A policy for pods that do not exist: a label misspelt."""
+    ends = _ends(objects).values()
+    for entry in of_kind(objects, "NetworkPolicy"):
+        if not any(end.namespace == NAMESPACE and _selects(entry["spec"]["podSelector"], end.labels) for end in ends):
+            yield f"{title(entry)}: selects no pod"
+        for key, peers in (("ingress", "from"), ("egress", "to")):
+            for peer in (peer for rule in entry["spec"].get(key, ()) for peer in rule.get(peers, ())):
+                if not any(_is_peer(peer, end) for end in ends):
+                    yield f"{title(entry)}: there is no {peer}"
+
+
+def named_ports(objects: Objects) -> Iterator[str]:
+    """A port by a name that the selected pods do not have."""
+    for entry in of_kind(objects, "NetworkPolicy"):
+        names = {
+            row["port"]
+            for rule in entry["spec"].get("ingress", ())
+            for row in rule.get("ports", ())
+            if isinstance(row["port"], str)
+        }
+        for workload in workloads(objects):
+            if _selects(entry["spec"]["podSelector"], workload["spec"]["template"]["metadata"]["labels"]):
+                have = {port["name"] for row in pod_spec(workload)["containers"] for port in row.get("ports", ())}
+                yield from (f"{title(entry)}: {title(workload)} has no port {name}" for name in sorted(names - have))
+
+
+CHECKS = (open_ways, shut_ways, nobody, named_ports)

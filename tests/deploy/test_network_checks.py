@@ -1,0 +1,83 @@
+"""Each check of the network policies finds one place broken in a sound manifest."""
+
+import pytest
+
+from tests.deploy import network_checks as network
+from tests.deploy.breaking import (
+    Break,
+    Case,
+    Check,
+    at,
+    finds,
+    no_peer,
+    without,
+)
+from tests.deploy.manifests import Objects, named, needs_kubectl, of_kind
+
+pytestmark = needs_kubectl
+
+
+def dns_by_udp_alone(objects: Objects) -> None:
+    rule = named(objects, "NetworkPolicy", "crisp-dns")["spec"]["egress"][0]
+    rule["ports"] = [port for port in rule["ports"] if port["protocol"] == "UDP"]
+
+
+def either_instead_of_both(objects: Objects) -> None:
+    """The classic: namespace and pod as two items mean one or the other."""
+    peers = named(objects, "NetworkPolicy", "elasticsearch")["spec"]["ingress"][0]["from"]
+    peers.append({"namespaceSelector": {}})
+
+
+def no_policy(objects: Objects) -> None:
+    for entry in of_kind(objects, "NetworkPolicy"):
+        if entry["metadata"]["name"] in {"elasticsearch", "default-deny-ingress"}:
+            objects.remove(entry)
+
+
+BROKEN: list[Case] = [
+    ("no DNS over TCP", network.open_ways, dns_by_udp_alone),
+    ("the operator forgotten", network.open_ways, no_peer("elasticsearch", "ingress", 0, 2)),
+    ("the workers forgotten", network.open_ways, no_peer("elasticsearch", "ingress", 0, 0)),
+    (
+        "KEDA forgotten",
+        network.open_ways,
+        lambda objects: named(objects, "Kafka", "logs")["spec"]["kafka"]["listeners"][0]["networkPolicyPeers"].pop(),
+    ),
+    ("no way to the API", network.open_ways, without("NetworkPolicy", "crisp-shipper-api")),
+    ("Elasticsearch for everybody", network.shut_ways, either_instead_of_both),
+    ("Elasticsearch without a policy", network.shut_ways, no_policy),
+    ("Kafka for everybody", network.shut_ways, at("NetworkPolicy", "crisp-kafka", "spec", "egress", 0, to={})),
+    (
+        "a label misspelt",
+        network.nobody,
+        at("NetworkPolicy", "elasticsearch", "spec", "podSelector", to={"matchLabels": {"type": "elastic"}}),
+    ),
+    (
+        "a peer that is nobody",
+        network.nobody,
+        at(
+            "NetworkPolicy",
+            "crisp-kafka",
+            "spec",
+            "egress",
+            0,
+            "to",
+            0,
+            to={"podSelector": {"matchLabels": {"app": "kafka"}}},
+        ),
+    ),
+    (
+        "a port's name misspelt",
+        network.named_ports,
+        at("NetworkPolicy", "crisp-metrics", "spec", "ingress", 0, "ports", 0, "port", to="metrics"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("check", "break_it"), [pytest.param(*case[1:], id=case[0]) for case in BROKEN])
+def test_the_check_finds_it(check: Check, break_it: Break) -> None:
+    assert finds(check, break_it)
+
+
+def test_every_check_is_shown_to_fail() -> None:
+    assert {check for _, check, _ in BROKEN} == set(network.CHECKS)
