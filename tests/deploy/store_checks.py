@@ -149,7 +149,7 @@ def scaling(objects: Objects) -> Iterator[str]:
         if tuple(map(int, told.get("version", "1.0.0").split("."))) < (2, 0, 0):
             yield f"{title(entry)}: speaks a protocol that brokers from 4.0 on refuse"
         if have.topic_partitions % spec["maxReplicaCount"]:
-            yield f"{title(entry)}: {spec['maxReplicaCount']} workers share no {have.topic_partitions} partitions evenly"
+            yield f"{title(entry)}: {spec['maxReplicaCount']} workers share {have.topic_partitions} partitions unevenly"
         named(objects, spec["scaleTargetRef"]["kind"], spec["scaleTargetRef"]["name"])
         authentication = named(objects, "TriggerAuthentication", trigger["authenticationRef"]["name"])
         known = {user["metadata"]["name"] for user in of_kind(objects, "KafkaUser")} | {"logs-cluster-ca-cert"}

@@ -82,7 +82,7 @@ BROKEN: list[Case] = [
     ("a command that is none", workload.variables, in_worker(*CONTAINER, "args", to=["work"])),
     ("killed while draining", workload.variables, in_worker("terminationGracePeriodSeconds", to=30)),
     ("a certificate not mounted", workload.variables, unmounted),
-    ("a password in a config map", workload.secrets, in_config(CRISP_KAFKA_PASSWORD="x")),
+    ("a password in a config map", workload.secrets, in_config(CRISP_KAFKA_PASSWORD="x")),  # noqa: S106 - no real one
     (
         "a password in the manifest",
         workload.secrets,
