@@ -100,7 +100,7 @@ class LogFile:
             return False
         if end >= 0:
             head = head[:end]
-        self.random = cri.nanoseconds(head.split(b" ", 1)[0]) is None and not head.startswith(b'{"log":')
+        self.random = not cri.is_stamped(head)
         if self.random:
             self.identity = record.random_identity(secrets.token_bytes(record.IDENTITY_BYTES))
         else:

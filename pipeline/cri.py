@@ -87,6 +87,11 @@ def parse(raw: bytes) -> Line | None:
     return Line(parts[0], parts[1], partial, parts[3] if len(parts) == 4 else b"")
 
 
+def is_stamped(first: bytes) -> bool:
+    """Whether a file's first line (or what there is of it) tells a time, so that it names the file for ever."""
+    return first.startswith(b'{"log":') or nanoseconds(first.split(b" ", 1)[0]) is not None
+
+
 def _docker(raw: bytes) -> Line | None:
     """Docker's json-file: a `log` without a final newline goes on in the next object."""
     try:

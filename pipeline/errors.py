@@ -4,6 +4,7 @@
     ├── SettingsError    the settings are refused; holds every fault found
     ├── RecordError      a record of the topic breaks the contract, or is of a version we do not know
     ├── StackError       the local Kafka or Elasticsearch cannot be had or started
+    ├── LookupFailure    Elasticsearch does not tell which documents are there
     └── SetupError       topics or index template cannot be made, or are not ours
 
 Data that is bad is a value, never an exception; a bug is an assertion.
@@ -32,3 +33,7 @@ class StackError(CrispError):
 
 class SetupError(CrispError):
     """Topics or index template cannot be made, or what is there is not ours."""
+
+
+class LookupFailure(CrispError):
+    """Elasticsearch does not tell which documents are there."""

@@ -31,6 +31,7 @@ from pipeline.errors import RecordError
 VERSION = b"1"
 MAX_SEGMENTS = 256
 IDENTITY_BYTES = 12
+IDENTITY_CHARACTERS = 16
 FIRST_LINE_BYTES = 1024
 
 IDENTITY = re.compile(r"[A-Za-z0-9_-]{16}")

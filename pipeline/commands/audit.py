@@ -2,88 +2,129 @@
 
 import argparse
 import asyncio
+import signal
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
 from aiokafka.errors import KafkaError
-from elastic_transport import TransportError
-from elasticsearch import ApiError
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import audit, ownlog, settings
-from pipeline.audit import Account, Audit
+from pipeline import ownlog, settings
+from pipeline.audit import account, directory
+from pipeline.audit.account import Account
+from pipeline.audit.run import Audit
+from pipeline.commands import moment
+from pipeline.commands.progress import Progress
 from pipeline.elastic.client import connect
 from pipeline.errors import CrispError
 from pipeline.settings import Settings
 
 KAFKA = "kafka"
+EXAMPLE = """examples:
+  crisp audit --from kafka --since 24h
+  crisp audit --from /var/log/pods --pods <(kubectl get pods -A -o json)
+
+exit code 0: nothing is missing and nothing doubled; 1: something is, or the audit cannot be made; 130: interrupted"""
+QUIET_ROWS = 20
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
+    parser.epilog, parser.formatter_class = EXAMPLE, argparse.RawDescriptionHelpFormatter
     parser.add_argument("--from", dest="source", required=True, metavar="kafka|DIR", help="the raw topic, or log files")
-    parser.add_argument("--since", help="only records from then on (2026-11-24T10:00:00Z); for kafka")
+    parser.add_argument("--since", metavar="TIME", help=f"only what came since {moment.HELP}")
+    parser.add_argument(
+        "--pods", type=Path, help="Pod objects in JSON: labels and annotations that a DIR does not tell"
+    )
+    parser.add_argument(
+        "--young", type=float, default=60.0, metavar="SECONDS", help="an event not older may still be on its way (60)"
+    )
     parser.add_argument("--json", action="store_true", help="print the accounts as one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0 if nothing is missing, else 1."""
+    """Exit code 0 if nothing is missing or doubled, 1 if anything is, 130 when interrupted."""
     effective = settings.load()
     ownlog.configure()
-    since = _milliseconds(args.since) if args.since else None
     if args.source != KAFKA and not Path(args.source).is_dir():
         raise CrispError(f"--from {args.source}: neither a directory nor the word {KAFKA}")
+    if args.source == KAFKA and args.pods:
+        raise CrispError("--pods: only for a directory; what Kafka holds tells its pods itself")
     try:
-        accounts = asyncio.run(_audit(effective, args.source, since))
-    except (KafkaError, ApiError, TransportError) as fault:
-        raise CrispError(f"the audit cannot be made: {fault}") from fault
-    missing = sum(account.missing for account in accounts)
+        accounts, interrupted = asyncio.run(_audit(effective, args))
+    except KafkaError as fault:
+        raise CrispError(f"Kafka at {effective.kafka_brokers} does not tell what it holds: {fault!r}") from fault
+    whole = account.total(accounts)
     if args.json:
-        print(orjson.dumps({"missing": missing, "accounts": [account.row() for account in accounts]}).decode())
+        body = {**whole.row(), "interrupted": interrupted, "accounts": [one.row() for one in accounts]}
+        print(orjson.dumps(body).decode())
     else:
-        _show(accounts)
-    return 1 if missing else 0
+        _show(accounts, whole, interrupted=interrupted)
+    return 130 if interrupted else 1 if whole.missing or whole.doubled else 0
 
 
-def _milliseconds(text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as fault:
-        raise CrispError(f"--since {text}: not a time such as 2026-11-24T10:00:00Z") from fault
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
-
-
-async def _audit(effective: Settings, source: str, since: int | None) -> list[Account]:
+async def _audit(effective: Settings, args: argparse.Namespace) -> tuple[list[Account], bool]:
+    since = moment.seconds("--since", args.since, datetime.now(UTC)) if args.since else 0.0
+    pods = directory.read_pods(args.pods) if args.pods else {}
     client = connect(effective)
     try:
-        made = Audit(effective, client, await audit.dead_documents(effective) if source == KAFKA else set())
-        if source == KAFKA:
-            async for name, parcel, unjudged in audit.of_topic(effective, since):
-                made.account(name).unjudged += unjudged
-                if parcel is not None:
-                    await made.take(name, parcel)
-        else:
-            for name, parcel, unjudged in audit.of_directory(Path(source), effective):
-                made.account(name).unjudged += unjudged
-                if parcel is not None:
-                    await made.take(name, parcel)
-        await made.settle()
+        with Progress() as progress:
+
+            def tell(what: str, done: float, size: float, looked_up: int) -> None:
+                if progress.due:
+                    share = f"{100 * done / size:.0f} %" if size else ""
+                    progress.tell(f"{share} read, {looked_up:,} documents looked up: {what}")
+
+            made = Audit(effective, client, tell, args.young)
+            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, made.stop.set)
+            if args.source == KAFKA:
+                accounts = await made.of_kafka(round(since * 1000) if args.since else None)
+            else:
+                accounts = await made.of_directory(Path(args.source), pods, since)
     finally:
         await client.close()
-    return list(made.accounts.values())
+    return sorted(accounts, key=lambda one: one.name), made.stop.is_set()
 
 
-def _show(accounts: list[Account]) -> None:
-    table = Table("source", "events", "found", "dropped by a rule", "dead letters", "not judged", "missing")
-    for account in accounts:
-        rules = ", ".join(f"{number} {rule}" for rule, number in account.dropped.items())
-        unjudged = f"{account.unjudged} bytes" if account.unjudged else ""
-        figures = (str(account.events), str(account.found), rules, str(account.dead or ""), unjudged)
-        table.add_row(account.name, *figures, f"[red]{account.missing}[/red]" if account.missing else "0")
+def _show(accounts: list[Account], whole: Account, *, interrupted: bool) -> None:
     console = Console()
+    loud = [one for one in accounts if not one.quiet]
+    quiet = [one for one in accounts if one.quiet]
+    table = Table("source", "events", "found", "missing", "what else became of them", box=None, pad_edge=False)
+    for one in [*loud, *quiet[:QUIET_ROWS], whole]:
+        missing = f"[red]{one.missing:,}[/red]" if one.missing else "0"
+        table.add_row(one.name, f"{one.events:,}", f"{one.found:,}", missing, _else(one))
     console.print(table)
-    for account in accounts:
-        for identity in account.sample:
-            console.print(f"missing: {identity} of {account.name}", highlight=False)
+    if len(quiet) > QUIET_ROWS:
+        console.print(f"{len(quiet) - QUIET_ROWS:,} more sources are found whole (--json has them all)")
+    for one in accounts:
+        for example in one.sample:
+            about = ", ".join(f"{name} {value}" for name, value in example.items() if name != "verdict")
+            console.print(f"{example['verdict']}: {about}", highlight=False, markup=False)
+    console.print(_verdict(whole, interrupted=interrupted), highlight=False)
+
+
+def _else(one: Account) -> str:
+    parts = [f"{number:,} dropped ({rule})" for rule, number in one.dropped.items()]
+    figures = (("dead", "dead-lettered"), ("gaps", "gaps"), ("waiting", "on their way"), ("doubled", "doubled"))
+    parts += [f"{getattr(one, name):,} {words}" for name, words in figures if getattr(one, name)]
+    return "; ".join([*parts, *_unjudged(one.unjudged)])
+
+
+def _unjudged(reasons: Counter[str]) -> list[str]:
+    return [f"not judged: {number:,} {reason}" for reason, number in reasons.items()]
+
+
+def _verdict(whole: Account, *, interrupted: bool) -> str:
+    if interrupted:
+        return "[yellow]interrupted: this is what was read until then[/yellow]"
+    if whole.missing or whole.doubled:
+        return f"[red]{whole.missing:,} events are missing, {whole.doubled:,} doubled[/red]"
+    if not whole.events:
+        return "[yellow]there was nothing to look up[/yellow]"
+    if whole.waiting or whole.unjudged:
+        return "[yellow]nothing is missing, but not all could be judged[/yellow]"
+    return "[green]every event is accounted for[/green]"

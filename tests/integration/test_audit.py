@@ -1,18 +1,30 @@
-"""The audit finds what is there, and names what is not."""
+"""The audit finds what is there, and names exactly what is not."""
 
+import asyncio
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
+from aiokafka import AIOKafkaProducer
+
+from pipeline import gap, pod
 from pipeline.demo.feed import Feed
 from pipeline.demo.ledger import Ledger
+from pipeline.gap import Gap, GapRecord
 from pipeline.message import apptime
 from tests.integration.flow import Flow
 
+PROBE = '10.0.0.1 - - [24/Nov/2026:00:00:00 +0000] "GET /healthz HTTP/1.1" 200 2'
 
-def audit(flow: Flow, source: str, *more: str) -> tuple[int, dict[str, object]]:
+
+def audit(flow: Flow, source: str, *more: str) -> tuple[int, dict[str, Any]]:
     """Exit code and accounts of `crisp audit --json`."""
     command = [sys.executable, "-m", "pipeline.cli", "audit", "--from", source, "--json", *more]
     ended = subprocess.run(
@@ -22,33 +34,136 @@ def audit(flow: Flow, source: str, *more: str) -> tuple[int, dict[str, object]]:
     return ended.returncode, json.loads(ended.stdout)
 
 
-def test_files_and_kafka_are_proved_until_a_document_is_gone(flow: Flow) -> None:
+def remove(flow: Flow, hits: list[dict[str, Any]]) -> None:
+    for hit in hits:
+        flow.ask(f"{hit['_index']}/_doc/{hit['_id']}?refresh=true", method="DELETE")
+
+
+def line(content: str, *, at: int | None = None, stream: str = "stdout", tag: str = "F") -> str:
+    return f"{apptime.text(at or time.time_ns())} {stream} {tag} {content}\n"
+
+
+def test_exactly_what_was_deleted_is_missing_from_files_and_from_kafka(flow: Flow) -> None:
     feed = Feed(flow.logs, Ledger(), seed=5)
     for _ in range(4):
         feed.write(800)
         feed.copy()
         time.sleep(0.3)
-    probe = '10.0.0.1 - - [24/Nov/2026:00:00:00 +0000] "GET /healthz HTTP/1.1" 200 2'
-    line = f"{apptime.text(time.time_ns())} stdout F {probe}\n"
-    (flow.container("probed") / "0.log").write_text(line)
+    (flow.container("probed") / "0.log").write_text(line(PROBE))
     flow.once(flow.shipper)
     flow.once(flow.worker)
     documents = flow.documents()
 
     for source in ("kafka", str(flow.logs)):
         code, said = audit(flow, source)
-        accounts = said["accounts"]
-        assert isinstance(accounts, list)
-        assert (code, said["missing"]) == (0, 0)
-        assert sum(account["found"] for account in accounts) == len(documents)
-        assert sum(account["dropped"].get("health probe", 0) for account in accounts) == 1
+        assert (code, said["missing"], said["doubled"], said["waiting"]) == (0, 0, 0, 0)
+        assert said["found"] == len(documents)
+        assert said["dropped"] == {"health probe": 1}
+        assert said["events"] == len(documents) + 1
 
-    gone = documents[7]
-    flow.ask(f"{gone['_index']}/_doc/{gone['_id']}?refresh=true", method="DELETE")
+    gone = random.Random(3).sample(documents, 9)
+    remove(flow, gone)
     for source in ("kafka", str(flow.logs)):
-        code, said = audit(flow, source)
-        accounts = said["accounts"]
-        assert isinstance(accounts, list)
-        assert (code, said["missing"]) == (1, 1)
-        assert [identity for account in accounts for identity in account["sample"]] == [gone["_id"]]
+        code, said = audit(flow, source, "--young", "0")
+        assert (code, said["missing"], said["found"]) == (1, 9, len(documents) - 9)
+        named = [example["id"] for account in said["accounts"] for example in account["sample"]]
+        assert sorted(named) == sorted(hit["_id"] for hit in gone)
     feed.close()
+
+
+def test_rotated_packed_restarted_and_partial_over_a_rotation(flow: Flow) -> None:
+    log = flow.container("pay-1")
+    at = time.time_ns() - 3600 * 10**9
+    (log / "0.log.20261124-000000").write_text(line("one", at=at) + line("begun, ", at=at + 1, tag="P"))
+    (log / "0.log").write_text(line("ended", at=at + 2) + line("ERROR open", at=at + 3, stream="stderr"))
+    (log / "1.log").write_text(line("restarted", at=at + 4) + "torn")
+    flow.once(flow.shipper)
+    subprocess.run(["gzip", log / "0.log.20261124-000000"], check=True)
+    flow.once(flow.worker)
+
+    assert sorted(flow.messages()) == ["ERROR open", "begun, ended", "one", "restarted"]
+    code, said = audit(flow, str(flow.logs), "--young", "0")
+    assert (code, said["found"], said["missing"]) == (0, 4, 0)
+    assert said["unjudged"] == {"bytes of a line that is still being written": 4}
+
+
+def test_what_became_of_an_event_otherwise_is_named(flow: Flow) -> None:
+    at = time.time_ns() - 3600 * 10**9
+    root = flow.container("pay-1", uid="0000-1111")
+    (root / "0.log").write_text(line("kept", at=at) + line('{"a":{"b":1},"a.b":{"c":[]}}', at=at + 1))
+    flow.once(flow.shipper)
+    lost = Gap("A" * 16, 77, str(root / "0.log"), 5, gap.VANISHED)
+    about = pod.from_path(pod.Instance("shop", "pay-1", "0000-1111", "app", 0), "node-1")
+    record = GapRecord(lost, "node-1", time.time_ns(), about)
+    asyncio.run(_produce(flow, [(b"", gap.encode(record)), (b'{"log":"from fluent bit","stream":"stdout"}', [])]))
+    flow.once(flow.worker)
+    double = next(hit for hit in flow.documents() if hit["_source"]["message"] == "kept")
+    flow.ask(f"{flow.prefix}-late/_doc/{double['_id']}?refresh=true", double["_source"], "PUT")
+
+    code, said = audit(flow, "kafka")
+    assert (code, said["doubled"], said["gaps"], said["found"], said["missing"]) == (1, 1, 1, 3, 0)
+    code, said = audit(flow, str(flow.logs))
+    assert (code, said["doubled"], said["gaps"], said["found"], said["missing"]) == (1, 1, 1, 2, 0)
+    (example,) = [one for account in said["accounts"] for one in account["sample"]]
+    assert (example["verdict"], example["id"]) == ("doubled", double["_id"])
+    assert f"{flow.prefix}-late" in example["indices"]
+
+
+async def _produce(flow: Flow, records: list[tuple[bytes, list[tuple[str, bytes]]]]) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=flow.settings.kafka_brokers)
+    await producer.start()
+    try:
+        for value, headers in records:
+            await producer.send_and_wait(flow.settings.topic_raw, value, headers=headers)
+    finally:
+        await producer.stop()
+
+
+def test_what_is_on_its_way_is_not_missing_and_what_is_excluded_neither(flow: Flow, tmp_path: Path) -> None:
+    old = time.time_ns() - 3600 * 10**9
+    (flow.container("pay-1") / "0.log").write_text(line("old", at=old) + line("fresh"))
+    shut = flow.container("shut-1", uid="aaaa-bbbb")
+    (shut / "0.log").write_text(line("not to be read", at=old))
+    pods = tmp_path / "pods.json"
+    about = {"name": "shut-1", "uid": "aaaa-bbbb", "annotations": {"logs.crisp/exclude": "true"}}
+    pods.write_text(json.dumps({"items": [{"metadata": about}]}))
+
+    code, said = audit(flow, str(flow.logs), "--pods", str(pods))
+    assert (code, said["missing"], said["waiting"]) == (1, 1, 1)
+    assert said["dropped"] == {"pod excludes itself": 1}
+
+    flow.once(flow.shipper)
+    code, said = audit(flow, "kafka")
+    assert (code, said["missing"], said["waiting"]) == (0, 0, 3), "no worker has come to it"
+    flow.once(flow.worker)
+    assert audit(flow, "kafka")[1]["found"] == 3
+
+
+def test_only_what_came_since_then_is_looked_up(flow: Flow) -> None:
+    hour = 3600 * 10**9
+    now = time.time_ns()
+    (flow.container("old-1") / "0.log").write_text(line("old", at=now - 5 * hour))
+    (flow.container("new-1") / "0.log").write_text(line("new", at=now - hour // 2))
+    since = datetime.fromtimestamp((now - hour) / 1e9, UTC).isoformat()
+
+    for how in ("1h", since):
+        code, said = audit(flow, str(flow.logs), "--since", how)
+        assert (code, said["events"], said["missing"]) == (1, 1, 1)
+
+
+def test_an_interrupted_audit_tells_what_it_has_seen(flow: Flow) -> None:
+    at = time.time_ns() - 3600 * 10**9
+    text = "".join(line(f"number {number}", at=at + number) for number in range(60_000))
+    for number in range(4):
+        (flow.container(f"pay-{number}") / "0.log").write_text(text)
+    command = [sys.executable, "-m", "pipeline.cli", "audit", "--from", str(flow.logs), "--json", "--young", "0"]
+    started = subprocess.Popen(
+        command, env={**os.environ, **flow.environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    time.sleep(2.5)
+    started.send_signal(signal.SIGINT)
+    printed, _ = started.communicate(timeout=30)
+
+    said = json.loads(printed)
+    assert started.returncode == (130 if said["interrupted"] else 1)
+    assert 0 < said["missing"] <= 240_000

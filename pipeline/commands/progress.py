@@ -1,0 +1,45 @@
+"""How far a command has come, on standard error: live on a terminal, else a plain line now and then."""
+
+import sys
+import time
+
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
+PLAIN_EVERY_SECONDS = 5.0
+LIVE_EVERY_SECONDS = 0.1
+
+
+class Progress:
+    """Shows one line. What is told too often is left out."""
+
+    def __init__(self) -> None:
+        self._console = Console(stderr=True)
+        self._live = Live(console=self._console, refresh_per_second=8, transient=True)
+        self._next = 0.0 if self._console.is_terminal else time.monotonic() + PLAIN_EVERY_SECONDS
+
+    def __enter__(self) -> "Progress":
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to show something again."""
+        return time.monotonic() >= self._next
+
+    def tell(self, text: str, *, now: bool = False) -> None:
+        """Show where the work stands; `now`: also if something was shown just before."""
+        if not now and not self.due:
+            return
+        if self._console.is_terminal:
+            self._live.update(Text(text, no_wrap=True, overflow="ellipsis"))
+            self._next = time.monotonic() + LIVE_EVERY_SECONDS
+        else:
+            print(text, file=sys.stderr, flush=True)
+            self._next = time.monotonic() + PLAIN_EVERY_SECONDS
