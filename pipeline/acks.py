@@ -36,6 +36,16 @@ class OrderedAcker:
         self._queues.setdefault(slot.key, deque()).append(slot)
         return slot
 
+    def hold(self, generation: int, partition: Any) -> Slot:
+        """Note something that is no record, but must be settled before the records taken from now on."""
+        slot = Slot((generation, partition), None)
+        self._queues.setdefault(slot.key, deque()).append(slot)
+        return slot
+
+    def forget(self, partition: Any) -> None:
+        """Drop what is in work of a partition whose log began anew: its offsets mean other records now."""
+        self._queues = {key: queue for key, queue in self._queues.items() if key[1] != partition}
+
     def done(self, slot: Slot) -> None:
         """The record is settled: ack it and what waited behind it, as far as the order allows."""
         slot.done = True
@@ -44,7 +54,7 @@ class OrderedAcker:
             return
         while queue and queue[0].done:
             first = queue.popleft()
-            if slot.key[0] == self._generation():
+            if first.event is not None and slot.key[0] == self._generation():
                 first.event.ack()
         if not queue:
             del self._queues[slot.key]
@@ -57,7 +67,8 @@ class OrderedAcker:
     def oldest(self) -> dict[int, float]:
         """When the first record in work of each partition was written to Kafka, in seconds since the epoch."""
         current = self._generation()
-        heads = [queue[0].event.message for key, queue in list(self._queues.items()) if key[0] == current and queue]
+        firsts = [queue[0].event for key, queue in list(self._queues.items()) if key[0] == current and queue]
+        heads = [event.message for event in firsts if event is not None]
         return {message.tp.partition: message.timestamp for message in heads if message.timestamp}
 
     def in_work(self) -> int:

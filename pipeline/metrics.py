@@ -34,6 +34,15 @@ WORKER = (
     Metric(
         "crisp_worker_refusals", "counter", ("form",), "documents refused for their content, by form: own, safe, text"
     ),
+    Metric(
+        "crisp_worker_refusal_flood",
+        "gauge",
+        (),
+        "1 while too many documents are refused for it to be their content",
+    ),
+    Metric("crisp_worker_lost_records", "counter", (), "records that Kafka's retention took before they were indexed"),
+    Metric("crisp_worker_logs_begun_anew", "counter", (), "partitions whose log began anew: the topic was made again"),
+    Metric("crisp_worker_bulks_in_flight", "gauge", (), "bulk requests in flight"),
     Metric("crisp_worker_in_work_bytes", "gauge", (), "raw bytes of slices in work"),
     Metric("crisp_worker_backing_off", "gauge", (), "1 while Elasticsearch takes nothing, else 0"),
     Metric(

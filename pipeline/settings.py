@@ -93,7 +93,7 @@ class Settings:
     budget_bytes: int = _row(24 * MIB, "raw bytes of slices in work in one worker", least=2 * MIB)
     bulk_max_bytes: int = _row(4 * MIB, "size of a bulk body", least=64 * KIB)
     bulk_linger_seconds: float = _row(0.2, "longest wait of a document for its bulk to fill", least=0)
-    bulk_concurrency: int = _row(2, "bulks in flight", least=1)
+    bulk_concurrency: int = _row(4, "most bulks in flight; fewer while Elasticsearch is slow", least=1)
     retry_max_seconds: float = _row(2.0, "longest pause between two tries", least=0.1)
     session_seconds: float = _row(10.0, "without a heartbeat, a worker's partitions go to others after this", least=1)
     lag_seconds: float = _row(5.0, "between two looks at the group's lag", least=0.1)

@@ -1,21 +1,14 @@
-"""The Faust worker: takes slices from the raw topic, has them indexed, acks each when it is settled.
-
-Faust 0.15.3 loses data or hangs in five known ways with its defaults. The guards, all here and in `acks`: acks
-by hand and in order; an agent that lets no exception out, and a supervisor that ends the process if one gets
-out; our own budget in bytes; a poll interval so long that a blocked worker never leaves the group; no waiting for
-empty streams in a rebalance; no tables, no leader topic, the round-robin assignor.
-"""
+"""The worker: takes records from the raw topic, has them indexed, acks each when it is settled."""
 
 import asyncio
 import logging
 import time
-from typing import Any
+from typing import Any, cast
 
-import faust
 from faust.exceptions import ConsumerNotStarted
-from mode.supervisors import CrashingSupervisor
+from faust.types import TP
 
-from pipeline import deadletter, faust_credentials
+from pipeline import deadletter, faust_app, gap, liveness
 from pipeline.acks import OrderedAcker, Slot
 from pipeline.budget import Budget
 from pipeline.deadletter import DeadLetter
@@ -24,19 +17,20 @@ from pipeline.elastic.client import connect
 from pipeline.elastic.indexer import Indexer
 from pipeline.elastic.searchable import Probe
 from pipeline.errors import RecordError
+from pipeline.faust_consumer import Consumer
+from pipeline.gap import Gap, GapRecord
 from pipeline.intake import Intake
+from pipeline.liveness import Signs
 from pipeline.metrics import WORKER, Metrics
 from pipeline.record import Origin
-from pipeline.settings import MIB, Settings, record_max_bytes
+from pipeline.settings import Settings
 from pipeline.status.watch import Watch
 from pipeline.web import Web
 
-NEVER = 30 * 86400.0
+LOOK_SECONDS = 10.0
+NO_POD = b'{"namespace":"","pod":"","container":""}'
 
 log = logging.getLogger(__name__)
-
-
-STUCK_SECONDS = 60.0
 
 
 class Worker:
@@ -47,13 +41,14 @@ class Worker:
         self.metrics = Metrics(WORKER)
         self.budget = Budget(settings.budget_bytes)
         self.intake = Intake(settings)
-        self.app = build_app(settings)
+        self.app = faust_app.build(settings, self._lost, self._anew)
         self.acker = OrderedAcker(lambda: int(self.app.consumer_generation_id))
         self._dead_topic = self.app.topic(settings.topic_dead, value_serializer="raw", key_serializer="raw")
         self._tasks: set[asyncio.Task[None]] = set()
         self.watch = Watch(settings, self.metrics, self._numbers, self.acker)
         self.web = Web(self.metrics, self._alive, self._ready, self.status)
-        self._beat = time.monotonic()
+        now = time.monotonic()
+        self._signs = Signs(beat_at=now, flowing_at=now, idle_at=now, progress_at=now)
         raw = self.app.topic(
             settings.topic_raw, value_type=bytes, value_serializer="raw", key_type=bytes, key_serializer="raw"
         )
@@ -61,6 +56,7 @@ class Worker:
         self.app.task(self._run_indexer)
         self.app.task(self._keep_beat)
         self.app.task(self._run_watch)
+        self.app.task(self._look)
         self.app.on_partitions_revoked.connect(self._revoked)
 
     async def _index(self, stream: Any) -> None:
@@ -81,6 +77,7 @@ class Worker:
             self._spawn(self._bury_record(DeadLetter(value, str(fault), origin, headers), message.key, slot))
             return
         self.metrics.add("crisp_worker_records", outcome=outcome)
+        self._signs.progress_at = time.monotonic()
         written = self.watch.written(value)
         self.indexer.submit(parcel, lambda: self._indexed(parcel, written, slot, len(value)))
 
@@ -91,7 +88,27 @@ class Worker:
     def _settled(self, slot: Slot, size: int) -> None:
         self.budget.release(size)
         self.metrics.set("crisp_worker_in_work_bytes", self.budget.used)
+        self._signs.progress_at = time.monotonic()
         self.acker.done(slot)
+
+    def _lost(self, tp: TP, first: int, message: Any) -> None:
+        """Kafka's retention took records before this worker came to them: say so, in the index too."""
+        number = message.offset - first
+        log.error("Kafka's retention took %d records of %s/%d before they were indexed", number, *tp)
+        self.metrics.add("crisp_worker_lost_records", number)
+        moment = round((message.timestamp or 0) * 1e9)
+        identity = gap.partition_identity(*tp)
+        lost = Gap(identity, first, "", None, gap.KAFKA_RETENTION, until=moment, records=number)
+        headers = gap.encode(GapRecord(lost, "", time.time_ns(), NO_POD))
+        parcel, _ = self.intake.of(b"", headers, Origin(*tp, first, moment // 10**6), time.time_ns())
+        slot = self.acker.hold(int(self.app.consumer_generation_id), tp)
+        self.indexer.submit(parcel, lambda: self.acker.done(slot))
+
+    def _anew(self, tp: TP) -> None:
+        """A partition's offsets began again: what is in work has offsets of the log that is gone."""
+        log.error("the log of %s/%d began anew: it is read from its beginning", *tp)
+        self.metrics.add("crisp_worker_logs_begun_anew")
+        self.acker.forget(tp)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.create_task(self._guard(work))
@@ -136,13 +153,30 @@ class Worker:
     async def _keep_beat(self) -> None:
         self.web.start(self.settings.status_host, self.settings.worker_port)
         while True:
-            self._beat = time.monotonic()
+            self._signs.beat_at = time.monotonic()
             await asyncio.sleep(1.0)
 
+    @property
+    def _consumer(self) -> Consumer:
+        return cast(Consumer, self.app.consumer)
+
+    async def _look(self) -> None:
+        """Look at oneself now and then, for `liveness`."""
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            consumer, now = self._consumer, time.monotonic()
+            self._signs.thread_lives = consumer.thread_lives()
+            if consumer.flow_active and not self.app.rebalancing:
+                self._signs.flowing_at = now
+            if self._waits_for_others() or not (self.budget.used or self.watch.behind()):
+                self._signs.idle_at = now
+
+    def _waits_for_others(self) -> bool:
+        return bool(self.indexer.failing_since or self.indexer.places.trouble or self._tasks)
+
     def _alive(self) -> str:
-        """Elasticsearch being away is no reason: then the worker waits, and Kafka keeps what comes."""
-        stuck = time.monotonic() - self._beat
-        return f"the worker's loop has not turned for {stuck:.0f} s" if stuck > STUCK_SECONDS else ""
+        """Why the process has to be started again, for `/livez`."""
+        return liveness.trouble(self._signs, time.monotonic())
 
     def _ready(self) -> str:
         return "" if self.partitions() else "no partitions yet"
@@ -179,45 +213,3 @@ class Worker:
 
     async def _revoked(self, *_: Any, **__: Any) -> None:
         self.acker.forget_others()
-
-
-def build_app(settings: Settings) -> faust.App:
-    """The Faust app, with every setting that keeps it from losing data; each is explained in the notes above."""
-    return faust.App(
-        settings.group,
-        broker=";".join(f"kafka://{broker.strip()}" for broker in settings.kafka_brokers.split(",")),
-        broker_credentials=faust_credentials.credentials(settings),
-        processing_guarantee="at_least_once",
-        broker_max_poll_interval=NEVER,
-        stream_wait_empty=False,
-        agent_supervisor=CrashingSupervisor,
-        stream_buffer_maxsize=16,
-        broker_max_poll_records=16,
-        consumer_max_fetch_size=max(2 * MIB, record_max_bytes(settings)),
-        consumer_auto_offset_reset="earliest",
-        broker_commit_interval=1.0,
-        broker_commit_every=1_000_000,
-        broker_session_timeout=settings.session_seconds,
-        broker_heartbeat_interval=settings.session_seconds / 4,
-        broker_rebalance_timeout=60.0,
-        broker_request_timeout=60.0,
-        stream_processing_timeout=NEVER,
-        broker_commit_livelock_soft_timeout=NEVER,
-        stream_publish_on_commit=False,
-        cython_optimizations=False,
-        table_standby_replicas=0,
-        topic_disable_leader=True,
-        topic_allow_declare=False,
-        reply_create_topic=False,
-        key_serializer="raw",
-        value_serializer="raw",
-        producer_acks=-1,
-        producer_compression_type="zstd",
-        producer_max_request_size=2 * record_max_bytes(settings),
-        producer_request_timeout=60.0,
-        producer_linger=0.05,
-        producer_threaded=False,
-        web_enabled=False,
-        worker_redirect_stdouts=False,
-        datadir="/tmp/crisp-faust",  # noqa: S108 - nothing is written there: there are no tables
-    )

@@ -105,6 +105,10 @@ class Watch:
         records = self._metrics.total("crisp_worker_records")
         return round(lag.records * self._metrics.get("crisp_worker_raw_bytes") / records) if records else 0.0
 
+    def behind(self) -> bool:
+        """Whether Kafka has records that are not committed; False also when it does not say."""
+        return not self.trouble and any(lag.records for lag in self._lags.values())
+
     def facts(self) -> dict[str, Any]:
         """For `/status.json`."""
         return {

@@ -1,0 +1,40 @@
+"""Whether a worker has hung, from what is seen of it. Pure: times on a clock that never goes back, in seconds.
+
+Never because a neighbour is away: while Elasticsearch or Kafka does not answer, a worker that waits is well.
+"""
+
+from dataclasses import dataclass
+
+LOOP_SECONDS = 60.0
+FLOW_SECONDS = 300.0
+PROGRESS_SECONDS = 600.0
+
+
+@dataclass(slots=True)
+class Signs:
+    """What is seen; each `…_at` is when it last was so."""
+
+    beat_at: float
+    """the event loop turned"""
+    flowing_at: float
+    """the group was not rebalancing and records were let in"""
+    idle_at: float
+    """there was nothing to take, a neighbour was away, or nobody could say"""
+    progress_at: float
+    """a record was taken or settled"""
+    thread_lives: bool = True
+    """the thread that speaks to Kafka runs"""
+
+
+def trouble(signs: Signs, now: float) -> str:
+    """Why the worker has to be started again; empty while it is well."""
+    if now - signs.beat_at > LOOP_SECONDS:
+        return f"the worker's loop has not turned for {now - signs.beat_at:.0f} s"
+    if not signs.thread_lives:
+        return "the thread that speaks to Kafka has ended"
+    if now - signs.flowing_at > FLOW_SECONDS:
+        return f"no records are let in, or the group is rebalancing, for {now - signs.flowing_at:.0f} s"
+    still = now - max(signs.idle_at, signs.progress_at)
+    if still > PROGRESS_SECONDS:
+        return f"records wait and none was taken or settled for {still:.0f} s"
+    return ""
