@@ -52,6 +52,7 @@ docs: venv ## renew what is made from the code: README tables, manifests
 	@$(BIN)/python -m tests.deploy.generated
 
 lock: venv ## renew the locks from pyproject.toml
+	@$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header --only-build-deps --build-deps-for wheel -o deploy/images/build.lock pyproject.toml
 	@$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements.lock pyproject.toml
 	@$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header --extra dev -o tests/requirements.lock pyproject.toml
 

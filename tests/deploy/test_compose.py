@@ -1,0 +1,176 @@
+"""The compose file: valid by its schema, and every command, variable, file, port and name in it exists."""
+
+import copy
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from pipeline import settings
+from pipeline.cli import COMMANDS
+from pipeline.demo import writer
+from pipeline.errors import SettingsError
+from pipeline.settings import Settings
+from tests.deploy.manifests import ROOT
+
+Compose = dict[str, Any]
+OURS = re.compile(r"crisp-(worker|shipper):dev")
+
+
+@pytest.fixture
+def compose() -> Compose:
+    loaded: Compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    return loaded
+
+
+def ours(compose: Compose) -> dict[str, Any]:
+    """The services made of our images."""
+    return {name: service for name, service in compose["services"].items() if OURS.fullmatch(service["image"])}
+
+
+def commands(compose: Compose) -> Iterator[str]:
+    """A command that is none, an option that it does not have."""
+    for name, service in ours(compose).items():
+        if "entrypoint" in service:
+            module = "pipeline.demo.writer"
+            known = re.findall(r'"(--[a-z]+)"', Path(str(writer.__file__)).read_text())
+            options = [word for word in service["command"] if word.startswith("--")]
+            if service["entrypoint"] != ["python", "-m", module] or not set(options) <= set(known):
+                yield f"{name}: {service['entrypoint']} {service['command']}"
+        elif service["command"][0] not in COMMANDS:
+            yield f"{name}: there is no command {service['command'][0]}"
+
+
+def variables(compose: Compose) -> Iterator[str]:
+    """A variable that is no setting; a port that is not the one published or asked."""
+    for name, service in ours(compose).items():
+        try:
+            loaded = settings.load(service["environment"])
+        except SettingsError as fault:
+            yield f"{name}: {fault}"
+            continue
+        port = loaded.worker_port or loaded.ship_port
+        published = {int(row.rpartition(":")[2]) for row in service.get("ports", ())}
+        asked = {int(found) for found in re.findall(r"127\.0\.0\.1:(\d+)", str(service.get("healthcheck", "")))}
+        if published - {port} or asked - {port}:
+            yield f"{name}: listens on {port}, published {published}, asked {asked}"
+
+
+def addresses(compose: Compose) -> Iterator[str]:
+    """A server at a name or a port where none is."""
+    kafka = compose["services"]["kafka"]["environment"]
+    advertised = re.findall(r"://([\w.-]+:\d+)", kafka["KAFKA_ADVERTISED_LISTENERS"])
+    listening = re.findall(r":(\d+)", kafka["KAFKA_LISTENERS"])
+    yield from (f"kafka: advertises {one}" for one in advertised if one.rpartition(":")[2] not in listening)
+    for name, service in ours(compose).items():
+        loaded = settings.load(service["environment"])
+        if loaded.kafka_brokers != Settings().kafka_brokers and loaded.kafka_brokers not in advertised:
+            yield f"{name}: no Kafka advertises {loaded.kafka_brokers}"
+        host = re.fullmatch(r"http://(\w+):9200|http://127.0.0.1:9200", loaded.es_urls)
+        if host is None or (host[1] and host[1] not in compose["services"]):
+            yield f"{name}: no Elasticsearch is at {loaded.es_urls}"
+
+
+def ports(compose: Compose) -> Iterator[str]:
+    """A port open to the network."""
+    for name, service in compose["services"].items():
+        for row in service.get("ports", ()):
+            if not str(row).startswith("127.0.0.1:"):
+                yield f"{name}: {row} is open to the network"
+
+
+def names(compose: Compose) -> Iterator[str]:
+    """A service, volume, Dockerfile or stage that is not there."""
+    for name, service in compose["services"].items():
+        for other, wanted in service.get("depends_on", {}).items():
+            condition = wanted["condition"]
+            if other not in compose["services"]:
+                yield f"{name}: waits for {other}, which is not there"
+            elif condition == "service_healthy" and "healthcheck" not in compose["services"][other]:
+                yield f"{name}: waits for the health of {other}, which tells none"
+        for row in service.get("volumes", ()):
+            source = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", row).partition(":")[0]
+            if not source.startswith("/") and source not in compose["volumes"]:
+                yield f"{name}: there is no volume {source}"
+        if "build" in service:
+            path = ROOT / service["build"]["dockerfile"]
+            if not path.exists() or f" AS {service['build']['target']}\n" not in path.read_text():
+                yield f"{name}: {service['build']} is not there"
+    built = {service["image"] for service in compose["services"].values() if "build" in service}
+    yield from (
+        f"{name}: nobody builds {one['image']}" for name, one in ours(compose).items() if one["image"] not in built
+    )
+
+
+def images(compose: Compose) -> Iterator[str]:
+    """An image without a version."""
+    for name, service in compose["services"].items():
+        image = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", service["image"])
+        if not OURS.fullmatch(image) and not re.search(r":\d+\.\d+\.\d+$", image):
+            yield f"{name}: {image} is not pinned"
+
+
+def confinement(compose: Compose) -> Iterator[str]:
+    """One of ours that may do more than it needs; a server without a health check or a limit."""
+    for name, service in ours(compose).items():
+        if not service.get("read_only") or service.get("cap_drop") != ["ALL"] or "privileged" in service:
+            yield f"{name}: is not confined"
+        if any(
+            "/var/log" in row and name != "writer" and not row.endswith(":ro") for row in service.get("volumes", ())
+        ):
+            yield f"{name}: may write to the logs"
+    for name in ("kafka", "elasticsearch", "kibana", "worker", "shipper"):
+        if "healthcheck" not in compose["services"][name]:
+            yield f"{name}: tells no health"
+
+
+CHECKS = (commands, variables, addresses, ports, names, images, confinement)
+
+
+def test_the_schema_holds(compose: Compose, shared: Path) -> None:
+    schema = json.loads((shared / "schemas" / "compose" / "compose-spec.json").read_text())
+
+    jsonschema.validate(compose, schema)
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_it_is_true_to_the_code(compose: Compose, check: Callable[[Compose], Iterator[str]]) -> None:
+    assert list(check(compose)) == []
+
+
+def test_several_workers_may_run(compose: Compose) -> None:
+    worker = compose["services"]["worker"]
+
+    assert "container_name" not in worker
+    assert all(re.fullmatch(r"127\.0\.0\.1:\d+-\d+:\d+", row) for row in worker["ports"])
+
+
+@pytest.mark.parametrize(
+    ("check", "service", "key", "value"),
+    [
+        (commands, "worker", "command", ["work"]),
+        (commands, "writer", "command", ["--speed", "5"]),
+        (variables, "shipper", "environment", {"CRISP_SHIP_PROT": "9102"}),
+        (variables, "shipper", "environment", {"CRISP_SHIP_PORT": "9100"}),
+        (addresses, "worker", "environment", {"CRISP_KAFKA_BROKERS": "kafka:9093"}),
+        (addresses, "worker", "environment", {"CRISP_ES_URLS": "http://search:9200"}),
+        (ports, "elasticsearch", "ports", ["9200:9200"]),
+        (names, "kibana", "depends_on", {"search": {"condition": "service_healthy"}}),
+        (names, "worker", "depends_on", {"setup": {"condition": "service_healthy"}}),
+        (names, "shipper", "volumes", ["log:/var/log/pods:ro"]),
+        (names, "shipper", "build", {"dockerfile": "deploy/images/Dockerfile", "target": "agent"}),
+        (images, "kafka", "image", "apache/kafka:latest"),
+        (confinement, "worker", "read_only", False),
+        (confinement, "shipper", "volumes", ["nodelogs:/var/log/pods"]),
+    ],
+)
+def test_the_check_finds_it(compose: Compose, check: Any, service: str, key: str, value: Any) -> None:
+    broken = copy.deepcopy(compose)
+    broken["services"][service][key] = value
+
+    assert list(check(broken)) != []
