@@ -1,81 +1,159 @@
-"""Find the containers' log files in the kubelet's layout: `<ns>_<pod>_<uid>/<container>/<n>.log`.
+"""Find the containers' log files, in each layout that there is; `kubelet` is one, `agents.layouts` has the others.
 
-Rotated siblings are `<n>.log.<YYYYMMDD-HHMMSS>`, plain or `.gz`. Names come from this path, not from the
-truncated links in /var/log/containers. A directory is listed again only when its modification time moved (or is
-so young that a change within the clock's grain could hide), so a look at hundreds of quiet pods costs a few
-hundred calls of stat.
+The kubelet's: `<ns>_<pod>_<uid>/<container>/<n>.log`, rotated siblings `<n>.log.<YYYYMMDD-HHMMSS>`, plain or `.gz`.
+Names come from this path, not from the truncated links in /var/log/containers. Links are never followed, but for
+a log that lies in docker's directory, where docker alone writes.
 """
 
+import asyncio
+import contextlib
+import logging
 import os
 import stat
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from agents.listing import Listing
 from pipeline.pod import CONTAINER_DIRECTORY, LOG_FILE, POD_DIRECTORY, Instance
 
-_YOUNG_NS = 2_000_000_000
+log = logging.getLogger(__name__)
 
 
 class Found(NamedTuple):
-    """A log file found: `rotated` is the rotation's time stamp, empty for the live file."""
+    """A log file found: `rotated` sorts the rotated ones of an instance, empty for the live file.
+
+    `root` is the directory beneath which it lies: above it links are the operator's, beneath it nobody's. `about` is
+    the pod metadata as JSON where the layout tells it, empty where the path does.
+    """
 
     instance: Instance
     rotated: str
     path: Path
     status: os.stat_result
+    root: str
+    about: bytes = b""
+
+
+Layout = Callable[[Listing], Iterator[Found]]
+"""Every log file that one layout has now."""
 
 
 class Discovery:
-    """Looks again and again at one directory of logs."""
+    """Looks again and again at the node's directories of logs."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self._listed: dict[str, tuple[int, list[str]]] = {}
+    def __init__(self, layouts: list[Layout], listing: Listing) -> None:
+        self._layouts = layouts
+        self._listing = listing
+        self._wake: Callable[[], None] | None = None
+        self.failing: dict[str, str] = {}  # what could not be looked at the last time, and why
 
     def scan(self) -> list[Found]:
         """Every log file there is now, of each instance from the oldest to the live one."""
-        found: list[Found] = []
-        seen: set[str] = set()
-        for pod in self._names(str(self.root), seen):
-            match = POD_DIRECTORY.fullmatch(pod)
-            if match is None:
-                continue
-            for container in self._names(f"{self.root}/{pod}", seen):
-                if CONTAINER_DIRECTORY.fullmatch(container):
-                    names = (match[1], match[2], match[3], container)
-                    found += self._files(f"{self.root}/{pod}/{container}", names, seen)
-        self._listed = {path: entry for path, entry in self._listed.items() if path in seen}
+        self._listing.begin()
+        found = [file for layout in self._layouts for file in layout(self._listing)]
+        self._listing.end()
+        for place in self._listing.failing.keys() - self.failing.keys():
+            log.warning("log files cannot be looked for, tried again: %s: %s", place, self._listing.failing[place])
+        self.failing = self._listing.failing
+        if self._wake is not None:
+            self._listen(asyncio.get_running_loop())
         found.sort(key=lambda file: (file.instance, file.rotated or "~"))
         return found
 
-    def _files(self, directory: str, names: tuple[str, str, str, str], seen: set[str]) -> Iterator[Found]:
-        for name in self._names(directory, seen):
-            match = LOG_FILE.fullmatch(name)
-            if match is None or (match[3] and not match[2]):
-                continue
-            path = Path(directory, name)
-            try:
-                status = path.lstat()
-            except FileNotFoundError:
-                continue
-            if stat.S_ISREG(status.st_mode):
-                yield Found(Instance(*names, int(match[1])), match[2] or "", path, status)
-
-    def _names(self, directory: str, seen: set[str]) -> list[str]:
-        """The names in a directory; empty when it is gone or no directory of its own (links are not followed)."""
+    @contextlib.contextmanager
+    def waking(self, wake: Callable[[], None]) -> Iterator[None]:
+        """Meanwhile `wake` is called when a directory changes, once until the next look, where the kernel tells."""
+        self._wake = wake
+        self._listen(asyncio.get_running_loop())
         try:
-            status = os.lstat(directory)
-            if not stat.S_ISDIR(status.st_mode):
-                return []
-            seen.add(directory)
-            before = self._listed.get(directory)
-            if before is not None and before[0] == status.st_mtime_ns:
-                return before[1]
-            names = os.listdir(directory)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        if time.time_ns() - status.st_mtime_ns > _YOUNG_NS:
-            self._listed[directory] = (status.st_mtime_ns, names)
-        return names
+            yield
+        finally:
+            self._wake = None
+            if self._listing.descriptor >= 0:
+                asyncio.get_running_loop().remove_reader(self._listing.descriptor)
+
+    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        descriptor, wake = self._listing.descriptor, self._wake
+        if descriptor < 0 or wake is None:
+            return
+
+        def stirred() -> None:
+            loop.remove_reader(descriptor)
+            wake()
+
+        loop.add_reader(descriptor, stirred)
+
+
+def kubelet(root: Path, docker: Path | None = None) -> Layout:
+    """The kubelet's layout at `root`; a live log may be a link to docker's own file in the directory `docker`."""
+
+    def files(listing: Listing) -> Iterator[Found]:
+        top = os.path.realpath(root)
+        if not Path(top).is_dir():
+            listing.missing(top)
+            return
+        for pod in listing.names(top):
+            match = POD_DIRECTORY.fullmatch(pod)
+            if match is None:
+                continue
+            for container in listing.names(f"{top}/{pod}"):
+                if CONTAINER_DIRECTORY.fullmatch(container):
+                    names = (match[1], match[2], match[3], container)
+                    yield from _of_container(listing, top, f"{top}/{pod}/{container}", names, docker)
+
+    return files
+
+
+def _of_container(
+    listing: Listing, top: str, directory: str, names: tuple[str, str, str, str], docker: Path | None
+) -> Iterator[Found]:
+    for name in listing.names(directory):
+        match = LOG_FILE.fullmatch(name)
+        if match is None or (match[3] and not match[2]):
+            continue
+        path = f"{directory}/{name}"
+        status = listing.status(path)
+        if status is None:
+            continue
+        instance = Instance(*names, int(match[1]))
+        if stat.S_ISREG(status.st_mode):
+            yield Found(instance, match[2] or "", Path(path), status, top)
+        elif docker is not None and stat.S_ISLNK(status.st_mode) and not match[2]:
+            with contextlib.suppress(FileNotFoundError):
+                yield from of_docker(listing, docker, os.readlink(path), instance)
+
+
+def of_docker(listing: Listing, docker: Path, target: str, instance: Instance, about: bytes = b"") -> Iterator[Found]:
+    """Docker's files of one container: `<id>/<id>-json.log`, rotated ones `….1`, `….2.gz`, the highest the oldest."""
+    directory, _, live = target.rpartition("/")
+    identity = directory.rpartition("/")[2]
+    if directory != f"{docker}/{identity}" or live != f"{identity}-json.log":
+        return
+    yield from siblings(listing, directory, live, instance, about)
+
+
+def siblings(listing: Listing, directory: str, live: str, instance: Instance, about: bytes = b"") -> Iterator[Found]:
+    """A live file and its rotated ones: `LIVE.<n>` (the highest is the oldest) or `LIVE-<date>`, plain or `.gz`."""
+    for name in listing.names(directory):
+        if not name.startswith(live):
+            continue
+        rotated = _rotation(name[len(live) :].removesuffix(".gz"))
+        if rotated is None or (name == f"{live}.gz"):
+            continue
+        path = f"{directory}/{name}"
+        status = listing.status(path)
+        if status is not None and stat.S_ISREG(status.st_mode):
+            yield Found(instance, rotated, Path(path), status, directory, about)
+
+
+def _rotation(ending: str) -> str | None:
+    """What sorts rotated files from the oldest to the newest; empty for the live one, None for another file."""
+    if not ending:
+        return ""
+    mark, rest = ending[0], ending[1:]
+    if mark == "." and rest.isascii() and rest.isdecimal() and len(rest) <= 6:
+        return f"{10**6 - int(rest):07d}"
+    if mark in ".-" and rest.isascii() and rest.replace("-", "").replace("_", "").isdecimal() and len(rest) <= 24:
+        return rest
+    return None

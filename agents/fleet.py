@@ -4,6 +4,7 @@ import logging
 import os
 import time
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 
 from agents.checkpoint import Entry
@@ -38,11 +39,15 @@ class Fleet:
         self._changes = -1
         self._annotations = frozenset(settings.annotations.split())
         self._unread = frozenset(settings.exclude_namespaces.split())
+        self._absent: dict[Instance, float] = {}  # since when nothing is found of instances that are still read
         self.excluded: set[Instance] = set()
         self._limits = Limits(settings.slice_max_bytes, settings.event_max_bytes)
 
-    def update(self, found: list[Found], began: int) -> None:
-        """Take in a scan that began at `began`, wall clock in ns: new files are opened, renamed ones kept."""
+    def update(self, found: list[Found], began: int, failing: Collection[str] = ()) -> None:
+        """Take in a scan that began at `began`, wall clock in ns: new files are opened, renamed ones kept.
+
+        `failing`: places that could not be looked at; what is not found there is not gone.
+        """
         instances: dict[Instance, list[Found]] = {}
         for file in found:
             instances.setdefault(file.instance, []).append(file)
@@ -54,9 +59,21 @@ class Fleet:
         self._describe()
         for instance, tail in list(self.tails.items()):
             tail.scanned = began
-            tail.ended = instance not in instances or newest[instance[:4]] > instance.restart
+            tail.ended = self._ended(instance, newest.get(instance[:4]), failing)
             self._retire(instance, tail)
-        self._forget(instances)
+        if not failing:
+            self._forget(instances)
+
+    def _ended(self, instance: Instance, newest: int | None, failing: Collection[str]) -> bool:
+        """Whether nothing more will be written: a later restart is there, or the files are gone.
+
+        Gone is what stays so for a while: while a file is renamed, a look may find neither of its names.
+        """
+        if newest is not None and newest >= instance.restart:
+            self._absent.pop(instance, None)
+            return newest > instance.restart
+        now = time.monotonic()
+        return not failing and now - self._absent.setdefault(instance, now) > SETTLE_SECONDS
 
     def _update(self, instance: Instance, found: list[Found]) -> None:
         tail = self.tails.get(instance)
@@ -75,16 +92,16 @@ class Fleet:
                     fresh.append(made)
         if fresh:
             if tail is None:
-                tail = self.tails[instance] = self._tail(instance)
+                tail = self.tails[instance] = self._tail(instance, found[0].about)
             # Names say nothing of files that are deleted or packed by now, so what is open keeps its order.
             tail.files += fresh
 
-    def _tail(self, instance: Instance) -> Tail:
+    def _tail(self, instance: Instance, about: bytes) -> Tail:
         node = self._settings.node_name
         key = record.container_key(instance.uid, instance.container, instance.restart)
-        made = Tail(key, pod.from_path(instance, node), node, self._grouping, self._limits)
+        made = Tail(key, about or pod.from_path(instance, node), node, self._grouping, self._limits)
         made.born = time.monotonic()
-        made.described = self._pods is None
+        made.described = self._pods is None or bool(about)
         self._changes = -1  # so that it is looked up
         return made
 
@@ -117,7 +134,7 @@ class Fleet:
     def _open(self, instance: Instance, found: Found, open_identities: set[str]) -> LogFile | None:
         """Open a file seen for the first time; None when it needs no reading, or cannot be read now."""
         try:
-            descriptor = open_log(found.path)
+            descriptor = open_log(found.root, found.path)
         except FileNotFoundError:
             return None
         except OSError as fault:
@@ -207,6 +224,7 @@ class Fleet:
             tail.files = [other for other in tail.files if other is not file]
         if tail.ended and not tail.files and not tail.held and not tail.in_flight:
             del self.tails[instance]
+            self._absent.pop(instance, None)
 
     def _pass(self, instance: Instance, file: LogFile) -> None:
         status = os.fstat(file.descriptor)

@@ -19,9 +19,22 @@ MAX_GZ_RATIO = 200
 _CHUNK = 1 << 18
 
 
-def open_log(path: Path) -> int:
-    """Open a log file for reading. Raises OSError; symlinks and anything but a regular file are refused."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+def open_log(root: str, path: Path) -> int:
+    """Open a log file beneath `root` for reading. Raises OSError.
+
+    Beneath the root no link is followed, at any step of the way: whoever may write there could otherwise have the
+    shipper read any file of the node. Anything but a regular file is refused.
+    """
+    *directories, name = path.relative_to(root).parts
+    parent = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for directory in directories:
+            inner = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+            os.close(parent)
+            parent = inner
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+    finally:
+        os.close(parent)
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
         raise OSError(f"{path}: not a regular file")

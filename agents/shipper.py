@@ -8,15 +8,15 @@ import asyncio
 import contextlib
 import dataclasses
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from agents import podwatch, standing
+from agents import layouts, podwatch, standing
 from agents.checkpoint import Checkpoint
-from agents.discovery import Discovery
 from agents.fleet import Fleet
 from agents.podwatch import PodWatch
 from agents.publisher import Publisher
@@ -31,6 +31,7 @@ from pipeline.web import Web
 RETRY_SECONDS = 1.0
 OPEN_RETRY_SECONDS = 0.5
 STUCK_SECONDS = 60.0
+EVENT_PAUSE_SECONDS = 0.05  # between two looks, however much is going on in the directories
 WATCHED = Watched(
     ("crisp_shipper_bytes", "crisp_shipper_slices"),
     ("crisp_shipper_unread_bytes", "crisp_shipper_in_flight_bytes"),
@@ -46,10 +47,11 @@ class Shipper:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._discovery = Discovery(Path(settings.logs_dir))
+        self._discovery = layouts.discovery(settings)
         self._checkpoint = Checkpoint(Path(settings.state_dir))
         self._publisher = Publisher(settings)
         self._stopping = asyncio.Event()
+        self._woken = asyncio.Event()  # there may be new files
         self._failed = False
         self._since: dict[Instance, float] = {}  # since when a container has unread bytes
         self._not_before: dict[Instance, float] = {}  # containers of which nothing may be sent yet
@@ -59,7 +61,8 @@ class Shipper:
         self._history = History(self._metrics, WATCHED)
         self._backlogs: list[standing.Backlog] = []
         self._web = Web(self._metrics, self._alive, self._ready, self.status)
-        self._turned = time.monotonic()
+        self._turned = self._looked = math.inf  # when last; not yet
+        self._store_at = self._sample_at = 0.0
         self._trouble = "not connected to Kafka yet"
 
     def stop(self) -> None:
@@ -73,18 +76,54 @@ class Shipper:
         if self._pods is not None:
             self._pods.start()
         self._fleet = Fleet(self._settings, self._checkpoint.load(), self._pods)
-        await self._connect()
+        self._look()
+        looking, turning = asyncio.create_task(self._looks()), asyncio.create_task(self._ship(once=once))
         try:
-            await self._turns(once=once)
+            done, _ = await asyncio.wait({looking, turning}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
         finally:
+            looking.cancel()
+            turning.cancel()
+            await asyncio.wait({looking, turning})
             await self._publisher.stop(self._settings.ship_grace_seconds)
             self._store()
             self._web.stop()
 
+    async def _ship(self, *, once: bool) -> None:
+        await self._connect()
+        await self._turns(once=once)
+
+    async def _looks(self) -> None:
+        """Look for files, whatever Kafka does: a file that is held open outlives its deletion."""
+        with self._discovery.waking(self._woken.set):
+            while True:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._woken.wait(), self._settings.scan_seconds)
+                self._woken.clear()
+                self._look()
+                await asyncio.sleep(EVENT_PAUSE_SECONDS)
+
+    def _look(self) -> None:
+        began = time.time_ns()
+        self._fleet.update(self._discovery.scan(), began, self._discovery.failing)
+        now = self._looked = time.monotonic()
+        if now >= self._sample_at:
+            self._history.sample(now)
+            self._sample_at = now + EVERY_SECONDS
+        if now >= self._store_at:
+            self._store()
+            self._measure()
+            self._store_at = now + self._settings.checkpoint_seconds
+
     def _alive(self) -> str:
         """Kafka being away is no reason: then the loop still turns, and the files wait."""
-        stuck = time.monotonic() - self._turned
-        return f"the shipper's loop has not turned for {stuck:.0f} s" if stuck > STUCK_SECONDS else ""
+        now = time.monotonic()
+        if now - self._looked > STUCK_SECONDS:
+            return f"the shipper has not looked for files for {now - self._looked:.0f} s"
+        if not self._trouble and now - self._turned > STUCK_SECONDS:
+            return f"the shipper's loop has not turned for {now - self._turned:.0f} s"
+        return ""
 
     def _ready(self) -> str:
         return self._trouble
@@ -126,6 +165,7 @@ class Shipper:
                 self._turned = time.monotonic()
                 await self._pause(RETRY_SECONDS)
             else:
+                self._turned = time.monotonic()
                 self._trouble = ""
                 return
 
@@ -138,20 +178,8 @@ class Shipper:
             return
 
     async def _turns(self, *, once: bool) -> None:
-        scan_at = store_at = sample_at = 0.0
         while not self._stopping.is_set():
             now = self._turned = time.monotonic()
-            if now >= scan_at:
-                began = time.time_ns()
-                self._fleet.update(self._discovery.scan(), began)
-                scan_at = now + self._settings.scan_seconds
-            if now >= sample_at:
-                self._history.sample(now)
-                sample_at = now + EVERY_SECONDS
-            if now >= store_at:
-                self._store()
-                self._measure()
-                store_at = now + self._settings.checkpoint_seconds
             if self._failed:
                 await self._recover()
             busy = self._turn(now)
@@ -223,6 +251,7 @@ class Shipper:
 
     async def _recover(self) -> None:
         """After a fault that the producer does not mend itself: a new producer, and read again what is not there."""
+        self._trouble = self._trouble or "Kafka refused a slice: connecting anew"
         await self._publisher.stop(self._settings.ship_grace_seconds)
         self._publisher = Publisher(self._settings)
         for tail in self._fleet.tails.values():

@@ -40,23 +40,13 @@ def read(pod: bytes, settings: Settings) -> Container:
     constant = {
         "agent.type": "crisp",
         "agent.version": __version__,
-        "orchestrator.type": "kubernetes",
-        "orchestrator.cluster.name": settings.cluster_name,
         "host.name": names["node"],
         "container.name": names["container"],
         "container.id": _text(fields, "container_id").rpartition("//")[2],
         "container.runtime": _text(fields, "container_id").partition("://")[0],
-        "kubernetes.namespace": names["namespace"],
-        "kubernetes.pod.name": names["pod"],
-        "kubernetes.pod.uid": names["uid"],
-        "kubernetes.container.name": names["container"],
-        "kubernetes.container.restart_count": _restart(fields),
-        "kubernetes.node.name": names["node"],
-        "kubernetes.labels": labels,
-        "kubernetes.annotations": fields.get("annotations") or {},
         **_image(_text(fields, "image")),
-        **_owner(fields.get("owner")),
     }
+    constant |= _of_pod(fields, names, labels, settings) if names["namespace"] else {"container.labels": labels}
     if "//" not in _text(fields, "container_id"):
         constant["container.runtime"] = ""
     return Container(
@@ -64,6 +54,26 @@ def read(pod: bytes, settings: Settings) -> Container:
         service=_service(labels, names, settings),
         route=_route(names["namespace"], settings),
     )
+
+
+def _of_pod(
+    fields: dict[str, Any], names: dict[str, str], labels: dict[str, str], settings: Settings
+) -> dict[str, Any]:
+    """What only a container of a pod has."""
+    return {
+        "orchestrator.type": "kubernetes",
+        "orchestrator.cluster.name": settings.cluster_name,
+        "kubernetes.namespace": names["namespace"],
+        "kubernetes.pod.name": names["pod"],
+        "kubernetes.pod.uid": names["uid"],
+        "kubernetes.container.name": names["container"],
+        "kubernetes.container.image": _text(fields, "image"),
+        "kubernetes.container.restart_count": _restart(fields),
+        "kubernetes.node.name": names["node"],
+        "kubernetes.labels": labels,
+        "kubernetes.annotations": fields.get("annotations") or {},
+        **_owner(fields.get("owner")),
+    }
 
 
 def _route(namespace: str, settings: Settings) -> str:
@@ -88,7 +98,7 @@ def _image(reference: str) -> dict[str, Any]:
     name, colon, tag = plain.rpartition(":")
     if not colon or "/" in tag:
         name, tag = plain, ""
-    fields: dict[str, Any] = {"container.image.name": name, "kubernetes.container.image": reference}
+    fields: dict[str, Any] = {"container.image.name": name}
     if tag:
         fields["container.image.tag"] = [tag]
     if digest:

@@ -202,6 +202,7 @@ PLACE: dict[str, Field] = {
 }
 
 KUBERNETES: dict[str, Field] = {
+    "container.labels": Field("flattened", "labels of a container that belongs to no pod"),
     "kubernetes.labels": Field("flattened", "every label of the pod as it is (Elastic: dedotted keywords)"),
     "kubernetes.annotations": Field("flattened", "chosen annotations of the pod"),
     "kubernetes.namespace_labels": Field("flattened", "labels of the namespace"),

@@ -1,7 +1,8 @@
 """A container instance and its pod: what a log's path tells, and what a Pod object of the API tells. Pure.
 
-The metadata travels as JSON with every slice: namespace, pod, uid, container, restart, node, source ("path" or
-"api"); and from a Pod object: image, container_id, labels, annotations, owner ({kind, name}), static.
+The metadata travels as JSON with every slice: namespace, pod, uid, container, restart, node, source ("path",
+"api", "plain" or "docker"); and from a Pod object: image, container_id, labels, annotations, owner ({kind, name}),
+static.
 Paths are the kubelet's (`/var/log/pods/<ns>_<pod>_<uid>/<container>/<n>.log`); its links in /var/log/containers
 (`<pod>_<ns>_<container>-<container id>.log`) are read too, but they cut long names and tell no uid.
 """
@@ -48,6 +49,35 @@ def instance(path: str) -> Instance | None:
 def from_path(found: Instance, node: str) -> bytes:
     """What the log's path tells, as JSON."""
     return orjson.dumps({**found._asdict(), "node": node, "source": "path"})
+
+
+def of_plain(name: str, node: str) -> bytes:
+    """The metadata of a plain log file: a container of no pod."""
+    return _bare(name, node, "plain")
+
+
+def of_docker(identity: str, config: dict[str, Any], node: str) -> bytes:
+    """What docker's `config.v2.json` tells of a container: name, image, labels."""
+    inner = _object(config, "Config")
+    name = str(config.get("Name") or "").removeprefix("/") or identity[:12]
+    return _bare(
+        name,
+        node,
+        "docker",
+        image=str(inner.get("Image") or ""),
+        container_id=f"docker://{identity}",
+        labels={str(key): str(value) for key, value in _object(inner, "Labels").items()},
+    )
+
+
+def is_of_kubelet(config: dict[str, Any]) -> bool:
+    """Whether docker runs the container for a kubelet, by its `config.v2.json`."""
+    return "io.kubernetes.pod.uid" in _object(_object(config, "Config"), "Labels")
+
+
+def _bare(name: str, node: str, source: str, **more: Any) -> bytes:
+    fields = {"namespace": "", "pod": "", "uid": "", "container": name, "restart": 0, "node": node, "source": source}
+    return orjson.dumps({**fields, **{key: value for key, value in more.items() if value}})
 
 
 def from_api(found: Instance, node: str, pod: dict[str, Any], annotations: frozenset[str] = frozenset()) -> bytes:

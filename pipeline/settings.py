@@ -53,6 +53,13 @@ class Settings:
 
     # the shipper
     logs_dir: str = _row("/var/log/pods", "directory of the containers' logs, in the kubelet's layout")
+    plain_dirs: str = _row("", "directories whose `<name>.log` files are read as containers of no pod, blank-separated")
+    docker_dir: str = _row(
+        "", "docker's directory of containers with their json logs; links in the logs may lead there"
+    )
+    discovery: str = _row(
+        "both", "what tells of new files: directory events, looking (poll), or both", choices="both events poll"
+    )
     state_dir: str = _row("/var/lib/crisp", "directory of the shipper's checkpoint")
     node_name: str = _row("", "this node's name; empty: the host's name")
     compression: str = _row("zstd", "compression of the raw topic", choices="none gzip lz4 zstd")
@@ -118,7 +125,8 @@ class Settings:
         "request paths of probes, blank-separated: such lines with a 2xx answer are dropped and counted",
     )
     service_labels: str = _row(
-        "app app.kubernetes.io/name k8s-app", "labels that name the service, in order, blank-separated"
+        "app app.kubernetes.io/name k8s-app com.docker.compose.service",
+        "labels that name the service, in order, blank-separated",
     )
 
 

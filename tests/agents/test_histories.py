@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agents.checkpoint import decode, encode
-from agents.discovery import Discovery
+from agents.discovery import Discovery, kubelet
 from agents.fleet import Fleet
+from agents.listing import Listing
 from agents.tail import Tail, Taken
 from pipeline import record
 from pipeline.grouping import Grouper, events_of
@@ -106,7 +107,7 @@ class Shipping:
             for file in tail.files:
                 file.close()
         self.fleet = Fleet(self.settings, decode(self.stored))
-        self.discovery = Discovery(self.node.logs)
+        self.discovery = Discovery([kubelet(self.node.logs)], Listing())
         self.waiting: list[tuple[Tail, Taken]] = []
 
     def scan(self) -> None:
@@ -238,6 +239,6 @@ def test_an_idle_flush_and_a_crash_before_its_checkpoint_agree() -> None:
 def test_instance_is_read_from_the_path(tmp_path: Path) -> None:
     Node(tmp_path)
 
-    found = Discovery(tmp_path / "logs").scan()
+    found = Discovery([kubelet(tmp_path / "logs")], Listing()).scan()
 
     assert [file.instance for file in found] == [Instance("shop", "pay-1", "0000-1111", "pay", 0)]
