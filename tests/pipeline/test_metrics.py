@@ -72,4 +72,4 @@ def test_a_quantile_lies_in_the_bucket_of_the_true_one(values: list[float], part
     bounds = [0.0, *BUCKETS]
     (bucket,) = [pair for pair in itertools.pairwise(bounds) if pair[0] < true <= pair[1] or true == pair[0] == 0]
     assert found is not None
-    assert bucket[0] <= found <= bucket[1]
+    assert bucket[0] - 1e-9 <= found <= bucket[1] + 1e-9  # interpolation is done in floats
