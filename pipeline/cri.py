@@ -13,6 +13,8 @@ from typing import NamedTuple
 
 import orjson
 
+from pipeline.record import FIRST_LINE_BYTES
+
 STREAMS = (b"stdout", b"stderr")
 LATEST = 2**63 - 1  # nanoseconds in 64 bits, which is what Elasticsearch can store: until the year 2262
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -88,8 +90,13 @@ def parse(raw: bytes) -> Line | None:
 
 
 def is_stamped(first: bytes) -> bool:
-    """Whether a file's first line (or what there is of it) tells a time, so that it names the file for ever."""
-    return first.startswith(b'{"log":') or nanoseconds(first.split(b" ", 1)[0]) is not None
+    """Whether a file's first line (or what there is of it) tells a time, so that it names the file for ever.
+
+    Docker's time stands at the end: it must be within what the file is named by, else two files might share a name.
+    """
+    if first.startswith(b'{"log":'):
+        return b'"time":"' in first[:FIRST_LINE_BYTES]
+    return nanoseconds(first.split(b" ", 1)[0]) is not None
 
 
 def _docker(raw: bytes) -> Line | None:

@@ -68,3 +68,9 @@ def test_any_bytes_are_a_line_or_none(raw: bytes) -> None:
     line = cri.parse(raw)
 
     assert line is None or raw.endswith(line.content) or raw.startswith(b"{")
+
+
+def test_a_docker_line_tells_its_time_only_within_what_names_the_file() -> None:
+    assert cri.is_stamped(b'{"log":"x\\n","stream":"stdout","time":"2026-11-24T10:00:00Z"}')
+    assert not cri.is_stamped(b'{"log":"' + b"x" * 1100 + b'\\n","stream":"stdout","time":"2026-11-24T10:00:00Z"}')
+    assert not cri.is_stamped(b'{"log":"\\"time\\":\\"2026\\"\\n"}')
