@@ -10,14 +10,23 @@ _HEAD = (
 _TEMPLATE = b'{"index_templates":[{"name":"t","index_template":{"_meta":{"owner":"crisp"}}}]}'
 
 
+class _Count:
+    """Documents taken so far."""
+
+    documents = 0
+
+
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while head := await _head(reader):
         lengths = [row for row in head.lower().split(b"\r\n") if row.startswith(b"content-length:")]
         body = await reader.readexactly(int(lengths[0].split(b":")[1])) if lengths else b""
         if b"_bulk" in head.split(b"\r\n", 1)[0]:
             count = body.count(b"\n") // 2
+            _Count.documents += count
             items = b",".join([b'{"create":{"status":201}}'] * count)
             answer = _HEAD % (len(b'{"errors":false,"items":[%b]}' % items), b'{"errors":false,"items":[%b]}' % items)
+        elif b"/received" in head:
+            answer = _HEAD % (len(b"%d" % _Count.documents), b"%d" % _Count.documents)
         elif b"_mapping" in head:
             answer = _HEAD.replace(b"200 OK", b"404 Not Found") % (2, b"{}")
         else:

@@ -1,0 +1,278 @@
+"""Others at the same work, side by side in one run: log files to a real Kafka, and straight to a bulk endpoint.
+
+Run by `make bench-peers`. A peer that is not on this machine is named and left out: rsyslog with its modules for Kafka
+and Elasticsearch (in Debian: rsyslog, rsyslog-kafka, rsyslog-elasticsearch), the OpenTelemetry Collector (built once
+with Go, cached). What they are spared: rsyslog joins no partials and maps nothing, the collector passes raw lines on.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+
+from pipeline import setup
+from pipeline.commands.worker import total_lag
+from pipeline.local.artifacts import cache
+from pipeline.local.process import free_ports
+from pipeline.local.stack import Stack, running
+from pipeline.settings import load
+from tests.benchmarks import workload
+
+LIMIT_SECONDS = 900.0
+_OTELCOL = Path(__file__).parent / "otelcol"
+_RSYSLOG_MODULES = ("omkafka.so", "omelasticsearch.so", "imfile.so", "mmjsonparse.so")
+
+
+class Usage(NamedTuple):
+    """What a program cost: CPU-seconds and peak memory in MiB, its start included."""
+
+    cpu: float
+    rss: float
+
+
+class Scene(NamedTuple):
+    """One measurement's surroundings."""
+
+    stack: Stack
+    logs: Path
+    directory: Path
+    topic: str
+    lines: int
+    sink: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings of crisp's own parts."""
+        return {
+            **self.stack.environment,
+            "CRISP_LOGS_DIR": str(self.logs),
+            "CRISP_STATE_DIR": str(self.directory / "state"),
+            "CRISP_NODE_NAME": "node-1",
+            "CRISP_TOPIC_RAW": self.topic,
+            "CRISP_TOPIC_DEAD": f"{self.topic}-dead",
+            "CRISP_GROUP": self.topic,
+            "CRISP_ES_URLS": f"http://127.0.0.1:{self.sink}",
+            "CRISP_WORKER_PORT": "0",
+        }
+
+
+def records(scene: Scene) -> int:
+    """How many records the topic holds."""
+    # A group that never committed: its lag is all there is.
+    return asyncio.run(total_lag(load({**scene.environment, "CRISP_GROUP": f"{scene.topic}-none"})))
+
+
+def received(scene: Scene) -> int:
+    """How many documents the bulk endpoint has taken."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{scene.sink}/received", timeout=60) as answer:
+        return int(answer.read())
+
+
+def until_done(scene: Scene, command: list[str], done: Callable[[], bool]) -> Usage:
+    """Run a program that does not end by itself until the work is done, then end it."""
+    output = scene.directory / "output"
+    with output.open("wb") as file:
+        child = subprocess.Popen(command, stdout=file, stderr=file)
+    limit = time.monotonic() + LIMIT_SECONDS
+    try:
+        while not done():
+            if child.poll() is not None or time.monotonic() > limit:
+                raise SystemExit(f"{command[0]} did not do its work:\n{output.read_text()[-2000:]}")
+            time.sleep(0.5)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            child.send_signal(signal.SIGTERM)
+    return _ended(child)
+
+
+def to_its_end(*command: str, environment: dict[str, str]) -> Usage:
+    """Run one of crisp's parts with `--once`."""
+    child = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.cli", *command, "--once"], env={**os.environ, **environment}
+    )
+    return _ended(child)
+
+
+def _ended(child: subprocess.Popen[bytes]) -> Usage:
+    _, _, usage = os.wait4(child.pid, 0)
+    child.returncode = 0
+    return Usage(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+
+
+def crisp_ship(scene: Scene) -> Usage:
+    """The shipper: slices cut between events, pod metadata from paths."""
+    return to_its_end("ship", environment=scene.environment)
+
+
+def crisp_both(scene: Scene) -> Usage:
+    """Shipper and worker: everything that a document has."""
+    shipper = to_its_end("ship", environment=scene.environment)
+    worker = to_its_end("worker", environment=scene.environment)
+    return Usage(shipper.cpu + worker.cpu, max(shipper.rss, worker.rss))
+
+
+def rsyslog_kafka(scene: Scene) -> Usage:
+    """Raw lines by librdkafka, zstd, acks=all."""
+    action = f"""action(type="omkafka" broker="{scene.stack.address.brokers}" topic="{scene.topic}" template="raw"
+  confParam=["compression.codec=zstd","acks=all","linger.ms=50","queue.buffering.max.messages=200000"]
+  partitions.auto="on" queue.type="LinkedList" queue.size="200000" queue.dequeueBatchSize="4096")"""
+    return until_done(scene, _rsyslog(scene, action), lambda: records(scene) >= scene.lines)
+
+
+def rsyslog_sink(scene: Scene) -> Usage:
+    """CRI fields by position, JSON parsed, bulk requests; no joining, no mapping, no ids."""
+    action = f"""set $!time = field($msg, 32, 1);
+set $!stream = field($msg, 32, 2);
+set $!log = substring($msg, 40, 100000);
+if $!log startswith "{{" then set $.parsed = parse_json($!log, "\\$!body");
+action(type="omelasticsearch" server="127.0.0.1" serverport="{scene.sink}" template="all" bulkmode="on"
+  searchIndex="logs" searchType="" maxbytes="4m" queue.type="LinkedList" queue.size="200000"
+  queue.dequeueBatchSize="4096")"""
+    return until_done(scene, _rsyslog(scene, action), lambda: received(scene) >= scene.lines)
+
+
+def _rsyslog(scene: Scene, action: str) -> list[str]:
+    path = scene.directory / "rsyslog.conf"
+    path.write_text(f"""global(workDirectory="{scene.directory}" maxMessageSize="1m")
+module(load="imfile") module(load="omkafka") module(load="omelasticsearch")
+template(name="raw" type="string" string="%msg%")
+template(name="all" type="string" string="%$!all-json%")
+input(type="imfile" file="{scene.logs}/*/app/0.log" tag="x" freshStartTail="off" ruleset="out")
+ruleset(name="out") {{
+{action}
+}}
+""")
+    return ["rsyslogd", "-n", "-f", str(path), "-i", str(scene.directory / "rsyslog.pid")]
+
+
+def collector_kafka(scene: Scene) -> Usage:
+    """Raw lines, one a record, by franz-go, zstd, acks=all."""
+    path = scene.directory / "otelcol.yaml"
+    path.write_text(f"""receivers:
+  filelog: {{include: ["{scene.logs}/*/app/0.log"], start_at: beginning}}
+processors:
+  batch: {{}}
+exporters:
+  kafka:
+    brokers: ["{scene.stack.address.brokers}"]
+    logs: {{topic: {scene.topic}, encoding: raw}}
+    producer: {{required_acks: -1, compression: zstd}}
+service:
+  telemetry: {{metrics: {{level: none}}}}
+  pipelines:
+    logs: {{receivers: [filelog], processors: [batch], exporters: [kafka]}}
+""")
+    return until_done(scene, [str(collector()), "--config", f"file:{path}"], lambda: records(scene) >= scene.lines)
+
+
+def collector() -> Path:
+    """The collector, built first if it is not there (some three minutes)."""
+    path = cache() / "otelcol-0.155.0"
+    if not path.exists():
+        with tempfile.TemporaryDirectory(dir=cache(), prefix=".otelcol-") as temporary:
+            here = Path(temporary)
+            shutil.copytree(_OTELCOL, here, dirs_exist_ok=True)
+            environment = {**os.environ, "GOFLAGS": "-mod=mod", "CGO_ENABLED": "0"}
+            for arguments in (("mod", "tidy", "-e"), ("build", "-trimpath", "-ldflags", "-s -w", "-o", "made", ".")):
+                subprocess.run(["go", *arguments], cwd=here, env=environment, check=True, capture_output=True)
+            (here / "made").rename(path)
+    return path
+
+
+def lacking(name: str) -> str:
+    """Why a contestant cannot take part here; empty if it can."""
+    if name.startswith("rsyslog"):
+        places = [Path("/usr/lib", machine, "rsyslog") for machine in ("x86_64-linux-gnu", "aarch64-linux-gnu")]
+        have = {file.name for place in places if place.is_dir() for file in place.iterdir()}
+        absent = [module for module in _RSYSLOG_MODULES if module not in have]
+        if shutil.which("rsyslogd") is None or absent:
+            return "rsyslog, rsyslog-kafka and rsyslog-elasticsearch are not installed"
+    if name.startswith("collector") and not (cache() / "otelcol-0.155.0").exists() and shutil.which("go") is None:
+        return "Go is needed to build it once"
+    return ""
+
+
+CONTESTS: dict[str, tuple[Callable[[Scene], Usage], ...]] = {
+    "files to Kafka": (crisp_ship, rsyslog_kafka, collector_kafka),
+    "files to bulk requests": (crisp_both, rsyslog_sink),
+}
+
+
+@contextlib.contextmanager
+def _sink() -> Iterator[int]:
+    (port,) = free_ports(1)
+    child = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.sink", str(port)])
+    try:
+        time.sleep(1)
+        yield port
+    finally:
+        child.kill()
+        child.wait()
+
+
+def main() -> None:
+    """Measure in turns, so that a slow moment of the machine hits all; print the medians."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lines", type=int, default=1_000_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", help="contestants whose name holds this")
+    args = parser.parse_args()
+    table = Table("work", "who", "lines per CPU-second", "CPU-seconds per million lines", "peak MiB", "against crisp")
+    console = Console(width=140)
+    with tempfile.TemporaryDirectory(prefix="crisp-peers-") as temporary, running() as stack:
+        logs = Path(temporary, "pods")
+        size = workload.write(logs, args.lines)
+        for work, contestants in CONTESTS.items():
+            taking_part = []
+            for contestant in contestants:
+                if why := lacking(contestant.__name__):
+                    console.print(f"{contestant.__name__} takes no part: {why}")
+                elif not args.only or args.only in contestant.__name__:
+                    taking_part.append(contestant)
+            usages = _in_turns(taking_part, stack, logs, Path(temporary), args)
+            ours = next(iter(usages.values()), None)
+            for name, usage in usages.items():
+                per_million = usage.cpu * 1e6 / args.lines
+                ratio = f"{usage.cpu / ours.cpu:.1f} x" if ours else ""
+                row = (f"{args.lines / usage.cpu:,.0f}", f"{per_million:.2f}", f"{usage.rss:.0f}", ratio)
+                table.add_row(work, name, *row)
+    console.print(f"{args.lines:,} lines, {size / 2**20:.0f} MiB, medians of {args.runs} runs in turns")
+    console.print(table)
+
+
+def _in_turns(
+    contestants: list[Callable[[Scene], Usage]], stack: Stack, logs: Path, directory: Path, args: argparse.Namespace
+) -> dict[str, Usage]:
+    seen: dict[str, list[Usage]] = {contestant.__name__: [] for contestant in contestants}
+    for run in range(args.runs):
+        for contestant in contestants:
+            name = contestant.__name__
+            home = directory / f"{name}-{run}"
+            home.mkdir()
+            with _sink() as port:
+                scene = Scene(stack, logs, home, f"{name.replace('_', '-')}-{run}", args.lines, port)
+                asyncio.run(setup.topics(load(scene.environment)))
+                seen[name].append(contestant(scene))
+            shutil.rmtree(home)
+    return {
+        name: Usage(statistics.median(one.cpu for one in usages), statistics.median(one.rss for one in usages))
+        for name, usages in seen.items()
+    }
+
+
+if __name__ == "__main__":
+    main()
