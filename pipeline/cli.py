@@ -5,7 +5,7 @@ import importlib
 import sys
 
 from pipeline import __version__
-from pipeline.errors import CrispError, SettingsError
+from pipeline.errors import CrispError, RulesError, SettingsError
 
 # name -> (module with `arguments(parser)` and `run(args) -> exit code`, what it does). A module is loaded
 # only when its command is called: the shipper must never load faust or elasticsearch.
@@ -17,7 +17,10 @@ COMMANDS = {
     "setup": ("pipeline.commands.setup", "make topics and index template (idempotent)"),
     "parse": ("pipeline.commands.parse", "show what becomes of raw CRI lines"),
     "audit": ("pipeline.commands.audit", "is every event there? From log files, or from what Kafka holds"),
-    "check": ("pipeline.commands.check", "are the settings right? For use before a rollout, and in CI"),
+    "check": (
+        "pipeline.commands.check",
+        "are settings and rules right? Runs the tests of the rules; for CI, and before a rollout",
+    ),
     "config": ("pipeline.commands.config", "show the effective settings and where each came from"),
 }
 
@@ -46,8 +49,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(module.run(command_parser.parse_args(argv[1:])))
     except SettingsError as error:
+        # A fault of the rules begins with its place, so that editors and CI find it.
+        before = "" if isinstance(error, RulesError) else "crisp: "
         for fault in error.faults:
-            print(f"crisp: {fault}", file=sys.stderr)
+            print(f"{before}{fault}", file=sys.stderr)
         return 2
     except CrispError as error:
         print(f"crisp: {error}", file=sys.stderr)

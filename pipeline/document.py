@@ -19,12 +19,15 @@ from pipeline.gap import GapRecord
 from pipeline.grouping import MULTILINE, PARTIAL, SPLIT, UNPARSED, Event, events_of
 from pipeline.message import apptime, error, jsonbody, probe, textformat
 from pipeline.record import UNKNOWN, Headers, LogSlice, Origin, SourceFile
+from pipeline.rules.redaction import Redaction
+from pipeline.rules.ruleset import Ruleset, Ruling
 from pipeline.settings import Settings
 
 PROBE_RULE = "health probe"
 FLAGS = ((PARTIAL, "partial"), (MULTILINE, "multiline"), (SPLIT, "split"), (UNPARSED, "unparsed"))
 _CONTAINERS = 4096
 DAY_NS = 86400 * 10**9
+NO_LINES: frozenset[tuple[int, int]] = frozenset()
 
 
 @dataclass(slots=True)
@@ -33,8 +36,8 @@ class Parcel:
 
     `size` is theirs in bytes. `lengths` has, for events of several lines, the raw bytes by the document's number:
     should such a document be there already, they tell whether it is as long as ours. `indices` are those that the
-    actions name; `dropped` counts events by the rule that dropped them. `origin` and `headers` are the raw record's,
-    for a dead letter to tell.
+    actions name; `dropped` counts events by the rule that dropped them, `faults` those that a rule's hook failed on.
+    `origin` and `headers` are the raw record's, for a dead letter to tell.
     """
 
     documents: list[bytes]
@@ -44,6 +47,7 @@ class Parcel:
     dropped: Counter[str]
     origin: Origin = UNKNOWN
     headers: Headers = field(default_factory=list)
+    faults: Counter[str] = field(default_factory=Counter)
 
 
 def together(parcels: list[Parcel]) -> Parcel:
@@ -55,6 +59,7 @@ def together(parcels: list[Parcel]) -> Parcel:
         whole.size += parcel.size
         whole.indices |= parcel.indices
         whole.dropped += parcel.dropped
+        whole.faults += parcel.faults
     return whole
 
 
@@ -72,12 +77,13 @@ class _Tails(dict[tuple[str, ...], bytes]):
 
 
 class _Known:
-    """A container met before."""
+    """A container met before, and what is left of the rules for it."""
 
-    __slots__ = ("route", "service", "tails")
+    __slots__ = ("route", "ruling", "service", "tails")
 
-    def __init__(self, container: Container) -> None:
+    def __init__(self, container: Container, rules: Ruleset | None) -> None:
         self.route = container.route
+        self.ruling = rules.of({**container.constant, **container.service}) if rules else None
         self.service = tuple(container.service)
         self.tails = _Tails(container)
 
@@ -85,9 +91,11 @@ class _Known:
 class Documents:
     """Turns slices into documents. Keeps, in bounds, what it knows of containers and days."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, rules: Ruleset | None = None) -> None:
         self._settings = settings
         self._known: dict[bytes, _Known] = {}
+        self._rules = rules
+        self._redaction = Redaction(settings.redact.split()) if settings.redact else None
         self._probe_paths = frozenset(settings.health_paths.split())
         self._window = int(settings.own_time_window_seconds * 1e9)
 
@@ -95,32 +103,33 @@ class Documents:
         """The documents of a slice, each with the fields `beside`. Raises RecordError for broken metadata."""
         known = self._container(part.pod)
         created, ingested = apptime.text(part.read), apptime.text(now_ns)
-        tails = [
-            _fragment(
-                {
-                    "event.created": created,
-                    "event.ingested": ingested,
-                    **({"log.file.path": file.path} if file.path else {}),
-                    **(beside or {}),
-                }
-            )
-            for file in part.files
-        ]
+        tails = self._tails(part, {"event.created": created, "event.ingested": ingested, **(beside or {})})
         made: list[bytes] = []
         lengths: dict[int, int] = {}
         dropped: Counter[str] = Counter()
-        actions = _Actions(part.files, now_ns, self._settings, known.route)
-        oldest = actions.oldest
-        for event in events_of(part):
+        faults: Counter[str] = Counter()
+        ruling, redaction = known.ruling, self._redaction
+        routed = _Routed(part.files, now_ns, self._settings)
+        common = routed[known.route]
+        events = events_of(part)
+        key_lines = redaction.key_lines(part.value, events) if redaction is not None else NO_LINES
+        for event in events:
             file, offset, length, time, _, _, flags, _ = event
-            fields, rule = self._fields(event)
+            if ruling is None:
+                fields = self._fields(event)
+                rule, actions = self._probe(fields), common
+            else:
+                fields, rule, route = self._judged(event, part, ruling, faults)
+                actions = routed[route or known.route]
             if rule:
                 dropped[rule] += 1
                 continue
+            if redaction is not None:
+                redaction.event(fields, event, key_lines)
             runtime = time.decode() if time[-1:] == b"Z" else self._utc(time, created)
             self._time(fields, runtime)
             day = runtime[:10]
-            if day < oldest:
+            if day < actions.oldest:
                 fields["log.flags"] = [*fields.get("log.flags", ()), "late"]
             fields["log.offset"] = offset
             fields["log.length"] = length
@@ -129,7 +138,7 @@ class Documents:
                 lengths[len(made)] = length
             source = orjson.dumps(fields)
             made.append(b'%b%010x"}}\n%b,%b,%b}\n' % (actions[file, day], offset, source[:-1], tails[file], tail))
-        return Parcel(made, sum(map(len, made)), frozenset(actions.indices), lengths, dropped)
+        return Parcel(made, sum(map(len, made)), routed.indices(), lengths, dropped, faults=faults)
 
     def of_gap(self, found: GapRecord, now_ns: int) -> Parcel:
         """The one document of a gap, at its place among the container's. Raises RecordError for broken metadata."""
@@ -158,6 +167,22 @@ class Documents:
         return Parcel([made], len(made), frozenset(actions.indices), {}, Counter())
 
     @staticmethod
+    def _tails(part: LogSlice, fields: dict[str, Any]) -> list[bytes]:
+        """What is the same for all lines of a file in the slice, serialised."""
+        return [_fragment({**fields, **({"log.file.path": file.path} if file.path else {})}) for file in part.files]
+
+    def _judged(
+        self, event: Event, part: LogSlice, ruling: Ruling, faults: Counter[str]
+    ) -> tuple[dict[str, Any], str, str]:
+        """An event's fields as the rules leave them, the rule that drops it, and the route that they choose."""
+        if ruling.drops_all:
+            return {}, ruling.drops_all, ""
+        fields = self._fields(event)
+        case = ruling.judge(fields, part.files[event[0]].identity, event[1])
+        faults.update(case.faults)
+        return fields, case.dropped or ("" if case.kept else self._probe(fields)), case.route
+
+    @staticmethod
     def _utc(time: bytes, created: str) -> str:
         """The runtime's time in UTC; when it was read, for a line that has no time and none before it."""
         return cri.utc(time) if time else created
@@ -167,12 +192,29 @@ class Documents:
         if known is None:
             if len(self._known) >= _CONTAINERS:
                 self._known.clear()
-            known = _Known(container.read(pod, self._settings))
+            read = container.read(pod, self._settings)
+            if self._rules:
+                read.constant["crisp.rules"] = self._rules.digest
+            known = _Known(read, self._rules)
             self._known[pod] = known
         return known
 
-    def _fields(self, event: Event) -> tuple[dict[str, Any], str]:
-        """What the line itself says, and the rule that drops it, if any."""
+    def use(self, rules: Ruleset | None) -> None:
+        """From now on these rules."""
+        self._rules = rules
+        self._known.clear()
+
+    def redacted(self, raw: bytes) -> bytes:
+        """Raw bytes with stars for secrets: those of the setting, and those of any rule, whatever its conditions."""
+        raw = self._redaction.raw(raw) if self._redaction else raw
+        return self._rules.redacted(raw) if self._rules else raw
+
+    def _probe(self, fields: dict[str, Any]) -> str:
+        """The name of the built-in rule if it drops the event."""
+        return PROBE_RULE if "url.path" in fields and probe.is_probe(fields, self._probe_paths) else ""
+
+    def _fields(self, event: Event) -> dict[str, Any]:
+        """What the line itself says."""
         _, _, _, _, stream, content, flags, part = event
         fields = jsonbody.fields(content, self._settings.field_limit) if content[:1] == b"{" and not flags else None
         if fields is not None:
@@ -182,13 +224,11 @@ class Documents:
             message = content.decode("utf-8", "replace")
             fields = textformat.fields(message) or {}
             fields["message"] = message
-        if "url.path" in fields and probe.is_probe(fields, self._probe_paths):
-            return fields, PROBE_RULE
         if stream:
             fields["log.iostream"] = stream.decode()
         if flags:
             self._flag(fields, flags, part)
-        return fields, ""
+        return fields
 
     @staticmethod
     def _flag(fields: dict[str, Any], flags: int, part: int) -> None:
@@ -263,6 +303,22 @@ class _Actions(dict[tuple[int, str], bytes]):
         action = f'{{"create":{{"_index":"{index}","_id":"{self._files[file].identity}-'.encode()
         self[key] = action
         return action
+
+
+class _Routed(dict[str, _Actions]):
+    """The action lines by route; empty is the common one."""
+
+    def __init__(self, files: tuple[SourceFile, ...], now_ns: int, settings: Settings) -> None:
+        super().__init__()
+        self._about = (files, now_ns, settings)
+
+    def __missing__(self, route: str) -> _Actions:
+        self[route] = actions = _Actions(*self._about, route)
+        return actions
+
+    def indices(self) -> frozenset[str]:
+        """The indices that the actions name."""
+        return frozenset().union(*(actions.indices for actions in self.values()))
 
 
 def _fragment(fields: dict[str, Any]) -> bytes:

@@ -248,6 +248,8 @@ OWN: dict[str, Field] = {
     "crisp.partition": Field("long", "partition of the raw record"),
     "crisp.record": Field("long", "offset of the raw record"),
     "crisp.part": Field("long", "which part of an event that was too long, from 1"),
+    "crisp.rules": Field("keyword", "which rules were in force: changes when they do"),
+    "crisp.sample": Field("double", "the part of such events that a rule keeps: 0.05 stands for twenty of them"),
     "crisp.left_out": Field("long", "repetitions of this message that crisp kept back"),
 }
 

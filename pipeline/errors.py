@@ -2,6 +2,7 @@
 
     CrispError
     ├── SettingsError    the settings are refused; holds every fault found
+    │   └── RulesError   the rules file is refused, likewise
     ├── RecordError      a record of the topic breaks the contract, or is of a version we do not know
     ├── StackError       the local Kafka or Elasticsearch cannot be had or started
     ├── LookupFailure    Elasticsearch does not tell which documents are there
@@ -21,6 +22,10 @@ class SettingsError(CrispError):
     def __init__(self, faults: list[str]) -> None:
         super().__init__("; ".join(faults))
         self.faults = faults
+
+
+class RulesError(SettingsError):
+    """The rules file is refused; each fault begins with file, line and column."""
 
 
 class RecordError(CrispError):

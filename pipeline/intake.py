@@ -6,15 +6,24 @@ It knows every kind of record: slices of ours, gaps, and what other shippers wri
 from pipeline import foreign, gap, grouping, record
 from pipeline.document import Documents, Parcel, together
 from pipeline.record import Headers, Origin
+from pipeline.rules.ruleset import Ruleset
 from pipeline.settings import Settings
 
 
 class Intake:
     """Turns records into parcels, as the settings say."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._documents = Documents(settings)
+    def __init__(self, settings: Settings, rules: Ruleset | None = None) -> None:
+        self._documents = Documents(settings, rules)
         self._grouping = grouping.by(settings)
+
+    def use(self, rules: Ruleset | None) -> None:
+        """From now on these rules."""
+        self._documents.use(rules)
+
+    def redacted(self, value: bytes) -> bytes:
+        """A record's value as it may be kept elsewhere, of the same length."""
+        return self._documents.redacted(value)
 
     def of(self, value: bytes, headers: Headers, origin: Origin, now_ns: int) -> tuple[Parcel, str]:
         """A record's documents, and its kind: slice, gap or foreign. Raises RecordError when it breaks the contract."""

@@ -30,6 +30,10 @@ WORKER = (
     Metric("crisp_worker_events", "counter", (), "events found in the records"),
     Metric("crisp_worker_documents", "counter", ("outcome",), "settled: created, there, safe_form, continued, dead"),
     Metric("crisp_worker_dropped", "counter", ("rule",), "events dropped, by the rule's name"),
+    Metric(
+        "crisp_worker_rule_faults", "counter", ("rule",), "events on which a rule's hook failed; they went on without"
+    ),
+    Metric("crisp_worker_rules_refused", "gauge", (), "1 while the rules file is broken and the rules before it stand"),
     Metric("crisp_worker_bulks", "counter", ("outcome",), "bulk requests: answered, failed, unknown"),
     Metric(
         "crisp_worker_refusals", "counter", ("form",), "documents refused for their content, by form: own, safe, text"

@@ -15,6 +15,9 @@ from typing import Any
 from pipeline import routes
 from pipeline.errors import SettingsError
 
+SECRETS = ("private-key", "bearer", "jwt", "basic-auth", "aws", "card", "email")
+"""Kinds of secrets that `pipeline.rules.redaction` finds."""
+
 PREFIX = "CRISP_"
 PLAIN_NAMES = {"es_user": "ES_USER", "es_password": "ES_PASSWORD"}
 
@@ -116,6 +119,12 @@ class Settings:
     infra_namespaces: str = _row(
         "kube-system kube-node-lease kube-public", "namespaces that take the route infra, blank-separated"
     )
+    rules_file: str = _row("", "file of rules (YAML), read again when it changes; empty: none")
+    rules_python_dir: str = _row("", "directory of the modules that rules may name; empty: none may")
+    rules_look_seconds: float = _row(5.0, "between two looks at the rules file for changes", least=0.1)
+    redact: str = _row(
+        "", f"kinds of secrets that are replaced in every field, blank-separated: {' '.join(SECRETS)}; empty: none"
+    )
     own_time_window_seconds: float = _row(
         86400.0, "an application's own time counts when this near the runtime's", least=0
     )
@@ -184,6 +193,10 @@ def _contradictions(settings: Settings) -> list[str]:
         faults.append("CRISP_ES_API_KEY and ES_USER: only one of the two")
     if settings.kafka_sasl != "none" and not (settings.kafka_user and settings.kafka_password):
         faults.append("CRISP_KAFKA_SASL: needs CRISP_KAFKA_USER and CRISP_KAFKA_PASSWORD")
+    for kind in settings.redact.split():
+        if kind not in SECRETS:
+            near = difflib.get_close_matches(kind, SECRETS, n=1)
+            faults.append(f"CRISP_REDACT: no kind of secret {kind!r}" + (f" (did you mean {near[0]}?)" if near else ""))
     try:
         routes.read(settings.routes)
     except ValueError as fault:

@@ -23,6 +23,7 @@ from pipeline.intake import Intake
 from pipeline.liveness import Signs
 from pipeline.metrics import WORKER, Metrics
 from pipeline.record import Origin
+from pipeline.rules.renewal import Renewal
 from pipeline.settings import Settings
 from pipeline.status.watch import Watch
 from pipeline.web import Web
@@ -41,6 +42,7 @@ class Worker:
         self.metrics = Metrics(WORKER)
         self.budget = Budget(settings.budget_bytes)
         self.intake = Intake(settings)
+        self.renewal = Renewal(settings, self.intake.use)
         self.app = faust_app.build(settings, self._lost, self._anew)
         self.acker = OrderedAcker(lambda: int(self.app.consumer_generation_id))
         self._dead_topic = self.app.topic(settings.topic_dead, value_serializer="raw", key_serializer="raw")
@@ -57,6 +59,7 @@ class Worker:
         self.app.task(self._keep_beat)
         self.app.task(self._run_watch)
         self.app.task(self._look)
+        self.app.task(self._renew_rules)
         self.app.on_partitions_revoked.connect(self._revoked)
 
     async def _index(self, stream: Any) -> None:
@@ -74,7 +77,8 @@ class Worker:
         try:
             parcel, outcome = self.intake.of(value, headers, origin, time.time_ns())
         except RecordError as fault:
-            self._spawn(self._bury_record(DeadLetter(value, str(fault), origin, headers), message.key, slot))
+            letter = DeadLetter(self.intake.redacted(value), str(fault), origin, headers)
+            self._spawn(self._bury_record(letter, message.key, slot))
             return
         self.metrics.add("crisp_worker_records", outcome=outcome)
         self._signs.progress_at = time.monotonic()
@@ -150,6 +154,12 @@ class Worker:
     async def _run_watch(self) -> None:
         await self._guard(self.watch.run())
 
+    async def _renew_rules(self) -> None:
+        while self.settings.rules_file:
+            await asyncio.sleep(self.settings.rules_look_seconds)
+            self.renewal.look()
+            self.metrics.set("crisp_worker_rules_refused", int(bool(self.renewal.refused)))
+
     async def _keep_beat(self) -> None:
         self.web.start(self.settings.status_host, self.settings.worker_port)
         while True:
@@ -203,6 +213,7 @@ class Worker:
             "documents": {name: int(value("crisp_worker_documents", outcome=name)) for name in outcomes},
             "dropped": {rule: int(number) for rule, number in self.metrics.by("crisp_worker_dropped", "rule").items()},
             "in_work_bytes": self.budget.used,
+            "rules": self.renewal.facts(),
             **self.watch.facts(),
             "elasticsearch": {
                 "failing_since": self.indexer.failing_since,

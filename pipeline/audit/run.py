@@ -20,6 +20,7 @@ from pipeline.grouping import events_of
 from pipeline.intake import Intake
 from pipeline.message import apptime
 from pipeline.record import Headers, LogSlice, Origin
+from pipeline.rules import file
 from pipeline.settings import Settings
 from pipeline.topicrange import TopicRange, committed
 
@@ -38,6 +39,7 @@ class Audit:
         self._lookup = Lookup(client, settings)
         self._tell = tell
         self._young = young
+        self._rules = file.load(settings)
         self._judge = Judge(self._lookup, set())
         self._accounts: dict[str, Account] = {}
         self.stop = asyncio.Event()
@@ -48,7 +50,7 @@ class Audit:
     async def of_directory(self, root: Path, pods: dict[str, dict[str, Any]], since: float) -> list[Account]:
         """Every file below. `since`, seconds since the epoch: lines before are not looked up."""
         directory = Directory(root, self._settings, pods, since)
-        documents, done = Documents(self._settings), 0
+        documents, done = Documents(self._settings, self._rules), 0
         start = apptime.text(round(since * 1e9)).encode()
         for source in directory.sources():
             for part in source.log.slices():
@@ -75,7 +77,9 @@ class Audit:
             other.events += number
             other.dropped[source.rule] += number
         else:
-            await self._judge.take(documents.of(part, part.read), accounts, other, Doubt(self._young))
+            unsure = ", ".join(self._rules.by_pod) if self._rules and not source.told else ""
+            doubt = Doubt(self._young, rules=unsure)
+            await self._judge.take(documents.of(part, part.read), accounts, other, doubt)
 
     async def _gaps_of(self, directory: Directory) -> None:
         """Gaps are told by the shipper, no file tells them: look which there are of these pods."""
@@ -93,7 +97,7 @@ class Audit:
         """Every record that the raw topic holds, from `since` on, milliseconds since the epoch."""
         settings = self._settings
         self._judge = Judge(self._lookup, await self._dead(since))
-        intake, taken = Intake(settings), await committed(settings)
+        intake, taken = Intake(settings, self._rules), await committed(settings)
         async with TopicRange(settings, settings.topic_raw, since) as held:
             async for value, headers, origin in held:
                 self._tell(f"{origin.topic}/{origin.partition}", held.read, held.size, self._judge.looked_up)

@@ -1,6 +1,7 @@
 """`crisp parse`: show what becomes of raw CRI lines, by the very code that the worker runs. Touches no server."""
 
 import argparse
+import dataclasses
 import sys
 import time
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ from pipeline import cri, grouping, pod, record, settings
 from pipeline.document import Documents
 from pipeline.errors import CrispError
 from pipeline.record import LogSlice, Segment, SourceFile
+from pipeline.rules import file as rules
+from pipeline.rules.trial import hits
 from pipeline.settings import Settings
 
 STANDARD_PATH = "/var/log/pods/default_stdin_00000000-0000-0000-0000-000000000000/stdin/0.log"
@@ -23,17 +26,20 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("file", nargs="?", help="raw lines of a container's log file; standard input without it")
     parser.add_argument("--path", help="path of the file on its node: it names pod and container")
+    parser.add_argument("--rules", metavar="FILE", help="the rules file, instead of CRISP_RULES_FILE")
     parser.add_argument("--pod", help="file with the Pod object as JSON (kubectl get pod -o json)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a hit per document: pretty on a terminal, else one JSON object a line."""
     effective = settings.load()
+    if args.rules:
+        effective = dataclasses.replace(effective, rules_file=args.rules)
     data = Path(args.file).read_bytes() if args.file else sys.stdin.buffer.read()
     path = args.path or (str(Path(args.file).resolve()) if args.file else STANDARD_PATH)
-    hits, dropped = parse(data, path, _pod(args.pod), effective)
+    found, dropped = parse(data, path, _pod(args.pod), effective)
     console = Console() if sys.stdout.isatty() else None
-    for hit in hits:
+    for hit in found:
         if console:
             console.print_json(data=hit)
         else:
@@ -77,11 +83,5 @@ def parse(
         grouping=grouping.by(effective),
         pod=metadata,
     )
-    parcel = Documents(effective).of(part, time.time_ns())
-    return _hits(parcel.documents), dict(parcel.dropped)
-
-
-def _hits(documents: list[bytes]) -> Iterator[dict[str, Any]]:
-    for document in documents:
-        action, source, _ = document.split(b"\n")
-        yield {**orjson.loads(action)["create"], "_source": orjson.loads(source)}
+    parcel = Documents(effective, rules.load(effective)).of(part, time.time_ns())
+    return iter(hits(parcel.documents)), dict(parcel.dropped)

@@ -55,6 +55,8 @@ class Indexer:
         """Take a parcel; `settled` is called once, later, on the loop."""
         for rule, number in parcel.dropped.items():
             self._metrics.add("crisp_worker_dropped", number, rule=rule)
+        for rule, number in parcel.faults.items():
+            self._metrics.add("crisp_worker_rule_faults", number, rule=rule)
         self._metrics.add("crisp_worker_events", len(parcel.documents) + parcel.dropped.total())
         self._waiting.append((parcel, settled))
         self._size += parcel.size

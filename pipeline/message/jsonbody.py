@@ -224,6 +224,11 @@ def _name(path: str) -> str:
     return path
 
 
+def allowed(name: str) -> bool:
+    """Whether a field may have that name when it is not the pipeline itself that sets it."""
+    return _name(name) == name
+
+
 class _Pairs:
     """A JSON object with every pair of it, also those whose key comes twice."""
 

@@ -1,0 +1,232 @@
+"""What rules do to an event. Pure, but for what a hook does.
+
+An action changes the fields in place or notes its decision in the `Case`. A value that loses its name to another one
+is moved under `app.`, never lost, but where a rule says so (`set`, `remove`).
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import re2
+
+from pipeline.ecs import APPLICATION
+from pipeline.message import jsonbody, level
+from pipeline.rules import condition, names
+from pipeline.rules.parsing import Parser
+from pipeline.rules.redaction import Redaction
+
+Fields = dict[str, Any]
+
+_NAMED = re2.compile(r"\$\{([^{}]+)\}")
+
+
+@dataclass(slots=True)
+class Case:
+    """One event before the rules: where it stood, and what was decided.
+
+    `container` has what is known of its container; `dropped` is the rule that drops it, `kept` whether one keeps it,
+    `faults` are the rules whose hook failed.
+    """
+
+    identity: str
+    offset: int
+    container: Fields
+    dropped: str = ""
+    kept: bool = False
+    route: str = ""
+    faults: list[str] = field(default_factory=list)
+
+
+Action = Callable[[str, Fields, Case], None]
+"""Called with the rule's name, the event's fields and its case."""
+
+
+def drop(rule: str, _: Fields, case: Case) -> None:
+    """The event becomes no document, and is counted under the rule's name."""
+    case.dropped = rule
+
+
+def keep(_: str, __: Fields, case: Case) -> None:
+    """No later rule drops or samples the event, nor does the filter of health probes."""
+    case.kept = True
+
+
+def sample(rate: float) -> Action:
+    """Keep that part of the events, the same ones whenever they are read: by the document's id.
+
+    What a lower rate keeps, a higher one keeps too.
+    """
+    limit = int(rate * 2**64)
+
+    def sampled(rule: str, fields: Fields, case: Case) -> None:
+        digest = hashlib.blake2b(b"%b-%010x" % (case.identity.encode(), case.offset), digest_size=8).digest()
+        if int.from_bytes(digest) < limit:
+            fields["crisp.sample"] = min(rate, fields.get("crisp.sample", 1.0))
+        else:
+            case.dropped = rule
+
+    return sampled
+
+
+def route(name: str) -> Action:
+    """The document goes to the indices of a route."""
+
+    def routed(_: str, __: Fields, case: Case) -> None:
+        case.route = name
+
+    return routed
+
+
+def assign(values: Fields) -> Action:
+    """Fields get values, whatever they had; `${name}` in a text is that field's value, and no value without it."""
+    plain = {name: value for name, value in values.items() if not (isinstance(value, str) and "${" in value)}
+    filled = {name: value for name, value in values.items() if name not in plain}
+
+    def assigned(_: str, fields: Fields, case: Case) -> None:
+        made = {name: _filled(value, fields, case.container) for name, value in filled.items()}
+        fields.update(plain)
+        fields.update({name: value for name, value in made.items() if value is not None})
+
+    return assigned
+
+
+def value_of(name: str, fields: Fields, container: Fields) -> Any:
+    """A field's value, of the event, its container or the container's labels and annotations."""
+    if name in fields:
+        return fields[name]
+    if name in container:
+        return container[name]
+    for root in ("kubernetes.labels", "kubernetes.annotations"):
+        if name.startswith(f"{root}."):
+            return (container.get(root) or {}).get(name[len(root) + 1 :])
+    return None
+
+
+def named(text: str) -> list[str]:
+    """The fields that a text is to be filled with."""
+    return list(_NAMED.findall(text))
+
+
+def _filled(text: str, fields: Fields, container: Fields) -> str | None:
+    found = {name: value_of(names.full(name), fields, container) for name in named(text)}
+    if any(value is None or isinstance(value, list | dict) for value in found.values()):
+        return None
+    return str(_NAMED.sub(lambda match: condition.as_text(found[match[1]]), text))
+
+
+def rename(pairs: dict[str, str]) -> Action:
+    """Fields get other names."""
+
+    def renamed(_: str, fields: Fields, __: Case) -> None:
+        for old, new in pairs.items():
+            if old in fields:
+                give(fields, new, fields.pop(old))
+
+    return renamed
+
+
+def give(fields: Fields, name: str, value: Any) -> None:
+    """Put a value under a name; what had the name goes under `app.`, beside what is there already."""
+    if name in fields and fields[name] != value:
+        aside = f"{APPLICATION}.{name}"
+        before = fields.get(aside, fields)
+        held = [] if before is fields else before if isinstance(before, list) else [before]
+        fields[aside] = [*held, fields[name]] if held else fields[name]
+    if name == "log.level":
+        value = level.normal(value) or value
+    fields[name] = value
+
+
+def remove(texts: list[str]) -> Action:
+    """Fields go; a name may have `*` in it."""
+    exact = [text for text in texts if "*" not in text]
+    patterns = [re2.compile(condition.glob(text)) for text in texts if "*" in text]
+
+    def removed(_: str, fields: Fields, __: Case) -> None:
+        for name in exact:
+            fields.pop(name, None)
+        for pattern in patterns:
+            for name in [name for name in fields if jsonbody.allowed(name) and pattern.match(name)]:
+                del fields[name]
+
+    return removed
+
+
+@dataclass(frozen=True, slots=True)
+class Redact:
+    """Secrets in some fields, or in all, are replaced."""
+
+    redaction: Redaction
+    within: tuple[str, ...] = ()
+
+    def __call__(self, _: str, fields: Fields, __: Case) -> None:
+        """As an `Action`."""
+        if not self.within:
+            self.redaction.clean(fields)
+        for name in self.within:
+            if name in fields:
+                fields[name] = self.redaction.value(fields[name], name)
+
+
+def parse(parser: Parser, source: str) -> Action:
+    """Fields out of the text of a field, which stays; a text that is not of the format stays as it is."""
+
+    def parsed(_: str, fields: Fields, __: Case) -> None:
+        text = fields.get(source)
+        found = parser(text) if isinstance(text, str) else None
+        for name, value in (found or {}).items():
+            if name == source == "message":
+                fields[name] = value
+            else:
+                give(fields, name, value)
+
+    return parsed
+
+
+def hook(function: Callable[[Fields], Any]) -> Action:
+    """A user's function gets a copy of the fields, and may return others, or False to drop the event.
+
+    Whatever goes wrong in it is counted, and the event goes on as it was.
+    """
+
+    def hooked(rule: str, fields: Fields, case: Case) -> None:
+        try:
+            answer = _called(function, fields, case.container)
+        except (Exception, SystemExit):  # noqa: BLE001 - a user's code: no fault of it may lose the line
+            case.faults.append(rule)
+            return
+        if answer is None:
+            case.dropped = rule
+            return
+        ours = {name: value for name, value in fields.items() if not jsonbody.allowed(name)}
+        fields.clear()
+        fields.update(answer)
+        fields.update(ours)
+
+    return hooked
+
+
+def _called(function: Callable[[Fields], Any], fields: Fields, container: Fields) -> Fields | None:
+    """The fields that a hook leaves, through JSON as an application's own are; None when it drops the event."""
+    given = orjson.loads(orjson.dumps({**container, **fields}))
+    answer = function(given)
+    if answer is False:
+        return None
+    made = given if answer is None else answer
+    if not isinstance(made, dict):
+        raise TypeError(f"a hook returns fields, None or False, not {type(made).__name__}")
+    own = {name: value for name, value in made.items() if not _unchanged(name, value, fields, container)}
+    found = jsonbody.fields(orjson.dumps(own), len(own) + 1000)
+    if found is None:
+        raise ValueError("what the hook left is not an object of JSON")
+    return found
+
+
+def _unchanged(name: str, value: Any, fields: Fields, container: Fields) -> bool:
+    """Whether a hook left alone what is not the event's to change."""
+    if name in fields:
+        return not jsonbody.allowed(name) and value == fields[name]
+    return name in container and value == container[name]

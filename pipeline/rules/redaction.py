@@ -1,0 +1,242 @@
+"""Secrets in text, by kind: found by their form, replaced by `[redacted KIND]`. Pure, and linear in the text.
+
+Each kind is a function from a text to the places of the secrets in it; what a form alone cannot tell (the check digit
+of a card, what a basic-auth header decodes to) is computed. A field's name counts too, where the secret itself has no
+form (`aws_secret_access_key`). Pod metadata is not touched: labels and annotations are no place for secrets.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import orjson
+import re2
+
+from pipeline.ecs import APPLICATION
+from pipeline.grouping import Event
+from pipeline.rules import keyblock
+
+Spans = Iterator[tuple[int, int]]
+"""Begin and end of each secret in a text, in order."""
+
+_TOKEN = r"[A-Za-z0-9\-._~+/]+=*"  # noqa: S105 - RFC 6750's grammar, no password
+_BEARER = re2.compile(rf"(?i)(?:(authorization[\"'\\]*\s*[:=]\s*[\"'\\]*)|\b)bearer\s+({_TOKEN})")
+_BASIC = re2.compile(r"(?i)\bbasic\s+([A-Za-z0-9+/]{2,}={0,2})")
+_USERINFO = re2.compile(r"(?i)[a-z][a-z0-9+.\-]*://[^\s/?#@:\"'<>]*:([^\s/?#\"'<>]+)@")
+_AWS = re2.compile(
+    r"((?:AKIA|ASIA|ABIA|ACCA|AGPA|AIDA|AIPA|ANPA|ANVA|AROA)[A-Z0-9]{16})"
+    r"|(?i:secret[_\- ]?(?:access)?[_\- ]?key)[\"'\\]*\s*[:=]\s*[\"'\\]*([A-Za-z0-9/+]{40})(?:[^A-Za-z0-9/+]|$)"
+    r"|((?:FwoGZXIvYXdz|IQoJb3JpZ2luX2Vj)[A-Za-z0-9/+=%]{20,})"
+)
+_AWS_NAME = re2.compile(r"(?i)secret[_\-.]?(?:access)?[_\-.]?key$")
+_AWS_VALUE = re.compile(r"[A-Za-z0-9/+]{40}", re.ASCII)
+_KEY_EDGE = r"-----{} [A-Z0-9 ]{{0,40}}PRIVATE KEY(?: BLOCK)?-----"
+_KEY = re2.compile(
+    rf"(?s)({_KEY_EDGE.format('BEGIN')})(?:.*?{_KEY_EDGE.format('END')}|[A-Za-z0-9+/=\s\\:,.\-]*)",
+)
+_JWT = re2.compile(r"eyJ[\w\-]{8,}\.(?:[\w\-]*\.[\w\-]+(?:\.[\w\-]+){0,2}|[\w\-]+\.?)")
+_DIGITS = re2.compile(r"\d(?:[ \-]?\d){12,}")
+_EMAIL = re2.compile(r"[^\s\"'`<>()\[\]{},:;=@/\\|]{1,64}@(?:[^\x00-\x2c./:-@\[-`{-\x7f]{1,63}\.){1,8}[A-Za-z]{2,24}")
+_BRANDS = re.compile(
+    r"4\d{12}(?:\d{3}){0,2}|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}|3[47]\d{13}"
+    r"|6(?:011|5\d\d|4[4-9]\d)\d{12,15}|3(?:0[0-5]|[689]\d)\d{11}|35\d{14}|62\d{14,17}|(?:50|5[6-9]|6[0379])\d{10,17}",
+    re.ASCII,
+)
+_HEX = re.compile(r"[0-9a-fA-F]{20,}")
+_PLAIN_WORD = re.compile(r"[A-Za-z]?[a-z]*[.,;:]?")
+
+
+def _bearer(text: str) -> Spans:
+    for match in _BEARER.finditer(text):
+        whole = match.start() == 0 and match.end() == len(text)
+        # "bearer token required" is a sentence.
+        if match[1] is not None or whole or not _PLAIN_WORD.fullmatch(match[2]):
+            yield match.span(2)
+
+
+def _basic_auth(text: str) -> Spans:
+    yield from (match.span(1) for match in _USERINFO.finditer(text))
+    for match in _BASIC.finditer(text):
+        try:
+            if b":" in base64.b64decode(match[1], validate=True):
+                yield match.span(1)
+        except binascii.Error:
+            continue  # a word behind "basic"
+
+
+def _aws(text: str) -> Spans:
+    for match in _AWS.finditer(text):
+        yield match.span(next(group for group in (1, 2, 3) if match[group] is not None))
+
+
+def _private_key(text: str) -> Spans:
+    return (match.span() for match in _KEY.finditer(text))
+
+
+def _jwt(text: str) -> Spans:
+    return (match.span() for match in _JWT.finditer(text))
+
+
+def _email(text: str) -> Spans:
+    return (match.span() for match in _EMAIL.finditer(text))
+
+
+def _card(text: str) -> Spans:
+    """Runs of digits, blanks or hyphens between them: any part of whole groups that is a card's number."""
+    for match in _DIGITS.finditer(text):
+        begin, end = match.span()
+        if _within_number(text, begin, end):
+            continue
+        groups = [(begin + found.start(), begin + found.end()) for found in re.finditer(r"\d+", match[0])]
+        taken = begin
+        for first, (start, _) in enumerate(groups):
+            if start < taken:
+                continue
+            for _, stop in groups[first:]:
+                if is_card(re.sub("[ -]", "", text[start:stop])):
+                    yield start, stop
+                    taken = stop
+                    break
+
+
+def _within_number(text: str, begin: int, end: int) -> bool:
+    """Whether digits are the fraction of a number, or part of a long hexadecimal one."""
+    if begin > 1 and text[begin - 1] == "." and text[begin - 2].isdigit():
+        return True
+    if end + 1 < len(text) and text[end] == "." and text[end + 1].isdigit():
+        return True
+    around = text[max(0, begin - 64) : end + 64]
+    return any(
+        found.start() < end - max(0, begin - 64) and found.end() > begin - max(0, begin - 64)
+        for found in _HEX.finditer(around)
+        if not found[0].isdecimal()
+    )
+
+
+def is_card(digits: str) -> bool:
+    """Whether digits are a payment card's number: a known issuer's length and beginning, and the check digit."""
+    if not _BRANDS.fullmatch(digits):
+        return False
+    doubled = sum(sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
+    return (doubled + sum(map(int, digits[-1::-2]))) % 10 == 0
+
+
+KINDS: dict[str, tuple[Callable[[str], Spans], str]] = {
+    "private-key": (_private_key, "PRIVATE KEY"),
+    "bearer": (_bearer, "(?i:bearer)"),
+    "jwt": (_jwt, "eyJ"),
+    "basic-auth": (_basic_auth, "://|(?i:basic)"),
+    "aws": (_aws, "A[A-Z]{3}[A-Z0-9]{16}|(?i:secret)|FwoGZXIvYXdz|IQoJb3JpZ2luX2Vj"),
+    "card": (_card, r"\d(?:[ \-]?\d){12}"),
+    "email": (_email, "[^\\s\"'<]@[^\\s\"'<]"),
+}
+"""Kinds of secrets in the order in which they are looked for: the places, and what no text with one is without."""
+
+
+class Redaction:
+    """Replaces secrets of some kinds, and what some own patterns of RE2 find (each with its replacement)."""
+
+    def __init__(self, kinds: Iterable[str], own: Iterable[tuple[Any, str]] = (), replacement: str = "") -> None:
+        chosen = set(kinds)
+        self._finders = [
+            (kind, KINDS[kind][0], replacement or f"[redacted {kind}]") for kind in KINDS if kind in chosen
+        ]
+        self._finders += [("own", _own(pattern), text) for pattern, text in own]
+        self._aws, self._key = (
+            next((text for kind, _, text in self._finders if kind == wanted), "") for wanted in ("aws", "private-key")
+        )
+        self._trigger = re2.compile("|".join(KINDS[kind][1] for kind, _, _ in self._finders if kind in KINDS))
+
+    def key_lines(self, value: bytes, events: Iterable[Event]) -> frozenset[keyblock.Place]:
+        """The events of a slice that are lines of a private key."""
+        return keyblock.lines(events) if self._key and keyblock.EDGE in value else frozenset()
+
+    def event(self, fields: dict[str, Any], event: Event, key_lines: frozenset[keyblock.Place]) -> None:
+        """An event's fields without its secrets, in place."""
+        content = event[5]
+        if self._key and (event[:2] in key_lines or keyblock.is_full_line(content)):
+            fields["message"] = self._key
+        elif self.touches(content):
+            self.clean(fields)
+
+    def touches(self, content: bytes) -> bool:
+        """Whether an event's content can have secrets; a backslash can hide one in JSON."""
+        return b"\\" in content or self._trigger.search(content) is not None
+
+    def text(self, text: str) -> str:
+        """The text without its secrets."""
+        for _, find, replacement in self._finders:
+            spans = list(find(text))
+            if spans:
+                text = _replaced(text, spans, lambda _, replacement=replacement: replacement)  # type: ignore[misc]
+        return text
+
+    def value(self, value: Any, name: str = "") -> Any:
+        """The same for a field's value, lists included; a number that is a card's becomes text."""
+        if isinstance(value, str):
+            if self._aws and _AWS_VALUE.fullmatch(value) and _AWS_NAME.search(name):
+                return self._aws
+            return self.text(value)
+        if isinstance(value, list):
+            return [self.value(entry, name) for entry in value]
+        if isinstance(value, dict):
+            return {self.text(key): self.value(entry, key) for key, entry in value.items()}
+        if isinstance(value, int) and abs(value) >= 10**11:
+            text = self.text(str(value))
+            return value if text == str(value) else text
+        return value
+
+    def clean(self, fields: dict[str, Any]) -> None:
+        """Every field of a document, in place; a name that is a secret is replaced too."""
+        for name, value in list(fields.items()):
+            fields[name] = self.value(value, name)
+            shown = self.text(name)
+            if shown != name:
+                _gather(fields, f"{APPLICATION}.{shown}", fields.pop(name))
+
+    def raw(self, data: bytes) -> bytes:
+        """Raw bytes with stars for secrets, of the same length, so that offsets in them stay true."""
+        if not self._finders:
+            return data
+        return b"\n".join(map(self._line, self._starred(data).split(b"\n")))
+
+    def _starred(self, data: bytes) -> bytes:
+        text = data.decode("latin-1")
+        for _, find, _ in self._finders:
+            spans = list(find(text))
+            if spans:
+                text = _replaced(text, spans, lambda secret: re.sub(r"[^\n]", "*", secret))
+        return text.encode("latin-1")
+
+    def _line(self, line: bytes) -> bytes:
+        """A line whose JSON hides a secret behind escapes or names is starred whole behind its first brace."""
+        begin = line.find(b"{")
+        if begin < 0:
+            return line
+        try:
+            body = orjson.loads(line[begin:])
+        except orjson.JSONDecodeError:
+            return line
+        return line if self.value(body) == body else line[:begin] + b"*" * (len(line) - begin)
+
+
+def _own(pattern: Any) -> Callable[[str], Spans]:
+    return lambda text: (match.span() for match in pattern.finditer(text) if match.end() > match.start())
+
+
+def _replaced(text: str, spans: list[tuple[int, int]], by: Callable[[str], str]) -> str:
+    parts = []
+    position = 0
+    for begin, end in sorted(spans):
+        if begin >= position:
+            parts += [text[position:begin], by(text[begin:end])]
+            position = end
+    return "".join((*parts, text[position:]))
+
+
+def _gather(fields: dict[str, Any], name: str, value: Any) -> None:
+    before = fields.get(name, fields)
+    held = [] if before is fields else before if isinstance(before, list) else [before]
+    fields[name] = [*held, *(value if isinstance(value, list) else [value])] if held else value

@@ -1,0 +1,62 @@
+"""Rules files in tests: read from text, tried on lines."""
+
+from typing import Any
+
+import orjson
+
+from pipeline.document import Documents, Parcel
+from pipeline.record import Grouping, LogSlice, Segment, SourceFile
+from pipeline.rules.reading import Read, World, read
+from pipeline.rules.trial import hits
+from pipeline.settings import Settings
+
+NOW = 1_795_513_350 * 10**9  # 2026-11-24T09:42:30Z
+HOOKS: dict[str, Any] = {}
+
+
+def _hook(name: str) -> tuple[Any, bytes]:
+    if name not in HOOKS:
+        raise ValueError(f"no hook {name}")
+    return HOOKS[name], name.encode()
+
+
+WORLD = World(("infra", "audit"), 200, _hook)
+POD = {"namespace": "shop", "pod": "pay-1", "uid": "u", "container": "pay", "node": "n-1", "labels": {"app": "pay"}}
+
+
+def of(text: str) -> Read:
+    """A rules file that must be without faults."""
+    found = read(text.encode(), "rules.yaml", WORLD)
+    assert found.faults == []
+    return found
+
+
+def faults(text: str | bytes) -> list[str]:
+    """The faults of a rules file."""
+    return read(text if isinstance(text, bytes) else text.encode(), "rules.yaml", WORLD).faults
+
+
+def parcel(rules: str, *contents: str, stream: str = "stdout", pod: dict[str, Any] | None = None) -> Parcel:
+    """What becomes of lines under rules; each a line of its own."""
+    value = b"".join(f"2026-11-24T09:42:30Z {stream} F {content}\n".encode() for content in contents)
+    part = LogSlice(
+        value=value,
+        files=(SourceFile("AAAAAAAAAAAAAAAA", ""),),
+        segments=(Segment(0, 0, len(value)),),
+        node="n-1",
+        read=NOW,
+        grouping=Grouping(mode="off"),
+        pod=orjson.dumps({**POD, **(pod or {})}),
+    )
+    settings = Settings(routes="infra=7 audit=365")
+    return Documents(settings, of(rules).ruleset).of(part, NOW)
+
+
+def sources(rules: str, *contents: str, **about: Any) -> list[dict[str, Any]]:
+    """The documents of lines under rules."""
+    return [hit["_source"] for hit in hits(parcel(rules, *contents, **about).documents)]
+
+
+def met(when: str, content: str, **about: Any) -> bool:
+    """Whether a condition, YAML in one line, is met by a line."""
+    return not sources(f"rules: [{{name: it, when: {when}, drop: true}}]", content, **about)
