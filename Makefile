@@ -30,8 +30,9 @@ test-faults: venv ## the fault suite (ARGS="-k name" runs one)
 test-k8s: venv k8s-binaries ## tests on a real Kubernetes control plane (ARGS="-k name")
 	@$(BIN)/pytest -m k8s $(ARGS)
 
-k8s-binaries: venv ## build that control plane once with Go, into the cache (some ten minutes)
+k8s-binaries: venv ## build that control plane with Go, install Ansible: once, into the cache (ten minutes)
 	@$(BIN)/python -m tests.k8s.binaries
+	@$(BIN)/python -m tests.deploy.ansible
 
 check: check-code check-deploy ## both of these
 
@@ -42,7 +43,7 @@ check-code: venv ## format, lint, types, imports
 	@$(BIN)/lint-imports
 
 check-deploy: venv ## build the manifests, check them by schema and against the code (ARGS="-k name")
-	@$(BIN)/pytest -q -p no:randomly tests/deploy $(ARGS)
+	@$(BIN)/pytest -q -m "not k8s" tests/deploy $(ARGS)
 
 bench: venv ## speed and memory of shipper and worker, as JSON (ARGS="--lines 1000000")
 	@$(BIN)/python -m tests.benchmarks.throughput $(ARGS)
@@ -56,6 +57,7 @@ docs: venv ## renew what is made from the code: README tables, manifests
 
 lock: venv ## renew the locks from pyproject.toml
 	@$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header --only-build-deps --build-deps-for wheel -o deploy/images/build.lock pyproject.toml
+	@$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o tests/deploy/ansible.lock tests/deploy/ansible.in
 	@$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements.lock pyproject.toml
 	@$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header --extra dev -o tests/requirements.lock pyproject.toml
 

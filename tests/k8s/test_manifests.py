@@ -1,6 +1,10 @@
 """The manifests on a real control plane: every field, where pods land, what holds a drain, who may do what."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +16,7 @@ import yaml
 from agents.podwatch import PodWatch
 from pipeline.pod import Instance
 from pipeline.settings import Settings
+from tests.deploy import ansible
 from tests.deploy.manifests import COMPONENTS, DEPLOY, OVERLAYS, Objects, component, kustomize, named, overlay
 from tests.integration.flow import eventually
 from tests.k8s.controlplane import ControlPlane, control_plane
@@ -192,6 +197,26 @@ def test_nobody_may_do_more(deployed: ControlPlane, account: str, verb: str, res
 def test_worker_and_setup_may_not_even_see_pods(deployed: ControlPlane) -> None:
     assert not may(deployed, "crisp-worker", "list", "pods")
     assert not may(deployed, "crisp-setup", "list", "pods")
+
+
+def test_ansible_makes_a_node_the_logging_node_once(plane: ControlPlane) -> None:
+    plane.add_node("k8s-logging", {"key": "example.invalid/kept", "effect": "NoSchedule"})
+    play = [str(ansible.program("ansible-playbook")), str(DEPLOY / "ansible" / "logging-node.yml")]
+    inventory = plane.directory / "inventory"
+    inventory.write_text(f"[control_plane]\nlocalhost ansible_python_interpreter={sys.executable}\n")
+    host = ["-i", str(inventory), "-c", "local", "-e", f"logging_node_kubeconfig={plane.kubeconfig()}"]
+    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_HOME": str(plane.directory / "ansible")}
+
+    said = [subprocess.run([*play, *host], env=environment, capture_output=True, text=True).stdout for _ in range(2)]
+
+    assert re.search(r"changed=2 .*failed=0", said[0]), said[0]
+    assert re.search(r"changed=0 .*failed=0", said[1]), said[1]
+    node = plane.ask("GET", "/api/v1/nodes/k8s-logging")
+    assert node["metadata"]["labels"]["workload"] == "logging"
+    taints = [(row["key"], row.get("value"), row["effect"]) for row in node["spec"]["taints"]]
+    assert ("domain", "observability", "NoSchedule") in taints
+    assert ("example.invalid/kept", None, "NoSchedule") in taints
+    plane.ask("DELETE", "/api/v1/nodes/k8s-logging")
 
 
 def test_with_its_own_token_the_shipper_learns_of_its_node(deployed: ControlPlane, tmp_path: Path) -> None:
