@@ -25,12 +25,14 @@ from pipeline import cri, pod
 from pipeline.metrics import SHIPPER, Metrics
 from pipeline.pod import Instance
 from pipeline.settings import Settings
+from pipeline.status import process, shipperpage
 from pipeline.status.history import EVERY_SECONDS, History, Watched
 from pipeline.web import Web
 
 RETRY_SECONDS = 1.0
 OPEN_RETRY_SECONDS = 0.5
 STUCK_SECONDS = 60.0
+WELL = "Every line that stands in the files is in Kafka or on its way."
 EVENT_PAUSE_SECONDS = 0.05  # between two looks, however much is going on in the directories
 WATCHED = Watched(
     ("crisp_shipper_bytes", "crisp_shipper_slices"),
@@ -60,9 +62,9 @@ class Shipper:
         self._metrics = Metrics(SHIPPER)
         self._history = History(self._metrics, WATCHED)
         self._backlogs: list[standing.Backlog] = []
-        self._web = Web(self._metrics, self._alive, self._ready, self.status)
+        self._web = Web(self._metrics, self._alive, self._ready, self.status, shipperpage.render)
         self._turned = self._looked = math.inf  # when last; not yet
-        self._store_at = self._sample_at = 0.0
+        self._store_at = self._sample_at = self._answered = 0.0
         self._trouble = "not connected to Kafka yet"
 
     def stop(self) -> None:
@@ -131,7 +133,8 @@ class Shipper:
     def status(self) -> dict[str, Any]:
         """Where the shipper stands, for `/status.json`."""
         value = self._metrics.get
-        return {
+        found = {
+            **process.facts("shipper", self._settings.node_name, WELL, self._settings),
             "node": self._settings.node_name,
             "kafka": self._trouble or "ok",
             "pods": "not asked" if self._pods is None else self._pods.trouble or "ok",
@@ -140,16 +143,20 @@ class Shipper:
             "open_files": int(value("crisp_shipper_open_files")),
             "unread_bytes": int(value("crisp_shipper_unread_bytes")),
             "in_flight_bytes": int(value("crisp_shipper_in_flight_bytes")),
+            "silent_seconds": value("crisp_shipper_silent_seconds"),
             "unread_seconds": value("crisp_shipper_unread_seconds"),
             "acknowledged_bytes": int(value("crisp_shipper_bytes")),
             "slices": {name: int(value("crisp_shipper_slices", outcome=name)) for name in ("acknowledged", "failed")},
             "backlogs": [dataclasses.asdict(backlog) for backlog in self._backlogs],
             "history": self._history.facts(),
         }
+        return process.judged(found)
 
     def _measure(self) -> None:
         self._backlogs = standing.measure(self._metrics, self._fleet.tails)
         self._metrics.set("crisp_shipper_in_flight_bytes", self._publisher.in_flight)
+        silent = time.monotonic() - self._answered if self._publisher.in_flight else 0.0
+        self._metrics.set("crisp_shipper_silent_seconds", silent)
 
     @staticmethod
     def _waiting() -> None:
@@ -233,6 +240,7 @@ class Shipper:
             if publisher is not self._publisher:
                 return
             tail.in_flight -= 1
+            self._answered = time.monotonic()
             if fault is None:
                 tail.acknowledge(taken)
                 self._aged("in_kafka", written)
@@ -243,6 +251,8 @@ class Shipper:
                 self._metrics.add("crisp_shipper_slices", outcome="failed")
                 log.error("Kafka refused a slice, everything unacknowledged is read again: %r", fault)
 
+        if not publisher.in_flight:
+            self._answered = time.monotonic()
         publisher.hand_over(tail.key, taken.part, answer)
 
     def _aged(self, stage: str, written: int | None) -> None:

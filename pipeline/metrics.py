@@ -68,6 +68,7 @@ SHIPPER = (
     Metric("crisp_shipper_unread_bytes", "gauge", (), "bytes in log files that were not read yet"),
     Metric("crisp_shipper_unread_seconds", "gauge", (), "how long the oldest of them have waited"),
     Metric("crisp_shipper_in_flight_bytes", "gauge", (), "bytes sent to Kafka and not acknowledged"),
+    Metric("crisp_shipper_silent_seconds", "gauge", (), "how long Kafka has answered nothing while they wait"),
     Metric("crisp_shipper_open_files", "gauge", (), "log files held open"),
     Metric("crisp_shipper_containers", "gauge", (), "container instances with files to read"),
     Metric(

@@ -8,6 +8,7 @@ invalid variables refuse to start, all faults at once.
 import dataclasses
 import difflib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -222,6 +223,22 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
     if faults:
         raise SettingsError(faults)
     return settings
+
+
+def without_credentials(urls: str) -> str:
+    """Addresses, comma-separated, without the user and password that may stand in them."""
+    return re.sub(r"//[^/@,]*@", "//", urls)
+
+
+def changed(settings: Settings) -> dict[str, str]:
+    """The variables that differ from their defaults; of a secret only that it is set."""
+    shown = {}
+    for row in dataclasses.fields(Settings):
+        value = getattr(settings, row.name)
+        if value != row.default:
+            text = "set, not shown" if row.metadata["secret"] else without_credentials(str(value))
+            shown[variable(row.name)] = text
+    return shown
 
 
 def record_max_bytes(settings: Settings) -> int:

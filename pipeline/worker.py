@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import os
+import socket
 import time
 from typing import Any, cast
 
@@ -25,11 +27,14 @@ from pipeline.metrics import WORKER, Metrics
 from pipeline.record import Origin
 from pipeline.rules.renewal import Renewal
 from pipeline.settings import Settings
+from pipeline.status import accounts, process, workerpage
 from pipeline.status.watch import Watch
 from pipeline.web import Web
 
 LOOK_SECONDS = 10.0
 NO_POD = b'{"namespace":"","pod":"","container":""}'
+
+WELL = "Every line that came is indexed or on its way."
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +53,9 @@ class Worker:
         self._dead_topic = self.app.topic(settings.topic_dead, value_serializer="raw", key_serializer="raw")
         self._tasks: set[asyncio.Task[None]] = set()
         self.watch = Watch(settings, self.metrics, self._numbers, self.acker)
-        self.web = Web(self.metrics, self._alive, self._ready, self.status)
+        self.name = f"{socket.gethostname()}/{os.getpid()}"
+        self._accounts = accounts.of(self.metrics, 0)
+        self.web = Web(self.metrics, self._alive, self._ready, self.status, workerpage.render)
         now = time.monotonic()
         self._signs = Signs(beat_at=now, flowing_at=now, idle_at=now, progress_at=now)
         raw = self.app.topic(
@@ -164,6 +171,7 @@ class Worker:
         self.web.start(self.settings.status_host, self.settings.worker_port)
         while True:
             self._signs.beat_at = time.monotonic()
+            self._accounts = accounts.of(self.metrics, self.acker.in_work())
             await asyncio.sleep(1.0)
 
     @property
@@ -204,23 +212,23 @@ class Worker:
         return {tp.partition for tp in assigned if tp.topic == self.settings.topic_raw}
 
     def status(self) -> dict[str, Any]:
-        """Where the worker stands, for `/status.json`; the accounts add up to the events."""
-        value = self.metrics.get
-        outcomes = ("created", "there", "safe_form", "continued", "dead")
-        return {
-            "partitions": self.partitions(),
-            "events": int(value("crisp_worker_events")),
-            "documents": {name: int(value("crisp_worker_documents", outcome=name)) for name in outcomes},
-            "dropped": {rule: int(number) for rule, number in self.metrics.by("crisp_worker_dropped", "rule").items()},
-            "in_work_bytes": self.budget.used,
-            "rules": self.renewal.facts(),
-            **self.watch.facts(),
-            "elasticsearch": {
-                "failing_since": self.indexer.failing_since,
-                "fault": self.indexer.fault if self.indexer.failing_since else "",
-                "trouble": self.indexer.places.trouble,
-            },
-        }
+        """Where the worker stands, for its page and `/status.json`."""
+        return process.judged(
+            {
+                **process.facts("worker", self.name, WELL, self.settings),
+                "partitions": self.partitions(),
+                **self._accounts,
+                "topic_raw": self.settings.topic_raw,
+                "topic_dead": self.settings.topic_dead,
+                "retention_seconds": self.settings.topic_retention_seconds,
+                "lost_records": int(self.metrics.get("crisp_worker_lost_records")),
+                "in_work_bytes": self.budget.used,
+                "budget_bytes": self.settings.budget_bytes,
+                "rules": self.renewal.facts(),
+                **self.watch.facts(),
+                **self.indexer.facts(),
+            }
+        )
 
     async def _revoked(self, *_: Any, **__: Any) -> None:
         self.acker.forget_others()

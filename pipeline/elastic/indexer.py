@@ -9,6 +9,7 @@ import contextlib
 import itertools
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from elasticsearch import AsyncElasticsearch
 
@@ -19,7 +20,7 @@ from pipeline.elastic.patience import Patience
 from pipeline.elastic.places import Places
 from pipeline.elastic.settlement import Dead, Settlement
 from pipeline.metrics import Metrics
-from pipeline.settings import Settings
+from pipeline.settings import Settings, without_credentials
 
 Taken = list[tuple[Parcel, Callable[[], None]]]
 
@@ -50,6 +51,19 @@ class Indexer:
     def fault(self) -> str:
         """What it said last when it took nothing."""
         return self.patience.fault
+
+    def facts(self) -> dict[str, Any]:
+        """Elasticsearch as seen from here, and what it refused, for `/status.json`."""
+        return {
+            "elasticsearch": {
+                "urls": without_credentials(self._settings.es_urls),
+                "failing_since": self.failing_since,
+                "fault": self.fault if self.failing_since else "",
+                "trouble": self.places.trouble,
+            },
+            "refusals": self.settlement.refusals.facts(),
+            "refusal_flood": self.settlement.flood.rises,
+        }
 
     def submit(self, parcel: Parcel, settled: Callable[[], None]) -> None:
         """Take a parcel; `settled` is called once, later, on the loop."""

@@ -15,6 +15,7 @@ from pipeline.elastic.bulk import Item, Outcome
 from pipeline.elastic.bulks import Bulks
 from pipeline.elastic.flood import Flood
 from pipeline.elastic.patience import Patience
+from pipeline.elastic.refusals import Refusals
 from pipeline.elastic.single import CONTINUED, FORMS, Single
 from pipeline.metrics import Metrics
 
@@ -33,6 +34,7 @@ class Settlement:
         self._metrics = metrics
         self._dead = dead
         self.flood = Flood()
+        self.refusals = Refusals()
 
     def created(self, number: int) -> None:
         """Count documents that were created at the first try."""
@@ -85,6 +87,8 @@ class Settlement:
 
     def _refused(self, single: Single, item: Item) -> None:
         self._metrics.add("crisp_worker_refusals", form=FORMS[single.form])
+        if not single.form:
+            self.refusals.add(single.source, item.reason, (single.index, single.id), time.time())
         self._watch(0, 1)
         log.warning("document refused for its content, a safer form is tried: %s", item.reason)
 

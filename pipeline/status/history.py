@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 from pipeline.metrics import Metrics, quantile
 
 EVERY_SECONDS = 5.0
-MOST_SAMPLES = 61  # five minutes
+MOST_SAMPLES = 61  # five minutes, for the lines
+RECENT_SAMPLES = 12  # one minute, for the figures
 
 
 class Watched(NamedTuple):
@@ -50,7 +51,10 @@ class History:
         )
 
     def facts(self) -> dict[str, Any]:
-        """For `/status.json`: a point for each interval, oldest first; ages in seconds, None where none was seen."""
+        """For `/status.json`: a point for each interval, oldest first; ages in seconds, None where none was seen.
+
+        Count and quantiles of the ages are those of the last minute.
+        """
         samples = list(self._samples)
         pairs = list(itertools.pairwise(samples))
         return {
@@ -62,7 +66,7 @@ class History:
 
     def _ages(self, stage: str, pairs: list[tuple[_Sample, _Sample]]) -> dict[str, Any]:
         newest = self._metrics.buckets(self._watched.ages, stage=stage)
-        oldest = pairs[0][0].ages[stage] if len(pairs) >= MOST_SAMPLES - 1 else ()
+        oldest = pairs[-RECENT_SAMPLES][0].ages[stage] if len(pairs) >= RECENT_SAMPLES else ()
         counts = _less(newest, oldest)
         return {
             "count": int(sum(counts)),

@@ -10,6 +10,7 @@ from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from pipeline.message import apptime
 from tests.integration.flow import Flow, eventually
+from tests.pipeline.status.reader import read
 
 
 def get(port: int, path: str) -> tuple[int, str]:
@@ -36,6 +37,7 @@ def test_both_tell_what_they_did(stack: Stack, tmp_path: Path) -> None:
         eventually(lambda: flow.count() == 3)
         eventually(lambda: get(ship, "/readyz")[0] == get(work, "/readyz")[0] == 200)
         eventually(lambda: json.loads(get(ship, "/status.json")[1])["acknowledged_bytes"] == len("".join(lines)))
+        eventually(lambda: json.loads(get(work, "/status.json")[1])["accounts"]["settled"] == 3)
         shipper, worker = (json.loads(get(port, "/status.json")[1]) for port in (ship, work))
         assert (shipper["containers"], shipper["unread_bytes"], shipper["kafka"]) == (1, 0, "ok")
         assert (worker["events"], worker["documents"]["created"], worker["dropped"]) == (4, 3, {"health probe": 1})
@@ -43,6 +45,14 @@ def test_both_tell_what_they_did(stack: Stack, tmp_path: Path) -> None:
         assert worker["elasticsearch"]["failing_since"] is None
         assert 'crisp_worker_documents_total{outcome="created"} 3.0' in get(work, "/metrics")[1]
         assert f"crisp_shipper_bytes_total {float(len(''.join(lines)))}" in get(ship, "/metrics")[1]
+        page = read(get(work, "/")[1])
+        assert ["created", "3"] in page.rows
+        assert ["dropped by the rule “health probe”", "1"] in page.rows
+        assert ["events that came", "4"] in page.rows
+        assert "All is well" in page.words
+        page = read(get(ship, "/")[1])
+        assert f"{len(''.join(lines))} B since start" in page.words
+        assert "of 1 containers" in page.words
         assert get(work, "/livez") == (200, "ok\n")
         assert get(ship, "/nothing")[0] == 404
     finally:
