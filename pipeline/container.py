@@ -13,6 +13,9 @@ from pipeline.ecs import ECS_VERSION
 from pipeline.errors import RecordError
 from pipeline.settings import Settings
 
+PARSERS = frozenset({"auto", "json", "text", "access", "klog", "logfmt", "none"})
+"""What a pod's annotation may ask for; another name means nothing, and the setting holds."""
+
 OWNERS = {"deployment", "replicaset", "statefulset", "daemonset", "job", "cronjob"}
 
 
@@ -20,12 +23,14 @@ OWNERS = {"deployment", "replicaset", "statefulset", "daemonset", "job", "cronjo
 class Container:
     """`constant`: fields that no log line may change; `service`: those that hold unless the line has its own.
 
-    `route` is the index that its documents go to, empty for the common one (see `pipeline.routes`).
+    `route` is the index that its documents go to, empty for the common one (see `pipeline.routes`); `parser` names
+    how its lines are read.
     """
 
     constant: dict[str, Any]
     service: dict[str, str]
     route: str = ""
+    parser: str = "auto"
 
 
 def read(pod: bytes, settings: Settings) -> Container:
@@ -53,6 +58,7 @@ def read(pod: bytes, settings: Settings) -> Container:
         constant={name: value for name, value in constant.items() if value not in ("", {}, [])},
         service=_service(labels, names, settings),
         route=_route(names["namespace"], settings),
+        parser=_text(fields, "parser") if _text(fields, "parser") in PARSERS else settings.parser,
     )
 
 

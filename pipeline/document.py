@@ -8,7 +8,6 @@ aside), so no document can have a key twice.
 from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -16,17 +15,15 @@ import orjson
 from pipeline import container, cri, gap, routes
 from pipeline.container import Container
 from pipeline.gap import GapRecord
-from pipeline.grouping import MULTILINE, PARTIAL, SPLIT, UNPARSED, Event, events_of
-from pipeline.message import apptime, error, jsonbody, probe, textformat
+from pipeline.grouping import Event, events_of
+from pipeline.line import NONE, Own, Reader
+from pipeline.message import apptime
 from pipeline.record import UNKNOWN, Headers, LogSlice, Origin, SourceFile
 from pipeline.rules.redaction import Redaction
-from pipeline.rules.ruleset import Ruleset, Ruling
+from pipeline.rules.ruleset import Ruleset
 from pipeline.settings import Settings
 
-PROBE_RULE = "health probe"
-FLAGS = ((PARTIAL, "partial"), (MULTILINE, "multiline"), (SPLIT, "split"), (UNPARSED, "unparsed"))
 _CONTAINERS = 4096
-DAY_NS = 86400 * 10**9
 NO_LINES: frozenset[tuple[int, int]] = frozenset()
 
 
@@ -63,29 +60,41 @@ def together(parcels: list[Parcel]) -> Parcel:
     return whole
 
 
-class _Tails(dict[tuple[str, ...], bytes]):
-    """What is known of a container, serialised: by the names of the service's fields that a line has of its own."""
-
-    def __init__(self, container: Container) -> None:
-        super().__init__()
-        self._container = container
-
-    def __missing__(self, own: tuple[str, ...]) -> bytes:
-        service = {name: value for name, value in self._container.service.items() if name not in own}
-        self[own] = tail = _fragment({**self._container.constant, **service})
-        return tail
-
-
 class _Known:
-    """A container met before, and what is left of the rules for it."""
+    """A container met before: how its lines are read, what is left of the rules for it, and what is known of it."""
 
-    __slots__ = ("route", "ruling", "service", "tails")
+    __slots__ = ("_container", "_ends", "reader", "route", "ruling")
 
-    def __init__(self, container: Container, rules: Ruleset | None) -> None:
+    def __init__(self, container: Container, settings: Settings, rules: Ruleset | None) -> None:
+        self.reader = Reader(container, settings)
         self.route = container.route
         self.ruling = rules.of({**container.constant, **container.service}) if rules else None
-        self.service = tuple(container.service)
-        self.tails = _Tails(container)
+        self._container = container
+        self._ends: dict[Own, bytes] = {}
+
+    def end(self, own: Own) -> bytes:
+        """What is known of the container, serialised, but for the service's fields that a line has of its own."""
+        if own not in self._ends:
+            service = {name: value for name, value in self._container.service.items() if name not in own}
+            self._ends[own] = _fragment({**self._container.constant, **service})
+        return self._ends[own]
+
+
+class _Ends(dict[tuple[int, bytes, Own], bytes]):
+    """The last part of a document, by file, stream, and what the line has of its own."""
+
+    def __init__(self, files: tuple[SourceFile, ...], known: _Known, common: dict[str, Any]) -> None:
+        super().__init__()
+        self._files = files
+        self._known = known
+        self._common = common
+
+    def __missing__(self, key: tuple[int, bytes, Own]) -> bytes:
+        file, stream, own = key
+        fields = {"log.iostream": stream.decode(), "log.file.path": self._files[file].path, **self._common}
+        fields = {name: value for name, value in fields.items() if value not in ("", None)}
+        self[key] = end = b"%b,%b" % (_fragment(fields), self._known.end(own))
+        return end
 
 
 class Documents:
@@ -96,49 +105,48 @@ class Documents:
         self._known: dict[bytes, _Known] = {}
         self._rules = rules
         self._redaction = Redaction(settings.redact.split()) if settings.redact else None
-        self._probe_paths = frozenset(settings.health_paths.split())
-        self._window = int(settings.own_time_window_seconds * 1e9)
 
     def of(self, part: LogSlice, now_ns: int, beside: dict[str, Any] | None = None) -> Parcel:
         """The documents of a slice, each with the fields `beside`. Raises RecordError for broken metadata."""
-        known = self._container(part.pod)
-        created, ingested = apptime.text(part.read), apptime.text(now_ns)
-        tails = self._tails(part, {"event.created": created, "event.ingested": ingested, **(beside or {})})
+        known, redaction = self._container(part.pod), self._redaction
+        created = apptime.text(part.read)
+        common = {"event.created": created, "event.ingested": apptime.text(now_ns), **(beside or {})}
+        ends = _Ends(part.files, known, common)
         made: list[bytes] = []
         lengths: dict[int, int] = {}
         dropped: Counter[str] = Counter()
         faults: Counter[str] = Counter()
-        ruling, redaction = known.ruling, self._redaction
         routed = _Routed(part.files, now_ns, self._settings)
-        common = routed[known.route]
+        actions = routed[known.route]
         events = events_of(part)
         key_lines = redaction.key_lines(part.value, events) if redaction is not None else NO_LINES
+        plain = known.ruling is None and redaction is None
+        read = known.reader.read
         for event in events:
-            file, offset, length, time, _, _, flags, _ = event
-            if ruling is None:
-                fields = self._fields(event)
-                rule, actions = self._probe(fields), common
+            file, offset, length, time, stream, _, flags, _ = event
+            if time[-1:] != b"Z":
+                time = self._utc(time, created)
+            if plain:
+                action, day, late = actions[file, time[:10]]
+                source, own, rule = read(event, time, day, late=late)
             else:
-                fields, rule, route = self._judged(event, part, ruling, faults)
-                actions = routed[route or known.route]
+                fields, rule, route = self._judged(event, part, known, faults)
+                if not rule:
+                    if redaction is not None:
+                        redaction.event(fields, event, key_lines)
+                    action, day, late = routed[route or known.route][file, time[:10]]
+                    source, own = known.reader.finish(fields, time, day, late=late)
             if rule:
                 dropped[rule] += 1
                 continue
-            if redaction is not None:
-                redaction.event(fields, event, key_lines)
-            runtime = time.decode() if time[-1:] == b"Z" else self._utc(time, created)
-            self._time(fields, runtime)
-            day = runtime[:10]
-            if day < actions.oldest:
-                fields["log.flags"] = [*fields.get("log.flags", ()), "late"]
-            fields["log.offset"] = offset
-            fields["log.length"] = length
-            tail = known.tails[tuple([name for name in known.service if name in fields])]
             if flags:
                 lengths[len(made)] = length
-            source = orjson.dumps(fields)
-            made.append(b'%b%010x"}}\n%b,%b,%b}\n' % (actions[file, day], offset, source[:-1], tails[file], tail))
-        return Parcel(made, sum(map(len, made)), routed.indices(), lengths, dropped, faults=faults)
+            made.append(
+                b'%b%010x"}}\n%b,"log.offset":%d,"log.length":%d,%b}\n'
+                % (action, offset, source, offset, length, ends[file, stream, own])
+            )
+        indices = routed.indices() if made else frozenset()
+        return Parcel(made, sum(map(len, made)), indices, lengths, dropped, faults=faults)
 
     def of_gap(self, found: GapRecord, now_ns: int) -> Parcel:
         """The one document of a gap, at its place among the container's. Raises RecordError for broken metadata."""
@@ -161,31 +169,30 @@ class Documents:
             "crisp.gap.since": apptime.text(lost.since) if lost.since else None,
             "crisp.gap.until": apptime.text(lost.until) if lost.until else None,
         }
-        start = actions[0, runtime[:10]] + gap.document_id(lost).removeprefix(f"{lost.identity}-").encode()
+        start = actions[0, runtime[:10].encode()][0] + gap.document_id(lost).removeprefix(f"{lost.identity}-").encode()
         own = _fragment({name: value for name, value in fields.items() if value is not None})
-        made = b'%b"}}\n{%b,%b}\n' % (start, own, known.tails[()])
+        made = b'%b"}}\n{%b,%b}\n' % (start, own, known.end(NONE))
         return Parcel([made], len(made), frozenset(actions.indices), {}, Counter())
 
-    @staticmethod
-    def _tails(part: LogSlice, fields: dict[str, Any]) -> list[bytes]:
-        """What is the same for all lines of a file in the slice, serialised."""
-        return [_fragment({**fields, **({"log.file.path": file.path} if file.path else {})}) for file in part.files]
-
     def _judged(
-        self, event: Event, part: LogSlice, ruling: Ruling, faults: Counter[str]
+        self, event: Event, part: LogSlice, known: _Known, faults: Counter[str]
     ) -> tuple[dict[str, Any], str, str]:
         """An event's fields as the rules leave them, the rule that drops it, and the route that they choose."""
+        ruling, reader = known.ruling, known.reader
+        if ruling is None:
+            fields = reader.fields(event)
+            return fields, reader.probe(fields), ""
         if ruling.drops_all:
             return {}, ruling.drops_all, ""
-        fields = self._fields(event)
+        fields = reader.fields(event)
         case = ruling.judge(fields, part.files[event[0]].identity, event[1])
         faults.update(case.faults)
-        return fields, case.dropped or ("" if case.kept else self._probe(fields)), case.route
+        return fields, case.dropped or ("" if case.kept else reader.probe(fields)), case.route
 
     @staticmethod
-    def _utc(time: bytes, created: str) -> str:
+    def _utc(time: bytes, created: str) -> bytes:
         """The runtime's time in UTC; when it was read, for a line that has no time and none before it."""
-        return cri.utc(time) if time else created
+        return (cri.utc(time) if time else created).encode()
 
     def _container(self, pod: bytes) -> _Known:
         known = self._known.get(pod)
@@ -195,7 +202,7 @@ class Documents:
             read = container.read(pod, self._settings)
             if self._rules:
                 read.constant["crisp.rules"] = self._rules.digest
-            known = _Known(read, self._rules)
+            known = _Known(read, self._settings, self._rules)
             self._known[pod] = known
         return known
 
@@ -209,80 +216,13 @@ class Documents:
         raw = self._redaction.raw(raw) if self._redaction else raw
         return self._rules.redacted(raw) if self._rules else raw
 
-    def _probe(self, fields: dict[str, Any]) -> str:
-        """The name of the built-in rule if it drops the event."""
-        return PROBE_RULE if "url.path" in fields and probe.is_probe(fields, self._probe_paths) else ""
 
-    def _fields(self, event: Event) -> dict[str, Any]:
-        """What the line itself says."""
-        _, _, _, _, stream, content, flags, part = event
-        fields = jsonbody.fields(content, self._settings.field_limit) if content[:1] == b"{" and not flags else None
-        if fields is not None:
-            if fields.get("message") is None:
-                fields["message"] = content.decode("utf-8", "replace")
-        else:
-            message = content.decode("utf-8", "replace")
-            fields = textformat.fields(message) or {}
-            fields["message"] = message
-        if stream:
-            fields["log.iostream"] = stream.decode()
-        if flags:
-            self._flag(fields, flags, part)
-        return fields
-
-    @staticmethod
-    def _flag(fields: dict[str, Any], flags: int, part: int) -> None:
-        fields["log.flags"] = [name for bit, name in FLAGS if flags & bit]
-        if part:
-            fields["crisp.part"] = part
-        if flags & MULTILINE:
-            found = error.of_trace(fields["message"])
-            if found is not None:
-                fields.setdefault("error.type", found[0])
-                fields.setdefault("error.message", found[1])
-                fields.setdefault("error.stack_trace", fields["message"])
-
-    def _time(self, fields: dict[str, Any], runtime: str) -> None:
-        """The line's own time, where it can be read and is near the runtime's, else the runtime's."""
-        own = fields.get("@timestamp")
-        if own is None:
-            fields["@timestamp"] = runtime
-        elif self._same_day(own, runtime):
-            fields["log.iotime"] = runtime
-        else:
-            self._other_time(fields, own, runtime)
-
-    def _same_day(self, own: Any, runtime: str) -> bool:
-        """The common case, seen without any arithmetic: the runtime's day, in the spelling that we write too."""
-        return (
-            type(own) is str
-            and own[:10] == runtime[:10]
-            and self._window >= DAY_NS
-            and own[19:20] == "."
-            and own[-1:] == "Z"
-            and len(own) <= 30
-            and own[20:-1].isdecimal()
-            and own.isascii()
-            and _is_second(own[:19])
-        )
-
-    def _other_time(self, fields: dict[str, Any], own: Any, runtime: str) -> None:
-        moment = apptime.nanoseconds(own)
-        fields["@timestamp"] = runtime
-        if moment is not None and abs(moment - (cri.nanoseconds(runtime.encode()) or 0)) <= self._window:
-            fields["@timestamp"] = apptime.text(moment)
-            fields["log.iotime"] = runtime
-        else:
-            fields["app.@timestamp"] = own if isinstance(own, str) else orjson.dumps(own).decode()
+Action = tuple[bytes, str, bool]
+"""An action line up to the offset, the day (YYYY-MM-DD), and whether that is before the retention."""
 
 
-@lru_cache(maxsize=4096)
-def _is_second(text: str) -> bool:
-    return cri.nanoseconds(text.encode() + b"Z") is not None
-
-
-class _Actions(dict[tuple[int, str], bytes]):
-    """The action line up to the offset, by file and day (YYYY-MM-DD) of the runtime's time in UTC.
+class _Actions(dict[tuple[int, bytes], Action]):
+    """By file and day of the runtime's time in UTC.
 
     A day before `oldest`, when the retention of the route begins, goes to one index for all such.
     """
@@ -296,13 +236,14 @@ class _Actions(dict[tuple[int, str], bytes]):
         days = routes.read(settings.routes)[route] if route else settings.retention_days
         self.oldest = (datetime.fromtimestamp(now_ns / 1e9, UTC) - timedelta(days=days)).strftime("%Y-%m-%d")
 
-    def __missing__(self, key: tuple[int, str]) -> bytes:
-        file, day = key
-        index = f"{self._prefix}-{'late' if day < self.oldest else self._route + day.replace('-', '.')}"
+    def __missing__(self, key: tuple[int, bytes]) -> Action:
+        file, day = key[0], key[1].decode()
+        late = day < self.oldest
+        index = f"{self._prefix}-{'late' if late else self._route + day.replace('-', '.')}"
         self.indices.add(index)
         action = f'{{"create":{{"_index":"{index}","_id":"{self._files[file].identity}-'.encode()
-        self[key] = action
-        return action
+        self[key] = found = (action, day, late)
+        return found
 
 
 class _Routed(dict[str, _Actions]):

@@ -129,6 +129,12 @@ class Settings:
     own_time_window_seconds: float = _row(
         86400.0, "an application's own time counts when this near the runtime's", least=0
     )
+    parser: str = _row(
+        "auto",
+        "how lines are read, where no annotation says it: JSON bodies and every text format, either, one, or none",
+        choices="auto json text access klog logfmt none",
+    )
+    ansi: str = _row("keep", "a terminal's colours in messages (levels are read without them)", choices="keep strip")
     field_limit: int = _row(200, "most fields of one application's document", least=10)
     health_paths: str = _row(
         "/health /healthz /health/live /health/ready /healthz/live /healthz/ready /live /livez /ready /readyz /ping",

@@ -1,215 +1,207 @@
 """A JSON object that an application logged, as flat fields of a document. Pure.
 
-Nested and dotted spellings come to the same flat name; loggers' own spellings of message, time, level and ids to
-the ECS name. No value is lost: what would take a name of the pipeline's, or one already taken, goes under `app.`;
-a number that 64 bits cannot hold becomes text; what is too deep, or over the limit of fields, is kept as JSON.
+Nested and dotted spellings come to the same flat name (`pipeline.message.flat`); loggers' own spellings of message,
+time, level and ids to the ECS name (`pipeline.message.dialect`). No value is lost: what would take a name of the
+pipeline's, or one already taken, goes under `app.`.
+
+What becomes of names depends on the names and their values' types alone, so it is worked out once for each such shape
+and remembered: a memory for speed, in bounds, never a meaning.
 """
 
-import json
 import re
-from collections.abc import Iterator
-from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 
 import orjson
 
 from pipeline.ecs import APPLICATION
-from pipeline.message import level
+from pipeline.message import dialect, flat, level, value
 
-MAX_DEPTH = 20
 MAX_NAME = 256
-OVERFLOW = "app.overflow"
+ALIASES = dialect.ALIASES
+OVERFLOW = flat.OVERFLOW
 
-_SPELLINGS = {
-    "message": "msg short_message textPayload @m event body log",
-    "@timestamp": "timestamp time ts @t datetime asctime date eventTime",
-    "log.level": "level severity lvl loglevel log_level levelname @l severity_text severityText status_level",
-    "log.logger": "logger logger_name loggerName SourceContext",
-    "trace.id": "trace_id traceId traceID TraceId traceid otelTraceID dd.trace_id logging.googleapis.com/trace",
-    "span.id": "span_id spanId spanID SpanId spanid otelSpanID dd.span_id logging.googleapis.com/spanId",
-    "transaction.id": "transaction_id transactionId",
-    "service.name": "service_name serviceName otelServiceName dd.service",
-    "service.version": "dd.version service_version",
-    "service.environment": "dd.env",
-    "error.stack_trace": "stack_trace stacktrace stackTrace exc_info exception err.stack error.stack @x",
-    "error.message": "err.message error err error_message",
-    "error.type": "err.type err.name error.name error.kind",
-    "process.pid": "pid",
-    "process.thread.name": "thread thread_name threadName",
-    "host.hostname": "hostname",
-}
-ALIASES = {alias: name for name, aliases in _SPELLINGS.items() for alias in aliases.split()}
-"""Loggers' spellings (ECS loggers, OpenTelemetry, Bunyan, Pino, zap, logrus, Serilog, structlog, GCP, Datadog)."""
+Fields = dict[str, Any]
+Shape = tuple[Any, ...]
+"""The names of an object's pairs, then the types of their values."""
 
-_SCALARS = frozenset((str, int, bool, type(None)))
-_PLAIN: set[str] = set()  # top-level names met that are fields as they are: a memory, never a meaning
-_MOST_PLAIN = 10000
+SERVICE = frozenset({"ecs.version", "service.name", "service.version", "service.environment"})
+"""What a container's metadata tells too, unless the log does."""
+
+_SHAPES = 2048
+_REMEMBERED = 100  # pairs; a shape of more is worked out each time
 _LONG_NUMBER = re.compile(rb"\d{16}|\d\.\d{15}")
-_TEXTS = frozenset(_SPELLINGS) - {"@timestamp", "log.level", "process.pid"}  # an alias of these is text, or no alias
-_OURS = frozenset(
-    {"host.name", "event.created", "event.ingested", "stream", "container", "kubernetes", "orchestrator"}
-) | {
-    "agent",
-    "crisp",
-    "data_stream",
-    "log.offset",
-    "log.length",
-    "log.iostream",
-    "log.flags",
-    "log.file.path",
-    "log.iotime",
+_NANOS = {
+    "timestamp.seconds": "timestamp.nanos",
+    "timestampSeconds": "timestampNanos",
+    "instant.epochSecond": "instant.nanoOfSecond",
 }
+_OUR_NAMES = (
+    "host.name event.created event.ingested stream container kubernetes orchestrator agent crisp data_stream "
+    "log.offset log.length log.iostream log.flags log.file.path log.iotime"
+)
+_OURS = frozenset(_OUR_NAMES.split())
 _OUR_ROOTS = ("kubernetes.", "container.", "orchestrator.", "agent.", "crisp.", "data_stream.", "_")
 
 
-def fields(content: bytes, field_limit: int) -> dict[str, Any] | None:
+class _Plan:
+    """What becomes of an object of one shape, once it is flat."""
+
+    __slots__ = (
+        *("flat", "floats", "ints", "level", "names", "nanos", "own", "quotes"),
+        *("readings", "same", "simple", "verbatim"),
+    )
+
+    def __init__(self, shape: Shape) -> None:
+        names, types = shape[: len(shape) // 2], shape[len(shape) // 2 :]
+        self.flat = flat.SCALARS.issuperset(types)
+        self.floats = float in types
+        self.ints = [name for name, kind in zip(names, types, strict=True) if kind is int]
+        self.quotes = 2 * (len(names) + types.count(str))
+        self.readings: list[tuple[str, value.Reading]] = []
+        self.names = self._named(names, dict(zip(names, types, strict=True)))
+        self.same = not self.readings and self.names == names
+        self.level = "log.level" in self.names or any(own for own, _ in self.readings)
+        self.nanos = next(((own, nano) for own, nano in _NANOS.items() if own in names and nano in names), None)
+        texts = {name for name, kind in zip(names, types, strict=True) if kind is str}
+        self.simple = self.flat and not self.floats and not self.ints
+        self.verbatim = self.same and self.flat and not self.floats and "message" in texts
+        self.own = SERVICE.intersection(self.names)
+
+    def _named(self, names: tuple[str, ...], types: dict[str, type]) -> tuple[str, ...]:
+        """The name of each value; a spelling that needs more than a new name goes among the readings."""
+        spelled = dialect.spellings(names)
+        renamed: dict[str, str] = {}
+        taken: set[str] = set()
+        for name in names:
+            if name not in spelled:
+                renamed[name] = _free(_name(name), taken)
+        for name, wanted in spelled.items():
+            target = wanted.partition("/")[0]
+            reading = value.READINGS.get(wanted)
+            if target in taken or (reading is None and types[name] is not str):
+                renamed[name] = _free(_name(name), taken)
+            elif reading is None or (types[name] is str and wanted in {"message", "log.level", "@timestamp"}):
+                renamed[name] = _free(target, taken)
+            else:
+                renamed[name] = _free(_name(name), taken)
+                self.readings.append((renamed[name], reading))
+                taken.add(target)
+        return tuple([renamed[name] for name in names])
+
+    def apply(self, body: Fields) -> Fields:
+        """The fields of a flat object of this shape."""
+        fields = dict(zip(self.names, body.values(), strict=True))
+        for own, reading in self.readings:
+            found = reading(fields[own])
+            if found is not None:
+                del fields[own]
+                for name, part in found.items():
+                    fields.setdefault(name, part)
+        return fields
+
+
+_plans: dict[Shape, _Plan] = {}
+
+
+def _plan(body: Fields) -> _Plan:
+    """The plan for an object, worked out when its shape is met first."""
+    shape = (*body, *map(type, body.values()))
+    plan = _plans.get(shape)
+    if plan is None:
+        plan = _Plan(shape)
+        if len(_plans) >= _SHAPES:
+            _plans.clear()
+        if len(body) <= _REMEMBERED:
+            _plans[shape] = plan
+    return plan
+
+
+def fields(content: bytes, field_limit: int) -> Fields | None:
     """The fields of a JSON object, at most about `field_limit`; None when the content is not a JSON object."""
+    found = read(content, field_limit)
+    return found[0] if found else None
+
+
+Body = tuple[Fields, bool, frozenset[str]]
+"""What a JSON object says: its fields; whether the bytes between the outer braces are these very fields, each name
+once; the names of the service's fields among them. A plain tuple, for speed."""
+
+
+def read(content: bytes, field_limit: int) -> Body | None:
+    """A JSON object; None when the content is none. The hot path: what can be is asked of the shape's plan."""
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError:
         return None
     if type(body) is not dict:
         return None
-    try:
-        found = _Flat(field_limit)
-        found.take_all(body)
-        # A colon behind a quote for each key: else there may be a key twice, of which only the last was read.
-        digits = found.floats and _LONG_NUMBER.search(content)
-        if found.inexact or digits or content.count(b'":') != found.keys:
-            found = _Flat(field_limit)
-            found.take_all(_exactly(content, body))
-        return found.finish()
-    except RecursionError:
-        return None  # hundreds of levels deep: nobody's log, kept as text
+    plan = _plans.get((*body, *map(type, body.values()))) or _plan(body)
+    # So many quotes there are only if no quote was escaped and no key came twice: the whole was read.
+    if content.count(b'"') == plan.quotes and plan.simple and len(body) <= field_limit:
+        verbatim = plan.verbatim and content[-1:] == b"}"
+    else:
+        verbatim = plan.verbatim and _as_read(content, body, plan, field_limit) and content[-1:] == b"}"
+        if not verbatim:
+            try:
+                body, plan = _flattened(content, body, plan, field_limit)
+            except RecursionError:
+                return None  # hundreds of levels deep: nobody's log, kept as text
+    if not plan.same:
+        body = plan.apply(body)
+        if plan.nanos:
+            _join_nanos(body, plan.nanos)
+    if plan.level and not _level(body):
+        verbatim = False
+    return body, verbatim, plan.own
 
 
-class _Flat:
-    """The flat fields in the making."""
+def _flattened(content: bytes, body: Fields, plan: _Plan, field_limit: int) -> tuple[Fields, _Plan]:
+    if _as_read(content, body, plan, field_limit):
+        return body, plan
+    body = flat.flatten(content, body, field_limit)
+    return body, _plan(body)
 
-    __slots__ = ("aliased", "fields", "floats", "inexact", "keys", "limit", "over")
 
-    def __init__(self, limit: int) -> None:
-        self.fields: dict[str, Any] = {}
-        self.aliased: list[tuple[str, str, Any]] = []
-        self.over: dict[str, Any] = {}
-        self.keys = 0
-        self.limit = limit
-        self.inexact = False  # a part was kept as JSON, in which a key may have come twice
-        self.floats = False  # a number that may have had more digits than a double holds
+def _as_read(content: bytes, body: Fields, plan: _Plan, field_limit: int) -> bool:
+    """Whether an object is flat and was read without loss: no key twice, no number beyond 64 bits or a double."""
+    if not plan.flat or len(body) > field_limit or 2 * flat.literals(content) != plan.quotes:
+        return False
+    for name in plan.ints:
+        if not -(2**63) <= body[name] < 2**63:
+            return False
+    return not (plan.floats and _LONG_NUMBER.search(content))
 
-    def take_all(self, body: "dict[str, Any] | _Pairs") -> None:
-        """The hot loop: a plain value under a plain name costs two look-ups."""
-        taken = self.fields
-        pairs = body.items()
-        self.keys += len(pairs)
-        room = self.limit - len(pairs)
-        for key, value in pairs:
-            if key in _PLAIN and type(value) in _SCALARS and key not in taken and room > 0:
-                taken[key] = value
-            else:
-                name = _name(key)
-                if name == key and key not in ALIASES and len(_PLAIN) < _MOST_PLAIN:
-                    _PLAIN.add(key)
-                self._take(name, key, value, 1)
 
-    def _take(self, name: str, path: str, value: Any, depth: int) -> None:
-        """A value that is not plain: `path` is the name before any moving aside."""
-        if isinstance(value, dict | _Pairs):
-            self._object(path, value, depth)
-        elif isinstance(value, list):
-            self._list(path, value, depth)
-        else:
-            if isinstance(value, float):
-                self.floats = True
-            if name in ALIASES:
-                self.aliased.append((name, ALIASES[name], value))
-            else:
-                self._put(name, value)
+def _level(body: Fields) -> bool:
+    """Bring the level to its normal spelling; whether it had that already."""
+    own = body.get("log.level")
+    if type(own) is str and own in level.NORMAL:
+        return True
+    normal = level.normal(own)
+    if normal is None or normal == own:
+        return normal == own or own is None or isinstance(own, str)
+    body["log.level"] = normal
+    if isinstance(own, int):
+        body.setdefault("event.severity", own)
+    return False
 
-    def _object(self, path: str, value: "dict[str, Any] | _Pairs", depth: int) -> None:
-        self.keys += len(value.items())
-        if not value.items():
-            self._put(_name(path), None)
-        elif depth >= MAX_DEPTH:
-            self._put(_name(path), _json(value))
-            self.inexact = self.inexact or isinstance(value, dict)
-        else:
-            for key, inner in value.items():
-                whole = f"{path}.{key}"
-                self._take(_name(whole), whole, inner, depth + 1)
 
-    def _list(self, path: str, values: list[Any], depth: int) -> None:
-        """Plain values stay a list; the fields of objects in it become lists, as Elasticsearch would take them."""
-        plain = [value for value in values if not isinstance(value, dict | _Pairs | list)]
-        if len(plain) == len(values):
-            if any(isinstance(value, float) for value in plain):
-                self.floats = True
-                # Elasticsearch refuses a new field that begins with a whole number and goes on with a fraction.
-                values = [float(value) if type(value) is int else value for value in plain]
-            self._put(_name(path), values)
-            return
-        if depth >= MAX_DEPTH or any(isinstance(value, list) for value in values):
-            self._put(_name(path), _json(values))
-            self.inexact = self.inexact or not isinstance(values, _Exact)
-            return
-        inner = _Flat(self.limit)
-        gathered: dict[str, list[Any]] = {}
-        for value in values:
-            if isinstance(value, dict | _Pairs):
-                inner._object(path, value, depth + 1)
-                inner.settle()
-                for name, found in inner.fields.items():
-                    gathered.setdefault(name, []).extend(found if isinstance(found, list) else [found])
-                inner.fields = {}
-        self.keys += inner.keys
-        self.inexact = self.inexact or inner.inexact
-        self.floats = self.floats or inner.floats
-        self.over.update(inner.over)
-        if plain:
-            self._put(_name(path), plain)
-        for name, found in gathered.items():
-            self._put(name, found)
+def _join_nanos(body: Fields, names: tuple[str, str]) -> None:
+    """Seconds and nanoseconds apart, as Google's and Log4j's layouts write them."""
+    seconds, nanos = body.get("@timestamp"), body.get(names[1])
+    if type(seconds) is int and type(nanos) is int and 0 <= nanos < 10**9:
+        body["@timestamp"] = seconds * 10**9 + body.pop(names[1])
 
-    def _put(self, name: str, value: Any) -> None:
-        """Under its name, or aside where that is taken; beyond the limit into what overflows."""
-        taken = self.fields
-        if len(taken) >= self.limit and name not in taken:
-            self._gather(self.over, name, value)
-        elif name not in taken:
-            taken[name] = value
-        else:
-            self._gather(taken, name if name.startswith("app.") else f"{APPLICATION}.{name}", value)
 
-    @staticmethod
-    def _gather(into: dict[str, Any], name: str, value: Any) -> None:
-        before = into.get(name, into)
-        if before is into:
-            into[name] = value
-        else:
-            into[name] = [*(before if isinstance(before, list) else [before]), value]
-
-    def settle(self) -> None:
-        """Loggers' spellings take the ECS name where nothing has it, and keep their own where it is taken."""
-        for alias, name, value in self.aliased:
-            fits = isinstance(value, str) if name in _TEXTS else value is not None
-            self._put(name if fits and name not in self.fields else alias, value)
-        self.aliased = []
-
-    def finish(self) -> dict[str, Any]:
-        """The fields, the level in its normal spelling."""
-        self.settle()
-        found = self.fields
-        if self.over:
-            found[OVERFLOW] = _json(self.over)
-        if "log.level" in found:
-            own = found["log.level"]
-            normal = level.normal(own)
-            if normal is not None:
-                found["log.level"] = normal
-                if isinstance(own, int):
-                    self._put("event.severity", own)
-        return found
+def _free(name: str, taken: set[str]) -> str:
+    """The name, or aside where it is taken."""
+    aside, number = name, 1
+    while aside in taken:
+        aside = f"{APPLICATION}.{name}" if number == 1 else f"{APPLICATION}.{name}.{number}"
+        number += 1
+    taken.add(aside)
+    return aside
 
 
 @lru_cache(maxsize=16384)
@@ -227,65 +219,3 @@ def _name(path: str) -> str:
 def allowed(name: str) -> bool:
     """Whether a field may have that name when it is not the pipeline itself that sets it."""
     return _name(name) == name
-
-
-class _Pairs:
-    """A JSON object with every pair of it, also those whose key comes twice."""
-
-    __slots__ = ("pairs",)
-
-    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        self.pairs = [(key, _Exact(value) if isinstance(value, list) else value) for key, value in pairs]
-
-    def items(self) -> list[tuple[str, Any]]:
-        """As a dict's."""
-        return self.pairs
-
-
-class _Exact(list[Any]):
-    """A list read exactly."""
-
-
-def _exactly(content: bytes, body: dict[str, Any]) -> "dict[str, Any] | _Pairs":
-    """The object again, by a slower reader that keeps every pair and digit."""
-    try:
-        read = json.loads(content, object_pairs_hook=_Pairs, parse_int=_integer, parse_float=_float)
-    except (ValueError, RecursionError):
-        return body
-    return read if isinstance(read, _Pairs) else body
-
-
-def _integer(digits: str) -> int | str:
-    if len(digits) > 20:
-        return digits
-    number = int(digits)
-    return number if -(2**63) <= number < 2**63 else digits
-
-
-def _float(digits: str) -> float | str:
-    number = float(digits)
-    if number in (float("inf"), float("-inf")):
-        return digits
-    return number if len(digits) < 16 or Decimal(repr(number)) == Decimal(digits) else digits
-
-
-def _json(value: Any) -> str:
-    """As JSON text, keys that come twice included."""
-    return "".join(_tokens(value))
-
-
-def _tokens(value: Any) -> Iterator[str]:
-    if isinstance(value, dict | _Pairs):
-        yield "{"
-        for number, (key, inner) in enumerate(value.items()):
-            yield ("," if number else "") + orjson.dumps(key).decode() + ":"
-            yield from _tokens(inner)
-        yield "}"
-    elif isinstance(value, list):
-        yield "["
-        for number, inner in enumerate(value):
-            yield "," if number else ""
-            yield from _tokens(inner)
-        yield "]"
-    else:
-        yield orjson.dumps(value).decode()

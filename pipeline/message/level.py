@@ -36,6 +36,9 @@ WORDS: dict[str, str] = {
 LETTERS: dict[str, str] = {letter: _NORMAL[letter.lower()] for letter in "TDINWECF"}
 """Letters that stand for one, as klog, etcd, MongoDB and Ruby write them."""
 
+NORMAL = frozenset(_SPELLINGS)
+"""The normal names."""
+
 _LONGEST = 40  # a longer text is no level, blanks around it included
 
 

@@ -12,13 +12,12 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.message import accesslog, level, timestamped
+from pipeline.message import accesslog, colour, level, timestamped
 
 LOOKED_AT = 4096
 
 Fields = dict[str, Any]
 
-_ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _KLOG = re.compile(r"([IWEFD])\d{4} \d\d:\d\d:\d\d\.\d{6} +(\d{1,10}) ([^:\s\]]{1,200}):(\d{1,9})\]", re.ASCII)
 _REDIS = re.compile(r"(\d{1,10}):[XCSM] \d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3} ([.*#-]) ", re.ASCII)
 _REDIS_LEVELS = {".": "debug", "-": "info", "*": "notice", "#": "warn"}
@@ -45,7 +44,7 @@ def fields(message: str) -> Fields | None:
     if "\n" in line:
         line = line[: line.index("\n")]
     if "\x1b" in line:
-        line = _ANSI.sub("", line).strip()
+        line = str(colour.stripped(line)).strip()
         read = _BY_FIRST.get(line[:1], _nothing)
     return read(line)
 
@@ -78,6 +77,14 @@ def _klog(line: str) -> Fields | None:
         "log.origin.file.name": match[3],
         "log.origin.file.line": int(match[4]),
     }
+
+
+def _access(line: str) -> Fields | None:
+    for read in (accesslog.combined, accesslog.envoy, accesslog.haproxy, accesslog.uvicorn, accesslog.django):
+        found = read(line)
+        if found is not None:
+            return found
+    return None
 
 
 def _ruby(line: str) -> Fields | None:
@@ -184,3 +191,13 @@ _BY_FIRST: dict[str, Callable[[str], Fields | None]] = {
     ":": accesslog.combined,  # IPv6
     "\x1b": _nothing,  # colours: read again without them
 }
+READERS: dict[str, Callable[[str], Fields | None]] = {
+    "auto": fields,
+    "text": fields,
+    "json": _nothing,
+    "none": _nothing,
+    "klog": _klog,
+    "logfmt": _logfmt,
+    "access": _access,
+}
+"""By the name of a parser, as a setting or a pod's annotation has it."""

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import ecs
-from pipeline.message import jsonbody
+from pipeline.message import flat, jsonbody
 
 CASES = Path(__file__).parent.parent.parent.parent / "shared" / "cases"
 
@@ -44,7 +44,7 @@ def fields(content: bytes, limit: int = 200) -> dict[str, Any]:
         (b'{"a":1,"a":{"b":2}}', {"a": 1, "a.b": 2}),
         (b'{"stream":"x","_id":"y","host.name":"z"}', {"app.stream": "x", "app._id": "y", "app.host.name": "z"}),
         (b'{"kubernetes":{"labels":{"a":"b"}},"crisp":1}', {"app.kubernetes.labels.a": "b", "app.crisp": 1}),
-        (b'{"":1," ":2,"a..b":3}', {"app._": [1, 2], "app.a._.b": 3}),
+        (b'{"":1," ":2,"a..b":3}', {"app._": 1, "app.app._": 2, "app.a._.b": 3}),
         (b'{"n":18446744073709551616,"m":9223372036854775807}', {"n": "18446744073709551616", "m": 2**63 - 1}),
         (b'{"f":0.1000000000000000055511151231257827}', {"f": "0.1000000000000000055511151231257827"}),
         (b'{"o":{},"l":[],"n":null}', {"o": None, "l": [], "n": None}),
@@ -74,8 +74,8 @@ def test_deep_objects_end_as_json() -> None:
     found = fields(b'{"a":' * 100 + b"1" + b"}" * 100)
 
     ((name, value),) = found.items()
-    assert name.count("a") == jsonbody.MAX_DEPTH
-    assert value.count("{") == 100 - jsonbody.MAX_DEPTH
+    assert name.count("a") == flat.MAX_DEPTH
+    assert value.count("{") == 100 - flat.MAX_DEPTH
 
 
 def test_hundreds_of_levels_stay_text() -> None:

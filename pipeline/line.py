@@ -1,0 +1,157 @@
+"""What one event says, as the first part of its document. Pure.
+
+Two ways lead to the same bytes. The general one makes a dict of fields, which anything may look at and change, and
+serialises it. The quick one is for what most lines are: whole, of the day, with nothing to change. A JSON body whose
+fields are already those of a document goes in as its own bytes, which were parsed and found to name each field once;
+a text in no format known here is one text and its time.
+"""
+
+import re
+from typing import Any
+
+import orjson
+
+from pipeline import cri
+from pipeline.container import Container
+from pipeline.grouping import MULTILINE, PARTIAL, SPLIT, UNPARSED, Event
+from pipeline.message import apptime, colour, error, jsonbody, probe, textformat
+from pipeline.settings import Settings
+
+PROBE_RULE = "health probe"
+FLAGS = ((PARTIAL, "partial"), (MULTILINE, "multiline"), (SPLIT, "split"), (UNPARSED, "unparsed"))
+DAY_NS = 86400 * 10**9
+
+Fields = dict[str, Any]
+Own = frozenset[str]
+"""Names of the service's fields that a line has of its own."""
+
+NONE: Own = frozenset()
+Said = tuple[bytes, Own, str]
+"""The fields serialised, without the last brace; which of the service's they have; the rule that drops the event."""
+
+
+class Reader:
+    """Reads the events of one container, by its parser: `auto` takes JSON bodies and every text format."""
+
+    def __init__(self, of: Container, settings: Settings) -> None:
+        self._json = of.parser in {"auto", "json"}
+        self._text = textformat.READERS[of.parser]
+        self._limit = settings.field_limit
+        self._strip = settings.ansi == "strip"
+        self._probe_paths = frozenset(settings.health_paths.split())
+        self._window = int(settings.own_time_window_seconds * 1e9)
+        self._wide = self._window >= DAY_NS
+
+    def read(self, event: Event, time: bytes, day: str, *, late: bool) -> Said:
+        """What an event says whose runtime's time in UTC is `time`, on `day` (YYYY-MM-DD)."""
+        content, flags = event[5], event[6]
+        if flags or late or self._strip:
+            fields = self.fields(event)
+            source, own = self.finish(fields, time, day, late=late)
+            return source, own, self.probe(fields)
+        if content[:1] == b"{" and self._json and (body := jsonbody.read(content, self._limit)):
+            fields, verbatim, own = body
+            if fields.get("message") is None:
+                fields["message"] = content.decode("utf-8", "replace")
+        else:
+            message = content.decode("utf-8", "replace")
+            found = self._text(message)
+            if found is None:
+                return b'{"message":%b,"@timestamp":"%b"' % (orjson.dumps(message), time), NONE, ""
+            fields, verbatim, own = found, False, NONE
+            fields["message"] = message
+        if "url.path" in fields and probe.is_probe(fields, self._probe_paths):
+            return b"", own, PROBE_RULE
+        if verbatim:
+            moment = fields.get("@timestamp")
+            if moment is None:
+                return b'%b,"@timestamp":"%b"' % (content[:-1], time), own, ""
+            if self._same_day(moment, day):
+                return b'%b,"log.iotime":"%b"' % (content[:-1], time), own, ""
+        self._time(fields, time.decode(), day)
+        return orjson.dumps(fields)[:-1], own, ""
+
+    def fields(self, event: Event) -> Fields:
+        """The same as fields that may be changed before `finish`; the time is the line's own or not there."""
+        _, _, _, _, stream, content, flags, part = event
+        fields = jsonbody.fields(content, self._limit) if content[:1] == b"{" and self._json and not flags else None
+        message = content.decode("utf-8", "replace")
+        if fields is None:
+            fields = self._text(message) or {}
+            fields["message"] = message
+        elif fields.get("message") is None:
+            fields["message"] = message
+        if self._strip:
+            fields["message"] = colour.stripped(fields["message"])
+        if stream:
+            fields["log.iostream"] = stream.decode()
+        if flags:
+            _flag(fields, flags, part)
+        return fields
+
+    def probe(self, fields: Fields) -> str:
+        """The name of the built-in rule if it drops the event."""
+        return PROBE_RULE if "url.path" in fields and probe.is_probe(fields, self._probe_paths) else ""
+
+    def finish(self, fields: Fields, time: bytes, day: str, *, late: bool) -> tuple[bytes, Own]:
+        """The fields with their time, serialised; the stream is told by the end of the document."""
+        self._time(fields, time.decode(), day)
+        if late:
+            fields["log.flags"] = [*fields.get("log.flags", ()), "late"]
+        fields.pop("log.iostream", None)
+        return orjson.dumps(fields)[:-1], jsonbody.SERVICE.intersection(fields)
+
+    def _time(self, fields: Fields, runtime: str, day: str) -> None:
+        """The line's own time, where it can be read and is near the runtime's, else the runtime's."""
+        own = fields.get("@timestamp")
+        if own is None:
+            fields["@timestamp"] = runtime
+        elif self._same_day(own, day):
+            fields["log.iotime"] = runtime
+        else:
+            self._other_time(fields, own, runtime)
+
+    def _same_day(self, own: Any, day: str) -> bool:
+        """The common case, seen without any arithmetic: the runtime's day, in the spelling that we write too."""
+        if type(own) is not str or own[:10] != day or not self._wide:
+            return False
+        if own[19:] not in _MILLISECONDS and _FRACTION.fullmatch(own, 19) is None:
+            return False
+        return own[:19] in _seconds or _is_second(own[:19])
+
+    def _other_time(self, fields: Fields, own: Any, runtime: str) -> None:
+        moment = apptime.nanoseconds(own)
+        fields["@timestamp"] = runtime
+        if moment is not None and abs(moment - (cri.nanoseconds(runtime.encode()) or 0)) <= self._window:
+            fields["@timestamp"] = apptime.text(moment)
+            fields["log.iotime"] = runtime
+        else:
+            fields["app.@timestamp"] = own if isinstance(own, str) else orjson.dumps(own).decode()
+
+
+_MILLISECONDS = frozenset(f".{number:03d}Z" for number in range(1000))
+_FRACTION = re.compile(r"\.\d{1,9}Z", re.ASCII)
+_seconds: set[str] = set()
+_MOST_SECONDS = 10_000
+
+
+def _is_second(text: str) -> bool:
+    """Whether it is a date and time, to the second; remembered, since many lines have the same."""
+    if cri.nanoseconds(text.encode() + b"Z") is None:
+        return False
+    if len(_seconds) >= _MOST_SECONDS:
+        _seconds.clear()
+    _seconds.add(text)
+    return True
+
+
+def _flag(fields: Fields, flags: int, part: int) -> None:
+    fields["log.flags"] = [name for bit, name in FLAGS if flags & bit]
+    if part:
+        fields["crisp.part"] = part
+    if flags & MULTILINE:
+        found = error.of_trace(fields["message"])
+        if found is not None:
+            fields.setdefault("error.type", found[0])
+            fields.setdefault("error.message", found[1])
+            fields.setdefault("error.stack_trace", fields["message"])

@@ -1,0 +1,186 @@
+"""What a logger's value becomes under the ECS name that it stands for. Pure.
+
+A reading takes the value and returns the fields that come of it; None when it does not fit: then the value keeps its
+own name. So no spelling can bring a value that the field's type refuses.
+"""
+
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from ipaddress import ip_address
+from typing import Any
+
+Fields = dict[str, Any]
+Reading = Callable[[Any], Fields | None]
+
+_CALLER = re.compile(r"(.{1,300}?):(\d{1,9})(?::\d{1,9})?(?: \((.{1,200})\))?", re.DOTALL)
+_SECONDS = re.compile(r"(\d{1,9})(?:\.(\d{1,9})\d*)?s")
+_TRACE = re.compile(r"projects/[^/]{1,100}/traces/(\w{1,64})")
+_URL = re.compile(r"(?:([a-z][a-z0-9+.-]{1,20})://([^/?#]{0,255}))?([^?#]*)(?:\?([^#]*))?(?:#.*)?", re.DOTALL)
+_HTTP = re.compile(r"(?:HTTP/)?([\d.]{1,5})")
+_LONGEST_URL = 8192
+
+
+def text(name: str) -> Reading:
+    """Text alone."""
+    return lambda value: {name: value} if isinstance(value, str) else None
+
+
+def scalar(name: str) -> Reading:
+    """Whatever is there."""
+    return lambda value: None if value is None else {name: value}
+
+
+def number(name: str) -> Reading:
+    """A whole number of 64 bits, as one or as digits."""
+
+    def reading(value: Any) -> Fields | None:
+        if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 18:
+            value = int(value)
+        return {name: value} if type(value) is int else None
+
+    return reading
+
+
+def message(value: Any) -> Fields | None:
+    """A message, but no object's name of it."""
+    return {"message": value} if isinstance(value, str) else None
+
+
+def trace(value: Any) -> Fields | None:
+    """An id, Google's within its resource's name."""
+    if not isinstance(value, str):
+        return None
+    match = _TRACE.fullmatch(value)
+    return {"trace.id": match[1] if match else value}
+
+
+def origin(value: Any) -> Fields | None:
+    """`dir/file.go:12`, `file.go:12:3`, or a file's name alone."""
+    if not isinstance(value, str):
+        return None
+    match = _CALLER.fullmatch(value)
+    if match is None:
+        return {"log.origin.file.name": value}
+    found: Fields = {"log.origin.file.name": match[1], "log.origin.file.line": int(match[2])}
+    return {**found, "log.origin.function": match[3]} if match[3] else found
+
+
+def url(value: Any) -> Fields | None:
+    """A URL or the target of a request, and its parts."""
+    if not isinstance(value, str) or not value:
+        return None
+    found: Fields = {"url.original": value}
+    match = _URL.fullmatch(value) if len(value) <= _LONGEST_URL else None
+    if match is None:
+        return found
+    scheme, host, path, query = match.groups()
+    for name, part in (("url.scheme", scheme), ("url.domain", _host(host or "")), ("url.path", path)):
+        if part:
+            found[name] = part
+    return {**found, "url.query": query} if query else found
+
+
+def _host(authority: str) -> str:
+    host, _, port = authority.rpartition(":")
+    return (host if port.isdecimal() else authority).rpartition("@")[2]
+
+
+def domain(value: Any) -> Fields | None:
+    """A host's name, its port taken off."""
+    return {"url.domain": _host(value)} if isinstance(value, str) and value not in ("", "-") else None
+
+
+def source(value: Any) -> Fields | None:
+    """The client's address, the first of a list; its IP where it is one."""
+    if not isinstance(value, str) or value in ("", "-"):
+        return None
+    first = value.partition(",")[0].strip()
+    found = address(first)
+    return {"source.address": first, "source.ip": found} if found else {"source.address": first}
+
+
+@lru_cache(maxsize=4096)
+def address(client: str) -> str:
+    """The client's IP address; empty for a host name or a zone, which an `ip` field refuses."""
+    try:
+        found = ip_address(client.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return ""
+    if found.version == 6:
+        return "" if found.scope_id else str(found.ipv4_mapped or found)
+    return str(found)
+
+
+def http_version(value: Any) -> Fields | None:
+    """`HTTP/1.1`, `1.1`, `2`."""
+    match = _HTTP.fullmatch(value) if isinstance(value, str) else None
+    return {"http.version": match[1]} if match else None
+
+
+def duration(unit: int) -> Reading:
+    """Nanoseconds of a number of `unit` nanoseconds, or of text like `0.123s`."""
+
+    def reading(value: Any) -> Fields | None:
+        if isinstance(value, str):
+            match = _SECONDS.fullmatch(value if value.endswith("s") else f"{value}s")
+            if match is None or (not value.endswith("s") and unit != 10**9):
+                return None
+            return {"event.duration": int(match[1]) * 10**9 + int((match[2] or "").ljust(9, "0"))}
+        if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value * unit < 2**63:
+            return {"event.duration": round(value * unit)}
+        return None
+
+    return reading
+
+
+def otel_level(value: Any) -> Fields | None:
+    """OpenTelemetry's severity number: 1 to 4 are traces, 21 to 24 fatal."""
+    if type(value) is not int or not 1 <= value <= 24:
+        return None
+    return {
+        "log.level": ("trace", "debug", "info", "warn", "error", "fatal")[(value - 1) // 4],
+        "event.severity": value,
+    }
+
+
+def syslog_level(value: Any) -> Fields | None:
+    """Syslog's severity, which GELF has: 0 is an emergency, 7 debug."""
+    if type(value) is not int or not 0 <= value <= 7:
+        return None
+    names = ("fatal", "critical", "critical", "error", "warn", "notice", "info", "debug")
+    return {"log.level": names[value], "event.severity": value}
+
+
+def klog_level(value: Any) -> Fields | None:
+    """klog's verbosity: only what is no error has one."""
+    return {"log.level": "info" if value < 4 else "debug", "event.severity": value} if type(value) is int else None
+
+
+READINGS: dict[str, Reading] = {
+    "message": message,
+    "@timestamp": scalar("@timestamp"),
+    "log.level": scalar("log.level"),
+    "trace.id": trace,
+    "log.origin.file.name": origin,
+    "log.origin.file.line": number("log.origin.file.line"),
+    "process.pid": number("process.pid"),
+    "process.thread.id": number("process.thread.id"),
+    "event.severity": number("event.severity"),
+    "http.response.status_code": number("http.response.status_code"),
+    "http.request.bytes": number("http.request.bytes"),
+    "http.request.body.bytes": number("http.request.body.bytes"),
+    "http.response.bytes": number("http.response.bytes"),
+    "http.response.body.bytes": number("http.response.body.bytes"),
+    "http.version": http_version,
+    "url.original": url,
+    "url.domain": domain,
+    "source.address": source,
+    "event.duration": duration(10**9),
+    "event.duration/ms": duration(10**6),
+    "event.duration/ns": duration(1),
+    "log.level/otel": otel_level,
+    "log.level/syslog": syslog_level,
+    "log.level/klog": klog_level,
+}
+"""By ECS name; a name without a row takes text alone."""

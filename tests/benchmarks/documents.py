@@ -1,0 +1,76 @@
+"""What making documents costs by itself, and each part of it: lines per CPU-second with the part off.
+
+`python -m tests.benchmarks.documents`; no server, no Kafka. Medians of several runs in one process, in turn.
+"""
+
+import argparse
+import json
+import random
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+from pipeline import grouping, pod
+from pipeline.document import Documents
+from pipeline.message import apptime
+from pipeline.pod import Instance
+from pipeline.record import LogSlice, Segment, SourceFile
+from pipeline.settings import Settings
+from tests.benchmarks import lines
+
+SLICE = 600  # lines in a slice under load
+NOW = 1_795_513_350 * 10**9  # 2026-11-24T09:42:30Z
+
+
+def slices(number: int, kinds: list[Callable[[random.Random, int], str]], settings: Settings) -> list[LogSlice]:
+    """Slices of one container each, every container with its own kind of lines."""
+    return [_slice(index, kinds[index % len(kinds)], settings) for index in range(number)]
+
+
+def _slice(index: int, line: Callable[[random.Random, int], str], settings: Settings) -> LogSlice:
+    random_ = random.Random(index)
+    at = NOW - SLICE * 500_000
+    value = "".join(
+        f"{apptime.text(at + number * 500_000)} stdout F {line(random_, at + number * 500_000)}\n"
+        for number in range(SLICE)
+    ).encode()
+    who = Instance("shop", f"app-{index % 20}", f"{index % 20:08d}-1111-2222-3333-444444444444", "app", 0)
+    labels = {"app": "shop", "app.kubernetes.io/version": "2.4.1", "pod-template-hash": "66b6d9f8c4"}
+    about = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": "shop/app:2.4.1"}]}}
+    return LogSlice(
+        value=value,
+        files=(SourceFile("AAAAAAAAAAAAAAAA", "/var/log/pods/shop_app_u/app/0.log"),),
+        segments=(Segment(0, 0, len(value)),),
+        node="node-1",
+        read=NOW,
+        grouping=grouping.by(settings),
+        pod=pod.from_api(who, "node-1", about),
+    )
+
+
+def rate(parts: list[LogSlice], documents: Documents) -> float:
+    """Lines per CPU-second."""
+    started = time.process_time()
+    for part in parts:
+        documents.of(part, NOW + 10**9)
+    return len(parts) * SLICE / (time.process_time() - started)
+
+
+def main() -> None:
+    """Print one JSON object: the median rate of each kind of lines."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--slices", type=int, default=40)
+    parser.add_argument("--runs", type=int, default=5)
+    args = parser.parse_args()
+    mixed = [kind for text in lines.FORMATS for kind in (lines.ecs, text)]
+    kinds: dict[str, Any] = {"mixed": mixed, "json": [lines.ecs]}
+    kinds |= {f"text {kind.__name__.strip('_')}": [kind] for kind in lines.FORMATS}
+    settings = Settings()
+    work = {name: (slices(args.slices, chosen, settings), Documents(settings)) for name, chosen in kinds.items()}
+    runs = [{name: rate(*pair) for name, pair in work.items()} for _ in range(args.runs)]
+    print(json.dumps({name: round(statistics.median(run[name] for run in runs)) for name in work}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
