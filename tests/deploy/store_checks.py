@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import yaml
 
-from pipeline import settings
 from pipeline.settings import Settings, record_max_bytes
-from tests.deploy.manifests import Manifest, Objects, environment, named, of_kind, title, workloads
+from tests.deploy.manifests import Manifest, Objects, named, of_kind, title, workloads
+from tests.deploy.workload_checks import effective_settings
 
 GIB = 1 << 30
 UNITS = {"Mi": 1 << 20, "Gi": GIB, "Ti": 1 << 40}
@@ -23,8 +23,7 @@ def size(text: str) -> int:
 def effective(objects: Objects, name: str = "crisp-worker") -> Settings:
     """The settings as a part of ours finds them."""
     (workload,) = [entry for entry in workloads(objects) if entry["metadata"]["name"] == name]
-    found = environment(objects, workload)
-    return settings.load({key: value for key, value in found.items() if key.startswith("CRISP_")})
+    return effective_settings(objects, workload)
 
 
 def topics(objects: Objects) -> Iterator[str]:

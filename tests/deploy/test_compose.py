@@ -107,6 +107,17 @@ def names(compose: Compose) -> Iterator[str]:
     )
 
 
+def files(compose: Compose) -> Iterator[str]:
+    """A directory in the settings that is not mounted."""
+    for name, service in ours(compose).items():
+        if service["command"][0] != "ship":
+            continue
+        loaded = settings.load(service["environment"])
+        mounted = {row.replace("${CRISP_LOGS:-nodelogs}", "").split(":")[1] for row in service["volumes"]}
+        reads = loaded.docker_dir or loaded.logs_dir
+        yield from (f"{name}: {path} is not mounted" for path in {reads, loaded.state_dir} - mounted)
+
+
 def images(compose: Compose) -> Iterator[str]:
     """An image without a version."""
     for name, service in compose["services"].items():
@@ -129,7 +140,7 @@ def confinement(compose: Compose) -> Iterator[str]:
             yield f"{name}: tells no health"
 
 
-CHECKS = (commands, variables, addresses, ports, names, images, confinement)
+CHECKS = (commands, variables, addresses, ports, names, files, images, confinement)
 
 
 def test_the_schema_holds(compose: Compose, shared: Path) -> None:
@@ -164,6 +175,8 @@ def test_several_workers_may_run(compose: Compose) -> None:
         (names, "worker", "depends_on", {"setup": {"condition": "service_healthy"}}),
         (names, "shipper", "volumes", ["log:/var/log/pods:ro"]),
         (names, "shipper", "build", {"dockerfile": "deploy/images/Dockerfile", "target": "agent"}),
+        (files, "shipper", "volumes", ["nodelogs:/var/log/pods:ro", "state:/var/lib/crips"]),
+        (files, "shipper-docker", "environment", {"CRISP_DOCKER_DIR": "/var/lib/docker"}),
         (images, "kafka", "image", "apache/kafka:latest"),
         (confinement, "worker", "read_only", False),
         (confinement, "shipper", "volumes", ["nodelogs:/var/log/pods"]),

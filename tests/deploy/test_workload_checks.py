@@ -45,6 +45,12 @@ def writable_logs(objects: Objects) -> None:
             del mount["readOnly"]
 
 
+def rules_by_subpath(objects: Objects) -> None:
+    for mount in pod_spec(named(objects, "Deployment", "crisp-worker"))["containers"][0]["volumeMounts"]:
+        if mount["name"] == "rules":
+            mount |= {"mountPath": "/etc/crisp/rules/rules.yaml", "subPath": "rules.yaml"}
+
+
 BROKEN: list[Case] = [
     ("a label of the pods changed", workload.selectors, at("Deployment", "crisp-worker", *POD_LABELS, to={"app": "x"})),
     (
@@ -82,6 +88,13 @@ BROKEN: list[Case] = [
     ("a command that is none", workload.variables, in_worker(*CONTAINER, "args", to=["work"])),
     ("killed while draining", workload.variables, in_worker("terminationGracePeriodSeconds", to=30)),
     ("a certificate not mounted", workload.variables, unmounted),
+    ("rules as a single file", workload.rules, rules_by_subpath),
+    (
+        "rules that are refused",
+        workload.rules,
+        at("ConfigMap", "crisp-rules", "data", "rules.yaml", to="rules: [{nam: x}]"),
+    ),
+    ("rules under another name", workload.rules, at("ConfigMap", "crisp-rules", "data", to={"rule.yaml": "rules: []"})),
     ("a password in a config map", workload.secrets, in_config(CRISP_KAFKA_PASSWORD="x")),  # noqa: S106 - no real one
     (
         "a password in the manifest",

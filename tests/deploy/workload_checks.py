@@ -9,6 +9,7 @@ from typing import Any
 from pipeline import settings
 from pipeline.cli import COMMANDS
 from pipeline.errors import SettingsError
+from pipeline.rules import file
 from pipeline.settings import Settings, variable
 from tests.deploy.manifests import (
     NAMESPACE,
@@ -106,9 +107,8 @@ def probes(objects: Objects) -> Iterator[str]:
 def variables(objects: Objects) -> Iterator[str]:
     """A variable that is no setting, a value that is refused, a command that does not exist, a grace too short."""
     for entry in workloads(objects):
-        effective = {key: value for key, value in environment(objects, entry).items() if key.startswith("CRISP_")}
         try:
-            loaded = settings.load(effective)
+            loaded = effective_settings(objects, entry)
         except SettingsError as fault:
             yield f"{title(entry)}: {fault}"
             continue
@@ -118,13 +118,18 @@ def variables(objects: Objects) -> Iterator[str]:
         grace = GRACES.get(entry["metadata"]["name"])
         if grace and pod_spec(entry)["terminationGracePeriodSeconds"] < getattr(loaded, grace) + 20:
             yield f"{title(entry)}: is killed before {variable(grace)} is over"
-        yield from (f"{title(entry)}: {fault}" for fault in _unmounted(effective, container))
+        yield from (f"{title(entry)}: {fault}" for fault in _unmounted(environment(objects, entry), container))
 
 
 def _unmounted(effective: dict[str, str], container: Manifest) -> Iterator[str]:
     mounts = [PurePosixPath(mount["mountPath"]) for mount in container.get("volumeMounts", ())]
     for name, value in effective.items():
-        if not (name.endswith(("_FILE", "_DIR")) and value and _concerns(name, container["args"][0])):
+        if not (
+            name.startswith("CRISP_")
+            and name.endswith(("_FILE", "_DIR"))
+            and value
+            and _concerns(name, container["args"][0])
+        ):
             continue
         if not any(PurePosixPath(value).is_relative_to(mount) for mount in mounts):
             yield f"{name}: {value} is not mounted"
@@ -133,6 +138,26 @@ def _unmounted(effective: dict[str, str], container: Manifest) -> Iterator[str]:
 def _concerns(name: str, command: str) -> bool:
     """The shipper is told of Elasticsearch's CA too, by the one ConfigMap, and never looks."""
     return not (command == "ship" and name.startswith("CRISP_ES_"))
+
+
+def rules(objects: Objects) -> Iterator[str]:
+    """Rules that a running worker would never see change, or that it would refuse."""
+    for entry in of_kind(objects, "Deployment"):
+        spec = pod_spec(entry)
+        path = PurePosixPath(environment(objects, entry)["CRISP_RULES_FILE"])
+        (mount,) = [row for row in spec["containers"][0]["volumeMounts"] if path.is_relative_to(row["mountPath"])]
+        (volume,) = [row for row in spec["volumes"] if row["name"] == mount["name"]]
+        if "subPath" in mount or volume["configMap"]["name"] != "crisp-rules":
+            yield f"{title(entry)}: its rules would change with a restart only"
+        data = named(objects, "ConfigMap", volume["configMap"]["name"])["data"]
+        read = file.parsed(data.get(path.name, "").encode(), effective_settings(objects, entry))
+        yield from (f"{title(entry)}: {fault}" for fault in read.faults)
+
+
+def effective_settings(objects: Objects, workload: Manifest) -> Settings:
+    """The settings as a workload finds them. Raises SettingsError."""
+    found = environment(objects, workload)
+    return settings.load({key: value for key, value in found.items() if key.startswith("CRISP_")})
 
 
 def secrets(objects: Objects) -> Iterator[str]:
@@ -252,6 +277,7 @@ CHECKS = (
     ports,
     probes,
     variables,
+    rules,
     secrets,
     images,
     confinement,
