@@ -38,10 +38,10 @@ class Renewal:
     def look(self) -> None:
         """Take what the file says now, if it says something new and is without faults."""
         try:
-            content = self._content()
-            if content == self._seen:
+            before, self._seen = self._seen, ()
+            self._seen = self._content()
+            if self._seen == before:
                 return
-            self._seen = content
             rules = file.load(self._settings)
         except RulesError as refusal:
             if refusal.faults != self.refused:
