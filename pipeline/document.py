@@ -120,19 +120,21 @@ class Documents:
         actions = routed[known.route]
         events = events_of(part)
         key_lines = redaction.key_lines(part.value, events) if redaction is not None else NO_LINES
-        plain = known.ruling is None and redaction is None
+        ruled = known.ruling is not None
+        hooked = known.ruling is not None and known.ruling.hooked
         read = known.reader.read
         for event in events:
             file, offset, length, time, stream, _, flags, _ = event
             if time[-1:] != b"Z":
                 time = self._utc(time, created)
-            if plain:
+            secret = redaction is not None and redaction.concerns(event, key_lines)
+            if not (ruled or secret):
                 action, day, late = actions[file, time[:10]]
                 source, own, rule = read(event, time, day, late=late)
             else:
                 fields, rule, route = self._judged(event, part, known, faults)
                 if not rule:
-                    if redaction is not None:
+                    if redaction is not None and (secret or hooked):
                         redaction.event(fields, event, key_lines)
                     action, day, late = routed[route or known.route][file, time[:10]]
                     source, own = known.reader.finish(fields, time, day, late=late)

@@ -127,6 +127,24 @@ DIALECTS: tuple[Dialect, ...] = (
         "http_referer=http.request.referrer request_time=event.duration time_iso8601=@timestamp host=url.domain "
         "request_id=http.request.id server_protocol=http.version",
     ),
+    _dialect(
+        "nginx, request line",
+        "request status http_user_agent",
+        "request=url.original/request status=http.response.status_code body_bytes_sent=http.response.body.bytes "
+        "http_user_agent=user_agent.original remote_addr=source.address http_referer=http.request.referrer "
+        "request_time=event.duration time_iso8601=@timestamp",
+    ),
+    _dialect(
+        "request loggers of applications",
+        "method path status",
+        "method=http.request.method path=url.original status=http.response.status_code",
+    ),
+    _dialect(
+        "pino-http",
+        "req.method req.url res.statusCode",
+        "req.method=http.request.method req.url=url.original res.statusCode=http.response.status_code "
+        "req.headers.user-agent=user_agent.original responseTime=event.duration/ms",
+    ),
 )
 """Loggers and proxies that are known by their names."""
 

@@ -17,6 +17,7 @@ _CALLER = re.compile(r"(.{1,300}?):(\d{1,9})(?::\d{1,9})?(?: \((.{1,200})\))?", 
 _SECONDS = re.compile(r"(\d{1,9})(?:\.(\d{1,9})\d*)?s")
 _TRACE = re.compile(r"projects/[^/]{1,100}/traces/(\w{1,64})")
 _URL = re.compile(r"(?:([a-z][a-z0-9+.-]{1,20})://([^/?#]{0,255}))?([^?#]*)(?:\?([^#]*))?(?:#.*)?", re.DOTALL)
+_REQUEST = re.compile(r"([A-Z]{3,10}) (\S{1,8192}) HTTP/([\d.]{1,5})", re.ASCII)
 _HTTP = re.compile(r"(?:HTTP/)?([\d.]{1,5})")
 _LONGEST_URL = 8192
 
@@ -79,6 +80,14 @@ def url(value: Any) -> Fields | None:
         if part:
             found[name] = part
     return {**found, "url.query": query} if query else found
+
+
+def request(value: Any) -> Fields | None:
+    """The first line of a request: `GET /a?b HTTP/1.1`."""
+    match = _REQUEST.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        return None
+    return {"http.request.method": match[1], **(url(match[2]) or {}), "http.version": match[3]}
 
 
 def _host(authority: str) -> str:
@@ -174,6 +183,7 @@ READINGS: dict[str, Reading] = {
     "http.response.body.bytes": number("http.response.body.bytes"),
     "http.version": http_version,
     "url.original": url,
+    "url.original/request": request,
     "url.domain": domain,
     "source.address": source,
     "event.duration": duration(10**9),

@@ -42,29 +42,16 @@ def _logfmt_value(text: str) -> Any:
     return orjson.loads(text) if _NUMBER.fullmatch(text) else text
 
 
-def _has(name: str) -> Callable[[int], Parser]:
-    """The text formats, of which only those count that give a certain field."""
-
-    def made(_: int) -> Parser:
-        def parse(text: str) -> dict[str, Any] | None:
-            found = textformat.fields(text)
-            return found if found is not None and name in found else None
-
-        return parse
-
-    return made
-
-
-def _text(_: int) -> Parser:
-    return textformat.fields
+def _text(name: str) -> Callable[[int], Parser]:
+    return lambda _: textformat.READERS[name]
 
 
 FORMATS: dict[str, Callable[[int], Parser]] = {
     "json": _json,
     "logfmt": _logfmt,
-    "access": _has("http.response.status_code"),
-    "klog": _has("log.origin.file.line"),
-    "text": _text,
+    "access": _text("access"),
+    "klog": _text("klog"),
+    "text": _text("text"),
 }
 """Parsers by the name of their format, made for a limit of fields; `text` is any format that crisp recognises."""
 

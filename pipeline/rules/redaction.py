@@ -153,13 +153,16 @@ class Redaction:
         """The events of a slice that are lines of a private key."""
         return keyblock.lines(events) if self._key and keyblock.EDGE in value else frozenset()
 
+    def concerns(self, event: Event, key_lines: frozenset[keyblock.Place]) -> bool:
+        """Whether an event of a slice can have secrets."""
+        content = event[5]
+        return self.touches(content) or (bool(self._key) and (event[:2] in key_lines or keyblock.is_full_line(content)))
+
     def event(self, fields: dict[str, Any], event: Event, key_lines: frozenset[keyblock.Place]) -> None:
         """An event's fields without its secrets, in place."""
-        content = event[5]
-        if self._key and (event[:2] in key_lines or keyblock.is_full_line(content)):
+        self.clean(fields)
+        if self._key and (event[:2] in key_lines or keyblock.is_full_line(event[5])):
             fields["message"] = self._key
-        elif self.touches(content):
-            self.clean(fields)
 
     def touches(self, content: bytes) -> bool:
         """Whether an event's content can have secrets; a backslash can hide one in JSON."""

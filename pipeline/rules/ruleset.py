@@ -74,12 +74,13 @@ class Ruleset:
 class Ruling:
     """The rules for the events of one container."""
 
-    __slots__ = ("_container", "_steps", "drops_all")
+    __slots__ = ("_container", "_steps", "drops_all", "hooked")
 
     def __init__(self, steps: "list[_Step]", container: Fields) -> None:
         self._steps = steps
         self._container = container
         first = steps[0]
+        self.hooked = any(step.rule.kind == "python" for step in steps)  # it may say what no line said
         self.drops_all = first.rule.name if first.always and first.rule.action is drop else ""
 
     def judge(self, fields: Fields, identity: str, offset: int, seen: Any = None) -> Case:

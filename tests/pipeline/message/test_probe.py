@@ -31,6 +31,7 @@ def request(path: Any = "/ready", method: Any = "GET", status: Any = 200) -> dic
     [
         pytest.param(request(), id="get"),
         pytest.param(request(method="HEAD", status="204"), id="head_and_status_as_text"),
+        pytest.param(request(status=302) | {"user_agent.original": "kube-probe/1.31"}, id="success_to_the_kubelet"),
         pytest.param(request("/healthz", status=299) | {"message": "x"}, id="other_fields_do_not_matter"),
     ],
 )
@@ -42,6 +43,9 @@ def test_a_probe_is_one(fields: dict[str, Any]) -> None:
     "fields",
     [
         pytest.param(request(status=503), id="failing_probe_is_kept"),
+        pytest.param(request(status=503) | {"user_agent.original": "kube-probe/1.31"}, id="kubelets_failing_probe"),
+        pytest.param(request("/x") | {"user_agent.original": "kube-probe/1.31"}, id="agent_alone"),
+        pytest.param(request(status=302) | {"user_agent.original": "not kube-probe/1"}, id="agent_that_contains_it"),
         pytest.param(request(status=199), id="informational"),
         pytest.param(request(status=300), id="redirect"),
         pytest.param(request(status=2000), id="no_status"),

@@ -24,6 +24,11 @@ WORLD = World(("infra", "audit"), 200, _hook)
 POD = {"namespace": "shop", "pod": "pay-1", "uid": "u", "container": "pay", "node": "n-1", "labels": {"app": "pay"}}
 
 
+def metadata(**more: Any) -> bytes:
+    """The pod of these tests as it travels."""
+    return orjson.dumps({**POD, **more})
+
+
 def of(text: str) -> Read:
     """A rules file that must be without faults."""
     found = read(text.encode(), "rules.yaml", WORLD)
@@ -46,7 +51,7 @@ def parcel(rules: str, *contents: str, stream: str = "stdout", pod: dict[str, An
         node="n-1",
         read=NOW,
         grouping=Grouping(mode="off"),
-        pod=orjson.dumps({**POD, **(pod or {})}),
+        pod=metadata(**(pod or {})),
     )
     settings = Settings(routes="infra=7 audit=365")
     return Documents(settings, of(rules).ruleset).of(part, NOW)
