@@ -16,6 +16,8 @@ COMMANDS = {
     "worker": ("pipeline.commands.worker", "a worker: Kafka to Elasticsearch"),
     "setup": ("pipeline.commands.setup", "make topics and index template (idempotent)"),
     "parse": ("pipeline.commands.parse", "show what becomes of raw CRI lines"),
+    "replay": ("pipeline.commands.replay", "index a time range of the raw topic again, what is there not twice"),
+    "dead": ("pipeline.commands.dead", "dead letters: list them by reason, send them again"),
     "audit": ("pipeline.commands.audit", "is every event there? From log files, or from what Kafka holds"),
     "check": (
         "pipeline.commands.check",

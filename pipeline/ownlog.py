@@ -59,6 +59,16 @@ class EcsFormatter(logging.Formatter):
         return orjson.dumps(fields, default=str).decode()
 
 
+def plainly() -> None:
+    """For a command that a person runs: warnings as plain lines; a client's own words about an outage not at all."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("crisp: %(message)s"))
+    handler.addFilter(RateLimit())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    for chatty in ("aiokafka", "elastic_transport"):
+        logging.getLogger(chatty).setLevel(logging.CRITICAL)
+
+
 def configure(level: int = logging.INFO) -> None:
     """Send every logger of this process to stderr in this form."""
     handler = logging.StreamHandler(sys.stderr)

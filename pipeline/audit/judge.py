@@ -8,7 +8,7 @@ is missing.
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -16,7 +16,7 @@ import orjson
 from pipeline import cri
 from pipeline.audit.account import Account
 from pipeline.document import Parcel
-from pipeline.elastic.lookup import MOST, Lookup
+from pipeline.elastic.lookup import MOST, Lookup, document_id
 from pipeline.record import IDENTITY_CHARACTERS
 
 AT_ONCE = 3
@@ -28,11 +28,11 @@ _SHOWN_CHARACTERS = 120
 @dataclass(frozen=True, slots=True)
 class Doubt:
     """What may excuse an absent document: `young` in seconds, `waiting` if its record was not taken yet,
-    `rules` that may drop it, if only the labels were known."""
+    `excuses`: by id, the rules that may have dropped it, if only the labels were known."""
 
     young: float
     waiting: bool = False
-    rules: str = ""
+    excuses: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +124,11 @@ class Judge:
             account.dead += 1
         elif entry.doubt.waiting or self._young(entry):
             account.waiting += 1
-        elif entry.doubt.rules:
-            account.unjudged[f"events that {entry.doubt.rules} may have dropped, by labels not told here"] += 1
+        elif entry.id in entry.doubt.excuses:
+            rules = entry.doubt.excuses[entry.id]
+            account.unjudged[f"events that the rule {rules} may have dropped, by what no path tells"] += 1
         else:
             account.note("missing", _example(entry))
-
-
-def document_id(document: bytes) -> str:
-    """The id in a bulk body's action line, which is ours: the last text in it."""
-    return document[: document.index(b"\n")].rsplit(b'"', 2)[1].decode()
 
 
 def _found(entry: _Entry, indices: list[str]) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 import orjson
 from elasticsearch import AsyncElasticsearch
 
-from pipeline import deadletter
+from pipeline import deadtopic
 from pipeline.audit.account import Account
 from pipeline.audit.directory import Directory, Source
 from pipeline.audit.instancelog import Unjudged
 from pipeline.audit.judge import Doubt, Judge
-from pipeline.document import Documents
-from pipeline.elastic.lookup import Lookup
+from pipeline.document import Documents, Parcel
+from pipeline.elastic.lookup import Lookup, document_id
 from pipeline.errors import RecordError
 from pipeline.grouping import events_of
 from pipeline.intake import Intake
@@ -40,6 +40,8 @@ class Audit:
         self._tell = tell
         self._young = young
         self._rules = file.load(settings)
+        widest = self._rules.widest() if self._rules else None
+        self._widest = Documents(settings, widest) if widest else None
         self._judge = Judge(self._lookup, set())
         self._accounts: dict[str, Account] = {}
         self.stop = asyncio.Event()
@@ -77,9 +79,18 @@ class Audit:
             other.events += number
             other.dropped[source.rule] += number
         else:
-            unsure = ", ".join(self._rules.by_pod) if self._rules and not source.told else ""
-            doubt = Doubt(self._young, rules=unsure)
-            await self._judge.take(documents.of(part, part.read), accounts, other, doubt)
+            parcel = documents.of(part, part.read)
+            doubt = Doubt(self._young, excuses=self._excuses(part, parcel) if not source.told else {})
+            await self._judge.take(parcel, accounts, other, doubt)
+
+    def _excuses(self, part: LogSlice, parcel: Parcel) -> dict[str, str]:
+        """By document, the rules that would drop it if only the labels, which nobody told, were so."""
+        if self._widest is None:
+            return {}
+        left = self._widest.of(part, part.read)
+        rules = ", ".join(sorted((left.dropped - parcel.dropped).keys()))
+        kept = set(map(document_id, left.documents))
+        return {name: rules for name in map(document_id, parcel.documents) if name not in kept}
 
     async def _gaps_of(self, directory: Directory) -> None:
         """Gaps are told by the shipper, no file tells them: look which there are of these pods."""
@@ -96,7 +107,7 @@ class Audit:
     async def of_kafka(self, since: int | None) -> list[Account]:
         """Every record that the raw topic holds, from `since` on, milliseconds since the epoch."""
         settings = self._settings
-        self._judge = Judge(self._lookup, await self._dead(since))
+        self._judge = Judge(self._lookup, await deadtopic.ids(settings, since))
         intake, taken = Intake(settings, self._rules), await committed(settings)
         async with TopicRange(settings, settings.topic_raw, since) as held:
             async for value, headers, origin in held:
@@ -119,17 +130,6 @@ class Audit:
         accounts = {name: self._account(path) for name, path in files}
         other = next(iter(accounts.values())) if accounts else self._account(partition)
         await self._judge.take(parcel, accounts, other, doubt)
-
-    async def _dead(self, since: int | None) -> set[str]:
-        """The ids in the dead-letter topic."""
-        found = set()
-        async with TopicRange(self._settings, self._settings.topic_dead, since) as held:
-            async for value, headers, _ in held:
-                try:
-                    found.add(deadletter.decode(value, headers).id)
-                except RecordError:
-                    continue  # `crisp dead list` names what is no letter
-        return found
 
 
 def _last_time(part: LogSlice) -> bytes:

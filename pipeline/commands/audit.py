@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import signal
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import orjson
 from aiokafka.errors import KafkaError
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pipeline import ownlog, settings
@@ -17,6 +17,7 @@ from pipeline.audit import account, directory
 from pipeline.audit.account import Account
 from pipeline.audit.run import Audit
 from pipeline.commands import moment
+from pipeline.commands.interrupt import on_interrupt
 from pipeline.commands.progress import Progress
 from pipeline.elastic.client import connect
 from pipeline.errors import CrispError
@@ -48,7 +49,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit code 0 if nothing is missing or doubled, 1 if anything is, 130 when interrupted."""
     effective = settings.load()
-    ownlog.configure()
+    ownlog.plainly()
     if args.source != KAFKA and not Path(args.source).is_dir():
         raise CrispError(f"--from {args.source}: neither a directory nor the word {KAFKA}")
     if args.source == KAFKA and args.pods:
@@ -79,7 +80,7 @@ async def _audit(effective: Settings, args: argparse.Namespace) -> tuple[list[Ac
                     progress.tell(f"{share} read, {looked_up:,} documents looked up: {what}")
 
             made = Audit(effective, client, tell, args.young)
-            asyncio.get_running_loop().add_signal_handler(signal.SIGINT, made.stop.set)
+            on_interrupt(made.stop.set)
             if args.source == KAFKA:
                 accounts = await made.of_kafka(round(since * 1000) if args.since else None)
             else:
@@ -96,7 +97,7 @@ def _show(accounts: list[Account], whole: Account, *, interrupted: bool) -> None
     table = Table("source", "events", "found", "missing", "what else became of them", box=None, pad_edge=False)
     for one in [*loud, *quiet[:QUIET_ROWS], whole]:
         missing = f"[red]{one.missing:,}[/red]" if one.missing else "0"
-        table.add_row(one.name, f"{one.events:,}", f"{one.found:,}", missing, _else(one))
+        table.add_row(escape(one.name), f"{one.events:,}", f"{one.found:,}", missing, escape(_else(one)))
     console.print(table)
     if len(quiet) > QUIET_ROWS:
         console.print(f"{len(quiet) - QUIET_ROWS:,} more sources are found whole (--json has them all)")

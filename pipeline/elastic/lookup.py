@@ -58,3 +58,8 @@ class Lookup:
                 return dict(answer.body)
             await asyncio.sleep(PAUSE_SECONDS * 2**again)
         raise LookupFailure(f"Elasticsearch does not tell which documents are there: {trouble}")
+
+
+def document_id(document: bytes) -> str:
+    """The id in a bulk body's action line, which is ours: the last text in it."""
+    return document[: document.index(b"\n")].rsplit(b'"', 2)[1].decode()

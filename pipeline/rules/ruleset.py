@@ -6,7 +6,7 @@ last: after `drop` nothing else happens, after `keep` later ones of them are pas
 on being applied.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pipeline.rules import names
@@ -41,16 +41,13 @@ class Ruleset:
     rules: tuple[Rule, ...]
     digest: str
 
-    @property
-    def by_pod(self) -> list[str]:
-        """Rules that may drop an event by what a log file's path does not tell: labels, image, workload, service."""
-        return [
-            rule.name
-            for rule in self.rules
-            if rule.kind in ("drop", "sample")
-            for clause in rule.when + rule.unless
-            if any(names.of_pod(one.name) for one in clause)
-        ]
+    def widest(self) -> "Ruleset | None":
+        """The rules as they would be if what a log file's path does not tell (labels, image, workload, service) spoke
+        for dropping wherever it is asked for; None where no rule that drops asks."""
+        asking = [rule for rule in self.rules if rule.decides and _asks(rule.when + rule.unless)]
+        if not any(rule.kind != "keep" for rule in asking):
+            return None
+        return Ruleset(tuple(_widened(rule) for rule in self.rules if rule not in asking or rule.kind != "keep"), "")
 
     def redacted(self, raw: bytes) -> bytes:
         """Raw bytes with stars for what any of the rules would replace, whatever their conditions."""
@@ -69,6 +66,17 @@ class Ruleset:
                 if rule.kind == "drop" and step.always:
                     break
         return Ruling(steps, container) if steps else None
+
+
+def _asks(clauses: Clauses) -> bool:
+    return any(names.of_pod(one.name) for clause in clauses for one in clause)
+
+
+def _widened(rule: Rule) -> Rule:
+    if not rule.decides:
+        return rule
+    when = tuple(tuple(one for one in clause if not names.of_pod(one.name)) for clause in rule.when)
+    return replace(rule, when=when, unless=tuple(clause for clause in rule.unless if not _asks((clause,))))
 
 
 class Ruling:

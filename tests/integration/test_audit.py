@@ -139,6 +139,23 @@ def test_what_is_on_its_way_is_not_missing_and_what_is_excluded_neither(flow: Fl
     assert audit(flow, "kafka")[1]["found"] == 3
 
 
+def test_what_a_rule_on_labels_may_have_dropped_is_not_judged_and_the_rest_is(flow: Flow, tmp_path: Path) -> None:
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("rules:\n  - name: noise\n    when: {label.app: web, level: debug}\n    drop: true\n")
+    old = time.time_ns() - 3600 * 10**9
+    root = flow.container("pay-1", uid="aaaa-bbbb")
+    (root / "0.log").write_text(line("DEBUG noise", at=old) + line("ERROR gone", at=old + 1))
+    pods = tmp_path / "pods.json"
+    pods.write_text(json.dumps({"metadata": {"name": "pay-1", "uid": "aaaa-bbbb", "labels": {"app": "web"}}}))
+    flow.environment["CRISP_RULES_FILE"] = str(rules)
+
+    code, said = audit(flow, str(flow.logs))
+    assert (code, said["missing"], list(said["unjudged"].values())) == (1, 1, [1])
+    assert "the rule noise" in next(iter(said["unjudged"]))
+    code, said = audit(flow, str(flow.logs), "--pods", str(pods))
+    assert (code, said["missing"], said["dropped"], said["unjudged"]) == (1, 1, {"noise": 1}, {})
+
+
 def test_only_what_came_since_then_is_looked_up(flow: Flow) -> None:
     hour = 3600 * 10**9
     now = time.time_ns()

@@ -1,0 +1,43 @@
+"""The dead-letter topic: its letters read, and new ones put there."""
+
+from collections.abc import AsyncIterator
+
+from aiokafka import AIOKafkaProducer
+
+from pipeline import deadletter, kafka_client
+from pipeline.deadletter import DeadLetter
+from pipeline.errors import RecordError
+from pipeline.record import Origin
+from pipeline.settings import Settings, record_max_bytes
+from pipeline.topicrange import TopicRange
+
+
+async def letters(settings: Settings, since: int | None = None) -> AsyncIterator[tuple[DeadLetter | None, Origin]]:
+    """Each letter and its own place, from `since` on, milliseconds since the epoch; None for what is no letter.
+
+    Raises KafkaError.
+    """
+    async with TopicRange(settings, settings.topic_dead, since) as held:
+        async for value, headers, place in held:
+            try:
+                yield deadletter.decode(value, headers), place
+            except RecordError:
+                yield None, place
+
+
+async def ids(settings: Settings, since: int | None = None) -> set[str]:
+    """The ids of the documents that lie there. Raises KafkaError."""
+    return {letter.id async for letter, _ in letters(settings, since) if letter is not None and letter.id}
+
+
+async def bury(settings: Settings, letter: DeadLetter) -> None:
+    """Put a letter there; returns when it is acknowledged. Raises KafkaError."""
+    producer = AIOKafkaProducer(
+        **kafka_client.connection(settings), acks="all", max_request_size=2 * record_max_bytes(settings)
+    )
+    await producer.start()
+    try:
+        headers = deadletter.encode(letter)
+        await producer.send_and_wait(settings.topic_dead, letter.value, letter.id.encode() or None, headers=headers)
+    finally:
+        await producer.stop()
