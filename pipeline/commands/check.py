@@ -1,31 +1,58 @@
 """`crisp check`: is everything as it should be, before a rollout? Each finding in a line, OK or what to do."""
 
 import argparse
+import asyncio
+import contextlib
 import dataclasses
+import sys
 
-from pipeline import settings
+import orjson
+
+from pipeline import ownlog, settings
+from pipeline.checks.finding import FAILED
 from pipeline.rules import exam, file
 from pipeline.settings import Settings
 
-EXAMPLE = """example:
+EXAMPLE = """examples:
   crisp check --rules rules.yaml
+  crisp check --connect --json
 
-exit code 0: all is well; 1: a test of the rules failed; 2: settings or rules are refused"""
+exit code 0: all is well; 1: a test of the rules or a check of the servers failed; 2: settings or rules are refused"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.epilog, parser.formatter_class = EXAMPLE, argparse.RawDescriptionHelpFormatter
     parser.add_argument("--rules", metavar="FILE", help="the rules file, instead of CRISP_RULES_FILE")
+    parser.add_argument("--connect", action="store_true", help="ask Kafka and Elasticsearch too; nothing is written")
+    parser.add_argument("--json", action="store_true", help="print the findings of --connect as one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0 if all is well, 1 if a check failed; raises SettingsError when settings or rules are refused."""
     effective = settings.load()
-    print("settings: OK")
+    ownlog.plainly()
     if args.rules:
         effective = dataclasses.replace(effective, rules_file=args.rules)
-    return 0 if not effective.rules_file or _rules(effective) else 1
+    with contextlib.redirect_stdout(sys.stderr if args.json else sys.stdout):
+        print("settings: OK")
+        good = not effective.rules_file or _rules(effective)
+    if args.connect:
+        good = _servers(effective, as_json=args.json) and good
+    return 0 if good else 1
+
+
+def _servers(effective: Settings, *, as_json: bool) -> bool:
+    """Ask Kafka and Elasticsearch; whether nothing failed."""
+    from pipeline.checks import elasticsearch, kafka  # only here: their clients are slow to load
+
+    found = [*asyncio.run(kafka.findings(effective)), *asyncio.run(elasticsearch.findings(effective))]
+    good = all(one.state != FAILED for one in found)
+    if as_json:
+        print(orjson.dumps({"good": good, "findings": [one._asdict() for one in found]}).decode())
+    else:
+        print("\n".join(one.line() for one in found))
+    return good
 
 
 def _rules(effective: Settings) -> bool:

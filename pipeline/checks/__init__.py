@@ -1,0 +1,1 @@
+"""What `crisp check --connect` asks Kafka and Elasticsearch: each finding is OK, or says what to do."""

@@ -1,0 +1,83 @@
+"""What Kafka says that we may do with a topic: the authorized operations in its metadata (protocol version 8).
+
+aiokafka speaks older versions of that request, which do not tell. Source: Kafka's MetadataRequest.json and
+MetadataResponse.json, and AclOperation for the numbers.
+"""
+
+from typing import Any
+
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.api import Request, RequestStruct, Response
+from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
+
+OPERATIONS = {"read": 3, "write": 4, "describe": 8}
+UNTOLD = -(2**31)
+
+
+class _MetadataResponse(Response):  # type: ignore[misc] # aiokafka ships no types
+    API_KEY = 3
+    API_VERSION = 8
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        ("brokers", Array(("node_id", Int32), ("host", String()), ("port", Int32), ("rack", String()))),
+        ("cluster_id", String()),
+        ("controller_id", Int32),
+        (
+            "topics",
+            Array(
+                ("error_code", Int16),
+                ("name", String()),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    Array(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", Array(Int32)),
+                        ("isr", Array(Int32)),
+                        ("offline_replicas", Array(Int32)),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+            ),
+        ),
+        ("cluster_authorized_operations", Int32),
+    )
+
+
+class _MetadataRequest8(RequestStruct):  # type: ignore[misc] # aiokafka ships no types
+    API_KEY = 3
+    API_VERSION = 8
+    RESPONSE_TYPE = _MetadataResponse
+    SCHEMA = Schema(
+        ("topics", Array(String())),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_authorized_operations", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+    )
+
+
+class _MetadataRequest(Request[_MetadataRequest8]):  # type: ignore[misc] # aiokafka ships no types
+    API_KEY = 3
+
+    def __init__(self, topics: list[str]) -> None:
+        self._topics = topics
+
+    def build(self, request_struct_class: type[_MetadataRequest8]) -> _MetadataRequest8:
+        """Without making the topics."""
+        return request_struct_class(self._topics, False, False, True)  # noqa: FBT003 - positions of the protocol
+
+
+def named(bits: int) -> frozenset[str] | None:
+    """The operations in Kafka's bit field, None where the broker does not tell."""
+    if bits == UNTOLD:
+        return None
+    return frozenset(name for name, number in OPERATIONS.items() if bits >> number & 1)
+
+
+async def of_topics(client: AIOKafkaClient, topics: list[str]) -> dict[str, frozenset[str] | None]:
+    """What may be done with each of the topics that are there. Raises KafkaError."""
+    answer: Any = await client.send(client.get_random_node(), _MetadataRequest(topics))
+    return {topic[1]: named(topic[4]) for topic in answer.topics if not topic[0]}
