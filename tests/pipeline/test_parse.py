@@ -1,0 +1,158 @@
+"""`crisp parse` as a user runs it: files, archives, standard input, terminals, and what is no log."""
+
+import gzip
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+LINE = b"2026-11-24T09:42:30.%03dZ stdout F %b\n"
+INSTANCE = "shop_pay-1_11111111-2222-3333-4444-555555555555/pay"
+CRISP = [sys.executable, "-m", "pipeline.cli", "parse"]
+
+
+def parse(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run([*CRISP, *arguments], input=stdin, capture_output=True, env={**os.environ, **environment})
+
+
+def hits(ended: subprocess.CompletedProcess[bytes]) -> list[dict[str, Any]]:
+    assert ended.returncode == 0, ended.stderr
+    return [orjson.loads(line) for line in ended.stdout.splitlines()]
+
+
+def test_files_of_an_instance_are_read_as_one_log(tmp_path: Path) -> None:
+    directory = tmp_path / INSTANCE
+    directory.mkdir(parents=True)
+    first = LINE % (1, b"java.lang.Error: x")
+    second = LINE % (2, b"\tat a.B.c(B.java:1)") + LINE % (3, b"last")
+    with gzip.open(directory / "0.log.20261124-094230.gz", "wb") as out:
+        out.write(first)
+    (directory / "0.log").write_bytes(second)
+    (other := tmp_path / "plain.txt").write_bytes(LINE % (4, b"other"))
+    found = hits(parse(str(directory / "0.log"), str(directory / "0.log.20261124-094230.gz"), str(other)))
+
+    assert [hit["_source"]["message"] for hit in found] == ["java.lang.Error: x\n\tat a.B.c(B.java:1)", "last", "other"]
+    assert found[0]["_source"]["kubernetes.pod.name"] == "pay-1"
+    assert found[0]["_source"]["log.file.path"].endswith(".gz")
+    assert found[1]["_id"].endswith(f"-{second.index(b'2026', 1):010x}")
+
+
+def test_a_log_larger_than_a_block_is_the_same_as_in_one(tmp_path: Path) -> None:
+    lines = [
+        LINE % (number % 1000, b"java.lang.Error: x" if number % 3 == 0 else b"\tat a.B.c(B.java:1)")
+        for number in range(30000)
+    ]
+    (path := tmp_path / "big.txt").write_bytes(b"".join(lines))
+
+    assert len(hits(parse(str(path)))) == 10000
+
+
+def test_the_pod_object_names_labels_and_container(tmp_path: Path) -> None:
+    about = {
+        "metadata": {"name": "pay-1", "namespace": "shop", "labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "c"}]},
+    }
+    (path := tmp_path / "pod.json").write_bytes(orjson.dumps(about))
+    (found,) = hits(parse("--pod", str(path), stdin=LINE % (1, b"x")))
+
+    assert (found["_source"]["service.name"], found["_source"]["kubernetes.container.name"]) == ("web", "c")
+    assert found["_source"]["kubernetes.namespace"] == "shop"
+
+
+def test_the_path_names_the_pod() -> None:
+    (found,) = hits(parse("--path", f"/var/log/pods/{INSTANCE}/3.log", stdin=LINE % (1, b"x")))
+
+    assert found["_source"]["kubernetes.pod.uid"] == "11111111-2222-3333-4444-555555555555"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "expected"),
+    [
+        pytest.param(["/nowhere/0.log"], 1, "/nowhere/0.log: No such file or directory", id="no_file"),
+        pytest.param(["/"], 1, "/: Is a directory", id="directory"),
+        pytest.param(["--path", "x"], 1, "--path x: not as the kubelet names logs", id="path"),
+        pytest.param(["--pod", "/nowhere"], 1, "--pod /nowhere: ", id="pod"),
+        pytest.param(["--rules", "/nowhere"], 2, "/nowhere: the rules cannot be read", id="rules"),
+        pytest.param(["--nothing"], 2, "unrecognized arguments: --nothing", id="option"),
+    ],
+)
+def test_what_cannot_be_read_is_told_in_a_line(arguments: list[str], code: int, expected: str) -> None:
+    ended = parse(*arguments)
+
+    assert (ended.returncode, ended.stdout) == (code, b"")
+    assert expected in ended.stderr.decode()
+    assert b"Traceback" not in ended.stderr
+
+
+def test_a_broken_archive_is_told(tmp_path: Path) -> None:
+    (path := tmp_path / "0.log.gz").write_bytes(gzip.compress(LINE % (1, b"x") * 1000)[:60])
+    ended = parse(str(path))
+
+    assert (ended.returncode, b"Traceback" in ended.stderr) == (1, False)
+    assert str(path).encode() in ended.stderr
+
+
+def test_what_is_no_cri_line_is_kept_and_said() -> None:
+    ended = parse(stdin=b"no envelope\n" + LINE % (1, b"x"))
+
+    assert [hit["_source"]["message"] for hit in hits(ended)] == ["no envelope", "x"]
+    assert b"1 are not a CRI line (TIME STREAM TAG TEXT)" in ended.stderr
+    assert b"none of them is a CRI line" in parse(stdin=b"a\nb").stderr
+
+
+def test_nothing_is_no_fault() -> None:
+    assert (parse().returncode, parse().stdout) == (0, b"")
+
+
+def test_a_reader_that_has_seen_enough_is_no_fault(tmp_path: Path) -> None:
+    (path := tmp_path / "big.txt").write_bytes((LINE % (1, b"x")) * 20000)
+    ended = subprocess.run(["bash", "-c", f"set -o pipefail; {' '.join(CRISP)} {path} | head -1"], capture_output=True)
+
+    assert (ended.returncode, len(ended.stdout.splitlines()), b"Traceback" in ended.stderr) == (0, 1, False)
+
+
+def test_rules_are_applied_and_explained(tmp_path: Path) -> None:
+    (path := tmp_path / "rules.yaml").write_text(
+        "rules: [{name: r, set: {a: b}}, {name: d, when: {message: y}, drop: true}]"
+    )
+    ended = parse("--rules", str(path), "--explain", stdin=LINE % (1, b"x") + LINE % (2, b"y"))
+    kept, dropped = hits(ended)
+
+    assert (kept["explain"]["a"], kept["rules"]) == ("rule r", ["r"])
+    assert (dropped["dropped"], dropped["message"]) == ("d", "y")
+    assert b"1 events dropped: d" in ended.stderr
+    assert b"2 events, 1 documents; levels: 1 none" in ended.stderr
+
+
+@pytest.mark.parametrize("options", [[], ["--explain"]])
+def test_a_terminal_is_shown_no_character_that_a_log_could_play_tricks_with(options: list[str]) -> None:
+    ours, theirs = pty.openpty()
+    tricks = "\x1b]0;owned\x07 \x9b31m \u202e\u2066 \r\x08 [red]markup[/red] end".encode()
+    child = subprocess.Popen(
+        [*CRISP, *options],
+        stdin=subprocess.PIPE,
+        stdout=theirs,
+        stderr=subprocess.DEVNULL,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    child.communicate(LINE % (1, tricks) + LINE % (2, orjson.dumps({"message": "x", "k\x1b[2J": "\x1b[2J"})))
+    os.close(theirs)
+    shown = b""
+    try:
+        while chunk := os.read(ours, 65536):
+            shown += chunk
+    except OSError:
+        pass  # the terminal is gone: all was read
+    os.close(ours)
+    text = shown.decode()
+
+    assert "[red]markup[/red] end" in text.replace("\r\n", " ").replace("│", "") or "[red]markup" in text
+    assert not any(
+        trick in text for trick in ("\x1b]", "\x9b", "\u202e", "\u2066", "\x08", "\x07", "\x1b[2J", "\x1b[31m")
+    )
+    assert "\\u001b" in text
