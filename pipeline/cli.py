@@ -18,6 +18,9 @@ COMMANDS = {
     "parse": ("pipeline.commands.parse", "show what becomes of raw CRI lines"),
     "replay": ("pipeline.commands.replay", "index a time range of the raw topic again, what is there not twice"),
     "dead": ("pipeline.commands.dead", "dead letters: list them by reason, send them again"),
+    "status": ("pipeline.commands.status", "where the flow stands: all shippers and workers, Kafka, Elasticsearch"),
+    "tail": ("pipeline.commands.tail", "follow documents as they become searchable"),
+    "trace": ("pipeline.commands.trace", "one document's way: file, slice, record, index, with the times"),
     "audit": ("pipeline.commands.audit", "is every event there? From log files, or from what Kafka holds"),
     "check": (
         "pipeline.commands.check",

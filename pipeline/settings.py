@@ -53,6 +53,10 @@ class Settings:
     event_max_bytes: int = _row(MIB, "longest event; a longer one is split and flagged", least=64 * KIB)
     slice_max_bytes: int = _row(256 * KIB, "longest slice of more than one event", least=16 * KIB)
 
+    status_urls: str = _row(
+        "",
+        "status pages that `crisp status` asks, http://HOST:PORT, blank-separated; of a name, every address",
+    )
     status_host: str = _row("0.0.0.0", "address on which status and metrics are served")  # noqa: S104 - for the kubelet
 
     # the shipper

@@ -55,6 +55,9 @@ def _run(plan: Plan, version: str, directory: Path) -> Report:
         demo = Run(servers, directory, plan, progress.tell)
         try:
             demo.begin()
+            progress.note(
+                "meanwhile, in another shell: crisp status, crisp tail, crisp trace, or the pages", demo.around()
+            )
             demo.write()
             return demo.report(demo.settle())
         finally:
@@ -78,6 +81,11 @@ class _Progress:
     def __exit__(self, *_: object) -> None:
         if self._console.is_terminal:
             self._live.stop()
+
+    def note(self, *lines: str) -> None:
+        """Say something that stays."""
+        for line in lines:
+            self._console.print(line, highlight=False, soft_wrap=True)
 
     def tell(self, what: str, written: int, found: int) -> None:
         """Show where the run stands."""

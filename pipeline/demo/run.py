@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import shlex
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from pipeline.demo.ledger import Balance, Ledger
 from pipeline.demo.part import Part
 from pipeline.demo.searcher import Searcher
 from pipeline.errors import StackError
+from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 
 TICK_SECONDS = 0.05
@@ -79,14 +81,19 @@ class Run:
         self._random = random.Random(plan.seed)
         self._logs = directory / "pods"
         self._logs.mkdir()
+        ship, work = free_ports(2)
         environment = {
             **stack.environment,
             "CRISP_LOGS_DIR": str(self._logs),
             "CRISP_STATE_DIR": str(directory / "state"),
             "CRISP_NODE_NAME": "laptop",
-            "CRISP_WORKER_PORT": "0",
+            "CRISP_SHIP_PORT": str(ship),
+            "CRISP_WORKER_PORT": str(work),
+            "CRISP_STATUS_HOST": "127.0.0.1",
+            "CRISP_STATUS_URLS": f"http://127.0.0.1:{ship} http://127.0.0.1:{work}",
             **({"CRISP_SESSION_SECONDS": "2"} if plan.chaos else {}),
         }
+        self._environment = environment
         self._settings = settings.load(environment)
         self.shipper = Part("ship", environment, directory)
         self.worker = Part("worker", environment, directory)
@@ -96,6 +103,11 @@ class Run:
         self._kills = [Kills(self.shipper, SHIPPER_PAUSES, 0.0), Kills(self.worker, WORKER_PAUSES, 0.0)]
         self._found = 0
         self._seconds = 0.0
+
+    def around(self) -> str:
+        """What to paste into another shell to look around while it runs."""
+        names = ("CRISP_KAFKA_BROKERS", "CRISP_ES_URLS", "CRISP_STATUS_URLS")
+        return "export " + " ".join(f"{name}={shlex.quote(self._environment[name])}" for name in names)
 
     def begin(self) -> None:
         """Topics, template, shipper, worker."""
