@@ -17,6 +17,7 @@ class End(NamedTuple):
 
 NAMESPACES = {
     NAMESPACE: {},
+    "logging-agents": {},
     "kube-system": {},
     "keda": {},
     "elastic-system": {},
@@ -44,7 +45,7 @@ PODS = {
 
 def _ends(objects: Objects) -> dict[str, End]:
     ours = {
-        entry["metadata"]["name"]: End(NAMESPACE, entry["spec"]["template"]["metadata"]["labels"])
+        entry["metadata"]["name"]: End(entry["metadata"]["namespace"], entry["spec"]["template"]["metadata"]["labels"])
         for entry in workloads(objects)
     }
     return {**PODS, **ours}
@@ -60,7 +61,8 @@ def _selects(selector: Manifest, labels: dict[str, str]) -> bool:
     return wanted.items() <= labels.items()
 
 
-def _is_peer(peer: Manifest, end: End) -> bool:
+def _is_peer(peer: Manifest, end: End, home: str) -> bool:
+    """Whether a peer of a policy in the namespace `home` is that end."""
     if "ipBlock" in peer:
         inside = ipaddress.ip_network(peer["ipBlock"]["cidr"])
         # Of a pod nobody knows the address, so only what is outside counts as in a block.
@@ -71,25 +73,27 @@ def _is_peer(peer: Manifest, end: End) -> bool:
         labels = {"kubernetes.io/metadata.name": end.namespace, **NAMESPACES[end.namespace]}
         if not _selects(peer["namespaceSelector"], labels):
             return False
-    elif end.namespace != NAMESPACE:
+    elif end.namespace != home:
         return False
     return _selects(peer.get("podSelector", {}), end.labels)
 
 
 def _one_way(objects: Objects, one: End, other: End, port: Any, direction: str) -> bool:
     """Whether the policies of `one` let it speak to, or be spoken to by, `other`."""
-    if one.address or one.namespace != NAMESPACE:
+    if one.address:
         return True
     key, peers = ("egress", "to") if direction == "Egress" else ("ingress", "from")
     governing = [
         entry["spec"]
         for entry in (*of_kind(objects, "NetworkPolicy"), *_by_strimzi(objects))
-        if direction in entry["spec"]["policyTypes"] and _selects(entry["spec"]["podSelector"], one.labels)
+        if entry["metadata"]["namespace"] == one.namespace
+        and direction in entry["spec"]["policyTypes"]
+        and _selects(entry["spec"]["podSelector"], one.labels)
     ]
     rules = [rule for spec in governing for rule in spec.get(key, ())]
     return not governing or any(
         (not rule.get("ports") or port in [(row["port"], row["protocol"]) for row in rule["ports"]])
-        and (not rule.get(peers) or any(_is_peer(peer, other) for peer in rule[peers]))
+        and (not rule.get(peers) or any(_is_peer(peer, other, one.namespace) for peer in rule[peers]))
         for rule in rules
     )
 
@@ -102,7 +106,16 @@ def _by_strimzi(objects: Objects) -> Objects:
         for listener in entry["spec"]["kafka"]["listeners"]
     ]
     pods = {"matchLabels": {"strimzi.io/cluster": "logs", "strimzi.io/kind": "Kafka"}}
-    return [{"spec": {"podSelector": pods, "policyTypes": ["Ingress"], "ingress": rules}}] if rules else []
+    return (
+        [
+            {
+                "metadata": {"namespace": NAMESPACE},
+                "spec": {"podSelector": pods, "policyTypes": ["Ingress"], "ingress": rules},
+            }
+        ]
+        if rules
+        else []
+    )
 
 
 def passes(objects: Objects, source: str, target: str, port: Any, protocol: str = "TCP") -> bool:
@@ -163,11 +176,12 @@ def nobody(objects: Objects) -> Iterator[str]:
     """A policy for pods that do not exist: a label misspelt."""
     ends = _ends(objects).values()
     for entry in of_kind(objects, "NetworkPolicy"):
-        if not any(end.namespace == NAMESPACE and _selects(entry["spec"]["podSelector"], end.labels) for end in ends):
+        home = entry["metadata"]["namespace"]
+        if not any(end.namespace == home and _selects(entry["spec"]["podSelector"], end.labels) for end in ends):
             yield f"{title(entry)}: selects no pod"
         for key, peers in (("ingress", "from"), ("egress", "to")):
             for peer in (peer for rule in entry["spec"].get(key, ()) for peer in rule.get(peers, ())):
-                if not any(_is_peer(peer, end) for end in ends):
+                if not any(_is_peer(peer, end, home) for end in ends):
                     yield f"{title(entry)}: there is no {peer}"
 
 
@@ -180,10 +194,14 @@ def named_ports(objects: Objects) -> Iterator[str]:
             for row in rule.get("ports", ())
             if isinstance(row["port"], str)
         }
-        for workload in workloads(objects):
-            if _selects(entry["spec"]["podSelector"], workload["spec"]["template"]["metadata"]["labels"]):
-                have = {port["name"] for row in pod_spec(workload)["containers"] for port in row.get("ports", ())}
-                yield from (f"{title(entry)}: {title(workload)} has no port {name}" for name in sorted(names - have))
+        have = {
+            port["name"]
+            for workload in workloads(objects)
+            if _selects(entry["spec"]["podSelector"], workload["spec"]["template"]["metadata"]["labels"])
+            for row in pod_spec(workload)["containers"]
+            for port in row.get("ports", ())
+        }
+        yield from (f"{title(entry)}: its pods have no port {name}" for name in sorted(names - have))
 
 
 CHECKS = (open_ways, shut_ways, nobody, named_ports)

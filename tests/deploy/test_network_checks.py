@@ -10,7 +10,6 @@ from tests.deploy.breaking import (
     at,
     finds,
     no_peer,
-    without,
 )
 from tests.deploy.manifests import Objects, named, needs_kubectl, of_kind
 
@@ -18,7 +17,7 @@ pytestmark = needs_kubectl
 
 
 def dns_by_udp_alone(objects: Objects) -> None:
-    rule = named(objects, "NetworkPolicy", "crisp-dns")["spec"]["egress"][0]
+    rule = named(objects, "NetworkPolicy", "crisp-worker")["spec"]["egress"][0]
     rule["ports"] = [port for port in rule["ports"] if port["protocol"] == "UDP"]
 
 
@@ -43,10 +42,14 @@ BROKEN: list[Case] = [
         network.open_ways,
         lambda objects: named(objects, "Kafka", "logs")["spec"]["kafka"]["listeners"][0]["networkPolicyPeers"].pop(),
     ),
-    ("no way to the API", network.open_ways, without("NetworkPolicy", "crisp-shipper-api")),
+    (
+        "no way to the API",
+        network.open_ways,
+        at("NetworkPolicy", "crisp-shipper", "spec", "egress", 1, "ports", to=[{"port": 80, "protocol": "TCP"}]),
+    ),
     ("Elasticsearch for everybody", network.shut_ways, either_instead_of_both),
     ("Elasticsearch without a policy", network.shut_ways, no_policy),
-    ("Kafka for everybody", network.shut_ways, at("NetworkPolicy", "crisp-kafka", "spec", "egress", 0, to={})),
+    ("Kafka for everybody", network.shut_ways, at("NetworkPolicy", "crisp-worker", "spec", "egress", 1, to={})),
     (
         "a label misspelt",
         network.nobody,
@@ -57,10 +60,10 @@ BROKEN: list[Case] = [
         network.nobody,
         at(
             "NetworkPolicy",
-            "crisp-kafka",
+            "crisp-worker",
             "spec",
             "egress",
-            0,
+            1,
             "to",
             0,
             to={"podSelector": {"matchLabels": {"app": "kafka"}}},
@@ -69,7 +72,7 @@ BROKEN: list[Case] = [
     (
         "a port's name misspelt",
         network.named_ports,
-        at("NetworkPolicy", "crisp-metrics", "spec", "ingress", 0, "ports", 0, "port", to="metrics"),
+        at("NetworkPolicy", "crisp-worker", "spec", "ingress", 0, "ports", 0, "port", to="metrics"),
     ),
 ]
 
