@@ -24,7 +24,7 @@ BUILDS_ON = {
     "es-tls": ("elasticsearch-eck", "kibana-eck"),
     "elasticsearch-large": ("elasticsearch-eck",),
     "external-secrets-v1beta1": ("external-secrets-aws",),
-    "fluent-bit-migration": ("kafka-strimzi", "elasticsearch-eck"),
+    "fluent-bit-kafka": ("kafka-strimzi",),
     "kafka-three-brokers": ("kafka-strimzi",),
     "keda": ("kafka-strimzi",),
     "kibana-eck": ("elasticsearch-eck",),

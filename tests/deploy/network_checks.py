@@ -37,6 +37,7 @@ PODS = {
     "eck, plain manifests": End("elastic-system", {"control-plane": "elastic-operator"}),
     "keda": End("keda", {"app": "keda-operator"}),
     "prometheus": End("monitoring", {"app.kubernetes.io/name": "prometheus"}),
+    "fluent-bit": End(NAMESPACE, {"app": "fluent-bit"}),
     "visitor": End("gateway", {}),
     "stranger": End("shop", {"app": "shop"}),
     "neighbour": End(NAMESPACE, {"app": "something-else"}),
