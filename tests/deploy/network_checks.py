@@ -140,6 +140,8 @@ def open_ways(objects: Objects) -> Iterator[str]:
     needed += [("prometheus", name, "status", "TCP") for name in OURS[:2]]
     if of_kind(objects, "Kafka"):
         needed += [(name, "kafka", 9093, "TCP") for name in (*OURS, "keda")]
+    if any(entry["metadata"]["name"] == "fluent-bit" for entry in of_kind(objects, "KafkaUser")):
+        needed += [("fluent-bit", "kafka", 9093, "TCP")]
     if of_kind(objects, "Elasticsearch"):
         callers = ("crisp-worker", "crisp-setup", "eck", "eck, plain manifests", "elasticsearch")
         needed += [(name, "elasticsearch", 9200, "TCP") for name in callers]

@@ -1,0 +1,134 @@
+"""Every command and every name in the deployment's pages is one that there is."""
+
+import argparse
+import importlib
+import re
+import shlex
+
+import pytest
+import yaml
+
+from pipeline.cli import COMMANDS
+from pipeline.settings import Settings, variable
+from tests.deploy.manifests import DEPLOY, ROOT, kustomize, needs_kubectl, overlay
+
+README = (DEPLOY / "README.md").read_text()
+MIGRATION = (DEPLOY / "migration" / "fluent-bit.md").read_text()
+
+
+def commands() -> list[list[str]]:
+    """The words of every line of the shell blocks."""
+    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+    return [shlex.split(line) for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def lines_of(*words: str) -> list[list[str]]:
+    return [line for line in commands() if line[: len(words)] == list(words)]
+
+
+def test_there_is_nothing_that_is_not_looked_at() -> None:
+    known = {"kubectl", "docker", "crisp", "terraform", "ansible-playbook"}
+
+    assert {line[0] for line in commands()} == known
+
+
+@needs_kubectl
+@pytest.mark.parametrize("line", lines_of("kubectl", "kustomize"), ids=" ".join)
+def test_what_is_to_be_built_builds(line: list[str]) -> None:
+    assert kustomize(ROOT / line[2])
+
+
+def test_what_is_applied_is_there() -> None:
+    for line in commands():
+        for option in ("-k", "-f"):
+            if option in line and line[0] in {"kubectl", "docker"}:
+                assert (ROOT / line[line.index(option) + 1]).exists(), line
+    for line in lines_of("ansible-playbook"):
+        assert (ROOT / line[3]).exists()
+    for line in lines_of("terraform"):
+        assert (ROOT / line[1].removeprefix("-chdir=")).is_dir()
+
+
+@needs_kubectl
+def test_objects_and_secrets_that_are_named_exist() -> None:
+    objects = overlay("bring-your-own")
+    have = {f"{entry['kind'].lower()}/{entry['metadata']['name']}" for entry in objects}
+    named = {word.replace("deploy/c", "deployment/c") for line in lines_of("kubectl") for word in line}
+    named = {word for word in named if re.fullmatch(r"(daemonset|deployment|job|clusterrole(binding)?)/\S+", word)}
+    text = yaml.safe_dump_all(objects)
+
+    assert len(named) >= 5
+    assert named <= have
+    for line in lines_of("kubectl", "-n", "logging", "create", "secret", "generic"):
+        assert f"name: {line[6]}\n" in text
+        assert {word.split("=")[1] for word in line[7:]} == {"ES_USER", "ES_PASSWORD"}
+
+
+def test_every_crisp_command_is_understood() -> None:
+    lines = [line[1:] for line in lines_of("crisp")]
+    lines += [line[line.index("--") + 2 :] for line in lines_of("kubectl") if "--" in line]
+
+    assert len(lines) >= 3
+    for name, *arguments in lines:
+        parser = argparse.ArgumentParser(exit_on_error=False)
+        importlib.import_module(COMMANDS[name][0]).arguments(parser)
+        parser.parse_args(arguments)
+
+
+def test_stages_profiles_and_services_exist() -> None:
+    dockerfile = (DEPLOY / "images" / "Dockerfile").read_text()
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    for line in lines_of("docker", "build"):
+        assert f" AS {line[line.index('--target') + 1]}\n" in dockerfile
+    for line in lines_of("docker", "compose"):
+        if "--scale" in line:
+            assert line[line.index("--scale") + 1].partition("=")[0] in compose
+        if "--profile" in line:
+            assert line[line.index("--profile") + 1] in {
+                profile for one in compose.values() for profile in one.get("profiles", ())
+            }
+
+
+@pytest.mark.parametrize("text", [README, MIGRATION], ids=["README", "migration"])
+def test_every_setting_that_is_named_is_one(text: str) -> None:
+    known = {variable(name) for name in Settings.__dataclass_fields__}
+    named = set(re.findall(r"\b(CRISP_[A-Z_]+[A-Z])\b", text))
+
+    assert named
+    assert named <= known
+
+
+def test_every_filter_of_the_first_phase_has_its_place() -> None:
+    rows = [line for line in MIGRATION.splitlines() if line.startswith("|")]
+    table = "\n".join(rows)
+    for part in (
+        "tail",
+        "Parser cri",
+        "kubernetes",
+        "Merge_Log",
+        "grep",
+        "modify",
+        "nest",
+        "lua",
+        "es",
+        "Replace_Dots Off",
+        "Buffer_Size",
+    ):
+        assert part in table
+
+
+def test_fluent_bit_is_told_what_the_manifests_say() -> None:
+    conf = (DEPLOY / "migration" / "fluent-bit-kafka.conf").read_text()
+    told = dict(re.findall(r"^    (\S+)\s+(\S+)$", conf, re.MULTILINE))
+    kafka = yaml.safe_dump_all(overlay("dev"))
+
+    assert told["Topics"] == Settings().topic_raw
+    assert f"CRISP_KAFKA_BROKERS: {told['Brokers']}\n" in kafka
+    assert f"max.message.bytes: {told['rdkafka.message.max.bytes']}\n" in kafka
+    assert (told["rdkafka.acks"], told["Retry_Limit"]) == ("all", "False")
+
+
+def test_links_lead_somewhere() -> None:
+    for text, home in ((README, DEPLOY), (MIGRATION, DEPLOY / "migration")):
+        for target in re.findall(r"\]\(([\w./-]+)\)", text):
+            assert (home / target).exists(), target
