@@ -11,12 +11,17 @@ from prometheus_client.samples import Sample
 
 
 class Metric(NamedTuple):
-    """One row of the table. `kind`: counter, gauge or histogram; counters are named without `_total` here."""
+    """One row of the table. `kind`: counter, gauge or histogram; counters are named without `_total` here.
+
+    `values` are those of its one label that are known before: they begin at 0, since an alert on an increase would
+    not see the first one of a series that begins at 1.
+    """
 
     name: str
     kind: str
     labels: tuple[str, ...]
     meaning: str
+    values: tuple[str, ...] = ()
 
     @property
     def shown(self) -> str:
@@ -25,18 +30,40 @@ class Metric(NamedTuple):
 
 
 WORKER = (
-    Metric("crisp_worker_records", "counter", ("outcome",), "records of the raw topic: slice, gap, foreign, dead"),
+    Metric(
+        "crisp_worker_records",
+        "counter",
+        ("outcome",),
+        "records of the raw topic: slice, gap, foreign, dead",
+        ("slice", "gap", "foreign", "dead"),
+    ),
     Metric("crisp_worker_raw_bytes", "counter", (), "raw bytes taken from the raw topic"),
     Metric("crisp_worker_events", "counter", (), "events found in the records"),
-    Metric("crisp_worker_documents", "counter", ("outcome",), "settled: created, there, safe_form, continued, dead"),
+    Metric(
+        "crisp_worker_documents",
+        "counter",
+        ("outcome",),
+        "settled: created, there, safe_form, continued, dead",
+        ("created", "there", "safe_form", "continued", "dead"),
+    ),
     Metric("crisp_worker_dropped", "counter", ("rule",), "events dropped, by the rule's name"),
     Metric(
         "crisp_worker_rule_faults", "counter", ("rule",), "events on which a rule's hook failed; they went on without"
     ),
     Metric("crisp_worker_rules_refused", "gauge", (), "1 while the rules file is broken and the rules before it stand"),
-    Metric("crisp_worker_bulks", "counter", ("outcome",), "bulk requests: answered, failed, unknown"),
     Metric(
-        "crisp_worker_refusals", "counter", ("form",), "documents refused for their content, by form: own, safe, text"
+        "crisp_worker_bulks",
+        "counter",
+        ("outcome",),
+        "bulk requests: answered, failed, unknown",
+        ("answered", "failed", "unknown"),
+    ),
+    Metric(
+        "crisp_worker_refusals",
+        "counter",
+        ("form",),
+        "documents refused for their content, by form: own, safe, text",
+        ("own", "safe", "text"),
     ),
     Metric(
         "crisp_worker_refusal_flood",
@@ -54,8 +81,15 @@ WORKER = (
         "histogram",
         ("stage",),
         "age of a slice's first line, since the runtime wrote it: taken, indexed; searchable (sampled)",
+        ("taken", "indexed", "searchable"),
     ),
-    Metric("crisp_worker_probes", "counter", ("outcome",), "documents looked up by search: seen, unseen, gone"),
+    Metric(
+        "crisp_worker_probes",
+        "counter",
+        ("outcome",),
+        "documents looked up by search: seen, unseen, gone",
+        ("seen", "unseen", "gone"),
+    ),
     Metric("crisp_worker_partitions", "gauge", (), "partitions that this worker has"),
     Metric("crisp_worker_lag_records", "gauge", ("partition",), "records that are not settled, by partition it has"),
     Metric("crisp_worker_lag_bytes", "gauge", ("partition",), "the same in raw bytes, by the records' mean size"),
@@ -63,7 +97,13 @@ WORKER = (
     Metric("crisp_worker_retention_seconds", "gauge", (), "how long the raw topic keeps records, by the settings"),
 )
 SHIPPER = (
-    Metric("crisp_shipper_slices", "counter", ("outcome",), "slices answered by Kafka: acknowledged, failed"),
+    Metric(
+        "crisp_shipper_slices",
+        "counter",
+        ("outcome",),
+        "slices answered by Kafka: acknowledged, failed",
+        ("acknowledged", "failed"),
+    ),
     Metric("crisp_shipper_bytes", "counter", (), "raw bytes acknowledged by Kafka"),
     Metric("crisp_shipper_unread_bytes", "gauge", (), "bytes in log files that were not read yet"),
     Metric("crisp_shipper_unread_seconds", "gauge", (), "how long the oldest of them have waited"),
@@ -76,6 +116,7 @@ SHIPPER = (
         "histogram",
         ("stage",),
         "age of a slice's first line, since the runtime wrote it: read, in_kafka",
+        ("read", "in_kafka"),
     ),
 )
 BUCKETS = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0)
@@ -92,6 +133,9 @@ class Metrics:
         self._registry = CollectorRegistry()
         self._made = {row.name: _make(row, self._registry) for row in table}
         self._labelled: dict[str, dict[tuple[str, ...], Any]] = {row.name: {} for row in table}
+        for row in table:
+            for value in row.values:
+                self._of(row.name, {row.labels[0]: value})
 
     def _of(self, name: str, labels: dict[str, str]) -> Any:
         """The series of a metric; beyond the limit one for all the others."""

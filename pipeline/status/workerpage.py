@@ -116,7 +116,7 @@ def _accounts(facts: dict[str, Any]) -> Html:
         ("events that came", count(facts["events"])),
     ]
     beside = [f"{count(facts['documents']['continued'])} longer forms of events that were there already"]
-    beside += [f"{count(number)} records: {outcome}" for outcome, number in sorted(facts["records"].items())]
+    beside += [f"{count(number)} records: {outcome}" for outcome, number in sorted(facts["records"].items()) if number]
     return page.section(
         "Accounts since start",
         table(("what became of them", "events"), rows, summed=True),
