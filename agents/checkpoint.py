@@ -18,6 +18,7 @@ from typing import Any
 import orjson
 
 from agents.ranges import Ranges
+from pipeline.record import Carried
 
 VERSION = 1
 log = logging.getLogger(__name__)
@@ -25,7 +26,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class Entry:
-    """What is known of one file. `done`: read and acknowledged to its end, and not written any more."""
+    """What is known of one file. `done`: read and acknowledged to its end, and not written any more.
+
+    `carried`: parts of events that were too long, which go on where the acknowledged bytes end.
+    """
 
     identity: str
     low: int
@@ -33,6 +37,7 @@ class Entry:
     device: int
     inode: int
     done: bool
+    carried: tuple[Carried, ...] = ()
 
     def ranges(self) -> Ranges:
         """The acknowledged ranges."""
@@ -100,7 +105,9 @@ class Checkpoint:
 
 def encode(entries: list[Entry]) -> bytes:
     """The checkpoint's bytes: a line with version and checksum, a line with the entries."""
-    body = orjson.dumps([[e.identity, e.low, e.above, e.device, e.inode, e.done] for e in entries])
+    body = orjson.dumps(
+        [[e.identity, e.low, e.above, e.device, e.inode, e.done, [list(one) for one in e.carried]] for e in entries]
+    )
     head = orjson.dumps({"crisp_checkpoint": VERSION, "blake2b": hashlib.blake2b(body, digest_size=16).hexdigest()})
     return head + b"\n" + body + b"\n"
 
@@ -118,4 +125,7 @@ def decode(encoded: bytes) -> list[Entry]:
         raise ValueError(f"its version is {version!r}, known here is {VERSION}")
     if hashlib.blake2b(body, digest_size=16).hexdigest() != checksum:
         raise ValueError("its checksum is wrong: it was cut or changed")
-    return [Entry(*entry) for entry in orjson.loads(body)]
+    found = [Entry(*entry) for entry in orjson.loads(body)]
+    for entry in found:
+        entry.carried = tuple(Carried(*one) for one in entry.carried)
+    return found

@@ -2,98 +2,180 @@
 
 Lines are not looked at one by one. For each stream the last line is found from the end, then as many lines
 before it as it takes to come to one that certainly begins an event; these few go through the one
-implementation of grouping, which says whether the last event of the stream is open.
+implementation of grouping, which says whether the last event of the stream is open. Of a stream that has no
+line in the data every byte is swept once, by `rfind`.
 """
 
-from pipeline import cri, multiline
-from pipeline.grouping import Grouper, Open, gap_exceeded
-from pipeline.record import Grouping
+from collections.abc import Iterable, Iterator
+from typing import Generic, NamedTuple, TypeVar
 
-Span = tuple[int, int]
-"""Where a line stands in the data: from its first byte to behind its newline."""
+from pipeline import cri, eventpattern, multiline
+from pipeline.event import Open
+from pipeline.grouping import Grouper, gap_exceeded
+from pipeline.record import Carried, Grouping
+
+SWALLOWED_BYTES = 65536
+
+File = TypeVar("File")
 
 
-def open_events(data: bytes, grouping: Grouping) -> list[tuple[bytes, Open]]:
-    """The events still open at the end of `data`, with their streams; `offset` counts from its first byte.
+class Piece(NamedTuple, Generic[File]):
+    """Whole lines of a file, from `offset` on: they are `data[start:stop]`, which is not copied."""
 
-    `data` holds whole lines, and nothing was open before its first one.
-    """
+    file: File
+    offset: int
+    data: bytes
+    start: int
+    stop: int
+
+    def part(self, start: int, stop: int) -> "Piece[File]":
+        """What stands between two places of `data`."""
+        return Piece(self.file, self.offset + start - self.start, self.data, start, stop)
+
+    def size(self) -> int:
+        """How many bytes the lines are."""
+        return self.stop - self.start
+
+    def bytes(self) -> bytes:
+        """The lines, copied unless they are all of `data`."""
+        return self.data[self.start : self.stop]
+
+    def view(self) -> memoryview:
+        """The lines, not copied."""
+        return memoryview(self.data)[self.start : self.stop]
+
+    def end(self) -> int:
+        """The offset behind the last line."""
+        return self.offset + self.stop - self.start
+
+
+class Line(NamedTuple):
+    """A line found: in which piece, from where to behind its newline, and what it says."""
+
+    piece: int
+    start: int
+    stop: int
+    cri: cri.Line
+
+
+class Pending(NamedTuple):
+    """An event that is open at the end of the pieces, and its lines so far."""
+
+    event: Open
+    lines: list[Line]
+
+
+def pending(pieces: list[Piece[File]], grouping: Grouping, carried: Iterable[Carried] = ()) -> list[Pending]:
+    """The events still open at the end of the pieces; nothing was open before but what `carried` says."""
     found = []
+    files = list(dict.fromkeys(piece.file for piece in pieces))
     for stream in cri.STREAMS:
+        lines, from_start = _tail(pieces, stream, grouping)
+        if not lines:
+            continue
         grouper = Grouper(grouping)
-        grouper.feed((0, start, data[start:end]) for start, end in _tail(data, stream, grouping))
-        found += [(stream, event) for event in grouper.open()]
+        places = [(files.index(pieces[line.piece].file), _offset(pieces, line)) for line in lines]
+        runs = [(*place, _bytes(pieces, line)) for place, line in zip(places, lines, strict=True)]
+        grouper.feed(runs, carried=[one for one in carried if from_start and one.stream.encode() == stream])
+        found += [Pending(event, lines[places.index((event.file, event.offset)) :]) for event in grouper.open()]
     return found
 
 
-def before(data: bytes, place: int, grouping: Grouping) -> int:
-    """The last place at or before `place` where no event is open on any stream."""
-    while place and (opened := open_events(data[:place], grouping)):
-        place = min(event.offset for _, event in opened)
-    return place
+def divide(pieces: list[Piece[File]], opened: list[Pending]) -> tuple[list[Piece[File]], list[Piece[File]]]:
+    """What may be sent, and what must be held: the lines of open events."""
+    spans: dict[int, list[Line]] = {}
+    for line in sorted(line for event in opened for line in event.lines):
+        spans.setdefault(line.piece, []).append(line)
+    chosen: list[Piece[File]] = []
+    held: list[Piece[File]] = []
+    for number, piece in enumerate(pieces):
+        position = piece.start
+        for line in spans.get(number, ()):
+            if line.start > position:
+                chosen.append(piece.part(position, line.start))
+            position = _swallow(piece, line.stop)
+            if held and held[-1].data is piece.data and held[-1].stop == line.start:
+                held[-1] = held[-1]._replace(stop=position)
+            else:
+                held.append(piece.part(line.start, position))
+        if position < piece.stop:
+            chosen.append(piece.part(position, piece.stop))
+    return chosen, held
 
 
-def _tail(data: bytes, stream: bytes, grouping: Grouping) -> list[Span]:
-    """The last lines of a stream, from one that certainly begins an event (or the first of all) on."""
-    spans: list[Span] = []
-    later: cri.Line | None = None
-    end = len(data)
-    while (found := _line_before(data, stream, end)) is not None:
-        span, line = found
-        if later is not None and _separate(line, later, grouping) and not _ends_partial(data, stream, span[0]):
+def unparsed(piece: Piece[File]) -> int:
+    """Where the lines at the piece's beginning end that are no CRI lines."""
+    return _swallow(piece, piece.start)
+
+
+def _swallow(piece: Piece[File], start: int) -> int:
+    """Behind the lines from `start` on that are no CRI lines: they have their time from the line before."""
+    limit = min(piece.stop, start + SWALLOWED_BYTES)
+    while start < limit:
+        stop = piece.data.find(b"\n", start, piece.stop) + 1 or piece.stop
+        if cri.parse(piece.data[start:stop].removesuffix(b"\n")) is not None:
             break
-        spans.append(span)
-        later, end = line, span[0]
-    spans.reverse()
-    return spans
+        start = stop
+    return start
+
+
+def _offset(pieces: list[Piece[File]], line: Line) -> int:
+    piece = pieces[line.piece]
+    return piece.offset + line.start - piece.start
+
+
+def _bytes(pieces: list[Piece[File]], line: Line) -> bytes:
+    return pieces[line.piece].data[line.start : line.stop]
+
+
+def _tail(pieces: list[Piece[File]], stream: bytes, grouping: Grouping) -> tuple[list[Line], bool]:
+    """The last lines of a stream, from one that certainly begins an event on; or all of them, then True."""
+    lines: list[Line] = []
+    for line in _backwards(pieces, stream):
+        # The end of a partial does not tell by its own bytes how its line began.
+        if len(lines) > 1 and not line.cri.partial and _separate(lines[-1].cri, lines[-2].cri, grouping):
+            lines.pop()
+            return lines[::-1], False
+        lines.append(line)
+    return lines[::-1], True
 
 
 def _separate(line: cri.Line, later: cri.Line, grouping: Grouping) -> bool:
     """Whether `later`, the next line of its stream, certainly begins an event."""
     if line.partial:
         return gap_exceeded(line.time, later.time, grouping.partial_gap)
-    if grouping.mode == "off" or gap_exceeded(line.time, later.time, grouping.trace_gap):
+    if grouping.mode == "off":
         return True
-    return not later.partial and multiline.separates(line.content, later.content)
+    if later.partial:
+        return gap_exceeded(line.time, later.time, grouping.trace_gap)
+    if grouping.mode == "pattern":
+        certain = bool(eventpattern.begins(grouping.pattern)(later.content))
+    else:
+        certain = multiline.separates(line.content, later.content)
+    return certain or gap_exceeded(line.time, later.time, grouping.trace_gap)
 
 
-def _ends_partial(data: bytes, stream: bytes, start: int) -> bool:
-    """Whether the line at `start` is the end of a partial: then its own bytes do not tell how it began."""
-    found = _line_before(data, stream, start)
-    return found is not None and found[1].partial
+def _backwards(pieces: list[Piece[File]], stream: bytes) -> Iterator[Line]:
+    """The lines of a stream, the last one first."""
+    for number in range(len(pieces) - 1, -1, -1):
+        _, _, data, begin, end = pieces[number]
+        needle = _needle(data, begin, end, stream)
+        while (at := data.rfind(needle, begin, end)) >= 0:
+            start = data.rfind(b"\n", begin, at) + 1 or begin
+            stop = data.find(b"\n", at, end) + 1 or end
+            line = cri.parse(data[start:stop].removesuffix(b"\n"))
+            if line is not None and line.stream == stream:
+                yield Line(number, start, stop, line)
+            end = start
 
 
-def _line_before(data: bytes, stream: bytes, end: int) -> tuple[Span, cri.Line] | None:
-    """The last line of the stream that ends at or before `end`."""
-    needle = _needle(data, stream)
-    while (at := data.rfind(needle, 0, end)) >= 0:
-        start = data.rfind(b"\n", 0, at) + 1
-        stop = data.find(b"\n", at) + 1 or len(data)
-        line = cri.parse(data[start : stop - 1])
-        if line is not None and line.stream == stream:
-            return (start, stop), line
-        end = at if line is None else start
-    return None
-
-
-def lines_of(data: bytes, stream: bytes, start: int) -> list[Span]:
-    """Every line of a stream from `start` on, adjacent ones as one span."""
-    needle = _needle(data, stream)
-    spans: list[Span] = []
-    position = start
-    while (at := data.find(needle, position)) >= 0:
-        begin = max(data.rfind(b"\n", 0, at) + 1, start)
-        position = data.find(b"\n", at) + 1 or len(data)
-        line = cri.parse(data[begin:position].removesuffix(b"\n"))
-        if line is None or line.stream != stream:
-            continue
-        if spans and spans[-1][1] == begin:
-            spans[-1] = (spans[-1][0], position)
-        else:
-            spans.append((begin, position))
-    return spans
-
-
-def _needle(data: bytes, stream: bytes) -> bytes:
-    """What stands in every line of the stream, and seldom elsewhere."""
-    return b" " + stream + b" " if not data.startswith(b"{") else b'"' + stream + b'"'
+def _needle(data: bytes, start: int, end: int, stream: bytes) -> bytes:
+    """What stands in every line of the stream, and seldom elsewhere; the first CRI line tells the format."""
+    while start < end:
+        if data.startswith(b'{"log":', start):
+            return b'"' + stream + b'"'
+        stop = data.find(b"\n", start, end) + 1 or end
+        if cri.parse(data[start:stop].removesuffix(b"\n")) is not None:
+            break
+        start = stop
+    return b" " + stream + b" "

@@ -15,6 +15,7 @@ from agents.ranges import Ranges
 from agents.tail import Limits, Tail
 from pipeline import grouping, pod, record
 from pipeline.pod import Instance
+from pipeline.record import Grouping
 from pipeline.settings import Settings
 
 SETTLE_SECONDS = 1.0  # a rotated file may get a last partial this long after its successor exists
@@ -41,6 +42,7 @@ class Fleet:
         self._unread = frozenset(settings.exclude_namespaces.split())
         self._absent: dict[Instance, float] = {}  # since when nothing is found of instances that are still read
         self.excluded: set[Instance] = set()
+        self.refused_patterns: set[str] = set()
         self._limits = Limits(settings.slice_max_bytes, settings.event_max_bytes)
 
     def update(self, found: list[Found], began: int, failing: Collection[str] = ()) -> None:
@@ -124,12 +126,20 @@ class Fleet:
             found = self._pods.of(instance) if changed else None
             if found is not None:
                 tail.pod = pod.from_api(instance, tail.node, found, self._annotations)
-                mode = pod.multiline(found, self._settings.annotation_prefix)
-                tail.grouping = self._grouping._replace(mode=mode) if mode else self._grouping
+                tail.grouping = self._asked(instance, pod.multiline(found, self._settings.annotation_prefix))
                 tail.described = True
             elif not tail.described and tail.born < limit:
                 log.warning("a pod's metadata did not come in time: its lines go with what the path tells")
                 tail.described = True
+
+    def _asked(self, instance: Instance, wish: str) -> Grouping:
+        """The grouping that a pod asks for. What is wrong with it is said once."""
+        found, fault = grouping.asked(self._grouping, wish)
+        if fault and wish not in self.refused_patterns:
+            self.refused_patterns.add(wish)
+            name = f"{instance.namespace}/{instance.pod}"
+            log.warning("%s: its multi-line annotation is not used, stack traces are joined: %s", name, fault)
+        return found
 
     def _open(self, instance: Instance, found: Found, open_identities: set[str]) -> LogFile | None:
         """Open a file seen for the first time; None when it needs no reading, or cannot be read now."""
@@ -186,7 +196,7 @@ class Fleet:
             else:
                 entry = None
         if entry is not None and entry.low <= file.size():
-            file.resume(Ranges(entry.low, list(entry.above)))
+            file.resume(Ranges(entry.low, list(entry.above)), entry.carried)
         self._of[file.identity] = instance
 
     def look(self, instance: Instance, tail: Tail, now: float) -> int:
@@ -209,10 +219,7 @@ class Fleet:
     def _truncated(self, tail: Tail, number: int) -> None:
         """The file was cut and is written anew: what stands in it now is another file."""
         old = tail.files[number]
-        fresh = LogFile(old.path, os.dup(old.descriptor), os.fstat(old.descriptor))
-        tail.held = [piece for piece in tail.held if piece[0] is not old]
-        old.close()
-        tail.files[number] = fresh
+        tail.renew(number, LogFile(old.path, os.dup(old.descriptor), os.fstat(old.descriptor)))
 
     def _retire(self, instance: Instance, tail: Tail) -> None:
         """Close the files that are read, acknowledged and not written any more."""
@@ -244,7 +251,8 @@ class Fleet:
         self._passed = {inode: seen for inode, seen in self._passed.items() if inode in on_disk}
 
     def _entry(self, file: LogFile, *, done: bool) -> Entry:
-        return Entry(file.identity, file.acked.low, file.acked.above, file.device, file.inode, done)
+        carried = () if done else file.carried
+        return Entry(file.identity, file.acked.low, file.acked.above, file.device, file.inode, done, carried)
 
     def entries(self) -> list[Entry]:
         """What the checkpoint should say now."""

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from agents.ranges import Ranges
 from pipeline import cri, record
+from pipeline.record import Carried
 
 MAX_UNPACKED_BYTES = 1 << 30
 MAX_GZ_RATIO = 200
@@ -76,6 +77,7 @@ class LogFile:
 
     __slots__ = (
         "acked",
+        "carried",
         "closed",
         "descriptor",
         "device",
@@ -99,6 +101,7 @@ class LogFile:
         self.identity = ""
         self.random = False  # the first line has no time to name the file by
         self.acked = Ranges()
+        self.carried: tuple[Carried, ...] = ()  # parts of events that go on where `acked` ends
         self.position = 0
         self.settled = False  # a rotated file that is not written any more
         self.seen = 0  # size when last looked at
@@ -120,9 +123,10 @@ class LogFile:
             self.identity = record.identity(pod_uid, container, restart, head)
         return True
 
-    def resume(self, acked: Ranges) -> None:
+    def resume(self, acked: Ranges, carried: tuple[Carried, ...]) -> None:
         """Go on where an earlier shipper was acknowledged."""
         self.acked = acked
+        self.carried = carried
         self.position = acked.low
 
     def size(self) -> int:
@@ -143,6 +147,24 @@ class LogFile:
         data = os.pread(self.descriptor, wanted, self.position)
         at_end = limit is None and len(data) < wanted
         return self.position, data, at_end
+
+    def bytes(self, start: int, length: int) -> bytes:
+        """What stands in the file, whether read already or not."""
+        return os.pread(self.descriptor, length, start)
+
+    def inside_line(self, offset: int) -> bool:
+        """Whether a raw line goes on at the offset."""
+        return offset > 0 and os.pread(self.descriptor, 1, offset - 1) not in (b"\n", b"")
+
+    def line_start(self, offset: int, step: int) -> int:
+        """Where the raw line begins that goes on at the offset."""
+        while offset > 0:
+            start = max(0, offset - step)
+            newline = os.pread(self.descriptor, offset - start, start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            offset = start
+        return 0
 
     def has_line(self) -> bool:
         """Whether a whole line stands behind the position."""

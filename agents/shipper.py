@@ -155,6 +155,7 @@ class Shipper:
     def _measure(self) -> None:
         self._backlogs = standing.measure(self._metrics, self._fleet.tails)
         self._metrics.set("crisp_shipper_in_flight_bytes", self._publisher.in_flight)
+        self._metrics.set("crisp_shipper_refused_patterns", len(self._fleet.refused_patterns))
         silent = time.monotonic() - self._answered if self._publisher.in_flight else 0.0
         self._metrics.set("crisp_shipper_silent_seconds", silent)
 
@@ -232,14 +233,12 @@ class Shipper:
 
     def _send(self, tail: Tail, taken: Taken) -> None:
         publisher = self._publisher
-        tail.in_flight += 1
         written = cri.first_time(taken.part.value)
         self._aged("read", written)
 
         def answer(fault: BaseException | None) -> None:
             if publisher is not self._publisher:
                 return
-            tail.in_flight -= 1
             self._answered = time.monotonic()
             if fault is None:
                 tail.acknowledge(taken)
@@ -265,7 +264,6 @@ class Shipper:
         await self._publisher.stop(self._settings.ship_grace_seconds)
         self._publisher = Publisher(self._settings)
         for tail in self._fleet.tails.values():
-            tail.in_flight = 0
             tail.rewind()
         await self._pause(RETRY_SECONDS)
         await self._connect()

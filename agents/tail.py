@@ -6,20 +6,27 @@ them again.
 """
 
 import enum
-import os
+from collections import deque
 from dataclasses import dataclass, field
 
 from agents import cut
+from agents.cut import Pending
 from agents.logfile import LogFile
 from pipeline import cri
-from pipeline.grouping import Open
-from pipeline.record import MAX_SEGMENTS, Grouping, LogSlice, Segment, SourceFile
+from pipeline.event import Open
+from pipeline.grouping import overlong
+from pipeline.record import MAX_SEGMENTS, Carried, Grouping, LogSlice, Segment, SourceFile
 
 MARGIN_NS = 500_000_000  # between a line's own time and its arrival in the file
 LOOK_BACK_BYTES = 65536
+NEWLINE = 10
+MAX_PIECES = MAX_SEGMENTS // 2
 
-Piece = tuple[LogFile, int, bytes]
-"""Whole lines of a file: the file, their offset, the bytes."""
+Piece = cut.Piece[LogFile]
+"""Whole lines of a file."""
+
+Range = tuple[LogFile, int, int]
+"""Bytes of a file: from, to."""
 
 
 class Reach(enum.Enum):
@@ -28,6 +35,7 @@ class Reach(enum.Enum):
     MORE = "there is more to read at once"
     END = "to the end of the log, as it stands now"
     TORN = "to a line, or a file, that is still being written while later ones may be there"
+    SPLIT = "to the end of a piece of a raw line that is longer than an event may be"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +46,14 @@ class Limits:
     event_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Taken:
-    """A slice on its way, and the pieces that it is made of."""
+    """A slice on its way: the slice, what it is made of, and what is carried on behind it."""
 
     part: LogSlice
-    pieces: list[Piece]
+    ranges: list[Range]
+    carried: tuple[Carried, ...]
+    arrived: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -57,12 +67,18 @@ class Tail:
     limits: Limits
     files: list[LogFile] = field(default_factory=list)
     held: list[Piece] = field(default_factory=list)
+    carried: tuple[Carried, ...] | None = None  # parts of events that go on; None: the files' checkpoint says
+    flying: deque[Taken] = field(default_factory=deque)
     ended: bool = False
     scanned: int = 0  # wall clock, nanoseconds, before the last look for new files
     described: bool = True  # what is to be known of its pod is known, or was waited for long enough
     born: float = 0.0  # monotonic time when it was found
     quiet: float = 0.0  # seconds since a file grew
-    in_flight: int = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Slices that Kafka has not acknowledged, or not all before them."""
+        return len(self.flying)
 
     def unread(self) -> int:
         """Bytes that were not taken yet, held ones not counted."""
@@ -70,83 +86,132 @@ class Tail:
 
     def take(self, now_ns: int) -> Taken | None:
         """The next slice, or None while there is nothing that may be sent. `now_ns`: the node's wall clock."""
+        if self.carried is None:
+            self.carried = next((file.carried for file in self.files if file.carried), ())
         wanted = self.limits.slice_bytes
         while True:
             pieces, reach = self._read(wanted)
-            chosen, rest = self._divide(pieces, reach, now_ns) if pieces else ([], [])
+            if reach is Reach.SPLIT:
+                return self._go(pieces, [], (), now_ns)
+            lines = self._lines_of_no_stream(pieces)
+            if lines:
+                return self._go(lines, pieces[: len(self.held)] + pieces[len(self.held) + 1 :], self.carried, now_ns)
+            opened = self._opened(pieces, reach, now_ns)
+            chosen, rest = cut.divide(pieces, opened) if opened else (pieces, [])
             if chosen:
-                self._hold(rest)
-                return Taken(self._slice(chosen, now_ns), chosen)
+                goes_on = tuple(event.carried for event, _ in opened if event.carried)
+                return self._go(chosen, rest, goes_on, now_ns)
             self._hold(pieces)
             if reach is not Reach.MORE:
                 return None
             wanted += self.limits.slice_bytes
 
+    def _go(self, chosen: list[Piece], rest: list[Piece], carried: tuple[Carried, ...], now_ns: int) -> Taken:
+        """Make the slice, and hold the rest."""
+        ranges: list[Range] = []
+        for piece in chosen:
+            if ranges and ranges[-1][0] is piece.file and ranges[-1][2] == piece.offset:
+                ranges[-1] = (piece.file, ranges[-1][1], piece.end())
+            else:
+                ranges.append((piece.file, piece.offset, piece.end()))
+        taken = Taken(self._slice(chosen, ranges, carried, now_ns), ranges, carried)
+        self._hold(rest)
+        self.carried = carried
+        self.flying.append(taken)
+        return taken
+
     def acknowledge(self, taken: Taken) -> None:
-        """Kafka has the slice."""
-        for file, offset, data in taken.pieces:
-            file.acked.add(offset, offset + len(data))
+        """Kafka has the slice. What comes before it is noted first: what an event is hangs on the lines before."""
+        taken.arrived = True
+        while self.flying and self.flying[0].arrived:
+            first = self.flying.popleft()
+            for file, start, end in first.ranges:
+                file.acked.add(start, end)
+            for file in self.files:
+                file.carried = first.carried
 
     def rewind(self) -> None:
         """Read again all that is not acknowledged: what was in flight is lost or unknown."""
+        self.flying.clear()
         self.held.clear()
+        self.carried = None
         for file in self.files:
             file.rewind()
+
+    def renew(self, number: int, fresh: LogFile) -> None:
+        """A file was cut and is written anew: in its place stands another."""
+        old = self.files[number]
+        self.held = [piece for piece in self.held if piece.file is not old]
+        self.carried = ()
+        self.files[number] = fresh
+        old.close()
 
     def _read(self, wanted: int) -> tuple[list[Piece], Reach]:
         """Held lines and fresh whole lines behind them, `wanted` bytes at most; and how far that reaches."""
         pieces = list(self.held)
-        room = wanted
         for number, file in enumerate(self.files):
-            live = number == len(self.files) - 1
             if not file.identity:
                 return pieces, Reach.TORN if file.seen else Reach.END
-            while True:
-                offset, data, at_end = file.read(room)
-                piece = self._whole(file, data, wanted, at_end=at_end)
-                if piece:
-                    pieces.append((file, offset, piece))
-                    file.position = offset + len(piece)
-                    room -= len(piece)
-                if piece and not piece.endswith(b"\n"):
-                    return pieces, Reach.MORE
-                if at_end:
-                    break
-                if not piece or room <= 0:
-                    return pieces, Reach.MORE
-            if len(piece) < len(data):
-                return pieces, Reach.TORN
-            if not live and not file.settled:
+            fresh = sum(piece.size() for piece in pieces[len(self.held) :])
+            reach = self._read_file(file, pieces, wanted - fresh)
+            if reach is not None:
+                return pieces, reach
+            if number < len(self.files) - 1 and not file.settled:
                 return pieces, Reach.TORN
         return pieces, Reach.END
 
-    def _whole(self, file: LogFile, data: bytes, wanted: int, *, at_end: bool) -> bytes:
-        """The whole lines of what was read; and the rest where no newline will come, or none that we wait for."""
-        whole = data.rfind(b"\n") + 1
-        if whole == len(data):
-            return data
-        final = at_end and (self.ended or file.settled)
-        endless = not whole and wanted > 2 * self.limits.event_bytes and len(data) > self.limits.event_bytes
-        if not whole and (final or endless):
-            return data
-        return data[:whole]
+    def _read_file(self, file: LogFile, pieces: list[Piece], room: int) -> Reach | None:
+        """Add what is fresh in one file; None: it was read to its end."""
+        while room > 0 and len(pieces) <= MAX_PIECES:
+            offset, data, at_end = file.read(room)
+            inside = bool(data) and file.inside_line(offset)
+            if inside and pieces:
+                return Reach.SPLIT
+            stop = self._whole(file, data, inside=inside, at_end=at_end)
+            if stop:
+                pieces.append(cut.Piece(file, offset, data, 0, stop))
+                file.position = offset + stop
+                room -= stop
+            if stop and (inside or (stop == self.limits.event_bytes and data[stop - 1] != NEWLINE)):
+                return Reach.SPLIT
+            if at_end and len(data) - stop < self.limits.event_bytes:
+                return Reach.TORN if stop < len(data) else None
+            if not stop:
+                return Reach.MORE
+        return Reach.MORE
 
-    def _divide(self, pieces: list[Piece], reach: Reach, now_ns: int) -> tuple[list[Piece], list[Piece]]:
-        """What may be sent, and what must be held since an event is open in it."""
-        data = pieces[0][2] if len(pieces) == 1 else b"".join(piece[2] for piece in pieces)
-        torn = not data.endswith(b"\n")
-        opened = [] if torn else cut.open_events(data, self.grouping)
+    def _whole(self, file: LogFile, data: bytes, *, inside: bool, at_end: bool) -> int:
+        """Where in what was read whole lines end, or the rest of a file that gets no newline any more.
+
+        Of a raw line longer than an event may be, pieces of that size count as whole; they go alone.
+        """
+        limit = self.limits.event_bytes
+        final = at_end and (self.ended or file.settled)
+        if inside:
+            stop = data.find(b"\n", 0, limit) + 1 or (limit if len(data) >= limit else 0)
+            return stop or (len(data) if final else 0)
+        first = next(overlong(data, 0, limit), None) if len(data) >= limit else None
+        if first is not None:
+            return first[0] or limit
+        return len(data) if final else data.rfind(b"\n") + 1
+
+    def _lines_of_no_stream(self, pieces: list[Piece]) -> list[Piece]:
+        """Lines that are no CRI lines go before what is held: they have their time from the line before them."""
+        if not self.held or len(pieces) == len(self.held):
+            return []
+        fresh = pieces[len(self.held)]
+        stop = cut.unparsed(fresh)
+        if stop == fresh.start:
+            return []
+        fresh.file.position = fresh.offset + stop - fresh.start
+        return [fresh.part(fresh.start, stop)]
+
+    def _opened(self, pieces: list[Piece], reach: Reach, now_ns: int) -> list[Pending]:
+        """The events that a line which was not read yet may continue."""
+        opened = cut.pending(pieces, self.grouping, self.carried or ()) if pieces else []
         if reach is Reach.END:
-            opened = [(stream, event) for stream, event in opened if not self._expired(event, now_ns)]
-        if not opened:
-            return pieces, []
-        place = cut.before(data, min(event.offset for _, event in opened), self.grouping)
-        if place:
-            return _split(pieces, place)
-        spans: list[cut.Span] = []
-        for stream, event in opened:
-            spans += cut.lines_of(data, stream, event.offset)
-        return _without(pieces, sorted(spans), len(data))
+            return [one for one in opened if not self._expired(one.event, now_ns)]
+        return opened
 
     def _expired(self, event: Open, now_ns: int) -> bool:
         """Whether any line that was not read yet would begin a new event, by its own time.
@@ -160,77 +225,47 @@ class Tail:
 
     def _hold(self, rest: list[Piece]) -> None:
         """Keep what was read and not sent: by moving the position back where that is the same, else in memory."""
-        while rest:
-            file, offset, data = rest[-1]
-            if file.position != offset + len(data):
-                break
-            file.position = offset
+        while rest and rest[-1].file.position == rest[-1].end():
+            rest[-1].file.position = rest[-1].offset
             rest = rest[:-1]
-        self.held = rest
+        # A copy, so that a few held lines do not keep all that was read with them.
+        self.held = [cut.Piece(one.file, one.offset, one.bytes(), 0, one.size()) for one in rest]
 
-    def _slice(self, pieces: list[Piece], now_ns: int) -> LogSlice:
-        files: list[LogFile] = []
-        segments: list[Segment] = []
-        for file, offset, data in pieces:
-            if file not in files:
-                files.append(file)
-            number = files.index(file)
-            last = segments[-1] if segments else None
-            if last and last.file == number and last.offset + last.length == offset:
-                segments[-1] = Segment(number, last.offset, last.length + len(data))
-            else:
-                segments.append(Segment(number, offset, len(data)))
-        value = pieces[0][2] if len(pieces) == 1 else b"".join(piece[2] for piece in pieces)
+    def _slice(self, pieces: list[Piece], ranges: list[Range], goes_on: tuple[Carried, ...], now_ns: int) -> LogSlice:
+        files = list(dict.fromkeys(file for file, _, _ in ranges))
+        value = pieces[0].bytes() if len(pieces) == 1 else b"".join(piece.view() for piece in pieces)
+        after, inside = _context(pieces[0], self.limits.event_bytes)
         return LogSlice(
             value=value if value.endswith(b"\n") else value + b"\n",
             files=tuple(SourceFile(file.identity, str(file.path)) for file in files),
-            segments=tuple(segments),
+            segments=tuple(Segment(files.index(file), start, end - start) for file, start, end in ranges),
             node=self.node,
             read=now_ns,
             grouping=self.grouping,
             pod=self.pod,
-            after=_time_before(pieces[0]),
+            after=after,
+            carried=(self.carried or ()) + inside,
+            goes_on=tuple(one.stream for one in goes_on),
         )
 
 
-def _time_before(piece: Piece) -> bytes:
-    """The CRI time of the last line before a piece whose first line has none; so that line gets a time too."""
-    file, offset, data = piece
-    if cri.parse(data[: data.find(b"\n")]) is not None:
-        return b""
+def _context(piece: Piece, limit: int) -> tuple[bytes, tuple[Carried, ...]]:
+    """What the first line of a piece does not tell itself: the CRI time before it, and which part of a line it is.
+
+    A raw line longer than `limit`, the longest event, is cut into pieces of that size.
+    """
+    file, offset = piece.file, piece.offset
+    if file.inside_line(offset):
+        start = file.line_start(offset, limit)
+        line = cri.parse(file.bytes(start, LOOK_BACK_BYTES))
+        part = max(2, (offset - start) // limit + 1)
+        return (line.time if line else b""), (Carried("", part, 0),)
+    first = piece.data.find(b"\n", piece.start, piece.stop)
+    if cri.parse(piece.data[piece.start : first if first >= 0 else piece.stop]) is not None:
+        return b"", ()
     start = max(0, offset - LOOK_BACK_BYTES)
-    for raw in reversed(os.pread(file.descriptor, offset - start, start).split(b"\n")):
+    for raw in reversed(file.bytes(start, offset - start).split(b"\n")):
         line = cri.parse(raw)
         if line is not None:
-            return line.time
-    return b""
-
-
-def _split(pieces: list[Piece], position: int) -> tuple[list[Piece], list[Piece]]:
-    """Divide pieces at a position counted from the first byte of the first one."""
-    before: list[Piece] = []
-    for number, (file, offset, data) in enumerate(pieces):
-        if position < len(data):
-            if position:
-                before.append((file, offset, data[:position]))
-            return before, [(file, offset + position, data[position:]), *pieces[number + 1 :]]
-        before.append(pieces[number])
-        position -= len(data)
-    return before, []
-
-
-def _without(pieces: list[Piece], spans: list[cut.Span], length: int) -> tuple[list[Piece], list[Piece]]:
-    """Divide pieces into what lies outside the spans (at most MAX_SEGMENTS pieces of it) and the rest."""
-    chosen: list[Piece] = []
-    rest = pieces
-    kept: list[Piece] = []
-    position = 0
-    for start, end in [*spans, (length, length)]:
-        outside, rest = _split(rest, start - position)
-        if len(chosen) + len(outside) > MAX_SEGMENTS:
-            return chosen, [*kept, *outside, *rest]
-        chosen += outside
-        inside, rest = _split(rest, end - start)
-        kept += inside
-        position = end
-    return chosen, kept
+            return line.time, ()
+    return b"", ()

@@ -14,8 +14,9 @@ import orjson
 
 from pipeline import container, cri, gap, routes
 from pipeline.container import Container
+from pipeline.event import Event
 from pipeline.gap import GapRecord
-from pipeline.grouping import Event, events_of
+from pipeline.grouping import events_of
 from pipeline.line import NONE, Own, Reader
 from pipeline.message import apptime
 from pipeline.record import UNKNOWN, Headers, LogSlice, Origin, SourceFile

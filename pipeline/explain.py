@@ -12,7 +12,8 @@ import orjson
 from pipeline import container, record
 from pipeline.container import Container
 from pipeline.document import Documents
-from pipeline.grouping import MULTILINE, Event, events_of
+from pipeline.event import MULTILINE, Event
+from pipeline.grouping import events_of
 from pipeline.line import Reader
 from pipeline.message import dialect
 from pipeline.record import LogSlice

@@ -4,45 +4,24 @@ The worker groups whole slices with it; the shipper asks it, around a cut, which
 agree by construction. Rules, for each stream of a container by itself (stdout never joins stderr):
 
 - a `P` line goes on in the next line of its stream, unless that came more than `partial_gap` after it;
-- a line continues a stack trace when the grammar of `pipeline.multiline` says so and it came at most
-  `trace_gap` after the line before it on its stream;
-- an event longer than `max_bytes` of raw lines (or a trace of more than `max_lines`) is split there: the
-  rest is an event of its own, numbered and flagged.
+- a line continues a stack trace when the grammar of `pipeline.multiline` says so, or in mode `pattern` an event in
+  whose pattern it does not match; if it came at most `trace_gap` after the line before it on its stream;
+- an event of more than `max_bytes` of raw lines, or more than `max_lines`, or that would stand in more than
+  `max_places` apart from each other, is split there: the rest is an event of its own, numbered and flagged;
+- a raw line longer than `max_bytes` is split into pieces of that size; on either stream nothing goes on behind it.
 Time here is always the lines' own CRI time, never the clock.
 """
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
 
-from pipeline import cri, multiline
-from pipeline.record import Grouping, LogSlice
+from pipeline import cri, eventpattern, multiline
+from pipeline.event import MULTILINE, PARTIAL, SPLIT, UNPARSED, Event, Open
+from pipeline.lane import UNASKED, Chain, Lane
+from pipeline.multiline import OWN
+from pipeline.record import Carried, Grouping, LogSlice
 from pipeline.settings import Settings
 
-PARTIAL = 1  # a partial that was never closed
-MULTILINE = 2  # several lines of the container in one event
-SPLIT = 4  # part of an event that was too long
-UNPARSED = 8  # not a CRI line: kept as it stood
-
-
 OPENER = b":"
-UNASKED = -1  # whether a trace may begin with the stream's last event was not looked at yet
-
-Event = tuple[int, int, int, bytes, bytes, bytes, int, int]
-"""One event, a plain tuple for speed: index of the file, offset of the first line, raw bytes of its lines, CRI
-time of the first line, stream, content (partials joined, lines of a trace joined by newlines), flags, part.
-
-The time is empty for a line that is not CRI and has none before it; `part` counts from 1 in a split event.
-"""
-
-
-class Open(NamedTuple):
-    """An event that a later line could still continue, until `gap` nanoseconds after `last_time`."""
-
-    file: int
-    offset: int
-    last_time: bytes
-    gap: int
-
 
 Run = tuple[int, int, bytes]
 """A run of whole lines: file index, offset of the first byte, the bytes."""
@@ -51,7 +30,25 @@ Run = tuple[int, int, bytes]
 def by(settings: Settings) -> Grouping:
     """What joins lines into events, as the settings say."""
     gaps = (round(settings.trace_gap_seconds * 1e9), round(settings.partial_gap_seconds * 1e9))
-    return Grouping(settings.multiline, *gaps, settings.event_max_bytes)
+    pattern = settings.multiline_pattern
+    mode = "pattern" if pattern else settings.multiline
+    return Grouping(mode, *gaps, settings.event_max_bytes, pattern=pattern)
+
+
+def asked(usual: Grouping, wish: str) -> tuple[Grouping, str]:
+    """The grouping that a pod asks for: `traces`, `off` or a pattern (empty: the usual one); and what is wrong with it.
+
+    Where something is wrong, the built-in grouping applies.
+    """
+    if not wish:
+        return usual, ""
+    if wish in {"traces", "off"}:
+        return usual._replace(mode=wish, pattern=""), ""
+    try:
+        eventpattern.begins(wish)
+    except ValueError as fault:
+        return usual._replace(mode="traces", pattern=""), str(fault)
+    return usual._replace(mode="pattern", pattern=wish), ""
 
 
 def gap_exceeded(earlier: bytes, later: bytes, gap: int) -> bool:
@@ -59,66 +56,86 @@ def gap_exceeded(earlier: bytes, later: bytes, gap: int) -> bool:
     return (cri.nanoseconds(later) or 0) - (cri.nanoseconds(earlier) or 0) > gap
 
 
-class _Chain:
-    """A logical line in the making: one full line, or partials on the way to their end."""
-
-    __slots__ = ("contents", "file", "flags", "last_time", "length", "offset", "part", "stream", "time")
-
-    def __init__(self, file: int, offset: int, time: bytes, stream: bytes, part: int) -> None:
-        self.file = file
-        self.offset = offset
-        self.time = self.last_time = time
-        self.stream = stream
-        self.part = part
-        self.flags = SPLIT if part else 0
-        self.length = 0
-        self.contents: list[bytes] = []
-
-    def add(self, length: int, time: bytes, content: bytes) -> None:
-        """Take one raw line."""
-        self.length += length
-        self.last_time = time
-        self.contents.append(content)
-
-    def event(self, content: bytes) -> Event:
-        """The logical line as an event."""
-        return (self.file, self.offset, self.length, self.time, self.stream, content, self.flags, self.part)
-
-
-class _Lane:
-    """One stream: its open chain of partials, and its last event, which may be a trace that goes on."""
-
-    __slots__ = ("chain", "contents", "event", "last_time", "length", "state")
-
-    def __init__(self) -> None:
-        self.chain: _Chain | None = None
-        self.event = -1  # index of the stream's last event; -1: none yet
-        self.state = UNASKED
-        self.last_time = b""  # time of the last raw line of that event; empty: it is the event's own
-        self.length = 0  # raw bytes of the trace so far
-        self.contents: list[bytes] = []  # lines of the trace so far; empty: the event is a single line
-
-
 class Grouper:
     """Groups the runs of one slice: `feed`, then `finish` for the events or `open` for what may go on."""
 
     def __init__(self, grouping: Grouping) -> None:
         self.grouping = grouping
+        own = grouping.mode == "pattern"
+        self._begins = eventpattern.begins(grouping.pattern) if own else None
         self._suspects = multiline.SECOND_LINE_STARTS if grouping.mode == "traces" else frozenset[bytes]()
+        self._fresh = OWN if own else UNASKED
         self._events: list[Event] = []
-        self._lanes = {stream: _Lane() for stream in cri.STREAMS}
+        self._lanes = {stream: Lane() for stream in cri.STREAMS}
         self._time = b""
+        self._rest = 0  # number of the next piece of a raw line that is too long
+        self._rest_at: tuple[int, int] | None = None
         self._disordered = False
 
-    def feed(self, runs: Iterable[Run], after: bytes = b"") -> None:
-        """Take whole lines, each with its newline. `after` is the CRI time of the line before them, if known."""
+    def feed(self, runs: Iterable[Run], after: bytes = b"", carried: Iterable[Carried] = ()) -> None:
+        """Take whole lines, each with its newline.
+
+        `after` is the CRI time of the line before them, if known; `carried` tells of events that go on in them.
+        """
         self._time = after
+        for one in carried:
+            if one.stream:
+                self._lanes[one.stream.encode()].carry(one)
+            else:
+                self._rest = one.part
         for file, position, data in runs:
-            self._run(file, position, data)
+            if self._rest and self._rest_at not in (None, (file, position)):
+                self._rest = 0
+            if self._rest or len(data) >= self.grouping.max_bytes:
+                self._careful(file, position, data)
+            else:
+                self._run(file, position, data)
+
+    def _careful(self, file: int, position: int, data: bytes) -> None:
+        """A run in which a raw line may be too long."""
+        start = 0
+        if self._rest:
+            start = data.find(b"\n") + 1 or len(data)
+            self._pieces(file, position, data[:start])
+        for begin, end in overlong(data, start, self.grouping.max_bytes):
+            self._run(file, position + start, data[start:begin])
+            self._overlong(file, position + begin, data[begin:end])
+            start = end
+        self._run(file, position + start, data[start:])
+
+    def _overlong(self, file: int, position: int, data: bytes) -> None:
+        """A raw line longer than an event may be."""
+        for lane in self._lanes.values():
+            self._break(lane)
+            self._seal(lane)
+            lane.close()
+        limit = self.grouping.max_bytes
+        line = cri.parse(data[:limit].removesuffix(b"\n"))
+        if line is None:
+            self._events.append((file, position, limit, self._time, b"", data[:limit], SPLIT | UNPARSED, 1))
+        else:
+            self._time = line.time
+            self._events.append((file, position, limit, line.time, line.stream, line.content, SPLIT, 1))
+        self._rest = 2
+        self._pieces(file, position + limit, data[limit:])
+
+    def _pieces(self, file: int, position: int, data: bytes) -> None:
+        """The rest of a raw line that is too long, or a part of that rest; no newline in it but the last byte."""
+        limit = self.grouping.max_bytes
+        for start in range(0, len(data), limit):
+            piece = data[start : start + limit]
+            content = piece.removesuffix(b"\n")
+            flags = SPLIT | UNPARSED
+            self._events.append((file, position + start, len(piece), self._time, b"", content, flags, self._rest))
+            self._rest += 1
+        self._rest_at = (file, position + len(data))
+        if data.endswith(b"\n"):
+            self._rest = 0
 
     def _run(self, file: int, position: int, data: bytes) -> None:
         """The hot loop: a plain line costs a split and a few tests; every other line goes through `_line`."""
         events, lanes, suspects, opener = self._events, self._lanes, self._suspects, OPENER
+        begins, fresh = self._begins, self._fresh
         second = b""
         lines = data.split(b"\n")
         torn = lines.pop()
@@ -133,7 +150,7 @@ class Grouper:
                     and tag == b"F"
                     and content[:2] not in suspects
                     and content[-1:] != opener
-                    and lane.state <= 0
+                    and (lane.state <= 0 or (begins is not None and lane.carried is None and begins(content)))
                     and lane.chain is None
                     and (time[:19] == second or cri.nanoseconds(time))
                     and time[19:20] == b"."
@@ -142,8 +159,10 @@ class Grouper:
                     and time[20:-1].isdigit()
                 ):
                     second = time[:19]
+                    if lane.contents:
+                        self._seal(lane)
                     lane.event = len(events)
-                    lane.state = UNASKED
+                    lane.state = fresh
                     lane.last_time = b""
                     events.append((file, position, size, time, stream, content, 0, 0))
                     self._time = time
@@ -165,46 +184,91 @@ class Grouper:
         part = 0
         if chain is not None and gap_exceeded(chain.last_time, line.time, self.grouping.partial_gap):
             self._break(lane)
-        elif chain is not None and chain.length + size > self.grouping.max_bytes:
-            chain.part = chain.part or 1
-            part = chain.part + 1
-            chain.flags |= SPLIT
-            self._close(lane, chain)
+        elif chain is not None and self._full(chain, (file, position), size):
+            part = self._end_chain(lane, chain) + 1
         chain = lane.chain
         if chain is None:
-            chain = lane.chain = _Chain(file, position, line.time, line.stream, part)
+            if lane.carried is not None and not lane.carried.state:
+                part, lane.carried = lane.carried.part, None
+            chain = lane.chain = Chain(file, position, line.time, line.stream, part)
         else:
             self._disordered = True
-        chain.add(size, line.time, line.content)
+        chain.add(file, position, size, line.time, line.content)
         if not line.partial:
             self._close(lane, chain)
 
-    def _break(self, lane: _Lane) -> None:
+    def _full(self, chain: Chain, place: tuple[int, int], size: int) -> bool:
+        """Whether a chain has no room for another raw line."""
+        caps = self.grouping
+        if chain.length + size > caps.max_bytes or len(chain.contents) >= caps.max_lines:
+            return True
+        if chain.end == place:
+            return False
+        return chain.places >= caps.max_places
+
+    def _places(self, lane: Lane) -> tuple[int, tuple[int, int]]:
+        """In how many places the lane's last event stands, and where it ends."""
+        if lane.last_time:
+            return lane.places, lane.end
+        head = self._events[lane.event]
+        return 1, (head[0], head[1] + head[2])
+
+    def _end_part(self, lane: Lane) -> None:
+        """What is open in the lane was too long, and ends here."""
+        if lane.chain is not None:
+            self._end_chain(lane, lane.chain)
+        elif lane.event >= 0:
+            self._split(lane)
+
+    def _end_chain(self, lane: Lane, chain: Chain) -> int:
+        """The chain was too long, and ends here; returns its part number."""
+        chain.part = chain.part or 1
+        chain.flags |= SPLIT
+        self._disordered = True
+        self._close(lane, chain)
+        return chain.part
+
+    def _break(self, lane: Lane) -> None:
         """The end of an open partial never came."""
         if lane.chain is not None:
             lane.chain.flags |= PARTIAL
             self._disordered = True
             self._close(lane, lane.chain)
 
-    def _close(self, lane: _Lane, chain: _Chain) -> None:
+    def _close(self, lane: Lane, chain: Chain) -> None:
         """A logical line is whole: it continues the stream's trace, or is an event of its own."""
         lane.chain = None
         content = chain.contents[0] if len(chain.contents) == 1 else b"".join(chain.contents)
-        state = self._step(lane, chain, content) if chain.part <= 1 else 0
-        if state and self._fits(lane, chain):
-            self._append(lane, chain, content)
+        carried, lane.carried = lane.carried, None
+        if carried is not None:
+            state = self._later(lane, chain, carried.part, carried.state)
         else:
+            state = self._step(lane, chain, content) if chain.part <= 1 else 0
+            if state and self._append(lane, chain, content):
+                lane.state, lane.last_time = state, chain.last_time
+                return
             if state:
-                chain.part = self._split(lane) + 1
-                chain.flags |= SPLIT
-            self._seal(lane)
-            lane.event = len(self._events)
-            self._events.append(chain.event(content))
-        # After a line that ends so anything may follow: it must be asked now, not when a second line shows its shape.
-        lane.state = state or (multiline.start(content) if content[-1:] == OPENER else UNASKED)
-        lane.last_time = chain.last_time
+                self._later(lane, chain, self._split(lane) + 1, state)
+        self._seal(lane)
+        lane.event = len(self._events)
+        self._events.append(chain.event(content))
+        lane.state = state or self._asked(content)
+        lane.last_time, lane.places, lane.end = chain.last_time, chain.places, chain.end
 
-    def _step(self, lane: _Lane, chain: _Chain, content: bytes) -> int:
+    def _later(self, lane: Lane, chain: Chain, part: int, state: int) -> int:
+        """The logical line begins a later part of a trace."""
+        chain.part = part
+        chain.flags |= SPLIT
+        lane.begun = (len(self._events), state)
+        return state
+
+    def _asked(self, content: bytes) -> int:
+        """The state after the first line of an event. Behind a colon anything may follow: then it is asked at once."""
+        if self._begins is not None:
+            return OWN
+        return multiline.start(content) if content[-1:] == OPENER else UNASKED
+
+    def _step(self, lane: Lane, chain: Chain, content: bytes) -> int:
         """The state after `content` if it continues the stream's last event, else 0."""
         if lane.event < 0 or self.grouping.mode == "off":
             return 0
@@ -213,33 +277,35 @@ class Grouper:
             return 0
         if gap_exceeded(lane.last_time or head[3], chain.time, self.grouping.trace_gap):
             return 0
-        if lane.state == UNASKED:
-            lane.state = multiline.start(head[5])
-        return multiline.step(lane.state, content) if lane.state else 0
+        if self._begins is not None:
+            return 0 if self._begins(content) else OWN
+        state = multiline.start(head[5]) if lane.state == UNASKED else lane.state
+        return multiline.step(state, content) if state else 0
 
-    def _fits(self, lane: _Lane, chain: _Chain) -> bool:
-        length = lane.length if lane.contents else self._events[lane.event][2]
-        return length + chain.length <= self.grouping.max_bytes and len(lane.contents) < self.grouping.max_lines
-
-    def _append(self, lane: _Lane, chain: _Chain, content: bytes) -> None:
+    def _append(self, lane: Lane, chain: Chain, content: bytes) -> bool:
+        """Take the logical line into the stream's trace; False if that has no room for it."""
+        caps, head = self.grouping, self._events[lane.event]
+        length = (lane.length if lane.contents else head[2]) + chain.length
+        places, end = self._places(lane)
+        places += chain.places - (end == (chain.file, chain.offset))
+        if length > caps.max_bytes or len(lane.contents) >= caps.max_lines or places > caps.max_places:
+            return False
         if not lane.contents:
-            head = self._events[lane.event]
             lane.contents.append(head[5])
-            lane.length = head[2]
         lane.contents.append(content)
-        lane.length += chain.length
+        lane.length, lane.places, lane.end = length, places, chain.end
         if chain.flags:
-            head = self._events[lane.event]
             self._events[lane.event] = (*head[:6], head[6] | chain.flags, head[7])
+        return True
 
-    def _split(self, lane: _Lane) -> int:
+    def _split(self, lane: Lane) -> int:
         """The trace is too long and ends here; returns its part number."""
         head = self._events[lane.event]
         part = head[7] or 1
         self._events[lane.event] = (*head[:6], head[6] | SPLIT, part)
         return part
 
-    def _seal(self, lane: _Lane) -> None:
+    def _seal(self, lane: Lane) -> None:
         """Nothing more comes to the stream's trace: put its lines together."""
         if lane.contents:
             head = self._events[lane.event]
@@ -250,37 +316,58 @@ class Grouper:
     def open(self) -> list[Open]:
         """The events that a later line could still continue, at most one a stream."""
         found = []
-        for lane in self._lanes.values():
+        for stream, lane in self._lanes.items():
             chain = lane.chain
+            part = state = 0
             if self._trace_open(lane):
                 head = self._events[lane.event]
+                file, offset, part = head[0], head[1], head[7]
+                state = lane.begun[1] if lane.begun[0] == lane.event else 0
                 last, gap = lane.last_time or head[3], self.grouping.trace_gap
-                if chain is not None:
-                    last, gap = chain.last_time, self.grouping.partial_gap
-                found.append(Open(head[0], head[1], last, gap))
             elif chain is not None:
-                found.append(Open(chain.file, chain.offset, chain.last_time, self.grouping.partial_gap))
+                file, offset, part = chain.file, chain.offset, chain.part
+            else:
+                continue
+            if chain is not None:
+                last, gap = chain.last_time, self.grouping.partial_gap
+            carried = Carried(stream.decode(), part, state) if part > 1 else None
+            found.append(Open(file, offset, last, gap, stream, carried))
         return found
 
-    def _trace_open(self, lane: _Lane) -> bool:
+    def _trace_open(self, lane: Lane) -> bool:
         if lane.event < 0 or self.grouping.mode == "off":
             return False
         head = self._events[lane.event]
-        if lane.state == UNASKED:
-            lane.state = multiline.start(head[5])
+        state = multiline.start(head[5]) if lane.state == UNASKED else lane.state
         chain = lane.chain
         gone = chain is not None and gap_exceeded(lane.last_time or head[3], chain.time, self.grouping.trace_gap)
-        return lane.state > 0 and not gone
+        return state > 0 and not gone
 
-    def finish(self) -> list[Event]:
-        """End the slice: all events, in the order of their first lines."""
+    def finish(self, goes_on: Iterable[str] = ()) -> list[Event]:
+        """End the slice: all events, in the order of their first lines.
+
+        `goes_on`: streams whose last event was too long, so that a later part of it follows in another slice.
+        """
+        for stream in goes_on:
+            self._end_part(self._lanes[stream.encode()])
         for lane in self._lanes.values():
             self._break(lane)
             self._seal(lane)
-            lane.event, lane.state = -1, UNASKED
+            lane.close()
         if self._disordered:
             self._events.sort(key=lambda event: event[:2])
         return self._events
+
+
+def overlong(data: bytes, start: int, limit: int) -> Iterator[tuple[int, int]]:
+    """Where raw lines of more than `limit` bytes stand in `data`; the last one may go on behind it."""
+    while len(data) - start >= limit:
+        newline = data.rfind(b"\n", start, start + limit)
+        end = newline + 1
+        if newline < 0:
+            end = data.find(b"\n", start + limit) + 1 or len(data)
+            yield start, end
+        start = end
 
 
 def runs(part: LogSlice) -> Iterable[Run]:
@@ -294,5 +381,5 @@ def runs(part: LogSlice) -> Iterable[Run]:
 def events_of(part: LogSlice) -> list[Event]:
     """Group one slice of the raw topic."""
     grouper = Grouper(part.grouping)
-    grouper.feed(runs(part), part.after)
-    return grouper.finish()
+    grouper.feed(runs(part), part.after, part.carried)
+    return grouper.finish(part.goes_on)

@@ -13,7 +13,7 @@ import orjson
 
 from pipeline import cri
 from pipeline.container import Container
-from pipeline.grouping import MULTILINE, PARTIAL, SPLIT, UNPARSED, Event
+from pipeline.event import MULTILINE, PARTIAL, SPLIT, UNPARSED, Event
 from pipeline.message import apptime, colour, error, jsonbody, probe, textformat
 from pipeline.settings import Settings
 

@@ -16,7 +16,7 @@ from pipeline import cri, record
 from pipeline.audit.instancelog import BLOCK_BYTES, Piece, divide
 from pipeline.errors import CrispError
 from pipeline.pod import Instance
-from pipeline.record import Grouping, LogSlice, Segment, SourceFile
+from pipeline.record import Carried, Grouping, LogSlice, Segment, SourceFile
 
 STDIN = "-"
 UNSTAMPED = "A" * record.IDENTITY_CHARACTERS
@@ -48,6 +48,7 @@ class LineInput:
         self._node = node
         self._read = read or _blocks
         self._files: list[SourceFile] = []
+        self._carried: tuple[Carried, ...] = ()
 
     def slices(self) -> Iterator[LogSlice]:
         """All lines, a last one without a newline too. Raises CrispError for a file that cannot be read."""
@@ -56,9 +57,9 @@ class LineInput:
             for piece in self._pieces(path):
                 pieces.append(piece)
                 if sum(len(data) for _, _, data in pieces) >= BLOCK_BYTES:
-                    done, pieces = divide(pieces, self._grouping)
-                    yield from self._slice(done)
-        yield from self._slice(pieces)
+                    done, pieces, carried = divide(pieces, self._grouping, self._carried)
+                    yield from self._slice(done, carried)
+        yield from self._slice(pieces, ())
 
     def _pieces(self, path: str) -> Iterator[Piece]:
         """Runs of whole lines of one file."""
@@ -82,7 +83,9 @@ class LineInput:
             self._files.append(SourceFile(name, self._named or str(Path(path).absolute())))
         return len(self._files) - 1
 
-    def _slice(self, pieces: list[Piece]) -> Iterator[LogSlice]:
+    def _slice(self, pieces: list[Piece], carried: tuple[Carried, ...]) -> Iterator[LogSlice]:
+        """The pieces as a slice; `carried`: the parts of events that go on behind it."""
+        before, self._carried = self._carried, carried
         if pieces:
             yield LogSlice(
                 value=b"".join(data for _, _, data in pieces),
@@ -92,6 +95,8 @@ class LineInput:
                 read=time.time_ns(),
                 grouping=self._grouping,
                 pod=self._pod,
+                carried=before,
+                goes_on=tuple(one.stream for one in carried),
             )
 
 

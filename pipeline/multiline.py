@@ -124,4 +124,7 @@ def step(state: int, content: bytes) -> int:
 
 
 STATES = tuple(frames.STEPS)
-"""Every state, for the tests."""
+"""Every state of the grammar."""
+OWN = 90  # in an event of a users' own pattern, which stands in no grammar
+CARRIED_STATES = frozenset({0, OWN, *STATES})
+"""What a later part of an event that was too long may begin with."""

@@ -125,9 +125,8 @@ def steering(prefix: str) -> frozenset[str]:
 
 
 def multiline(pod: dict[str, Any], prefix: str) -> str:
-    """The multi-line mode that a pod asks for; empty if none that is known."""
-    mode = str(_object(_object(pod, "metadata"), "annotations").get(f"{prefix}/multiline", ""))
-    return mode if mode in {"traces", "off"} else ""
+    """What a pod says of its events: `traces`, `off` or a pattern; empty if it says nothing."""
+    return str(_object(_object(pod, "metadata"), "annotations").get(f"{prefix}/multiline", "")).strip()
 
 
 def _object(holder: dict[str, Any], name: str) -> dict[str, Any]:

@@ -12,6 +12,9 @@ headers  crisp     contract version, "1"
          grouping  JSON, what joins lines into events (see `Grouping`)
          pod       JSON, the container's pod metadata (see `pipeline.container`)
          after     optional: CRI time of the last line before this slice, where the slice's first line has none
+         carried   optional: JSON, [[stream, part, state], ...]: where a stream's first line here begins a later part
+                   of an event that was too long (see `Carried`)
+         goes_on   optional: streams, separated by commas, whose last event here was too long: a later part follows
 
 A record with the header `gap` tells of lost bytes and has no value; its contract is that of `pipeline.gap`.
 A record without the header `crisp` is foreign. One with a version that we do not know is refused, never guessed.
@@ -22,10 +25,12 @@ import base64
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import orjson
 
+from pipeline import eventpattern, multiline
 from pipeline.errors import RecordError
 
 VERSION = b"1"
@@ -33,6 +38,7 @@ MAX_SEGMENTS = 256
 IDENTITY_BYTES = 12
 IDENTITY_CHARACTERS = 16
 FIRST_LINE_BYTES = 1024
+MODES = ("traces", "off", "pattern")
 
 IDENTITY = re.compile(r"[A-Za-z0-9_-]{16}")
 _SEGMENT = re.compile(rb"(\d{1,4}):(\d{1,19})\+(\d{1,10})")
@@ -73,13 +79,32 @@ class Segment(NamedTuple):
 
 
 class Grouping(NamedTuple):
-    """What joins lines into one event. Durations in nanoseconds, sizes in bytes of raw lines."""
+    """What joins lines into one event. Durations in nanoseconds, sizes in bytes of raw lines.
+
+    `mode`: `traces` (built in), `off`, or `pattern`: a line in which `pattern` (RE2) matches begins an event, every
+    other line continues one. `max_places`: in so many places, apart from each other in its files, a trace may stand,
+    and so a line of partials. Two streams have one of each open at most; twice that must fit into MAX_SEGMENTS.
+    """
 
     mode: str = "traces"
     trace_gap: int = 1_000_000_000
     partial_gap: int = 60_000_000_000
     max_bytes: int = 1024 * 1024
     max_lines: int = 2000
+    max_places: int = 31
+    pattern: str = ""
+
+
+class Carried(NamedTuple):
+    """What must be known to read on in an event that was too long, from the first line of a later part.
+
+    `stream`: stdout or stderr; empty: the rest of a raw line that was itself too long. `part` counts from 1; `state`
+    is that of the grammar in `pipeline.multiline` after the part's first line, 0 where that is asked as of any line.
+    """
+
+    stream: str
+    part: int
+    state: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +119,8 @@ class LogSlice:
     grouping: Grouping
     pod: bytes
     after: bytes = b""
+    carried: tuple[Carried, ...] = ()
+    goes_on: tuple[str, ...] = ()
 
 
 def identity(pod_uid: str, container: str, restart: int, first_line: bytes) -> str:
@@ -153,12 +180,21 @@ def encode(part: LogSlice) -> tuple[bytes, Headers]:
         ("segments", encode_segments(part.segments)),
         ("node", part.node.encode()),
         ("read", b"%d" % part.read),
-        ("grouping", orjson.dumps(part.grouping._asdict())),
+        ("grouping", _encode_grouping(part.grouping)),
         ("pod", part.pod),
     ]
     if part.after:
         headers.append(("after", part.after))
+    if part.carried:
+        headers.append(("carried", orjson.dumps([list(one) for one in part.carried])))
+    if part.goes_on:
+        headers.append(("goes_on", ",".join(part.goes_on).encode()))
     return part.value, headers
+
+
+@lru_cache(maxsize=64)
+def _encode_grouping(grouping: Grouping) -> bytes:
+    return orjson.dumps(grouping._asdict())
 
 
 def is_ours(headers: Headers) -> bool:
@@ -183,9 +219,11 @@ def decode(value: bytes | None, headers: Headers) -> LogSlice:
             segments=decode_segments(fields["segments"]),
             node=fields["node"].decode(),
             read=int(fields["read"]),
-            grouping=_grouping(orjson.loads(fields["grouping"])),
+            grouping=_grouping(fields["grouping"]),
             pod=fields["pod"],
             after=fields.get("after", b""),
+            carried=_carried(fields.get("carried", b"")),
+            goes_on=tuple(fields["goes_on"].decode().split(",")) if "goes_on" in fields else (),
         )
     except (ValueError, TypeError) as cause:
         raise RecordError(f"headers cannot be read: {cause}") from cause
@@ -193,13 +231,31 @@ def decode(value: bytes | None, headers: Headers) -> LogSlice:
     return part
 
 
-def _grouping(fields: dict[str, Any]) -> Grouping:
-    grouping = Grouping(**fields)
-    if grouping.mode not in {"traces", "off"}:
+@lru_cache(maxsize=64)
+def _grouping(encoded: bytes) -> Grouping:
+    grouping = Grouping(**orjson.loads(encoded))
+    if grouping.mode not in MODES:
         raise RecordError(f"header grouping: mode {grouping.mode!r} is not known here")
-    if not all(isinstance(number, int) and number > 0 for number in grouping[1:]):
+    if not all(isinstance(number, int) and number > 0 for number in grouping[1:-1]):
         raise RecordError("header grouping: gaps and limits must be positive whole numbers")
+    if grouping.partial_gap < grouping.trace_gap:
+        raise RecordError("header grouping: partial_gap is less than trace_gap")
+    if grouping.mode == "pattern":
+        try:
+            eventpattern.begins(grouping.pattern)
+        except ValueError as fault:
+            raise RecordError(f"header grouping: {fault}") from fault
     return grouping
+
+
+def _carried(encoded: bytes) -> tuple[Carried, ...]:
+    if not encoded:
+        return ()
+    found = tuple(Carried(*entry) for entry in orjson.loads(encoded))
+    for one in found:
+        if one.stream not in ("stdout", "stderr", "") or not one.part > 1 or one.state not in multiline.CARRIED_STATES:
+            raise RecordError(f"header carried: {list(one)} is not known here")
+    return found
 
 
 def _check(part: LogSlice) -> None:
@@ -208,6 +264,8 @@ def _check(part: LogSlice) -> None:
     total = sum(segment.length for segment in part.segments)
     if len(part.value) - total not in (0, 1):
         raise RecordError(f"the segments say {total} bytes, the value has {len(part.value)}")
+    if not set(part.goes_on) <= {"stdout", "stderr"}:
+        raise RecordError(f"header goes_on: {part.goes_on!r} are not streams")
     for file in part.files:
         if not IDENTITY.fullmatch(file.identity):
             raise RecordError(f"header files: {file.identity[:40]!r} is not an identity")

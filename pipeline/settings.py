@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pipeline import routes
+from pipeline import eventpattern, routes
 from pipeline.errors import SettingsError
 
 SECRETS = ("private-key", "bearer", "jwt", "basic-auth", "aws", "card", "email")
@@ -79,6 +79,7 @@ class Settings:
     trace_gap_seconds: float = _row(1.0, "a line that comes later than this never continues a stack trace", least=0.05)
     partial_gap_seconds: float = _row(60.0, "a line that comes later than this never continues a partial", least=1)
     multiline: str = _row("traces", "what joins lines into one event", choices="traces off")
+    multiline_pattern: str = _row("", "instead: a line in which this matches (RE2) begins an event, others continue it")
     kubernetes: str = _row(
         "auto", "ask the Kubernetes API for pods; auto: in a pod, or with a kubeconfig", choices="auto on off"
     )
@@ -200,6 +201,8 @@ def _contradictions(settings: Settings) -> list[str]:
         faults.append("CRISP_SLICE_MAX_BYTES: more than CRISP_EVENT_MAX_BYTES")
     if settings.inflight_max_bytes < 2 * settings.event_max_bytes:
         faults.append("CRISP_INFLIGHT_MAX_BYTES: less than twice CRISP_EVENT_MAX_BYTES")
+    if settings.partial_gap_seconds < settings.trace_gap_seconds:
+        faults.append("CRISP_PARTIAL_GAP_SECONDS: less than CRISP_TRACE_GAP_SECONDS")
     if settings.es_api_key and settings.es_user:
         faults.append("CRISP_ES_API_KEY and ES_USER: only one of the two")
     if settings.kafka_sasl != "none" and not (settings.kafka_user and settings.kafka_password):
@@ -213,6 +216,16 @@ def _contradictions(settings: Settings) -> list[str]:
     except ValueError as fault:
         faults.append(f"CRISP_ROUTES: {fault}")
     return faults
+
+
+def _pattern_fault(settings: Settings) -> list[str]:
+    if not settings.multiline_pattern:
+        return []
+    try:
+        eventpattern.begins(settings.multiline_pattern)
+    except ValueError as fault:
+        return [f"CRISP_MULTILINE_PATTERN: {fault}"]
+    return ["CRISP_MULTILINE_PATTERN: not together with CRISP_MULTILINE=off"] if settings.multiline == "off" else []
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:
@@ -229,7 +242,7 @@ def load(environ: Mapping[str, str] | None = None) -> Settings:
                 shown = "the value given" if row.metadata["secret"] else repr(environ[name])
                 faults.append(f"{name}: {shown} is not {expected}")
     settings = Settings(**values)
-    faults += _contradictions(settings)
+    faults += _contradictions(settings) + _pattern_fault(settings)
     if faults:
         raise SettingsError(faults)
     return settings

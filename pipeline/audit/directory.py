@@ -61,8 +61,7 @@ class Directory:
         about = pod.from_path(instance, settings.node_name)
         if found is not None:
             about = pod.from_api(instance, settings.node_name, found, frozenset(settings.annotations.split()))
-            asked = pod.multiline(found, settings.annotation_prefix)
-            mode = mode._replace(mode=asked) if asked else mode
+            mode, _ = grouping.asked(mode, pod.multiline(found, settings.annotation_prefix))
             if settings.pods_may_exclude and pod.excluded(found, settings.annotation_prefix):
                 rule = EXCLUDED_POD
         if instance.namespace in settings.exclude_namespaces.split():

@@ -17,7 +17,7 @@ from typing import BinaryIO
 from pipeline import cri, record
 from pipeline.grouping import Grouper
 from pipeline.pod import Instance
-from pipeline.record import Grouping, LogSlice, Segment, SourceFile
+from pipeline.record import Carried, Grouping, LogSlice, Segment, SourceFile
 
 BLOCK_BYTES = 1024 * 1024
 _UNNAMED = -1  # its first line is not there yet
@@ -91,6 +91,7 @@ class InstanceLog:
         self._ended = ended
         self._files: list[SourceFile] = []
         self._pieces: list[Piece] = []
+        self._carried: tuple[Carried, ...] = ()
         self._size = 0
 
     def slices(self) -> Iterator[LogSlice | Unjudged]:
@@ -147,11 +148,13 @@ class InstanceLog:
         self._pieces.append(piece)
         self._size += len(piece[2])
         if self._size >= BLOCK_BYTES:
-            done, self._pieces = divide(self._pieces, self._grouping)
+            done, self._pieces, carried = divide(self._pieces, self._grouping, self._carried)
             self._size = sum(len(data) for _, _, data in self._pieces)
-            yield from self._emit(done)
+            yield from self._emit(done, carried)
 
-    def _emit(self, pieces: list[Piece]) -> Iterator[LogSlice]:
+    def _emit(self, pieces: list[Piece], carried: tuple[Carried, ...] = ()) -> Iterator[LogSlice]:
+        """The pieces as a slice; `carried`: the parts of events that go on behind it."""
+        before, self._carried = self._carried, carried
         if pieces:
             value = b"".join(data for _, _, data in pieces)
             yield LogSlice(
@@ -162,23 +165,25 @@ class InstanceLog:
                 read=time.time_ns(),
                 grouping=self._grouping,
                 pod=self._pod,
+                carried=before,
+                goes_on=tuple(one.stream for one in carried),
             )
 
 
-def divide(pieces: list[Piece], grouping: Grouping) -> tuple[list[Piece], list[Piece]]:
-    """What is whole, and what must wait: on each stream, the lines of the event that may still go on.
+def divide(
+    pieces: list[Piece], grouping: Grouping, carried: tuple[Carried, ...] = ()
+) -> tuple[list[Piece], list[Piece], tuple[Carried, ...]]:
+    """What is whole; what must wait: on each stream, the lines of the event that may still go on; its part, if of many.
 
     Streams are grouped each by itself, so lines of one may be judged before earlier ones of the other.
     """
     grouper = Grouper(grouping)
-    grouper.feed(pieces)
-    held: dict[bytes, tuple[int, int]] = {}
-    for event in grouper.open():
-        line = cri.parse(_line_at(pieces, event.file, event.offset))
-        assert line is not None, "only lines with a stream can be open"
-        held[line.stream] = event[:2]
+    grouper.feed(pieces, carried=carried)
+    opened = grouper.open()
+    held = {event.stream: (event.file, event.offset) for event in opened}
+    goes_on = tuple(event.carried for event in opened if event.carried)
     if not held:
-        return pieces, []
+        return pieces, [], ()
     done: list[Piece] = []
     rest: list[Piece] = []
     for file, offset, data in pieces:
@@ -190,14 +195,7 @@ def divide(pieces: list[Piece], grouping: Grouping) -> tuple[list[Piece], list[P
             joined = b"".join(raw for _, _, raw in run)
             (rest if waits else done).append((file, at, joined))
             at += len(joined)
-    return done, rest
-
-
-def _line_at(pieces: list[Piece], file: int, offset: int) -> bytes:
-    for number, at, data in pieces:
-        if number == file and at <= offset < at + len(data):
-            return data[offset - at :].partition(b"\n")[0]
-    raise AssertionError("an event is open that does not stand in these lines")
+    return done, rest, goes_on
 
 
 def _lines(file: int, offset: int, data: bytes) -> Iterator[Piece]:

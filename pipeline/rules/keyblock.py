@@ -7,7 +7,7 @@ a beginning, every line of a key's shape; and, as nothing else is written so, ev
 import re
 from collections.abc import Iterable
 
-from pipeline.grouping import Event
+from pipeline.event import Event
 
 EDGE = b"PRIVATE KEY"
 _BEGIN = re.compile(rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY")

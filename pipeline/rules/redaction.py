@@ -15,7 +15,7 @@ import orjson
 import re2
 
 from pipeline.ecs import APPLICATION
-from pipeline.grouping import Event
+from pipeline.event import Event
 from pipeline.rules import keyblock
 
 Spans = Iterator[tuple[int, int]]

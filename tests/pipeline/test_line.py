@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.container import Container
-from pipeline.grouping import Event
+from pipeline.event import Event
 from pipeline.line import PROBE_RULE, Reader
 from pipeline.message import jsonbody
 from pipeline.settings import Settings

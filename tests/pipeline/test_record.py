@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import record
+from pipeline import multiline, record
 from pipeline.errors import RecordError
-from pipeline.record import Grouping, LogSlice, Segment, SourceFile
+from pipeline.record import Carried, Grouping, LogSlice, Segment, SourceFile
 
 IDENTITY = "AAAAAAAAAAAAAAAA"
 
@@ -63,7 +63,15 @@ def test_segments_come_back(segments: tuple[Segment, ...]) -> None:
 
 @given(st.binary(min_size=1, max_size=200), st.text(max_size=20), st.integers(0, 2**62))
 def test_a_slice_comes_back(raw: bytes, node: str, read: int) -> None:
-    part = a_slice(raw + b"\n", node=node, read=read, after=b"2026-01-01T00:00:00Z")
+    part = a_slice(
+        raw + b"\n",
+        node=node,
+        read=read,
+        after=b"2026-01-01T00:00:00Z",
+        grouping=Grouping("pattern", pattern="^[A-Z]é"),
+        carried=(Carried("stdout", 2, multiline.OWN), Carried("", 3, 0)),
+        goes_on=("stdout", "stderr"),
+    )
 
     assert record.decode(*record.encode(part)) == part
 
@@ -82,10 +90,17 @@ def test_a_slice_comes_back(raw: bytes, node: str, read: int) -> None:
         ("grouping", b'{"mode":"magic"}', "mode 'magic' is not known"),
         ("grouping", b'{"max_lines":0}', "must be positive"),
         ("grouping", b'{"colour":1}', "headers cannot be read"),
+        ("grouping", b'{"mode":"pattern","pattern":"("}', "header grouping: pattern '(': missing"),
+        ("grouping", b'{"mode":"pattern"}', "header grouping: the pattern is empty"),
+        ("grouping", b'{"partial_gap":1}', "partial_gap is less than trace_gap"),
+        ("carried", b'[["stdout",1,0]]', "header carried: ['stdout', 1, 0]"),
+        ("carried", b'[["stdout",2,12345]]', "header carried: ['stdout', 2, 12345]"),
+        ("carried", b'[["stdin",2,0]]', "header carried: ['stdin', 2, 0]"),
+        ("goes_on", b"stdin", "header goes_on"),
     ],
 )
 def test_what_breaks_the_contract_is_refused_by_name(name: str, value: bytes, said: str) -> None:
-    raw, headers = record.encode(a_slice())
+    raw, headers = record.encode(a_slice(carried=(Carried("stdout", 2, 0),), goes_on=("stdout",)))
     changed = [(key, value if key == name else old) for key, old in headers]
 
     with pytest.raises(RecordError) as refused:
