@@ -1,0 +1,64 @@
+"""What rules and redaction cost: lines per CPU-second of making documents, with each kind of rule in force.
+
+`python -m tests.benchmarks.rules`; no server. Half the lines JSON, half text in five formats; medians of several runs
+in one process, in turn. A rule's cost is the difference to the row "rules, none concerned", in microseconds a line.
+"""
+
+import argparse
+import json
+import statistics
+from typing import Any
+
+from pipeline.document import Documents
+from pipeline.rules.reading import World, read
+from pipeline.settings import SECRETS, Settings
+from tests.benchmarks import lines
+from tests.benchmarks.documents import rate, slices
+
+MANY = "".join(f"  - {{name: r{number}, when: {{message: /word{number}/}}, drop: true}}\n" for number in range(10))
+RULES = {
+    "rules, none concerned": "rules: [{name: a, when: {namespace: other, message: /x/}, drop: true}]",
+    "one that drops all": "rules: [{name: a, when: {namespace: shop}, drop: true}]",
+    "level": "rules: [{name: a, when: {level: trace}, drop: true}]",
+    "message, a text": "rules: [{name: a, when: {message: /no such text/}, drop: true}]",
+    "message, a pattern": "rules: [{name: a, when: {message: '/no (such|other) text/'}, drop: true}]",
+    "ten on the message": f"rules:\n{MANY}",
+    "field in a range": "rules: [{name: a, when: {http.response.status_code: 600..699}, drop: true}]",
+    "sample": "rules: [{name: a, sample: 0.99}]",
+    "set": "rules: [{name: a, set: {team: shop, owner: '${label.app}'}}]",
+    "rename": "rules: [{name: a, rename: {trace.id: trace}}]",
+    "remove": "rules: [{name: a, remove: [trace.id, 'user_agent.*']}]",
+    "parse by a pattern": "rules: [{name: a, parse: {pattern: 'order of (?P<whom>\\w+)'}}]",
+    "redact cards by a rule": "rules: [{name: a, redact: card}]",
+    "hook": "rules: [{name: a, python: 'm:f'}]",
+}
+
+
+def _world() -> World:
+    return World(("infra",), 200, lambda _: (lambda event: event.__setitem__("team", "shop"), b""))
+
+
+def main() -> None:
+    """Print one JSON object: rate and cost of each."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--slices", type=int, default=20)
+    parser.add_argument("--runs", type=int, default=5)
+    args = parser.parse_args()
+    work: dict[str, Documents] = {"no rules": Documents(Settings())}
+    for name, text in RULES.items():
+        made = read(text.encode(), "rules.yaml", _world())
+        assert not made.faults, made.faults
+        work[name] = Documents(Settings(), made.ruleset)
+    for kind in SECRETS:
+        work[f"CRISP_REDACT={kind}"] = Documents(Settings(redact=kind))
+    work["CRISP_REDACT, all kinds"] = Documents(Settings(redact=" ".join(SECRETS)))
+    mixed: list[Any] = [kind for text in lines.FORMATS for kind in (lines.ecs, text)]
+    parts = slices(args.slices, mixed, Settings())
+    runs = [{name: rate(parts, documents) for name, documents in work.items()} for _ in range(args.runs)]
+    medians = {name: statistics.median(run[name] for run in runs) for name in work}
+    costs = {name: 1e6 / value - 1e6 / medians["no rules"] for name, value in medians.items()}
+    print(json.dumps({name: [round(medians[name]), round(costs[name], 2)] for name in work}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
