@@ -5,6 +5,7 @@ is moved under `app.`, never lost, but where a rule says so (`set`, `remove`).
 """
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,7 +21,7 @@ from pipeline.rules.redaction import Redaction
 
 Fields = dict[str, Any]
 
-_NAMED = re2.compile(r"\$\{([^{}]+)\}")
+_NAMED = re.compile(r"\$\{([^{}]+)\}")
 
 
 @dataclass(slots=True)
@@ -82,13 +83,13 @@ def route(name: str) -> Action:
 
 def assign(values: Fields) -> Action:
     """Fields get values, whatever they had; `${name}` in a text is that field's value, and no value without it."""
-    plain = {name: value for name, value in values.items() if not (isinstance(value, str) and "${" in value)}
-    filled = {name: value for name, value in values.items() if name not in plain}
+    plain = {name: value for name, value in values.items() if not (isinstance(value, str) and named(value))}
+    filled = [(name, _Template(value)) for name, value in values.items() if name not in plain]
 
     def assigned(_: str, fields: Fields, case: Case) -> None:
-        made = {name: _filled(value, fields, case.container) for name, value in filled.items()}
+        made = [(name, template.fill(fields, case.container)) for name, template in filled]
         fields.update(plain)
-        fields.update({name: value for name, value in made.items() if value is not None})
+        fields.update({name: value for name, value in made if value is not None})
 
     return assigned
 
@@ -107,14 +108,25 @@ def value_of(name: str, fields: Fields, container: Fields) -> Any:
 
 def named(text: str) -> list[str]:
     """The fields that a text is to be filled with."""
-    return list(_NAMED.findall(text))
+    return _NAMED.findall(text)
 
 
-def _filled(text: str, fields: Fields, container: Fields) -> str | None:
-    found = {name: value_of(names.full(name), fields, container) for name in named(text)}
-    if any(value is None or isinstance(value, list | dict) for value in found.values()):
-        return None
-    return str(_NAMED.sub(lambda match: condition.as_text(found[match[1]]), text))
+class _Template:
+    """A text taken apart once: what stands between the names, and the names."""
+
+    def __init__(self, text: str) -> None:
+        parts = _NAMED.split(text)
+        self._between, self._names = parts[::2], [names.full(name) for name in parts[1::2]]
+
+    def fill(self, fields: Fields, container: Fields) -> str | None:
+        """The text with the values in it; None where one is absent or is no single value."""
+        made = [self._between[0]]
+        for name, after in zip(self._names, self._between[1:], strict=True):
+            value = value_of(name, fields, container)
+            if value is None or isinstance(value, list | dict):
+                return None
+            made += [condition.as_text(value), after]
+        return "".join(made)
 
 
 def rename(pairs: dict[str, str]) -> Action:
@@ -143,13 +155,17 @@ def give(fields: Fields, name: str, value: Any) -> None:
 def remove(texts: list[str]) -> Action:
     """Fields go; a name may have `*` in it."""
     exact = [text for text in texts if "*" not in text]
-    patterns = [re2.compile(condition.glob(text)) for text in texts if "*" in text]
+    begins = tuple(text[:-1] for text in texts if text.count("*") == 1 and text.endswith("*"))
+    patterns = [re2.compile(condition.glob(text)) for text in texts if "*" in text and text[:-1] not in begins]
+
+    def meets(name: str) -> bool:
+        return name.startswith(begins) or any(pattern.match(name) for pattern in patterns)
 
     def removed(_: str, fields: Fields, __: Case) -> None:
         for name in exact:
             fields.pop(name, None)
-        for pattern in patterns:
-            for name in [name for name in fields if jsonbody.allowed(name) and pattern.match(name)]:
+        if begins or patterns:
+            for name in [name for name in fields if meets(name) and jsonbody.allowed(name)]:
                 del fields[name]
 
     return removed

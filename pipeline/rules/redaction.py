@@ -147,6 +147,7 @@ class Redaction:
         self._aws, self._key = (
             next((text for kind, _, text in self._finders if kind == wanted), "") for wanted in ("aws", "private-key")
         )
+        self._looks_everywhere = any(kind not in KINDS for kind, _, _ in self._finders)
         self._trigger = re2.compile("|".join(KINDS[kind][1] for kind, _, _ in self._finders if kind in KINDS))
 
     def key_lines(self, value: bytes, events: Iterable[Event]) -> frozenset[keyblock.Place]:
@@ -193,6 +194,11 @@ class Redaction:
 
     def clean(self, fields: dict[str, Any]) -> None:
         """Every field of a document, in place; a name that is a secret is replaced too."""
+        if (
+            not self._looks_everywhere
+            and self._trigger.search("\n".join([*fields, *map(str, fields.values())])) is None
+        ):
+            return  # seen in one look; no kind's form is lost by an escape in the text of a list
         for name, value in list(fields.items()):
             fields[name] = self.value(value, name)
             shown = self.text(name)
