@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-faults test-k8s k8s-binaries check check-code check-deploy bench bench-peers docs lock clean
+.PHONY: help venv demo test test-faults test-k8s k8s-binaries promtool check check-code check-deploy bench bench-peers docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -50,6 +50,9 @@ bench: venv ## speed and memory of shipper and worker, as JSON (ARGS="--lines 10
 
 bench-peers: venv ## rsyslog and the OpenTelemetry Collector at the same work, side by side (where they are here)
 	@$(BIN)/python -m tests.benchmarks.peers $(ARGS)
+
+promtool: venv ## build Prometheus's promtool once with Go (some five minutes), to test the alerts with
+	@$(BIN)/python -m tests.deploy.promtool
 
 docs: venv ## renew what is made from the code: README tables, manifests
 	@$(BIN)/python -m tests.test_docs

@@ -1,8 +1,9 @@
-"""Manifests made from the code: Elasticsearch's roles, and the StackConfigPolicy with what `crisp setup` puts.
+"""Manifests made from the code: Elasticsearch's roles, the StackConfigPolicy with what setup puts, the dashboard.
 
 `python -m tests.deploy.generated` writes them anew; a test compares.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import yaml
 from pipeline.elastic import lifecycle, roles, template
 from pipeline.elastic.template import Lacking
 from pipeline.settings import Settings
+from tests.deploy import dashboard
 
 COMPONENTS = Path(__file__).parent.parent.parent / "deploy" / "components"
 # Of the version in components/elasticsearch-eck; a newer server lacks nothing, and `crisp setup` then adds it.
@@ -76,11 +78,14 @@ def _dump(value: Any) -> str:
 MADE: dict[Path, Callable[[], dict[str, Any]]] = {
     COMPONENTS / "elasticsearch-eck" / "roles.yaml": roles_secret,
     COMPONENTS / "stack-config-policy" / "policy.yaml": stack_config_policy,
+    COMPONENTS / "monitoring" / "dashboard.json": dashboard.dashboard,
 }
 
 
 def text(path: Path) -> str:
     """What a made file must say."""
+    if path.suffix == ".json":
+        return json.dumps(MADE[path](), indent=1) + "\n"
     return _HEADER + _dump(MADE[path]())
 
 

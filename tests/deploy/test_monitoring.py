@@ -1,0 +1,132 @@
+"""Alerts, dashboard and runbooks: true to the metrics table, to each other, and to what Prometheus makes of them."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.metrics import SHIPPER, WORKER
+from pipeline.status import overview, verdict
+from tests.deploy import dashboard, promtool
+
+DEPLOY = Path(__file__).parent.parent.parent / "deploy"
+MONITORING = DEPLOY / "components" / "monitoring"
+RUNBOOKS = DEPLOY / "runbooks"
+TABLE = {row.name: row for row in (*WORKER, *SHIPPER)}
+CASES = Path(__file__).with_name("alerts_test.yaml")
+needs_promtool = pytest.mark.skipif(
+    not promtool.path().is_file(), reason="no promtool to test the alerts with: `make promtool` builds it"
+)
+
+
+def spec() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((MONITORING / "alerts.yaml").read_text())["spec"]
+    return found
+
+
+RULES: list[dict[str, Any]] = [rule for group in spec()["groups"] for rule in group["rules"]]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_an_alert_says_for_how_long_how_bad_and_what_to_do(rule: dict[str, Any]) -> None:
+    assert re.fullmatch(r"Crisp[A-Z]\w+", rule["alert"])
+    assert re.fullmatch(r"\d+m", rule["for"])
+    assert rule["labels"]["severity"] in {"warning", "critical"}
+    assert len(rule["annotations"]["summary"]) > 40
+    assert (RUNBOOKS / rule["annotations"]["runbook_url"].rsplit("/", 1)[1]).is_file()
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_every_metric_in_an_alert_is_in_the_table(rule: dict[str, Any]) -> None:
+    named = dashboard.names(rule["expr"])
+
+    assert named <= TABLE.keys()
+    for name in re.findall(r"crisp_\w+", rule["expr"]):
+        base = next(iter(dashboard.names(name)))
+        suffixes = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"), "gauge": ("",)}
+        assert name in {base + suffix for suffix in suffixes[TABLE[base].kind]}
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
+def test_a_label_in_an_alert_has_a_value_that_the_code_gives(rule: dict[str, Any]) -> None:
+    for name, label, value in re.findall(r'(crisp_\w+)\{(\w+)="(\w+)"', rule["expr"]):
+        row = TABLE[next(iter(dashboard.names(name)))]
+        assert label in row.labels
+        assert value in row.values
+
+
+def test_no_metric_is_forgotten_on_the_dashboard() -> None:
+    queries = [target["expr"] for panel in dashboard.dashboard()["panels"] for target in panel.get("targets", ())]
+
+    assert dashboard.names(" ".join(queries)) == TABLE.keys()
+
+
+def test_the_dashboard_asks_the_source_that_is_chosen() -> None:
+    made = dashboard.dashboard()
+    panels = [panel for panel in made["panels"] if panel["type"] != "row"]
+
+    assert (made["id"], made["uid"]) == (None, "crisp-flow")
+    assert {str(panel["datasource"]["uid"]) for panel in panels} == {"${datasource}"}
+    assert len({panel["id"] for panel in made["panels"]}) == len(made["panels"])
+    for panel in made["panels"]:
+        place = panel["gridPos"]
+        assert place["x"] + place["w"] <= 24
+
+
+def test_no_panel_lies_on_another() -> None:
+    taken: set[tuple[int, int]] = set()
+    for panel in dashboard.dashboard()["panels"]:
+        x, y, width, height = (panel["gridPos"][key] for key in "xywh")
+        cells = {(x + column, y + line) for column in range(width) for line in range(height)}
+        assert not cells & taken
+        taken |= cells
+
+
+def _told() -> set[str]:
+    """The runbooks that pages and `crisp status` name."""
+    found = set()
+    for module in (verdict, overview):
+        for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"Trouble", "_trouble"}:
+                found |= {word.value for word in node.args[2:3] if isinstance(word, ast.Constant)}
+    return {str(name) for name in found}
+
+
+def test_every_runbook_is_led_to_and_every_lead_ends_at_one() -> None:
+    alerted = {rule["annotations"]["runbook_url"].rsplit("/", 1)[1].removesuffix(".md") for rule in RULES}
+    there = {page.stem for page in RUNBOOKS.glob("*.md")}
+
+    assert len(_told()) >= 10
+    assert there == alerted | _told()
+
+
+@needs_promtool
+def test_prometheus_understands_the_rules(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(spec()))
+
+    assert f"{len(RULES)} rules found" in promtool.run(tmp_path, "check", "rules", "rules.yaml")
+
+
+@needs_promtool
+def test_every_alert_fires_does_not_fire_and_clears(tmp_path: Path) -> None:
+    bare = spec()
+    for group in bare["groups"]:
+        for rule in group["rules"]:
+            del rule["annotations"]  # words, which the cases need not repeat
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(bare))
+    (tmp_path / "cases.yaml").write_text(CASES.read_text())
+
+    assert "SUCCESS" in promtool.run(tmp_path, "test", "rules", "cases.yaml")
+
+
+def test_the_cases_have_every_alert_fire_and_be_silent_before_and_after() -> None:
+    seen: dict[str, list[bool]] = {}
+    for case in yaml.safe_load(CASES.read_text())["tests"]:
+        for check in case["alert_rule_test"]:
+            seen.setdefault(check["alertname"], []).append(bool(check.get("exp_alerts")))
+    for rule in RULES:
+        words = "".join("F" if fires else "." for fires in seen[rule["alert"]])
+        assert re.search(r"\.+F+\.", words), f"{rule['alert']}: {words}"
