@@ -1,4 +1,4 @@
-"""The shipper's memory across restarts: for each file what Kafka has acknowledged of it.
+"""The shipper's memory across restarts: for each file what Kafka has acknowledged of it, and how far it reached.
 
 One JSON file, versioned, with a checksum; written beside, synced and renamed, the copy before kept. A checkpoint
 that cannot be read is told and left aside: then everything still on disk is sent again, which is harmless, since
@@ -11,23 +11,31 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from agents.ranges import Ranges
+from pipeline.pod import Instance
 from pipeline.record import Carried
 
-VERSION = 1
+VERSION = 2
 log = logging.getLogger(__name__)
+
+
+Container = tuple[str, str, str, str]
+"""Namespace, pod, uid, container: an instance without its restart number."""
 
 
 @dataclass(slots=True)
 class Entry:
     """What is known of one file. `done`: read and acknowledged to its end, and not written any more.
 
+    `size` and `grown` (its modification time, ns) are from the last look; `size` is None where it was never seen.
+    `random`: its identity is its own, nothing in the file tells it. `lost`: why what is not acknowledged will never
+    be read; the entry stays until Kafka has the gap.
     `carried`: parts of events that were too long, which go on where the acknowledged bytes end.
     """
 
@@ -37,11 +45,25 @@ class Entry:
     device: int
     inode: int
     done: bool
+    instance: Instance
+    path: str
+    size: int | None
+    grown: int
+    random: bool = False
+    lost: str = ""
     carried: tuple[Carried, ...] = ()
 
     def ranges(self) -> Ranges:
         """The acknowledged ranges."""
         return Ranges(self.low, [(start, end) for start, end in self.above])
+
+
+@dataclass(slots=True)
+class State:
+    """All that is remembered: the files, and the newest restart of each container whose log was ever found."""
+
+    entries: list[Entry] = field(default_factory=list)
+    newest: dict[Container, int] = field(default_factory=dict)
 
 
 class Checkpoint:
@@ -64,8 +86,8 @@ class Checkpoint:
             waiting()
             fcntl.flock(self._lock, fcntl.LOCK_EX)
 
-    def load(self) -> list[Entry]:
-        """The entries of the newest copy that can be read; none when there is no such copy."""
+    def load(self) -> State | None:
+        """The newest copy that can be read; None when there is none."""
         for path in (self.path, self._previous):
             try:
                 return decode(path.read_bytes())
@@ -80,11 +102,11 @@ class Checkpoint:
                     path.rename(aside)
                 except OSError as again:
                     log.warning("the refused checkpoint cannot be put aside: %s", again)
-        return []
+        return None
 
-    def store(self, entries: list[Entry]) -> None:
+    def store(self, state: State) -> None:
         """Replace the checkpoint. Raises OSError; the copies there are then stay as they were."""
-        encoded = encode(entries)
+        encoded = encode(state)
         if encoded == self._written:
             return
         beside = self.path.with_suffix(".new")
@@ -103,16 +125,20 @@ class Checkpoint:
         self._written = encoded
 
 
-def encode(entries: list[Entry]) -> bytes:
-    """The checkpoint's bytes: a line with version and checksum, a line with the entries."""
+def encode(state: State) -> bytes:
+    """The checkpoint's bytes: a line with version and checksum, a line with what is remembered."""
     body = orjson.dumps(
-        [[e.identity, e.low, e.above, e.device, e.inode, e.done, [list(one) for one in e.carried]] for e in entries]
+        {
+            "files": [[getattr(entry, name) for name in Entry.__slots__] for entry in state.entries],
+            "containers": [[*container, newest] for container, newest in state.newest.items()],
+        },
+        default=list,  # named tuples
     )
     head = orjson.dumps({"crisp_checkpoint": VERSION, "blake2b": hashlib.blake2b(body, digest_size=16).hexdigest()})
     return head + b"\n" + body + b"\n"
 
 
-def decode(encoded: bytes) -> list[Entry]:
+def decode(encoded: bytes) -> State:
     """Read a checkpoint's bytes. Raises ValueError that says what is wrong with them."""
     head, _, body = encoded.partition(b"\n")
     body = body.removesuffix(b"\n")
@@ -125,7 +151,11 @@ def decode(encoded: bytes) -> list[Entry]:
         raise ValueError(f"its version is {version!r}, known here is {VERSION}")
     if hashlib.blake2b(body, digest_size=16).hexdigest() != checksum:
         raise ValueError("its checksum is wrong: it was cut or changed")
-    found = [Entry(*entry) for entry in orjson.loads(body)]
-    for entry in found:
+    found = orjson.loads(body)
+    entries = [Entry(*row) for row in found["files"]]
+    for entry in entries:
+        entry.instance = Instance(*entry.instance)
         entry.carried = tuple(Carried(*one) for one in entry.carried)
-    return found
+        entry.above = [(start, end) for start, end in entry.above]
+    newest = {(row[0], row[1], row[2], row[3]): row[4] for row in found["containers"]}
+    return State(entries, newest)

@@ -3,47 +3,64 @@
 import logging
 import os
 import time
-import zlib
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from agents.checkpoint import Entry
+from agents import diskbound, losses
+from agents.checkpoint import Entry, State
+from agents.descriptors import Descriptors, raised_limit
 from agents.discovery import Found
-from agents.logfile import LogFile, Stamp, open_log, stamp, unpack
+from agents.labelling import Labelling
+from agents.logfile import LogFile, Stamp, stamp
+from agents.losses import Loss, Losses
+from agents.missing import Inode, Missing, hidden
 from agents.podwatch import PodWatch
-from agents.ranges import Ranges
-from agents.tail import Limits, Tail
-from pipeline import grouping, pod, record
+from agents.tail import Tail
+from pipeline import gap
+from pipeline.metrics import SHIPPER, Metrics
 from pipeline.pod import Instance
-from pipeline.record import Grouping
 from pipeline.settings import Settings
 
 SETTLE_SECONDS = 1.0  # a rotated file may get a last partial this long after its successor exists
 
 log = logging.getLogger(__name__)
 
-Inode = tuple[int, int]
-
 
 class Fleet:
-    """The tails of a node. `update` takes what a scan found; `look` what the open files have grown to."""
+    """The tails of a node. `update` takes what a scan found; `look` what the open files have grown to.
 
-    def __init__(self, settings: Settings, entries: list[Entry], pods: PodWatch | None = None) -> None:
+    `state` is what an earlier shipper remembered, None for the first one of this node.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: State | None,
+        pods: PodWatch | None = None,
+        metrics: Metrics | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.tails: dict[Instance, Tail] = {}
-        self._settings = settings
-        self._known = {entry.identity: entry for entry in entries}
-        self._by_inode = {(entry.device, entry.inode): entry for entry in entries}
-        self._of: dict[str, Instance] = {}  # instances of the identities in `_known`
-        self._passed: dict[Inode, Stamp] = {}  # files on disk that need no reading while they are as they were
-        self._grouping = grouping.by(settings)
-        self._pods = pods
-        self._changes = -1
-        self._annotations = frozenset(settings.annotations.split())
-        self._unread = frozenset(settings.exclude_namespaces.split())
-        self._absent: dict[Instance, float] = {}  # since when nothing is found of instances that are still read
+        self.losses = Losses(metrics or Metrics(SHIPPER))
         self.excluded: set[Instance] = set()
-        self.refused_patterns: set[str] = set()
-        self._limits = Limits(settings.slice_max_bytes, settings.event_max_bytes)
+        self.deleted_bytes = 0  # disk held by deleted files, before any was given up
+        self._settings = settings
+        self._clock = clock
+        self._labelling = Labelling(settings, pods, clock)
+        self._descriptors = Descriptors(Path(settings.state_dir), raised_limit(), self._held)
+        self._missing = Missing(self.losses, state, settings.logs_dir)
+        self._known = {entry.identity: entry for entry in state.entries} if state else {}
+        self._by_inode = {(entry.device, entry.inode): entry for entry in self._known.values()}
+        self._passed: dict[Inode, Stamp] = {}  # files on disk that need no reading while they are as they were
+        self._absent: dict[Instance, float] = {}  # since when nothing is found of instances that are still read
+
+    def _held(self) -> Iterator[tuple[LogFile, bool]]:
+        """Every file, and whether it is quiet: live, with a name, all of it acknowledged."""
+        for tail in self.tails.values():
+            for number, file in enumerate(tail.files):
+                live = number == len(tail.files) - 1 and file.named and not file.rotated
+                busy = tail.ended or tail.in_flight or file.packed
+                yield file, live and not busy and file.acked.low >= file.seen > 0
 
     def update(self, found: list[Found], began: int, failing: Collection[str] = ()) -> None:
         """Take in a scan that began at `began`, wall clock in ns: new files are opened, renamed ones kept.
@@ -53,160 +70,123 @@ class Fleet:
         instances: dict[Instance, list[Found]] = {}
         for file in found:
             instances.setdefault(file.instance, []).append(file)
-        newest = {instance[:4]: instance.restart for instance in sorted(instances)}
-        self.excluded = {instance for instance in instances if self._excluded(instance)}
+        self._missing.begin(instances)
+        self._descriptors.count()
+        self.excluded = self._labelling.excluded(instances)
         for instance, files in instances.items():
             if instance not in self.excluded:
                 self._update(instance, files)
-        self._describe()
+        self._leave_out()
+        self._labelling.describe(self.tails)
         for instance, tail in list(self.tails.items()):
             tail.scanned = began
-            tail.ended = self._ended(instance, newest.get(instance[:4]), failing)
+            if instance not in instances and not any(hidden(str(file.path), failing) for file in tail.files):
+                for gone in tail.files:
+                    gone.named = False
+            tail.ended = self._ended(instance, tail, instance in instances, failing)
             self._retire(instance, tail)
-        if not failing:
-            self._forget(instances)
-
-    def _ended(self, instance: Instance, newest: int | None, failing: Collection[str]) -> bool:
-        """Whether nothing more will be written: a later restart is there, or the files are gone.
-
-        Gone is what stays so for a while: while a file is renamed, a look may find neither of its names.
-        """
-        if newest is not None and newest >= instance.restart:
-            self._absent.pop(instance, None)
-            return newest > instance.restart
-        now = time.monotonic()
-        return not failing and now - self._absent.setdefault(instance, now) > SETTLE_SECONDS
+        self._keep_within_bound()
+        self._missing.judge(found, self.tails, self.excluded, self._known.keys(), self._labelling.ended, failing)
+        self._forget(instances, failing)
 
     def _update(self, instance: Instance, found: list[Found]) -> None:
         tail = self.tails.get(instance)
         opened = {(file.device, file.inode): file for file in tail.files} if tail else {}
         for file in opened.values():
+            file.named = False
             self.identify(instance, file)
-        fresh: list[LogFile] = []
+        fresh: list[Found] = []
         for entry in found:
             inode = (entry.status.st_dev, entry.status.st_ino)
             known = opened.get(inode)
             if known is not None:
-                known.path = entry.path
+                known.path, known.rotated, known.named = entry.path, entry.rotated, True
+                if known.parked and entry.rotated:
+                    self._descriptors.unpark(known)
             elif self._passed.get(inode) != stamp(entry.status):
-                made = self._open(instance, entry, {file.identity for file in opened.values()})
-                if made is not None:
-                    fresh.append(made)
-        if fresh:
-            if tail is None:
-                tail = self.tails[instance] = self._tail(instance, found[0].about)
-            # Names say nothing of files that are deleted or packed by now, so what is open keeps its order.
-            tail.files += fresh
+                fresh.append(entry)
+        # Whoever waits for a descriptor waits in order: else the later files have them all, and wait for the first.
+        stuck = any(file.parked and (file.rotated or not file.named) for file in opened.values())
+        for entry in fresh:
+            if stuck:
+                self._missing.unopened(entry)
+                continue
+            made = self._open(instance, entry, {file.identity for file in opened.values()})
+            if made is not None:
+                tail = tail or self.tails.setdefault(instance, self._labelling.tail(instance, entry.about))
+                _place(tail, made)
 
-    def _tail(self, instance: Instance, about: bytes) -> Tail:
-        node = self._settings.node_name
-        key = record.container_key(instance.uid, instance.container, instance.restart)
-        made = Tail(key, about or pod.from_path(instance, node), node, self._grouping, self._limits)
-        made.born = time.monotonic()
-        made.described = self._pods is None or bool(about)
-        self._changes = -1  # so that it is looked up
-        return made
-
-    def _excluded(self, instance: Instance) -> bool:
-        if instance.namespace in self._unread:
-            return True
-        found = self._pods.of(instance) if self._pods and self._settings.pods_may_exclude else None
-        return found is not None and pod.excluded(found, self._settings.annotation_prefix)
-
-    def _describe(self) -> None:
-        """Take what the API has told of pods; a tail that waited long enough goes with what its path tells."""
-        if self._pods is None:
-            return
+    def _leave_out(self) -> None:
         for instance in self.excluded & self.tails.keys():
             for file in self.tails.pop(instance).files:
                 file.close()
-        changed, self._changes = self._changes != self._pods.changes, self._pods.changes
-        limit = time.monotonic() - self._settings.metadata_wait_seconds
-        for instance, tail in self.tails.items():
-            found = self._pods.of(instance) if changed else None
-            if found is not None:
-                tail.pod = pod.from_api(instance, tail.node, found, self._annotations)
-                tail.grouping = self._asked(instance, pod.multiline(found, self._settings.annotation_prefix))
-                tail.described = True
-            elif not tail.described and tail.born < limit:
-                log.warning("a pod's metadata did not come in time: its lines go with what the path tells")
-                tail.described = True
 
-    def _asked(self, instance: Instance, wish: str) -> Grouping:
-        """The grouping that a pod asks for. What is wrong with it is said once."""
-        found, fault = grouping.asked(self._grouping, wish)
-        if fault and wish not in self.refused_patterns:
-            self.refused_patterns.add(wish)
-            name = f"{instance.namespace}/{instance.pod}"
-            log.warning("%s: its multi-line annotation is not used, stack traces are joined: %s", name, fault)
-        return found
+    def _ended(self, instance: Instance, tail: Tail, found: bool, failing: Collection[str]) -> bool:  # noqa: FBT001
+        """Whether nothing more will be written: a later restart is there, or the files are gone.
 
-    def _open(self, instance: Instance, found: Found, open_identities: set[str]) -> LogFile | None:
+        Gone is what stays so for a while: while a file is renamed, a look may find neither of its names.
+        """
+        if self._missing.newest.get(instance[:4], 0) > instance.restart:
+            return True
+        if found:
+            self._absent.pop(instance, None)
+            return False
+        if any(hidden(str(file.path), failing) for file in tail.files):
+            return False
+        now = self._clock()
+        return now - self._absent.setdefault(instance, now) > SETTLE_SECONDS
+
+    def _open(self, instance: Instance, found: Found, opened: set[str]) -> LogFile | None:
         """Open a file seen for the first time; None when it needs no reading, or cannot be read now."""
         try:
-            descriptor = open_log(found.root, found.path)
-        except FileNotFoundError:
-            return None
+            file = self._descriptors.open(found)
         except OSError as fault:
-            log.warning("log file cannot be opened, tried again: %s", fault, extra={"log.file.path": str(found.path)})
+            self._missing.unopened(found)
+            if not isinstance(fault, FileNotFoundError):
+                log.warning("log file cannot be opened, tried again: %s", fault)
             return None
-        if found.path.suffix == ".gz":
-            return self._open_gz(instance, found, descriptor, open_identities)
-        file = LogFile(found.path, descriptor, os.fstat(descriptor))
         self.identify(instance, file)
         entry = self._known.get(file.identity)
-        if found.rotated and entry is not None and entry.done and entry.low >= file.size():
-            self._pass(instance, file)
-            return None
-        return file
-
-    def _open_gz(self, instance: Instance, found: Found, descriptor: int, opened: set[str]) -> LogFile | None:
-        """A packed sibling is the same file as before: read on only if it was not read to its end."""
-        packed = os.fstat(descriptor)
-        try:
-            head = zlib.decompressobj(wbits=31).decompress(os.pread(descriptor, 65536, 0), record.FIRST_LINE_BYTES)
-            length = int.from_bytes(os.pread(descriptor, 4, packed.st_size - 4), "little")
-        except (zlib.error, OSError) as fault:
-            os.close(descriptor)
-            log.warning("packed log file cannot be read, tried again: %s", fault)
-            return None
-        identity = record.identity(instance.uid, instance.container, instance.restart, head.split(b"\n", 1)[0])
-        entry = self._known.get(identity)
-        if identity in opened or (entry is not None and entry.low >= length):
-            os.close(descriptor)
-            self._passed[packed.st_dev, packed.st_ino] = stamp(packed)
-            return None
-        try:
-            file = LogFile(found.path, unpack(descriptor, Path(self._settings.state_dir)), packed)
-        except OSError as fault:
-            log.warning("packed log file cannot be unpacked, tried again: %s", fault)
-            return None
-        self.identify(instance, file)
-        return file
+        read = entry is not None and entry.low >= file.size() and (entry.done or file.packed)
+        if file.packed and not file.identity:
+            self._missing.broken(instance, file)
+        elif not (found.rotated and read) and not (file.packed and file.identity in opened):
+            return file
+        if entry is not None:
+            entry.done = entry.done or read
+        self._missing.seen(file.identity)
+        self._pass(file)
+        return None
 
     def identify(self, instance: Instance, file: LogFile, *, final: bool = False) -> None:
         """Name the file once its first line is there, and go on where an earlier shipper was acknowledged."""
-        if file.identity or not file.name(instance.uid, instance.container, instance.restart, final=final):
+        if (
+            file.identity
+            or file.parked
+            or not file.name(instance.uid, instance.container, instance.restart, final=final)
+        ):
             return
         entry = self._known.get(file.identity)
         if entry is None and file.random:
             entry = self._by_inode.get((file.device, file.inode))
-            if entry is not None and entry.low <= file.size():
+            if entry is not None and entry.random and entry.low <= file.size():
                 file.identity = entry.identity
             else:
                 entry = None
         if entry is not None and entry.low <= file.size():
-            file.resume(Ranges(entry.low, list(entry.above)), entry.carried)
-        self._of[file.identity] = instance
+            file.resume(entry.ranges(), entry.carried)
+        self._missing.seen(file.identity)
 
     def look(self, instance: Instance, tail: Tail, now: float) -> int:
         """Take in what the tail's files have grown to at `now`, monotonic seconds; returns the unread bytes."""
         for number, file in enumerate(tail.files):
             live = number == len(tail.files) - 1 and not tail.ended
-            size = file.size()
-            if size != file.seen:
-                if size < file.position and size < file.seen:
-                    self._truncated(tail, number)
+            modified, size = file.modified, file.size()
+            if size != file.seen or (file.modified != modified and not file.packed):
+                if file.parked and not self._descriptors.unpark(file):
+                    continue
+                if (size < file.position and size < file.seen) or (not file.packed and file.rewritten()):
+                    self._truncated(instance, tail, number)
                     continue
                 file.seen, file.grown = size, now
                 self.identify(instance, file)
@@ -214,50 +194,138 @@ class Fleet:
                 self.identify(instance, file, final=True)
                 file.settled = True
         tail.quiet = now - max((file.grown for file in tail.files), default=0.0)
-        return tail.unread()
+        return tail.unread() if self._unpacked(instance, tail) else 0
 
-    def _truncated(self, tail: Tail, number: int) -> None:
-        """The file was cut and is written anew: what stands in it now is another file."""
+    def _unpacked(self, instance: Instance, tail: Tail) -> bool:
+        """Unpack the file whose turn comes next, if it is packed; False while it is the first and cannot be.
+
+        Its turn comes before all that precedes it is sent: an event may go on in it.
+        """
+        before = 0
+        for file in tail.files:
+            if file.packed and before <= self._settings.slice_max_bytes:
+                whole = self._descriptors.unpack(file)
+                if whole is False:
+                    self._missing.broken(instance, file)
+                return whole is not None or before > 0
+            before += max(0, file.seen - file.position)
+        return True
+
+    def _truncated(self, instance: Instance, tail: Tail, number: int) -> None:
+        """The file was cut and is written anew: what stands in it now is another file.
+
+        What was not read of the old one is lost, unless a copy of it turns up (logrotate's copytruncate makes one).
+        """
         old = tail.files[number]
-        tail.renew(number, LogFile(old.path, os.dup(old.descriptor), os.fstat(old.descriptor)))
+        fresh = LogFile(old.path, os.dup(old.descriptor), os.fstat(old.descriptor), old.root, old.rotated)
+        self._missing.truncated(instance, old)
+        tail.renew(number, fresh)
 
     def _retire(self, instance: Instance, tail: Tail) -> None:
         """Close the files that are read, acknowledged and not written any more."""
         for file in tail.files if tail.ended else tail.files[:-1]:
-            if not file.settled or file.acked.low < file.size():
+            if file.parked and not file.named:
+                self._gone(instance, file)
+            elif not file.settled or file.acked.low < file.size() or file.parked:
                 break
-            self._known[file.identity] = self._entry(file, done=True)
-            self._pass(instance, file)
+            else:
+                self._known[file.identity] = self._entry(instance, file, done=True)
+                self._pass(file)
             tail.files = [other for other in tail.files if other is not file]
         if tail.ended and not tail.files and not tail.held and not tail.in_flight:
             del self.tails[instance]
             self._absent.pop(instance, None)
 
-    def _pass(self, instance: Instance, file: LogFile) -> None:
+    def _gone(self, instance: Instance, file: LogFile) -> None:
+        """A parked file lost its name before it could be opened again: it was read, but may have grown since."""
+        self.losses.note(losses.of_entry(self._entry(instance, file, done=False), gap.VANISHED))
+        file.close()
+
+    def _pass(self, file: LogFile) -> None:
+        """Close a file that needs no more reading while it is as it is."""
         status = os.fstat(file.descriptor)
         unpacked = (status.st_dev, status.st_ino) != (file.device, file.inode)
         self._passed[file.device, file.inode] = file.stamp if unpacked else stamp(status)
-        self._of[file.identity] = instance
         file.close()
 
-    def _forget(self, instances: dict[Instance, list[Found]]) -> None:
+    def _keep_within_bound(self) -> None:
+        self.deleted_bytes, given_up = diskbound.surplus(self.tails, self._settings.deleted_max_bytes)
+        for instance, tail, file in given_up:
+            self._give_up(instance, tail, file)
+
+    def _give_up(self, instance: Instance, tail: Tail, file: LogFile) -> None:
+        self.identify(instance, file, final=True)
+        if file.identity:
+            self.losses.note(losses.of_file(instance, file, gap.DISK_BOUND))
+        tail.give_up(file)
+
+    def _forget(self, instances: dict[Instance, list[Found]], failing: Collection[str]) -> None:
         """Drop what is known of files that are gone, so that nothing grows with the node's history."""
         kept = instances.keys() | self.tails.keys()
-        for identity, instance in list(self._of.items()):
-            if instance not in kept:
-                del self._of[identity]
-                self._known.pop(identity, None)
+        judged = kept | self._missing.instances()
+        self._known = {
+            identity: entry
+            for identity, entry in self._known.items()
+            if entry.instance in judged or hidden(entry.path, failing)
+        }
+        if not failing:
+            self._missing.forget({instance[:4] for instance in kept})
+        self.losses.forget(set(kept))
         on_disk = {(file.status.st_dev, file.status.st_ino) for files in instances.values() for file in files}
         self._passed = {inode: seen for inode, seen in self._passed.items() if inode in on_disk}
 
-    def _entry(self, file: LogFile, *, done: bool) -> Entry:
-        carried = () if done else file.carried
-        return Entry(file.identity, file.acked.low, file.acked.above, file.device, file.inode, done, carried)
+    def told(self, loss: Loss) -> None:
+        """Kafka has the gap of a loss: nothing more is to be remembered of it."""
+        self.losses.told(loss)
+        self._known.pop(loss.identity, None)
 
-    def entries(self) -> list[Entry]:
+    def _entry(self, instance: Instance, file: LogFile, *, done: bool) -> Entry:
+        return Entry(
+            identity=file.identity,
+            low=file.acked.low,
+            above=file.acked.above,
+            device=file.device,
+            inode=file.inode,
+            done=done,
+            instance=instance,
+            path=str(file.path),
+            size=file.seen,
+            grown=file.modified,
+            random=file.random,
+            carried=() if done else file.carried,
+        )
+
+    def state(self) -> State:
         """What the checkpoint should say now."""
-        for tail in self.tails.values():
+        for instance, tail in self.tails.items():
             for file in tail.files:
                 if file.identity:
-                    self._known[file.identity] = self._entry(file, done=False)
-        return list(self._known.values())
+                    done = tail.ended and file.acked.low >= file.seen
+                    self._known[file.identity] = self._entry(instance, file, done=done)
+        remembered = {**self._known, **{entry.identity: entry for entry in self.losses.entries()}}
+        return State(list(remembered.values()), dict(self._missing.newest))
+
+    def instances(self) -> set[Instance]:
+        """The containers of which anything is to be read or told."""
+        return self.tails.keys() | self.losses.instances()
+
+    @property
+    def refused_patterns(self) -> set[str]:
+        """Patterns of pods' annotations that cannot be used."""
+        return self._labelling.refused_patterns
+
+    def unlabelled(self) -> int:
+        """Container instances whose pod the API has not told of yet, or did not in time."""
+        return sum(tail.unlabelled for tail in self.tails.values())
+
+    def metadata(self, instance: Instance) -> bytes:
+        """The pod metadata of a container, as it is known now."""
+        tail = self.tails.get(instance)
+        return tail.pod if tail else self._labelling.metadata(instance)
+
+
+def _place(tail: Tail, file: LogFile) -> None:
+    """Put a new file where it belongs. Names say nothing of what is deleted by now, so that keeps its order."""
+    key = file.rotated or "~"
+    later = (number for number, other in enumerate(tail.files) if other.named and (other.rotated or "~") > key)
+    tail.files.insert(next(later, len(tail.files)), file)

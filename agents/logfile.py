@@ -17,6 +17,7 @@ from pipeline.record import Carried
 
 MAX_UNPACKED_BYTES = 1 << 30
 MAX_GZ_RATIO = 200
+HEAD_BYTES = 64
 _CHUNK = 1 << 18
 
 
@@ -42,26 +43,41 @@ def open_log(root: str, path: Path) -> int:
     return descriptor
 
 
-def unpack(descriptor: int, scratch: Path) -> int:
-    """Unpack a gzip file into an unlinked file of `scratch`; returns its descriptor and closes the other.
+def unpack(descriptor: int, scratch: Path) -> tuple[int, bool]:
+    """Unpack a gzip file into an unlinked file of `scratch`: its descriptor, and whether the archive was whole.
 
-    Raises OSError for a broken archive, and for one that unpacks to more than a log can be.
+    What stands before a fault in the archive is kept, and no more than a log can be. The packed file's descriptor is
+    closed, but when OSError is raised: then the scratch directory takes nothing.
     """
-    limit = min(MAX_UNPACKED_BYTES, os.fstat(descriptor).st_size * MAX_GZ_RATIO + _CHUNK)
+    size = os.fstat(descriptor).st_size
+    limit = min(MAX_UNPACKED_BYTES, size * MAX_GZ_RATIO + _CHUNK)
     # wbits 31: gzip's own header and checksum, as in RFC 1952
     inflate = zlib.decompressobj(wbits=31)
-    with tempfile.TemporaryFile(dir=scratch) as target, os.fdopen(descriptor, "rb") as source:
+    position, whole = 0, True
+    with tempfile.TemporaryFile(dir=scratch) as target:
         try:
-            while chunk := source.read(_CHUNK):
-                while chunk:
-                    target.write(inflate.decompress(chunk, _CHUNK))
-                    chunk = inflate.unconsumed_tail
-                    if target.tell() > limit:
-                        raise OSError(f"unpacks to more than {limit} bytes")
-        except zlib.error as cause:
-            raise OSError(f"broken gzip file: {cause}") from cause
+            while not inflate.eof and target.tell() <= limit:
+                chunk = inflate.unconsumed_tail
+                if not chunk:
+                    chunk = os.pread(descriptor, _CHUNK, position)
+                    position += len(chunk)
+                unpacked = inflate.decompress(chunk, _CHUNK)
+                target.write(unpacked)
+                if not chunk and not unpacked:
+                    break
+        except zlib.error:
+            whole = False
         target.flush()
-        return os.dup(target.fileno())
+        os.close(descriptor)
+        return os.dup(target.fileno()), whole and inflate.eof
+
+
+def _packed_head(descriptor: int) -> bytes:
+    """The first bytes of what a gzip file holds; empty for a broken one."""
+    try:
+        return zlib.decompressobj(wbits=31).decompress(os.pread(descriptor, 65536, 0), record.FIRST_LINE_BYTES)
+    except zlib.error:
+        return b""
 
 
 Stamp = tuple[int, int]
@@ -73,7 +89,11 @@ def stamp(status: os.stat_result) -> Stamp:
 
 
 class LogFile:
-    """An open log file. `position` is where reading goes on; `acked` what Kafka has acknowledged."""
+    """A log file that is held. `position` is where reading goes on; `acked` what Kafka has acknowledged.
+
+    A packed one is held as it is, and unpacked when its turn comes. A quiet one may be parked: its descriptor is given
+    back, its name is looked at instead.
+    """
 
     __slots__ = (
         "acked",
@@ -82,24 +102,40 @@ class LogFile:
         "descriptor",
         "device",
         "grown",
+        "head",
         "identity",
         "inode",
+        "modified",
+        "named",
+        "packed",
+        "parked",
         "path",
         "position",
         "random",
+        "root",
+        "rotated",
         "seen",
         "settled",
         "stamp",
+        "unpacked",
     )
 
-    def __init__(self, path: Path, descriptor: int, file_stat: os.stat_result) -> None:
+    def __init__(self, path: Path, descriptor: int, file_stat: os.stat_result, root: str, rotated: str = "") -> None:
         self.path = path
+        self.root = root
+        self.rotated = rotated  # as `Found` has it
+        self.named = True  # found under a name at the last look
+        self.packed = path.suffix == ".gz"
+        self.parked = False
+        self.unpacked = 0  # bytes of scratch space that it takes
+        self.modified = file_stat.st_mtime_ns
         self.descriptor = descriptor
         self.device = file_stat.st_dev
         self.inode = file_stat.st_ino
         self.stamp = stamp(file_stat)
         self.identity = ""
         self.random = False  # the first line has no time to name the file by
+        self.head = b""  # how it begins, to know it again
         self.acked = Ranges()
         self.carried: tuple[Carried, ...] = ()  # parts of events that go on where `acked` ends
         self.position = 0
@@ -110,10 +146,14 @@ class LogFile:
 
     def name(self, pod_uid: str, container: str, restart: int, *, final: bool = False) -> bool:
         """Find the file's identity; False while its first line is not there (`final`: it will not come)."""
-        head = os.pread(self.descriptor, record.FIRST_LINE_BYTES, 0)
+        if self.packed:
+            head, final = _packed_head(self.descriptor), True
+        else:
+            head = os.pread(self.descriptor, record.FIRST_LINE_BYTES, 0)
         end = head.find(b"\n")
         if not head or (end < 0 and len(head) < record.FIRST_LINE_BYTES and not final):
             return False
+        self.head = head[:HEAD_BYTES]
         if end >= 0:
             head = head[:end]
         self.random = not cri.is_stamped(head)
@@ -130,8 +170,53 @@ class LogFile:
         self.position = acked.low
 
     def size(self) -> int:
-        """The file's size now."""
-        return os.fstat(self.descriptor).st_size
+        """The file's size now; of a packed one what its end says that it holds (RFC 1952, ISIZE)."""
+        if self.packed:
+            packed = os.fstat(self.descriptor).st_size
+            return int.from_bytes(os.pread(self.descriptor, 4, packed - 4), "little")
+        if self.parked:
+            try:
+                status = os.lstat(self.path)
+            except OSError:
+                return self.seen
+            if (status.st_dev, status.st_ino) != (self.device, self.inode):
+                return self.seen
+        else:
+            status = os.fstat(self.descriptor)
+        self.modified = status.st_mtime_ns
+        return status.st_size
+
+    def rewritten(self) -> bool:
+        """Whether the file no longer begins as it did: it was cut and is written anew."""
+        return bool(self.identity) and os.pread(self.descriptor, len(self.head), 0) != self.head
+
+    def unpack(self, scratch: Path) -> bool:
+        """Unpack; False when the archive is broken: then it ends sooner. Raises OSError when there is no space."""
+        self.descriptor, whole = unpack(self.descriptor, scratch)
+        self.packed = False
+        self.unpacked = self.seen = os.fstat(self.descriptor).st_size
+        return whole
+
+    def park(self) -> None:
+        """Give the descriptor back for now."""
+        os.close(self.descriptor)
+        self.descriptor, self.parked = -1, True
+
+    def unpark(self) -> None:
+        """Open it again. Raises OSError, also when its name has become another file's."""
+        descriptor = open_log(self.root, self.path)
+        status = os.fstat(descriptor)
+        if (status.st_dev, status.st_ino) != (self.device, self.inode):
+            os.close(descriptor)
+            raise FileNotFoundError(f"{self.path}: another file has this name now")
+        self.descriptor, self.parked = descriptor, False
+
+    def held_bytes(self) -> int:
+        """The disk that it takes although it has no name any more."""
+        if self.named or self.parked or self.closed or self.unpacked:
+            return 0
+        status = os.fstat(self.descriptor)
+        return 0 if status.st_nlink else status.st_blocks * 512
 
     def rewind(self) -> None:
         """Read again whatever is not acknowledged."""
@@ -142,6 +227,8 @@ class LogFile:
 
         Never reads over a range that is acknowledged already; `position` is moved over such ranges only.
         """
+        if self.parked:
+            return self.position, b"", True
         self.position, limit = self.acked.unread(self.position)
         wanted = length if limit is None else min(length, limit - self.position)
         data = os.pread(self.descriptor, wanted, self.position)
@@ -174,4 +261,6 @@ class LogFile:
         """Give the descriptor back; again is harmless."""
         if not self.closed:
             self.closed = True
-            os.close(self.descriptor)
+            if not self.parked:
+                os.close(self.descriptor)
+            self.descriptor = -1

@@ -13,7 +13,8 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
-from pipeline import kafka_client
+from pipeline import gap, kafka_client
+from pipeline.gap import GapRecord
 from pipeline.record import Headers, LogSlice, encode
 from pipeline.settings import KIB, Settings, record_max_bytes
 
@@ -56,9 +57,9 @@ class Publisher:
             raise
         self._producer = producer
 
-    def hand_over(self, key: bytes, part: LogSlice, answer: Answer) -> None:
-        """Take a slice; slices of one key go out in the order in which they were handed over."""
-        value, headers = encode(part)
+    def hand_over(self, key: bytes, part: LogSlice | GapRecord, answer: Answer) -> None:
+        """Take a slice, or a gap; those of one key go out in the order in which they were handed over."""
+        value, headers = (b"", gap.encode(part)) if isinstance(part, GapRecord) else encode(part)
         self.in_flight += len(value)
         if self.in_flight >= self._settings.inflight_max_bytes:
             self.room.clear()

@@ -39,3 +39,8 @@ class Ranges:
                 return position, start
             position = max(position, end)
         return position, None
+
+    def missing(self, size: int) -> int:
+        """How many of the first `size` bytes are not acknowledged."""
+        covered = min(self.low, size) + sum(max(0, min(end, size) - start) for start, end in self.above)
+        return size - covered

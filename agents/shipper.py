@@ -7,9 +7,11 @@ The checkpoint moves only by `Tail.acknowledge`, which is called in exactly one 
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import logging
 import math
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,12 @@ from aiokafka.errors import KafkaError
 from agents import layouts, podwatch, standing
 from agents.checkpoint import Checkpoint
 from agents.fleet import Fleet
+from agents.losses import Loss
 from agents.podwatch import PodWatch
 from agents.publisher import Publisher
 from agents.tail import Tail, Taken
-from pipeline import cri, pod
+from pipeline import cri, pod, record
+from pipeline.gap import GapRecord
 from pipeline.metrics import SHIPPER, Metrics
 from pipeline.pod import Instance
 from pipeline.settings import Settings
@@ -77,7 +81,7 @@ class Shipper:
         await asyncio.to_thread(self._checkpoint.lock, self._waiting)
         if self._pods is not None:
             self._pods.start()
-        self._fleet = Fleet(self._settings, self._checkpoint.load(), self._pods)
+        self._fleet = Fleet(self._settings, self._checkpoint.load(), self._pods, self._metrics)
         self._look()
         looking, turning = asyncio.create_task(self._looks()), asyncio.create_task(self._ship(once=once))
         try:
@@ -139,6 +143,10 @@ class Shipper:
             "kafka": self._trouble or "ok",
             "pods": "not asked" if self._pods is None else self._pods.trouble or "ok",
             "excluded_containers": len(self._fleet.excluded),
+            "excluded": self._excluded(),
+            "unlabelled_containers": self._fleet.unlabelled(),
+            "gaps": self._gaps(),
+            "deleted_bytes": int(value("crisp_shipper_deleted_bytes")),
             "containers": int(value("crisp_shipper_containers")),
             "open_files": int(value("crisp_shipper_open_files")),
             "unread_bytes": int(value("crisp_shipper_unread_bytes")),
@@ -152,7 +160,29 @@ class Shipper:
         }
         return process.judged(found)
 
+    def _excluded(self) -> dict[str, int]:
+        """Containers that are not read, by namespace."""
+        return dict(Counter(instance.namespace for instance in self._fleet.excluded))
+
+    def _gaps(self) -> dict[str, Any]:
+        """What was lost: files and bytes by reason, the containers that lost most, and what Kafka does not know yet."""
+        most = self._fleet.losses.of_containers.most_common(standing.MOST_BACKLOGS)
+        names = ("namespace", "pod", "container", "bytes")
+        return {
+            "files": {
+                reason: int(number) for reason, number in self._metrics.by("crisp_shipper_gaps", "reason").items()
+            },
+            "bytes": {
+                reason: int(size) for reason, size in self._metrics.by("crisp_shipper_gap_bytes", "reason").items()
+            },
+            "containers": [dict(zip(names, (*name, size), strict=True)) for name, size in most],
+            "untold": len(self._fleet.losses),
+        }
+
     def _measure(self) -> None:
+        self._metrics.set("crisp_shipper_gaps_untold", len(self._fleet.losses))
+        self._metrics.set("crisp_shipper_deleted_bytes", self._fleet.deleted_bytes)
+        self._metrics.replace("crisp_shipper_excluded", "namespace", {**self._excluded()})
         self._backlogs = standing.measure(self._metrics, self._fleet.tails)
         self._metrics.set("crisp_shipper_in_flight_bytes", self._publisher.in_flight)
         self._metrics.set("crisp_shipper_refused_patterns", len(self._fleet.refused_patterns))
@@ -190,6 +220,7 @@ class Shipper:
             now = self._turned = time.monotonic()
             if self._failed:
                 await self._recover()
+            self._tell()
             busy = self._turn(now)
             if once and not busy and self._all_shipped():
                 return
@@ -254,6 +285,28 @@ class Shipper:
             self._answered = time.monotonic()
         publisher.hand_over(tail.key, taken.part, answer)
 
+    def _tell(self) -> None:
+        """Hand over the gaps that can be told, each on its container's way, as the slices."""
+        publisher = self._publisher
+        for loss in self._fleet.losses.ready(self._fleet.tails):
+            if not publisher.room.is_set():
+                return
+            instance = loss.instance
+            key = record.container_key(instance.uid, instance.container, instance.restart)
+            node, now = self._settings.node_name, time.time_ns()
+            loss.sent = True
+            told = GapRecord(loss.gap(), node, now, self._fleet.metadata(instance))
+            publisher.hand_over(key, told, functools.partial(self._told, publisher, loss))
+
+    def _told(self, publisher: Publisher, loss: Loss, fault: BaseException | None) -> None:
+        if publisher is not self._publisher:
+            return
+        if fault is None:
+            self._fleet.told(loss)
+        else:
+            self._failed = True
+            log.error("Kafka refused a gap, it is told again: %r", fault)
+
     def _aged(self, stage: str, written: int | None) -> None:
         if written is not None:
             self._metrics.observe("crisp_shipper_age_seconds", max(0.0, time.time() - written / 1e9), stage=stage)
@@ -265,13 +318,15 @@ class Shipper:
         self._publisher = Publisher(self._settings)
         for tail in self._fleet.tails.values():
             tail.rewind()
+        self._fleet.losses.again()
         await self._pause(RETRY_SECONDS)
         await self._connect()
         self._failed = False
 
     def _all_shipped(self) -> bool:
         tails = self._fleet.tails.values()
-        return not any(tail.in_flight or tail.held or self._has_rest(tail) for tail in tails)
+        waiting = any(tail.in_flight or tail.held or self._has_rest(tail) for tail in tails)
+        return not waiting and not self._fleet.losses
 
     @staticmethod
     def _has_rest(tail: Tail) -> bool:
@@ -280,8 +335,8 @@ class Shipper:
 
     def _store(self) -> None:
         try:
-            self._checkpoint.store(self._fleet.entries())
+            self._checkpoint.store(self._fleet.state())
             if self._pods is not None:
-                self._pods.store({instance.uid for instance in self._fleet.tails})
+                self._pods.store({instance.uid for instance in self._fleet.instances()})
         except OSError as fault:
             log.error("checkpoint cannot be written, a restart would send again what came since: %s", fault)

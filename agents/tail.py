@@ -72,6 +72,7 @@ class Tail:
     ended: bool = False
     scanned: int = 0  # wall clock, nanoseconds, before the last look for new files
     described: bool = True  # what is to be known of its pod is known, or was waited for long enough
+    unlabelled: bool = False  # its pod was to be known, and is not
     born: float = 0.0  # monotonic time when it was found
     quiet: float = 0.0  # seconds since a file grew
 
@@ -146,11 +147,18 @@ class Tail:
         self.files[number] = fresh
         old.close()
 
+    def give_up(self, file: LogFile) -> None:
+        """Read no more of a file; what of it is on its way may still arrive."""
+        self.held = [piece for piece in self.held if piece.file is not file]
+        self.carried = ()
+        self.files.remove(file)
+        file.close()
+
     def _read(self, wanted: int) -> tuple[list[Piece], Reach]:
         """Held lines and fresh whole lines behind them, `wanted` bytes at most; and how far that reaches."""
         pieces = list(self.held)
         for number, file in enumerate(self.files):
-            if not file.identity:
+            if not file.identity or file.packed:
                 return pieces, Reach.TORN if file.seen else Reach.END
             fresh = sum(piece.size() for piece in pieces[len(self.held) :])
             reach = self._read_file(file, pieces, wanted - fresh)

@@ -250,6 +250,7 @@ OWN: dict[str, Field] = {
     "crisp.part": Field("long", "which part of an event that was too long, from 1"),
     "crisp.rules": Field("keyword", "which rules were in force: changes when they do"),
     "crisp.sample": Field("double", "the part of such events that a rule keeps: 0.05 stands for twenty of them"),
+    "crisp.unlabelled": Field("boolean", "true: the pod's labels did not come in time"),
     "crisp.left_out": Field("long", "repetitions of this message that crisp kept back"),
 }
 

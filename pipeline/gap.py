@@ -27,6 +27,7 @@ VANISHED = "vanished file"
 JUMP = "jump in restart numbers"
 DISK_BOUND = "disk bound"
 TRUNCATED = "truncated file"
+BROKEN = "broken archive"
 KAFKA_RETENTION = "kafka retention"
 
 
@@ -76,12 +77,12 @@ def document_id(gap: Gap) -> str:
 def message(gap: Gap) -> str:
     """A gap in words."""
     if gap.records is not None:
-        lost = f"{gap.records} records"
+        lost = f"{gap.records} records of this log were lost"
     elif gap.size is not None:
-        lost = f"{gap.size} bytes"
+        lost = f"{gap.size} bytes of this log were lost"
     else:
-        lost = "an unknown number of bytes"
-    return f"{lost} of this log were lost before they were read: {gap.reason}"
+        lost = "an unknown number of bytes of this log may have been lost"
+    return f"{lost} before they were read: {gap.reason}"
 
 
 def encode(found: GapRecord) -> Headers:

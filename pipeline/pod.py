@@ -2,7 +2,7 @@
 
 The metadata travels as JSON with every slice: namespace, pod, uid, container, restart, node, source ("path",
 "api", "plain" or "docker"); and from a Pod object: image, container_id, labels, annotations, owner ({kind, name}),
-static.
+static. `unlabelled` marks a pod of which the API should have told, and did not in time.
 Paths are the kubelet's (`/var/log/pods/<ns>_<pod>_<uid>/<container>/<n>.log`); its links in /var/log/containers
 (`<pod>_<ns>_<container>-<container id>.log`) are read too, but they cut long names and tell no uid.
 """
@@ -49,6 +49,11 @@ def instance(path: str) -> Instance | None:
 def from_path(found: Instance, node: str) -> bytes:
     """What the log's path tells, as JSON."""
     return orjson.dumps({**found._asdict(), "node": node, "source": "path"})
+
+
+def unlabelled(about: bytes) -> bytes:
+    """The same metadata, marked: more was to be known of the pod, and did not come in time."""
+    return orjson.dumps({**orjson.loads(about), "unlabelled": True})
 
 
 def of_plain(name: str, node: str) -> bytes:

@@ -68,6 +68,11 @@ class Settings:
     discovery: str = _row(
         "both", "what tells of new files: directory events, looking (poll), or both", choices="both events poll"
     )
+    deleted_max_bytes: int = _row(
+        2048 * MIB,
+        "disk that deleted log files may hold until they are read; beyond, the biggest backlog is given up",
+        least=0,
+    )
     state_dir: str = _row("/var/lib/crisp", "directory of the shipper's checkpoint")
     node_name: str = _row("", "this node's name; empty: the host's name")
     compression: str = _row("zstd", "compression of the raw topic", choices="none gzip lz4 zstd")

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from agents.checkpoint import decode, encode
+from agents.checkpoint import State, decode, encode
 from agents.discovery import Discovery, kubelet
 from agents.fleet import Fleet
 from agents.listing import Listing
@@ -147,10 +147,10 @@ class Shipping:
             slice_max_bytes=500,
             event_max_bytes=EVENT_BYTES,
         )
-        self.stored = encode([])
+        self.stored = encode(State())
         self.arrived: list[record.LogSlice] = []
         self.clock = 0.0
-        self.fleet = Fleet(self.settings, [])
+        self.fleet = Fleet(self.settings, None)
         self.start()
 
     def start(self) -> None:
@@ -158,7 +158,7 @@ class Shipping:
             for file in tail.files:
                 file.close()
         self.fleet = Fleet(self.settings, decode(self.stored))
-        self.fleet._grouping = self.grouping
+        self.fleet._labelling._grouping = self.grouping
         self.discovery = Discovery([kubelet(self.node.logs)], Listing())
         self.waiting: list[tuple[Tail, Taken]] = []
 
@@ -207,7 +207,7 @@ class Shipping:
         self.start()
 
     def store(self) -> None:
-        self.stored = encode(self.fleet.entries())
+        self.stored = encode(self.fleet.state())
 
     def drain(self) -> None:
         self.node.now += 100 * SECOND

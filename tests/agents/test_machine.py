@@ -1,0 +1,332 @@
+"""A state machine of one node: writers, the kubelet, logrotate, Kafka and a shipper that crashes at any step.
+
+The model keeps every byte that was ever written, file by file. In the end each of them has arrived as it was written,
+or a gap tells of it; and no gap tells of what arrived.
+"""
+
+import gzip
+import shutil
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
+
+from agents.checkpoint import State, decode, encode
+from agents.discovery import Discovery, kubelet
+from agents.fleet import Fleet
+from agents.listing import Listing
+from agents.tail import Tail, Taken
+from pipeline import gap, record
+from pipeline.gap import Gap
+from pipeline.pod import Instance
+from pipeline.settings import Settings
+
+SECOND = 10**9
+UID = "0000-1111"
+KEPT = 3  # rotated files that the kubelet keeps
+
+
+class Generation:
+    """A file from its first byte until it is removed or cut; `looked`: how much of it a living shipper saw."""
+
+    def __init__(self, instance: Instance) -> None:
+        self.instance = instance
+        self.data = bytearray()
+        self.removed = self.cut = self.listed = self.down = False
+        self.looked = 0
+
+    @property
+    def identity(self) -> str:
+        first = bytes(self.data).partition(b"\n")[0]
+        return record.identity(self.instance.uid, self.instance.container, self.instance.restart, first)
+
+
+class Node(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.root = Path(tempfile.mkdtemp(prefix="crisp-machine-"))
+        self.directory = self.root / "logs" / f"shop_pay-1_{UID}" / "pay"
+        self.directory.mkdir(parents=True)
+        self.now = 1_790_000_000 * SECOND
+        self.clock = 1000.0
+        self.number = self.restart = self.rotations = 0
+        self.generations: list[Generation] = []
+        self.on_disk: dict[str, Generation] = {}
+        self.sent: list[record.LogSlice] = []
+        self.arrived: list[record.LogSlice] = []  # those of them that Kafka acknowledged
+        self.gaps: dict[tuple[str, int], Gap] = {}
+        self.stored: bytes | None = None
+        self.waiting: list[tuple[Tail, Taken]] = []
+        self.crashed = False
+        self.last_tag = b"F"
+        self.fleet: Fleet | None = None
+        self.start_container()
+        self.start_shipper()
+
+    # --- the containers and what rotates their logs
+
+    def start_container(self) -> None:
+        self.live = f"{self.restart}.log"
+        self.create(self.live)
+
+    def create(self, name: str) -> None:
+        (self.directory / name).touch()
+        self.on_disk[name] = Generation(Instance("shop", "pay-1", UID, "pay", self.restart))
+        self.generations.append(self.on_disk[name])
+
+    def append(self, raw: bytes) -> None:
+        with (self.directory / self.live).open("ab") as file:
+            file.write(raw)
+        self.on_disk[self.live].data += raw
+
+    @rule(
+        stream=st.sampled_from([b"stdout", b"stderr"]),
+        tag=st.sampled_from([b"F", b"F", b"P"]),
+        size=st.integers(0, 300),
+    )
+    def write(self, stream: bytes, tag: bytes, size: int) -> None:
+        self.number += 1
+        self.now += 1000
+        self.last_tag = tag
+        text = b"%d %b" % (self.number, b"x" * size)
+        self.append(b"%b %b %b %b\n" % (cri_time(self.now), stream, tag, text))
+
+    @precondition(lambda self: self.last_tag == b"F")
+    @rule(cut=st.integers(36, 60))
+    def write_torn(self, cut: int) -> None:
+        """Half a line; the rest comes with the next write, or never."""
+        self.number += 1
+        self.now += 1000
+        self.append((b"%b stdout F torn %d" % (cri_time(self.now), self.number))[:cut])
+
+    @precondition(lambda self: self.on_disk[self.live].data.endswith(b"\n"))
+    @rule()
+    def rotate(self) -> None:
+        """As the kubelet does: remove the oldest, pack the rotated ones, rename, reopen."""
+        rotated = sorted(name for name in self.on_disk if name.startswith(f"{self.live}."))
+        for name in rotated[: max(0, len(rotated) - KEPT + 1)]:
+            self.remove(name)
+        for name in sorted(
+            name for name in self.on_disk if name.startswith(f"{self.live}.") and not name.endswith(".gz")
+        ):
+            self.pack(name)
+        self.rotations += 1
+        name = f"{self.live}.20260101-{self.rotations:06d}"
+        (self.directory / self.live).rename(self.directory / name)
+        self.on_disk[name] = self.on_disk.pop(self.live)
+        self.create(self.live)
+
+    def pack(self, name: str) -> None:
+        path = self.directory / name
+        (self.directory / f"{name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+        path.unlink()
+        self.on_disk[f"{name}.gz"] = self.on_disk.pop(name)
+
+    def remove(self, name: str) -> None:
+        (self.directory / name).unlink()
+        generation = self.on_disk.pop(name)
+        generation.removed = True
+        generation.down = self.fleet is None
+
+    @precondition(lambda self: self.on_disk[self.live].data)
+    @rule(copied=st.booleans())
+    def truncate(self, copied: bool) -> None:  # noqa: FBT001
+        """Plainly, or as logrotate's copytruncate: a copy first."""
+        old = self.on_disk[self.live]
+        path = self.directory / self.live
+        old.cut = True
+        old.down = self.fleet is None
+        if copied:
+            self.rotations += 1
+            name = f"{self.live}.20260101-{self.rotations:06d}"
+            shutil.copyfile(path, self.directory / name)
+            self.on_disk[name] = old
+        with path.open("r+b") as file:
+            file.truncate(0)
+        self.on_disk[self.live] = Generation(old.instance)
+        self.generations.append(self.on_disk[self.live])
+
+    @rule(times=st.integers(1, 3))
+    def restart_container(self, times: int) -> None:
+        """It dies, and again at once: the kubelet keeps the newest dead one."""
+        for _ in range(times):
+            for name in [name for name in self.on_disk if not name.startswith(f"{self.restart}.")]:
+                self.remove(name)
+            self.restart += 1
+            self.start_container()
+
+    # --- the shipper and Kafka
+
+    def start_shipper(self) -> None:
+        settings = Settings(
+            logs_dir=str(self.root / "logs"), state_dir=str(self.root), node_name="n", slice_max_bytes=16 * 1024
+        )
+        state = None if self.stored is None else decode(self.stored)
+        self.fleet = Fleet(settings, state, clock=lambda: self.clock)
+        self.discovery = Discovery([kubelet(self.root / "logs")], Listing())
+
+    def end_shipper(self) -> None:
+        if self.fleet is not None:
+            for tail in self.fleet.tails.values():
+                for file in tail.files:
+                    file.close()
+        self.fleet = None
+        self.waiting.clear()
+
+    @precondition(lambda self: self.fleet is None)
+    @rule()
+    def come_back(self) -> None:
+        self.start_shipper()
+
+    @precondition(lambda self: self.fleet is not None)
+    @rule()
+    def crash(self) -> None:
+        self.crashed = True
+        self.end_shipper()
+
+    @precondition(lambda self: self.fleet is not None)
+    @rule()
+    def store(self) -> None:
+        assert self.fleet is not None
+        self.stored = encode(self.fleet.state())
+
+    @precondition(lambda self: self.fleet is not None)
+    @rule()
+    def scan(self) -> None:
+        assert self.fleet is not None
+        self.fleet.update(self.discovery.scan(), self.now)
+        for generation in self.on_disk.values():
+            generation.listed = True
+
+    @precondition(lambda self: self.fleet is not None)
+    @rule()
+    def read(self) -> None:
+        self.take()
+
+    def take(self) -> bool:
+        took = False
+        for tail in self.tails():
+            taken = tail.take(self.now)
+            if taken is not None:
+                took = True
+                self.sent.append(record.decode(*record.encode(taken.part)))
+                self.waiting.append((tail, taken))
+        return took
+
+    def tails(self) -> Iterator[Tail]:
+        assert self.fleet is not None
+        for instance, tail in list(self.fleet.tails.items()):
+            self.fleet.look(instance, tail, self.clock)
+            for file in tail.files:
+                for generation in self.generations:
+                    if file.identity and generation.data and generation.identity == file.identity:
+                        generation.looked = max(generation.looked, file.seen)
+            yield tail
+
+    @rule()
+    def acknowledge(self) -> None:
+        for tail, taken in self.waiting:
+            tail.acknowledge(taken)
+            self.arrived.append(taken.part)
+        self.waiting.clear()
+
+    @precondition(lambda self: self.fleet is not None)
+    @rule()
+    def fail(self) -> None:
+        assert self.fleet is not None
+        self.waiting.clear()
+        for tail in self.fleet.tails.values():
+            tail.rewind()
+        self.fleet.losses.again()
+
+    @precondition(lambda self: self.fleet is not None)
+    @rule()
+    def tell(self) -> None:
+        assert self.fleet is not None
+        for loss in list(self.fleet.losses.ready(self.fleet.tails)):
+            told = loss.gap()
+            self.gaps[told.identity, told.offset] = told
+            self.fleet.told(loss)
+
+    @rule(seconds=st.sampled_from([0.3, 1.2, 61.0]))
+    def wait(self, seconds: float) -> None:
+        self.now += int(seconds * SECOND)
+        self.clock += seconds
+
+    # --- what must hold
+
+    def drain(self) -> None:
+        if self.fleet is None:
+            self.start_shipper()
+        if self.on_disk[self.live].data[-1:] not in (b"", b"\n"):
+            self.append(b"\n")
+        self.acknowledge()
+        for _ in range(8):
+            self.wait(100)
+            self.scan()
+            while self.take():
+                self.acknowledge()
+            self.tell()
+
+    def teardown(self) -> None:
+        try:
+            self.drain()
+            self.check()
+        finally:
+            self.end_shipper()
+            shutil.rmtree(self.root)
+
+    def check(self) -> None:
+        by_identity = {generation.identity: generation for generation in self.generations if generation.data}
+        received = {identity: bytearray(len(one.data)) for identity, one in by_identity.items()}
+        for part in self.sent:
+            position = 0
+            for number, offset, length in part.segments:
+                identity = part.files[number].identity
+                data = part.value[position : position + length]
+                assert data == by_identity[identity].data[offset : offset + length], "bytes that nobody wrote"
+                position += length
+        for part in self.arrived:
+            for number, offset, length in part.segments:
+                received[part.files[number].identity][offset : offset + length] = b"\1" * length
+        for identity, generation in by_identity.items():
+            self.account(identity, generation, received[identity].count(0))
+
+    def account(self, identity: str, generation: Generation, missing: int) -> None:
+        told = [one for one in self.gaps.values() if one.identity == identity]
+        sizes = [one.size for one in told]
+        if generation in self.on_disk.values():
+            assert (missing, told) == (0, []), "a file that is there was not read"
+        elif self.crashed:
+            # an answer that came just before the crash is forgotten, and told as a loss
+            unknown = [one for one in self.gaps.values() if one.reason in {gap.JUMP, gap.VANISHED}]
+            assert not missing or told or unknown or generation.cut or not self.remembered(generation)
+        elif not missing:
+            assert not told, f"a gap tells of bytes that arrived: {told}"
+        elif generation.listed:
+            unseen = len(generation.data) - generation.looked if generation.cut else 0
+            unopened = [one for one in self.gaps.values() if one.reason == gap.VANISHED]
+            assert missing <= unseen or sizes == [missing - unseen] or unopened
+
+    def remembered(self, generation: Generation) -> bool:
+        """Whether the shipper that came back could know of the file."""
+        state = State() if self.stored is None else decode(self.stored)
+        return any(entry.identity == generation.identity for entry in state.entries)
+
+
+def cri_time(moment: int) -> bytes:
+    text = datetime.fromtimestamp(moment // SECOND, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{text}.{moment % SECOND:09d}Z".encode()
+
+
+def test_every_byte_arrives_or_a_gap_tells_of_it() -> None:
+    run_state_machine_as_test(
+        Node,
+        settings=settings(
+            max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        ),
+    )
