@@ -6,9 +6,11 @@ way any more. Told again after a crash it has the same id: the file's identity a
 
 import logging
 import os
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from agents.checkpoint import Entry
 from agents.logfile import LogFile
@@ -20,6 +22,7 @@ from pipeline.metrics import Metrics
 from pipeline.pod import Instance
 
 LOOK_BACK_BYTES = 65536
+MOST_RECENT = 20
 MOST_CONTAINERS = 1000  # of which losses are counted one by one
 
 log = logging.getLogger(__name__)
@@ -121,12 +124,14 @@ class Losses:
         self._pending: dict[str, Loss] = {}
         self.of_containers: Counter[tuple[str, str, str]] = Counter()  # bytes, by namespace, pod, container
         self._told: set[Instance] = set()
+        self._recent: deque[tuple[float, Loss]] = deque(maxlen=MOST_RECENT)
 
     def note(self, loss: Loss) -> None:
         """Something is lost: say so once for each container instance, and count it."""
         if loss.identity in self._pending:
             return
         self._pending[loss.identity] = loss
+        self._recent.appendleft((time.time(), loss))
         self._metrics.add("crisp_shipper_gaps", reason=loss.reason)
         if loss.size is not None:
             # what is on its way may still arrive
@@ -186,3 +191,17 @@ class Losses:
     def forget(self, kept: set[Instance]) -> None:
         """Drop what is remembered of containers that are gone."""
         self._told &= kept
+
+    def recent(self) -> list[dict[str, Any]]:
+        """The newest losses since the start, for a status page."""
+        return [
+            {
+                "time": found,
+                "namespace": loss.instance.namespace,
+                "pod": loss.instance.pod,
+                "container": loss.instance.container,
+                "bytes": loss.missing(),
+                "reason": loss.reason,
+            }
+            for found, loss in self._recent
+        ]

@@ -145,7 +145,8 @@ class Shipper:
             "excluded_containers": len(self._fleet.excluded),
             "excluded": self._excluded(),
             "unlabelled_containers": self._fleet.unlabelled(),
-            "gaps": self._gaps(),
+            "gaps": self._fleet.losses.recent(),
+            "lost": self._lost(),
             "deleted_bytes": int(value("crisp_shipper_deleted_bytes")),
             "containers": int(value("crisp_shipper_containers")),
             "open_files": int(value("crisp_shipper_open_files")),
@@ -164,17 +165,13 @@ class Shipper:
         """Containers that are not read, by namespace."""
         return dict(Counter(instance.namespace for instance in self._fleet.excluded))
 
-    def _gaps(self) -> dict[str, Any]:
-        """What was lost: files and bytes by reason, the containers that lost most, and what Kafka does not know yet."""
+    def _lost(self) -> dict[str, Any]:
+        """What was lost: bytes by reason, the containers that lost most, and how many gaps Kafka does not know yet."""
         most = self._fleet.losses.of_containers.most_common(standing.MOST_BACKLOGS)
         names = ("namespace", "pod", "container", "bytes")
+        by_reason = self._metrics.by("crisp_shipper_gap_bytes", "reason")
         return {
-            "files": {
-                reason: int(number) for reason, number in self._metrics.by("crisp_shipper_gaps", "reason").items()
-            },
-            "bytes": {
-                reason: int(size) for reason, size in self._metrics.by("crisp_shipper_gap_bytes", "reason").items()
-            },
+            "bytes": {reason: int(size) for reason, size in by_reason.items()},
             "containers": [dict(zip(names, (*name, size), strict=True)) for name, size in most],
             "untold": len(self._fleet.losses),
         }
