@@ -91,7 +91,7 @@ def connections(objects: Objects) -> Iterator[str]:
                 yield f"{name}: Elasticsearch is at {wanted}, not {have.es_urls}"
 
 
-# Topic and operations that each part needs; the tests with a real broker's authorizer show that it is enough.
+# Topic and operations that each part needs: enough, as tests/integration/test_kafka_rights.py shows.
 NEEDS: dict[str, dict[tuple[str, str], set[str]]] = {
     "crisp-shipper": {("topic", "logs-raw"): {"Write", "Describe"}},
     "crisp-worker": {
