@@ -154,7 +154,9 @@ class Shipper:
             "in_flight_bytes": int(value("crisp_shipper_in_flight_bytes")),
             "silent_seconds": value("crisp_shipper_silent_seconds"),
             "unread_seconds": value("crisp_shipper_unread_seconds"),
+            "taken_bytes": int(value("crisp_shipper_taken_bytes")),
             "acknowledged_bytes": int(value("crisp_shipper_bytes")),
+            "again_bytes": int(value("crisp_shipper_again_bytes")),
             "slices": {name: int(value("crisp_shipper_slices", outcome=name)) for name in ("acknowledged", "failed")},
             "backlogs": [dataclasses.asdict(backlog) for backlog in self._backlogs],
             "history": self._history.facts(),
@@ -260,7 +262,8 @@ class Shipper:
         return now - self._since.setdefault(instance, now) >= self._settings.linger_seconds
 
     def _send(self, tail: Tail, taken: Taken) -> None:
-        publisher = self._publisher
+        publisher, size = self._publisher, len(taken.part.value)
+        self._metrics.add("crisp_shipper_taken_bytes", size)
         written = cri.first_time(taken.part.value)
         self._aged("read", written)
 
@@ -272,10 +275,11 @@ class Shipper:
                 tail.acknowledge(taken)
                 self._aged("in_kafka", written)
                 self._metrics.add("crisp_shipper_slices", outcome="acknowledged")
-                self._metrics.add("crisp_shipper_bytes", len(taken.part.value))
+                self._metrics.add("crisp_shipper_bytes", size)
             else:
                 self._failed = True
                 self._metrics.add("crisp_shipper_slices", outcome="failed")
+                self._metrics.add("crisp_shipper_again_bytes", size)
                 log.error("Kafka refused a slice, everything unacknowledged is read again: %r", fault)
 
         if not publisher.in_flight:
@@ -312,6 +316,7 @@ class Shipper:
         """After a fault that the producer does not mend itself: a new producer, and read again what is not there."""
         self._trouble = self._trouble or "Kafka refused a slice: connecting anew"
         await self._publisher.stop(self._settings.ship_grace_seconds)
+        self._metrics.add("crisp_shipper_again_bytes", self._publisher.in_flight)
         self._publisher = Publisher(self._settings)
         for tail in self._fleet.tails.values():
             tail.rewind()

@@ -78,6 +78,7 @@ class Worker:
     def _take(self, event: Any, value: bytes, slot: Slot) -> None:
         """Turn a record into documents and hand them over; a record that breaks the contract is dead-lettered."""
         self.metrics.add("crisp_worker_raw_bytes", len(value))
+        self.metrics.add("crisp_worker_lines", value.count(b"\n"))
         message = event.message
         headers = [(str(name), data or b"") for name, data in message.headers or ()]
         origin = Origin(message.topic, message.partition, message.offset, round((message.timestamp or 0) * 1000))

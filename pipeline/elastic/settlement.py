@@ -74,8 +74,10 @@ class Settlement:
         if item.outcome is Outcome.RETRY:
             return single
         if item.outcome is Outcome.THERE:
+            if CONTINUED in single.id:
+                return None  # beside the event, which is counted already
             self._metrics.add("crisp_worker_documents", outcome="there")
-            return await self._continued(single) if single.length and CONTINUED not in single.id else None
+            return await self._continued(single) if single.length else None
         if bulk.RACE in item.reason and not single.raced:
             single.raced = True
             return single

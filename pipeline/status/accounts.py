@@ -14,6 +14,7 @@ def of(metrics: Metrics, slices_in_work: int) -> dict[str, Any]:
     events = int(metrics.get("crisp_worker_events"))
     settled = sum(documents.values()) - documents["continued"]
     return {
+        "lines": int(metrics.get("crisp_worker_lines")),
         "events": events,
         "documents": documents,
         "dropped": dropped,

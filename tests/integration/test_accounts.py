@@ -1,0 +1,121 @@
+"""The accounts of shipper and worker add up, whatever became of the lines and whatever befell the parts."""
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+
+from pipeline.demo.feed import Feed
+from pipeline.demo.ledger import Ledger
+from pipeline.demo.part import Part
+from pipeline.local.process import free_ports
+from pipeline.local.stack import Stack
+from tests.integration.flow import Flow, eventually
+from tests.integration.test_audit import PROBE, line
+from tests.integration.test_status import get
+
+
+def flow_of(stack: Stack, directory: Path) -> tuple[Flow, int, int]:
+    ship, work = free_ports(2)
+    ports = {"CRISP_SHIP_PORT": str(ship), "CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1"}
+    flow = Flow(stack, directory, **ports)
+    flow.set_up()
+    return flow, ship, work
+
+
+def status(port: int) -> dict[str, Any]:
+    code, text = get(port, "/status.json")
+    found: dict[str, Any] = json.loads(text) if code == 200 else {}
+    return found
+
+
+def balanced(found: dict[str, Any]) -> bool:
+    """Whether nothing is in work, and every event is one of its outcomes."""
+    documents = found.get("documents")
+    if not documents or found["accounts"]["slices_in_work"]:
+        return False
+    beside = documents["continued"]
+    return bool(found["events"] == sum(documents.values()) - beside + sum(found["dropped"].values()))
+
+
+async def _produce(flow: Flow, value: bytes, headers: list[tuple[str, bytes]]) -> None:
+    producer = AIOKafkaProducer(bootstrap_servers=flow.settings.kafka_brokers)
+    await producer.start()
+    try:
+        await producer.send_and_wait(flow.settings.topic_raw, value, headers=headers)
+    finally:
+        await producer.stop()
+
+
+def test_lines_in_are_documents_safe_forms_drops_and_dead_letters(stack: Stack, tmp_path: Path) -> None:
+    flow, ship, work = flow_of(stack, tmp_path)
+    at = time.time_ns()
+    texts = [
+        line("java.lang.Error: boom", at=at),
+        line("\tat a.B.c(B.java:1)", at=at + 1),
+        line(PROBE, at=at + 2),
+        line('{"a":{"b":1}}', at=at + 3_000_000_000),
+        line('{"a.b":[{"c":1}]}', at=at + 3_000_000_001),
+        line("plain", at=at + 3_000_000_002),
+    ]
+    (flow.container("pay-1") / "0.log").write_text("".join(texts))
+    try:
+        flow.shipper.start()
+        eventually(lambda: status(ship).get("acknowledged_bytes") == len("".join(texts)))
+        asyncio.run(_produce(flow, b"x\n", [("crisp", b"1")]))
+        asyncio.run(_produce(flow, b"a line of another shipper\n", []))
+        flow.worker.start()
+        eventually(lambda: flow.count() == 5 and balanced(status(work)))
+        shipper, worker = status(ship), status(work)
+    finally:
+        flow.end()
+
+    assert shipper["taken_bytes"] == shipper["acknowledged_bytes"] + shipper["in_flight_bytes"] + shipper["again_bytes"]
+    assert (worker["lines"], worker["events"]) == (len(texts) + 2, 6)
+    assert worker["dropped"] == {"health probe": 1}
+    assert sum(worker["documents"].values()) == 5
+    assert (worker["records"]["foreign"], worker["records"]["dead"], worker["records"]["gap"]) == (1, 1, 0)
+
+
+def test_they_add_up_after_kills_rebalances_and_an_outage(stack: Stack, tmp_path: Path) -> None:
+    flow, ship, work = flow_of(stack, tmp_path)
+    (other_port,) = free_ports(1)
+    other = Part("worker", {**flow.environment, "CRISP_WORKER_PORT": str(other_port)}, tmp_path / "state")
+    ledger = Ledger()
+    feed = Feed(flow.logs, ledger, seed=9)
+    try:
+        flow.shipper.start()
+        flow.worker.start()
+        feed.write(1000)
+        eventually(lambda: flow.count() > 200)
+        other.start()
+        feed.write(1000)
+        flow.shipper.kill()
+        flow.shipper.start()
+        eventually(lambda: bool(status(other_port).get("partitions")))
+        flow.worker.kill()
+        stack.kafka.pause()
+        feed.write(1000)
+        time.sleep(3)
+        stack.kafka.resume()
+        flow.worker.start()
+        eventually(lambda: _found(flow) == ledger.lines, seconds=90)
+        eventually(lambda: balanced(status(work)) and balanced(status(other_port)))
+        eventually(lambda: status(ship).get("in_flight_bytes") == 0)
+        shipper, workers = status(ship), [status(work), status(other_port)]
+    finally:
+        other.stop()
+        flow.end()
+        feed.close()
+
+    assert shipper["taken_bytes"] == shipper["acknowledged_bytes"] + shipper["again_bytes"]
+    for worker in workers:
+        assert worker["accounts"]["in_work"] == 0
+        assert worker["lines"] >= worker["events"]
+
+
+def _found(flow: Flow) -> int:
+    return sum(message.count("\n") + 1 for message in flow.messages())
