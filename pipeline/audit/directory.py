@@ -12,7 +12,7 @@ import orjson
 
 from pipeline import grouping, pod
 from pipeline.audit.instancelog import InstanceLog, OpenFile, open_files
-from pipeline.errors import CrispError
+from pipeline.errors import CrispError, UsageError
 from pipeline.pod import Instance
 from pipeline.settings import Settings
 
@@ -116,4 +116,4 @@ def read_pods(path: Path) -> dict[str, dict[str, Any]]:
         pods = found.get("items", [found])
         return {one["metadata"]["uid"]: one for one in pods}
     except (OSError, ValueError, AttributeError, KeyError, TypeError) as fault:
-        raise CrispError(f"--pods {path}: no Pod objects in JSON: {fault!r}") from fault
+        raise UsageError(f"--pods {path}: no Pod objects in JSON: {fault!r}") from fault

@@ -40,8 +40,7 @@ class Audit:
         self._tell = tell
         self._young = young
         self._rules = file.load(settings)
-        widest = self._rules.widest() if self._rules else None
-        self._widest = Documents(settings, widest) if widest else None
+        self._bounds = self._rules.bounds() if self._rules else None
         self._judge = Judge(self._lookup, set())
         self._accounts: dict[str, Account] = {}
         self.stop = asyncio.Event()
@@ -52,7 +51,9 @@ class Audit:
     async def of_directory(self, root: Path, pods: dict[str, dict[str, Any]], since: float) -> list[Account]:
         """Every file below. `since`, seconds since the epoch: lines before are not looked up."""
         directory = Directory(root, self._settings, pods, since)
-        documents, done = Documents(self._settings, self._rules), 0
+        told = Documents(self._settings, self._rules)
+        untold = [Documents(self._settings, rules) for rules in self._bounds or (self._rules, self._rules)]
+        done = 0
         start = apptime.text(round(since * 1e9)).encode()
         for source in directory.sources():
             for part in source.log.slices():
@@ -62,7 +63,7 @@ class Audit:
                 done += len(part.value)
                 self._tell(part.files[-1].path, done, directory.size, self._judge.looked_up)
                 if not since or _last_time(part) >= start:
-                    await self._take(part, source, documents)
+                    await self._take(part, source, [told, told] if source.told else untold)
                 if self.stop.is_set():
                     break
             if self.stop.is_set():
@@ -71,7 +72,7 @@ class Audit:
         await self._gaps_of(directory)
         return list(self._accounts.values())
 
-    async def _take(self, part: LogSlice, source: Source, documents: Documents) -> None:
+    async def _take(self, part: LogSlice, source: Source, bounds: list[Documents]) -> None:
         accounts = {file.identity: self._account(file.path) for file in part.files}
         other = accounts[part.files[part.segments[0].file].identity]
         if source.rule:
@@ -79,18 +80,10 @@ class Audit:
             other.events += number
             other.dropped[source.rule] += number
         else:
-            parcel = documents.of(part, part.read)
-            doubt = Doubt(self._young, excuses=self._excuses(part, parcel) if not source.told else {})
-            await self._judge.take(parcel, accounts, other, doubt)
-
-    def _excuses(self, part: LogSlice, parcel: Parcel) -> dict[str, str]:
-        """By document, the rules that would drop it if only the labels, which nobody told, were so."""
-        if self._widest is None:
-            return {}
-        left = self._widest.of(part, part.read)
-        rules = ", ".join(sorted((left.dropped - parcel.dropped).keys()))
-        kept = set(map(document_id, left.documents))
-        return {name: rules for name in map(document_id, parcel.documents) if name not in kept}
+            most, least = bounds
+            parcel = most.of(part, part.read)
+            excuses = _excuses(parcel, least.of(part, part.read)) if least is not most and self._bounds else {}
+            await self._judge.take(parcel, accounts, other, Doubt(self._young, excuses=excuses))
 
     async def _gaps_of(self, directory: Directory) -> None:
         """Gaps are told by the shipper, no file tells them: look which there are of these pods."""
@@ -130,6 +123,13 @@ class Audit:
         accounts = {name: self._account(path) for name, path in files}
         other = next(iter(accounts.values())) if accounts else self._account(partition)
         await self._judge.take(parcel, accounts, other, doubt)
+
+
+def _excuses(parcel: Parcel, least: Parcel) -> dict[str, str]:
+    """By document, the rules that would drop it if only the labels, which nobody told, were so."""
+    rules = ", ".join(sorted((least.dropped - parcel.dropped).keys()))
+    kept = set(map(document_id, least.documents))
+    return {name: rules for name in map(document_id, parcel.documents) if name not in kept}
 
 
 def _last_time(part: LogSlice) -> bytes:

@@ -41,13 +41,15 @@ class Ruleset:
     rules: tuple[Rule, ...]
     digest: str
 
-    def widest(self) -> "Ruleset | None":
-        """The rules as they would be if what a log file's path does not tell (labels, image, workload, service) spoke
-        for dropping wherever it is asked for; None where no rule that drops asks."""
+    def bounds(self) -> "tuple[Ruleset, Ruleset] | None":
+        """The rules where all that a log file's path does not tell (labels, image, workload, service) spoke against
+        dropping, and where it spoke for it; None where no rule asks for that."""
         asking = [rule for rule in self.rules if rule.decides and _asks(rule.when + rule.unless)]
-        if not any(rule.kind != "keep" for rule in asking):
+        if not asking:
             return None
-        return Ruleset(tuple(_widened(rule) for rule in self.rules if rule not in asking or rule.kind != "keep"), "")
+        drops = tuple(_widened(rule) for rule in self.rules if rule not in asking or rule.kind != "keep")
+        keeps = tuple(_widened(rule) for rule in self.rules if rule not in asking or rule.kind == "keep")
+        return Ruleset(keeps, self.digest), Ruleset(drops, self.digest)
 
     def redacted(self, raw: bytes) -> bytes:
         """Raw bytes with stars for what any of the rules would replace, whatever their conditions."""

@@ -106,6 +106,7 @@ def test_the_audit_knows_what_rules_dropped_and_what_it_cannot_know(stack: Stack
     code, said = audit(flow, str(flow.logs), "--young", "0")
     assert (code, said["missing"]) == (0, 0)
     assert any("by label may have dropped" in reason for reason in said["unjudged"]), said
+    (tmp_path / "rules.yaml").write_text("rules: [{name: none, when: {message: /nothing/}, drop: true}]")
     assert audit(flow, "kafka", "--young", "0")[0] == 1
 
 
