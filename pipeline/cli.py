@@ -2,10 +2,11 @@
 
 import argparse
 import importlib
+import os
 import sys
 
 from pipeline import __version__
-from pipeline.errors import CrispError, RulesError, SettingsError
+from pipeline.errors import CrispError, RulesError, SettingsError, UsageError
 
 # name -> (module with `arguments(parser)` and `run(args) -> exit code`, what it does). A module is loaded
 # only when its command is called: the shipper must never load faust or elasticsearch.
@@ -59,9 +60,16 @@ def main(argv: list[str] | None = None) -> int:
         for fault in error.faults:
             print(f"{before}{fault}", file=sys.stderr)
         return 2
+    except UsageError as error:
+        print(f"crisp {name}: {error} (crisp {name} --help)", file=sys.stderr)
+        return 2
     except CrispError as error:
         print(f"crisp: {error}", file=sys.stderr)
         return 1
+    except BrokenPipeError:
+        # Whoever read our output (`head`) has enough. Python would complain at exit, when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except KeyboardInterrupt:
         return 130
 

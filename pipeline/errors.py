@@ -3,6 +3,7 @@
     CrispError
     ├── SettingsError    the settings are refused; holds every fault found
     │   └── RulesError   the rules file is refused, likewise
+    ├── UsageError       arguments that do not go together
     ├── RecordError      a record of the topic breaks the contract, or is of a version we do not know
     ├── StackError       the local Kafka or Elasticsearch cannot be had or started
     ├── LookupFailure    Elasticsearch does not tell which documents are there
@@ -26,6 +27,10 @@ class SettingsError(CrispError):
 
 class RulesError(SettingsError):
     """The rules file is refused; each fault begins with file, line and column."""
+
+
+class UsageError(CrispError):
+    """Arguments of a command that are no good together."""
 
 
 class RecordError(CrispError):

@@ -20,7 +20,7 @@ from pipeline.commands import moment
 from pipeline.commands.interrupt import on_interrupt
 from pipeline.commands.progress import Progress
 from pipeline.elastic.client import connect
-from pipeline.errors import CrispError
+from pipeline.errors import CrispError, UsageError
 from pipeline.settings import Settings
 
 KAFKA = "kafka"
@@ -51,9 +51,9 @@ def run(args: argparse.Namespace) -> int:
     effective = settings.load()
     ownlog.plainly()
     if args.source != KAFKA and not Path(args.source).is_dir():
-        raise CrispError(f"--from {args.source}: neither a directory nor the word {KAFKA}")
+        raise UsageError(f"--from {args.source}: neither a directory nor the word {KAFKA}")
     if args.source == KAFKA and args.pods:
-        raise CrispError("--pods: only for a directory; what Kafka holds tells its pods itself")
+        raise UsageError("--pods: only for a directory; what Kafka holds tells its pods itself")
     try:
         accounts, interrupted = asyncio.run(_audit(effective, args))
     except KafkaError as fault:

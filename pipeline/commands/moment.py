@@ -3,7 +3,7 @@
 import re
 from datetime import UTC, datetime, timedelta
 
-from pipeline.errors import CrispError
+from pipeline.errors import UsageError
 
 HELP = "a time (2026-11-24T10:00:00Z, in UTC if it has no zone) or how long ago (90s, 15m, 24h, 7d)"
 _AGO = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([smhd])")
@@ -11,12 +11,12 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
 def seconds(option: str, text: str, now: datetime) -> float:
-    """Seconds since the epoch. Raises CrispError naming the option."""
+    """Seconds since the epoch. Raises UsageError naming the option."""
     ago = _AGO.fullmatch(text.strip())
     try:
         if ago is not None:
             return (now - timedelta(**{_UNITS[ago[2]]: float(ago[1])})).timestamp()
         moment = datetime.fromisoformat(text.strip())
     except (ValueError, OverflowError) as fault:
-        raise CrispError(f"{option} {text}: neither {HELP.replace(') or', '), nor')}") from fault
+        raise UsageError(f"{option} {text}: neither {HELP.replace(') or', '), nor')}") from fault
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -43,3 +43,8 @@ class Progress:
         else:
             print(text, file=sys.stderr, flush=True)
             self._next = time.monotonic() + PLAIN_EVERY_SECONDS
+
+    def note(self, *lines: str) -> None:
+        """Say something that stays."""
+        for line in lines:
+            self._console.print(line, highlight=False, soft_wrap=True)

@@ -16,7 +16,7 @@ from pipeline.commands.interrupt import on_interrupt
 from pipeline.commands.progress import Progress
 from pipeline.elastic.client import connect
 from pipeline.elastic.lookup import Lookup
-from pipeline.errors import CrispError
+from pipeline.errors import CrispError, UsageError
 from pipeline.intake import Intake
 from pipeline.replay import Replay, rules_met
 from pipeline.rules import file as rules_file
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     since = round(moment.seconds("--since", args.since, now) * 1000)
     until = round(moment.seconds("--until", args.until, now) * 1000) if args.until else None
     if until is not None and until <= since:
-        raise CrispError("--until is not later than --since")
+        raise UsageError("--until is not later than --since")
     try:
         outcome = asyncio.run(_replay(effective, since, until, changed=args.rules_changed))
     except KafkaError as fault:

@@ -2,28 +2,41 @@
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
-import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import orjson
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
-from rich.text import Text
-
-from pipeline.demo.run import Plan, Report, Run
+from pipeline.commands.progress import Progress
+from pipeline.demo import given, report
+from pipeline.demo.given import GivenLogs
+from pipeline.demo.run import Plan, Run, Tell
+from pipeline.errors import UsageError
 from pipeline.local import artifacts, stack
+from pipeline.local.stack import Stack
 
-_PLAIN_EVERY_SECONDS = 5.0
+EXAMPLE = """examples:
+  crisp demo
+  crisp demo --lines 100000 --chaos
+  crisp demo --follow                  until Ctrl-C, with the pages to look at
+  crisp demo --logs /var/log/pods      your own logs, which are only read
+
+exit code 0: every line is there exactly once; 1: not, or a server does not run; 130: Ctrl-C before the writing began"""
+
+
+Work = Callable[[Stack, Tell, Callable[..., None]], Callable[[], bool]]
+"""Does its work with servers that run; returns what shows the report."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("--lines", type=int, default=20000, help="lines to write (20000)")
-    parser.add_argument("--rate", type=float, default=2000, help="lines a second (2000); 0: as fast as it goes")
+    parser.epilog, parser.formatter_class = EXAMPLE, argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--lines", type=int, metavar="N", help="lines to write (20000)")
+    parser.add_argument("--rate", type=float, metavar="R", help="lines a second (2000); 0: as fast as it goes")
     parser.add_argument("--follow", action="store_true", help="go on until Ctrl-C")
+    parser.add_argument("--logs", type=Path, metavar="DIR", help="ship this directory of logs instead of written ones")
     parser.add_argument("--chaos", action="store_true", help="kill -9 shipper and worker again and again meanwhile")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object, on the last line")
     parser.add_argument("--es-version", default=stack.DEFAULT_VERSION, choices=artifacts.ELASTICSEARCH_VERSIONS)
@@ -32,100 +45,87 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0 if nothing is missing or double, else 1."""
-    if args.lines < 1 or args.rate < 0:
-        print("crisp demo: --lines must be 1 or more, --rate 0 or more", file=sys.stderr)
-        return 2
-    plan = Plan(0 if args.follow else args.lines, args.rate, args.chaos, args.seed)
+    _check(args)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)
     directory = Path(tempfile.mkdtemp(prefix="crisp-demo-"))
-    kept = True
+    good = None
     try:
-        report = _run(plan, args.es_version, directory)
-        kept = not report.good
-        _show(report, plan, as_json=args.json)
+        good = _written(args, directory) if args.logs is None else _given(args, directory)
+    except KeyboardInterrupt:
+        good = True  # there is nothing to look into
+        raise
     finally:
-        if kept:
-            print(f"the logs of crisp itself are left in {directory}", file=sys.stderr)
-        else:
+        if good:
             shutil.rmtree(directory, ignore_errors=True)
-    return 0 if report.good else 1
+        else:
+            print(f"the logs of crisp itself are left in {directory}", file=sys.stderr)
+    return 0 if good else 1
 
 
-def _run(plan: Plan, version: str, directory: Path) -> Report:
-    with _Progress() as progress, stack.running(version, lambda what: progress.tell(what, 0, 0)) as servers:
-        demo = Run(servers, directory, plan, progress.tell)
+def _check(args: argparse.Namespace) -> None:
+    """Refuse what does not go together. Raises UsageError, StackError."""
+    if args.lines is not None and args.lines < 1:
+        raise UsageError("--lines must be 1 or more")
+    if args.rate is not None and args.rate < 0:
+        raise UsageError("--rate must be 0 or more")
+    if args.logs is not None:
+        others = [name for name in ("lines", "rate", "chaos") if getattr(args, name)]
+        if others:
+            raise UsageError(f"--logs ships what is there: it does not go with --{others[0]}")
+        given.refuse_empty(args.logs)
+
+
+def _end(number: int, _: Any) -> None:
+    """A request to end is one to end everything that was started."""
+    raise SystemExit(128 + number)
+
+
+def _written(args: argparse.Namespace, directory: Path) -> bool:
+    plan = Plan(
+        0 if args.follow else args.lines or 20_000, 2000 if args.rate is None else args.rate, args.chaos, args.seed
+    )
+
+    def work(servers: Stack, tell: Tell, note: Callable[..., None]) -> Callable[[], bool]:
+        demo = Run(servers, directory, plan, tell)
         try:
             demo.begin()
-            progress.note(
-                "meanwhile, in another shell: crisp status, crisp tail, crisp trace, or the pages", demo.around()
-            )
+            note("meanwhile, in another shell: crisp status, crisp tail, crisp trace, or the pages", demo.around())
             demo.write()
-            return demo.report(demo.settle())
+            found = demo.report(demo.settle())
         finally:
             demo.end()
+        return lambda: report.of_run(found, plan, as_json=args.json)
+
+    return _with_servers(args, work)
 
 
-class _Progress:
-    """Live on a terminal, else a plain line now and then; both on standard error."""
+def _given(args: argparse.Namespace, directory: Path) -> bool:
+    def work(servers: Stack, tell: Tell, _: Callable[..., None]) -> Callable[[], bool]:
+        demo = GivenLogs(servers, directory, args.logs, tell)
+        try:
+            accounts, numbers = demo.run(follow=args.follow)
+            examples = demo.examples()
+        finally:
+            demo.end()
+        return lambda: report.of_given(accounts, numbers, examples, as_json=args.json)
 
-    def __init__(self) -> None:
-        self._console = Console(stderr=True)
-        self._live = Live(console=self._console, refresh_per_second=8, transient=True)
-        self._next = 0.0
-        self._said = ""
-
-    def __enter__(self) -> "_Progress":
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._console.is_terminal:
-            self._live.stop()
-
-    def note(self, *lines: str) -> None:
-        """Say something that stays."""
-        for line in lines:
-            self._console.print(line, highlight=False, soft_wrap=True)
-
-    def tell(self, what: str, written: int, found: int) -> None:
-        """Show where the run stands."""
-        text = f"{what}: {written:,} lines written, {found:,} documents searchable" if written else what
-        if self._console.is_terminal:
-            self._live.update(Text(text))
-        elif what != self._said or time.monotonic() >= self._next:
-            print(text, file=sys.stderr, flush=True)
-            self._next = time.monotonic() + _PLAIN_EVERY_SECONDS
-        self._said = what
+    return _with_servers(args, work)
 
 
-def _show(report: Report, plan: Plan, *, as_json: bool) -> None:
-    if as_json:
-        print(orjson.dumps(report.numbers).decode())
-        return
-    console = Console()
-    numbers = report.numbers
-    for hit in report.examples:
-        console.print(f"[bold]{hit['_index']}/{hit['_id']}[/bold]", highlight=False)
-        console.print_json(data=hit["_source"])
-    table = Table(title="crisp demo", show_header=False)
-    backlog = "" if plan.rate else " (as fast as it goes: this is the backlog)"
-    rows = {
-        "lines written": f"{numbers['written']:,} in {numbers['seconds']} s, {numbers['rotations']} rotations",
-        "lines searchable": f"{numbers['searchable']:,} in {numbers['documents']:,} documents",
-        "missing": str(numbers["missing"]),
-        "doubled": str(numbers["doubled"]),
-        "written to searchable": f"p50 {numbers['latency_p50_s']} s, p99 {numbers['latency_p99_s']} s{backlog}",
-        "CPU": f"shipper {numbers['shipper_cpu_s']} s, worker {numbers['worker_cpu_s']} s, "
-        f"Elasticsearch {numbers['elasticsearch_cpu_s']} s",
-        "peak memory": f"shipper {numbers['shipper_rss_mib']} MiB, worker {numbers['worker_rss_mib']} MiB",
-    }
-    if plan.chaos:
-        rows["kill -9"] = ", ".join(
-            f"{name} {numbers[f'{name}_kills']} ({numbers[f'{name}_kills_outstanding']} with lines on their way)"
-            for name in ("ship", "worker")
-        )
-    for name, value in rows.items():
-        table.add_row(name, value)
-    console.print(table)
-    console.print("[green]every line is there exactly once[/green]" if report.good else "[red]NOT every line[/red]")
-    console.print("to look around yourself: crisp local up, then crisp setup, crisp ship, crisp worker")
+def _with_servers(args: argparse.Namespace, work: Work) -> bool:
+    """Do the work with servers of its own; what it returns shows the report when they have ended."""
+    with Progress() as progress:
+        said = ""
+
+        def tell(what: str, written: int, found: int) -> None:
+            nonlocal said
+            parts = [f"{written:,} lines written"] if written else []
+            parts += [f"{found:,} documents searchable"] if written or found else []
+            progress.tell(f"{what}: {', '.join(parts)}" if parts else what, now=what != said)
+            said = what
+
+        with stack.running(args.es_version, lambda what: tell(what, 0, 0)) as servers:
+            show = work(servers, tell, progress.note)
+    return show()

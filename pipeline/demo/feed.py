@@ -15,12 +15,14 @@ from pipeline.demo.services import SERVICES, Burst
 ROTATE_BYTES = 2 * 1024 * 1024
 PODS = 2
 WATCH_EVERY = 25
+WATCH_CHAOS = 5  # a kill counts while a watched line is on its way, so watch more of them
 
 
 class Feed:
     """All containers: write some lines of each in turn. `watch` holds trace ids of lines to watch."""
 
-    def __init__(self, root: Path, ledger: Ledger, seed: int) -> None:
+    def __init__(self, root: Path, ledger: Ledger, seed: int, watch_every: int = WATCH_EVERY) -> None:
+        self._watch_every = watch_every
         random_ = random.Random(seed)
         self._root = root
         self._ledger = ledger
@@ -52,7 +54,7 @@ class Feed:
             stream, burst = next(service)
             for line in burst:
                 self._put(log, stream, line)
-            if self._turn % WATCH_EVERY == 0 and burst[0].startswith(b"{"):
+            if self._turn % self._watch_every == 0 and burst[0].startswith(b"{"):
                 self.watch.append(orjson.loads(burst[0])["trace.id"])
 
     def copy(self) -> None:

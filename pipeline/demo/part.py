@@ -1,5 +1,6 @@
 """One of crisp's own processes in the demo: started, killed, started again, and what it used all along."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipeline.local.process import die_with_parent, peak_rss_mib, process_cpu_seconds
+from pipeline.settings import Settings, variable
 
 STOP_SECONDS = 30.0
 
@@ -19,7 +21,7 @@ class Part:
         self.name = name
         self.output = directory / f"{name}.log"
         self.kills = 0
-        self._environment = {**os.environ, **environment}
+        self._environment = {**_without_settings(os.environ), **environment}
         self._cpu = 0.0
         self._ended_cpu = 0.0
         self._rss = 0.0
@@ -87,3 +89,9 @@ class Part:
     def rss_mib(self) -> float:
         """The most resident memory of any of its lives."""
         return self._rss
+
+
+def _without_settings(environ: Mapping[str, str]) -> dict[str, str]:
+    """The user's environment without settings of crisp: they are for his own servers, not for these."""
+    own = {variable(row.name) for row in dataclasses.fields(Settings)}
+    return {name: value for name, value in environ.items() if name not in own}

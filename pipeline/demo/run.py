@@ -14,7 +14,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from pipeline import kafka_client, settings, setup
-from pipeline.demo.feed import Feed, provoke_stack_trace
+from pipeline.demo.feed import WATCH_CHAOS, WATCH_EVERY, Feed, provoke_stack_trace
 from pipeline.demo.ledger import Balance, Ledger
 from pipeline.demo.part import Part
 from pipeline.demo.searcher import Searcher
@@ -29,7 +29,7 @@ TROUBLE_EVERY_SECONDS = 3.0
 STILL_SECONDS = 3.0  # without a new document: then it is time to compare
 GIVE_UP_SECONDS = 60.0
 LEAST_KILLS = 5
-CHAOS_SECONDS = 80.0  # a run must last that long for five kills of the worker
+CHAOS_SECONDS = 100.0  # a run must last that long for five kills of the worker
 SHIPPER_PAUSES = (1.0, 3.0)
 WORKER_PAUSES = (8.0, 15.0)
 
@@ -98,7 +98,7 @@ class Run:
         self.shipper = Part("ship", environment, directory)
         self.worker = Part("worker", environment, directory)
         self.ledger = Ledger()
-        self.feed = Feed(self._logs, self.ledger, plan.seed)
+        self.feed = Feed(self._logs, self.ledger, plan.seed, watch_every=WATCH_CHAOS if plan.chaos else WATCH_EVERY)
         self.searcher = Searcher(stack.address.es_url)
         self._kills = [Kills(self.shipper, SHIPPER_PAUSES, 0.0), Kills(self.worker, WORKER_PAUSES, 0.0)]
         self._found = 0
@@ -136,7 +136,7 @@ class Run:
                         return  # `_look` tells why
                     await asyncio.sleep(TICK_SECONDS)
         except TimeoutError:
-            raise StackError(f"the worker did not join its group: {_last_line(self.worker.output)}") from None
+            raise StackError(f"the worker did not join its group: {last_line(self.worker.output)}") from None
         finally:
             await admin.close()
 
@@ -181,7 +181,7 @@ class Run:
         for part in (self.shipper, self.worker):
             code = part.ended()
             if code is not None:
-                raise StackError(f"crisp {part.name} ended by itself with code {code}: {_last_line(part.output)}")
+                raise StackError(f"crisp {part.name} ended by itself with code {code}: {last_line(part.output)}")
             part.measure()
         self._tell(what, self.ledger.lines, self._found)
 
@@ -252,6 +252,7 @@ class Run:
         self.feed.close()
 
 
-def _last_line(output: Path) -> str:
+def last_line(output: Path) -> str:
+    """The last words of a part."""
     lines = output.read_text(errors="replace").splitlines()
     return lines[-1] if lines else "it said nothing"

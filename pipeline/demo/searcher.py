@@ -97,11 +97,12 @@ class Searcher:
             page = self._ask("/_search/scroll", {"scroll": "2m", "scroll_id": page["_scroll_id"]})
 
     def examples(self) -> list[dict[str, Any]]:
-        """One document in full of each of some kinds."""
+        """One document in full of each of some kinds: from JSON, with a request in it, of several lines."""
         queries = (
-            {"term": {"kubernetes.container.name": "checkout"}},
-            {"term": {"kubernetes.container.name": "web"}},
+            {"exists": {"field": "log.logger"}},
+            {"exists": {"field": "url.path"}},
             {"term": {"log.flags": "multiline"}},
         )
         found = [self._ask("/logs-*/_search", {"size": 1, "query": query}) for query in queries]
-        return [page["hits"]["hits"][0] for page in found if page.get("hits", {}).get("hits")]
+        hits = [page["hits"]["hits"][0] for page in found if page.get("hits", {}).get("hits")]
+        return hits or list(self._ask("/logs-*/_search", {"size": 1}).get("hits", {}).get("hits", ()))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from pipeline.local import artifacts, elasticsearch, kafka
+from pipeline.local import artifacts, elasticsearch, java, kafka
 from pipeline.local.process import ServerProcess, free_ports
 
 DEFAULT_VERSION = artifacts.ELASTICSEARCH_VERSIONS[0]
@@ -53,6 +53,7 @@ class Stack:
 
     def start(self, tell: Callable[[str], None] = lambda _: None) -> None:
         """Start both and wait until both serve. Raises StackError; then neither runs."""
+        java.home()  # before anything is fetched for it
         artifacts.kafka()
         artifacts.elasticsearch(self.address.es_version)
         started: list[ServerProcess] = []

@@ -1,0 +1,88 @@
+"""The demo's report: for a terminal of any width, for a pipe, or as JSON."""
+
+import sys
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.table import Table
+
+from pipeline.audit.account import Account
+from pipeline.demo.run import Plan, Report
+
+_GOOD = "every line is there exactly once"
+
+
+def of_run(found: Report, plan: Plan, *, as_json: bool) -> bool:
+    """Show what came of a run; whether it was good."""
+    if as_json:
+        print(orjson.dumps({**found.numbers, "good": found.good}).decode())
+        return found.good
+    numbers = found.numbers
+    backlog = "" if plan.rate else " (as fast as it goes: this is the backlog)"
+    rows = {
+        "lines written": f"{numbers['written']:,} in {numbers['seconds']} s, {numbers['rotations']} rotations",
+        "lines searchable": f"{numbers['searchable']:,} in {numbers['documents']:,} documents",
+        "missing": str(numbers["missing"]),
+        "doubled": str(numbers["doubled"]),
+        "written to searchable": f"p50 {numbers['latency_p50_s']} s, p99 {numbers['latency_p99_s']} s{backlog}",
+        "CPU": f"shipper {numbers['shipper_cpu_s']} s, worker {numbers['worker_cpu_s']} s, "
+        f"Elasticsearch {numbers['elasticsearch_cpu_s']} s",
+        "peak memory": f"shipper {numbers['shipper_rss_mib']} MiB, worker {numbers['worker_rss_mib']} MiB",
+    }
+    if plan.chaos:
+        rows["kill -9"] = ", ".join(
+            f"{words} {numbers[f'{name}_kills']} times ({numbers[f'{name}_kills_outstanding']} with lines on their way)"
+            for name, words in (("ship", "shipper"), ("worker", "worker"))
+        )
+    _show(rows, found.examples)
+    if numbers.get("chaos_too_weak"):
+        _say("too few kills came while lines were on their way: this run proves nothing; try more --lines", good=False)
+    else:
+        _say(_GOOD if found.good else "NOT every line is there exactly once", good=found.good)
+    return found.good
+
+
+def of_given(
+    accounts: list[Account], numbers: dict[str, Any], examples: list[dict[str, Any]], *, as_json: bool
+) -> bool:
+    """Show what became of a directory's logs; whether all is there."""
+    good = not numbers["missing"] and not numbers["doubled"]
+    if as_json:
+        print(orjson.dumps({**numbers, "good": good, "accounts": [one.row() for one in accounts]}).decode())
+        return good
+    rows = {
+        "events": f"{numbers['events']:,} of {numbers['files']:,} files, shipped and indexed in {numbers['seconds']} s",
+        "searchable": f"{numbers['found']:,}",
+        "missing": f"{numbers['missing']:,}",
+        "doubled": f"{numbers['doubled']:,}",
+        **{f"dropped ({rule})": f"{number:,}" for rule, number in numbers["dropped"].items()},
+        **{f"not judged: {reason}": f"{number:,}" for reason, number in numbers["unjudged"].items()},
+        **({"on their way": f"{numbers['waiting']:,}"} if numbers["waiting"] else {}),
+    }
+    _show(rows, examples)
+    _say("every event is there exactly once" if good else "NOT every event is there exactly once", good=good)
+    return good
+
+
+def _show(rows: dict[str, str], examples: list[dict[str, Any]]) -> None:
+    console = Console()
+    for hit in examples if console.is_terminal else ():
+        console.print(f"[bold]{hit['_index']}/{hit['_id']}[/bold]", highlight=False)
+        console.print_json(data=hit["_source"])
+    if not console.is_terminal:
+        for name, value in rows.items():
+            print(f"{name}: {value}")
+        return
+    table = Table(title="crisp demo", show_header=False)
+    table.add_column(min_width=8)
+    table.add_column(overflow="fold")
+    for name, value in rows.items():
+        table.add_row(name, value)
+    console.print(table)
+
+
+def _say(verdict: str, *, good: bool) -> None:
+    Console().print(f"[{'green' if good else 'red'}]{verdict}[/]", highlight=False)
+    if sys.stdout.isatty():
+        print("to look around yourself: crisp demo --follow, or crisp local up, then crisp setup, ship and worker")
