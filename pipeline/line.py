@@ -129,7 +129,7 @@ class Reader:
             fields["app.@timestamp"] = own if isinstance(own, str) else orjson.dumps(own).decode()
 
 
-_MILLISECONDS = frozenset(f".{number:03d}Z" for number in range(1000))
+_MILLISECONDS = frozenset(f".{number:03d}Z" for number in range(1000)) | {"Z"}
 _FRACTION = re.compile(r"\.\d{1,9}Z", re.ASCII)
 _seconds: set[str] = set()
 _MOST_SECONDS = 10_000

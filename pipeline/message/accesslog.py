@@ -7,8 +7,10 @@ never made of a status: a 500 in an access log is a request that failed, not an 
 
 import re
 from functools import lru_cache
-from ipaddress import ip_address
 from typing import Any
+
+from pipeline import cri
+from pipeline.message import value
 
 Fields = dict[str, Any]
 
@@ -116,9 +118,9 @@ def envoy(line: str) -> Fields | None:
         found["event.duration"] = int(took) * 10**6
     if forwarded and forwarded != "-":
         found.update(_source(forwarded.partition(",")[0]))
-    for name, value in (("user_agent.original", agent), ("http.request.id", identifier), ("url.domain", host)):
-        if value and value != "-":
-            found[name] = value
+    for name, text in (("user_agent.original", agent), ("http.request.id", identifier), ("url.domain", host)):
+        if text and text != "-":
+            found[name] = text
     return found
 
 
@@ -149,27 +151,16 @@ def _request(method: str | None, target: str | None, version: str | None, status
 
 
 def _source(client: str) -> Fields:
-    address = _address(client)
+    address = value.address(client)
     return {"source.address": client, "source.ip": address} if address else {"source.address": client}
-
-
-@lru_cache(maxsize=4096)
-def _address(client: str) -> str:
-    """The client's IP address; empty for a host name or a zone, which an `ip` field refuses."""
-    try:
-        address = ip_address(client.removeprefix("[").removesuffix("]"))
-    except ValueError:
-        return ""
-    if address.version == 6:
-        return "" if address.scope_id else str(address.ipv4_mapped or address)
-    return str(address)
 
 
 @lru_cache(maxsize=1024)
 def _common_time(at: str) -> str:
-    """`10/Oct/2000:13:55:36 -0700` as RFC 3339; empty if it is not that."""
+    """`10/Oct/2000:13:55:36 -0700` as RFC 3339 in UTC; empty if it is not that."""
     match = _COMMON_TIME.fullmatch(at)
     if match is None or match[2] not in _MONTHS:
         return ""
     day, month, year, clock, hours, minutes = match.groups()
-    return f"{year}-{_MONTHS[month]}-{day}T{clock}{hours}:{minutes}"
+    written = f"{year}-{_MONTHS[month]}-{day}T{clock}{hours}:{minutes}".encode()
+    return cri.utc(written) if cri.nanoseconds(written) is not None else ""

@@ -160,26 +160,46 @@ def _logfmt(line: str) -> Fields | None:
     """Pairs with a level among the first of them."""
     if ("level=" not in line and "lvl=" not in line and "severity=" not in line) or _KEY.match(line) is None:
         return None
-    pairs = dict(_PAIRS.findall(line, 0, _PAIRS_LOOKED_AT))
-    name = level.normal((pairs.get("level") or pairs.get("lvl") or pairs.get("severity") or "").strip('"'))
+    pairs = _pairs(line)
+    name = level.normal(pairs.get("level") or pairs.get("lvl") or pairs.get("severity") or "")
     if name is None:
         return None
     found: Fields = {"log.level": name}
     logger = pairs.get("logger") or pairs.get("component") or pairs.get("module")
     if logger:
-        found["log.logger"] = logger.strip('"')
-    time = (pairs.get("time") or pairs.get("ts") or pairs.get("t") or "").strip('"')
-    if _ZONED.match(time):
+        found["log.logger"] = logger
+    time = pairs.get("time") or pairs.get("ts") or pairs.get("t")
+    if time and _ZONED.match(time):
         found["@timestamp"] = time
     caller = pairs.get("caller")
     if caller and (origin := _CALLER.match(caller)) is not None:
         found["log.origin.file.name"], found["log.origin.file.line"] = origin[1], int(origin[2])
     trace = pairs.get("traceID") or pairs.get("trace_id")
     if trace:
-        found["trace.id"] = trace.strip('"')
+        found["trace.id"] = trace
     return found
 
 
+def _pairs(line: str) -> dict[str, str]:
+    """The pairs that mean something here, each at its first place; what stands in quotes is no pair."""
+    looked = line[:_PAIRS_LOOKED_AT]
+    if "\\" in looked:
+        read = ((key, value.strip('"')) for key, value in _PAIRS.findall(looked))
+        return {key: value for key, value in reversed([*read]) if key in _WANTED}
+    found: dict[str, str] = {}
+    parts = looked.split('"')
+    for number in range(0, len(parts), 2):
+        for token in parts[number].split():
+            key, _, value = token.partition("=")
+            if key in _WANTED and key not in found:
+                quoted = not value and number + 1 < len(parts) and parts[number].endswith(token)
+                found[key] = parts[number + 1] if quoted else value
+    return found
+
+
+_WANTED = frozenset(("level", "lvl", "severity", "logger", "component", "module")) | {
+    *("time", "ts", "t", "caller", "traceID", "trace_id")
+}
 _COLON_ONLY = frozenset({"LOG", "CONFIG", "ALERT", "FAIL", "FINE"})
 """Capitals that begin headlines too."""
 _BEGINNINGS = frozenset(word[:3] for word in level.WORDS)

@@ -1,6 +1,7 @@
 """What containers log, as the budgets name it: lines of 200 to 260 bytes, JSON (ECS) and text in five formats."""
 
 import random
+import time
 from collections.abc import Callable
 
 import orjson
@@ -49,9 +50,9 @@ def _logfmt(random_: random.Random, at: int) -> str:
 
 
 def _access(random_: random.Random, at: int) -> str:
-    clock = apptime.text(at)[11:19]
+    clock = time.strftime("%d/%b/%Y:%H:%M:%S", time.gmtime(at // 10**9))
     path = f"/shop/orders/{random_.randrange(10**6)}?page={random_.randrange(9)}"
-    return f'10.0.{random_.randrange(9)}.7 - - [24/Nov/2026:{clock} +0000] "GET {path} HTTP/1.1" 200 612 "-" "{_AGENT}"'
+    return f'10.0.{random_.randrange(9)}.7 - - [{clock} +0000] "GET {path} HTTP/1.1" 200 612 "-" "{_AGENT}"'
 
 
 def _plain(random_: random.Random, _: int) -> str:

@@ -22,7 +22,7 @@ LINES: list[tuple[str, dict[str, Any]]] = [
             "http.request.referrer": "https://a.ex/",
             "user_agent.original": "Mozilla/5.0",
             "event.duration": 123000000,
-            "@timestamp": "2026-11-24T11:02:27+01:00",
+            "@timestamp": "2026-11-24T10:02:27Z",
         },
     ),
     (
@@ -41,7 +41,7 @@ LINES: list[tuple[str, dict[str, Any]]] = [
             "event.duration": 12000000,
             "http.request.bytes": 345,
             "http.request.id": "8f3c2d1e4b5a69788f3c2d1e4b5a6978",
-            "@timestamp": "2026-11-24T10:00:01+00:00",
+            "@timestamp": "2026-11-24T10:00:01Z",
         },
     ),
     (
@@ -57,7 +57,7 @@ LINES: list[tuple[str, dict[str, Any]]] = [
             "http.response.body.bytes": 12,
             "user_agent.original": "curl/8",
             "event.duration": 3000000,
-            "@timestamp": "2026-11-24T10:00:00+00:00",
+            "@timestamp": "2026-11-24T10:00:00Z",
         },
     ),
     (
@@ -142,7 +142,7 @@ LINES: list[tuple[str, dict[str, Any]]] = [
             "source.address": "2001:db8::1",
             "source.ip": "2001:db8::1",
             "http.response.body.bytes": 0,
-            "@timestamp": "2026-11-24T10:00:01+00:00",
+            "@timestamp": "2026-11-24T10:00:01Z",
         },
     ),
     (
@@ -156,7 +156,7 @@ LINES: list[tuple[str, dict[str, Any]]] = [
             "source.address": "web-1.example",
             "http.response.body.bytes": 12,
             "user.name": "alice",
-            "@timestamp": "2026-11-24T10:00:01+00:00",
+            "@timestamp": "2026-11-24T10:00:01Z",
         },
     ),
     (
@@ -170,7 +170,7 @@ LINES: list[tuple[str, dict[str, Any]]] = [
             "source.address": "::ffff:10.0.0.1",
             "source.ip": "10.0.0.1",
             "http.response.body.bytes": 1,
-            "@timestamp": "2026-11-24T10:00:01+00:00",
+            "@timestamp": "2026-11-24T10:00:01Z",
         },
     ),
     (
@@ -180,7 +180,7 @@ LINES: list[tuple[str, dict[str, Any]]] = [
             "source.address": "10.0.0.1",
             "source.ip": "10.0.0.1",
             "http.response.body.bytes": 150,
-            "@timestamp": "2026-11-24T10:00:01+00:00",
+            "@timestamp": "2026-11-24T10:00:01Z",
         },
     ),
     (
@@ -227,7 +227,7 @@ LINES: list[tuple[str, dict[str, Any]]] = [
             "source.ip": "10.0.0.1",
             "http.response.body.bytes": 1,
             "event.duration": 250000000,
-            "@timestamp": "2026-11-24T10:00:01+00:00",
+            "@timestamp": "2026-11-24T10:00:01Z",
         },
     ),
     (
@@ -240,7 +240,7 @@ LINES: list[tuple[str, dict[str, Any]]] = [
             "http.version": "1.0",
             "source.address": "10.0.0.1",
             "source.ip": "10.0.0.1",
-            "@timestamp": "2026-11-24T10:00:01-03:30",
+            "@timestamp": "2026-11-24T13:30:01Z",
         },
     ),
 ]
