@@ -8,6 +8,7 @@ _HEAD = (
     b"x-elastic-product: Elasticsearch\r\ncontent-length: %d\r\n\r\n%b"
 )
 _TEMPLATE = b'{"index_templates":[{"name":"t","index_template":{"_meta":{"owner":"crisp"}}}]}'
+_FOUND = b'{"hits":{"total":{"value":1}}}'
 
 
 class _Count:
@@ -27,6 +28,8 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             answer = _HEAD % (len(b'{"errors":false,"items":[%b]}' % items), b'{"errors":false,"items":[%b]}' % items)
         elif b"/received" in head:
             answer = _HEAD % (len(b"%d" % _Count.documents), b"%d" % _Count.documents)
+        elif b"_search" in head:
+            answer = _HEAD % (len(_FOUND), _FOUND)
         elif b"_mapping" in head:
             answer = _HEAD.replace(b"200 OK", b"404 Not Found") % (2, b"{}")
         else:
