@@ -64,9 +64,9 @@ class Reader:
             return b"", own, PROBE_RULE
         if verbatim:
             moment = fields.get("@timestamp")
-            if moment is None:
+            if moment is None and "@timestamp" not in fields:
                 return b'%b,"@timestamp":"%b"' % (content[:-1], time), own, ""
-            if self._same_day(moment, day):
+            if moment is not None and self._same_day(moment, day):
                 return b'%b,"log.iotime":"%b"' % (content[:-1], time), own, ""
         self._time(fields, time.decode(), day)
         return orjson.dumps(fields)[:-1], own, ""

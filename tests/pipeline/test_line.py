@@ -120,3 +120,7 @@ def test_a_probe_is_dropped_by_name() -> None:
     event: Event = (0, 0, len(content) + 1, TIME, b"stdout", content, 0, 0)
 
     assert reader().read(event, TIME, DAY, late=False)[2] == PROBE_RULE
+
+
+def test_a_time_of_null_is_no_time_and_no_second_key() -> None:
+    assert said(b'{"@timestamp":null,"message":"x"}', reader())["@timestamp"] == TIME.decode()
