@@ -108,6 +108,8 @@ class Settings:
     es_ca_file: str = _row("", "CA certificate to trust, PEM; empty: the system's")
     es_ca_fingerprint: str = _row("", "SHA-256 fingerprint of the CA to trust, instead of a file")
     es_verify: bool = _row(default=True, meaning="verify Elasticsearch's certificate")
+    kibana_url: str = _row("", "Kibana, into which setup brings data view, searches and dashboard; empty: none")
+    kibana_space: str = _row("", "space of Kibana for them; empty: the default one")
     index_prefix: str = _row("logs", "first part of every index name: logs-2026.11.24, logs-late")
     index_shards: int = _row(1, "primary shards of an index", least=1)
     index_field_limit: int = _row(2000, "most fields of one index; beyond, they are kept but not searchable", least=500)
@@ -212,6 +214,8 @@ def _contradictions(settings: Settings) -> list[str]:
     if settings.partial_gap_seconds < settings.trace_gap_seconds:
         faults.append("CRISP_PARTIAL_GAP_SECONDS: less than CRISP_TRACE_GAP_SECONDS")
     faults += _of_credentials(settings)
+    if settings.kibana_url and not settings.kibana_url.startswith(("http://", "https://")):
+        faults.append("CRISP_KIBANA_URL: neither http:// nor https://")
     for kind in settings.redact.split():
         if kind not in SECRETS:
             near = difflib.get_close_matches(kind, SECRETS, n=1)

@@ -1,5 +1,6 @@
 """Makes what the pipeline needs before its first line: topics, lifecycles, templates. Again it changes nothing."""
 
+import asyncio
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -10,6 +11,7 @@ from pipeline import kafka_client
 from pipeline.elastic.client import connect
 from pipeline.elastic.installation import Installation
 from pipeline.errors import SetupError
+from pipeline.kibana.load import Kibana
 from pipeline.settings import Settings, record_max_bytes, variable
 
 SIZE = "max.message.bytes"
@@ -19,12 +21,13 @@ MIN_INSYNC = "min.insync.replicas"
 
 
 async def everything(settings: Settings) -> list[str]:
-    """Topics, lifecycle policies, index templates; returns what was done, a line each. Raises SetupError."""
+    """Topics, lifecycles, templates, what Kibana shows; returns what was done, a line each. Raises SetupError."""
     client = connect(settings)
     try:
-        return [*await topics(settings), *await Installation(client, settings).run()]
+        done = [*await topics(settings), *await Installation(client, settings).run()]
     finally:
         await client.close()
+    return [*done, *([await asyncio.to_thread(Kibana(settings).load)] if settings.kibana_url else [])]
 
 
 async def topics(settings: Settings) -> list[str]:

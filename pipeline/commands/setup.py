@@ -6,11 +6,15 @@ import json
 
 from pipeline import settings, setup
 from pipeline.elastic import roles
+from pipeline.kibana import objects
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--quiet", action="store_true", help="say nothing unless something fails")
+    parser.add_argument(
+        "--kibana-objects", action="store_true", help="only print Kibana's saved objects, to be imported by hand"
+    )
     parser.add_argument(
         "--roles", action="store_true", help="only print the Elasticsearch roles for worker, setup and audit, as JSON"
     )
@@ -19,6 +23,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit code 0 when everything is there; raises SetupError else."""
     effective = settings.load()
+    if args.kibana_objects:
+        print(objects.ndjson(effective).decode(), end="")
+        return 0
     if args.roles:
         print(json.dumps(roles.all_of(effective), indent=2))
         return 0

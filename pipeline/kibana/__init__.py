@@ -1,0 +1,1 @@
+"""What Kibana gets: a data view, saved searches, a dashboard; and how they come into it."""
