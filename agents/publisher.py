@@ -14,8 +14,10 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from pipeline import gap, kafka_client
+from pipeline.errors import SettingsError
 from pipeline.gap import GapRecord
 from pipeline.record import Headers, LogSlice, encode
+from pipeline.secretfile import Watched
 from pipeline.settings import KIB, Settings, record_max_bytes
 
 Answer = Callable[[BaseException | None], None]
@@ -30,6 +32,7 @@ class Publisher:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._producer: AIOKafkaProducer | None = None
+        self._watched = Watched(settings)
         self._lanes: dict[bytes, deque[tuple[bytes, Headers, Answer]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self.in_flight = 0
@@ -56,6 +59,18 @@ class Publisher:
             await producer.stop()
             raise
         self._producer = producer
+
+    def renew(self) -> None:
+        """Have the producer use secrets and certificates whose files have changed."""
+        changed = self._watched.changed()
+        if not changed or self._producer is None:
+            return
+        try:
+            kafka_client.renew(self._settings, self._producer.client)
+        except (SettingsError, OSError) as fault:
+            log.error("%s changed, but cannot be used: %s", ", ".join(changed), fault)
+        else:
+            log.info("%s changed, and is used from now on", ", ".join(changed))
 
     def hand_over(self, key: bytes, part: LogSlice | GapRecord, answer: Answer) -> None:
         """Take a slice, or a gap; those of one key go out in the order in which they were handed over."""

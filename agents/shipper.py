@@ -24,7 +24,7 @@ from agents.losses import Loss
 from agents.podwatch import PodWatch
 from agents.publisher import Publisher
 from agents.tail import Tail, Taken
-from pipeline import cri, pod, record
+from pipeline import cri, kafka_client, pod, record
 from pipeline.gap import GapRecord
 from pipeline.metrics import SHIPPER, Metrics
 from pipeline.pod import Instance
@@ -119,6 +119,7 @@ class Shipper:
             self._sample_at = now + EVERY_SECONDS
         if now >= self._store_at:
             self._store()
+            self._publisher.renew()
             self._measure()
             self._store_at = now + self._settings.checkpoint_seconds
 
@@ -195,8 +196,8 @@ class Shipper:
             try:
                 await self._publisher.start()
             except KafkaError as fault:
-                log.warning("Kafka cannot be reached, tried again: %s", fault)
-                self._trouble = f"Kafka cannot be reached: {fault}"
+                self._trouble = f"Kafka cannot be used: {await kafka_client.trouble(self._settings) or fault}"
+                log.warning("%s; tried again for ever", self._trouble)
                 self._turned = time.monotonic()
                 await self._pause(RETRY_SECONDS)
             else:

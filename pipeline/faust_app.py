@@ -30,6 +30,7 @@ def build(settings: Settings, lost: Lost, anew: Anew) -> faust.App:
         broker_max_poll_records=16,
         consumer_max_fetch_size=max(2 * MIB, record_max_bytes(settings)),
         consumer_auto_offset_reset="earliest",
+        consumer_metadata_max_age_ms=30_000,  # a topic made late, or again, is seen after this
         broker_commit_interval=1.0,
         broker_commit_every=1_000_000,
         broker_session_timeout=settings.session_seconds,

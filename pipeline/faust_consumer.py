@@ -6,6 +6,7 @@ after the last record acked, and a log that jumps is looked at: what Kafka's ret
 begins anew (a topic deleted and made again) is read from its beginning, which Faust would drop without a word.
 """
 
+import logging
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
@@ -24,8 +25,14 @@ Anew = Callable[[TP], None]
 """Told that a partition's log has begun anew."""
 
 
+_LOGGER = logging.getLogger("faust.consumer")
+"""Else mode names loggers after modules of ours."""
+
+
 class Thread(driver.AIOKafkaConsumerThread):
     """The consumer's thread, with a bound on what is fetched ahead."""
+
+    logger = _LOGGER
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         made = super()._create_worker_consumer(transport)
@@ -35,6 +42,8 @@ class Thread(driver.AIOKafkaConsumerThread):
 
 class Consumer(driver.Consumer):
     """One worker's consumer. `lost` and `anew` are set by the worker."""
+
+    logger = _LOGGER
 
     lost: Lost
     anew: Anew

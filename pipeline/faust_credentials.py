@@ -3,7 +3,7 @@
 import faust
 from faust.types.auth import CredentialsT
 
-from pipeline import kafka_client
+from pipeline import kafka_client, secretfile
 from pipeline.settings import Settings
 
 
@@ -13,7 +13,7 @@ def credentials(settings: Settings) -> CredentialsT | None:
     if settings.kafka_sasl != "none":
         return faust.SASLCredentials(
             username=settings.kafka_user,
-            password=settings.kafka_password,
+            password=secretfile.read(settings, "kafka_password"),
             mechanism=settings.kafka_sasl,
             ssl_context=context,
         )

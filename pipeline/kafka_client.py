@@ -3,14 +3,19 @@
 The shipper imports this too, so nothing of the worker's stands here.
 """
 
+import functools
 import ssl
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.errors import UnknownTopicOrPartitionError
+from aiokafka.conn import create_conn
+from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
 
+from pipeline import secretfile
 from pipeline.errors import SettingsError
 from pipeline.settings import Settings, variable
+
+_TRY_MS = 5000
 
 
 def connection(settings: Settings) -> dict[str, Any]:
@@ -28,14 +33,15 @@ def connection(settings: Settings) -> dict[str, Any]:
         arguments["security_protocol"] = f"SASL_{transport}"
         arguments["sasl_mechanism"] = settings.kafka_sasl
         arguments["sasl_plain_username"] = settings.kafka_user
-        arguments["sasl_plain_password"] = settings.kafka_password
+        arguments["sasl_plain_password"] = secretfile.read(settings, "kafka_password")
     return arguments
 
 
+@functools.cache
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
     """What to trust and what to show; None without TLS. The broker's certificate and name are always verified.
 
-    Raises SettingsError when a certificate or key cannot be read.
+    One for the process, so that `renew` reaches every client. Raises SettingsError for what cannot be read.
     """
     if not settings.kafka_tls:
         return None
@@ -43,12 +49,31 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
         context = ssl.create_default_context(cafile=settings.kafka_ca_file or None)
     except (OSError, ssl.SSLError) as fault:
         raise _unreadable("kafka_ca_file", settings.kafka_ca_file, fault) from fault
+    _load_own(context, settings)
+    return context
+
+
+def renew(settings: Settings, *clients: Any) -> None:
+    """Use changed secrets and certificates for every connection from now on; raises SettingsError.
+
+    `clients` are the aiokafka clients of producers and consumers that run.
+    """
+    context = tls_context(settings)
+    if context is not None:
+        if settings.kafka_ca_file:
+            context.load_verify_locations(settings.kafka_ca_file)
+        _load_own(context, settings)
+    if settings.kafka_sasl != "none":
+        for client in clients:
+            client._sasl_plain_password = secretfile.read(settings, "kafka_password")  # noqa: SLF001
+
+
+def _load_own(context: ssl.SSLContext, settings: Settings) -> None:
     if settings.kafka_cert_file:
         try:
             context.load_cert_chain(settings.kafka_cert_file, settings.kafka_key_file or None)
         except (OSError, ssl.SSLError) as fault:
             raise _unreadable("kafka_cert_file", settings.kafka_cert_file, fault) from fault
-    return context
 
 
 def _unreadable(name: str, path: str, fault: Exception) -> SettingsError:
@@ -66,3 +91,35 @@ async def partitions(settings: Settings, topic: str) -> list[int]:
     if found["error_code"] or not found["partitions"]:
         raise UnknownTopicOrPartitionError(topic)
     return [partition["partition"] for partition in found["partitions"]]
+
+
+async def trouble(settings: Settings) -> str:
+    """Why no broker lets us in, in words that name the setting to look at; empty when one does.
+
+    aiokafka itself says only that it could not bootstrap.
+    """
+    arguments = connection(settings)
+    faults = []
+    for broker in arguments.pop("bootstrap_servers"):
+        host, _, port = broker.rpartition(":")
+        try:
+            opened = await create_conn(host, int(port), request_timeout_ms=_TRY_MS, **arguments)
+        except (KafkaError, OSError, TimeoutError, ValueError) as fault:
+            faults.append(f"{broker}: {_words(fault)}")
+        else:
+            opened.close()
+            return ""
+    return "; ".join(faults)
+
+
+def _words(fault: Exception) -> str:
+    said = str(fault) or type(fault).__name__
+    if isinstance(fault, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted, check {variable('kafka_ca_file')}: {said}"
+    if isinstance(fault, ssl.SSLError):
+        return f"no TLS with it, check {variable('kafka_tls')} and {variable('kafka_cert_file')}: {said}"
+    if "uthentication" in f"{type(fault).__name__} {said}":
+        return f"it refuses us, check {variable('kafka_user')} and {variable('kafka_password')}: {said}"
+    if "SaslMechanism" in f"{type(fault).__name__} {said}":
+        return f"it does not know that mechanism, check {variable('kafka_sasl')}: {said}"
+    return said

@@ -20,7 +20,7 @@ SECRETS = ("private-key", "bearer", "jwt", "basic-auth", "aws", "card", "email")
 """Kinds of secrets that `pipeline.rules.redaction` finds."""
 
 PREFIX = "CRISP_"
-PLAIN_NAMES = {"es_user": "ES_USER", "es_password": "ES_PASSWORD"}
+PLAIN_NAMES = {"es_user": "ES_USER", "es_password": "ES_PASSWORD", "es_password_file": "ES_PASSWORD_FILE"}
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -28,7 +28,7 @@ MIB = 1024 * KIB
 
 def _row(default: Any, meaning: str, *, secret: bool = False, choices: str = "", least: float | None = None) -> Any:
     metadata = {"meaning": meaning, "secret": secret, "choices": choices.split(), "least": least}
-    return dataclasses.field(default=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata, repr=not secret)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,7 @@ class Settings:
     kafka_sasl: str = _row("none", "SASL mechanism", choices="none PLAIN SCRAM-SHA-256 SCRAM-SHA-512")
     kafka_user: str = _row("", "SASL user")
     kafka_password: str = _row("", "SASL password", secret=True)
+    kafka_password_file: str = _row("", "file that holds the SASL password instead; read again when it changes")
     group: str = _row("crisp-worker", "consumer group of the workers")
     topic_raw: str = _row("logs-raw", "topic of the raw slices")
     topic_dead: str = _row("logs-dead", "topic of the dead letters")
@@ -101,7 +102,9 @@ class Settings:
     es_urls: str = _row("http://127.0.0.1:9200", "Elasticsearch nodes, comma-separated")
     es_user: str = _row("", "user for basic authentication")
     es_password: str = _row("", "password for basic authentication", secret=True)
+    es_password_file: str = _row("", "file that holds the password instead; read again when it changes")
     es_api_key: str = _row("", "API key (encoded), instead of user and password", secret=True)
+    es_api_key_file: str = _row("", "file that holds the API key instead; read again when it changes")
     es_ca_file: str = _row("", "CA certificate to trust, PEM; empty: the system's")
     es_ca_fingerprint: str = _row("", "SHA-256 fingerprint of the CA to trust, instead of a file")
     es_verify: bool = _row(default=True, meaning="verify Elasticsearch's certificate")
@@ -208,10 +211,7 @@ def _contradictions(settings: Settings) -> list[str]:
         faults.append("CRISP_INFLIGHT_MAX_BYTES: less than twice CRISP_EVENT_MAX_BYTES")
     if settings.partial_gap_seconds < settings.trace_gap_seconds:
         faults.append("CRISP_PARTIAL_GAP_SECONDS: less than CRISP_TRACE_GAP_SECONDS")
-    if settings.es_api_key and settings.es_user:
-        faults.append("CRISP_ES_API_KEY and ES_USER: only one of the two")
-    if settings.kafka_sasl != "none" and not (settings.kafka_user and settings.kafka_password):
-        faults.append("CRISP_KAFKA_SASL: needs CRISP_KAFKA_USER and CRISP_KAFKA_PASSWORD")
+    faults += _of_credentials(settings)
     for kind in settings.redact.split():
         if kind not in SECRETS:
             near = difflib.get_close_matches(kind, SECRETS, n=1)
@@ -231,6 +231,25 @@ def _pattern_fault(settings: Settings) -> list[str]:
     except ValueError as fault:
         return [f"CRISP_MULTILINE_PATTERN: {fault}"]
     return ["CRISP_MULTILINE_PATTERN: not together with CRISP_MULTILINE=off"] if settings.multiline == "off" else []
+
+
+def _of_credentials(settings: Settings) -> list[str]:
+    faults = [
+        f"{variable(name)} and {variable(name + '_file')}: only one of the two"
+        for name in ("kafka_password", "es_password", "es_api_key")
+        if getattr(settings, name) and getattr(settings, f"{name}_file")
+    ]
+    api_key = settings.es_api_key or settings.es_api_key_file
+    if api_key and settings.es_user:
+        faults.append("CRISP_ES_API_KEY and ES_USER: only one of the two")
+    if settings.es_user and not (settings.es_password or settings.es_password_file):
+        faults.append("ES_USER: needs ES_PASSWORD or ES_PASSWORD_FILE")
+    password = settings.kafka_password or settings.kafka_password_file
+    if settings.kafka_sasl != "none" and not (settings.kafka_user and password):
+        faults.append("CRISP_KAFKA_SASL: needs CRISP_KAFKA_USER and CRISP_KAFKA_PASSWORD, or its file")
+    if "@" in settings.es_urls:
+        faults.append("CRISP_ES_URLS: user and password belong into ES_USER and ES_PASSWORD, not into an address")
+    return faults
 
 
 def load(environ: Mapping[str, str] | None = None) -> Settings:

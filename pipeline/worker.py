@@ -10,7 +10,7 @@ from typing import Any, cast
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
-from pipeline import deadletter, faust_app, gap, liveness
+from pipeline import deadletter, faust_app, gap, liveness, renewal
 from pipeline.acks import OrderedAcker, Slot
 from pipeline.budget import Budget
 from pipeline.deadletter import DeadLetter
@@ -49,6 +49,11 @@ class Worker:
         self.intake = Intake(settings)
         self.renewal = Renewal(settings, self.intake.use)
         self.app = faust_app.build(settings, self._lost, self._anew)
+        self._taking = asyncio.Event()
+        self._taking.set()
+        self._client = connect(settings)
+        self.indexer = Indexer(self._client, settings, self.metrics, self._bury)
+        self.probe = Probe(self._client, self.metrics, settings.probe_seconds)
         self.acker = OrderedAcker(lambda: int(self.app.consumer_generation_id))
         self._dead_topic = self.app.topic(settings.topic_dead, value_serializer="raw", key_serializer="raw")
         self._tasks: set[asyncio.Task[None]] = set()
@@ -67,13 +72,20 @@ class Worker:
         self.app.task(self._run_watch)
         self.app.task(self._look)
         self.app.task(self._renew_rules)
+        self.app.task(self._renew)
         self.app.on_partitions_revoked.connect(self._revoked)
 
     async def _index(self, stream: Any) -> None:
         async for event in stream.noack().events():
             value = event.message.value or b""
             await self.budget.acquire(len(value))
+            await self._taking.wait()
             self._take(event, value, self.acker.add(event))
+
+    def stop_taking(self) -> None:
+        """Take no more records; what is in work goes on."""
+        self._taking.clear()
+        self._consumer.stop_flow()
 
     def _take(self, event: Any, value: bytes, slot: Slot) -> None:
         """Turn a record into documents and hand them over; a record that breaks the contract is dead-lettered."""
@@ -148,15 +160,19 @@ class Worker:
         await (await self._dead_topic.send(key=key or letter.id.encode(), value=letter.value, headers=headers))
 
     async def _run_indexer(self) -> None:
-        client = connect(self.settings)
-        self.indexer = Indexer(client, self.settings, self.metrics, self._bury)
         try:
-            self.probe = Probe(client, self.metrics, self.settings.probe_seconds)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._guard(self.indexer.run()))
                 group.create_task(self._guard(self.probe.run()))
         finally:
-            await client.close()
+            await self._client.close()
+
+    async def _renew(self) -> None:
+        await self._guard(renewal.run(self.settings, self._client, self._kafka_clients))
+
+    def _kafka_clients(self) -> list[Any]:
+        # Faust has no name for the clients that it wraps.
+        return [self._consumer._thread._ensure_consumer()._client, self.app.producer._producer.client]  # type: ignore[attr-defined]  # noqa: SLF001
 
     async def _run_watch(self) -> None:
         await self._guard(self.watch.run())
@@ -168,11 +184,14 @@ class Worker:
             self.metrics.set("crisp_worker_rules_refused", int(bool(self.renewal.refused)))
 
     async def _keep_beat(self) -> None:
-        self.web.start(self.settings.status_host, self.settings.worker_port)
         while True:
-            self._signs.beat_at = time.monotonic()
+            self.beat()
             self._accounts = accounts.of(self.metrics, self.acker.in_work())
             await asyncio.sleep(1.0)
+
+    def beat(self) -> None:
+        """Note that the loop turns."""
+        self._signs.beat_at = time.monotonic()
 
     @property
     def _consumer(self) -> Consumer:

@@ -8,11 +8,12 @@ import signal
 
 from aiokafka.errors import KafkaError
 
-from pipeline import lag, ownlog, settings
+from pipeline import faust_credentials, kafka_client, lag, ownlog, settings
 from pipeline.settings import Settings
 from pipeline.worker import Worker
 
 LOOK_SECONDS = 0.5
+COMMIT_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,9 @@ async def _run(effective: Settings, *, once: bool) -> int:
     ends = [asyncio.create_task(stopping.wait()), asyncio.create_task(app.wait_until_stopped())]
     if once:
         ends.append(asyncio.create_task(_drained(worker)))
+    worker.web.start(effective.status_host, effective.worker_port)
+    if not await _admitted(worker, stopping):
+        return 0
     await app.start()
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     crashed = app.crashed
@@ -52,13 +56,30 @@ async def _run(effective: Settings, *, once: bool) -> int:
     return 1 if crashed else 0
 
 
+async def _admitted(worker: Worker, stopping: asyncio.Event) -> bool:
+    """Whether a broker lets us in: tried until one does, or until a stop. Faust would end the process."""
+    while fault := await kafka_client.trouble(worker.settings):
+        log.warning("Kafka cannot be used, tried again for ever: %s", fault)
+        worker.beat()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(worker.settings.retry_max_seconds):
+                await stopping.wait()
+        if stopping.is_set():
+            return False
+    # By now a file may have another password than when the app was built.
+    worker.app.conf.broker_credentials = faust_credentials.credentials(worker.settings)
+    return True
+
+
 async def _drain(worker: Worker) -> None:
-    """After SIGTERM: take no more, let the bulks in flight end within the grace, commit."""
-    consumer = worker.app.consumer
+    """After SIGTERM: take no more, let what is in work be settled within the grace, commit."""
+    worker.stop_taking()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(worker.settings.worker_grace_seconds):
-            consumer.stop_flow()
-            await consumer.commit()
+            await worker.acker.empty()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(COMMIT_SECONDS):
+            await worker.app.consumer.commit()
 
 
 async def _drained(worker: Worker) -> None:

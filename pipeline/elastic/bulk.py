@@ -62,11 +62,13 @@ class AllCreated(NamedTuple):
 
 _ALL = b'{"errors":false,'
 _ONE = b'"status":201'
+_END = b"]}"
 
 
 def loads(answer: bytes) -> AllCreated | None:
     """The mostly met answer, seen without parsing it; None for every other one."""
-    return AllCreated(answer.count(_ONE)) if answer.startswith(_ALL) else None
+    whole = answer.startswith(_ALL) and answer.endswith(_END)
+    return AllCreated(answer.count(_ONE)) if whole else None
 
 
 RACE = "cannot be changed from type"

@@ -1,6 +1,7 @@
 """Bulk requests, sent until there is a whole answer; nobody else posts to Elasticsearch."""
 
 import asyncio
+import itertools
 import time
 
 from pipeline.elastic import bulk
@@ -12,6 +13,9 @@ from pipeline.settings import Settings
 
 PATH = "/_bulk?filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason"
 TOO_LARGE = 413
+TOO_MANY = 429
+PATIENT_TRIES = 4
+"""A bulk refused so often as too much may be more than the server has memory for at its best: it goes in halves."""
 _OVERLOADED = frozenset({429, 502, 503, 504, TIMED_OUT})
 _TOO_LARGE = Item(Outcome.REFUSED, "413 the document is larger than the server takes")
 
@@ -28,10 +32,10 @@ class Bulks:
     async def answered(self, body: bytes, count: int) -> list[Item]:
         """The items of a bulk of so many documents, in their order."""
         pauses = self._patience.pauses()
-        while True:
+        for tried in itertools.count(1):
             began = time.monotonic()
             status, answer = await self._patience.request("POST", PATH, body)
-            if status == TOO_LARGE:
+            if status == TOO_LARGE or (status == TOO_MANY and tried == PATIENT_TRIES and count > 1):
                 return await self._halves(body, count)
             items = bulk.read_answer(answer, count) if status == 200 else None
             if items is not None:
@@ -42,6 +46,7 @@ class Bulks:
             self._metrics.add("crisp_worker_bulks", outcome="failed" if status != 200 else "unknown")
             self._patience.failing(words(status, answer) if status != 200 else "the answer is cut or does not fit")
             await asyncio.sleep(next(pauses))
+        raise AssertionError("it is tried for ever")
 
     async def _halves(self, body: bytes, count: int) -> list[Item]:
         """A body that is too large goes in two; a document that is too large alone is refused."""

@@ -1,5 +1,6 @@
-"""The client of Elasticsearch, as the settings say. It never retries by itself: that is the indexer's to decide."""
+"""The client of Elasticsearch, as the settings say. By itself it only goes to the next node when one is not reached."""
 
+import functools
 import os
 import ssl
 import warnings
@@ -9,6 +10,7 @@ from elastic_transport import AiohttpHttpNode, NdjsonSerializer, NodeConfig, Orj
 from elastic_transport.client_utils import url_to_node_config
 from elasticsearch import AsyncElasticsearch
 
+from pipeline import secretfile
 from pipeline.elastic import bulk, fingerprint
 from pipeline.errors import SettingsError
 from pipeline.settings import Settings, variable
@@ -51,7 +53,7 @@ def connect(settings: Settings) -> AsyncElasticsearch:
                 **dict.fromkeys(_JSON_TYPES, Answers()),
                 **dict.fromkeys(_NDJSON_TYPES, PreparedNdjson()),
             },
-            max_retries=0,
+            max_retries=len(configs) - 1,
             retry_on_timeout=False,
             retry_on_status=(),
             max_dead_node_backoff=_DEAD_NODE_SECONDS,
@@ -60,11 +62,18 @@ def connect(settings: Settings) -> AsyncElasticsearch:
 
 
 def _credentials(settings: Settings) -> dict[str, Any]:
-    if settings.es_api_key:
-        return {"api_key": settings.es_api_key}
+    if settings.es_api_key or settings.es_api_key_file:
+        return {"api_key": secretfile.read(settings, "es_api_key")}
     if settings.es_user:
-        return {"basic_auth": (settings.es_user, settings.es_password)}
+        return {"basic_auth": (settings.es_user, secretfile.read(settings, "es_password"))}
     return {}
+
+
+def renew(client: AsyncElasticsearch, settings: Settings) -> None:
+    """Have a client use the present secrets and authorities for whatever it sends from now on. Raises SettingsError."""
+    if settings.es_ca_file and settings.es_verify:
+        _load_ca(_tls(settings), settings.es_ca_file)
+    client._headers = client.options(**_credentials(settings))._headers  # noqa: SLF001 - others hold this very client
 
 
 def node_configs(settings: Settings) -> list[NodeConfig]:
@@ -95,19 +104,26 @@ def _configured(config: NodeConfig, settings: Settings) -> NodeConfig:
     return config.replace(ssl_context=_tls(settings), verify_certs=settings.es_verify, _extras=extras)
 
 
+@functools.cache
 def _tls(settings: Settings) -> ssl.SSLContext:
     if settings.es_verify and settings.es_ca_fingerprint:
         return fingerprint.context()
-    path = settings.es_ca_file
-    try:
-        where = {"capath": path} if os.path.isdir(path) else {"cafile": path or None}
-        context = ssl.create_default_context(**where)
-    except (OSError, ssl.SSLError) as fault:
-        raise SettingsError([f"{variable('es_ca_file')}: {path} cannot be read as PEM: {fault}"]) from fault
+    context = ssl.create_default_context()
+    if settings.es_ca_file:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        _load_ca(context, settings.es_ca_file)
     if not settings.es_verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _load_ca(context: ssl.SSLContext, path: str) -> None:
+    try:
+        where = {"capath": path} if os.path.isdir(path) else {"cafile": path}
+        context.load_verify_locations(**where)
+    except (OSError, ssl.SSLError) as fault:
+        raise SettingsError([f"{variable('es_ca_file')}: {path} cannot be read as PEM: {fault}"]) from fault
 
 
 def _fingerprint(settings: Settings) -> str:

@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 import orjson
-from elastic_transport import ConnectionTimeout, TransportError
+from elastic_transport import ConnectionTimeout, TlsError, TransportError
 from elasticsearch import ApiError, AsyncElasticsearch
 
 from pipeline.metrics import Metrics
@@ -56,24 +56,19 @@ class Patience:
         return Pauses(self._settings.retry_max_seconds)
 
     async def request(self, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
-        """Status and answer of one try; status 0 or below, with the fault's words, when there was no answer.
-
-        With several nodes an unreachable one is no fault: the others are asked at once.
-        """
+        """Status and answer of one try; status 0 or below, with the fault's words, when there was no answer."""
         headers = {"accept": JSON} if body is None else {"accept": JSON, "content-type": NDJSON}
-        status, answer = UNREACHED, ""
-        for _ in range(len(self.client.transport.node_pool)):
-            try:
-                found = await self.client.perform_request(method, path, headers=headers, body=body)
-            except ApiError as fault:
-                return fault.status_code, fault.body
-            except ConnectionTimeout as fault:
-                return TIMED_OUT, str(fault)
-            except (TransportError, OSError, ValueError) as fault:
-                status, answer = UNREACHED, str(fault)
-            else:
-                return found.meta.status, found.body
-        return status, answer
+        try:
+            found = await self.client.perform_request(method, path, headers=headers, body=body)
+        except ApiError as fault:
+            return fault.status_code, fault.body
+        except ConnectionTimeout as fault:
+            return TIMED_OUT, str(fault)
+        except TlsError as fault:
+            return UNREACHED, f"check {variable('es_ca_file')} and {variable('es_ca_fingerprint')}: {fault}"
+        except (TransportError, OSError, ValueError) as fault:
+            return UNREACHED, str(fault)
+        return found.meta.status, found.body
 
     async def asked(self, path: str, ok: tuple[int, ...]) -> tuple[int, Any]:
         """Status and answer of a GET, asked until the status is one of those."""

@@ -4,11 +4,16 @@ import json
 import os
 import pwd
 import shutil
+import ssl
+import subprocess
 import urllib.request
 import zipfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.local import artifacts, java
+from pipeline.local.authority import PASSWORD, Authority
 from pipeline.local.process import ServerProcess
 
 START_SECONDS = 120.0
@@ -27,19 +32,60 @@ cluster.routing.allocation.disk.threshold_enabled: false
 """
 
 
-def start(directory: Path, version: str, port: int, transport: int, *, detached: bool = False) -> ServerProcess:
-    """Start a node whose files live in the directory. Raises StackError."""
+_SECURED = (
+    "xpack.security.enabled=true",
+    "xpack.security.http.ssl.enabled=true",
+    "xpack.security.http.ssl.keystore.path=http.p12",
+    f"xpack.security.http.ssl.keystore.password={PASSWORD}",
+)
+
+
+class Security(NamedTuple):
+    """What a node with security needs: an authority, and the superuser's password."""
+
+    authority: Authority
+    password: str
+
+
+def start(
+    directory: Path,
+    version: str,
+    port: int,
+    transport: int,
+    options: Sequence[str] = (),
+    *,
+    detached: bool = False,
+    security: Security | None = None,
+) -> ServerProcess:
+    """Start a node whose files live in the directory. Raises StackError.
+
+    `options` are settings for this start; with `security` it speaks TLS and knows users.
+    """
     runtime = java.home()
     home = directory / f"elasticsearch-{version}"
     if not home.exists():
         _unpack(artifacts.elasticsearch(version), directory)
         (home / "config" / "elasticsearch.yml").write_text(_SETTINGS.format(port=port, transport=transport, home=home))
+        if security:
+            _keep(security, home, runtime)
     user = _UNPRIVILEGED if os.getuid() == 0 else None
     if user:
         _give(directory, user)
     environment = {"ES_JAVA_HOME": str(runtime), "ES_JAVA_OPTS": "-Xms1g -Xmx1g", "ES_PATH_CONF": str(home / "config")}
-    command = [str(home / "bin" / "elasticsearch")]
+    options = (*(_SECURED if security else ()), *options)
+    command = [str(home / "bin" / "elasticsearch"), *(f"-E{option}" for option in options)]
     return ServerProcess("elasticsearch", command, directory, environment=environment, user=user, detached=detached)
+
+
+def _keep(security: Security, home: Path, runtime: Path) -> None:
+    """Put the superuser's password where the node finds it, and its key: it may read files of its own only."""
+    shutil.copy(security.authority.server, home / "config" / "http.p12")
+    tool = [str(home / "bin" / "elasticsearch-keystore")]
+    environment = {**os.environ, "ES_JAVA_HOME": str(runtime), "ES_PATH_CONF": str(home / "config")}
+    for arguments in (["create"], ["add", "--stdin", "bootstrap.password"]):
+        subprocess.run(
+            [*tool, *arguments], input=security.password.encode(), capture_output=True, check=True, env=environment
+        )
 
 
 def _unpack(archive: Path, directory: Path) -> None:
@@ -57,10 +103,11 @@ def _give(directory: Path, user: str) -> None:
         shutil.chown(path, owner.pw_uid, owner.pw_gid)
 
 
-def healthy(url: str) -> bool:
+def healthy(url: str, headers: Mapping[str, str] | None = None, context: ssl.SSLContext | None = None) -> bool:
     """Whether the node answers and can take documents."""
     try:
-        with urllib.request.urlopen(f"{url}/_cluster/health", timeout=2) as answer:  # noqa: S310 - our own http address
+        asked = urllib.request.Request(f"{url}/_cluster/health", headers=dict(headers or {}))  # noqa: S310 - our own
+        with urllib.request.urlopen(asked, timeout=2, context=context) as answer:  # noqa: S310
             return json.load(answer)["status"] in {"green", "yellow"}
     except (OSError, ValueError, KeyError):
         return False

@@ -7,19 +7,21 @@ import struct
 import subprocess
 import uuid
 from pathlib import Path
+from typing import NamedTuple
 
 from pipeline.errors import StackError
 from pipeline.local import artifacts, java
+from pipeline.local.authority import PASSWORD, Authority
 from pipeline.local.process import ServerProcess
 
 START_SECONDS = 60.0
 _PROPERTIES = """process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{doors}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{doors}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL
 log.dirs={data}
 auto.create.topics.enable=false
 offsets.topic.num.partitions=4
@@ -30,6 +32,17 @@ transaction.state.log.min.isr=1
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 """
+_SECURED = """ssl.keystore.location={store}
+ssl.keystore.type=PKCS12
+ssl.keystore.password={secret}
+ssl.key.password={secret}
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.sasl_ssl.plain.sasl.jaas.config={plain} required user_{user}="{password}";
+listener.name.sasl_ssl.scram-sha-256.sasl.jaas.config={scram} required;
+listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config={scram} required;
+"""
+_PLAIN = "org.apache.kafka.common.security.plain.PlainLoginModule"
+_SCRAM = "org.apache.kafka.common.security.scram.ScramLoginModule"
 _LOGGING = """rootLogger.level=INFO
 rootLogger.appenderRefs=stdout
 rootLogger.appenderRef.stdout.ref=STDOUT
@@ -40,16 +53,49 @@ appender.console.layout.pattern=[%d] %p %m (%c)%n
 """
 
 
-def start(directory: Path, port: int, controller: int, *, detached: bool = False) -> ServerProcess:
+class Doors(NamedTuple):
+    """Listeners beside the plain one: with SASL over TLS for one user, and with TLS alone."""
+
+    authority: Authority
+    user: str
+    password: str
+    sasl_port: int
+    tls_port: int
+
+    @property
+    def addresses(self) -> str:
+        """As Kafka's properties have them."""
+        return f",SASL_SSL://127.0.0.1:{self.sasl_port},SSL://127.0.0.1:{self.tls_port}"
+
+    @property
+    def properties(self) -> str:
+        """What the broker must know of them."""
+        store = {"store": self.authority.server, "secret": PASSWORD, "plain": _PLAIN, "scram": _SCRAM}
+        return _SECURED.format(user=self.user, password=self.password, **store)
+
+    @property
+    def users(self) -> list[str]:
+        """Options of the storage tool: SCRAM's users live in the metadata."""
+        known = f"[name={self.user},password={self.password}]"
+        return [part for kind in ("256", "512") for part in ("--add-scram", f"SCRAM-SHA-{kind}={known}")]
+
+
+def start(
+    directory: Path, port: int, controller: int, *, detached: bool = False, doors: Doors | None = None
+) -> ServerProcess:
     """Start a broker whose data live in the directory; `ready` tells when it serves. Raises StackError."""
     runtime, jars = java.home(), artifacts.kafka()
     properties, logging = directory / "server.properties", directory / "log4j2.properties"
     command = [str(runtime / "bin" / "java"), "-cp", f"{jars}/*"]
     if not properties.exists():
-        properties.write_text(_PROPERTIES.format(port=port, controller=controller, data=directory / "data"))
+        addresses = doors.addresses if doors else ""
+        text = _PROPERTIES.format(port=port, controller=controller, data=directory / "data", doors=addresses)
+        properties.write_text(text + (doors.properties if doors else ""))
         logging.write_text(_LOGGING)
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        _format([*command, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(properties)])
+        users = doors.users if doors else []
+        tool = [*command, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(properties)]
+        _format([*tool, *users])
     options = ["-Xmx512m", "-XX:+UseG1GC", f"-Dlog4j2.configurationFile={logging}"]
     return ServerProcess(
         "kafka", [command[0], *options, *command[1:], "kafka.Kafka", str(properties)], directory, detached=detached

@@ -73,14 +73,15 @@ class Stack:
         self.kafka = kafka.start(home, self.address.kafka_port, self.address.controller_port, detached=self._detached)
         return self.kafka
 
-    def start_elasticsearch(self) -> ServerProcess:
-        """Start the node, again after a stop with the same data and address."""
+    def start_elasticsearch(self, *options: str) -> ServerProcess:
+        """Start the node, again after a stop with the same data and address; `options` are settings, `key=value`."""
         address = self.address
         self.elasticsearch = elasticsearch.start(
             self._home("elasticsearch"),
             address.es_version,
             address.es_port,
             address.transport_port,
+            options,
             detached=self._detached,
         )
         return self.elasticsearch

@@ -1,18 +1,45 @@
 """A flow for each fault, on the test run's servers: whoever breaks them mends them again."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.local.stack import Stack
+from tests.faults import results
+from tests.faults.results import Row
 from tests.faults.scene import Scene
+
+Maker = Callable[..., Scene]
 
 
 @pytest.fixture
-def scene(stack: Stack, tmp_path: Path) -> Iterator[Scene]:
-    """Shipper and worker running, lines to write, and the ledger that knows them."""
-    made = Scene(stack, tmp_path)
-    made.flow.set_up()
+def row(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Row]:
+    """This fault's row in the table of results."""
+    fault = request.node.name.removeprefix("test_").replace("_", " ")
+    made = Row(fault, stack.address.es_version)
     yield made
-    made.end()
+    results.keep(made)
+
+
+@pytest.fixture
+def make_scene(stack: Stack, tmp_path: Path, row: Row) -> Iterator[Maker]:
+    """Makes the one scene of a test, with settings of its own."""
+    made: list[Scene] = []
+
+    def make(*, set_up: bool = True, **extra: str) -> Scene:
+        scene = Scene(stack, tmp_path, row, **extra)
+        made.append(scene)
+        if set_up:
+            scene.flow.set_up()
+        return scene
+
+    yield make
+    for scene in made:
+        scene.end()
+
+
+@pytest.fixture
+def scene(make_scene: Maker) -> Scene:
+    """Shipper and worker, set up; lines to write, and the ledger that knows them."""
+    return make_scene()

@@ -1,55 +1,190 @@
-"""Lines written on and on while something breaks; at the end each must be found exactly once."""
+"""Lines written on and on while something breaks; at the end each must be found exactly once, in order, soon."""
 
+import itertools
+import json
 import time
-from collections import Counter
+import uuid
+from collections import Counter, defaultdict
 from pathlib import Path
+from typing import Any
 
+from pipeline.demo.criwriter import ContainerLog
 from pipeline.demo.feed import Feed
-from pipeline.demo.ledger import Balance, Ledger, document_keys
+from pipeline.demo.ledger import Balance, Ledger, document_keys, line_key
+from pipeline.demo.part import Part
+from pipeline.elastic.single import CANARY_ID
 from pipeline.local.stack import Stack
-from tests.integration.flow import Flow
+from pipeline.message import apptime
+from tests.faults.results import Row
+from tests.integration.flow import Flow, eventually
+
+RATE = 500
+FRESH_LINES = 50
+FRESH_SECONDS = 5.0
+NEVER_ROTATED = 1 << 40
+
+
+class NumberedLedger(Ledger):
+    """Also knows in which order a container's lines were written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._numbers: dict[bytes, int] = {}
+
+    def wrote(self, uid: str, line: bytes) -> None:
+        """Note a line before it is written."""
+        super().wrote(uid, line)
+        key = line_key(uid, line.decode("utf-8", "replace").encode())
+        self._numbers[key] = -1 if key in self._numbers else self.lines
+
+    def disordered(self, hits: list[dict[str, Any]]) -> int:
+        """Documents that stand, by `@timestamp` and `log.offset`, before an earlier one of their stream."""
+        streams = defaultdict(list)
+        for hit in hits:
+            source = hit["_source"]
+            number = self._numbers.get(document_keys(source)[0], -1)
+            if number >= 0:
+                place = (apptime.nanoseconds(source["@timestamp"]), source["log.offset"], hit["_id"][:16], number)
+                streams[source["kubernetes.pod.uid"], source["log.iostream"]].append(place)
+        wrong = 0
+        for places in streams.values():
+            places.sort()
+            for (time_, _, file, number), (later, _, other, next_) in itertools.pairwise(places):
+                # Two lines of one instant in two files have no order but the files', which a document does not tell.
+                wrong += next_ < number and not (time_ == later and file != other)
+        return wrong
 
 
 class Scene:
     """One flow under fire."""
 
-    def __init__(self, stack: Stack, directory: Path) -> None:
+    def __init__(self, stack: Stack, directory: Path, row: Row, **extra: str) -> None:
         self.stack = stack
-        self.flow = Flow(stack, directory)
-        self.ledger = Ledger()
+        self.directory = directory
+        self.row = row
+        self.flow = Flow(stack, directory, **extra)
+        self.ledger = NumberedLedger()
         self.feed = Feed(self.flow.logs, self.ledger, seed=7)
+        self.workers = [self.flow.worker]
 
     def start(self) -> None:
         """Shipper and worker."""
         self.flow.shipper.start()
         self.flow.worker.start()
 
-    def write(self, seconds: float, rate: int = 500) -> None:
+    def another_worker(self, **extra: str) -> Part:
+        """One more worker of the group, not started; ended with the scene."""
+        made = Part("worker", {**self.flow.environment, **extra}, self.directory / f"worker-{len(self.workers)}")
+        made.output.parent.mkdir()
+        self.workers.append(made)
+        return made
+
+    def write(self, seconds: float, rate: int = RATE) -> None:
         """Write for so long, at so many lines a second."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            self.feed.write(rate // 10)
-            self.feed.copy()
-            time.sleep(0.1)
+        began, written = time.monotonic(), 0
+        while (now := time.monotonic()) < began + seconds:
+            due = int((now - began) * rate) - written
+            if due > 0:
+                self.feed.write(due)
+                written += due
+                self.feed.copy()
+            time.sleep(0.05)
+
+    def container(self, name: str) -> ContainerLog:
+        """One more container that writes by `put`."""
+        return ContainerLog(self.flow.logs, "shop", name, str(uuid.uuid4()), name, NEVER_ROTATED)
+
+    def put(self, log: ContainerLog, line: bytes) -> None:
+        """One line of a container, noted and written."""
+        self.ledger.wrote(log.uid, line)
+        log.write("stdout", line)
+
+    def index(self) -> str:
+        """The index of today."""
+        return time.strftime(f"{self.flow.prefix}-%Y.%m.%d", time.gmtime())
+
+    def hits(self) -> list[dict[str, Any]]:
+        """Every document that stands for lines."""
+        hits = self.flow.documents()
+        return [hit for hit in hits if hit["_id"] != CANARY_ID and not hit["_id"].endswith("-gap")]
 
     def balance(self) -> Balance:
         """What is found now."""
         found: Counter[bytes] = Counter()
-        for hit in self.flow.documents():
+        for hit in self.hits():
             found.update(document_keys(hit["_source"]))
         return self.ledger.balance(found)
 
-    def assert_all_found(self, seconds: float = 120) -> None:
-        """Wait until nothing is missing; then nothing may be double either."""
-        limit = time.monotonic() + seconds
-        balance = self.balance()
-        while balance.missing and time.monotonic() < limit:
-            time.sleep(2)
+    def outstanding(self) -> bool:
+        """Whether the newest of some lines that are watched is not found yet."""
+        if not self.feed.watch:
+            return False
+        query = {"query": {"term": {"trace.id": self.feed.watch[-1]}}}
+        return not self.flow.ask(f"{self.flow.prefix}-*/_count", query)["count"]
+
+    def worker_says(self, words: str, seconds: float = 60) -> None:
+        """Return when a worker's log has these words."""
+        eventually(
+            lambda: any(words in worker.output.read_text() for worker in self.workers if worker.output.exists()),
+            seconds,
+        )
+
+    def _settle(self, limit: float) -> Balance:
+        """The balance once nothing is missing, or when the time is over."""
+        while True:
+            before = -1
+            while (count := self.flow.count()) != before and time.monotonic() < limit:
+                before = count
+                time.sleep(1.0)
             balance = self.balance()
-        said = f"{self.flow.shipper.output.read_text()[-1500:]}\n{self.flow.worker.output.read_text()[-1500:]}"
-        assert (balance.missing, balance.doubled) == (0, 0), f"{balance}\n{said}"
+            if not balance.missing or time.monotonic() > limit:
+                return balance
+            time.sleep(1.0)
+
+    def assert_all_found(self, seconds: float = 180) -> None:
+        """Nothing missing, nothing double, in order; and then a fresh line is found soon."""
+        began = time.monotonic()
+        balance = self._settle(began + seconds)
+        self.row.drained = time.monotonic() - began
+        self.row.lines, self.row.missing, self.row.doubled = balance.written, balance.missing, balance.doubled
+        self.row.disordered = self.ledger.disordered(self.hits())
+        said = "\n".join(
+            part.output.read_text()[-1500:] for part in (self.flow.shipper, *self.workers) if part.output.exists()
+        )
+        assert (balance.missing, balance.doubled, self.row.disordered) == (0, 0, 0), f"{balance} {self.row}\n{said}"
+        self.row.fresh = self._fresh()
+        assert self.row.fresh < FRESH_SECONDS, said
+        self.row.kills = self.flow.shipper.kills, sum(worker.kills for worker in self.workers)
+        self.row.passed = True
+
+    def _fresh(self) -> float:
+        """Seconds until lines written now are all found."""
+        log = self.container(f"fresh-{uuid.uuid4().hex[:8]}")
+        began = time.monotonic()
+        for number in range(FRESH_LINES):
+            self.put(log, f"fresh line {number}".encode())
+        query = {"query": {"term": {"kubernetes.pod.uid": log.uid}}}
+        while self.flow.ask(f"{self.flow.prefix}-*/_count", query)["count"] < FRESH_LINES:
+            assert time.monotonic() < began + 60, "fresh lines are not found within a minute"
+            time.sleep(0.1)
+        log.close()
+        return time.monotonic() - began
+
+    def dead(self) -> int:
+        """Letters in the dead-letter topic."""
+        return len(self.flow.values(self.flow.settings.topic_dead))
+
+    def status(self, port: int) -> dict[str, Any]:
+        """What a worker tells on its port."""
+        import urllib.request
+
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/status.json", timeout=5) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
 
     def end(self) -> None:
         """End what is running."""
+        for worker in self.workers:
+            worker.stop()
         self.flow.end()
         self.feed.close()

@@ -12,9 +12,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline import settings, setup
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from pipeline import kafka_client, settings, setup
 from pipeline.demo.part import Part
 from pipeline.local.stack import Stack
+from pipeline.settings import Settings
 
 _numbers = itertools.count(1)
 
@@ -42,9 +45,17 @@ class Flow:
             "CRISP_SESSION_SECONDS": "2",
             **extra,
         }
+        self._directory = directory
+        self.become()
+
+    def become(self, **changed: str | None) -> None:
+        """Use other settings from now on; None takes one away. What ran goes on as it is."""
+        self.environment.update({name: value for name, value in changed.items() if value is not None})
+        for name in (name for name, value in changed.items() if value is None):
+            self.environment.pop(name, None)
         self.settings = settings.load(self.environment)
-        self.shipper = Part("ship", self.environment, directory)
-        self.worker = Part("worker", self.environment, directory)
+        self.shipper = Part("ship", self.environment, self._directory)
+        self.worker = Part("worker", self.environment, self._directory)
 
     def set_up(self) -> list[str]:
         """As `crisp setup` does."""
@@ -83,6 +94,18 @@ class Flow:
             found: dict[str, Any] = json.load(answer)
         return found
 
+    def bulk(self, body: bytes) -> dict[str, Any]:
+        """The answer to a bulk request."""
+        headers = {"content-type": "application/x-ndjson"}
+        request = urllib.request.Request(f"{self.stack.address.es_url}/_bulk", body, headers)
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            found: dict[str, Any] = json.load(answer)
+        return found
+
+    def values(self, topic: str) -> list[bytes]:
+        """The values of every record that a topic holds."""
+        return asyncio.run(_values(self.settings, topic))
+
     def count(self) -> int:
         """How many documents a search finds; none while the index is being made."""
         try:
@@ -114,3 +137,20 @@ def eventually(true: Callable[[], bool], seconds: float = 60, every: float = 0.2
     while not true():
         assert time.monotonic() < limit, "it did not become so in time"
         time.sleep(every)
+
+
+async def _values(settings: Settings, topic: str) -> list[bytes]:
+    consumer = AIOKafkaConsumer(**kafka_client.connection(settings))
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(topic, number) for number in await kafka_client.partitions(settings, topic)]
+        consumer.assign(partitions)
+        await consumer.seek_to_beginning()
+        ends = await consumer.end_offsets(partitions)
+        values: list[bytes] = []
+        while any([await consumer.position(tp) < end for tp, end in ends.items()]):
+            batches = await consumer.getmany(timeout_ms=1000)
+            values += [record.value or b"" for records in batches.values() for record in records]
+        return values
+    finally:
+        await consumer.stop()

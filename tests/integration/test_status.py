@@ -64,7 +64,7 @@ def test_the_shipper_is_alive_but_not_ready_without_kafka(stack: Stack, tmp_path
     flow = Flow(stack, tmp_path, **ports, CRISP_KAFKA_BROKERS=f"127.0.0.1:{nobody}")
     flow.shipper.start()
     try:
-        eventually(lambda: "cannot be reached" in get(ship, "/readyz")[1])
+        eventually(lambda: "cannot be used" in get(ship, "/readyz")[1])
         assert get(ship, "/readyz")[0] == 503
         assert get(ship, "/livez")[0] == 200
     finally:

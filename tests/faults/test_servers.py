@@ -1,7 +1,4 @@
-"""The fault catalogue on real servers: whatever breaks, every line is found exactly once.
-
-The short ones run in CI; all of them by `make test-faults`.
-"""
+"""Servers that are killed, frozen, away at the start; the shipper's own files harmed."""
 
 import shutil
 from collections.abc import Callable
@@ -9,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.local.stack import Stack
+from tests.faults.conftest import Maker
 from tests.faults.scene import Scene
 
 pytestmark = pytest.mark.faults
@@ -93,20 +90,6 @@ def test_both_are_killed_while_both_servers_are_restarted(scene: Scene) -> None:
     scene.assert_all_found()
 
 
-def test_a_second_worker_comes_and_one_is_killed(scene: Scene) -> None:
-    scene.start()
-    other = type(scene.flow.worker)("worker", scene.flow.environment, scene.flow.worker.output.parent)
-    try:
-        scene.write(5)
-        other.start()
-        scene.write(8)
-        scene.flow.worker.kill()
-        scene.write(5)
-        scene.assert_all_found()
-    finally:
-        other.stop()
-
-
 def _zero(path: Path) -> None:
     path.write_bytes(b"\0" * path.stat().st_size)
 
@@ -168,15 +151,12 @@ def test_a_second_shipper_waits_for_the_first(scene: Scene) -> None:
         other.stop()
 
 
-def test_the_topics_are_made_after_the_shipper_has_started(stack: Stack, tmp_path: Path) -> None:
-    scene = Scene(stack, tmp_path)
-    try:
-        scene.flow.shipper.start()
-        scene.write(5)
-        scene.flow.set_up()
-        scene.flow.worker.start()
+def test_the_topics_are_made_after_the_shipper_has_started(make_scene: Maker) -> None:
+    scene = make_scene(set_up=False)
+    scene.flow.shipper.start()
+    scene.write(5)
+    scene.flow.set_up()
+    scene.flow.worker.start()
 
-        scene.assert_all_found()
-        assert scene.flow.shipper.ended() is None
-    finally:
-        scene.end()
+    scene.assert_all_found()
+    assert scene.flow.shipper.ended() is None

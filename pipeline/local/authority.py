@@ -1,0 +1,49 @@
+"""A certificate authority of a stack's own, and a server certificate for loopback, made with the JDK's keytool."""
+
+import subprocess
+from pathlib import Path
+
+from pipeline.errors import StackError
+from pipeline.local import java
+
+PASSWORD = "crisp-local"  # noqa: S105 - of stores that hold keys for loopback only, and are gone with the stack
+_DAYS = "30"
+
+
+class Authority:
+    """Files in a directory: `ca.pem` to trust, `server.p12` for servers on 127.0.0.1 and localhost."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.certificate = directory / "ca.pem"
+        self.server = directory / "server.p12"
+        self._own = directory / "ca.p12"
+
+    def make(self) -> None:
+        """Make them all. Raises StackError."""
+        self.directory.mkdir()
+        self._pair(self._own, "ca", "CN=crisp local authority", "bc:c=ca:true", "ku:c=keyCertSign")
+        self._keytool(self._own, "-exportcert", "-rfc", "-alias", "ca", "-file", str(self.certificate))
+        self._pair(self.server, "server", "CN=crisp local server")
+        request, signed = self.directory / "server.csr", self.directory / "server.pem"
+        self._keytool(self.server, "-certreq", "-alias", "server", "-file", str(request))
+        sign = ("-gencert", "-rfc", "-alias", "ca", "-ext", "SAN=ip:127.0.0.1,dns:localhost", "-validity", _DAYS)
+        self._keytool(self._own, *sign, "-infile", str(request), "-outfile", str(signed))
+        self._keytool(self.server, "-importcert", "-noprompt", "-alias", "ca", "-file", str(self.certificate))
+        self._keytool(self.server, "-importcert", "-noprompt", "-alias", "server", "-file", str(signed))
+        for path in (self.directory, *self.directory.iterdir()):
+            path.chmod(0o755)
+
+    def _pair(self, store: Path, alias: str, name: str, *extensions: str) -> None:
+        options = [part for extension in extensions for part in ("-ext", extension)]
+        self._keytool(
+            store, "-genkeypair", "-alias", alias, "-dname", name, "-keyalg", "EC", "-validity", _DAYS, *options
+        )
+
+    def _keytool(self, store: Path, *arguments: str) -> None:
+        command = [str(java.home() / "bin" / "keytool"), "-keystore", str(store), "-storetype", "PKCS12"]
+        ended = subprocess.run(
+            [*command, "-storepass", PASSWORD, *arguments], capture_output=True, text=True, check=False
+        )
+        if ended.returncode:
+            raise StackError(f"keytool failed: {arguments[0]}:\n{ended.stdout}{ended.stderr}")

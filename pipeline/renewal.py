@@ -1,0 +1,39 @@
+"""Has the worker's clients use a secret or certificate whose file has changed, without a restart."""
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+from elasticsearch import AsyncElasticsearch
+
+from pipeline import kafka_client
+from pipeline.elastic import client
+from pipeline.errors import SettingsError
+from pipeline.secretfile import Watched
+from pipeline.settings import Settings
+
+LOOK_SECONDS = 5.0
+
+log = logging.getLogger(__name__)
+
+KafkaClients = Callable[[], list[Any]]
+"""The aiokafka clients of producers and consumers that run now."""
+
+
+async def run(settings: Settings, elasticsearch: AsyncElasticsearch, kafka_clients: KafkaClients) -> None:
+    """Look until cancelled."""
+    watched = Watched(settings)
+    while True:
+        await asyncio.sleep(LOOK_SECONDS)
+        changed = watched.changed()
+        if not changed:
+            continue
+        try:
+            kafka_client.renew(settings, *kafka_clients())
+            client.renew(elasticsearch, settings)
+        except (SettingsError, OSError, ssl.SSLError) as fault:
+            log.error("%s changed, but cannot be used: %s", ", ".join(changed), fault)
+        else:
+            log.info("%s changed, and is used from now on", ", ".join(changed))

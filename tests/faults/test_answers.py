@@ -1,0 +1,142 @@
+"""Answers that are spoiled on their way back, after Elasticsearch has done what was asked; nodes that are dead."""
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline.demo.criwriter import ContainerLog
+from pipeline.local.process import free_ports
+from pipeline.local.stack import Stack
+from pipeline.message import apptime
+from tests.faults import proxy as proxies
+from tests.faults.conftest import Maker
+from tests.faults.proxy import Proxy, Spoil
+from tests.faults.scene import Scene
+
+pytestmark = pytest.mark.faults
+short = pytest.mark.short
+
+
+@pytest.fixture
+def proxy(stack: Stack) -> Iterator[Proxy]:
+    """Before this run's Elasticsearch."""
+    made = Proxy(stack.address.es_url)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(None, id="cut"),
+        pytest.param(proxies.silent, id="silent", marks=short),
+        pytest.param(proxies.truncated, id="truncated"),
+        pytest.param(proxies.malformed, id="malformed"),
+        pytest.param(proxies.miscounted, id="miscounted"),
+        pytest.param(proxies.page, id="page"),
+    ],
+)
+def test_an_answer_is_spoiled(make_scene: Maker, proxy: Proxy, spoil: Spoil | None) -> None:
+    scene = make_scene(CRISP_ES_URLS=proxy.url)
+    scene.start()
+    proxy.spoil, proxy.cut = spoil, spoil is None
+    scene.write(8)
+    proxy.spoil, proxy.cut = None, False
+
+    scene.assert_all_found()
+    assert proxy.spoiled > 3
+    assert scene.dead() == 0
+
+
+def test_one_of_two_nodes_is_dead(make_scene: Maker, stack: Stack) -> None:
+    scene = make_scene(CRISP_ES_URLS=f"http://127.0.0.1:{free_ports(1)[0]},{stack.address.es_url}")
+    scene.start()
+    scene.write(6)
+
+    scene.assert_all_found()
+    assert "does not take documents" not in scene.flow.worker.output.read_text()
+
+
+def test_workers_come_and_go_with_bulks_in_flight(make_scene: Maker, proxy: Proxy) -> None:
+    """Every bulk takes a second: a rebalance always finds some in flight."""
+    proxy.delay = 1.0
+    scene = make_scene(CRISP_ES_URLS=proxy.url)
+    scene.start()
+    other = scene.another_worker()
+    for _ in range(2):
+        scene.write(4)
+        other.start()
+        scene.write(4)
+        other.stop()
+    proxy.delay = 0.0
+
+    scene.assert_all_found()
+
+
+def test_sigterm_drains_within_the_grace(make_scene: Maker, proxy: Proxy) -> None:
+    """What is in work is settled and committed: the next worker finds nothing of it there already."""
+    proxy.delay = 2.0
+    scene = make_scene(CRISP_ES_URLS=proxy.url)
+    scene.start()
+    scene.write(6)
+    began = time.monotonic()
+    code = scene.flow.worker.stop()
+    seconds = time.monotonic() - began
+    proxy.delay = 0.0
+    [port] = free_ports(1)
+    next_worker = scene.another_worker(CRISP_WORKER_PORT=str(port))
+    next_worker.start()
+    scene.write(2)
+
+    scene.assert_all_found()
+    assert code == 0
+    assert seconds < scene.flow.settings.worker_grace_seconds
+    assert scene.status(port)["documents"]["there"] == 0
+    scene.row.note = f"ended after {seconds:.1f} s"
+
+
+def _at(log: ContainerLog, scene: Scene, moment: float, line: str) -> None:
+    """A line that the runtime took at that time."""
+    scene.ledger.wrote(log.uid, line.encode())
+    with (log.directory / "0.log").open("ab") as file:
+        file.write(f"{apptime.text(round(moment * 1e9))} stdout F {line}\n".encode())
+
+
+def test_midnight_passes_while_elasticsearch_is_away(scene: Scene) -> None:
+    midnight = time.time() // 86400 * 86400
+    log = scene.container("night")
+    scene.start()
+    scene.write(3)
+    scene.stack.elasticsearch.kill()
+    for number in range(2000):
+        _at(log, scene, midnight - 10 + number * 0.01, f"night {number}")
+    scene.write(3)
+    scene.stack.start_elasticsearch()
+    scene.stack.wait_elasticsearch()
+
+    scene.assert_all_found()
+    days = {hit["_index"] for hit in scene.hits() if hit["_source"]["kubernetes.pod.uid"] == log.uid}
+    assert len(days) == 2
+
+
+CLASHES = (
+    '{"message":"m %d","event":{"sequence":%d},"clash":{"a":1}}',
+    '{"message":"m %d","event":{"sequence":%d},"clash":"text"}',
+    '{"message":"m %d","event":{"sequence":%d},"clash":[{"b":1},{"b":"x"}]}',
+    '{"message":"m %d","event":{"sequence":%d},"clash":17}',
+    '{"message":"m %d","event":{"sequence":%d},"clash":[1,"two",[3]]}',
+    '{"message":"m %d","event":{"sequence":%d},"host":{"ip":"not an address"},"source":{"ip":["1.2.3.4","x"]}}',
+    '{"message":"m %d","event":{"sequence":%d},"geo":{"location":"nowhere"},"kubernetes":{"pod":"x"}}',
+)
+
+
+def test_one_line_of_a_hundred_has_types_that_clash(scene: Scene) -> None:
+    log = scene.container("clasher")
+    scene.start()
+    for number in range(100):
+        scene.put(log, (CLASHES[number % len(CLASHES)] % (number, number)).encode())
+        scene.write(0.2)
+
+    scene.assert_all_found()
+    assert scene.dead() == 0

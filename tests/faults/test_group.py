@@ -1,0 +1,265 @@
+"""Kafka and the group: workers come, go and are killed; logs that vanish; records that are none."""
+
+import asyncio
+import random
+import subprocess
+import time
+
+import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from pipeline import kafka_client
+from pipeline.local import artifacts, java
+from pipeline.local.process import peak_rss_mib
+from pipeline.settings import MIB
+from tests.faults.conftest import Maker
+from tests.faults.scene import Scene
+from tests.integration.flow import eventually
+
+pytestmark = pytest.mark.faults
+short = pytest.mark.short
+
+WORKER_MIB = 256
+
+
+def test_one_worker_then_four_then_two(make_scene: Maker) -> None:
+    scene = make_scene(CRISP_TOPIC_PARTITIONS="6")
+    scene.start()
+    scene.write(6)
+    others = [scene.another_worker() for _ in range(3)]
+    for other in others:
+        other.start()
+    scene.write(15)
+    scene.flow.worker.stop()
+    others[0].kill()
+    scene.write(10)
+
+    scene.assert_all_found()
+
+
+def test_more_workers_than_partitions(make_scene: Maker) -> None:
+    """The spare ones wait, and take over from those that are killed."""
+    scene = make_scene(CRISP_TOPIC_PARTITIONS="1")
+    scene.start()
+    spare = [scene.another_worker() for _ in range(2)]
+    for worker in spare:
+        worker.start()
+    scene.write(12)
+    for worker in scene.workers[:2]:
+        worker.kill()
+    scene.write(5)
+
+    scene.assert_all_found()
+
+
+@short
+def test_shipper_and_worker_are_killed_for_half_a_minute(scene: Scene) -> None:
+    _kill_for(scene, 30)
+
+
+def test_shipper_and_worker_are_killed_for_five_minutes(scene: Scene) -> None:
+    _kill_for(scene, 300)
+
+
+def _kill_for(scene: Scene, seconds: float) -> None:
+    """Workers every 8 to 15 s, shippers every 1 to 3 s; only kills with lines outstanding count."""
+    random_ = random.Random(3)
+    for log in scene.feed.logs():
+        log._limit = 100_000  # rotate every few seconds
+    scene.start()
+    counted = {"shipper": 0, "worker": 0}
+    due = {"shipper": 3.0, "worker": 8.0}
+    began = time.monotonic()
+    while (now := time.monotonic() - began) < seconds:
+        for name, part, wait in (("shipper", scene.flow.shipper, (1, 3)), ("worker", scene.flow.worker, (8, 15))):
+            if now >= due[name]:
+                counted[name] += scene.outstanding()
+                part.kill()
+                part.start()
+                due[name] = now + random_.uniform(*wait)
+        scene.write(0.25)
+    scene.row.note = (
+        f"{counted['shipper']} and {counted['worker']} with lines outstanding, {scene.feed.rotations()} rotations"
+    )
+
+    scene.assert_all_found(300)
+    assert counted["shipper"] >= seconds / 6
+    assert counted["worker"] >= seconds / 20
+    assert scene.feed.rotations() > 8
+
+
+def test_records_that_are_none(scene: Scene) -> None:
+    """Each goes to the dead letters with its reason; the partition goes on."""
+    scene.start()
+    scene.write(3)
+    asyncio.run(_poison(scene))
+    scene.write(3)
+
+    scene.assert_all_found()
+    assert scene.dead() == 5
+
+
+POISON: tuple[tuple[bytes | None, list[tuple[str, bytes]]], ...] = (
+    (b"x\n", [("crisp", b"2")]),
+    (b"x\n", [("crisp", b"1")]),
+    (None, [("crisp", b"1"), ("files", b"[")]),
+    (
+        b"no newline",
+        [
+            ("crisp", b"1"),
+            ("files", b"[[1,2]]"),
+            ("segments", b"0:0+9"),
+            ("node", b""),
+            ("read", b"x"),
+            ("grouping", b"{}"),
+            ("pod", b"{}"),
+        ],
+    ),
+    (b"", [("crisp", b"1"), ("gap", b"{}"), ("node", b""), ("read", b"1"), ("pod", b"[]")]),
+)
+
+
+async def _poison(scene: Scene) -> None:
+    producer = AIOKafkaProducer(**kafka_client.connection(scene.flow.settings))
+    await producer.start()
+    try:
+        for value, headers in POISON:
+            await producer.send_and_wait(scene.flow.settings.topic_raw, value, key=b"k", headers=headers)
+    finally:
+        await producer.stop()
+
+
+def test_the_topic_is_deleted_and_made_again(scene: Scene) -> None:
+    scene.start()
+    scene.write(5)
+    eventually(lambda: not scene.balance().missing, 60)
+    asyncio.run(_delete_topic(scene))
+    eventually(lambda: "made" in scene.flow.set_up()[0], 30)
+    scene.write(5)
+
+    scene.assert_all_found()
+
+
+async def _delete_topic(scene: Scene) -> None:
+    admin = AIOKafkaAdminClient(**kafka_client.connection(scene.flow.settings))
+    await admin.start()
+    try:
+        await admin.delete_topics([scene.flow.settings.topic_raw])
+    finally:
+        await admin.close()
+
+
+async def _forget(scene: Scene) -> int:
+    """Have Kafka forget every record so far, as its retention does; returns how many."""
+    admin = AIOKafkaAdminClient(**kafka_client.connection(scene.flow.settings))
+    await admin.start()
+    try:
+        numbers = await kafka_client.partitions(scene.flow.settings, scene.flow.settings.topic_raw)
+        partitions = [TopicPartition(scene.flow.settings.topic_raw, number) for number in numbers]
+        marks = await admin.delete_records({tp: _end() for tp in partitions})
+        return sum(marks.values())
+    finally:
+        await admin.close()
+
+
+def _end():  # the newest offset, by Kafka's protocol
+    from aiokafka.admin import RecordsToDelete
+
+    return RecordsToDelete(before_offset=-1)
+
+
+def _gaps(scene: Scene) -> list[dict]:
+    return [hit["_source"] for hit in scene.flow.documents() if hit["_id"].endswith("-gap")]
+
+
+def test_retention_passes_a_group_that_is_away(make_scene: Maker) -> None:
+    """Three million records vanish: counted, told by a document, and no memory taken for them."""
+    scene = make_scene(CRISP_TOPIC_PARTITIONS="1")
+    scene.start()
+    scene.write(3)
+    eventually(lambda: not scene.balance().missing, 60)
+    scene.flow.worker.stop()
+    _fill(scene, 3_000_000)
+    asyncio.run(_forget(scene))
+    scene.write(3)
+    scene.flow.worker.start()
+
+    scene.assert_all_found()
+    assert [gap["crisp.gap.records"] for gap in _gaps(scene)] == [3_000_000]
+    assert scene.flow.worker._child is not None
+    mib = peak_rss_mib(scene.flow.worker._child.pid)
+    assert mib < WORKER_MIB
+    scene.row.note = f"3,000,000 records vanished, worker at most {mib:.0f} MiB"
+
+
+def _fill(scene: Scene, records: int) -> None:
+    """So many records of a few bytes, by Kafka's own tool."""
+    command = [str(java.home() / "bin" / "java"), "-Xmx256m", "-cp", f"{artifacts.kafka()}/*"]
+    command += ["org.apache.kafka.tools.ProducerPerformance", "--topic", scene.flow.settings.topic_raw]
+    command += ["--num-records", str(records), "--record-size", "4", "--throughput", "-1"]
+    command += [
+        "--producer-props",
+        f"bootstrap.servers={scene.stack.address.brokers}",
+        "batch.size=200000",
+        "linger.ms=20",
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def test_retention_passes_a_worker_that_waits(make_scene: Maker) -> None:
+    """Elasticsearch hangs until Kafka has forgotten what the worker had not fetched: said, counted, a document."""
+    scene = make_scene(CRISP_BUDGET_BYTES=str(2 * MIB), CRISP_COMPRESSION="none", CRISP_TOPIC_PARTITIONS="1")
+    scene.flow.shipper.start()
+    scene.stack.elasticsearch.pause()
+    try:
+        scene.flow.worker.start()
+        scene.write(12, rate=6000)
+        asyncio.run(_forget(scene))
+    finally:
+        scene.stack.elasticsearch.resume()
+    log = scene.container("later")
+    for number in range(100):
+        scene.put(log, f"later {number}".encode())
+
+    def later() -> int:
+        return sum(hit["_source"]["kubernetes.pod.uid"] == log.uid for hit in scene.hits())
+
+    eventually(lambda: later() == 100, 120, 1.0)
+    lost = sum(gap["crisp.gap.records"] for gap in _gaps(scene))
+    said = scene.flow.worker.output.read_text()
+    balance = scene.balance()
+    scene.row.lines, scene.row.missing, scene.row.doubled = balance.written, 0, balance.doubled
+    scene.row.disordered = scene.ledger.disordered(scene.hits())
+    scene.row.note = f"{lost} records vanished on purpose, all of them told"
+    assert balance.doubled == 0
+    assert lost > 0
+    assert balance.missing > 0
+    assert "Kafka's retention took" in said
+    scene.row.passed = True
+
+
+def test_a_second_worker_comes_and_one_is_killed(scene: Scene) -> None:
+    scene.start()
+    other = scene.another_worker()
+    scene.write(5)
+    other.start()
+    scene.write(8)
+    scene.flow.worker.kill()
+    scene.write(5)
+
+    scene.assert_all_found()
+
+
+def test_kafka_restarts_again_and_again(scene: Scene) -> None:
+    scene.start()
+    for _ in range(3):
+        scene.write(4)
+        scene.stack.kafka.stop()
+        scene.write(2)
+        scene.stack.start_kafka()
+        scene.stack.wait_kafka()
+    scene.write(3)
+
+    scene.assert_all_found()
+    assert scene.flow.worker.ended() is None

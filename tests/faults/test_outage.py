@@ -1,0 +1,48 @@
+"""Elasticsearch is away for long: memory, the worker's own log, and that it stays in the group."""
+
+import os
+
+import pytest
+
+from pipeline.local.process import free_ports, peak_rss_mib
+from tests.faults.conftest import Maker
+from tests.faults.scene import Scene
+
+pytestmark = pytest.mark.faults
+
+WORKER_MIB = 256
+LINES_A_MINUTE = 12
+
+
+def _away(scene: Scene, port: int, seconds: float, rate: int) -> None:
+    """Write at that rate while Elasticsearch is away; what the worker took and said is bounded."""
+    scene.start()
+    scene.write(5)
+    pid = scene.flow.worker._child.pid
+    before = scene.flow.worker.output.read_text().count("\n")
+    scene.stack.elasticsearch.kill()
+    scene.write(seconds, rate=rate)
+    status = scene.status(port)
+    said = scene.flow.worker.output.read_text().count("\n") - before
+    mib = peak_rss_mib(pid)
+    scene.stack.start_elasticsearch()
+    scene.stack.wait_elasticsearch()
+    scene.row.note = f"worker at most {mib:.0f} MiB while away, {said} lines of its own log"
+
+    assert len(status["partitions"]) == 3
+    assert status["elasticsearch"]["failing_since"] is not None
+    scene.assert_all_found(600)
+    assert scene.flow.worker.ended() is None
+    assert max(mib, peak_rss_mib(pid)) < WORKER_MIB
+    assert said <= 10 + LINES_A_MINUTE * seconds / 60
+
+
+def test_elasticsearch_is_away_for_two_minutes(make_scene: Maker) -> None:
+    [port] = free_ports(1)
+    _away(make_scene(CRISP_WORKER_PORT=str(port)), port, 120, 500)
+
+
+def test_elasticsearch_is_away_for_ten_minutes_under_full_input(make_scene: Maker) -> None:
+    [port] = free_ports(1)
+    seconds = float(os.environ.get("OUTAGE_SECONDS", "600"))
+    _away(make_scene(CRISP_WORKER_PORT=str(port)), port, seconds, 1500)

@@ -1,0 +1,64 @@
+"""A flow on servers with their security on."""
+
+import base64
+import json
+import ssl
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+from pipeline.elastic import roles
+from pipeline.local.secured import SUPERUSER, SecuredStack
+from tests.integration.flow import Flow, eventually
+
+
+class SecuredFlow(Flow):
+    """Asks Elasticsearch as its superuser; the parts have users of their own."""
+
+    stack: SecuredStack
+
+    def __init__(self, stack: SecuredStack, directory: Path, **extra: str) -> None:
+        super().__init__(stack, directory, **extra)
+        login = base64.b64encode(f"{SUPERUSER}:{stack.password}".encode()).decode()
+        self._login = f"Basic {login}"
+        self._context = ssl.create_default_context(cafile=str(stack.authority.certificate))
+
+    def ask(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> dict[str, Any]:
+        """A request as the superuser."""
+        return self._request(self._login, method, path, body)
+
+    def _request(self, login: str, method: str | None, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
+        request = urllib.request.Request(
+            f"{self.stack.es_url}/{path}",
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"content-type": "application/json", "authorization": login},
+            method=method,
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=30, context=self._context) as answer:
+                found: dict[str, Any] = json.load(answer)
+        except urllib.error.HTTPError as fault:
+            fault.add_note(fault.read().decode())
+            raise
+        return found
+
+    def user(self, role: str, password: str) -> str:
+        """A user who has one of crisp's roles and nothing else; returns its name."""
+        name = f"{self.prefix}-{role}"
+        self.stack.add_user(name, password, roles.all_of(self.settings)[role])
+        eventually(lambda: self._knows(name, password), 15)
+        return name
+
+    def _knows(self, name: str, password: str) -> bool:
+        try:
+            return self.as_user(name, password, "GET", "_security/_authenticate")["roles"] == [name]
+        except urllib.error.HTTPError:
+            return False
+
+    def as_user(
+        self, name: str, password: str, method: str, path: str, body: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """A request as one of the users."""
+        login = base64.b64encode(f"{name}:{password}".encode()).decode()
+        return self._request(f"Basic {login}", method, path, body)

@@ -1,0 +1,66 @@
+"""Real refusals of the running Elasticsearch, each understood as what it is.
+
+With RECORD=1 they are written into the cases of `tests/pipeline/elastic/test_bulk.py`.
+"""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.elastic import bulk
+from pipeline.elastic.bulk import Outcome
+from tests.integration.flow import Flow
+from tests.integration.provocations import OF_DOCUMENT, OF_PLACE, Json, Provocation
+
+RECORDED = Path(__file__).parent.parent / "pipeline" / "elastic" / "answers"
+
+
+def _filled(value: Any, index: str) -> Any:
+    return json.loads(json.dumps(value).replace("{index}", index))
+
+
+def _answer(flow: Flow, wanted: Provocation, number: int) -> Json:
+    """The item that says what became of the document."""
+    index = f"{flow.prefix}-p{number}"
+    if wanted.made:
+        for name in (index, f"{index}-b"):
+            flow.ask(name, {"mappings": wanted.mappings, "settings": wanted.settings}, "PUT")
+    if wanted.change:
+        method, path, body = _filled(wanted.change, index)
+        flow.ask(path, body, method)
+    action = json.dumps({"create": {"_index": wanted.target.format(index=index), "_id": "x"}}).encode()
+    answer = flow.bulk(action + b"\n" + wanted.source + b"\n")
+    item: Json = answer["items"][0]["create"]
+    error = item.get("error", {})
+    return {"status": item["status"], "type": error.get("type", ""), "reason": error.get("reason", "")}
+
+
+@pytest.fixture
+def as_before(flow: Flow) -> Any:
+    """Cluster settings are taken back."""
+    yield
+    names = ("cluster.max_shards_per_node", "action.auto_create_index")
+    flow.ask("_cluster/settings", {"persistent": dict.fromkeys(names)}, "PUT")
+
+
+def test_every_refusal_is_understood(flow: Flow, as_before: None) -> None:
+    answers = {}
+    for number, wanted in enumerate([*OF_DOCUMENT, *OF_PLACE]):
+        answers[wanted.name] = {**_answer(flow, wanted, number), "of_document": wanted in OF_DOCUMENT}
+        names = ("cluster.max_shards_per_node", "action.auto_create_index")
+        flow.ask("_cluster/settings", {"persistent": dict.fromkeys(names)}, "PUT")
+    if os.environ.get("RECORD"):
+        RECORDED.mkdir(exist_ok=True)
+        text = json.dumps(answers, indent=1).replace(flow.prefix, "logs")
+        (RECORDED / f"{flow.stack.address.es_version}.json").write_text(text + "\n")
+
+    taken = {
+        name: bulk.classify(answer["status"], answer["type"], answer["reason"]).outcome
+        for name, answer in answers.items()
+    }
+    expected = {name: Outcome.REFUSED if answer["of_document"] else Outcome.RETRY for name, answer in answers.items()}
+    wrong = {name: answers[name] for name, outcome in taken.items() if outcome is not expected[name]}
+    assert wrong == {}

@@ -1,0 +1,173 @@
+"""TLS, users and least rights on the real security of both servers; wrong credentials, and those that change."""
+
+import hashlib
+import json
+import os
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.local.process import free_ports
+from pipeline.local.secured import SecuredStack
+from pipeline.message import apptime
+from tests.integration.flow import eventually
+from tests.integration.secured import SecuredFlow
+
+PASSWORD = "very-Secret-7"  # noqa: S105 - of users that live as long as these tests
+WRONG = "wrong-Secret-8"
+
+
+@pytest.fixture(scope="module")
+def secured() -> Iterator[SecuredStack]:
+    """Both servers with security; gone at the end."""
+    with tempfile.TemporaryDirectory(prefix="crisp-secured-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        stack = SecuredStack(directory, os.environ.get("ES_VERSION", "8.19.21"))
+        stack.start()
+        yield stack
+        stack.stop()
+
+
+@pytest.fixture
+def flow(secured: SecuredStack, tmp_path: Path) -> Iterator[SecuredFlow]:
+    """Set up, under the role of setup; the worker under its own, its password in a file."""
+    password = tmp_path / "password"
+    password.write_text(PASSWORD + "\n")
+    made = SecuredFlow(secured, tmp_path)
+    setup = made.user("crisp_setup", PASSWORD)
+    worker = made.user("crisp_worker", PASSWORD)
+    made.become(ES_USER=setup, ES_PASSWORD=PASSWORD)
+    made.set_up()
+    made.become(ES_USER=worker, ES_PASSWORD=None, ES_PASSWORD_FILE=str(password))
+    yield made
+    made.end()
+
+
+def write(flow: SecuredFlow, pod: str, lines: int, moment: float | None = None, namespace: str = "shop") -> None:
+    """Lines of a container, the first at that time, a second apart."""
+    begin = time.time() - 1 if moment is None else moment
+    directory = flow.logs / f"{namespace}_{pod}_{pod}-uid" / "app"
+    directory.mkdir(parents=True)
+    text = [f"{apptime.text(round((begin + number) * 1e9))} stdout F {pod} {number}\n" for number in range(lines)]
+    (directory / "0.log").write_text("".join(text))
+
+
+def test_midnight_passes_under_the_least_rights(flow: SecuredFlow) -> None:
+    """The worker makes the indices of both days, of both routes, by its own role; and can change nothing in them."""
+    midnight = time.time() // 86400 * 86400
+    write(flow, "night", 20, midnight - 10)
+    write(flow, "dns", 20, midnight - 10, namespace="kube-system")
+    write(flow, "old", 5, midnight - 40 * 86400)
+
+    flow.once(flow.shipper)
+    flow.once(flow.worker)
+
+    hits = flow.documents()
+    assert len(hits) == 45
+    assert len({hit["_index"] for hit in hits}) == 5
+    mapping = flow.ask(f"{flow.prefix}-*/_mapping")
+    assert all(entry["mappings"]["_meta"]["owner"] == "crisp" for entry in mapping.values())
+    user, place = flow.environment["ES_USER"], f"{hits[0]['_index']}/{{}}/{hits[0]['_id']}"
+    for method, path, body in (("PUT", "_doc", {"a": 1}), ("POST", "_update", {"doc": {}}), ("DELETE", "_doc", None)):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            flow.as_user(user, PASSWORD, method, place.format(path), body)
+        assert refused.value.code == 403, method
+
+
+@pytest.mark.parametrize(
+    "door",
+    [
+        pytest.param({"CRISP_KAFKA_SASL": "PLAIN"}, id="plain"),
+        pytest.param({"CRISP_KAFKA_SASL": "SCRAM-SHA-256"}, id="scram_256"),
+        pytest.param({"CRISP_KAFKA_SASL": "none", "CRISP_KAFKA_USER": None, "CRISP_KAFKA_PASSWORD": None}, id="tls"),
+    ],
+)
+def test_every_door_of_kafka_and_an_authority_by_fingerprint(flow: SecuredFlow, door: dict[str, str | None]) -> None:
+    der = ssl.PEM_cert_to_DER_cert(flow.stack.authority.certificate.read_text())
+    if door["CRISP_KAFKA_SASL"] == "none":
+        door = {**door, "CRISP_KAFKA_BROKERS": f"127.0.0.1:{flow.stack.doors.tls_port}"}
+    flow.become(CRISP_ES_CA_FILE=None, CRISP_ES_CA_FINGERPRINT=hashlib.sha256(der).hexdigest(), **door)
+    write(flow, "pay", 10)
+
+    flow.once(flow.shipper)
+    flow.once(flow.worker)
+
+    assert flow.count() == 10
+
+
+def test_a_wrong_password_of_elasticsearch_is_told_and_a_right_one_taken_up(flow: SecuredFlow, tmp_path: Path) -> None:
+    """401 and back, without a restart; and what was said has no secret in it."""
+    [port] = free_ports(1)
+    flow.become(CRISP_WORKER_PORT=str(port))
+    password = Path(flow.environment["ES_PASSWORD_FILE"])
+    password.write_text(WRONG)
+    write(flow, "pay", 10)
+    flow.once(flow.shipper)
+    flow.worker.start()
+
+    eventually(lambda: "check ES_USER and ES_PASSWORD" in flow.worker.output.read_text(), 30)
+    status = urllib.request.urlopen(f"http://127.0.0.1:{port}/status.json", timeout=5).read().decode()
+    alive = urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=5).status
+    password.write_text(PASSWORD)
+
+    eventually(lambda: flow.count() == 10, 30)
+    said = flow.worker.output.read_text()
+    assert said.count("check ES_USER and ES_PASSWORD") <= 4
+    assert alive == 200
+    assert flow.worker.stop() == 0
+    config = subprocess.run(
+        [sys.executable, "-m", "pipeline.cli", "config", "--json"],
+        env={**os.environ, **flow.environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(config.stdout)["CRISP_KAFKA_PASSWORD"]["value"] == "set, not shown"
+    for secret in (WRONG, PASSWORD, flow.stack.password):
+        for text in (said, status, config.stdout, repr(flow.settings), flow.shipper.output.read_text()):
+            assert secret not in text
+
+
+@pytest.mark.parametrize("part", ["shipper", "worker"])
+def test_a_wrong_password_of_kafka_is_told_and_a_right_one_taken_up(
+    flow: SecuredFlow, tmp_path: Path, part: str
+) -> None:
+    password = tmp_path / "kafka-password"
+    password.write_text(WRONG)
+    write(flow, "pay", 10)
+    if part == "worker":
+        flow.once(flow.shipper)
+    flow.become(CRISP_KAFKA_PASSWORD=None, CRISP_KAFKA_PASSWORD_FILE=str(password))
+    wrong = getattr(flow, part)
+    wrong.start()
+
+    words = "check CRISP_KAFKA_USER and CRISP_KAFKA_PASSWORD"
+    eventually(lambda: words in wrong.output.read_text(), 30)
+    password.write_text(flow.stack.password)
+    if part == "shipper":
+        flow.worker.start()
+
+    eventually(lambda: flow.count() == 10, 60)
+    assert flow.stack.password not in wrong.output.read_text()
+
+
+def test_an_authority_that_is_not_trusted_is_told(flow: SecuredFlow) -> None:
+    write(flow, "pay", 1)
+    flow.once(flow.shipper)
+    flow.become(CRISP_ES_CA_FILE=None)
+    flow.worker.start()
+    eventually(lambda: "check CRISP_ES_CA_FILE" in flow.worker.output.read_text(), 30)
+    flow.worker.stop()
+
+    flow.become(CRISP_KAFKA_CA_FILE=None)
+    flow.shipper.start()
+    eventually(lambda: "check CRISP_KAFKA_CA_FILE" in flow.shipper.output.read_text(), 30)
