@@ -28,7 +28,7 @@ def test_only_the_age_when_searchable_follows_the_refresh_interval(stack: Stack,
     ports = {"CRISP_SHIP_PORT": str(ship), "CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1"}
     flow = Flow(stack, tmp_path, **ports, CRISP_PROBE_SECONDS="0.1")
     flow.set_up()
-    name = f"_index_template/{template.name(flow.settings)}"
+    name = f"_index_template/{template.all_of(flow.settings)[0].name}"
     found = flow.ask(name)["index_templates"][0]["index_template"]
     found["template"]["settings"]["index"]["refresh_interval"] = "5s"
     flow.ask(name, found, "PUT")
