@@ -56,12 +56,12 @@ class Probe:
         while time.monotonic() < limit:
             path = f"/{index}/_search?routing={identity}&filter_path=hits.total.value"
             answer = await self._ask("POST", path, orjson.dumps(query))
-            if answer is not None and answer["hits"]["total"]["value"]:
+            if _is_found(answer):
                 return "seen"
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
         there = await self._ask("GET", f"/{index}/_doc/{identity}?_source=false", None)
-        return "gone" if there is not None and not there.get("found") else "unseen"
+        return "gone" if isinstance(there, dict) and not there.get("found") else "unseen"
 
     async def _ask(self, method: str, path: str, body: bytes | None) -> Any:
         """The answer; None while there is none, since the indexer tells what ails Elasticsearch."""
@@ -77,3 +77,11 @@ class Probe:
             log.warning("a document cannot be looked up by search: %s", fault)
             return None
         return answer.body
+
+
+def _is_found(answer: Any) -> bool:
+    """Whether a search answered with the document; an answer without hits, as a proxy may give, is none."""
+    match answer:
+        case {"hits": {"total": {"value": int(number)}}}:
+            return number > 0
+    return False
