@@ -6,17 +6,16 @@ file. Memory: a block of lines, and what is open at its end.
 
 import gzip
 import sys
-import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from pipeline import cri, record
-from pipeline.audit.instancelog import BLOCK_BYTES, Piece, divide
 from pipeline.errors import CrispError
 from pipeline.pod import Instance
-from pipeline.record import Carried, Grouping, LogSlice, Segment, SourceFile
+from pipeline.record import Grouping, LogSlice, SourceFile
+from pipeline.slicing import BLOCK_BYTES, Piece, Slicing
 
 STDIN = "-"
 UNSTAMPED = "A" * record.IDENTITY_CHARACTERS
@@ -43,23 +42,15 @@ class LineInput:
         self._instance = instance
         self._paths = sorted(files, key=lambda name: (name.endswith(".log"), name))
         self._named = named
-        self._grouping = grouping
-        self._pod = pod
-        self._node = node
+        self._slicing = Slicing(grouping, pod, node, BLOCK_BYTES)
         self._read = read or _blocks
-        self._files: list[SourceFile] = []
-        self._carried: tuple[Carried, ...] = ()
 
     def slices(self) -> Iterator[LogSlice]:
         """All lines, a last one without a newline too. Raises CrispError for a file that cannot be read."""
-        pieces: list[Piece] = []
         for path in self._paths:
             for piece in self._pieces(path):
-                pieces.append(piece)
-                if sum(len(data) for _, _, data in pieces) >= BLOCK_BYTES:
-                    done, pieces, carried = divide(pieces, self._grouping, self._carried)
-                    yield from self._slice(done, carried)
-        yield from self._slice(pieces, ())
+                yield from self._slicing.take(piece)
+        yield from self._slicing.end()
 
     def _pieces(self, path: str) -> Iterator[Piece]:
         """Runs of whole lines of one file."""
@@ -80,24 +71,8 @@ class LineInput:
             first = data.partition(b"\n")[0]
             who = self._instance
             name = record.identity(who.uid, who.container, who.restart, first) if cri.is_stamped(first) else UNSTAMPED
-            self._files.append(SourceFile(name, self._named or str(Path(path).absolute())))
-        return len(self._files) - 1
-
-    def _slice(self, pieces: list[Piece], carried: tuple[Carried, ...]) -> Iterator[LogSlice]:
-        """The pieces as a slice; `carried`: the parts of events that go on behind it."""
-        before, self._carried = self._carried, carried
-        if pieces:
-            yield LogSlice(
-                value=b"".join(data for _, _, data in pieces),
-                files=tuple(self._files),
-                segments=tuple(Segment(file, offset, len(data)) for file, offset, data in pieces),
-                node=self._node,
-                read=time.time_ns(),
-                grouping=self._grouping,
-                pod=self._pod,
-                carried=before,
-                goes_on=tuple(one.stream for one in carried),
-            )
+            self._slicing.files.append(SourceFile(name, self._named or str(Path(path).absolute())))
+        return len(self._slicing.files) - 1
 
 
 def _blocks(path: str) -> Iterator[bytes]:

@@ -1,13 +1,7 @@
-"""The log of one container instance, read from its files into slices that end where nothing is open.
-
-This is not the shipper's reader, on purpose: a proof by the code that is to be proved would be none. Both share only
-the grouping, which says what an event is. Memory: a block of lines, and what is open at its end.
-"""
+"""The log of one container instance, read from its files into slices, and what of them cannot be judged."""
 
 import gzip
-import itertools
 import os
-import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,17 +9,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 from pipeline import cri, record
-from pipeline.grouping import Grouper
 from pipeline.pod import Instance
-from pipeline.record import Carried, Grouping, LogSlice, Segment, SourceFile
+from pipeline.record import Grouping, LogSlice, SourceFile
+from pipeline.slicing import BLOCK_BYTES, Slicing
 
-BLOCK_BYTES = 1024 * 1024
 _UNNAMED = -1  # its first line is not there yet
 _NAMELESS = -2  # its first line has no time: the shipper gave it a random name
 _TWICE = -3  # the same file as it was and packed, while the kubelet packs it
-
-Piece = tuple[int, int, bytes]
-"""Whole lines: number of the file, offset of the first byte, the bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +76,8 @@ class InstanceLog:
         self._instance = instance
         self._opened = files
         self._grouping = grouping
-        self._pod = pod
-        self._node = node
         self._ended = ended
-        self._files: list[SourceFile] = []
-        self._pieces: list[Piece] = []
-        self._carried: tuple[Carried, ...] = ()
-        self._size = 0
+        self._slicing = Slicing(grouping, pod, node, BLOCK_BYTES)
 
     def slices(self) -> Iterator[LogSlice | Unjudged]:
         """All whole events, and what cannot be judged."""
@@ -104,7 +89,7 @@ class InstanceLog:
                 yield Unjudged(str(file.path), 1, f"file that cannot be read ({fault})")
             finally:
                 file.stream.close()
-        yield from self._emit(self._pieces)
+        yield from self._slicing.end()
 
     def _file(self, file: OpenFile, *, last: bool) -> Iterator[LogSlice | Unjudged]:
         final = file.rotated or self._ended or not last
@@ -118,7 +103,7 @@ class InstanceLog:
                     break
             rest = data[end:]
             if end:
-                yield from self._take((number, offset, data[:end]))
+                yield from self._slicing.take((number, offset, data[:end]))
                 offset += end
             elif len(rest) > 2 * self._grouping.max_bytes:
                 yield Unjudged(str(file.path), file.size - offset, "bytes behind a line that has no end")
@@ -128,8 +113,7 @@ class InstanceLog:
         if number == _NAMELESS:
             yield Unjudged(str(file.path), file.size, "bytes of a file whose first line has no time")
         elif number >= 0 and rest and final:
-            yield from self._emit([*self._pieces, (number, offset, rest)])
-            self._pieces, self._size = [], 0
+            yield from self._slicing.end((number, offset, rest))
         elif rest and number != _TWICE:
             yield Unjudged(str(file.path), len(rest), "bytes of a line that is still being written")
 
@@ -139,72 +123,7 @@ class InstanceLog:
         if not cri.is_stamped(first):
             return _NAMELESS
         name = record.identity(self._instance.uid, self._instance.container, self._instance.restart, first)
-        if any(known.identity == name for known in self._files):
+        if any(known.identity == name for known in self._slicing.files):
             return _TWICE
-        self._files.append(SourceFile(name, str(file.path)))
-        return len(self._files) - 1
-
-    def _take(self, piece: Piece) -> Iterator[LogSlice]:
-        self._pieces.append(piece)
-        self._size += len(piece[2])
-        if self._size >= BLOCK_BYTES:
-            done, self._pieces, carried = divide(self._pieces, self._grouping, self._carried)
-            self._size = sum(len(data) for _, _, data in self._pieces)
-            yield from self._emit(done, carried)
-
-    def _emit(self, pieces: list[Piece], carried: tuple[Carried, ...] = ()) -> Iterator[LogSlice]:
-        """The pieces as a slice; `carried`: the parts of events that go on behind it."""
-        before, self._carried = self._carried, carried
-        if pieces:
-            value = b"".join(data for _, _, data in pieces)
-            yield LogSlice(
-                value=value if value.endswith(b"\n") else value + b"\n",
-                files=tuple(self._files),
-                segments=tuple(Segment(number, offset, len(data)) for number, offset, data in pieces),
-                node=self._node,
-                read=time.time_ns(),
-                grouping=self._grouping,
-                pod=self._pod,
-                carried=before,
-                goes_on=tuple(one.stream for one in carried),
-            )
-
-
-def divide(
-    pieces: list[Piece], grouping: Grouping, carried: tuple[Carried, ...] = ()
-) -> tuple[list[Piece], list[Piece], tuple[Carried, ...]]:
-    """What is whole; what must wait: on each stream, the lines of the event that may still go on; its part, if of many.
-
-    Streams are grouped each by itself, so lines of one may be judged before earlier ones of the other.
-    """
-    grouper = Grouper(grouping)
-    grouper.feed(pieces, carried=carried)
-    opened = grouper.open()
-    held = {event.stream: (event.file, event.offset) for event in opened}
-    goes_on = tuple(event.carried for event in opened if event.carried)
-    if not held:
-        return pieces, [], ()
-    done: list[Piece] = []
-    rest: list[Piece] = []
-    for file, offset, data in pieces:
-        if (file, offset + len(data)) <= min(held.values()):
-            done.append((file, offset, data))
-            continue
-        at = offset
-        for waits, run in itertools.groupby(_lines(file, offset, data), lambda line: _waits(line, held)):
-            joined = b"".join(raw for _, _, raw in run)
-            (rest if waits else done).append((file, at, joined))
-            at += len(joined)
-    return done, rest, goes_on
-
-
-def _lines(file: int, offset: int, data: bytes) -> Iterator[Piece]:
-    for raw in data.removesuffix(b"\n").split(b"\n"):
-        yield file, offset, raw + b"\n"
-        offset += len(raw) + 1
-
-
-def _waits(piece: Piece, held: dict[bytes, tuple[int, int]]) -> bool:
-    line = cri.parse(piece[2][:-1])
-    start = held.get(line.stream) if line else None
-    return start is not None and piece[:2] >= start
+        self._slicing.files.append(SourceFile(name, str(file.path)))
+        return len(self._slicing.files) - 1
