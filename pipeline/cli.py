@@ -8,8 +8,8 @@ import sys
 from pipeline import __version__
 from pipeline.errors import CrispError, RulesError, SettingsError, UsageError
 
-# name -> (module with `arguments(parser)` and `run(args) -> exit code`, what it does). A module is loaded
-# only when its command is called: the shipper must never load faust or elasticsearch.
+# name -> (module with `arguments(parser)`, `run(args) -> exit code` and, for the end of its help, `EXAMPLE`; what it
+# does). A module is loaded only when its command is called: the shipper must never load faust or elasticsearch.
 COMMANDS = {
     "demo": ("pipeline.demo.command", "the whole pipeline on this machine, and a report"),
     "local": ("pipeline.local.command", "a local Kafka and Elasticsearch: up, down, status"),
@@ -50,7 +50,12 @@ def main(argv: list[str] | None = None) -> int:
     name = parser.parse_args(argv[:1]).command
     module_name, summary = COMMANDS[name]
     module = importlib.import_module(module_name)
-    command_parser = argparse.ArgumentParser(prog=f"crisp {name}", description=summary)
+    command_parser = argparse.ArgumentParser(
+        prog=f"crisp {name}",
+        description=summary,
+        epilog=getattr(module, "EXAMPLE", None),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     module.arguments(command_parser)
     try:
         return int(module.run(command_parser.parse_args(argv[1:])))

@@ -34,7 +34,6 @@ QUIET_ROWS = 20
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.epilog, parser.formatter_class = EXAMPLE, argparse.RawDescriptionHelpFormatter
     parser.add_argument("--from", dest="source", required=True, metavar="kafka|DIR", help="the raw topic, or log files")
     parser.add_argument("--since", metavar="TIME", help=f"only what came since {moment.HELP}")
     parser.add_argument(

@@ -22,7 +22,6 @@ exit code 0: all is well; 1: a test of the rules or a check of the servers faile
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.epilog, parser.formatter_class = EXAMPLE, argparse.RawDescriptionHelpFormatter
     parser.add_argument("--rules", metavar="FILE", help="the rules file, instead of CRISP_RULES_FILE")
     parser.add_argument("--connect", action="store_true", help="ask Kafka and Elasticsearch too; nothing is written")
     parser.add_argument("--json", action="store_true", help="print the findings of --connect as one JSON object")

@@ -22,7 +22,6 @@ HIDDEN = "set, not shown"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.epilog, parser.formatter_class = EXAMPLE, argparse.RawDescriptionHelpFormatter
     parser.add_argument("--changed", action="store_true", help="only what is not as it is by default")
     parser.add_argument(
         "--json", action="store_true", help="print value, default and origin of each as one JSON object"

@@ -32,7 +32,6 @@ exit code 0: done; 1: letters were refused again, or it cannot be done; 130: int
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.epilog, parser.formatter_class = EXAMPLE, argparse.RawDescriptionHelpFormatter
     parser.add_argument("action", nargs="?", choices=("list", "retry"), default="list")
     parser.add_argument("--since", metavar="TIME", help=f"only letters that came since {moment.HELP}")
     parser.add_argument("--json", action="store_true", help="print it as one JSON object")

@@ -37,7 +37,6 @@ exit code 0: all was read; 1: something cannot be read; 2: wrong usage, or setti
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.epilog, parser.formatter_class = EXAMPLE, argparse.RawDescriptionHelpFormatter
     parser.add_argument("file", nargs="*", help="log files of a container, also packed (.gz); standard input without")
     parser.add_argument("--path", help="path of the file on its node: it names pod and container")
     parser.add_argument("--pod", metavar="FILE", help="the Pod object as JSON (kubectl get pod -o json)")

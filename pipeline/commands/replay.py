@@ -32,7 +32,6 @@ exit code 0: done; 1: it cannot be done, or the rules have changed; 130: interru
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.epilog, parser.formatter_class = EXAMPLE, argparse.RawDescriptionHelpFormatter
     parser.add_argument("--since", required=True, metavar="TIME", help=f"from then on: {moment.HELP}")
     parser.add_argument("--until", metavar="TIME", help="up to then; without: to the end of the topic as it is now")
     parser.add_argument(

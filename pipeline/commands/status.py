@@ -28,7 +28,6 @@ exit code 0: nothing is bad; 1: something is (with --strict: or is worth a look)
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.epilog, parser.formatter_class = EXAMPLE, argparse.RawDescriptionHelpFormatter
     parser.add_argument("--once", action="store_true", help="print it once, also on a terminal")
     parser.add_argument("--json", action="store_true", help="print all facts as one JSON object")
     parser.add_argument("--strict", action="store_true", help="exit code 1 also for what is only worth a look")

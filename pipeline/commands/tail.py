@@ -38,7 +38,6 @@ names: app, level, ns, pod, container, node, stream, trace, or any field; operat
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.epilog, parser.formatter_class = EXAMPLE, argparse.RawDescriptionHelpFormatter
     parser.add_argument(
         "filter", nargs="*", metavar="FILTER", help="NAME=VALUE, or words of the message; all must hold"
     )

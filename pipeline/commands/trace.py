@@ -28,7 +28,6 @@ exit code 0: it is in the index; 1: it is not, or nobody can tell"""
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.epilog, parser.formatter_class = EXAMPLE, argparse.RawDescriptionHelpFormatter
     parser.add_argument("id", metavar="ID", help="a document's id (_id)")
     parser.add_argument(
         "--since", default="1h", metavar="TIME", help=f"where no document is: look in Kafka since {moment.HELP} (1h)"

@@ -32,7 +32,6 @@ Work = Callable[[Stack, Tell, Callable[..., None]], Callable[[], bool]]
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.epilog, parser.formatter_class = EXAMPLE, argparse.RawDescriptionHelpFormatter
     parser.add_argument("--lines", type=int, metavar="N", help="lines to write (20000)")
     parser.add_argument("--rate", type=float, metavar="R", help="lines a second (2000); 0: as fast as it goes")
     parser.add_argument("--follow", action="store_true", help="go on until Ctrl-C")
