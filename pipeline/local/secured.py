@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.local import elasticsearch, kafka
+from pipeline.local import elasticsearch
 from pipeline.local.authority import Authority
 from pipeline.local.elasticsearch import Security
 from pipeline.local.kafka import Doors
@@ -28,7 +28,8 @@ class SecuredStack(Stack):
         self.authority = Authority(directory / "authority")
         self.password = secrets.token_urlsafe(12)
         sasl, tls = free_ports(2)
-        self.doors = Doors(self.authority, USER, self.password, sasl, tls)
+        self.doors = self._doors = Doors(self.authority, USER, self.password, sasl, tls)
+        self._security = Security(self.authority, self.password)
         self.authority.make()
 
     @property
@@ -52,24 +53,9 @@ class SecuredStack(Stack):
             "ES_PASSWORD": self.password,
         }
 
-    def start_kafka(self) -> ServerProcess:
-        """Start the broker."""
-        address = self.address
-        self.kafka = kafka.start(self._home("kafka"), address.kafka_port, address.controller_port, doors=self.doors)
-        return self.kafka
-
     def start_elasticsearch(self, *options: str) -> ServerProcess:
-        """Start the node."""
-        address = self.address
-        self.elasticsearch = elasticsearch.start(
-            self._home("elasticsearch"),
-            address.es_version,
-            address.es_port,
-            address.transport_port,
-            ("resource.reload.interval.high=1s", *options),
-            security=Security(self.authority, self.password),
-        )
-        return self.elasticsearch
+        """Start the node; what changes in its files of users and roles it sees within a second."""
+        return super().start_elasticsearch("resource.reload.interval.high=1s", *options)
 
     def add_user(self, name: str, password: str, role: Mapping[str, Any]) -> None:
         """A user of Elasticsearch's file realm with one role, of its own name; the node sees it within a second."""

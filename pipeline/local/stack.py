@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pipeline.local import artifacts, elasticsearch, java, kafka
+from pipeline.local.elasticsearch import Security
+from pipeline.local.kafka import Doors
 from pipeline.local.process import ServerProcess, free_ports
 
 DEFAULT_VERSION = artifacts.ELASTICSEARCH_VERSIONS[0]
@@ -43,6 +45,8 @@ class Stack:
         kafka_port, controller, es_port, transport = free_ports(4)
         self.address = Address(kafka_port, controller, es_port, transport, version)
         self._detached = detached
+        self._doors: Doors | None = None
+        self._security: Security | None = None
         self.kafka: ServerProcess
         self.elasticsearch: ServerProcess
 
@@ -70,8 +74,14 @@ class Stack:
 
     def start_kafka(self) -> ServerProcess:
         """Start the broker, again after a stop with the same data and address."""
-        home = self._home("kafka")
-        self.kafka = kafka.start(home, self.address.kafka_port, self.address.controller_port, detached=self._detached)
+        address = self.address
+        self.kafka = kafka.start(
+            self._home("kafka"),
+            address.kafka_port,
+            address.controller_port,
+            doors=self._doors,
+            detached=self._detached,
+        )
         return self.kafka
 
     def start_elasticsearch(self, *options: str) -> ServerProcess:
@@ -83,6 +93,7 @@ class Stack:
             address.es_port,
             address.transport_port,
             options,
+            security=self._security,
             detached=self._detached,
         )
         return self.elasticsearch

@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.local.process import ServerProcess, free_ports
 from tests.k8s.binaries import binary
@@ -102,6 +102,9 @@ def _unverified() -> ssl.SSLContext:
     return context
 
 
+Server = TypeVar("Server", bound=ApiServer)
+
+
 def _answers(url: str) -> bool:
     try:
         with urllib.request.urlopen(
@@ -113,10 +116,10 @@ def _answers(url: str) -> bool:
 
 
 @contextmanager
-def running() -> Iterator[ApiServer]:
-    """An API server in a directory of its own, gone at the end."""
+def running(kind: type[Server]) -> Iterator[Server]:
+    """A server of that kind in a directory of its own, gone at the end."""
     directory = Path(tempfile.mkdtemp(prefix="crisp-kubernetes-"))
-    made = ApiServer(directory)
+    made = kind(directory)
     try:
         made.start()
         yield made

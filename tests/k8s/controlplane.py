@@ -4,12 +4,7 @@ What kwok does not do is run them: no image is pulled, no probe asked, no networ
 """
 
 import json
-import shutil
 import subprocess
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -80,16 +75,3 @@ class ControlPlane(ApiServer):
 
 def _ready(pod: dict[str, Any]) -> bool:
     return any(row["type"] == "Ready" and row["status"] == "True" for row in pod["status"].get("conditions", ()))
-
-
-@contextmanager
-def control_plane() -> Iterator[ControlPlane]:
-    """A control plane in a directory of its own, gone at the end."""
-    directory = Path(tempfile.mkdtemp(prefix="crisp-control-plane-"))
-    made = ControlPlane(directory)
-    try:
-        made.start()
-        yield made
-    finally:
-        made.stop()
-        shutil.rmtree(directory, ignore_errors=True)

@@ -19,7 +19,8 @@ from pipeline.settings import Settings
 from tests.deploy import ansible
 from tests.deploy.manifests import COMPONENTS, DEPLOY, OVERLAYS, Objects, component, kustomize, named, overlay
 from tests.integration.flow import eventually
-from tests.k8s.controlplane import ControlPlane, control_plane
+from tests.k8s.apiserver import running
+from tests.k8s.controlplane import ControlPlane
 
 pytestmark = [pytest.mark.k8s, pytest.mark.timeout(1800)]
 
@@ -44,7 +45,7 @@ NODES: dict[str, tuple[dict[str, str], ...]] = {
 
 @pytest.fixture(scope="module")
 def plane(shared: Path) -> Iterator[ControlPlane]:
-    with control_plane() as made:
+    with running(ControlPlane) as made:
         for crds in CRDS:
             made.kubectl("apply", "--server-side", "-f", str(shared / "schemas" / "crds" / crds))
         made.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")

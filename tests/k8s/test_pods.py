@@ -20,7 +20,7 @@ PODS = "/api/v1/namespaces/shop/pods"
 
 @pytest.fixture(scope="module")
 def api() -> Iterator[ApiServer]:
-    with running() as server:
+    with running(ApiServer) as server:
         server.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "shop"}})
         yield server
 
