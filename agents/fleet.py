@@ -107,11 +107,13 @@ class Fleet:
                 fresh.append(entry)
         # Whoever waits for a descriptor waits in order: else the later files have them all, and wait for the first.
         stuck = any(file.parked and (file.rotated or not file.named) for file in opened.values())
+        # One that was cut and written anew is no longer what it was named: its copy must be read.
+        same = {file.identity for file in opened.values() if file.packed or file.parked or not file.rewritten()}
         for entry in fresh:
             if stuck:
                 self._missing.unopened(entry)
                 continue
-            made = self._open(instance, entry, {file.identity for file in opened.values()})
+            made = self._open(instance, entry, same)
             if made is not None:
                 tail = tail or self.tails.setdefault(instance, self._labelling.tail(instance, entry.about))
                 _place(tail, made)
@@ -218,7 +220,8 @@ class Fleet:
         """
         old = tail.files[number]
         fresh = LogFile(old.path, os.dup(old.descriptor), os.fstat(old.descriptor), old.root, old.rotated)
-        self._missing.truncated(instance, old)
+        if not any(other is not old and other.identity == old.identity for other in tail.files):
+            self._missing.truncated(instance, old)
         tail.renew(number, fresh)
 
     def _retire(self, instance: Instance, tail: Tail) -> None:
@@ -300,7 +303,7 @@ class Fleet:
         for instance, tail in self.tails.items():
             for file in tail.files:
                 if file.identity:
-                    done = tail.ended and file.acked.low >= file.seen
+                    done = tail.ended and 0 < file.seen <= file.acked.low
                     self._known[file.identity] = self._entry(instance, file, done=done)
         remembered = {**self._known, **{entry.identity: entry for entry in self.losses.entries()}}
         return State(list(remembered.values()), dict(self._missing.newest))

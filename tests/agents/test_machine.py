@@ -330,3 +330,29 @@ def test_every_byte_arrives_or_a_gap_tells_of_it() -> None:
             max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
         ),
     )
+
+
+def test_a_copy_is_read_when_what_it_was_copied_from_was_cut_and_written_anew() -> None:
+    node = Node()
+    node.write(stream=b"stdout", tag=b"F", size=0)
+    node.scan()
+    node.truncate(copied=True)
+    node.write(stream=b"stdout", tag=b"F", size=0)
+    node.rotate()
+
+    node.teardown()
+
+
+def test_what_a_copy_still_holds_is_not_told_as_lost() -> None:
+    node = Node()
+    node.scan()
+    node.write(stream=b"stdout", tag=b"P", size=0)
+    node.read()
+    node.truncate(copied=True)
+    node.wait(seconds=61.0)
+    node.scan()
+    node.read()
+    node.wait(seconds=1.2)
+    node.read()
+
+    node.teardown()
