@@ -201,11 +201,13 @@ class Fleet:
     def _unpacked(self, instance: Instance, tail: Tail) -> bool:
         """Unpack the file whose turn comes next, if it is packed; False while it is the first and cannot be.
 
-        Its turn comes before all that precedes it is sent: an event may go on in it.
+        Its turn comes before all that precedes it is sent: an event may go on in it. Of each stream a trace and a line
+        may be open, each as long as an event may be, and nothing of them is sent before it is known how they go on.
         """
         before = 0
+        open_bytes = 4 * self._settings.event_max_bytes
         for file in tail.files:
-            if file.packed and before <= self._settings.slice_max_bytes:
+            if file.packed and before <= self._settings.slice_max_bytes + open_bytes:
                 whole = self._descriptors.unpack(file)
                 if whole is False:
                     self._missing.broken(instance, file)

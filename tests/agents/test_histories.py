@@ -400,3 +400,17 @@ def test_instance_is_read_from_the_path(tmp_path: Path) -> None:
     found = Discovery([kubelet(tmp_path / "logs")], Listing()).scan()
 
     assert [file.instance for file in found] == [Instance("shop", "pay-1", "0000-1111", "pay", 0)]
+
+
+def test_an_event_longer_than_a_slice_goes_on_in_a_packed_file() -> None:
+    """The packed file is unpacked for it: what is open before it waits for nothing else."""
+    node = Histories()
+    node.begin(grouping=Grouping(mode="pattern", max_bytes=700, max_lines=5, max_places=31, pattern="^(all|java)"))
+    node.write(lines=[("stdout", "empty"), ("stdout", "part"), ("stdout", "part"), ("stderr", "frame")])
+    node.write(lines=[("stdout", kind) for kind in ("empty", "empty", "empty", "frame", "part")])
+    for _ in range(2):
+        node.rotate()
+        node.write(lines=[("stdout", "empty")])
+    node.rotate()
+
+    node.teardown()
