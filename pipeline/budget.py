@@ -5,7 +5,7 @@ from collections import deque
 
 
 class Budget:
-    """Raw bytes of slices in work. A slice larger than the whole budget runs alone."""
+    """Bytes of slices in work and of what was made of them. A slice larger than the whole budget runs alone."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -18,6 +18,10 @@ class Budget:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append(waiter)
             await waiter
+        self.used += size
+
+    def charge(self, size: int) -> None:
+        """Take what something already in work has grown by; whoever comes next waits for it."""
         self.used += size
 
     def release(self, size: int) -> None:

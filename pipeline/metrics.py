@@ -80,7 +80,7 @@ WORKER = (
     Metric("crisp_worker_lost_records", "counter", (), "records that Kafka's retention took before they were indexed"),
     Metric("crisp_worker_logs_begun_anew", "counter", (), "partitions whose log began anew: the topic was made again"),
     Metric("crisp_worker_bulks_in_flight", "gauge", (), "bulk requests in flight"),
-    Metric("crisp_worker_in_work_bytes", "gauge", (), "raw bytes of slices in work"),
+    Metric("crisp_worker_in_work_bytes", "gauge", (), "bytes of slices in work and of the documents made of them"),
     Metric("crisp_worker_backing_off", "gauge", (), "1 while Elasticsearch takes nothing, else 0"),
     Metric(
         "crisp_worker_age_seconds",

@@ -116,7 +116,7 @@ class Settings:
     es_timeout_seconds: float = _row(60.0, "longest wait for the answer to one request", least=1)
 
     # the worker
-    budget_bytes: int = _row(24 * MIB, "raw bytes of slices in work in one worker", least=2 * MIB)
+    budget_bytes: int = _row(64 * MIB, "slices in work in one worker, and the documents made of them", least=2 * MIB)
     bulk_max_bytes: int = _row(4 * MIB, "size of a bulk body", least=64 * KIB)
     bulk_linger_seconds: float = _row(0.2, "longest wait of a document for its bulk to fill", least=0)
     bulk_concurrency: int = _row(4, "most bulks in flight; fewer while Elasticsearch is slow", least=1)

@@ -103,7 +103,8 @@ class Worker:
         self.metrics.add("crisp_worker_records", outcome=outcome)
         self._signs.progress_at = time.monotonic()
         written = self.watch.written(value)
-        self.indexer.submit(parcel, lambda: self._indexed(parcel, written, slot, len(value)))
+        self.budget.charge(parcel.size)
+        self.indexer.submit(parcel, lambda: self._indexed(parcel, written, slot, len(value) + parcel.size))
 
     def _indexed(self, parcel: Parcel, written: float | None, slot: Slot, size: int) -> None:
         self.watch.settled(written, parcel.documents, self.probe)
