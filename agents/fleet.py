@@ -3,6 +3,7 @@
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
@@ -42,7 +43,7 @@ class Fleet:
     ) -> None:
         self.tails: dict[Instance, Tail] = {}
         self.losses = Losses(metrics or Metrics(SHIPPER))
-        self.excluded: set[Instance] = set()
+        self.excluded: dict[Instance, str] = {}  # what is not read, and why
         self.deleted_bytes = 0  # disk held by deleted files, before any was given up
         self._settings = settings
         self._clock = clock
@@ -86,7 +87,7 @@ class Fleet:
             tail.ended = self._ended(instance, tail, instance in instances, failing)
             self._retire(instance, tail)
         self._keep_within_bound()
-        self._missing.judge(found, self.tails, self.excluded, self._known.keys(), self._labelling.ended, failing)
+        self._missing.judge(found, self.tails, self.excluded.keys(), self._known.keys(), self._labelling.ended, failing)
         self._forget(instances, failing)
 
     def _update(self, instance: Instance, found: list[Found]) -> None:
@@ -119,7 +120,7 @@ class Fleet:
                 _place(tail, made)
 
     def _leave_out(self) -> None:
-        for instance in self.excluded & self.tails.keys():
+        for instance in self.excluded.keys() & self.tails.keys():
             for file in self.tails.pop(instance).files:
                 file.close()
 
@@ -314,10 +315,16 @@ class Fleet:
         """The containers of which anything is to be read or told."""
         return self.tails.keys() | self.losses.instances()
 
+    def kept_out(self) -> Counter[tuple[str, str]]:
+        """Containers that are not read, or one stream of them not indexed, by namespace and why."""
+        found = Counter((instance.namespace, rule) for instance, rule in self.excluded.items())
+        found.update((one.namespace, f"pod excludes its {stream}") for one, stream in self._labelling.muted.items())
+        return found
+
     @property
-    def refused_patterns(self) -> set[str]:
-        """Patterns of pods' annotations that cannot be used."""
-        return self._labelling.refused_patterns
+    def refused_annotations(self) -> set[str]:
+        """What annotations of pods ask for and cannot be, in words."""
+        return self._labelling.refused
 
     def unlabelled(self) -> int:
         """Container instances whose pod the API has not told of yet, or did not in time."""

@@ -2,14 +2,18 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
-from agents.podwatch import PodWatch
+from agents.podwatch import Pod, PodWatch
 from agents.tail import Limits, Tail
-from pipeline import grouping, pod, record
+from pipeline import annotation, grouping, pod, record
+from pipeline.annotation import Wish
+from pipeline.exclusion import Exclusion
 from pipeline.pod import Instance
 from pipeline.record import Grouping
 from pipeline.settings import Settings
+
+MOST_REFUSED = 1000
 
 log = logging.getLogger(__name__)
 
@@ -19,14 +23,17 @@ class Labelling:
 
     def __init__(self, settings: Settings, pods: PodWatch | None, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self.refused_patterns: set[str] = set()
+        self.refused: set[str] = set()  # what annotations ask for and cannot be, in words
+        self._exclusion = Exclusion(settings)
+        self._rules: dict[Instance, str] = {}  # why an instance is not read, empty for one that is
+        self.muted: dict[Instance, str] = {}  # those of which one stream is not indexed, and which
+        self._rules_of = -1
         self._settings = settings
         self._pods = pods
         self._changes = -1
         self._grouping = grouping.by(settings)
         self._limits = Limits(settings.slice_max_bytes, settings.event_max_bytes)
         self._annotations = frozenset(settings.annotations.split())
-        self._unread = frozenset(settings.exclude_namespaces.split())
 
     def tail(self, instance: Instance, about: bytes) -> Tail:
         """A tail for a container that is read from now on."""
@@ -44,20 +51,39 @@ class Labelling:
         node = self._settings.node_name
         found = self._pods.of(instance) if self._pods else None
         if found is not None:
-            return pod.from_api(instance, node, found, self._annotations)
+            return pod.from_api(instance, node, found, self._annotations, self._wish(instance, found))
         if not instance.namespace:
             return pod.of_plain(instance.container, node)
         return pod.from_path(instance, node)
 
-    def excluded(self, instances: Iterable[Instance]) -> set[Instance]:
-        """Those that are not to be read."""
-        return {instance for instance in instances if self._excluded(instance)}
+    def excluded(self, instances: Collection[Instance]) -> dict[Instance, str]:
+        """Those that are not to be read, and why."""
+        changes = self._pods.changes if self._pods else 0
+        if changes != self._rules_of:
+            self._rules, self.muted, self._rules_of = {}, {}, changes
+        self._rules = {one: self._rules[one] if one in self._rules else self._rule(one) for one in instances}
+        self.muted = {instance: stream for instance, stream in self.muted.items() if instance in self._rules}
+        return {instance: rule for instance, rule in self._rules.items() if rule}
 
-    def _excluded(self, instance: Instance) -> bool:
-        if instance.namespace in self._unread:
-            return True
-        found = self._pods.of(instance) if self._pods and self._settings.pods_may_exclude else None
-        return found is not None and pod.excluded(found, self._settings.annotation_prefix)
+    def _rule(self, instance: Instance) -> str:
+        found = self._pods.of(instance) if self._pods else None
+        wish = self._wish(instance, found) if found else annotation.NO_WISH
+        rule = self._exclusion.rule(instance, wish)
+        if wish.excluded and not rule:
+            self.muted[instance] = next(iter(wish.excluded))
+        return rule
+
+    def _wish(self, instance: Instance, found: Pod) -> Wish:
+        """What a pod asks for, as far as it may. What is wrong with it is said once."""
+        wish = annotation.of(found, instance.container, self._settings.annotation_prefix)
+        self._refuse(instance, wish.refused)
+        return self._exclusion.allowed(wish)
+
+    def _refuse(self, instance: Instance, faults: Iterable[str]) -> None:
+        for fault in faults:
+            if fault not in self.refused and len(self.refused) < MOST_REFUSED:
+                self.refused.add(fault)
+                log.warning("annotation of %s/%s is not used: %s", instance.namespace, instance.pod, fault)
 
     def ended(self, instance: Instance) -> bool:
         """Whether the API has told that the pod came to its end, so that its log was whole."""
@@ -74,8 +100,9 @@ class Labelling:
         for instance, tail in tails.items():
             found = self._pods.of(instance) if changed and instance.namespace else None
             if found is not None:
-                tail.pod = pod.from_api(instance, tail.node, found, self._annotations)
-                tail.grouping = self._asked(instance, pod.multiline(found, self._settings.annotation_prefix))
+                wish = self._wish(instance, found)
+                tail.pod = pod.from_api(instance, tail.node, found, self._annotations, wish)
+                tail.grouping = self._asked(instance, wish.multiline)
                 tail.described, tail.unlabelled = True, False
             elif not tail.described and tail.born < limit:
                 late[instance.namespace] += 1
@@ -85,10 +112,7 @@ class Labelling:
             log.warning("metadata of %d pods did not come in time: their lines are flagged", late.total())
 
     def _asked(self, instance: Instance, wish: str) -> Grouping:
-        """The grouping that a pod asks for. What is wrong with it is said once."""
+        """The grouping that a pod asks for; stack traces are joined where it cannot be."""
         found, fault = grouping.asked(self._grouping, wish)
-        if fault and wish not in self.refused_patterns:
-            self.refused_patterns.add(wish)
-            name = f"{instance.namespace}/{instance.pod}"
-            log.warning("%s: its multi-line annotation is not used, stack traces are joined: %s", name, fault)
+        self._refuse(instance, [f"multiline: {fault}"] if fault else [])
         return found

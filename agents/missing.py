@@ -4,7 +4,7 @@ A file may only have been renamed, packed or copied; so it is judged when every 
 none of them is it.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Set
 from pathlib import Path
 
 from agents import losses
@@ -91,7 +91,7 @@ class Missing:
         self,
         found: list[Found],
         tails: Mapping[Instance, Tail],
-        excluded: set[Instance],
+        excluded: Set[Instance],
         known: Collection[str],
         ended: Callable[[Instance], bool],
         failing: Collection[str],

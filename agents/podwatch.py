@@ -19,6 +19,7 @@ from typing import Any
 
 import orjson
 
+from pipeline import annotation
 from pipeline.errors import SettingsError
 from pipeline.pod import Instance
 from pipeline.settings import Settings, variable
@@ -43,9 +44,9 @@ class Gone(Exception):
 class PodWatch:
     """The node's pods as they are known; `changes` counts up whenever one changes."""
 
-    def __init__(self, settings: Settings, annotations: frozenset[str]) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._annotations = annotations
+        self._shown = frozenset(settings.annotations.split())
         self._pods: dict[str, Pod] = {}
         self._stored = b""
         self._path = Path(settings.state_dir) / "pods.json"
@@ -136,20 +137,23 @@ class PodWatch:
 
     def _take(self, pod: Pod) -> set[str]:
         """Keep a pod under its uid, and a static one under the uid that its directory has."""
-        kept = slim(pod, self._annotations)
-        uids = {
-            uid for uid in (kept["metadata"]["uid"], pod["metadata"].get("annotations", {}).get(CONFIG_HASH)) if uid
-        }
+        kept = slim(pod, self._keeps)
+        hashed = (pod["metadata"].get("annotations") or {}).get(CONFIG_HASH)
+        uids = {uid for uid in (kept["metadata"]["uid"], hashed) if uid}
         for uid in uids:
             self._pods[uid] = dict(kept)
         self.changes += 1
         return uids
 
+    def _keeps(self, name: str) -> bool:
+        """Whether an annotation of that name is of any use."""
+        return name in self._shown or annotation.steers(name, self._settings.annotation_prefix)
 
-def slim(pod: Pod, annotations: frozenset[str]) -> Pod:
-    """What is kept of a Pod object: a node's pods are hundreds, their specs kilobytes."""
+
+def slim(pod: Pod, keeps: Callable[[str], bool]) -> Pod:
+    """What is kept of a Pod object: a node's pods are hundreds, their specs kilobytes. `keeps`: which annotations."""
     about, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
-    chosen = {name: value for name, value in (about.get("annotations") or {}).items() if name in annotations}
+    chosen = {name: value for name, value in (about.get("annotations") or {}).items() if keeps(name)}
     owners = [
         {key: owner.get(key) for key in ("kind", "name", "controller")} for owner in about.get("ownerReferences") or ()
     ]
@@ -172,7 +176,7 @@ def slim(pod: Pod, annotations: frozenset[str]) -> Pod:
             "ownerReferences": owners,
         },
         "spec": {"nodeName": spec.get("nodeName"), **containers},
-        "status": statuses,
+        "status": {"phase": status.get("phase"), **statuses},
     }
 
 

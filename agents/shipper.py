@@ -24,7 +24,7 @@ from agents.losses import Loss
 from agents.podwatch import PodWatch
 from agents.publisher import Publisher
 from agents.tail import Tail, Taken
-from pipeline import cri, kafka_client, pod, record
+from pipeline import cri, kafka_client, record
 from pipeline.gap import GapRecord
 from pipeline.metrics import SHIPPER, Metrics
 from pipeline.pod import Instance
@@ -35,6 +35,7 @@ from pipeline.web import Web
 
 RETRY_SECONDS = 1.0
 OPEN_RETRY_SECONDS = 0.5
+MOST_KEPT_OUT = 50
 STUCK_SECONDS = 60.0
 WELL = "Every line that stands in the files is in Kafka or on its way."
 EVENT_PAUSE_SECONDS = 0.05  # between two looks, however much is going on in the directories
@@ -61,8 +62,7 @@ class Shipper:
         self._failed = False
         self._since: dict[Instance, float] = {}  # since when a container has unread bytes
         self._not_before: dict[Instance, float] = {}  # containers of which nothing may be sent yet
-        chosen = frozenset(settings.annotations.split()) | pod.steering(settings.annotation_prefix)
-        self._pods = PodWatch(settings, chosen) if podwatch.wanted(settings) else None
+        self._pods = PodWatch(settings) if podwatch.wanted(settings) else None
         self._metrics = Metrics(SHIPPER)
         self._history = History(self._metrics, WATCHED)
         self._backlogs: list[standing.Backlog] = []
@@ -144,7 +144,11 @@ class Shipper:
             "kafka": self._trouble or "ok",
             "pods": "not asked" if self._pods is None else self._pods.trouble or "ok",
             "excluded_containers": len(self._fleet.excluded),
-            "excluded": self._excluded(),
+            "kept_out": [
+                {"namespace": namespace, "why": why, "containers": number}
+                for (namespace, why), number in self._fleet.kept_out().most_common(MOST_KEPT_OUT)
+            ],
+            "refused_annotations": sorted(self._fleet.refused_annotations)[:MOST_KEPT_OUT],
             "unlabelled_containers": self._fleet.unlabelled(),
             "gaps": self._fleet.losses.recent(),
             "lost": self._lost(),
@@ -164,10 +168,6 @@ class Shipper:
         }
         return process.judged(found)
 
-    def _excluded(self) -> dict[str, int]:
-        """Containers that are not read, by namespace."""
-        return dict(Counter(instance.namespace for instance in self._fleet.excluded))
-
     def _lost(self) -> dict[str, Any]:
         """What was lost: bytes by reason, the containers that lost most, and how many gaps Kafka does not know yet."""
         most = self._fleet.losses.of_containers.most_common(standing.MOST_BACKLOGS)
@@ -182,10 +182,11 @@ class Shipper:
     def _measure(self) -> None:
         self._metrics.set("crisp_shipper_gaps_untold", len(self._fleet.losses))
         self._metrics.set("crisp_shipper_deleted_bytes", self._fleet.deleted_bytes)
-        self._metrics.replace("crisp_shipper_excluded", "namespace", {**self._excluded()})
+        excluded = Counter(instance.namespace for instance in self._fleet.excluded)
+        self._metrics.replace("crisp_shipper_excluded", "namespace", {**excluded})
         self._backlogs = standing.measure(self._metrics, self._fleet.tails)
         self._metrics.set("crisp_shipper_in_flight_bytes", self._publisher.in_flight)
-        self._metrics.set("crisp_shipper_refused_patterns", len(self._fleet.refused_patterns))
+        self._metrics.set("crisp_shipper_refused_annotations", len(self._fleet.refused_annotations))
         silent = time.monotonic() - self._answered if self._publisher.in_flight else 0.0
         self._metrics.set("crisp_shipper_silent_seconds", silent)
 

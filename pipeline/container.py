@@ -3,18 +3,16 @@
 The metadata is that of `pipeline.pod`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from pipeline import __version__, routes
+from pipeline.annotation import PARSERS, STREAMS
 from pipeline.ecs import ECS_VERSION
 from pipeline.errors import RecordError
 from pipeline.settings import Settings
-
-PARSERS = frozenset({"auto", "json", "text", "access", "klog", "logfmt", "none"})
-"""What a pod's annotation may ask for; another name means nothing, and the setting holds."""
 
 OWNERS = {"deployment", "replicaset", "statefulset", "daemonset", "job", "cronjob"}
 
@@ -24,13 +22,16 @@ class Container:
     """`constant`: fields that no log line may change; `service`: those that hold unless the line has its own.
 
     `route` is the index that its documents go to, empty for the common one (see `pipeline.routes`); `parser` names
-    how its lines are read.
+    how its lines are read, `parsers` how those of one stream are, where it asks for that. What it writes to a stream
+    of `excluded` is not indexed.
     """
 
     constant: dict[str, Any]
     service: dict[str, str]
     route: str = ""
     parser: str = "auto"
+    parsers: dict[bytes, str] = field(default_factory=dict)
+    excluded: frozenset[bytes] = frozenset()
 
 
 def read(pod: bytes, settings: Settings) -> Container:
@@ -58,7 +59,9 @@ def read(pod: bytes, settings: Settings) -> Container:
         constant={name: value for name, value in constant.items() if value not in ("", {}, [])},
         service=_service(labels, names, settings),
         route=_route(names["namespace"], settings),
-        parser=_text(fields, "parser") if _text(fields, "parser") in PARSERS else settings.parser,
+        parser=_parser(fields, "parser") or settings.parser,
+        parsers={stream.encode(): parser for stream in STREAMS if (parser := _parser(fields, f"parser_{stream}"))},
+        excluded=frozenset(stream.encode() for stream in STREAMS if stream in (fields.get("excluded") or ())),
     )
 
 
@@ -91,6 +94,11 @@ def _route(namespace: str, settings: Settings) -> str:
 def _text(fields: dict[str, Any], name: str) -> str:
     value = fields.get(name)
     return value if isinstance(value, str) else ""
+
+
+def _parser(fields: dict[str, Any], name: str) -> str:
+    """A parser that is asked for; empty where it is none of ours, or none is asked for."""
+    return found if (found := _text(fields, name)) in PARSERS else ""
 
 
 def _restart(fields: dict[str, Any]) -> int | str:

@@ -12,12 +12,12 @@ from typing import Any
 
 import orjson
 
-from pipeline import container, cri, gap, routes
+from pipeline import container, cri, gap, line, routes
 from pipeline.container import Container
 from pipeline.event import Event
 from pipeline.gap import GapRecord
 from pipeline.grouping import events_of
-from pipeline.line import NONE, Own, Reader
+from pipeline.line import EXCLUDED_RULE, NONE, Own
 from pipeline.message import apptime
 from pipeline.record import UNKNOWN, Headers, LogSlice, Origin, SourceFile
 from pipeline.rules.redaction import Redaction
@@ -64,10 +64,11 @@ def together(parcels: list[Parcel]) -> Parcel:
 class _Known:
     """A container met before: how its lines are read, what is left of the rules for it, and what is known of it."""
 
-    __slots__ = ("_container", "_ends", "reader", "route", "ruling")
+    __slots__ = ("_container", "_ends", "excluded", "reader", "route", "ruling")
 
     def __init__(self, container: Container, settings: Settings, rules: Ruleset | None) -> None:
-        self.reader = Reader(container, settings)
+        self.reader = line.reader(container, settings)
+        self.excluded = container.excluded
         self.route = container.route
         self.ruling = rules.of({**container.constant, **container.service}) if rules else None
         self._container = container
@@ -121,6 +122,8 @@ class Documents:
         actions = routed[known.route]
         events = events_of(part)
         key_lines = redaction.key_lines(part.value, events) if redaction is not None else NO_LINES
+        if known.excluded:
+            events = _kept(events, known.excluded, dropped)
         ruled = known.ruling is not None
         hooked = known.ruling is not None and known.ruling.hooked
         read = known.reader.read
@@ -263,6 +266,14 @@ class _Routed(dict[str, _Actions]):
     def indices(self) -> frozenset[str]:
         """The indices that the actions name."""
         return frozenset().union(*(actions.indices for actions in self.values()))
+
+
+def _kept(events: list[Event], excluded: frozenset[bytes], dropped: Counter[str]) -> list[Event]:
+    """The events of other streams than the excluded ones, which are counted."""
+    kept = [event for event in events if event[4] not in excluded]
+    if len(kept) < len(events):
+        dropped[EXCLUDED_RULE] += len(events) - len(kept)
+    return kept
 
 
 def _fragment(fields: dict[str, Any]) -> bytes:

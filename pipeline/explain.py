@@ -9,12 +9,12 @@ from typing import Any
 
 import orjson
 
-from pipeline import container, record
+from pipeline import container, line, record
 from pipeline.container import Container
 from pipeline.document import Documents
 from pipeline.event import MULTILINE, Event
 from pipeline.grouping import events_of
-from pipeline.line import Reader
+from pipeline.line import EXCLUDED_RULE
 from pipeline.message import dialect
 from pipeline.record import LogSlice
 from pipeline.rules.ruleset import Ruleset
@@ -74,7 +74,7 @@ class Explainer:
             yield self._told(event, identity, known, Told(name, "", made.get(name)))
 
     def _told(self, event: Event, identity: str, known: Container, told: Told) -> Told:
-        reader = Reader(known, self._settings)
+        reader = line.reader(known, self._settings)
         fields = reader.fields(event)
         told.message = str(fields["message"])
         origins = _of_line(event, fields)
@@ -95,6 +95,8 @@ class Explainer:
             for rule in case.faults:
                 told.applied.append(f"{rule} (its hook failed)")
         told.rule = told.rule or ("" if kept else reader.probe(fields))
+        if event[4] in known.excluded:
+            told.rule = EXCLUDED_RULE
         if told.hit is not None:
             told.rule = ""
             told.origins = self._origins(told.hit["_source"], fields, origins, known)

@@ -7,6 +7,7 @@ a text in no format known here is one text and its time.
 """
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -18,6 +19,7 @@ from pipeline.message import apptime, colour, error, jsonbody, probe, textformat
 from pipeline.settings import Settings
 
 PROBE_RULE = "health probe"
+EXCLUDED_RULE = "pod excludes the stream"
 FLAGS = ((PARTIAL, "partial"), (MULTILINE, "multiline"), (SPLIT, "split"), (UNPARSED, "unparsed"))
 DAY_NS = 86400 * 10**9
 
@@ -127,6 +129,28 @@ class Reader:
             fields["log.iotime"] = runtime
         else:
             fields["app.@timestamp"] = own if isinstance(own, str) else orjson.dumps(own).decode()
+
+
+class Readers(Reader):
+    """Reads the events of a container of which one stream has a parser of its own."""
+
+    def __init__(self, of: Container, settings: Settings) -> None:
+        super().__init__(of, settings)
+        self._of = {stream: Reader(replace(of, parser=parser), settings) for stream, parser in of.parsers.items()}
+        self._other = Reader(of, settings)
+
+    def read(self, event: Event, time: bytes, day: str, *, late: bool) -> Said:
+        """As the stream's own reader does."""
+        return self._of.get(event[4], self._other).read(event, time, day, late=late)
+
+    def fields(self, event: Event) -> Fields:
+        """As the stream's own reader does."""
+        return self._of.get(event[4], self._other).fields(event)
+
+
+def reader(of: Container, settings: Settings) -> Reader:
+    """What reads the events of a container."""
+    return Readers(of, settings) if of.parsers else Reader(of, settings)
 
 
 _MILLISECONDS = frozenset(f".{number:03d}Z" for number in range(1000)) | {"Z"}

@@ -123,7 +123,7 @@ SHIPPER = (
     Metric("crisp_shipper_in_flight_bytes", "gauge", (), "bytes sent to Kafka and not acknowledged"),
     Metric("crisp_shipper_silent_seconds", "gauge", (), "how long Kafka has answered nothing while they wait"),
     Metric("crisp_shipper_open_files", "gauge", (), "log files held open"),
-    Metric("crisp_shipper_refused_patterns", "gauge", (), "patterns in pods' annotations that are none, so not used"),
+    Metric("crisp_shipper_refused_annotations", "gauge", (), "what pods' annotations ask for and cannot be"),
     Metric("crisp_shipper_containers", "gauge", (), "container instances with files to read"),
     Metric(
         "crisp_shipper_age_seconds",

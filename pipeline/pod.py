@@ -2,7 +2,8 @@
 
 The metadata travels as JSON with every slice: namespace, pod, uid, container, restart, node, source ("path",
 "api", "plain" or "docker"); and from a Pod object: image, container_id, labels, annotations, owner ({kind, name}),
-static. `unlabelled` marks a pod of which the API should have told, and did not in time.
+static, and what it asks for: excluded (streams), parser, or where they differ parser_stdout, parser_stderr.
+`unlabelled` marks a pod of which the API should have told, and did not in time.
 Paths are the kubelet's (`/var/log/pods/<ns>_<pod>_<uid>/<container>/<n>.log`); its links in /var/log/containers
 (`<pod>_<ns>_<container>-<container id>.log`) are read too, but they cut long names and tell no uid.
 """
@@ -13,11 +14,13 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from pipeline import annotation
+from pipeline.annotation import Wish
+
 POD_DIRECTORY = re.compile(r"([a-z0-9][a-z0-9.-]{0,252})_([a-z0-9][a-z0-9.-]{0,252})_([A-Za-z0-9-]{1,64})")
 CONTAINER_DIRECTORY = re.compile(r"[a-z0-9][a-z0-9-]{0,252}")
 LOG_FILE = re.compile(r"(\d{1,9})\.log(?:\.(\d{8}-\d{6}))?(\.gz)?")
 _LINK = re.compile(r"([a-z0-9][a-z0-9.-]{0,252})_([a-z0-9][a-z0-9.-]{0,252})_([a-z0-9][a-z0-9-]*)-([0-9a-f]{64})\.log")
-_MIRROR = "kubernetes.io/config.mirror"
 _CRON_SUFFIX = re.compile(r"-\d{8,11}$")  # minutes (or seconds) since the epoch, as the CronJob controller appends
 
 
@@ -85,8 +88,14 @@ def _bare(name: str, node: str, source: str, **more: Any) -> bytes:
     return orjson.dumps({**fields, **{key: value for key, value in more.items() if value}})
 
 
-def from_api(found: Instance, node: str, pod: dict[str, Any], annotations: frozenset[str] = frozenset()) -> bytes:
-    """The same with what a Pod object tells; of its annotations only the chosen ones, by name."""
+def from_api(
+    found: Instance,
+    node: str,
+    pod: dict[str, Any],
+    annotations: frozenset[str] = frozenset(),
+    wish: Wish = annotation.NO_WISH,
+) -> bytes:
+    """The same with what a Pod object tells, and what it asks for; of its annotations only the chosen ones, by name."""
     about = _object(pod, "metadata")
     spec, status = _object(pod, "spec"), _object(pod, "status")
     labels = _object(about, "labels")
@@ -107,31 +116,16 @@ def from_api(found: Instance, node: str, pod: dict[str, Any], annotations: froze
         "labels": labels,
         "annotations": chosen,
         "owner": _owner(about, labels),
-        "static": _MIRROR in _object(about, "annotations"),
+        "static": annotation.is_static(_object(about, "annotations")),
+        "excluded": sorted(wish.excluded),
+        **_parsers(wish),
     }
-    return orjson.dumps({name: value for name, value in fields.items() if value not in ("", {}, None, False)})
+    return orjson.dumps({name: value for name, value in fields.items() if value not in ("", {}, [], None, False)})
 
 
-def excluded(pod: dict[str, Any], prefix: str) -> bool:
-    """Whether a pod asks not to be read: by our annotation, or by those that other shippers honour."""
-    about = _object(pod, "metadata")
-    annotations, labels = _object(about, "annotations"), _object(about, "labels")
-    return (
-        str(annotations.get(f"{prefix}/exclude", "")).lower() == "true"
-        or str(annotations.get("fluentbit.io/exclude", "")).lower() == "true"
-        or str(annotations.get("co.elastic.logs/enabled", "")).lower() == "false"
-        or str(labels.get("vector.dev/exclude", "")).lower() == "true"
-    )
-
-
-def steering(prefix: str) -> frozenset[str]:
-    """The annotations that steer the shipper."""
-    return frozenset({f"{prefix}/exclude", f"{prefix}/multiline", "fluentbit.io/exclude", "co.elastic.logs/enabled"})
-
-
-def multiline(pod: dict[str, Any], prefix: str) -> str:
-    """What a pod says of its events: `traces`, `off` or a pattern; empty if it says nothing."""
-    return str(_object(_object(pod, "metadata"), "annotations").get(f"{prefix}/multiline", "")).strip()
+def _parsers(wish: Wish) -> dict[str, str]:
+    stdout, stderr = (wish.parsers.get(stream, "") for stream in annotation.STREAMS)
+    return {"parser": stdout} if stdout == stderr else {"parser_stdout": stdout, "parser_stderr": stderr}
 
 
 def _object(holder: dict[str, Any], name: str) -> dict[str, Any]:

@@ -93,8 +93,9 @@ class Settings:
     metadata_wait_seconds: float = _row(10.0, "a new file waits this long for its pod's metadata", least=0)
     annotations: str = _row("", "annotations of pods that become part of documents, blank-separated")
     annotation_prefix: str = _row("logs.crisp", "prefix of the annotations with which pods steer the shipper")
-    pods_may_exclude: bool = _row(default=True, meaning="pods may keep their logs out by an annotation")
+    pods_may_exclude: bool = _row(default=True, meaning="pods may keep their logs, or a stream, out by annotation")
     exclude_namespaces: str = _row("", "namespaces that are not read, blank-separated")
+    exclude_pods: str = _row("", "pods that are not read: namespace/name, `*` stands for anything, blank-separated")
     ship_port: int = _row(0, "port of the shipper's status and metrics; 0: none", least=0)
     ship_grace_seconds: float = _row(10.0, "after SIGTERM, longest wait for Kafka's answers", least=0)
 
@@ -220,6 +221,8 @@ def _contradictions(settings: Settings) -> list[str]:
         if kind not in SECRETS:
             near = difflib.get_close_matches(kind, SECRETS, n=1)
             faults.append(f"CRISP_REDACT: no kind of secret {kind!r}" + (f" (did you mean {near[0]}?)" if near else ""))
+    if any(pattern.count("/") != 1 for pattern in settings.exclude_pods.split()):
+        faults.append(f"CRISP_EXCLUDE_PODS: {settings.exclude_pods!r}: each is namespace/name")
     try:
         routes.read(settings.routes)
     except ValueError as fault:

@@ -10,15 +10,14 @@ from typing import Any
 
 import orjson
 
-from pipeline import grouping, pod
+from pipeline import annotation, grouping, pod
 from pipeline.audit.instancelog import InstanceLog, OpenFile, open_files
 from pipeline.errors import CrispError, UsageError
+from pipeline.exclusion import Exclusion
 from pipeline.pod import Instance
 from pipeline.settings import Settings
 
 TRIES = 5
-EXCLUDED_NAMESPACE = "namespace is excluded"
-EXCLUDED_POD = "pod excludes itself"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +34,7 @@ class Directory:
 
     def __init__(self, root: Path, settings: Settings, pods: dict[str, dict[str, Any]], since: float = 0.0) -> None:
         self._settings = settings
+        self._exclusion = Exclusion(settings)
         self._pods = pods
         self._since = since
         self._instances = _find(root.resolve())
@@ -57,17 +57,14 @@ class Directory:
 
     def _source(self, instance: Instance, opened: list[OpenFile], *, ended: bool) -> Source:
         settings = self._settings
-        found, mode, rule = self._pods.get(instance.uid), grouping.by(settings), ""
+        found, wish = self._pods.get(instance.uid), annotation.NO_WISH
         about = pod.from_path(instance, settings.node_name)
         if found is not None:
-            about = pod.from_api(instance, settings.node_name, found, frozenset(settings.annotations.split()))
-            mode, _ = grouping.asked(mode, pod.multiline(found, settings.annotation_prefix))
-            if settings.pods_may_exclude and pod.excluded(found, settings.annotation_prefix):
-                rule = EXCLUDED_POD
-        if instance.namespace in settings.exclude_namespaces.split():
-            rule = EXCLUDED_NAMESPACE
+            wish = self._exclusion.allowed(annotation.of(found, instance.container, settings.annotation_prefix))
+            about = pod.from_api(instance, settings.node_name, found, frozenset(settings.annotations.split()), wish)
+        mode, _ = grouping.asked(grouping.by(settings), wish.multiline)
         log = InstanceLog(instance, opened, mode, about, settings.node_name, ended=ended)
-        return Source(log, rule, told=found is not None)
+        return Source(log, self._exclusion.rule(instance, wish), told=found is not None)
 
     def _open(self, instance: Instance, paths: list[Path]) -> list[OpenFile]:
         """The files as they are now: while they are rotated, they are listed again until a listing holds."""

@@ -12,10 +12,11 @@ from typing import Any
 
 import orjson
 
-from pipeline import grouping, pod, settings
+from pipeline import annotation, grouping, pod, settings
 from pipeline.commands import show
 from pipeline.document import Documents, together
 from pipeline.errors import CrispError
+from pipeline.exclusion import Exclusion
 from pipeline.explain import Explainer
 from pipeline.lineinput import STDIN, LineInput
 from pipeline.pod import Instance
@@ -117,12 +118,13 @@ def _input(
     effective: Settings,
     read: Callable[[str], Iterator[bytes]] | None = None,
 ) -> LineInput:
-    node = effective.node_name
-    if about is None:
-        metadata = pod.from_path(instance, node)
-    else:
-        metadata = pod.from_api(instance, node, about, frozenset(effective.annotations.split()))
-    return LineInput(instance, names, named, grouping=grouping.by(effective), pod=metadata, node=node, read=read)
+    node, wish = effective.node_name, annotation.NO_WISH
+    metadata = pod.from_path(instance, node)
+    if about is not None:
+        wish = Exclusion(effective).allowed(annotation.of(about, instance.container, effective.annotation_prefix))
+        metadata = pod.from_api(instance, node, about, frozenset(effective.annotations.split()), wish)
+    mode, _ = grouping.asked(grouping.by(effective), wish.multiline)
+    return LineInput(instance, names, named, grouping=mode, pod=metadata, node=node, read=read)
 
 
 def _standard(about: dict[str, Any] | None) -> Instance:

@@ -19,6 +19,7 @@ def render(facts: dict[str, Any], query: str) -> Answer:
         _tiles(facts),
         _backlogs(facts["backlogs"]),
         _gaps(facts.get("gaps", [])),
+        *_kept_out(facts["kept_out"], facts["refused_annotations"]),
         page.pair(_stages(facts["history"]["ages"]), _neighbours(facts)),
         page.settings(facts["settings"]),
     ]
@@ -87,6 +88,18 @@ def _gaps(gaps: list[dict[str, Any]]) -> Html:
     return page.section(
         "Gaps", table(("found", "container", "lost", "why"), rows), note="Each is a document in the index too."
     )
+
+
+def _kept_out(rows: list[dict[str, Any]], refused: list[str]) -> list[Html]:
+    found = []
+    if rows:
+        shown = [(row["namespace"], row["why"], count(row["containers"])) for row in rows]
+        found.append(page.section("Kept out", table(("namespace", "why", "containers"), shown)))
+    if refused:
+        found.append(
+            page.section("Annotations that are not used", table(("what is wrong",), [(row,) for row in refused]))
+        )
+    return found
 
 
 def _stages(ages: dict[str, Any]) -> Html:

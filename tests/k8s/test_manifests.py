@@ -235,7 +235,7 @@ def test_with_its_own_token_the_shipper_learns_of_its_node(deployed: ControlPlan
     here = [pod for pod in deployed.pods("crisp-worker") if pod["spec"]["nodeName"] == "plain-1"]
     (about,) = [pod["metadata"] for pod in here]
 
-    watch = PodWatch(settings, frozenset())
+    watch = PodWatch(settings)
     watch.start()
     try:
         instance = Instance("logging", about["name"], about["uid"], "worker", 0)

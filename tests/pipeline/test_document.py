@@ -7,7 +7,7 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import pod
+from pipeline import annotation, pod
 from pipeline.document import Documents, Parcel
 from pipeline.pod import Instance
 from pipeline.record import Grouping, LogSlice, Segment, SourceFile
@@ -166,3 +166,44 @@ def test_every_byte_is_in_a_document_whatever_comes(rows: list[tuple[bytes, byte
 
     assert sum(fields["log.length"] for _, fields in found) == len(value)
     assert len({action["_id"] for action, _ in found}) == len(found)
+
+
+def asking(*annotations: str) -> bytes:
+    """Metadata of a pod with these annotations of ours."""
+    about = {"metadata": {"annotations": {f"logs.crisp/{name}": value for name, value in map(_halves, annotations)}}}
+    return pod.from_api(WHO, "n-1", about, frozenset(), annotation.of(about, "pay", "logs.crisp"))
+
+
+def _halves(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    return name, value
+
+
+BOTH_STREAMS = b"".join(
+    b"2026-11-24T09:42:30Z %b F %b\n" % (stream, content)
+    for stream in (b"stdout", b"stderr")
+    for content in (b'{"message":"m","level":"warn"}', b"level=error msg=x")
+)
+
+
+def test_each_stream_is_read_by_the_parser_that_the_pod_asks_for() -> None:
+    levels = {
+        parsers: [found.get("log.level") for _, found in documents(BOTH_STREAMS, asking(*parsers))]
+        for parsers in ((), ("parser=json",), ("parser=json", "parser_stderr=logfmt"), ("parser_stderr=none",))
+    }
+
+    assert levels == {
+        (): ["warn", "error", "warn", "error"],
+        ("parser=json",): ["warn", None, "warn", None],
+        ("parser=json", "parser_stderr=logfmt"): ["warn", None, None, "error"],
+        ("parser_stderr=none",): ["warn", "error", None, None],
+    }
+
+
+def test_an_excluded_stream_is_dropped_and_counted() -> None:
+    about = asking("exclude_stderr=true")
+
+    assert [found["log.iostream"] for _, found in documents(BOTH_STREAMS, about)] == ["stdout", "stdout"]
+    assert parcel(BOTH_STREAMS, about).dropped == {"pod excludes the stream": 2}
+    assert parcel(BOTH_STREAMS, about, redact="aws").dropped == {"pod excludes the stream": 2}
+    assert parcel(BOTH_STREAMS, asking("exclude=true")).documents == []

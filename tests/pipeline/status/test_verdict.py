@@ -47,6 +47,8 @@ SHIPPER: dict[str, Any] = {
     "pods": "ok",
     "containers": 1,
     "excluded_containers": 0,
+    "kept_out": [],
+    "refused_annotations": [],
     "open_files": 1,
     "unread_bytes": 0,
     "unread_seconds": 0.0,
