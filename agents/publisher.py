@@ -13,6 +13,7 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
+from agents import compression
 from pipeline import gap, kafka_client
 from pipeline.errors import SettingsError
 from pipeline.gap import GapRecord
@@ -42,6 +43,7 @@ class Publisher:
     async def start(self) -> None:
         """Connect. Raises KafkaError while no broker can be reached."""
         codec = self._settings.compression
+        compression.lighten()
         producer = AIOKafkaProducer(
             **kafka_client.connection(self._settings),
             client_id=f"crisp-ship-{self._settings.node_name}",
