@@ -49,6 +49,7 @@ def _seconds(date_and_time: bytes, zone: bytes) -> int | None:
     return int((moment - EPOCH).total_seconds())
 
 
+@lru_cache(maxsize=1024)  # where lines are grouped, a line is asked for its time when it is read and compared
 def nanoseconds(time: bytes) -> int | None:
     """Nanoseconds since the epoch of an RFC 3339 time, None if it is not one, or out of 64 bits."""
     match = _TIME.fullmatch(time)
