@@ -134,22 +134,22 @@ class Documents:
             secret = redaction is not None and redaction.concerns(event, key_lines)
             if not (ruled or secret):
                 action, day, late = actions[file, time[:10]]
-                source, own, rule = read(event, time, day, late=late)
+                head, name, own, rule = read(event, time, day, late)
             else:
                 fields, rule, route = self._judged(event, part, known, faults)
                 if not rule:
                     if redaction is not None and (secret or hooked):
                         redaction.event(fields, event, key_lines)
                     action, day, late = routed[route or known.route][file, time[:10]]
-                    source, own = known.reader.finish(fields, time, day, late=late)
+                    head, name, own = known.reader.finish(fields, time, day, late=late)
             if rule:
                 dropped[rule] += 1
                 continue
             if flags:
                 lengths[len(made)] = length
             made.append(
-                b'%b%010x"}}\n%b,"log.offset":%d,"log.length":%d,%b}\n'
-                % (action, offset, source, offset, length, ends[file, stream, own])
+                b'%b%010x"}}\n%b%b%b","log.offset":%d,"log.length":%d,%b}\n'
+                % (action, offset, head, name, time, offset, length, ends[file, stream, own])
             )
         indices = routed.indices() if made else frozenset()
         return Parcel(made, sum(map(len, made)), indices, lengths, dropped, faults=faults)

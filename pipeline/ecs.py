@@ -157,6 +157,18 @@ REQUEST: dict[str, Field] = {
     "source.ip": Field("ip", "address of the source"),
 }
 
+DNS: dict[str, Field] = _keywords(
+    {
+        "dns.id": "identifier of the question",
+        "dns.question.name": "name asked for",
+        "dns.question.type": "type of record asked for",
+        "dns.question.class": "class of record asked for",
+        "dns.response_code": "how it was answered",
+        "dns.header_flags": "flags of the answer",
+        "network.transport": "udp or tcp",
+    }
+)
+
 PLACE: dict[str, Field] = {
     "host.ip": Field("ip", "addresses of the node"),
     **_keywords(
@@ -254,7 +266,7 @@ OWN: dict[str, Field] = {
     "crisp.left_out": Field("long", "repetitions of this message that crisp kept back"),
 }
 
-FIELDS: dict[str, Field] = {**CORE, **LOG, **ERROR, **SERVICE, **REQUEST, **PLACE, **KUBERNETES, **OWN}
+FIELDS: dict[str, Field] = {**CORE, **LOG, **ERROR, **SERVICE, **REQUEST, **DNS, **PLACE, **KUBERNETES, **OWN}
 """Every field by its full name."""
 
 FLATTENED: frozenset[str] = frozenset(name for name, field in FIELDS.items() if field.type == "flattened")

@@ -28,8 +28,12 @@ Own = frozenset[str]
 """Names of the service's fields that a line has of its own."""
 
 NONE: Own = frozenset()
-Said = tuple[bytes, Own, str]
-"""The fields serialised, without the last brace; which of the service's they have; the rule that drops the event."""
+Said = tuple[bytes, bytes, Own, str]
+"""The fields serialised, without the last brace; behind them, the name of the field that takes the runtime's time, up
+to the value; which of the service's fields there are; the rule that drops the event."""
+
+_RUNTIME = b',"@timestamp":"'
+_IOTIME = b',"log.iotime":"'
 
 
 class Reader:
@@ -43,35 +47,37 @@ class Reader:
         self._probe_paths = frozenset(settings.health_paths.split())
         self._window = int(settings.own_time_window_seconds * 1e9)
         self._wide = self._window >= DAY_NS
+        self._fractions = _MILLISECONDS if self._wide else frozenset[str]()
 
-    def read(self, event: Event, time: bytes, day: str, *, late: bool) -> Said:
+    def read(self, event: Event, time: bytes, day: str, late: bool) -> Said:  # noqa: FBT001 - the hot path
         """What an event says whose runtime's time in UTC is `time`, on `day` (YYYY-MM-DD)."""
-        content, flags = event[5], event[6]
-        if flags or late or self._strip:
+        content = event[5]
+        if event[6] or late or self._strip:
             fields = self.fields(event)
-            source, own = self.finish(fields, time, day, late=late)
-            return source, own, self.probe(fields)
+            rule = self.probe(fields)
+            return *self.finish(fields, time, day, late=late), rule
+        own = NONE
         if content[:1] == b"{" and self._json and (body := jsonbody.read(content, self._limit)):
             fields, verbatim, own = body
-            if fields.get("message") is None:
+            if verbatim:
+                moment = fields.get("@timestamp")
+                if moment is None:
+                    return content[:-1], _RUNTIME, own, ""
+                if type(moment) is str and _days.get(moment[:19]) == day and moment[19:] in self._fractions:
+                    return content[:-1], _IOTIME, own, ""
+            elif fields.get("message") is None:
                 fields["message"] = content.decode("utf-8", "replace")
         else:
             message = content.decode("utf-8", "replace")
             found = self._text(message)
             if found is None:
-                return b'{"message":%b,"@timestamp":"%b"' % (orjson.dumps(message), time), NONE, ""
-            fields, verbatim, own = found, False, NONE
+                return orjson.dumps({"message": message})[:-1], _RUNTIME, NONE, ""
+            fields = found
             fields["message"] = message
         if "url.path" in fields and probe.is_probe(fields, self._probe_paths):
-            return b"", own, PROBE_RULE
-        if verbatim:
-            moment = fields.get("@timestamp")
-            if moment is None and "@timestamp" not in fields:
-                return b'%b,"@timestamp":"%b"' % (content[:-1], time), own, ""
-            if moment is not None and self._same_day(moment, day):
-                return b'%b,"log.iotime":"%b"' % (content[:-1], time), own, ""
-        self._time(fields, time.decode(), day)
-        return orjson.dumps(fields)[:-1], own, ""
+            return b"", b"", own, PROBE_RULE
+        name = self._time(fields, time, day)
+        return orjson.dumps(fields)[:-1], name, own, ""
 
     def fields(self, event: Event) -> Fields:
         """The same as fields that may be changed before `finish`; the time is the line's own or not there."""
@@ -95,40 +101,39 @@ class Reader:
         """The name of the built-in rule if it drops the event."""
         return PROBE_RULE if "url.path" in fields and probe.is_probe(fields, self._probe_paths) else ""
 
-    def finish(self, fields: Fields, time: bytes, day: str, *, late: bool) -> tuple[bytes, Own]:
-        """The fields with their time, serialised; the stream is told by the end of the document."""
-        self._time(fields, time.decode(), day)
+    def finish(self, fields: Fields, time: bytes, day: str, *, late: bool) -> tuple[bytes, bytes, Own]:
+        """The fields serialised, and where their runtime's time goes; the stream is told by the document's end."""
+        name = self._time(fields, time, day)
         if late:
             fields["log.flags"] = [*fields.get("log.flags", ()), "late"]
         fields.pop("log.iostream", None)
-        return orjson.dumps(fields)[:-1], jsonbody.SERVICE.intersection(fields)
+        return orjson.dumps(fields)[:-1], name if fields else name[1:], jsonbody.SERVICE.intersection(fields)
 
-    def _time(self, fields: Fields, runtime: str, day: str) -> None:
-        """The line's own time, where it can be read and is near the runtime's, else the runtime's."""
+    def _time(self, fields: Fields, time: bytes, day: str) -> bytes:
+        """The line's own time, where it can be read and is near the runtime's, else the runtime's.
+
+        Returns the name of the field that takes the runtime's.
+        """
         own = fields.get("@timestamp")
         if own is None:
-            fields["@timestamp"] = runtime
-        elif self._same_day(own, day):
-            fields["log.iotime"] = runtime
-        else:
-            self._other_time(fields, own, runtime)
-
-    def _same_day(self, own: Any, day: str) -> bool:
-        """The common case, seen without any arithmetic: the runtime's day, in the spelling that we write too."""
-        if type(own) is not str or own[:10] != day or not self._wide:
-            return False
-        if own[19:] not in _MILLISECONDS and _FRACTION.fullmatch(own, 19) is None:
-            return False
-        return own[:19] in _seconds or _is_second(own[:19])
-
-    def _other_time(self, fields: Fields, own: Any, runtime: str) -> None:
+            fields.pop("@timestamp", None)
+            return _RUNTIME
+        if type(own) is str and self._wide and self._same_day(own, day):
+            return _IOTIME
         moment = apptime.nanoseconds(own)
-        fields["@timestamp"] = runtime
-        if moment is not None and abs(moment - (cri.nanoseconds(runtime.encode()) or 0)) <= self._window:
+        if moment is not None and abs(moment - (cri.nanoseconds(time) or 0)) <= self._window:
             fields["@timestamp"] = apptime.text(moment)
-            fields["log.iotime"] = runtime
-        else:
-            fields["app.@timestamp"] = own if isinstance(own, str) else orjson.dumps(own).decode()
+            return _IOTIME
+        fields["app.@timestamp"] = own if isinstance(own, str) else orjson.dumps(own).decode()
+        del fields["@timestamp"]
+        return _RUNTIME
+
+    @staticmethod
+    def _same_day(own: str, day: str) -> bool:
+        """The common case, seen without any arithmetic: the runtime's day, in the spelling that we write too."""
+        if own[:10] != day or (own[19:] not in _MILLISECONDS and _FRACTION.fullmatch(own, 19) is None):
+            return False
+        return _days.get(own[:19]) == day or _is_second(own[:19])
 
 
 class Readers(Reader):
@@ -155,17 +160,17 @@ def reader(of: Container, settings: Settings) -> Reader:
 
 _MILLISECONDS = frozenset(f".{number:03d}Z" for number in range(1000)) | {"Z"}
 _FRACTION = re.compile(r"\.\d{1,9}Z", re.ASCII)
-_seconds: set[str] = set()
+_days: dict[str, str] = {}
 _MOST_SECONDS = 10_000
 
 
 def _is_second(text: str) -> bool:
-    """Whether it is a date and time, to the second; remembered, since many lines have the same."""
+    """Whether it is a date and time, to the second; remembered with its day, since many lines have the same."""
     if cri.nanoseconds(text.encode() + b"Z") is None:
         return False
-    if len(_seconds) >= _MOST_SECONDS:
-        _seconds.clear()
-    _seconds.add(text)
+    if len(_days) >= _MOST_SECONDS:
+        _days.clear()
+    _days[text] = text[:10]
     return True
 
 

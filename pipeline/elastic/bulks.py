@@ -59,7 +59,7 @@ class Bulks:
 
     def _learn(self, items: list[Item], seconds: float, size: int) -> None:
         self._metrics.add("crisp_worker_bulks", outcome="answered")
-        if any(item.outcome is Outcome.RETRY for item in items):
+        if items.count(bulk.CREATED) < len(items) and any(item.outcome is Outcome.RETRY for item in items):
             if any(item.reason.startswith("429") for item in items):
                 self.limit.refused()
         else:

@@ -48,7 +48,7 @@ class _Plan:
     """What becomes of an object of one shape, once it is flat."""
 
     __slots__ = (
-        *("flat", "floats", "ints", "level", "names", "nanos", "own", "quotes"),
+        *("flat", "floats", "ints", "level", "level_text", "names", "nanos", "own", "quotes"),
         *("readings", "same", "simple", "verbatim"),
     )
 
@@ -65,8 +65,16 @@ class _Plan:
         self.nanos = next(((own, nano) for own, nano in _NANOS.items() if own in names and nano in names), None)
         texts = {name for name, kind in zip(names, types, strict=True) if kind is str}
         self.simple = self.flat and not self.floats and not self.ints
-        self.verbatim = self.same and self.flat and not self.floats and "message" in texts
+        looked_at = {"url.path"} | ({"@timestamp"} - texts)
+        self.verbatim = (
+            self.same and self.flat and not self.floats and "message" in texts and looked_at.isdisjoint(names)
+        )
+        # Plain texts alone: whether they are a level's normal name is one look-up.
+        self.level_text = not self.readings and "log.level" in self.names and self._type("log.level", types) is str
         self.own = SERVICE.intersection(self.names)
+
+    def _type(self, name: str, types: Shape) -> Any:
+        return types[self.names.index(name)]
 
     def _named(self, names: tuple[str, ...], types: dict[str, type]) -> tuple[str, ...]:
         """The name of each value; a spelling that needs more than a new name goes among the readings."""
@@ -151,7 +159,7 @@ def read(content: bytes, field_limit: int) -> Body | None:
         body = plan.apply(body)
         if plan.nanos:
             _join_nanos(body, plan.nanos)
-    if plan.level and not _level(body):
+    if plan.level and (not plan.level_text or body["log.level"] not in level.NORMAL) and not _level(body):
         verbatim = False
     return body, verbatim, plan.own
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.message import accesslog, colour, level, timestamped
+from pipeline.message import accesslog, colour, error, level, serverlog, timestamped
 
 LOOKED_AT = 4096
 
@@ -27,7 +27,7 @@ _APACHE = re.compile(
 _RUBY = re.compile(r"([DIWEFA]), \[[\d:.T-]{19,26} #(\d{1,10})\] +[A-Z]+ -- ([^:]{0,100}): ", re.ASCII)
 _FIRST = re.compile(r"[\[(<]?([A-Za-z]{3,11}\d?)(?=([\])>:|\t]|$| +[-|] | ))", re.ASCII)
 _NAMED = re.compile(r":([A-Za-z_][\w.]{0,200}):", re.ASCII)
-_DOTNET = re.compile(r": ([\w.+`]{1,200})\[(\d{1,9})\]$", re.ASCII)
+_DOTNET = re.compile(r": ([\w.+`]{1,200})\[(\d{1,9})\](?: |$)", re.ASCII)
 _KEY = re.compile(r"[A-Za-z_][\w.-]{0,40}=", re.ASCII)
 _PAIRS = re.compile(r'(?<![\w.-])([A-Za-z_][\w.-]*+)=("[^"\\]*+(?:\\.[^"\\]*+)*+"|[^\s"]*+)')
 _PAIRS_LOOKED_AT = 1024
@@ -59,12 +59,18 @@ def _digit(line: str) -> Fields | None:
         found = timestamped.fields(line)
         if found is not None or mark == "/":
             return found
+    if line[2:3] == line[5:6] == "/":
+        found = timestamped.spark(line)
+        if found is not None:
+            return found
     if '] "' in line:
         return accesslog.combined(line)
     match = _REDIS.match(line)
     if match is not None:
         return {"log.level": _REDIS_LEVELS[match[2]], "process.pid": int(match[1])}
-    return accesslog.haproxy(line) if line[-1] == '"' else None
+    if line[-1] == '"':
+        return accesslog.haproxy(line)
+    return serverlog.haproxy_error(line) if ": " in line and "[" in line[:60] else None
 
 
 def _klog(line: str) -> Fields | None:
@@ -96,9 +102,10 @@ def _ruby(line: str) -> Fields | None:
 
 
 def _word(line: str) -> Fields | None:
-    """Begins with a letter: a level's word, klog, Ruby's logger, logfmt, or an access log by host name."""
-    if line[:3] in _BEGINNINGS:
-        found = _level_first(line)
+    """Begins with a letter: a level's word, klog, Ruby's logger, logfmt, an access log by host name, an error."""
+    start = line[:3]
+    if start in _BEGINNINGS:
+        found = _level_first(line) if start not in _METHODS else serverlog.morgan(line)
         if found is not None:
             return found
     mark = line[1:2]
@@ -110,6 +117,8 @@ def _word(line: str) -> Fields | None:
         found = _logfmt(line)
     else:
         found = accesslog.combined(line) if '] "' in line else None
+    if found is None and ": " in line and (what := error.of_line(line)) is not None:
+        return {"error.type": what[0], "error.message": what[1]}
     return found
 
 
@@ -128,6 +137,8 @@ def _level_first(line: str) -> Fields | None:
         logger = _NAMED.match(line, match.end()) or _DOTNET.match(line, match.end())
         if logger is not None:
             found["log.logger"] = logger[1]
+    elif behind == "]" and (told := serverlog.coredns(line)) is not None:
+        found.update(told)
     return found
 
 
@@ -136,18 +147,24 @@ def _bracket(line: str) -> Fields | None:
     if line[1:2].isdecimal():
         if '] "' in line[:60]:
             return accesslog.envoy(line) if line[5:6] == "-" else accesslog.django(line)
+        if line[3:4] == "-":
+            return serverlog.php(line)
         return timestamped.nested(line) if "][" in line[20:40] else timestamped.fields(line, 1)
     if line[4:5] == " ":
         match = _APACHE.match(line)
         if match is not None:
-            return _apache(match)
-    return _level_first(line)
+            return {**_apache(match), **serverlog.apache_client(line)} or None
+    if line.startswith("[GIN]"):
+        return serverlog.gin(line)
+    if line.startswith("[Nest]"):
+        return serverlog.nest(line)
+    return _level_first(line) or serverlog.simple(line)
 
 
-def _apache(match: re.Match[str]) -> Fields | None:
+def _apache(match: re.Match[str]) -> Fields:
     name = level.normal(match[2])
     if name is None:
-        return None
+        return {}
     found: Fields = {"log.level": name}
     if match[1]:
         found["log.logger"] = match[1]
@@ -202,7 +219,8 @@ _WANTED = frozenset(("level", "lvl", "severity", "logger", "component", "module"
 }
 _COLON_ONLY = frozenset({"LOG", "CONFIG", "ALERT", "FAIL", "FINE"})
 """Capitals that begin headlines too."""
-_BEGINNINGS = frozenset(word[:3] for word in level.WORDS)
+_METHODS = frozenset(("GET", "HEA", "POS", "PUT", "PAT", "DEL", "OPT"))
+_BEGINNINGS = frozenset(word[:3] for word in level.WORDS) | _METHODS
 _BY_FIRST: dict[str, Callable[[str], Fields | None]] = {
     **dict.fromkeys("0123456789", _digit),
     **dict.fromkeys("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", _word),

@@ -9,14 +9,14 @@ pattern without nested repetition: where the level is, and what is behind it.
 import re
 from typing import Any
 
-from pipeline.message import level
+from pipeline.message import level, serverlog
 
 Fields = dict[str, Any]
 
 # Possessive quantifiers: what was read is not read again in another way, so no line costs more than its length.
 _STAMP = re.compile(
     r"(?:(\d{4}[-/]\d\d[-/]\d\d)[T ])?(\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?(?: ?(Z\b|UTC\b|GMT\b|[+-]\d\d:?\d\d\b))?"
-    r"[\]\s|:-]*+([\[(<]?)(?:([A-Za-z]{1,11}\d?)(?=[\s\])>:|/]|$))?",
+    r"[\]\s|:-]*+([\[(<]?) ?(?:([A-Za-z]{1,11}\d?)(?=[\s\])>:|/]|$))?",
     re.ASCII,
 )
 _BEFORE_LEVEL = re.compile(
@@ -30,15 +30,19 @@ _BEFORE_LEVEL = re.compile(
     re.ASCII,
 )
 _BEHIND_LEVEL = re.compile(
-    r"[\])>]?[\s|:-]*+(?:"
+    r"(?:\|(?P<nlog>[\w.$+`]{1,100}+)\||[\])>]?[\s|:-]*+(?:"
     r"\[(?P<bracketed>[\w.$]{1,100}+)\] \((?P<executor>[^)]{1,100}+)\) "  # JBoss, Quarkus
     r"|(?P<pid>\d{1,10}+)#\d++: "  # nginx
+    r"|\[\d{1,10}+\] (?P<calico>[\w./-]{1,100}+) (?P<at>\d{1,9}+): "
     r"|(?:(?P<spring>\d{1,10}+) ++--- ++(?:\[[^\]]{0,60}+\] ++(?=\[))?+)?+(?:\[ *+(?P<thread>[^\]]{1,100}+)\] ++)?+"
     r"(?:[\w-]{1,64}+\{[^}]{0,200}+\}:?+ ?+)*+"  # spans of tracing's
     r"(?P<logger>[A-Za-z_$][\w$-]*+(?:(?:[./]|::)(?:[\w$-]++|\[[^\]\s]{0,60}+\]))*+)"
-    r"(?::(?P<function>[A-Za-z_<][\w<>]*+))?(?::(?P<line>\d{1,9}+))? *+(?:[-:|] |\t(?!\{)|\] ))",
+    r"(?::(?P<function>[A-Za-z_<][\w<>]*+))?(?::(?P<line>\d{1,9}+))? *+(?:-{1,2}+ |[:|] |\t(?!\{)|\] )))",
     re.ASCII,
 )
+_IN_BRACKETS = re.compile(r" in ([\w.]{1,60}): |\] \[([\w:.]{1,60})\] ", re.ASCII)  # Flask, Fluent Bit
+_HCLOG = re.compile(r"\](?:  |(?<=[A-Z]{5}\]) )[\w.-]{1,60}: ", re.ASCII)
+_SPARK = re.compile(r"\d\d/\d\d/\d\d \d\d:\d\d:\d\d ([A-Z]{4,5}) ([\w.$]{1,100}): ", re.ASCII)
 _SIMPLE = re.compile(r"[\w$-]+", re.ASCII)
 _ORIGIN = re.compile(r"([\w./-]{1,200}\.go):(\d{1,9}): ", re.ASCII)
 _ELASTICSEARCH = re.compile(r"\]\[(\w+) *\]\[([^\]\s]{1,200}) *\]", re.ASCII)
@@ -47,12 +51,19 @@ _MYSQL = {"Note": "notice", "System": "info"}
 _ZONES = {"Z": "Z", "UTC": "Z", "GMT": "Z"}
 
 
+def spark(line: str) -> Fields | None:
+    """`26/11/24 10:00:00 INFO SparkContext: `, whose year is no year to anybody else."""
+    match = _SPARK.match(line)
+    name = level.WORDS.get(match[1]) if match else None
+    return {"log.level": name, "log.logger": match[2]} if match and name else None
+
+
 def fields(line: str, at: int = 0) -> Fields | None:
     """The fields of a line whose time begins at `at`; None when none does, or the line says nothing else."""
     match = _STAMP.match(line, at)
     if match is None:
         return None
-    day, clock, fraction, zone, _, word = match.groups()
+    day, clock, fraction, zone, opening, word = match.groups()
     found: Fields = {}
     if zone and day and day[4] == "-":
         zone = _ZONES.get(zone) or (zone if zone[3] == ":" else f"{zone[:3]}:{zone[3:]}")
@@ -61,11 +72,24 @@ def fields(line: str, at: int = 0) -> Fields | None:
     name = level.WORDS.get(word) if word else None
     if name is not None:
         found["log.level"] = name
-        if not (at and line[-1] == ")" and _take_last(found, line)):
-            _take_behind(found, line, end, crate=zone == "Z" and fraction is not None and len(fraction) == 6)
+        if not (at and _take_brackets(found, line, end, day)):
+            rust = zone == "Z" and fraction is not None and len(fraction) == 6
+            certain = rust or (zone is not None and opening == "[" and _HCLOG.match(line, end) is not None)
+            _take_behind(found, line, end, certain=certain)
     elif not (word and len(word) == 1 and _letter(found, line, word, end)):
         _take_later(found, line, match.start(5))
     return found or None
+
+
+def _take_brackets(found: Fields, line: str, end: int, day: str | None) -> bool:
+    """Where the time is in brackets: Kafka's logger at the end, Flask's module, Fluent Bit's part."""
+    if line[-1] == ")" and _take_last(found, line):
+        return True
+    match = _IN_BRACKETS.match(line, end)
+    if match is None or (match[2] and (day is None or day[4] != "/")):
+        return False
+    found["log.logger"] = match[1] or match[2]
+    return True
 
 
 def nested(line: str) -> Fields | None:
@@ -89,21 +113,23 @@ def _letter(found: Fields, line: str, letter: str, end: int) -> bool:
     return True
 
 
-def _take_behind(found: Fields, line: str, end: int, *, crate: bool) -> None:
-    """A single word is a logger only where the format leaves no doubt, as `crate` says of Rust's tracing."""
+def _take_behind(found: Fields, line: str, end: int, *, certain: bool) -> None:
+    """A single word is a logger only where the format leaves no doubt, as `certain` says."""
     match = _BEHIND_LEVEL.match(line, end)
     if match is None:
         return
-    bracketed, executor, nginx, spring, thread, logger, function, number = match.groups()
+    nlog, bracketed, executor, nginx, calico, at, spring, thread, logger, function, number = match.groups()
     if nginx:
         found["process.pid"] = int(nginx)
-    elif bracketed:
-        found["log.logger"] = bracketed
-        found["process.thread.name"] = executor
-    elif number and not function:
-        found["log.origin.file.name"] = logger
-        found["log.origin.file.line"] = int(number)
-    elif crate or thread or spring or line[match.end() - 1] == "\t" or not _SIMPLE.fullmatch(logger):
+        found.update(serverlog.nginx(line))
+    elif bracketed or nlog:
+        found["log.logger"] = bracketed or nlog
+        if executor:
+            found["process.thread.name"] = executor
+    elif calico or (number and not function):
+        found["log.origin.file.name"] = calico or logger
+        found["log.origin.file.line"] = int(at or number)
+    elif certain or thread or spring or line[match.end() - 1] == "\t" or not _SIMPLE.fullmatch(logger):
         found["log.logger"] = logger
         if thread:
             found["process.thread.name"] = thread.rstrip()

@@ -30,8 +30,8 @@ def said(content: bytes, of: Reader) -> dict[str, Any]:
         return dict(pairs)
 
     event: Event = (0, 0, len(content) + 1, TIME, b"stdout", content, 0, 0)
-    source, own, _ = of.read(event, TIME, DAY, late=False)
-    found: dict[str, Any] = json.loads(source + b"}", object_pairs_hook=once)
+    head, name, own, _ = of.read(event, TIME, DAY, late=False)
+    found: dict[str, Any] = json.loads(head + name + TIME + b'"}', object_pairs_hook=once)
     assert own == jsonbody.SERVICE & found.keys()
     return found
 
@@ -119,7 +119,7 @@ def test_a_probe_is_dropped_by_name() -> None:
     content = b'{"message":"x","url.path":"/healthz","http.request.method":"GET","http.response.status_code":200}'
     event: Event = (0, 0, len(content) + 1, TIME, b"stdout", content, 0, 0)
 
-    assert reader().read(event, TIME, DAY, late=False)[2] == PROBE_RULE
+    assert reader().read(event, TIME, DAY, late=False)[3] == PROBE_RULE
 
 
 def test_a_time_of_null_is_no_time_and_no_second_key() -> None:

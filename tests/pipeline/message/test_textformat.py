@@ -39,10 +39,23 @@ TEXTS: list[tuple[str, dict[str, Any]]] = [
     ),
     ("INFO:shop.mailer:mail sent", {"log.level": "info", "log.logger": "shop.mailer"}),
     ("1:M 24 Nov 2026 10:00:00.123 * Ready to accept connections", {"log.level": "notice", "process.pid": 1}),
-    ("[INFO] plugin/reload: Running configuration SHA512 = 12", {"log.level": "info"}),
+    ("[INFO] plugin/reload: Running configuration SHA512 = 12", {"log.level": "info", "log.logger": "plugin/reload"}),
     (
         '[INFO] 10.244.0.5:34567 - 12 "A IN shop.svc.cluster.local. udp 56 false 512" NOERROR qr,aa,rd 110 0.000123s',
-        {"log.level": "info"},
+        {
+            "log.level": "info",
+            "source.address": "10.244.0.5",
+            "source.ip": "10.244.0.5",
+            "source.port": 34567,
+            "dns.id": "12",
+            "dns.question.name": "shop.svc.cluster.local",
+            "dns.question.type": "A",
+            "dns.question.class": "IN",
+            "dns.header_flags": ["AA", "RD"],
+            "dns.response_code": "NOERROR",
+            "network.transport": "udp",
+            "event.duration": 123000,
+        },
     ),
     (
         "info: Microsoft.Hosting.Lifetime[14]\n      Now listening on: http://[::]:80",
@@ -55,7 +68,14 @@ TEXTS: list[tuple[str, dict[str, Any]]] = [
     ("[ERROR] 2026-11-24 something", {"log.level": "error"}),
     (
         "[Tue Nov 24 10:00:00.123456 2026] [core:error] [pid 12:tid 34] [client 10.0.0.1:1234] AH00126: Invalid URI",
-        {"log.level": "error", "log.logger": "core", "process.pid": 12},
+        {
+            "log.level": "error",
+            "log.logger": "core",
+            "process.pid": 12,
+            "source.address": "10.0.0.1",
+            "source.ip": "10.0.0.1",
+            "source.port": 1234,
+        },
     ),
     ('I, [2026-11-24T10:00:00.123456 #1]  INFO -- : Started GET "/"', {"log.level": "info", "process.pid": 1}),
     (
@@ -73,6 +93,55 @@ TEXTS: list[tuple[str, dict[str, Any]]] = [
     ("[warn] slow query", {"log.level": "warn"}),
     ("Error: cannot find module", {"log.level": "error"}),
     ("panic: runtime error: index out of range", {"log.level": "fatal"}),
+    ("[ERROR] plugin/errors: 2 x. A: i/o timeout", {"log.level": "error", "log.logger": "plugin/errors"}),
+    (
+        "info: Shop.Orders[14] order 5 accepted",
+        {"log.level": "info", "log.logger": "Shop.Orders"},
+    ),
+    (
+        '[GIN] 2026/11/24 - 10:00:00 | 200 |     123.4µs |       10.0.0.1 | GET      "/a?b=1"',
+        {
+            "http.response.status_code": 200,
+            "http.request.method": "GET",
+            "event.duration": 123400,
+            "url.original": "/a?b=1",
+            "url.path": "/a",
+            "url.query": "b=1",
+            "source.address": "10.0.0.1",
+            "source.ip": "10.0.0.1",
+        },
+    ),
+    (
+        "POST /api/users 201 12.345 ms - 123",
+        {
+            "http.request.method": "POST",
+            "http.response.status_code": 201,
+            "event.duration": 12345000,
+            "http.response.body.bytes": 123,
+            "url.original": "/api/users",
+            "url.path": "/api/users",
+        },
+    ),
+    ("[24-Nov-2026 10:00:00] NOTICE: fpm is running, pid 1", {"log.level": "notice"}),
+    ("[24-Nov-2026 10:00:00 UTC] PHP Fatal error:  no $x in /srv/a.php on line 3", {"log.level": "fatal"}),
+    (
+        "[Nest] 1  - 11/24/2026, 10:00:00 AM     LOG [NestFactory] Starting Nest application...",
+        {"log.level": "info", "log.logger": "NestFactory", "process.pid": 1},
+    ),
+    (
+        "[main] INFO org.shop.Main - started",
+        {"log.level": "info", "log.logger": "org.shop.Main", "process.thread.name": "main"},
+    ),
+    (
+        "10.0.0.1:4711 [24/Nov/2026:10:00:00.123] http-in/1: SSL handshake failure",
+        {"source.address": "10.0.0.1", "source.ip": "10.0.0.1", "source.port": 4711},
+    ),
+    (
+        "java.lang.IllegalStateException: no order",
+        {"error.type": "java.lang.IllegalStateException", "error.message": "no order"},
+    ),
+    ("ValueError: no number", {"error.type": "ValueError", "error.message": "no number"}),
+    ("PHP Fatal error:  Uncaught Error: no foo()", {"error.type": "Error", "error.message": "no foo()"}),
 ]
 LINES = TEXTS + DATED + REQUESTS
 
@@ -111,6 +180,13 @@ def test_a_line_tells(line: str, wanted: dict[str, Any]) -> None:
         "\x1b[31mred\x1b[0m",
         "\x1b[31m",
         "ready\nERROR behind a newline",
+        "Error handling: none",
+        "GET ready",
+        "POST mortem: done",
+        "[GIN] running",
+        "[Nest] is built",
+        "[main] INFO starts",
+        "Dear Error: hello",
         '{"level":"info"}',
     ],
 )

@@ -143,7 +143,39 @@ LINES: list[tuple[str, dict[str, Any]]] = [
     ),
     (
         "2026-11-24T10:00:00.123Z [INFO]  agent: Synced node info",
-        {"@timestamp": "2026-11-24T10:00:00.123Z", "log.level": "info"},
+        {"@timestamp": "2026-11-24T10:00:00.123Z", "log.level": "info", "log.logger": "agent"},
+    ),
+    (
+        "2026-11-24T10:00:00.123+0100 [ERROR] core: sealed",
+        {"@timestamp": "2026-11-24T10:00:00.123+01:00", "log.level": "error", "log.logger": "core"},
+    ),
+    (
+        '2026/11/24 10:00:00 [error] 29#29: *1 open() "/x" failed (2: No such file), client: 10.0.0.1, server: _, '
+        'request: "GET /x?a=1 HTTP/1.1", upstream: "http://10.0.0.2:80/x", host: "shop.invalid"',
+        {
+            "log.level": "error",
+            "process.pid": 29,
+            "source.address": "10.0.0.1",
+            "source.ip": "10.0.0.1",
+            "http.request.method": "GET",
+            "http.version": "1.1",
+            "url.original": "/x?a=1",
+            "url.path": "/x",
+            "url.query": "a=1",
+            "url.domain": "shop.invalid",
+        },
+    ),
+    ("[2026-11-24 10:00:00,123] INFO in app: hello", {"log.level": "info", "log.logger": "app"}),
+    ("2026-11-24 10:00:00.1234|INFO|Shop.Program|started", {"log.level": "info", "log.logger": "Shop.Program"}),
+    (
+        "2026-11-24 10:00:00.123 [INFO][88] felix/table.go 710: Invalidating dataplane cache",
+        {"log.level": "info", "log.origin.file.name": "felix/table.go", "log.origin.file.line": 710},
+    ),
+    ("[2026/11/24 10:00:00] [ info] [engine] started (pid=1)", {"log.level": "info", "log.logger": "engine"}),
+    ("26/11/24 10:00:00 INFO SparkContext: Running", {"log.level": "info", "log.logger": "SparkContext"}),
+    (
+        "10:00:00.123 [main] INFO org.shop.Main -- started",
+        {"log.level": "info", "process.thread.name": "main", "log.logger": "org.shop.Main"},
     ),
     (
         "2026-11-24T10:00:00.123Z ERROR 1 --- [nio-8080-exec-1] o.a.c.c.C.[.[.[/].[dispatcherServlet]    : threw",
@@ -178,6 +210,7 @@ def test_a_line_tells(line: str, wanted: dict[str, Any]) -> None:
         "2026-11-24 10:00:00,123 [main] error of mine",
         "2026-11-24 10:00:00 - shop - nothing",
         "2026-11-24 10:00:00 I think",
+        "26/11/24 is a date",
         "2026/11/24 10:00:00 listening on :8080",
         "[2026-11-24] ERROR",
         "[2026-11-24 10:00:00,123][x][y]",

@@ -1,0 +1,141 @@
+"""What servers put into a line beside level and logger: the client, the request, the question. Pure, and linear.
+
+nginx's and Apache's error logs, HAProxy's, CoreDNS' queries, Gin's and morgan's requests, PHP's own log, NestJS.
+"""
+
+import re
+from typing import Any
+
+from pipeline.message import level, value
+
+Fields = dict[str, Any]
+
+_NGINX = re.compile(
+    r", client: ([^,\s]{1,100}), server: ([^,]{0,255})"
+    r'(?:, request: "([A-Z]{3,10}) (\S{1,4000}?)(?: HTTP/([\d.]{1,5}))?")?',
+    re.ASCII,
+)
+_NGINX_HOST = re.compile(r', host: "([^"]{1,255})"')
+_APACHE_CLIENT = re.compile(r"\[client ([^\]\s]{1,100}?)(?::(\d{1,5}))?\]", re.ASCII)
+_HAPROXY = re.compile(
+    r"(\S{1,100}):(\d{1,5}) \[\d\d/[A-Z][a-z]{2}/\d{4}:[\d:.]{8,12}\] \S{1,100}/\S{1,100}: ", re.ASCII
+)
+_COREDNS = re.compile(
+    r"\[INFO\] (\[?[\da-fA-F.:]{2,45}\]?):(\d{1,5}) - (\d{1,5})"
+    r' "(\w{1,10}) (\w{1,10}) (\S{1,300}) (udp|tcp|tls|https)\S*'
+    r' \d{1,9} \w+ \d{1,9}" (\w{1,20}|-) (\S{1,60}) \d{1,9} (\d{1,9}(?:\.\d{1,12})?)s',
+    re.ASCII,
+)
+_DNS_FLAGS = frozenset(("AA", "TC", "RD", "RA", "AD", "CD", "DO"))
+_COREDNS_PLUGIN = re.compile(r"\[[A-Z]{4,7}\] (plugin/[\w-]{1,40}): ", re.ASCII)
+_GIN = re.compile(
+    r"\[GIN\] \d{4}/\d\d/\d\d - \d\d:\d\d:\d\d \| +(\d{3}) \| +(\d{1,9})(?:\.(\d{1,9}))?(ns|µs|ms|s) \| +(\S{1,100}) \|"
+    r' ?([A-Z]{3,10}) +"([^"]{1,4000})"'
+)
+_UNITS = {"ns": 1, "µs": 10**3, "ms": 10**6, "s": 10**9}
+_MORGAN = re.compile(r"([A-Z]{3,10}) (/\S{0,4000}) (\d{3}) (\d{1,9})\.(\d{3}) ms - (\d{1,18}|-)$", re.ASCII)
+_PHP = re.compile(
+    r"\[\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d(?: [\w/+-]{1,40})?\] "
+    r"(?:PHP ([A-Z][a-z]+)(?: error)?|([A-Z]{4,7})): "
+)
+_PHP_LEVELS = {"Fatal": "fatal", "Parse": "fatal", "Warning": "warn", "Notice": "notice", "Deprecated": "notice"}
+_NEST = re.compile(r"\[Nest\] (\d{1,10}) +- .{15,30}? +([A-Z]{3,7}) \[([^\]]{1,100})\]", re.ASCII)
+_SIMPLE = re.compile(r"\[([^\]]{1,100})\] ([A-Z]{4,5}) ([\w.$]{1,200}) - ", re.ASCII)
+
+
+def nginx(line: str) -> Fields:
+    """The client and the request that a line of nginx's error log is about."""
+    match = _NGINX.search(line)
+    if match is None:
+        return {}
+    client, _, method, target, version = match.groups()
+    found = value.source(client) or {}
+    if method:
+        found |= {"http.request.method": method, **(value.url(target) or {})}
+    if version:
+        found["http.version"] = version
+    host = _NGINX_HOST.search(line, match.end())
+    return {**found, **(value.domain(host[1]) or {})} if host else found
+
+
+def apache_client(line: str) -> Fields:
+    """The client of a line of Apache's error log."""
+    match = _APACHE_CLIENT.search(line)
+    return _client(match[1], match[2]) if match else {}
+
+
+def haproxy_error(line: str) -> Fields | None:
+    """The client of a connection that came to no request."""
+    match = _HAPROXY.match(line)
+    return _client(match[1], match[2]) if match else None
+
+
+def coredns(line: str) -> Fields | None:
+    """A question to CoreDNS and how it was answered; or the plugin that speaks."""
+    match = _COREDNS.match(line)
+    if match is None:
+        plugin = _COREDNS_PLUGIN.match(line)
+        return {"log.logger": plugin[1]} if plugin else None
+    address, port, number, kind, family, name, transport, code, flags, took = match.groups()
+    found = _client(address, port) | {
+        "dns.id": number,
+        "dns.question.name": name.removesuffix("."),
+        "dns.question.type": kind,
+        "dns.question.class": family,
+        "dns.header_flags": [flag for flag in flags.upper().split(",") if flag in _DNS_FLAGS],
+        "network.transport": "udp" if transport == "udp" else "tcp",
+        **(value.READINGS["event.duration"](f"{took}s") or {}),
+    }
+    return {**found, "dns.response_code": code} if code != "-" else found
+
+
+def _client(address: str, port: str | None) -> Fields:
+    found = value.source(address.removeprefix("[").removesuffix("]")) or {}
+    return {**found, "source.port": int(port)} if port else found
+
+
+def gin(line: str) -> Fields | None:
+    """Gin's request; its time names no zone."""
+    match = _GIN.match(line)
+    if match is None:
+        return None
+    status, whole, fraction, unit, client, method, target = match.groups()
+    took = int(whole) * _UNITS[unit] + int((fraction or "0").ljust(9, "0")[:9]) * _UNITS[unit] // 10**9
+    found = {"http.response.status_code": int(status), "http.request.method": method, "event.duration": took}
+    return found | (value.url(target) or {}) | (value.source(client) or {})
+
+
+def morgan(line: str) -> Fields | None:
+    """A request as Express' morgan writes it for developers: method, target, status, milliseconds, size."""
+    match = _MORGAN.match(line)
+    if match is None:
+        return None
+    method, target, status, whole, fraction, size = match.groups()
+    found = {
+        "http.request.method": method,
+        "http.response.status_code": int(status),
+        "event.duration": int(whole + fraction) * 1000,
+        **(value.url(target) or {}),
+    }
+    return {**found, "http.response.body.bytes": int(size)} if size != "-" else found
+
+
+def php(line: str) -> Fields | None:
+    """PHP's own log and FPM's."""
+    match = _PHP.match(line)
+    name = match and (_PHP_LEVELS.get(match[1]) if match[1] else level.WORDS.get(match[2]))
+    return {"log.level": name} if name else None
+
+
+def nest(line: str) -> Fields | None:
+    """NestJS' console."""
+    match = _NEST.match(line)
+    name = level.normal(match[2]) if match else None
+    return {"log.level": name, "log.logger": match[3], "process.pid": int(match[1])} if match and name else None
+
+
+def simple(line: str) -> Fields | None:
+    """SLF4J's simple logger: thread, level, logger."""
+    match = _SIMPLE.match(line)
+    name = level.WORDS.get(match[2]) if match else None
+    return {"log.level": name, "log.logger": match[3], "process.thread.name": match[1]} if match and name else None
