@@ -82,11 +82,13 @@ def coredns(line: str) -> Fields | None:
         "dns.question.name": name.removesuffix("."),
         "dns.question.type": kind,
         "dns.question.class": family,
-        "dns.header_flags": [flag for flag in flags.upper().split(",") if flag in _DNS_FLAGS],
         "network.transport": "udp" if transport == "udp" else "tcp",
         **(value.READINGS["event.duration"](f"{took}s") or {}),
     }
-    return {**found, "dns.response_code": code} if code != "-" else found
+    if code != "-":
+        found["dns.response_code"] = code
+    known = [flag for flag in flags.upper().split(",") if flag in _DNS_FLAGS]
+    return {**found, "dns.header_flags": known} if known else found
 
 
 def _client(address: str, port: str | None) -> Fields:

@@ -212,6 +212,8 @@ def test_a_time_of_a_line_can_be_read(line: str, wanted: dict[str, Any]) -> None
 
 
 def _right(kind: str, value: Any) -> bool:
+    if isinstance(value, list):
+        return value != [] and all(_right(kind, one) for one in value)
     if kind == "long":
         return type(value) is int and -(2**63) <= value < 2**63
     if kind == "ip":
