@@ -2,11 +2,14 @@
 
 A state is a small number, 0 the end. `pipeline.multiline` says what begins a trace. A line of any shape may go on only
 behind a blank or indented line, one that ends with a colon, or Dart's `FormatException`: `multiline.separates` relies
-on it.
+on it. Python's states are in `pipeline.pythonframes`, what a Java machine says of itself in `pipeline.jvm`.
 """
 
 import re
 from collections.abc import Callable
+
+from pipeline import jvm, pythonframes
+from pipeline.pythonframes import foreign
 
 HEAD = 1  # speaks of an error; a frame may follow
 BODY = 2  # in the frames of Java, JavaScript, C#, Ruby
@@ -17,19 +20,20 @@ NESTED_TEXT = 6
 PLACE = 7  # Node names the place first, then shows the source line
 LOGGED = 8  # a logger's line of level warning or worse; the error's class may follow, then its frames
 SOURCE = 9
-PYTHON = 10
-PYTHON_END = 11
-PYTHON_CHAIN = 12
-PYTHON_FATAL = 13  # the interpreter itself gives up
 THROWN = 14  # the error's class begins the line; its text may go on indented
 NODE = 15  # the frames behind a source line, until Node says its version
 FAULT = 16  # `Error: …`, as Rust's main and JavaScript write it; a cause may follow behind a blank line
 CAUSES = 17
+RUBY = 19  # the frames behind a line of Ruby's logger, not indented
 GO_PANIC = 20
 GO_BLANK = 21
 GO_FRAMES = 22
 GO_SIGNAL = 23
+INNER = 24  # behind one of the errors within a .NET AggregateException
 NUMBERED = 31  # frames of PHP and Dart: #0, #1, …
+MAIN = 32  # behind PHP's last frame, a blank line and the error that came of this one may follow
+NEXT = 33
+XDEBUG = 34
 DART = 40
 DART_TEXT = 41
 DART_SOURCE = 42  # Dart shows what it could not read
@@ -39,12 +43,10 @@ CONSOLE = 60  # .NET's console format: the category, then the text indented
 ELIXIR = 61
 LUA = 62
 
-TRACEBACK = b"Traceback (most recent call last):"
-GROUP = b"  + Exception Group " + TRACEBACK
 CLASS = re.compile(rb"(?:[a-z][\w$]*\.)+(?:[A-Z][\w$]*)?(?:Exception|Error|Throwable)(?::|$)")
 CERTAIN = re.compile(rb"[{\[0-9]")
+_NET_CLASS = re.compile(rb"(?:[A-Z]\w*\.)+\w*Exception(?::|$)")
 GOROUTINE = re.compile(rb"goroutine \d+ |runtime stack:$")
-PYTHON_NAME = re.compile(rb"[A-Za-z_][\w.]*(?::|$)")
 TROUBLE = re.compile(
     rb"[Ee]xception|[Ee]rror|Throwable|[Ff]ailure|stack trace|ERROR|WARN|FATAL|SEVERE|CRITICAL|Uncaught|Unhandled"
 )
@@ -53,16 +55,14 @@ _FRAME = re.compile(
     rb"|[^\s()]+:\d+:in |[^\s(]+\(.{0,200}\) called at )"
 )
 _RAILS_FRAME = re.compile(rb" +[\w.-]+ \(\d[^)\s]*\) \S+:\d+")
+_RAILS_HEAD = re.compile(rb" [A-Z][\w:]* \(.*\):$")
+RUBY_FRAME = re.compile(rb"[^\s:]+:\d+:in [`'][^']*'$")
 _NUMBERED = re.compile(rb"#\d+ ")
+_PHP_MAIN = re.compile(rb"#\d+ \{main\}$")
+_XDEBUG_FRAME = re.compile(rb"PHP +\d+\. ")
 _GO_FUNCTION = re.compile(
     rb"created by \S|[^\s{\[\"'=\d][^\s\"'=(]*\(.*\)$|\.\.\.|r\w\w? +0x|[cfg]s +0x|exit status \d"
 )
-_JAVA_FRAME = b"\tat "
-
-
-def foreign(content: bytes) -> bool:
-    """Indented, and no frame of Java's: where one stands, no other language's trace is under way."""
-    return content[:1] in (b" ", b"\t") and not content.startswith(_JAVA_FRAME)
 
 
 def _indented(content: bytes) -> bool:
@@ -78,16 +78,30 @@ def _head(content: bytes) -> int:
         return NUMBERED
     if content == b"stack traceback:":
         return LUA
+    if content == b"PHP Stack trace:":
+        return XDEBUG
     return BODY if content.startswith((b"Caused by: ", b"--- End of ")) else 0
 
 
 def _logged(content: bytes) -> int:
     """A logger's line that tells of an error, and the traceback right behind it."""
-    if content in (TRACEBACK, GROUP):
-        return PYTHON if content == TRACEBACK else PYTHON_END
+    if (state := pythonframes.traceback(content)) != 0:
+        return state
     if content.startswith(b"** ("):
         return ELIXIR
-    return THROWN if CLASS.match(content) else _head(content)
+    if RUBY_FRAME.match(content):
+        return RUBY
+    if CLASS.match(content, 1 if content.startswith(b"\t") else 0):  # Tomcat indents it
+        return THROWN
+    return THROWN if _NET_CLASS.match(content) else _head(content)
+
+
+def _record(content: bytes) -> int:
+    return LOGGED if jvm.tells(content) else 0
+
+
+def _ruby(content: bytes) -> int:
+    return RUBY if RUBY_FRAME.match(content) else 0
 
 
 def _thrown(content: bytes) -> int:
@@ -105,11 +119,17 @@ def _causes(content: bytes) -> int:
 
 
 def _body(content: bytes) -> int:
-    if _indented(content):
-        if content.strip() == b"nested exception is:":
-            return NESTED
-        return OBJECT if content.endswith(b" {") else BODY
-    return BODY if content.startswith((b"Caused by: ", b"Suppressed: ", b"--- End of ")) else 0
+    if not _indented(content):
+        return BODY if content.startswith((b"Caused by: ", b"Wrapped by: ", b"Suppressed: ", b"--- End of ")) else 0
+    if content.endswith((b" {", b"<---")):
+        return OBJECT if content.endswith(b"{") else INNER
+    if content.strip() == b"nested exception is:":
+        return NESTED
+    return 0 if _RAILS_HEAD.match(content) else BODY
+
+
+def _inner(content: bytes) -> int:
+    return _body(content) if content else INNER
 
 
 def _object(content: bytes) -> int:
@@ -141,32 +161,7 @@ def _place(content: bytes) -> int:
 def _source(content: bytes) -> int:
     if not content or foreign(content):
         return SOURCE
-    return NODE if PYTHON_NAME.match(content) and TROUBLE.search(content) else 0
-
-
-def _python(content: bytes) -> int:
-    if foreign(content):
-        return PYTHON if content != GROUP else 0
-    return PYTHON_END if PYTHON_NAME.match(content) else 0
-
-
-def _python_end(content: bytes) -> int:
-    if foreign(content):
-        return 0 if content == GROUP or content.startswith(b'  File "') else PYTHON_END
-    if content.startswith((b"During handling of the above exc", b"The above exception was the dire")):
-        return PYTHON_CHAIN
-    return 0 if content else PYTHON_END
-
-
-def _python_chain(content: bytes) -> int:
-    if content in (TRACEBACK, GROUP):
-        return PYTHON if content == TRACEBACK else PYTHON_END
-    return 0 if content else PYTHON_CHAIN
-
-
-def _python_fatal(content: bytes) -> int:
-    named = content.startswith((b"Current thread 0x", b"Thread 0x", b"Python runtime state: ", b"Extension modules: "))
-    return PYTHON_FATAL if not content or foreign(content) or named else 0
+    return NODE if pythonframes.NAME.match(content) and TROUBLE.search(content) else 0
 
 
 def _go_panic(content: bytes) -> int:
@@ -191,7 +186,23 @@ def _go_signal(content: bytes) -> int:
     return GO_BLANK if content.startswith(b"PC=0x") else 0
 
 
+def _main(content: bytes) -> int:
+    return _numbered(content) if content else NEXT
+
+
+def _next(content: bytes) -> int:
+    if content in (b"Stack trace:", b"[stacktrace]"):
+        return NUMBERED
+    return NEXT if content.startswith((b"Next ", b"[previous exception] ")) else 0
+
+
+def _xdebug(content: bytes) -> int:
+    return XDEBUG if _XDEBUG_FRAME.match(content) else 0
+
+
 def _numbered(content: bytes) -> int:
+    if _PHP_MAIN.match(content):
+        return MAIN
     if _NUMBERED.match(content) or foreign(content) or content == b"<asynchronous suspension>":
         return NUMBERED
     return NUMBERED if content.startswith(b'"}') else 0  # the end of Monolog's context
@@ -234,19 +245,20 @@ def _lua(content: bytes) -> int:
 
 
 STEPS: dict[int, Callable[[bytes], int]] = {
+    **pythonframes.STEPS,
+    **jvm.STEPS,
+    jvm.RECORD: _record,
     HEAD: _head,
     BODY: _body,
+    INNER: _inner,
     RAILS: _rails,
     NESTED: _nested,
     OBJECT: _object,
     NESTED_TEXT: _nested_text,
     PLACE: _place,
     LOGGED: _logged,
+    RUBY: _ruby,
     SOURCE: _source,
-    PYTHON: _python,
-    PYTHON_END: _python_end,
-    PYTHON_CHAIN: _python_chain,
-    PYTHON_FATAL: _python_fatal,
     THROWN: _thrown,
     NODE: _node,
     FAULT: _fault,
@@ -256,6 +268,9 @@ STEPS: dict[int, Callable[[bytes], int]] = {
     GO_FRAMES: _go_frames,
     GO_SIGNAL: _go_signal,
     NUMBERED: _numbered,
+    MAIN: _main,
+    NEXT: _next,
+    XDEBUG: _xdebug,
     DART: _dart,
     DART_TEXT: _dart_text,
     DART_SOURCE: _dart_source,

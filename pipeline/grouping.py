@@ -63,7 +63,7 @@ class Grouper:
         self.grouping = grouping
         own = grouping.mode == "pattern"
         self._begins = eventpattern.begins(grouping.pattern) if own else None
-        self._suspects = multiline.SECOND_LINE_STARTS if grouping.mode == "traces" else frozenset[bytes]()
+        self._suspects = multiline.SUSPECT_STARTS if grouping.mode == "traces" else frozenset[bytes]()
         self._fresh = OWN if own else UNASKED
         self._events: list[Event] = []
         self._lanes = {stream: Lane() for stream in cri.STREAMS}
@@ -263,10 +263,10 @@ class Grouper:
         return state
 
     def _asked(self, content: bytes) -> int:
-        """The state after the first line of an event. Behind a colon anything may follow: then it is asked at once."""
+        """The state after the first line of an event, where anything may follow; else it is asked later."""
         if self._begins is not None:
             return OWN
-        return multiline.start(content) if content[-1:] == OPENER else UNASKED
+        return multiline.start(content) if multiline.announces(content) else UNASKED
 
     def _step(self, lane: Lane, chain: Chain, content: bytes) -> int:
         """The state after `content` if it continues the stream's last event, else 0."""

@@ -6,28 +6,38 @@ errors, its own crash), Go (panics, fatal errors, goroutines), JavaScript, C#/.N
 Ruby and Rails, PHP (also Monolog's traces), Dart, Rust, Elixir, Lua, Perl. What may follow stands in `pipeline.frames`.
 
 What begins a trace is asked late: only when a line comes that could be a second one (`may_continue`), or at a cut. A
-line that ends with a colon (`Traceback …:`, `Unhandled exception:`) is asked at once, since after it anything may come.
+line that ends with a colon (`Traceback …:`, `Unhandled exception:`) or has a month's name and is the first of a
+record of java.util.logging's is asked at once (`announces`), since after it anything may come.
 """
 
 import re
 
-from pipeline import frames
+from pipeline import frames, jvm, pythonframes
+from pipeline.pythonframes import GROUP, TRACEBACK
 
-_CLASS_STARTS = frozenset(b"ja or co ne io ko sc de ak gr fe jd".split())  # java., org., com. … of a class's full name
+_CLASS_STARTS = frozenset(b"ja or co ne io ko sc de ak gr fe jd Sy Mi".split())  # java., org. … of a class's name
 SECOND_LINE_STARTS: frozenset[bytes] = frozenset(
     [
-        *(b"", b" ", b"\t", b"Ca", b"--", b"St", b"[s", b"go", b"**", b"no", b"PC"),
+        *(b"", b" ", b"\t", b"Ca", b"--", b"St", b"[s", b"go", b"**", b"no", b"PC", b"fu", b"PH"),
         *_CLASS_STARTS,
         *(b"#%d" % digit for digit in range(10)),
-        *(blank + bytes((byte,)) for blank in (b" ", b"\t") for byte in range(256)),
+        *(first + bytes((byte,)) for first in (b" ", b"\t", b"/") for byte in range(256)),
     ]
 )
 """The first two bytes that a second line of a trace can have."""
 
-_LATER_STARTS = SECOND_LINE_STARTS | set(b'} Su Du Th Tr cr .. ex st ru <a Ne No Re Fo Cu Py Ex Lo "}'.split())
-_ASKED = frozenset((frames.TRACEBACK, b"stack traceback:"))
+SUSPECT_STARTS = SECOND_LINE_STARTS | jvm.MONTHS
+"""Those, and the first two bytes of what must be asked at once."""
+
+_LATER_STARTS = SECOND_LINE_STARTS | frozenset(
+    [
+        *b"} Su Du Th Tr cr .. ex st ru <a Ne No Re Fo Cu Py Ex Lo Wr [p JN He Ja ==".split(),
+        *(b'"' + bytes((byte,)) for byte in range(256)),
+    ]
+)
+_ASKED = frozenset((TRACEBACK, b"stack traceback:"))
 _LOGGED = re.compile(
-    rb"(?:^|[\s\[|:(])(?:ERROR|WARN(?:ING)?|FATAL|SEVERE|CRITICAL)(?:[\s\]|:,)/]|$)"
+    rb"(?:^|[\s\[|:(])(?:ERROR|WARN(?:ING)?|FATAL|SEVERE|CRITICAL|ERR|FTL)(?:[\s\]|:,)/]|$)"
     rb"|\[(?:error|critical|exception) *\]|\blevel=(?:error|fatal|critical)\b"
 )
 _LEVEL_WITHIN = 160
@@ -40,26 +50,35 @@ _SIGNAL = re.compile(rb"SIG[A-Z]{3,4}: ")
 _OBJECT = re.compile(rb"\[?(?:Unhandled\w+|Uncaught|[A-Z]\w{0,60}Error)\b.{0,2000} \{$")
 
 
+def announces(content: bytes) -> bool:
+    """Whether any line may follow this one, so that it is asked at once."""
+    return content[-1:] == b":" or jvm.heads(content)
+
+
 def start(content: bytes) -> int:
     """The state after the first line of a trace; 0 if it cannot be one."""
     first = content[:1]
     if first == b"{":
         return 0
     if content.startswith(b'  File "'):
-        return frames.PYTHON  # a syntax error has no traceback before it
+        return pythonframes.PYTHON  # a syntax error has no traceback before it
     if content.endswith(b":"):
         state = _announced(content)
         if state:
             return state
+    elif jvm.heads(content):
+        return jvm.RECORD
     return _crashed(content) or _told(content)
 
 
 def _announced(content: bytes) -> int:
     """Of a line that ends with a colon."""
-    if content.endswith(frames.TRACEBACK):
-        return frames.PYTHON if content != frames.GROUP else frames.PYTHON_END
+    if content.endswith(TRACEBACK):
+        return pythonframes.PYTHON if content != GROUP else pythonframes.PYTHON_END
     if content == b"Unhandled exception:":
         return frames.DART
+    if content.startswith(jvm.THREADS):
+        return jvm.DUMP
     if frames.GOROUTINE.match(content):
         return frames.GO_FRAMES
     return frames.RUST if content.startswith(b"thread '") and b" panicked at " in content else 0
@@ -70,7 +89,7 @@ def _crashed(content: bytes) -> int:
     if content.startswith(b"fatal error: ") or _PANIC.search(content):
         return frames.GO_PANIC
     if content.startswith(b"Fatal Python error: "):
-        return frames.PYTHON_FATAL
+        return pythonframes.PYTHON_FATAL
     if content.startswith(b"thread '") and b" panicked at '" in content:
         return frames.RUST_TEXT  # before Rust 1.73
     if content.startswith(b"** ("):
@@ -80,6 +99,8 @@ def _crashed(content: bytes) -> int:
 
 def _told(content: bytes) -> int:
     """Of a line that tells of an error."""
+    if content.endswith(b" exception was never retrieved"):
+        return pythonframes.PYTHON_TASK
     if _CONSOLE.match(content):
         return frames.CONSOLE
     if _SOURCE.match(content):
@@ -92,7 +113,7 @@ def _told(content: bytes) -> int:
         return frames.LOGGED
     if content.startswith(b"Error: "):
         return frames.FAULT
-    told = frames.TROUBLE.search(content) or content.startswith(b"lua: ") or _PERL.match(content)
+    told = frames.TROUBLE.search(content) or content.startswith((b"lua: ", b"PHP ")) or _PERL.match(content)
     return frames.HEAD if told else 0
 
 
@@ -107,12 +128,12 @@ def separates(before: bytes, content: bytes) -> bool:
     Only behind a blank or indented line, or one that ends with a colon, may a line of any shape continue a trace; a
     frame of Java's is followed by lines of known shapes only.
     """
-    if content[:2] in _LATER_STARTS or content.endswith(frames.TRACEBACK):
+    if content[:2] in _LATER_STARTS or content.endswith(TRACEBACK) or pythonframes.goes_on(content):
+        return False
+    if frames.RUBY_FRAME.match(content) or (jvm.heads(before) and jvm.tells(content)):
         return False
     if frames.CERTAIN.match(content):
         return True
-    if content[:2] in _CLASS_STARTS and frames.CLASS.match(content) and not before.startswith(b"\tat "):
-        return False
     if not before or frames.foreign(before) or before.endswith(b":"):
         return False
     return not before.startswith(b"FormatException")

@@ -118,10 +118,10 @@ def envoy(line: str) -> Fields | None:
         found["event.duration"] = int(took) * 10**6
     if forwarded and forwarded != "-":
         found.update(_source(forwarded.partition(",")[0]))
-    for name, text in (("user_agent.original", agent), ("http.request.id", identifier), ("url.domain", host)):
+    for name, text in (("user_agent.original", agent), ("http.request.id", identifier)):
         if text and text != "-":
             found[name] = text
-    return found
+    return {**found, **(value.domain(host) or {})}
 
 
 def haproxy(line: str) -> Fields | None:

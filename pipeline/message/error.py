@@ -11,14 +11,17 @@ Error = tuple[str, str]
 _LOOKED_AT = 2000  # characters of a line
 _FIRST_LINES = 7
 _TRACEBACK = "Traceback (most recent call last):"
+_BEHIND = ("DETAIL:  ", "HINT:  ", "LINE ")
+"""What PostgreSQL adds to the message of an error of Python's."""
 _CLASS = r"(?:[A-Za-z_$][\w.$]*)?(?:Exception|Error|Throwable|Failure)[\w$]*+"
 _NAMED = re.compile(
-    r"(?:Exception in thread .{0,200}? |Unhandled [Ee]xception[.:] |Uncaught |Caused by: )?"
+    r"(?:Exception in thread .{0,200}? |Unhandled [Ee]xception[.:] |Uncaught |Caused by: |\(node:\d+\) \w{0,60}: )?"
     rf"({_CLASS})(?: \(\w+\)| \[\w+\])?(?:: ?(.*))?$"
 )
 _WITHIN = re.compile(r"(?<![\w.$])((?:[a-z][\w$]*+\.)++(?:[A-Z][\w$]*)?(?:Exception|Error|Throwable))(?:: (.*))?$")
 _SHAPES = (
     re.compile(r"\S+:\d+:in .{1,200}?: (?P<text>.*) \((?P<type>[A-Z][\w:]*)\)$"),  # Ruby
+    re.compile(r"[DIWEFA], \[.{1,60}?\] +[A-Z]+ -- [^:]{0,100}: (?P<text>.*) \((?P<type>[A-Z][\w:]*)\)$"),  # its logger
     re.compile(r" ?(?P<type>[A-Z][\w:]*) \((?P<text>.*)\):$"),  # Rails
     re.compile(r"(?:.{0,200}?)exception '(?P<type>[\w\\]+)' with message '(?P<text>.*)' in "),  # PHP 5
     re.compile(r"PHP .{0,30}?: +Uncaught (?P<type>[\w\\]+): (?P<text>.*) in \S+:\d+$"),
@@ -72,8 +75,8 @@ def _python(lines: list[str]) -> Error | None:
     """The last line that is not indented names the error; of a group, the line behind the bar."""
     for number in range(len(lines) - 1, -1, -1):
         line = lines[number]
-        if line[:1] not in ("", " ", "\t"):
-            return _pythons("\n".join([line, *lines[number + 1 :]]).rstrip("\n"))
+        if line[:1] not in ("", " ", "\t", "[", "(") and not line.startswith(_BEHIND):
+            return _pythons("\n".join([line, *lines[number + 1 :]]).rstrip("\n")) or _shaped(line)
     group = next((line for line in lines if line.startswith("  | ") and line[4:5].isalpha()), "")
     return _pythons(group[4:])
 

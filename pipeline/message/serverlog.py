@@ -29,10 +29,9 @@ _COREDNS = re.compile(
 _DNS_FLAGS = frozenset(("AA", "TC", "RD", "RA", "AD", "CD", "DO"))
 _COREDNS_PLUGIN = re.compile(r"\[[A-Z]{4,7}\] (plugin/[\w-]{1,40}): ", re.ASCII)
 _GIN = re.compile(
-    r"\[GIN\] \d{4}/\d\d/\d\d - \d\d:\d\d:\d\d \| +(\d{3}) \| +(\d{1,9})(?:\.(\d{1,9}))?(ns|µs|ms|s) \| +(\S{1,100}) \|"
+    r"\[GIN\] \d{4}/\d\d/\d\d - \d\d:\d\d:\d\d \| +(\d{3}) \| +([\d.a-zµ]{1,30}) \| +(\S{1,100}) \|"
     r' ?([A-Z]{3,10}) +"([^"]{1,4000})"'
 )
-_UNITS = {"ns": 1, "µs": 10**3, "ms": 10**6, "s": 10**9}
 _MORGAN = re.compile(r"([A-Z]{3,10}) (/\S{0,4000}) (\d{3}) (\d{1,9})\.(\d{3}) ms - (\d{1,18}|-)$", re.ASCII)
 _PHP = re.compile(
     r"\[\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d(?: [\w/+-]{1,40})?\] "
@@ -101,10 +100,9 @@ def gin(line: str) -> Fields | None:
     match = _GIN.match(line)
     if match is None:
         return None
-    status, whole, fraction, unit, client, method, target = match.groups()
-    took = int(whole) * _UNITS[unit] + int((fraction or "0").ljust(9, "0")[:9]) * _UNITS[unit] // 10**9
-    found = {"http.response.status_code": int(status), "http.request.method": method, "event.duration": took}
-    return found | (value.url(target) or {}) | (value.source(client) or {})
+    status, took, client, method, target = match.groups()
+    found: Fields = {"http.response.status_code": int(status), "http.request.method": method}
+    return found | (value.span(took) or {}) | (value.url(target) or {}) | (value.source(client) or {})
 
 
 def morgan(line: str) -> Fields | None:

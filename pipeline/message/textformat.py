@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from pipeline.message import accesslog, colour, error, level, serverlog, timestamped
+from pipeline.message import accesslog, colour, error, level, logfmt, serverlog, timestamped
 
 LOOKED_AT = 4096
 
@@ -28,11 +28,11 @@ _RUBY = re.compile(r"([DIWEFA]), \[[\d:.T-]{19,26} #(\d{1,10})\] +[A-Z]+ -- ([^:
 _FIRST = re.compile(r"[\[(<]?([A-Za-z]{3,11}\d?)(?=([\])>:|\t]|$| +[-|] | ))", re.ASCII)
 _NAMED = re.compile(r":([A-Za-z_][\w.]{0,200}):", re.ASCII)
 _DOTNET = re.compile(r": ([\w.+`]{1,200})\[(\d{1,9})\](?: |$)", re.ASCII)
-_KEY = re.compile(r"[A-Za-z_][\w.-]{0,40}=", re.ASCII)
-_PAIRS = re.compile(r'(?<![\w.-])([A-Za-z_][\w.-]*+)=("[^"\\]*+(?:\\.[^"\\]*+)*+"|[^\s"]*+)')
-_PAIRS_LOOKED_AT = 1024
-_CALLER = re.compile(r"(.{1,190}):(\d{1,9})$", re.ASCII)
-_ZONED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$", re.ASCII)
+_JUL = re.compile(
+    r"[A-Z][a-z]{2} \d{1,2}, \d{4},? \d{1,2}:\d\d:\d\d[ \u202f][AP]M ([\w.$]{1,200})(?: ([\w$<>]{1,200}))?\n"
+    r"([A-Z]{4,7}): ",
+    re.ASCII,
+)
 
 
 def fields(message: str) -> Fields | None:
@@ -42,11 +42,21 @@ def fields(message: str) -> Fields | None:
         return None
     line = message if len(message) <= LOOKED_AT else message[:LOOKED_AT]
     if "\n" in line:
+        if (match := _JUL.match(line)) is not None:
+            return _jul(match)
         line = line[: line.index("\n")]
     if "\x1b" in line:
         line = str(colour.stripped(line)).strip()
         read = _BY_FIRST.get(line[:1], _nothing)
     return read(line)
+
+
+def _jul(match: re.Match[str]) -> Fields | None:
+    """A record of java.util.logging's: time and place on the first line, the level on the second."""
+    logger, function, word = match.groups()
+    name = level.WORDS.get(word)
+    found = {"log.level": name, "log.logger": logger, "log.origin.function": function}
+    return {key: text for key, text in found.items() if text} if name else None
 
 
 def _nothing(_: str) -> None:
@@ -114,7 +124,7 @@ def _word(line: str) -> Fields | None:
     elif mark == ",":
         found = _ruby(line)
     elif "=" in line[:40]:
-        found = _logfmt(line)
+        found = logfmt.fields(line)
     else:
         found = accesslog.combined(line) if '] "' in line else None
     if found is None and ": " in line and (what := error.of_line(line)) is not None:
@@ -173,50 +183,6 @@ def _apache(match: re.Match[str]) -> Fields:
     return found
 
 
-def _logfmt(line: str) -> Fields | None:
-    """Pairs with a level among the first of them."""
-    if ("level=" not in line and "lvl=" not in line and "severity=" not in line) or _KEY.match(line) is None:
-        return None
-    pairs = _pairs(line)
-    name = level.normal(pairs.get("level") or pairs.get("lvl") or pairs.get("severity") or "")
-    if name is None:
-        return None
-    found: Fields = {"log.level": name}
-    logger = pairs.get("logger") or pairs.get("component") or pairs.get("module")
-    if logger:
-        found["log.logger"] = logger
-    time = pairs.get("time") or pairs.get("ts") or pairs.get("t")
-    if time and _ZONED.match(time):
-        found["@timestamp"] = time
-    caller = pairs.get("caller")
-    if caller and (origin := _CALLER.match(caller)) is not None:
-        found["log.origin.file.name"], found["log.origin.file.line"] = origin[1], int(origin[2])
-    trace = pairs.get("traceID") or pairs.get("trace_id")
-    if trace:
-        found["trace.id"] = trace
-    return found
-
-
-def _pairs(line: str) -> dict[str, str]:
-    """The pairs that mean something here, each at its first place; what stands in quotes is no pair."""
-    looked = line[:_PAIRS_LOOKED_AT]
-    if "\\" in looked:
-        read = ((key, value.strip('"')) for key, value in _PAIRS.findall(looked))
-        return {key: value for key, value in reversed([*read]) if key in _WANTED}
-    found: dict[str, str] = {}
-    parts = looked.split('"')
-    for number in range(0, len(parts), 2):
-        for token in parts[number].split():
-            key, _, value = token.partition("=")
-            if key in _WANTED and key not in found:
-                quoted = not value and number + 1 < len(parts) and parts[number].endswith(token)
-                found[key] = parts[number + 1] if quoted else value
-    return found
-
-
-_WANTED = frozenset(("level", "lvl", "severity", "logger", "component", "module")) | {
-    *("time", "ts", "t", "caller", "traceID", "trace_id")
-}
 _COLON_ONLY = frozenset({"LOG", "CONFIG", "ALERT", "FAIL", "FINE"})
 """Capitals that begin headlines too."""
 _METHODS = frozenset(("GET", "HEA", "POS", "PUT", "PAT", "DEL", "OPT"))
@@ -235,7 +201,7 @@ READERS: dict[str, Callable[[str], Fields | None]] = {
     "json": _nothing,
     "none": _nothing,
     "klog": _klog,
-    "logfmt": _logfmt,
+    "logfmt": logfmt.fields,
     "access": _access,
 }
 """By the name of a parser, as a setting or a pod's annotation has it."""

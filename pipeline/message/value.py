@@ -15,6 +15,8 @@ Reading = Callable[[Any], Fields | None]
 
 _CALLER = re.compile(r"(.{1,300}?):(\d{1,9})(?::\d{1,9})?(?: \((.{1,200})\))?", re.DOTALL)
 _SECONDS = re.compile(r"(\d{1,9})(?:\.(\d{1,9})\d*)?s")
+_SPAN = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,9})m(?!s))?(?:(\d{1,18})(?:\.(\d{1,9})\d*)?(ns|[uµμ]s|ms|s))?", re.ASCII)
+_UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9}
 _TRACE = re.compile(r"projects/[^/]{1,100}/traces/(\w{1,64})")
 _URL = re.compile(r"(?:([a-z][a-z0-9+.-]{1,20})://([^/?#]{0,255}))?([^?#]*)(?:\?([^#]*))?(?:#.*)?", re.DOTALL)
 _REQUEST = re.compile(r"([A-Z]{3,10}) (\S{1,8192}) HTTP/([\d.]{1,5})", re.ASCII)
@@ -143,6 +145,18 @@ def duration(unit: int) -> Reading:
     return reading
 
 
+def span(value: Any) -> Fields | None:
+    """Go's text of a duration, `1m2.5s` or `123.4µs`, as nanoseconds."""
+    match = _SPAN.fullmatch(value) if isinstance(value, str) and value else None
+    if match is None:
+        return None
+    hours, minutes, whole, fraction, unit = match.groups()
+    found = (int(hours or 0) * 60 + int(minutes or 0)) * 60 * 10**9
+    if unit:
+        found += int(whole) * _UNITS[unit] + int((fraction or "").ljust(9, "0")) * _UNITS[unit] // 10**9
+    return {"event.duration": found} if found < 2**63 else None
+
+
 def otel_level(value: Any) -> Fields | None:
     """OpenTelemetry's severity number: 1 to 4 are traces, 21 to 24 fatal."""
     if type(value) is not int or not 1 <= value <= 24:
@@ -189,6 +203,7 @@ READINGS: dict[str, Reading] = {
     "event.duration": duration(10**9),
     "event.duration/ms": duration(10**6),
     "event.duration/ns": duration(1),
+    "event.duration/go": span,
     "log.level/otel": otel_level,
     "log.level/syslog": syslog_level,
     "log.level/klog": klog_level,

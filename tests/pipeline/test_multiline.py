@@ -63,6 +63,11 @@ def test_two_traces_back_to_back_are_two(name: str) -> None:
         "ERROR bad\norder 5 refused",
         "Unhandled exception:\n{}",
         "Traceback (most recent call last):\n[2026-01-01] INFO fine",
+        "Nov 24, 2026 10:00:00 AM shop.Orders load\norder 5",
+        "Nov 24, 2026 10:00:00 AM the order came\nINFO: fine",
+        "[SQL: SELECT 1]\n[parameters: ()]",
+        "ERROR bad\n/srv/orders is empty",
+        "DETAIL:  one\nHINT:  two",
     ],
 )
 def test_ordinary_lines_stay_apart(text: str) -> None:
@@ -106,12 +111,12 @@ def test_what_separates_always_begins_an_event(contents: list[bytes]) -> None:
 
 
 @given(CONTENT, CONTENT)
-def test_a_second_line_shows_its_shape_unless_the_first_ends_with_a_colon(first: bytes, second: bytes) -> None:
+def test_a_second_line_shows_its_shape_unless_the_first_announces_any(first: bytes, second: bytes) -> None:
     state = multiline.start(first)
     # A trace torn off before a frame begins with that frame: its last line stays an event of its own, on both sides.
     torn = first[:1] in {b" ", b"\t"}
 
-    if state and not torn and not first.endswith(b":") and multiline.step(state, second):
+    if state and not torn and not multiline.announces(first) and multiline.step(state, second):
         assert multiline.may_continue(second)
 
 
@@ -161,9 +166,26 @@ def test_a_very_long_line_is_no_harm(unit: bytes) -> None:
         ("go klog", ("panic", "boom")),
         ("dart shows what it read", ("FormatException", "Unexpected character (at line 1, character 3)")),
         ("elixir", ("RuntimeError", "boom")),
+        ("jul with a trace", ("java.lang.IllegalStateException", "no order")),
+        ("tomcat", ("java.lang.NullPointerException", "no order")),
+        ("python, a task that nobody awaited", ("KeyError", "'x'")),
+        ("csharp behind its log line", ("System.InvalidOperationException", "boom")),
+        ("ruby in rails", ("NoMethodError", "undefined method `total' for nil:NilClass")),
+        ("ruby's logger", ("KeyError", "no order")),
+        ("node unhandled", ("Error", "boom")),
+        ("ruby 2.6", ("RuntimeError", "boom")),
+        ("php with a cause", ("RuntimeException", "no order")),
     ],
 )
 def test_the_error_is_read_from_the_trace(name: str, wanted: tuple[str, str]) -> None:
     text = TRACES[name]
 
     assert error.of_trace(text) == wanted
+
+
+def test_the_message_of_an_error_keeps_its_details() -> None:
+    found = error.of_trace(TRACES["python with its statement"])
+
+    assert found is not None
+    assert found[0] == "shop.db.IntegrityError"
+    assert "DETAIL:  Key (id)=(1) already exists." in found[1]

@@ -29,7 +29,7 @@ def test_a_probe_is_dropped_and_counted_in_every_format(line: str) -> None:
 @pytest.mark.parametrize("line", LINES)
 @pytest.mark.parametrize("other", ["503", "404"])
 def test_a_failing_probe_is_kept_in_every_format(line: str, other: str) -> None:
-    status = next(text for text in (" 200 ", ":200", '"200"') if text in line)
+    status = next(text for text in (" 200 ", ":200", '"200"', "=200") if text in line)
 
     assert not _parcel(line.replace(status, status.replace("200", other))).dropped
 

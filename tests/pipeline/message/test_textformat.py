@@ -112,6 +112,46 @@ TEXTS: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     (
+        '[GIN] 2026/11/24 - 10:00:00 | 504 |    1m2.5s |       10.0.0.1 | POST     "/pay"',
+        {
+            "http.response.status_code": 504,
+            "http.request.method": "POST",
+            "event.duration": 62_500_000_000,
+            "url.original": "/pay",
+            "url.path": "/pay",
+            "source.address": "10.0.0.1",
+            "source.ip": "10.0.0.1",
+        },
+    ),
+    (
+        'level=error method=GET uri="/pay?x=1" status=500 took=2.5ms trace_id=4bf9 span_id=00f0 err="no order"',
+        {
+            "log.level": "error",
+            "http.request.method": "GET",
+            "http.response.status_code": 500,
+            "url.original": "/pay?x=1",
+            "url.path": "/pay",
+            "url.query": "x=1",
+            "event.duration": 2_500_000,
+            "trace.id": "4bf9",
+            "span.id": "00f0",
+            "error.message": "no order",
+        },
+    ),
+    (
+        "method=GET path=/jobs/8 format=json controller=Jobs action=show status=200 duration=58.33 view=40.43",
+        {
+            "http.request.method": "GET",
+            "http.response.status_code": 200,
+            "url.original": "/jobs/8",
+            "url.path": "/jobs/8",
+        },
+    ),
+    (
+        "Nov 24, 2026 10:00:00 AM shop.Orders load\nSEVERE: failed",
+        {"log.level": "error", "log.logger": "shop.Orders", "log.origin.function": "load"},
+    ),
+    (
         "POST /api/users 201 12.345 ms - 123",
         {
             "http.request.method": "POST",
@@ -187,6 +227,10 @@ def test_a_line_tells(line: str, wanted: dict[str, Any]) -> None:
         "[Nest] is built",
         "[main] INFO starts",
         "Dear Error: hello",
+        "method=GET status=200",
+        "method=GET path=/x status=ok",
+        "Nov 24, 2026 10:00:00 AM shop.Orders load",
+        "Nov 24, 2026 10:00:00 AM shop.Orders load\nLOUD: x",
         '{"level":"info"}',
     ],
 )
