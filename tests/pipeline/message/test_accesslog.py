@@ -115,7 +115,7 @@ LINES: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     (
-        '[2026-11-24T10:00:00.1Z] "GET /a HTTP/2" 200 - via_upstream - "-" 0 15 3 2 "-" "curl/8" "id" "svc:80" "10.0.0.1:1"',
+        '[2026-11-24T10:00:00.1Z] "GET /a HTTP/2" 200 - via_upstream - "-" 0 15 3 2 "-" "curl/8" "id" "h:80" "10.0.0"',
         {
             "http.response.status_code": 200,
             "http.request.method": "GET",
@@ -128,7 +128,7 @@ LINES: list[tuple[str, dict[str, Any]]] = [
             "event.duration": 3000000,
             "user_agent.original": "curl/8",
             "http.request.id": "id",
-            "url.domain": "svc",
+            "url.domain": "h",
         },
     ),
     (
