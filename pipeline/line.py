@@ -144,9 +144,9 @@ class Readers(Reader):
         self._of = {stream: Reader(replace(of, parser=parser), settings) for stream, parser in of.parsers.items()}
         self._other = Reader(of, settings)
 
-    def read(self, event: Event, time: bytes, day: str, *, late: bool) -> Said:
+    def read(self, event: Event, time: bytes, day: str, late: bool) -> Said:  # noqa: FBT001 - as the reader
         """As the stream's own reader does."""
-        return self._of.get(event[4], self._other).read(event, time, day, late=late)
+        return self._of.get(event[4], self._other).read(event, time, day, late)
 
     def fields(self, event: Event) -> Fields:
         """As the stream's own reader does."""

@@ -134,7 +134,7 @@ def separates(before: bytes, content: bytes) -> bool:
         return False
     if frames.CERTAIN.match(content):
         return True
-    if not before or frames.foreign(before) or before.endswith(b":"):
+    if not before or pythonframes.foreign(before) or before.endswith(b":"):
         return False
     return not before.startswith(b"FormatException")
 
