@@ -111,6 +111,7 @@ class Settings:
     es_verify: bool = _row(default=True, meaning="verify Elasticsearch's certificate")
     kibana_url: str = _row("", "Kibana, into which setup brings data view, searches and dashboard; empty: none")
     kibana_space: str = _row("", "space of Kibana for them; empty: the default one")
+    kibana_ca_file: str = _row("", "CA certificate of Kibana to trust, PEM; empty: as Elasticsearch's")
     index_prefix: str = _row("logs", "first part of every index name: logs-2026.11.24, logs-late")
     index_shards: int = _row(1, "primary shards of an index", least=1)
     index_field_limit: int = _row(2000, "most fields of one index; beyond, they are kept but not searchable", least=500)

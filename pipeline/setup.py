@@ -27,7 +27,14 @@ async def everything(settings: Settings) -> list[str]:
         done = [*await topics(settings), *await Installation(client, settings).run()]
     finally:
         await client.close()
-    return [*done, *([await asyncio.to_thread(Kibana(settings).load)] if settings.kibana_url else [])]
+    return [*done, *([await kibana(settings)] if settings.kibana_url else [])]
+
+
+async def kibana(settings: Settings) -> str:
+    """What Kibana shows; returns what was done. Raises SetupError."""
+    if not settings.kibana_url:
+        raise SetupError(f"{variable('kibana_url')} says no Kibana")
+    return await asyncio.to_thread(Kibana(settings).load)
 
 
 async def topics(settings: Settings) -> list[str]:

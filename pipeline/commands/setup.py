@@ -7,11 +7,15 @@ import json
 from pipeline import settings, setup
 from pipeline.elastic import roles
 from pipeline.kibana import objects
+from pipeline.settings import Settings
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--quiet", action="store_true", help="say nothing unless something fails")
+    parser.add_argument(
+        "--kibana-only", action="store_true", help="only bring data view, searches and dashboard into Kibana"
+    )
     parser.add_argument(
         "--kibana-objects", action="store_true", help="only print Kibana's saved objects, to be imported by hand"
     )
@@ -29,7 +33,11 @@ def run(args: argparse.Namespace) -> int:
     if args.roles:
         print(json.dumps(roles.all_of(effective), indent=2))
         return 0
-    said = asyncio.run(setup.everything(effective))
+    said = asyncio.run(_made(effective, kibana_only=args.kibana_only))
     if not args.quiet:
         print("\n".join(said))
     return 0
+
+
+async def _made(effective: Settings, *, kibana_only: bool) -> list[str]:
+    return [await setup.kibana(effective)] if kibana_only else await setup.everything(effective)

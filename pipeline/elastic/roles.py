@@ -20,10 +20,26 @@ def all_of(settings: Settings) -> dict[str, Role]:
         "crisp_worker": _role(
             ["monitor"], names, ["create_doc", "auto_configure", "create_index", "view_index_metadata", "read"]
         ),
-        "crisp_setup": _role(["monitor", "manage_index_templates", "manage_ilm"], names, ["view_index_metadata"]),
+        "crisp_setup": {
+            **_role(["monitor", "manage_index_templates", "manage_ilm"], names, ["view_index_metadata"]),
+            **_saved_objects(settings),
+        },
         "crisp_audit": _role(["monitor"], names, ["read", "view_index_metadata"]),
     }
 
 
 def _role(cluster: list[str], names: list[str], privileges: list[str]) -> Role:
     return {"cluster": cluster, "indices": [{"names": names, "privileges": privileges}]}
+
+
+def _saved_objects(settings: Settings) -> Role:
+    """In Kibana, where one is named: the saved objects of its one space. To Elasticsearch that is an application."""
+    if not settings.kibana_url:
+        return {}
+    space = f"space:{settings.kibana_space or 'default'}"
+    entry = {
+        "application": "kibana-.kibana",
+        "privileges": ["feature_savedObjectsManagement.all"],
+        "resources": [space],
+    }
+    return {"applications": [entry]}

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from pipeline import secretfile
 from pipeline.errors import SetupError
 from pipeline.kibana import objects
 from pipeline.settings import Settings, variable, without_credentials
@@ -96,20 +97,22 @@ class Kibana:
             raise _NotYet(f"it cannot be reached: {getattr(fault, 'reason', fault)}") from fault
 
     def _credentials(self) -> dict[str, str]:
-        if self._settings.es_api_key:
-            return {"authorization": f"ApiKey {self._settings.es_api_key}"}
+        if key := secretfile.read(self._settings, "es_api_key"):
+            return {"authorization": f"ApiKey {key}"}
         if self._settings.es_user:
-            pair = f"{self._settings.es_user}:{self._settings.es_password}".encode()
+            pair = f"{self._settings.es_user}:{secretfile.read(self._settings, 'es_password')}".encode()
             return {"authorization": "Basic " + base64.b64encode(pair).decode()}
         return {}
 
     def _tls(self) -> ssl.SSLContext | None:
         if not self._url.startswith("https:"):
             return None
+        name = "kibana_ca_file" if self._settings.kibana_ca_file else "es_ca_file"
+        path = getattr(self._settings, name)
         try:
-            context = ssl.create_default_context(cafile=self._settings.es_ca_file or None)
+            context = ssl.create_default_context(cafile=path or None)
         except (OSError, ssl.SSLError) as fault:
-            words = f"{variable('es_ca_file')}: {self._settings.es_ca_file} cannot be read as PEM: {fault}"
+            words = f"{variable(name)}: {path} cannot be read as PEM: {fault}"
             raise SetupError(words) from fault
         if not self._settings.es_verify:
             context.check_hostname = False

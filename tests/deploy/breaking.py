@@ -77,9 +77,9 @@ POD_LABELS = ("spec", "template", "metadata", "labels")
 NODE_SET = ("spec", "nodeSets", 0, "podTemplate", "spec")
 
 
-def finds(check: Check, break_it: Break) -> bool:
-    """Whether a check has nothing to say of what stands, and something of what is broken."""
+def faults(check: Check, break_it: Break) -> list[str]:
+    """What a check says of what is broken; it must have nothing to say of what stands."""
     objects = overlay("prod")
     assert list(check(objects)) == []
     break_it(objects)
-    return list(check(objects)) != []
+    return list(check(objects))

@@ -18,6 +18,7 @@ from tests.deploy import dashboard
 COMPONENTS = Path(__file__).parent.parent.parent / "deploy" / "components"
 # Of the version in components/elasticsearch-eck; a newer server lacks nothing, and `crisp setup` then adds it.
 LACKING_8_11 = Lacking(settings=frozenset({"index.mapping.total_fields.ignore_dynamic_beyond_limit"}))
+KIBANA = "http://logs-kb-http.logging.svc:5601"  # of components/kibana-eck; that there is one is what gives a right
 _HEADER = "# Made from the code by `make docs`; not by hand.\n"
 
 
@@ -41,7 +42,7 @@ def roles_secret() -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": _metadata("crisp-elasticsearch-roles", "10"),
-        "stringData": {"roles.yml": _Text(_dump(roles.all_of(Settings())))},
+        "stringData": {"roles.yml": _Text(_dump(roles.all_of(Settings(kibana_url=KIBANA))))},
     }
 
 

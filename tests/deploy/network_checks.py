@@ -129,6 +129,7 @@ def passes(objects: Objects, source: str, target: str, port: Any, protocol: str 
 
 
 OURS = ("crisp-shipper", "crisp-worker", "crisp-setup")
+OBJECTS = "crisp-kibana"
 
 
 def open_ways(objects: Objects) -> Iterator[str]:
@@ -148,7 +149,7 @@ def open_ways(objects: Objects) -> Iterator[str]:
         needed += [("elasticsearch", "elasticsearch", 9300, "TCP")]
     if of_kind(objects, "Kibana"):
         needed += [("kibana", "elasticsearch", 9200, "TCP"), ("kibana", "dns", 53, "TCP"), ("kibana", "dns", 53, "UDP")]
-        needed += [("visitor", "kibana", 5601, "TCP")]
+        needed += [("visitor", "kibana", 5601, "TCP"), (OBJECTS, "kibana", 5601, "TCP"), (OBJECTS, "dns", 53, "UDP")]
     yield from (f"{way[0]} cannot reach {way[1]} at {way[2]}" for way in needed if not passes(objects, *way))
 
 
@@ -171,7 +172,8 @@ def shut_ways(objects: Objects) -> Iterator[str]:
         unwanted += [(name, "api", 9093) for name in OURS]
         unwanted += [(name, "kafka", 9093) for name in ("stranger", "neighbour", "kibana")]
     if of_kind(objects, "Kibana"):
-        unwanted += [("stranger", "kibana", 5601), ("kibana", "kafka", 9093)]
+        unwanted += [("stranger", "kibana", 5601), ("neighbour", "kibana", 5601), ("kibana", "kafka", 9093)]
+        unwanted += [("crisp-worker", "kibana", 5601), (OBJECTS, "elasticsearch", 9200), (OBJECTS, "api", 443)]
     yield from (f"{way[0]} can reach {way[1]} at {way[2]}" for way in unwanted if passes(objects, *way))
 
 

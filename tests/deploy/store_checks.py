@@ -89,6 +89,12 @@ def connections(objects: Objects) -> Iterator[str]:
             have = effective(objects, name)
             if have.es_urls != wanted or bool(have.es_ca_file) is plain:
                 yield f"{name}: Elasticsearch is at {wanted}, not {have.es_urls}"
+    for entry in of_kind(objects, "Kibana"):
+        plain = entry["spec"].get("http", {}).get("tls", {}).get("selfSignedCertificate", {}).get("disabled", False)
+        wanted = f"{'http' if plain else 'https'}://{entry['metadata']['name']}-kb-http.logging.svc:5601"
+        have = effective(objects, "crisp-kibana")
+        if have.kibana_url != wanted or bool(have.kibana_ca_file) is plain:
+            yield f"crisp-kibana: Kibana is at {wanted}, not {have.kibana_url}"
 
 
 # Topic and operations that each part needs: enough, as tests/integration/test_kafka_rights.py shows.
@@ -143,6 +149,8 @@ def scaling(objects: Objects) -> Iterator[str]:
         for key, value in wanted.items():
             if told.get(key) != value:
                 yield f"{title(entry)}: {key} is {told.get(key)}, not {value}"
+        if trigger.get("useCachedMetrics") is not True:
+            yield f"{title(entry)}: asked twice within a moment, a lag that shrinks would seem to stand"
         if not all(isinstance(value, str) for value in told.values()):
             yield f"{title(entry)}: metadata of a trigger are texts"
         if tuple(map(int, told.get("version", "1.0.0").split("."))) < (2, 0, 0):
@@ -240,6 +248,7 @@ def waves(objects: Objects) -> Iterator[str]:
         found = [
             int(entry["metadata"].get("annotations", {}).get("argocd.argoproj.io/sync-wave", 0))
             for entry in of_kind(objects, kind)
+            if entry["metadata"].get("annotations", {}).get("argocd.argoproj.io/hook") != "PostSync"
         ]
         if found and min(found) <= before:
             yield f"{kind}: wave {min(found)} is not after {before}"

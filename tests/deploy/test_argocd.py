@@ -1,24 +1,34 @@
-"""The Argo CD applications: valid, within their project, in order, and not able to delete data."""
+"""The Argo CD applications are valid and sound; each check finds one place broken in them."""
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.deploy.manifests import DEPLOY, ROOT, Manifest, Objects, kustomize, named, needs_kubectl, of_kind, overlay
+from tests.deploy import argocd_checks as argocd
+from tests.deploy.breaking import Break, Check, at
+from tests.deploy.manifests import DEPLOY, Objects, kustomize, needs_kubectl
+from tests.deploy.unsaid import unsaid
 
 pytestmark = needs_kubectl
 
+ECK = ("Application", "eck-operator")
+CRISP = ("Application", "crisp")
+WAVE = ("metadata", "annotations", "argocd.argoproj.io/sync-wave")
 
-@pytest.fixture(scope="module")
-def objects() -> Objects:
-    return kustomize(DEPLOY / "argocd")
+
+def applications() -> Objects:
+    """The root, which is applied by hand, and what it brings."""
+    return [yaml.safe_load((DEPLOY / "argocd" / "root.yaml").read_text()), *kustomize(DEPLOY / "argocd")]
 
 
-def applications(objects: Objects) -> Objects:
-    return of_kind(objects, "Application")
+def faults(check: Check, break_it: Break) -> list[str]:
+    objects = applications()
+    break_it(objects)
+    return list(check(objects))
 
 
 def test_the_strict_schemas_hold(shared: Path) -> None:
@@ -29,70 +39,36 @@ def test_the_strict_schemas_hold(shared: Path) -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def test_every_application_keeps_to_the_project(objects: Objects) -> None:
-    spec = named(objects, "AppProject", "logging")["spec"]
-    places = {row["namespace"] for row in spec["destinations"]}
-
-    assert len(applications(objects)) == 5
-    for entry in applications(objects):
-        assert entry["spec"]["project"] == "logging"
-        assert entry["spec"]["source"]["repoURL"] in spec["sourceRepos"]
-        assert entry["spec"]["destination"]["namespace"] in places
+@pytest.mark.parametrize("check", argocd.CHECKS)
+def test_they_are_sound(check: Callable[[Objects], Iterator[str]]) -> None:
+    assert len(argocd.applications(applications())) == 5
+    assert list(check(applications())) == []
 
 
-def test_cluster_wide_objects_of_the_overlays_are_let_through(objects: Objects) -> None:
-    rows = named(objects, "AppProject", "logging")["spec"]["clusterResourceWhitelist"]
-    allowed = {(row["group"], row["kind"]) for row in rows}
-    for name in ("dev", "prod", "bring-your-own"):
-        wide = [entry for entry in overlay(name) if "namespace" not in entry["metadata"]]
-        kinds = {(entry["apiVersion"].rpartition("/")[0], entry["kind"]) for entry in wide}
-        assert kinds <= allowed
+BROKEN = [
+    (argocd.project, at(*ECK, "spec", "project", to="default")),
+    (argocd.project, at(*ECK, "spec", "source", "repoURL", to="https://charts.example.invalid")),
+    (argocd.project, at(*ECK, "spec", "destination", "namespace", to="default")),
+    (argocd.project, at("AppProject", "logging", "spec", "clusterResourceWhitelist", to=[])),
+    (argocd.order, at("AppProject", "logging", *WAVE, to="5")),
+    (argocd.order, at(*CRISP, *WAVE, to="0")),
+    (argocd.keeping, at(*ECK, "metadata", "finalizers", to=["resources-finalizer.argocd.argoproj.io"])),
+    (argocd.keeping, at(*CRISP, "metadata", "annotations", to={})),
+    (argocd.charts, at("Application", "keda-operator", "spec", "source", "targetRevision", to="2.*")),
+    (argocd.charts, at(*ECK, "spec", "source", "targetRevision", to="3.5.0")),
+    (argocd.sources, at(*CRISP, "spec", "source", "path", to="deploy/overlays/test")),
+    (argocd.sources, at(*CRISP, "spec", "source", "targetRevision", to="v0.0.9")),
+    (argocd.scaling, at(*CRISP, "spec", "ignoreDifferences", to=[])),
+    (argocd.scaling, at(*CRISP, "spec", "syncPolicy", "syncOptions", to=["ServerSideApply=true"])),
+    (argocd.namespaces, at(*ECK, "spec", "destination", "namespace", to="operators")),
+]
 
 
-def test_operators_come_before_what_they_look_after(objects: Objects) -> None:
-    waves = {entry["metadata"]["name"]: wave(entry) for entry in objects}
-
-    assert waves["logging"] < min(waves[name] for name in waves if name not in {"logging", "crisp"})
-    assert waves["crisp"] > max(wave for name, wave in waves.items() if name != "crisp")
+@pytest.mark.parametrize(("check", "break_it"), BROKEN)
+def test_the_check_finds_it(check: Check, break_it: Break) -> None:
+    assert faults(check, break_it) != []
 
 
-def wave(entry: Manifest) -> int:
-    return int(entry["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"])
-
-
-def test_taking_an_application_away_deletes_nothing(objects: Objects) -> None:
-    for entry in applications(objects):
-        assert "finalizers" not in entry["metadata"]
-        assert entry["metadata"]["annotations"]["argocd.argoproj.io/sync-options"] == "Prune=false,Delete=false"
-
-
-def test_charts_are_pinned_and_eck_is_the_one_tried(objects: Objects) -> None:
-    versions = {entry["metadata"]["name"]: entry["spec"]["source"]["targetRevision"] for entry in applications(objects)}
-
-    assert versions["eck-operator"] == "2.11.0"
-    assert all(version.lstrip("v")[0].isdigit() and "*" not in version for version in versions.values())
-
-
-def test_keda_may_scale_what_argo_cd_applied(objects: Objects) -> None:
-    spec = named(objects, "Application", "crisp")["spec"]
-    (row,) = spec["ignoreDifferences"]
-
-    assert (ROOT / spec["source"]["path"] / "kustomization.yaml").exists()
-    named(overlay("dev"), row["kind"], row["name"])
-    assert row["jsonPointers"] == ["/spec/replicas"]
-    assert "RespectIgnoreDifferences=true" in spec["syncPolicy"]["syncOptions"]
-
-
-def test_the_root_brings_the_rest(objects: Objects) -> None:
-    root = yaml.safe_load((DEPLOY / "argocd" / "root.yaml").read_text())
-
-    assert (ROOT / root["spec"]["source"]["path"] / "kustomization.yaml").exists()
-    assert root["spec"]["source"]["repoURL"] == named(objects, "Application", "crisp")["spec"]["source"]["repoURL"]
-    assert "finalizers" not in root["metadata"]
-
-
-def test_the_policies_name_the_namespaces_of_the_operators(objects: Objects) -> None:
-    policies = yaml.safe_dump(of_kind(overlay("prod"), "NetworkPolicy", "Kafka"))
-    for name in ("eck-operator", "keda-operator"):
-        where = named(objects, "Application", name)["spec"]["destination"]["namespace"]
-        assert f"kubernetes.io/metadata.name: {where}" in policies
+def test_every_fault_that_can_be_told_is_shown() -> None:
+    assert {check for check, _ in BROKEN} == set(argocd.CHECKS)
+    assert unsaid(argocd, {fault for check, break_it in BROKEN for fault in faults(check, break_it)}) == []

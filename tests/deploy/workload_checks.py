@@ -27,7 +27,7 @@ from tests.deploy.manifests import (
 PORTS = {"crisp-shipper": "ship_port", "crisp-worker": "worker_port"}
 GRACES = {"crisp-shipper": "ship_grace_seconds", "crisp-worker": "worker_grace_seconds"}
 # Secrets that operators make, or that the README has people make.
-FROM_ELSEWHERE = re.compile(r"crisp-elasticsearch(-setup|-audit)?|logs-cluster-ca-cert|logs-es-http-certs-public")
+FROM_ELSEWHERE = re.compile(r"crisp-elasticsearch(-setup|-audit)?|logs-cluster-ca-cert|logs-(es|kb)-http-certs-public")
 
 
 def selectors(objects: Objects) -> Iterator[str]:
@@ -128,16 +128,18 @@ def _unmounted(effective: dict[str, str], container: Manifest) -> Iterator[str]:
             name.startswith("CRISP_")
             and name.endswith(("_FILE", "_DIR"))
             and value
-            and _concerns(name, container["args"][0])
+            and _concerns(name, container["args"])
         ):
             continue
         if not any(PurePosixPath(value).is_relative_to(mount) for mount in mounts):
             yield f"{name}: {value} is not mounted"
 
 
-def _concerns(name: str, command: str) -> bool:
-    """The shipper is told of Elasticsearch's CA too, by the one ConfigMap, and never looks."""
-    return not (command == "ship" and name.startswith("CRISP_ES_"))
+def _concerns(name: str, command: list[str]) -> bool:
+    """The one ConfigMap tells each part of servers at whose certificates it never looks."""
+    if command == ["setup", "--kibana-only"]:
+        return name.startswith("CRISP_KIBANA_")
+    return not (command == ["ship"] and name.startswith("CRISP_ES_"))
 
 
 def rules(objects: Objects) -> Iterator[str]:

@@ -83,6 +83,20 @@ def test_midnight_passes_under_the_least_rights(flow: SecuredFlow) -> None:
         assert refused.value.code == 403, method
 
 
+def test_setup_may_bring_objects_into_one_space_of_kibana(secured: SecuredStack, tmp_path: Path) -> None:
+    """What Kibana asks Elasticsearch before an import; and what it has told it of its privileges, as it starts."""
+    flow = SecuredFlow(secured, tmp_path, CRISP_KIBANA_URL="http://kibana.invalid:5601")
+    action = "saved_object:dashboard/bulk_create"
+    registered = {"feature_savedObjectsManagement.all": {"actions": [action]}}
+    flow.ask("_security/privilege", {"kibana-.kibana": registered}, "PUT")
+    setup = flow.user("crisp_setup", PASSWORD)
+    question = {"application": "kibana-.kibana", "privileges": [action], "resources": ["space:default", "space:ops"]}
+
+    answer = flow.as_user(setup, PASSWORD, "POST", "_security/user/_has_privileges", {"application": [question]})
+
+    assert answer["application"]["kibana-.kibana"] == {"space:default": {action: True}, "space:ops": {action: False}}
+
+
 @pytest.mark.parametrize(
     "door",
     [

@@ -115,3 +115,11 @@ def test_the_roles_are_printed_without_any_server() -> None:
     )
 
     assert set(json.loads(printed.stdout)) == {"crisp_worker", "crisp_setup", "crisp_audit"}
+
+
+def test_kibana_alone_needs_one_and_no_other_server() -> None:
+    command = [sys.executable, "-m", "pipeline.cli", "setup", "--kibana-only"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert ended.returncode != 0
+    assert "CRISP_KIBANA_URL says no Kibana" in ended.stderr

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
+
 from pipeline.local.process import ServerProcess, free_ports
 from tests.k8s.binaries import binary
 
@@ -19,7 +21,7 @@ TOKEN = "test-token"  # noqa: S105 - of a server that only the test speaks to
 
 
 class ApiServer:
-    """A running API server; `ask` speaks to it as an administrator, `kubeconfig` lets others do so."""
+    """A running API server; `ask` and `kubectl` speak to it as an administrator, `kubeconfig` lets others do so."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -93,6 +95,18 @@ class ApiServer:
         )
         with urllib.request.urlopen(request, timeout=10, context=_unverified()) as answer:
             return json.load(answer)
+
+    def kubectl(self, *arguments: str, given: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
+        """Run kubectl; raises AssertionError with what it said when it fails."""
+        command = ["kubectl", f"--kubeconfig={self.kubeconfig()}", *arguments]
+        ended = subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=120)
+        assert not (check and ended.returncode), f"{arguments}: {ended.stderr}"
+        return ended
+
+    def apply(self, objects: list[dict[str, Any]], *options: str) -> subprocess.CompletedProcess[str]:
+        """Apply objects on the server, every field checked."""
+        given = yaml.safe_dump_all(objects)
+        return self.kubectl("apply", "--server-side", "--validate=strict", *options, "-f", "-", given=given)
 
 
 def _unverified() -> ssl.SSLContext:

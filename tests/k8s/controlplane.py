@@ -7,8 +7,6 @@ import json
 import subprocess
 from typing import Any
 
-import yaml
-
 from pipeline.local.process import ServerProcess
 from tests.k8s.apiserver import ApiServer
 from tests.k8s.binaries import binary, source
@@ -46,18 +44,6 @@ class ControlPlane(ApiServer):
             part.kill()
         super().stop()
 
-    def kubectl(self, *arguments: str, given: str = "", check: bool = True) -> subprocess.CompletedProcess[str]:
-        """Run kubectl; raises AssertionError with what it said when it fails."""
-        command = ["kubectl", f"--kubeconfig={self.kubeconfig()}", *arguments]
-        ended = subprocess.run(command, input=given, capture_output=True, text=True, check=False, timeout=120)
-        assert not (check and ended.returncode), f"{arguments}: {ended.stderr}"
-        return ended
-
-    def apply(self, objects: list[dict[str, Any]], *options: str) -> subprocess.CompletedProcess[str]:
-        """Apply objects on the server, every field checked."""
-        given = yaml.safe_dump_all(objects)
-        return self.kubectl("apply", "--server-side", "--validate=strict", *options, "-f", "-", given=given)
-
     def pods(self, name: str) -> list[dict[str, Any]]:
         """The pods of a part of ours that run somewhere and are ready."""
         found = self.ask("GET", f"/api/v1/namespaces/logging/pods?labelSelector=app.kubernetes.io/name={name}")["items"]
@@ -71,6 +57,14 @@ class ControlPlane(ApiServer):
         self.ask("POST", "/api/v1/nodes", body)
         status = json.dumps({"status": {"allocatable": resources, "capacity": resources}})
         self.kubectl("patch", "node", name, "--subresource=status", "--type=merge", "-p", status)
+
+    def remove_node(self, name: str) -> None:
+        """Take a node away with the pods on it: without it no kubelet would end them, and a cluster waits for that."""
+        self.ask("DELETE", f"/api/v1/nodes/{name}")
+        for pod in self.ask("GET", f"/api/v1/pods?fieldSelector=spec.nodeName={name}")["items"]:
+            about = pod["metadata"]
+            place = f"/api/v1/namespaces/{about['namespace']}/pods/{about['name']}"
+            self.ask("DELETE", f"{place}?gracePeriodSeconds=0")
 
 
 def _ready(pod: dict[str, Any]) -> bool:

@@ -1,10 +1,6 @@
-"""The manifests on a real control plane: every field, where pods land, what holds a drain, who may do what."""
+"""The manifests before a real API server with the real definitions: every field of every object, and Pod Security."""
 
-import json
-import os
-import re
-import subprocess
-import sys
+import copy
 import urllib.error
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,14 +9,20 @@ from typing import Any
 import pytest
 import yaml
 
-from agents.podwatch import PodWatch
-from pipeline.pod import Instance
-from pipeline.settings import Settings
-from tests.deploy import ansible
-from tests.deploy.manifests import COMPONENTS, DEPLOY, OVERLAYS, Objects, component, kustomize, named, overlay
-from tests.integration.flow import eventually
-from tests.k8s.apiserver import running
-from tests.k8s.controlplane import ControlPlane
+from tests.deploy.manifests import (
+    COMPONENTS,
+    DEPLOY,
+    OVERLAYS,
+    Manifest,
+    Objects,
+    component,
+    kustomize,
+    named,
+    of_kind,
+    overlay,
+    workloads,
+)
+from tests.k8s.apiserver import ApiServer, running
 
 pytestmark = [pytest.mark.k8s, pytest.mark.timeout(1800)]
 
@@ -32,45 +34,32 @@ CRDS = (
 NO_CRD = {"SecurityContextConstraints"}
 BUILDS = [pytest.param(overlay, name, id=name) for name in OVERLAYS]
 BUILDS += [pytest.param(component, name, id=f"component-{name}") for name in COMPONENTS]
-BUILDS += [pytest.param(lambda _: kustomize(DEPLOY / "argocd"), "argocd", id="argocd")]
+BUILDS += [pytest.param(lambda _: applications(), "argocd", id="argocd")]
 
-NODES: dict[str, tuple[dict[str, str], ...]] = {
-    "control-plane": ({"key": "node-role.kubernetes.io/control-plane", "effect": "NoSchedule"},),
-    "logging": ({"key": "domain", "value": "observability", "effect": "NoSchedule"},),
-    "draining-soon": ({"key": "example.invalid/maintenance", "effect": "NoExecute"},),
-    "plain-1": (),
-    "plain-2": (),
-}
+
+def applications() -> Objects:
+    """What Argo CD is given: the root by hand, the rest by the root."""
+    return [*kustomize(DEPLOY / "argocd"), yaml.safe_load((DEPLOY / "argocd" / "root.yaml").read_text())]
 
 
 @pytest.fixture(scope="module")
-def plane(shared: Path) -> Iterator[ControlPlane]:
-    with running(ControlPlane) as made:
+def server(shared: Path) -> Iterator[ApiServer]:
+    """With the definitions and the namespaces, and nothing else in it: a dry run leaves it so."""
+    with running(ApiServer) as made:
         for crds in CRDS:
             made.kubectl("apply", "--server-side", "-f", str(shared / "schemas" / "crds" / crds))
         made.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
-        for name, taints in NODES.items():
-            made.add_node(name, *taints, labels={"workload": "logging"} if name == "logging" else None)
         made.apply([named(overlay("dev"), "Namespace", "logging")])
-        for name in ("argocd", "logging-agents"):
-            made.ask("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+        made.apply([named(component("namespace-split"), "Namespace", "logging-agents")])
+        made.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "argocd"}})
         yield made
 
 
-@pytest.fixture(scope="module")
-def deployed(plane: ControlPlane) -> ControlPlane:
-    """With the overlay that needs no operator applied for good."""
-    plane.apply(overlay("bring-your-own"))
-    eventually(lambda: len(plane.pods("crisp-shipper")) == len(NODES), 60)
-    eventually(lambda: len(plane.pods("crisp-worker")) == 2, 60)
-    return plane
-
-
 @pytest.mark.parametrize(("build", "name"), BUILDS)
-def test_the_server_takes_every_object(plane: ControlPlane, build: Any, name: str) -> None:
+def test_the_server_takes_every_object(server: ApiServer, build: Any, name: str) -> None:
     objects: Objects = [entry for entry in build(name) if entry["kind"] not in NO_CRD]
 
-    ended = plane.apply(objects, "--dry-run=server", "--force-conflicts")
+    ended = server.apply(objects, "--dry-run=server", "--force-conflicts")
 
     assert ended.stdout.count("serverside-applied (server dry run)") == len(objects)
     # Pod Security warns at restricted: of the shipper, which mounts host paths, and of nothing else.
@@ -88,157 +77,42 @@ def test_the_server_takes_every_object(plane: ControlPlane, build: Any, name: st
         pytest.param("Deployment", "crisp-worker", ("spec", "template", "spec", "seccomp"), {}, id="an-unknown-field"),
     ],
 )  # fmt: skip
-def test_the_server_refuses_what_is_wrong(plane: ControlPlane, kind: str, name: str, path: Any, value: Any) -> None:
+def test_the_server_refuses_what_is_wrong(server: ApiServer, kind: str, name: str, path: Any, value: Any) -> None:
     entry = place = named(overlay("dev"), kind, name)
     for step in path[:-1]:
         place = place[step]
     place[path[-1]] = value
 
     with pytest.raises(AssertionError, match=r"(?i)invalid|not declared|must|expected"):
-        plane.apply([entry], "--dry-run=server", "--force-conflicts")
+        server.apply([entry], "--dry-run=server", "--force-conflicts")
 
 
-def test_the_shipper_lands_on_every_node_once(deployed: ControlPlane) -> None:
-    pods = deployed.pods("crisp-shipper")
-
-    assert sorted(pod["spec"]["nodeName"] for pod in pods) == sorted(NODES)
-    assert {pod["spec"]["priority"] for pod in pods} == {2000001000}
-
-
-def test_a_new_node_gets_a_shipper(deployed: ControlPlane) -> None:
-    deployed.add_node("late", {"key": "example.invalid/new", "effect": "NoSchedule"})
-
-    eventually(lambda: "late" in [pod["spec"]["nodeName"] for pod in deployed.pods("crisp-shipper")], 30)
-    deployed.ask("DELETE", "/api/v1/nodes/late")
+def pod(workload: Manifest) -> Manifest:
+    """One pod of a workload, as its controller would make it."""
+    template = copy.deepcopy(workload["spec"]["template"])
+    about = {"name": workload["metadata"]["name"], **template["metadata"]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": about, "spec": template["spec"]}
 
 
-def test_workers_are_spread_and_keep_off_tainted_nodes(deployed: ControlPlane) -> None:
-    assert sorted(pod["spec"]["nodeName"] for pod in deployed.pods("crisp-worker")) == ["plain-1", "plain-2"]
-
-
-def test_the_budget_holds_a_drain_back(deployed: ControlPlane) -> None:
-    deployed.kubectl("cordon", "plain-1", "plain-2")
-    one, other = deployed.pods("crisp-worker")
-    assert evict(deployed, one) == 201
-
-    # Its successor has no node to go to: while it is not ready, the other one stays.
-    assert evict(deployed, other) == 429
-
-    deployed.kubectl("uncordon", "plain-1", "plain-2")
-    eventually(lambda: len(deployed.pods("crisp-worker")) == 2, 60)
-    eventually(lambda: evict(deployed, other) == 201, 30)
-    eventually(lambda: len(deployed.pods("crisp-worker")) == 2, 60)
-
-
-def evict(plane: ControlPlane, pod: dict[str, Any]) -> int:
-    """Ask for an eviction as `kubectl drain` does; the answer's code."""
-    about = {"name": pod["metadata"]["name"], "namespace": "logging"}
-    path = f"/api/v1/namespaces/logging/pods/{about['name']}/eviction"
+def takes(server: ApiServer, namespace: str, body: Manifest) -> bool:
+    """Whether the namespace's Pod Security level lets a pod in."""
+    refused = ""
     try:
-        plane.ask("POST", path, {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": about})
-    except urllib.error.HTTPError as refused:
-        return refused.code
-    return 201
+        server.ask("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", body)
+    except urllib.error.HTTPError as fault:
+        refused = fault.read().decode()
+    assert not refused or "violates PodSecurity" in refused
+    return not refused
 
 
-def test_a_rolling_update_never_has_two_shippers_on_a_node(deployed: ControlPlane) -> None:
-    """Every state that the API showed while they were replaced."""
-    before = deployed.ask("GET", "/api/v1/pods?limit=1")["metadata"]["resourceVersion"]
-    deployed.kubectl(
-        "-n", "logging", "set", "image", "daemonset/crisp-shipper", "shipper=example.invalid/crisp-shipper:0.1.1"
-    )
-    deployed.kubectl("-n", "logging", "rollout", "status", "daemonset/crisp-shipper", "--timeout=90s")
-
-    query = f"watch=true&resourceVersion={before}&timeoutSeconds=2&labelSelector=app.kubernetes.io/name=crisp-shipper"
-    shown = deployed.kubectl("get", "--raw", f"/api/v1/namespaces/logging/pods?{query}").stdout
-    running: dict[str, set[str]] = {}
-    for event in map(json.loads, shown.splitlines()):
-        pod = event["object"]
-        of_node = running.setdefault(pod["spec"].get("nodeName", ""), set())
-        if event["type"] == "DELETED" or pod["status"].get("phase") != "Running":
-            of_node.discard(pod["metadata"]["uid"])
-        else:
-            of_node.add(pod["metadata"]["uid"])
-        assert len(of_node) <= 1
-    assert len(running) >= len(NODES)
-
-
-def may(plane: ControlPlane, account: str, verb: str, resource: str, namespace: str = "logging") -> bool:
-    """What the server's own authorizer says; an empty namespace means all."""
-    kind, _, part = resource.partition("/")
-    about = {"verb": verb, "resource": kind, "subresource": part, "namespace": namespace}
-    spec = {"user": f"system:serviceaccount:logging:{account}", "groups": ["system:serviceaccounts"]}
-    review = {"apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview"}
-    body = {**review, "spec": {**spec, "resourceAttributes": about}}
-    answer = plane.ask("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", body)
-    return bool(answer["status"]["allowed"])
-
-
-@pytest.mark.parametrize("verb", ["get", "list", "watch"])
-def test_the_shipper_may_see_pods(deployed: ControlPlane, verb: str) -> None:
-    assert may(deployed, "crisp-shipper", verb, "pods", namespace="")
-
-
-@pytest.mark.parametrize("account", ["crisp-shipper", "crisp-worker", "crisp-setup"])
-@pytest.mark.parametrize(
-    ("verb", "resource"),
-    [
-        *(
-            ("get", resource)
-            for resource in ("secrets", "configmaps", "nodes", "nodes/proxy", "pods/log", "namespaces")
-        ),
-        *((verb, "pods") for verb in ("create", "update", "patch", "delete")),
-        *(("create", resource) for resource in ("pods/exec", "pods/eviction", "serviceaccounts/token")),
-    ],
-)
-def test_nobody_may_do_more(deployed: ControlPlane, account: str, verb: str, resource: str) -> None:
-    assert not may(deployed, account, verb, resource)
-
-
-def test_worker_and_setup_may_not_even_see_pods(deployed: ControlPlane) -> None:
-    assert not may(deployed, "crisp-worker", "list", "pods")
-    assert not may(deployed, "crisp-setup", "list", "pods")
-
-
-def test_ansible_makes_a_node_the_logging_node_once(plane: ControlPlane) -> None:
-    plane.add_node("k8s-logging", {"key": "example.invalid/kept", "effect": "NoSchedule"})
-    play = [str(ansible.program("ansible-playbook")), str(DEPLOY / "ansible" / "logging-node.yml")]
-    inventory = plane.directory / "inventory"
-    inventory.write_text(f"[control_plane]\nlocalhost ansible_python_interpreter={sys.executable}\n")
-    host = ["-i", str(inventory), "-c", "local", "-e", f"logging_node_kubeconfig={plane.kubeconfig()}"]
-    environment = {**os.environ, "ANSIBLE_NOCOLOR": "1", "ANSIBLE_HOME": str(plane.directory / "ansible")}
-
-    said = [subprocess.run([*play, *host], env=environment, capture_output=True, text=True).stdout for _ in range(2)]
-
-    assert re.search(r"changed=2 .*failed=0", said[0]), said[0]
-    assert re.search(r"changed=0 .*failed=0", said[1]), said[1]
-    node = plane.ask("GET", "/api/v1/nodes/k8s-logging")
-    assert node["metadata"]["labels"]["workload"] == "logging"
-    taints = [(row["key"], row.get("value"), row["effect"]) for row in node["spec"]["taints"]]
-    assert ("domain", "observability", "NoSchedule") in taints
-    assert ("example.invalid/kept", None, "NoSchedule") in taints
-    plane.ask("DELETE", "/api/v1/nodes/k8s-logging")
-
-
-def test_with_its_own_token_the_shipper_learns_of_its_node(deployed: ControlPlane, tmp_path: Path) -> None:
-    token = deployed.kubectl("-n", "logging", "create", "token", "crisp-shipper").stdout.strip()
-    config = yaml.safe_load(deployed.kubeconfig().read_text())
-    config["users"][0]["user"] = {"token": token}
-    authority = str(deployed.directory / "apiserver.crt")
-    config["clusters"][0]["cluster"] = {
-        "server": f"https://127.0.0.1:{deployed.port}",
-        "certificate-authority": authority,
-    }
-    path = tmp_path / "kubeconfig"
-    path.write_text(yaml.safe_dump(config))
-    settings = Settings(kubeconfig=str(path), node_name="plain-1", state_dir=str(tmp_path))
-    here = [pod for pod in deployed.pods("crisp-worker") if pod["spec"]["nodeName"] == "plain-1"]
-    (about,) = [pod["metadata"] for pod in here]
-
-    watch = PodWatch(settings)
-    watch.start()
+def test_with_namespaces_split_only_the_agents_one_lets_host_paths_in(server: ApiServer) -> None:
+    objects = component("namespace-split")
+    shipper = pod(named(objects, "DaemonSet", "crisp-shipper"))
+    assert takes(server, "logging", shipper)
+    server.apply([named(objects, "Namespace", "logging")], "--force-conflicts")
     try:
-        instance = Instance("logging", about["name"], about["uid"], "worker", 0)
-        eventually(lambda: watch.of(instance) is not None, 20)
+        assert not takes(server, "logging", shipper)
+        assert takes(server, "logging-agents", shipper)
+        assert all(takes(server, "logging", pod(entry)) for entry in of_kind(workloads(objects), "Deployment", "Job"))
     finally:
-        watch.stop()
+        server.apply([named(overlay("dev"), "Namespace", "logging")], "--force-conflicts")

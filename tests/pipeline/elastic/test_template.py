@@ -83,6 +83,14 @@ def test_a_lifecycle_of_ours_tells_its_days_and_a_changed_one_does_not() -> None
     assert lifecycle.days_of({"phases": {"delete": {"min_age": "1h"}}}) is None
 
 
+def test_setup_has_a_right_in_kibana_where_there_is_one() -> None:
+    named = Settings(kibana_url="http://kibana.invalid:5601", kibana_space="ops")
+    (entry,) = roles.all_of(named)["crisp_setup"]["applications"]
+
+    assert (entry["application"], entry["resources"]) == ("kibana-.kibana", ["space:ops"])
+    assert all("applications" not in role for role in roles.all_of(SETTINGS).values())
+
+
 def test_the_worker_may_neither_change_nor_delete() -> None:
     worker = roles.all_of(SETTINGS)["crisp_worker"]
 

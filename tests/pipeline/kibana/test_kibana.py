@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -209,6 +210,22 @@ def test_the_credentials_are_those_of_elasticsearch_and_wrong_ones_are_told(serv
 
     with pytest.raises(SetupError, match=r"answers with 401 .*check ES_USER"):
         Kibana(Settings(kibana_url=server.url, es_user="setup", es_password="wrong")).load()  # noqa: S106 - of nobody
+
+
+def test_a_password_in_a_file_opens_it_too(server: Server, tmp_path: Path) -> None:
+    server.user = "setup:pa:ss"
+    (tmp_path / "password").write_text("pa:ss\n")
+
+    Kibana(Settings(kibana_url=server.url, es_user="setup", es_password_file=str(tmp_path / "password"))).load()
+    assert server.paths
+
+
+def test_a_certificate_that_cannot_be_read_is_named_by_its_own_setting(tmp_path: Path) -> None:
+    broken = tmp_path / "ca.crt"
+    broken.write_text("no certificate")
+
+    with pytest.raises(SetupError, match=f"CRISP_KIBANA_CA_FILE: {broken} cannot be read as PEM"):
+        Kibana(Settings(kibana_url="https://127.0.0.1:9", kibana_ca_file=str(broken))).load()
 
 
 def test_what_kibana_refuses_is_named(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
