@@ -1,4 +1,4 @@
-"""Faults of the Argo CD applications: out of their project or out of order, able to delete data; each check says them."""
+"""Faults of the Argo CD applications: out of their project or of order, able to delete data; each check says them."""
 
 from collections.abc import Iterator
 from typing import Any
