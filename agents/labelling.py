@@ -4,7 +4,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 
-from agents.podwatch import Pod, PodWatch
+from agents.podwatch import DOUBT_SECONDS, Pod, PodWatch
 from agents.tail import Limits, Tail
 from pipeline import annotation, grouping, pod, record
 from pipeline.annotation import Wish
@@ -95,8 +95,11 @@ class Labelling:
         if self._pods is None:
             return
         changed, self._changes = self._changes != self._pods.changes, self._pods.changes
-        limit = self._clock() - self._settings.metadata_wait_seconds
+        now = self._clock()
+        limit = now - self._settings.metadata_wait_seconds
         late: Counter[str] = Counter()
+        if any(not tail.described and tail.born < now - DOUBT_SECONDS for tail in tails.values()):
+            self._pods.doubt()
         for instance, tail in tails.items():
             found = self._pods.of(instance) if changed and instance.namespace else None
             if found is not None:

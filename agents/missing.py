@@ -106,6 +106,9 @@ class Missing:
             files = tails[loss.instance].files if loss.instance in tails else []
             if any(file.identity == identity for file in files):
                 continue
+            if any(not file.identity and file.size() for file in files):
+                self._suspects[identity] = loss  # a torn first line: it may be this one's, once nothing more comes
+                continue
             if loss.size is None and ended(loss.instance):
                 continue  # the pod had come to its end: what was read was all
             if loss.random and any(file.random and file.identity not in known for file in files):

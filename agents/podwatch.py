@@ -2,31 +2,29 @@
 
 What was seen is kept by uid until the shipper has no file of the pod any more, and stored beside the checkpoint: a
 pod that was deleted while the shipper was down keeps its labels. The API being away stops nothing: files wait a
-while for their pod, then go with what their path tells.
-
-Of the official client only the configuration and the connection are used, with raw answers: its models cost more
-memory than all the rest of the shipper.
+while for their pod, then go with what their path tells. A watch can be dead and say nothing; so where a file waits
+for a pod that nobody has told of, and nothing was heard for a while, it is begun anew from where it stood.
 """
 
-import contextlib
 import logging
-import os
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 
+from agents import podapi
+from agents.podapi import Gone, PodApi, Refused
 from pipeline import annotation
-from pipeline.errors import SettingsError
 from pipeline.pod import Instance
-from pipeline.settings import Settings, variable
+from pipeline.settings import Settings
 
 LIST_LIMIT = 200
-WATCH_SECONDS = 240  # the server ends a watch after this
-HANG_SECONDS = WATCH_SECONDS + 30  # a watch that is silent for longer is dead
+DOUBT_SECONDS = 3.0  # of silence, while somebody waits
+FORGET_SECONDS = 60.0
 FIRST_PAUSE = 0.2
 MOST_PAUSE = 30.0
 CONFIG_HASH = "kubernetes.io/config.hash"
@@ -35,10 +33,6 @@ log = logging.getLogger(__name__)
 
 Pod = dict[str, Any]
 """What is kept of a Pod object: the parts that `pipeline.pod` reads."""
-
-
-class Gone(Exception):
-    """The API no longer has the history from where the watch should go on: list again."""
 
 
 class PodWatch:
@@ -50,23 +44,47 @@ class PodWatch:
         self._pods: dict[str, Pod] = {}
         self._stored = b""
         self._path = Path(settings.state_dir) / "pods.json"
-        self._stopping = threading.Event()
+        self._stopping = False
+        self._woken = threading.Event()  # begin anew at once
+        self._api: PodApi | None = None
+        self._heard = 0.0  # monotonic, when the API last said anything
+        self._gone: dict[str, float] = {}  # since when nobody needs a deleted pod
         self.changes = 0
         self.trouble = "the API was not asked yet"
 
     def start(self) -> None:
         """Take what was stored and begin to watch."""
-        with contextlib.suppress(FileNotFoundError):
-            try:
-                self._stored = self._path.read_bytes()
-                self._pods.update(orjson.loads(self._stored))
-            except ValueError as fault:
-                log.warning("stored pods cannot be read, they are asked for again: %s", fault)
+        self._restore()
         threading.Thread(target=self._run, name="pods", daemon=True).start()
+
+    def _restore(self) -> None:
+        try:
+            self._stored = self._path.read_bytes()
+            found = orjson.loads(self._stored)
+            if not isinstance(found, dict) or not all(isinstance(pod, dict) for pod in found.values()):
+                raise ValueError("not as they are stored")
+        except FileNotFoundError:
+            return
+        except (OSError, ValueError) as fault:
+            log.warning("stored pods cannot be read, they are asked for again: %s", fault)
+        else:
+            self._pods.update(found)
 
     def stop(self) -> None:
         """Watch no more."""
-        self._stopping.set()
+        self._stopping = True
+        self._begin_anew()
+
+    def doubt(self) -> None:
+        """Somebody waits for a pod that is not known: a watch that is silent may be dead, and is begun anew."""
+        if time.monotonic() - self._heard > DOUBT_SECONDS:
+            self._heard = time.monotonic()
+            self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        self._woken.set()
+        if self._api is not None:
+            self._api.cut()
 
     def of(self, instance: Instance) -> Pod | None:
         """The pod of a container instance, if it is known."""
@@ -74,36 +92,44 @@ class PodWatch:
 
     def store(self, kept: set[str]) -> None:
         """Forget pods that are deleted and of which nothing is to be read; store the others. Raises OSError."""
-        for uid, pod in list(self._pods.items()):
-            if pod.get("deleted") and uid not in kept:
-                del self._pods[uid]
-        encoded = orjson.dumps({uid: pod for uid, pod in self._pods.items() if uid in kept})
+        self._forget(kept)
+        # The watching thread adds pods meanwhile: so no loop over the pods themselves.
+        encoded = orjson.dumps({uid: pod for uid in sorted(kept) if (pod := self._pods.get(uid)) is not None})
         if encoded != self._stored:
             beside = self._path.with_suffix(".new")
             beside.write_bytes(encoded)
             beside.replace(self._path)
             self._stored = encoded
 
+    def _forget(self, kept: set[str]) -> None:
+        """Drop deleted pods, but not at once: the file of one that lived two seconds may not be found yet."""
+        now = time.monotonic()
+        gone = {uid for uid, pod in list(self._pods.items()) if pod.get("deleted") and uid not in kept}
+        self._gone = {uid: self._gone.get(uid, now) for uid in gone}
+        for uid in [uid for uid, since in self._gone.items() if now - since > FORGET_SECONDS]:
+            del self._pods[uid]
+
     def _run(self) -> None:
-        pause = FIRST_PAUSE
-        version = ""
-        while not self._stopping.is_set():
+        pause, version = FIRST_PAUSE, ""
+        while not self._stopping:
+            self._woken.clear()
             try:
-                api = _connect(self._settings)
-                if not version:
-                    version = self._list(api)
-                self.trouble = ""
-                pause = FIRST_PAUSE
-                version = self._watch(api, version)
+                self._api = api = podapi.connect(self._settings)
+                version = version or self._list(api)
+                self.trouble, self._heard = "", time.monotonic()
+                for reached in self._watch(api, version):
+                    version, pause, self._heard = reached, FIRST_PAUSE, time.monotonic()
             except Gone:
                 version = ""
             except Exception as fault:  # noqa: BLE001 - whatever the network and its libraries raise: told, tried again
-                self.trouble = f"pods cannot be watched: {fault}"
-                log.warning("pods cannot be watched, tried again: %s", fault)
-                self._stopping.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
-                pause = min(MOST_PAUSE, 2 * pause)
+                version = "" if isinstance(fault, Refused) else version
+                if not self._woken.is_set():
+                    self.trouble = f"pods cannot be watched: {fault}"
+                    log.warning("pods cannot be watched, tried again: %s", fault)
+            self._woken.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            pause = min(MOST_PAUSE, 2 * pause)
 
-    def _list(self, api: "_Api") -> str:
+    def _list(self, api: PodApi) -> str:
         """Take all pods there are; those not there any more are deleted. Returns the version to watch from."""
         found: set[str] = set()
         more = ""
@@ -114,26 +140,24 @@ class PodWatch:
             more = page["metadata"].get("continue") or ""
             if not more:
                 break
-        for uid, pod in self._pods.items():
+        for uid, pod in list(self._pods.items()):
             if uid not in found:
                 pod["deleted"] = True
         return str(page["metadata"]["resourceVersion"])
 
-    def _watch(self, api: "_Api", version: str) -> str:
-        """Take changes until the server ends the watch; returns the version reached. Raises Gone."""
-        for event in api.watch({"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}):
+    def _watch(self, api: PodApi, version: str) -> Iterator[str]:
+        """Take changes until the server ends the watch; yields the version reached. Raises Gone."""
+        query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
+        for event in api.watch(query):
             kind, about = event["type"], event["object"]
             if kind == "ERROR":
                 if about.get("code") == 410:
                     raise Gone
-                raise OSError(str(about.get("message")))
-            version = about["metadata"]["resourceVersion"]
+                raise Refused(str(about.get("message")))
             if kind != "BOOKMARK":
                 for uid in self._take(about):
                     self._pods[uid]["deleted"] = kind == "DELETED"
-            if self._stopping.is_set():
-                break
-        return version
+            yield str(about["metadata"]["resourceVersion"])
 
     def _take(self, pod: Pod) -> set[str]:
         """Keep a pod under its uid, and a static one under the uid that its directory has."""
@@ -178,69 +202,3 @@ def slim(pod: Pod, keeps: Callable[[str], bool]) -> Pod:
         "spec": {"nodeName": spec.get("nodeName"), **containers},
         "status": {"phase": status.get("phase"), **statuses},
     }
-
-
-class _Api:
-    """The pods' address, for one node."""
-
-    def __init__(self, client: Any, node: str) -> None:
-        self._client = client
-        self._selector = {"fieldSelector": f"spec.nodeName={node}"}
-
-    def _call(self, query: dict[str, Any], timeout: tuple[float, float]) -> Any:
-        method, url, headers, *_ = self._client.param_serialize(
-            method="GET",
-            resource_path="/api/v1/pods",
-            query_params=list({**self._selector, **query}.items()),
-            header_params={"Accept": "application/json"},
-            auth_settings=["BearerToken"],
-        )
-        answer = self._client.call_api(method, url, headers, _request_timeout=timeout).response
-        if answer.status == 410:
-            raise Gone
-        if answer.status != 200:
-            raise OSError(f"status {answer.status}: {answer.data[:200]!r}")
-        return answer
-
-    def get(self, query: dict[str, Any]) -> dict[str, Any]:
-        """One answer."""
-        found: dict[str, Any] = orjson.loads(self._call(query, (5.0, 30.0)).data)
-        return found
-
-    def watch(self, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Events as they come, until the server ends."""
-        answer = self._call({**query, "timeoutSeconds": WATCH_SECONDS}, (5.0, HANG_SECONDS))
-        rest = b""
-        try:
-            for chunk in answer.stream(65536):
-                *lines, rest = (rest + chunk).split(b"\n")
-                for line in lines:
-                    yield orjson.loads(line)
-        finally:
-            answer.release_conn()
-            answer.close()
-
-
-def _connect(settings: Settings) -> _Api:
-    """A connection with fresh credentials: a service account's token is renewed every hour."""
-    from kubernetes import config
-    from kubernetes.client.api_client import ApiClient
-    from kubernetes.client.configuration import Configuration
-
-    configuration = Configuration()
-    if settings.kubeconfig:
-        config.load_kube_config(settings.kubeconfig, client_configuration=configuration)
-    else:
-        config.load_incluster_config(client_configuration=configuration)
-    configuration.retries = False
-    return _Api(ApiClient(configuration), settings.node_name)
-
-
-def wanted(settings: Settings, environ: Callable[[str], str | None] = os.environ.get) -> bool:
-    """Whether pods are to be asked for. Raises SettingsError where they are, and nothing tells how."""
-    reachable = bool(settings.kubeconfig) or bool(environ("KUBERNETES_SERVICE_HOST"))
-    if settings.kubernetes == "on" and not reachable:
-        raise SettingsError(
-            [f"{variable('kubernetes')}: on, but this is no pod and no {variable('kubeconfig')} is set"]
-        )
-    return settings.kubernetes != "off" and reachable

@@ -17,7 +17,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from agents import layouts, podwatch, standing
+from agents import layouts, podapi, standing
 from agents.checkpoint import Checkpoint
 from agents.fleet import Fleet
 from agents.losses import Loss
@@ -62,7 +62,7 @@ class Shipper:
         self._failed = False
         self._since: dict[Instance, float] = {}  # since when a container has unread bytes
         self._not_before: dict[Instance, float] = {}  # containers of which nothing may be sent yet
-        self._pods = PodWatch(settings) if podwatch.wanted(settings) else None
+        self._pods = PodWatch(settings) if podapi.wanted(settings) else None
         self._metrics = Metrics(SHIPPER)
         self._history = History(self._metrics, WATCHED)
         self._backlogs: list[standing.Backlog] = []

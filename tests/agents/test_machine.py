@@ -26,7 +26,6 @@ from pipeline.pod import Instance
 from pipeline.settings import Settings
 
 SECOND = 10**9
-UID = "0000-1111"
 KEPT = 3  # rotated files that the kubelet keeps
 
 
@@ -36,7 +35,7 @@ class Generation:
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
         self.data = bytearray()
-        self.removed = self.cut = self.listed = self.down = False
+        self.removed = self.cut = self.listed = False
         self.looked = 0
 
     @property
@@ -49,8 +48,7 @@ class Node(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.root = Path(tempfile.mkdtemp(prefix="crisp-machine-"))
-        self.directory = self.root / "logs" / f"shop_pay-1_{UID}" / "pay"
-        self.directory.mkdir(parents=True)
+        self.pods = 0
         self.now = 1_790_000_000 * SECOND
         self.clock = 1000.0
         self.number = self.restart = self.rotations = 0
@@ -64,24 +62,37 @@ class Node(RuleBasedStateMachine):
         self.crashed = False
         self.last_tag = b"F"
         self.fleet: Fleet | None = None
-        self.start_container()
+        self.start_pod()
         self.start_shipper()
 
     # --- the containers and what rotates their logs
 
+    def start_pod(self) -> None:
+        self.pods += 1
+        self.restart = 0
+        self.uid = f"0000-{self.pods}"
+        self.directory = self.root / "logs" / f"shop_pay-1_{self.uid}" / "pay"
+        self.directory.mkdir(parents=True)
+        self.start_container()
+
     def start_container(self) -> None:
         self.live = f"{self.restart}.log"
-        self.create(self.live)
+        self.open_live()
 
-    def create(self, name: str) -> None:
-        (self.directory / name).touch()
-        self.on_disk[name] = Generation(Instance("shop", "pay-1", UID, "pay", self.restart))
-        self.generations.append(self.on_disk[name])
+    def open_live(self) -> None:
+        """The runtime writes to a new file under the live name from now on."""
+        self.writing = self.live
+        (self.directory / self.live).touch()
+        self.on_disk[self.live] = Generation(Instance("shop", "pay-1", self.uid, "pay", self.restart))
+        self.generations.append(self.on_disk[self.live])
 
     def append(self, raw: bytes) -> None:
-        with (self.directory / self.live).open("ab") as file:
+        with (self.directory / self.writing).open("ab") as file:
             file.write(raw)
-        self.on_disk[self.live].data += raw
+        self.on_disk[self.writing].data += raw
+
+    def has_live(self) -> bool:
+        return self.writing == self.live
 
     @rule(
         stream=st.sampled_from([b"stdout", b"stderr"]),
@@ -103,43 +114,92 @@ class Node(RuleBasedStateMachine):
         self.now += 1000
         self.append((b"%b stdout F torn %d" % (cri_time(self.now), self.number))[:cut])
 
-    @precondition(lambda self: self.on_disk[self.live].data.endswith(b"\n"))
+    @precondition(has_live)
     @rule()
     def rotate(self) -> None:
         """As the kubelet does: remove the oldest, pack the rotated ones, rename, reopen."""
+        self.make_room()
+        self.rename()
+        self.open_live()
+
+    def make_room(self) -> None:
         rotated = sorted(name for name in self.on_disk if name.startswith(f"{self.live}."))
         for name in rotated[: max(0, len(rotated) - KEPT + 1)]:
             self.remove(name)
-        for name in sorted(
-            name for name in self.on_disk if name.startswith(f"{self.live}.") and not name.endswith(".gz")
-        ):
+        for name in self.rotated():
             self.pack(name)
+            self.remove(name)
+
+    @precondition(has_live)
+    @rule()
+    def rename(self) -> None:
+        """The kubelet has renamed, the runtime has not reopened yet: there is no live name, and it writes on."""
         self.rotations += 1
-        name = f"{self.live}.20260101-{self.rotations:06d}"
-        (self.directory / self.live).rename(self.directory / name)
-        self.on_disk[name] = self.on_disk.pop(self.live)
-        self.create(self.live)
+        self.writing = f"{self.live}.20260101-{self.rotations:06d}"
+        (self.directory / self.live).rename(self.directory / self.writing)
+        self.on_disk[self.writing] = self.on_disk.pop(self.live)
+
+    @precondition(lambda self: not self.has_live())
+    @rule(failed=st.booleans())
+    def reopen(self, failed: bool) -> None:  # noqa: FBT001
+        """The runtime reopens; where it cannot, the kubelet renames back."""
+        if not failed:
+            self.open_live()
+            return
+        (self.directory / self.writing).rename(self.directory / self.live)
+        self.on_disk[self.live] = self.on_disk.pop(self.writing)
+        self.writing = self.live
+
+    @precondition(lambda self: self.rotated())
+    @rule()
+    def pack_and_linger(self) -> None:
+        """The packed file has its name, the plain one is not removed yet."""
+        self.pack(self.rotated()[0])
+
+    def rotated(self) -> list[str]:
+        """Rotated files that are not written any more, and not packed."""
+        return sorted(
+            name
+            for name in self.on_disk
+            if name.startswith(f"{self.live}.") and not name.endswith(".gz") and name != self.writing
+        )
 
     def pack(self, name: str) -> None:
-        path = self.directory / name
-        (self.directory / f"{name}.gz").write_bytes(gzip.compress(path.read_bytes()))
-        path.unlink()
-        self.on_disk[f"{name}.gz"] = self.on_disk.pop(name)
+        beside = self.directory / f"{name}.tmp"
+        beside.write_bytes(gzip.compress((self.directory / name).read_bytes()))
+        beside.rename(self.directory / f"{name}.gz")
+        self.on_disk[f"{name}.gz"] = self.on_disk[name]
 
     def remove(self, name: str) -> None:
         (self.directory / name).unlink()
         generation = self.on_disk.pop(name)
-        generation.removed = True
-        generation.down = self.fleet is None
+        generation.removed = generation not in self.on_disk.values()
 
-    @precondition(lambda self: self.on_disk[self.live].data)
+    @precondition(has_live)
+    @rule()
+    def replace(self) -> None:
+        """As conmon does at its own limit: a new file is renamed over the old one, of which no name is left."""
+        self.remove(self.live)
+        beside = self.directory / f"{self.live}.tmp"
+        beside.touch()
+        beside.rename(self.directory / self.live)
+        self.open_live()
+
+    @rule()
+    def delete_pod(self) -> None:
+        """With all its logs; one of the same name comes after it."""
+        for name in list(self.on_disk):
+            self.remove(name)
+        shutil.rmtree(self.directory.parent)
+        self.start_pod()
+
+    @precondition(lambda self: self.has_live() and self.on_disk[self.live].data)
     @rule(copied=st.booleans())
     def truncate(self, copied: bool) -> None:  # noqa: FBT001
         """Plainly, or as logrotate's copytruncate: a copy first."""
         old = self.on_disk[self.live]
         path = self.directory / self.live
         old.cut = True
-        old.down = self.fleet is None
         if copied:
             self.rotations += 1
             name = f"{self.live}.20260101-{self.rotations:06d}"
@@ -262,7 +322,7 @@ class Node(RuleBasedStateMachine):
     def drain(self) -> None:
         if self.fleet is None:
             self.start_shipper()
-        if self.on_disk[self.live].data[-1:] not in (b"", b"\n"):
+        if self.on_disk[self.writing].data[-1:] not in (b"", b"\n"):
             self.append(b"\n")
         self.acknowledge()
         for _ in range(8):
@@ -354,5 +414,21 @@ def test_what_a_copy_still_holds_is_not_told_as_lost() -> None:
     node.read()
     node.wait(seconds=1.2)
     node.read()
+
+    node.teardown()
+
+
+def test_a_torn_first_line_is_not_told_as_lost_while_it_is_not_named() -> None:
+    """Ended, it was named without its newline; the shipper that comes back must wait before it names it so again."""
+    node = Node()
+    node.write_torn(cut=36)
+    node.restart_container(times=1)
+    node.scan()
+    node.read()
+    node.wait(seconds=1.2)
+    node.read()
+    node.store()
+    node.crash()
+    node.crashed = False
 
     node.teardown()

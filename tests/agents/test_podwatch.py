@@ -6,7 +6,7 @@ import sys
 import orjson
 import pytest
 
-from agents import podwatch
+from agents import podapi, podwatch
 from pipeline import pod
 from pipeline.errors import SettingsError
 from pipeline.pod import Instance
@@ -54,9 +54,9 @@ def test_each_instance_has_its_own_container_id(restart: int, container: str | N
 
 def test_asking_the_api_without_a_way_to_is_refused() -> None:
     with pytest.raises(SettingsError, match="CRISP_KUBERNETES: on"):
-        podwatch.wanted(Settings(kubernetes="on"), lambda _: None)
-    assert not podwatch.wanted(Settings(), lambda _: None)
-    assert podwatch.wanted(Settings(), lambda _: "10.0.0.1")
+        podapi.wanted(Settings(kubernetes="on"), lambda _: None)
+    assert not podapi.wanted(Settings(), lambda _: None)
+    assert podapi.wanted(Settings(), lambda _: "10.0.0.1")
 
 
 def test_the_shipper_loads_no_models_of_kubernetes_and_nothing_of_the_worker() -> None:

@@ -61,26 +61,29 @@ class ApiServer:
         self.server = ServerProcess("kube-apiserver", command, self.directory)
         self.server.wait(lambda: _answers(f"https://127.0.0.1:{self.port}/readyz"), 60)
 
+    def etcd(self, verb: str, body: dict[str, Any]) -> Any:
+        """A request to etcd's JSON gateway, past the API server: `kv/deleterange`, `kv/compaction`."""
+        url = f"http://127.0.0.1:{self._etcd_port}/v3/{verb}"
+        with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode()), timeout=10) as answer:
+            return json.load(answer)
+
     def stop(self) -> None:
         """End both."""
         self.server.kill()
         self._etcd.kill()
 
-    def kubeconfig(self) -> Path:
-        """A file that the official client reads."""
-        path = self.directory / "kubeconfig"
+    def kubeconfig(self, name: str = "kubeconfig", port: int = 0, **user: str) -> Path:
+        """A file that the official client reads: for the administrator, or `user` with a token or tokenFile."""
+        path = self.directory / name
+        authority = str(self.directory / "apiserver.crt")
+        cluster = {"server": f"https://127.0.0.1:{port or self.port}", "certificate-authority": authority}
         config = {
             "apiVersion": "v1",
             "kind": "Config",
             "current-context": "test",
-            "clusters": [
-                {
-                    "name": "test",
-                    "cluster": {"server": f"https://127.0.0.1:{self.port}", "insecure-skip-tls-verify": True},
-                }
-            ],
-            "users": [{"name": "admin", "user": {"token": TOKEN}}],
-            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+            "clusters": [{"name": "test", "cluster": cluster}],
+            "users": [{"name": "test", "user": user or {"token": TOKEN}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
         }
         path.write_text(json.dumps(config))
         return path

@@ -1,7 +1,10 @@
 """Pod metadata from a real Kubernetes API server, up to the documents in Elasticsearch."""
 
+import random
+import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +28,30 @@ def api() -> Iterator[ApiServer]:
         yield server
 
 
-def make_pod(api: ApiServer, name: str, labels: dict[str, str], **about: Any) -> str:
-    """A pod bound to our node; returns its uid."""
+def make_pod(api: ApiServer, name: str, labels: dict[str, str], node: str = "node-1", **about: Any) -> str:
+    """A pod bound to a node; returns its uid."""
     body = {
         "metadata": {"name": name, "labels": labels, **about},
-        "spec": {"nodeName": "node-1", "containers": [{"name": "app", "image": "shop/app:1.2"}]},
+        "spec": {"nodeName": node, "containers": [{"name": "app", "image": "shop/app:1.2"}]},
     }
     return str(api.ask("POST", PODS, body)["metadata"]["uid"])
+
+
+def bind_pod(api: ApiServer, name: str) -> None:
+    """Put a pod on our node: only from now on our node's watch tells of it."""
+    about = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}}
+    api.ask("POST", f"{PODS}/{name}/binding", {**about, "target": {"kind": "Node", "name": "node-1"}})
 
 
 def remove_pod(api: ApiServer, name: str) -> None:
     api.ask("DELETE", f"{PODS}/{name}?gracePeriodSeconds=0")
 
 
-def write(flow: Flow, pod: str, uid: str, text: str) -> None:
+def write(flow: Flow, pod: str, uid: str, text: str, stream: str = "stdout") -> None:
     directory = flow.logs / f"shop_{pod}_{uid}" / "app"
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "0.log").open("a") as file:
-        file.write(f"{apptime.text(time.time_ns())} stdout F {text}\n")
+        file.write(f"{apptime.text(time.time_ns())} {stream} F {text}\n")
 
 
 @pytest.fixture
@@ -129,6 +138,74 @@ def test_a_pod_may_keep_its_logs_out_and_choose_its_grouping(labelled: Flow, api
     time.sleep(6)
 
     assert sorted(labelled.messages()) == ["\tat a.B.c(B.java:1)", "end", "java.lang.Error: x"]
+
+
+def test_a_pod_chooses_its_parser_and_leaves_a_stream_out(labelled: Flow, api: ApiServer) -> None:
+    asked = {"fluentbit.io/parser": "json", "logs.crisp/exclude_stderr-app": "true"}
+    uid = make_pod(api, "chooses", {}, annotations=asked)
+    write(labelled, "chooses", uid, "level=error msg=text")
+    write(labelled, "chooses", uid, "left out", stream="stderr")
+    write(labelled, "chooses", uid, '{"message":"body","level":"warn"}')
+    labelled.shipper.start()
+
+    assert source(labelled, "body")["log.level"] == "warn"
+    assert "log.level" not in source(labelled, "level=error msg=text")
+    assert "left out" not in labelled.messages()
+    remove_pod(api, "chooses")
+
+
+LINES = 20
+
+
+@pytest.mark.short
+def test_a_hundred_pods_of_two_seconds_of_which_the_api_tells_late(labelled: Flow, api: ApiServer) -> None:
+    """Up to five seconds after the first line: then pod, and often its log too, are gone."""
+    labelled.become(CRISP_METADATA_WAIT_SECONDS="10")
+    labelled.shipper.start()
+    eventually(lambda: '"pods":"ok"' in get(labelled.settings.ship_port, "/status.json")[1])
+    chance = random.Random(7)
+
+    def live(number: int, late: float) -> None:
+        name = f"short-{number}"
+        uid = make_pod(api, name, {"app": name}, node="")
+        began = time.monotonic()
+        for line in range(LINES):
+            write(labelled, name, uid, f"{name} line {line}")
+            time.sleep(max(0.0, began + 2.0 * (line + 1) / LINES - time.monotonic()))
+        shutil.rmtree(labelled.logs / f"shop_{name}_{uid}")
+        time.sleep(max(0.0, began + late - time.monotonic()))
+        bind_pod(api, name)
+        remove_pod(api, name)
+
+    with ThreadPoolExecutor(100) as pods:
+        for ended in [pods.submit(live, number, chance.uniform(0.0, 5.0)) for number in range(100)]:
+            ended.result()
+
+    expected = sorted(f"short-{number} line {line}" for number in range(100) for line in range(LINES))
+    eventually(lambda: labelled.count() >= len(expected), 60)
+    found = [hit["_source"] for hit in labelled.documents()]
+    assert sorted(one["message"] for one in found) == expected
+    unlabelled = {one["kubernetes.pod.name"] for one in found if one["service.name"] != one["kubernetes.pod.name"]}
+    assert (unlabelled, [one for one in found if "crisp.unlabelled" in one]) == (set(), [])
+
+
+def test_an_api_that_is_away_when_the_shipper_starts_stops_nothing(labelled: Flow, api: ApiServer) -> None:
+    uid = make_pod(api, "before", {"app": "before"})
+    api.server.kill()
+    write(labelled, "before", uid, "without labels")
+    labelled.shipper.start()
+    without = source(labelled, "without labels")
+    api.start_server()
+    write(labelled, "before", uid, "with labels")
+
+    def known() -> bool:
+        write(labelled, "before", uid, f"again {time.monotonic()}")
+        time.sleep(1)
+        return any(hit["_source"]["service.name"] == "before" for hit in labelled.documents())
+
+    assert (without["service.name"], without["crisp.unlabelled"]) == ("app", True)
+    eventually(known, 60)
+    remove_pod(api, "before")
 
 
 def test_a_relabelled_pod_and_a_restarted_api(labelled: Flow, api: ApiServer) -> None:
