@@ -16,7 +16,6 @@ from pipeline import cri, record
 from pipeline.record import Carried
 
 MAX_UNPACKED_BYTES = 1 << 30
-MAX_GZ_RATIO = 200
 HEAD_BYTES = 64
 _CHUNK = 1 << 18
 
@@ -46,22 +45,20 @@ def open_log(root: str, path: Path) -> int:
 def unpack(descriptor: int, scratch: Path) -> tuple[int, bool]:
     """Unpack a gzip file into an unlinked file of `scratch`: its descriptor, and whether the archive was whole.
 
-    What stands before a fault in the archive is kept, and no more than a log can be. The packed file's descriptor is
-    closed, but when OSError is raised: then the scratch directory takes nothing.
+    What stands before a fault in the archive is kept, and no more than MAX_UNPACKED_BYTES. The packed file's descriptor
+    is closed, but when OSError is raised: then the scratch directory takes nothing.
     """
-    size = os.fstat(descriptor).st_size
-    limit = min(MAX_UNPACKED_BYTES, size * MAX_GZ_RATIO + _CHUNK)
     # wbits 31: gzip's own header and checksum, as in RFC 1952
     inflate = zlib.decompressobj(wbits=31)
     position, whole = 0, True
     with tempfile.TemporaryFile(dir=scratch) as target:
         try:
-            while not inflate.eof and target.tell() <= limit:
+            while not inflate.eof and target.tell() < MAX_UNPACKED_BYTES:
                 chunk = inflate.unconsumed_tail
                 if not chunk:
                     chunk = os.pread(descriptor, _CHUNK, position)
                     position += len(chunk)
-                unpacked = inflate.decompress(chunk, _CHUNK)
+                unpacked = inflate.decompress(chunk, min(_CHUNK, MAX_UNPACKED_BYTES - target.tell()))
                 target.write(unpacked)
                 if not chunk and not unpacked:
                     break

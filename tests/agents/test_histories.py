@@ -414,3 +414,44 @@ def test_an_event_longer_than_a_slice_goes_on_in_a_packed_file() -> None:
     node.rotate()
 
     node.teardown()
+
+
+def shipped(history: Shipping) -> None:
+    """Look, and send all that may be sent."""
+    history.scan()
+    while history.take():
+        while history.waiting:
+            history.acknowledge(0)
+
+
+def test_a_torn_tail_behind_an_open_partial_stops_nothing(history: Shipping) -> None:
+    """The node crashed in mid-line; the file is rotated, and the container writes on."""
+    node = history.node
+    node.write("stdout", "part")
+    node.append(b"2026-09-21T14:13:20.000")
+    shipped(history)
+    node.rotate()
+    for _ in range(3):
+        node.write("stdout", "plain")
+        node.now += 2 * SECOND
+        history.clock += 2
+        shipped(history)
+
+    assert sum(part.value.count(b"all is well") for part in history.arrived) == 3
+    agreed(history)
+
+
+def test_the_last_words_of_a_container_go_when_the_next_one_starts(history: Shipping) -> None:
+    node = history.node
+    node.write("stderr", "plain")
+    node.write("stderr", "part")
+    shipped(history)
+    assert history.arrived == [] or b"a piece" not in history.arrived[-1].value
+    node.restart()
+    history.clock += 2
+    history.scan()
+    history.clock += 2
+    shipped(history)
+
+    assert any(b"a piece of a long line,  2" in part.value for part in history.arrived)
+    assert len(agreed(history)) == 3

@@ -36,12 +36,12 @@ def documents(case: Case, **settings: Any) -> list[Document]:
     for name, lines in _files(case).items():
         path = case.get("path") or STANDARD_PATH
         whole = f"{path.rpartition('/')[0]}/{name}" if name.endswith(".log") else path
-        hits, _ = parse(b"".join(line + b"\n" for line in lines), whole, _pod(case), Settings(**settings))
+        hits, _ = parse(b"".join(line + b"\n" for line in lines), whole, pod_of(case), Settings(**settings))
         found += [hit["_source"] for hit in hits]
     return found
 
 
-def _pod(case: Case) -> Document | None:
+def pod_of(case: Case) -> Document | None:
     """The Pod object: given, or as the API's answer to the request for a pod."""
     for answer in case.get("api") or ():
         if "/pods/" in answer["uri"] and isinstance(answer.get("body"), dict):
@@ -52,22 +52,29 @@ def _pod(case: Case) -> Document | None:
 
 def _files(case: Case) -> dict[str, list[bytes]]:
     """The raw lines by container instance: rotated files of one belong together."""
+    files: dict[str, list[bytes]] = {}
+    for file, raw in raw_lines(case):
+        name = file.partition(".log")[0]
+        files.setdefault(f"{name}.log" if name.isdecimal() else name, []).append(raw)
+    return files
+
+
+def raw_lines(case: Case) -> Iterator[tuple[str, bytes]]:
+    """The lines as the runtime writes them, each with the name of its file, empty where the case names none."""
     if "input_repeat" in case:
         repeat = case["input_repeat"]
         unit = repeat["unit"].encode()
-        return {"": [repeat["prefix"].encode() + unit * (repeat["bytes"] // len(unit))]}
+        yield "", repeat["prefix"].encode() + unit * (repeat["bytes"] // len(unit))
+        return
     if "input_lines_b64" in case:
-        return {"": [base64.b64decode(line) for line in case["input_lines_b64"]]}
-    files: dict[str, list[bytes]] = {}
+        yield from (("", base64.b64decode(line)) for line in case["input_lines_b64"])
+        return
     for number, line in enumerate(case.get("input_lines_cri") or case["input_lines"]):
         entry = line if isinstance(line, dict) else {"message": line}
-        name = entry.get("file", "").partition(".log")[0]
-        text = str(entry.get("line", entry.get("message")))
-        raw = text.encode("utf-8", "surrogatepass")
+        raw = str(entry.get("line", entry.get("message"))).encode("utf-8", "surrogatepass")
         if case["kind"] not in {"cri", "metadata"} and cri.parse(raw) is None:
             raw = f"{_written(case, number)} {entry.get('stream', 'stdout')} F ".encode() + raw
-        files.setdefault(f"{name}.log" if name.isdecimal() else name, []).append(raw)
-    return files
+        yield entry.get("file", ""), raw
 
 
 def _written(case: Case, number: int) -> str:
