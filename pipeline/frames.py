@@ -60,9 +60,7 @@ RUBY_FRAME = re.compile(rb"[^\s:]+:\d+:in [`'][^']*'$")
 _NUMBERED = re.compile(rb"#\d+ ")
 _PHP_MAIN = re.compile(rb"#\d+ \{main\}$")
 _XDEBUG_FRAME = re.compile(rb"PHP +\d+\. ")
-_GO_FUNCTION = re.compile(
-    rb"created by \S|[^\s{\[\"'=\d][^\s\"'=(]*\(.*\)$|\.\.\.|r\w\w? +0x|[cfg]s +0x|exit status \d"
-)
+GO_FUNCTION = re.compile(rb"created by \S|[^\s{\[\"'=\d][^\s\"'=(]*\(.*\)$|\.\.\.|r\w\w? +0x|[cfg]s +0x|exit status \d")
 
 
 def _indented(content: bytes) -> bool:
@@ -177,7 +175,7 @@ def _go_blank(content: bytes) -> int:
 
 
 def _go_frames(content: bytes) -> int:
-    if foreign(content) or _GO_FUNCTION.match(content):
+    if foreign(content) or GO_FUNCTION.match(content):
         return GO_FRAMES
     return 0 if content else GO_BLANK  # a blank line is between two goroutines
 

@@ -126,7 +126,7 @@ def separates(before: bytes, content: bytes) -> bool:
     """Whether `content`, whose stream has `before` just before it, certainly begins an event.
 
     Only behind a blank or indented line, or one that ends with a colon, may a line of any shape continue a trace; a
-    frame of Java's is followed by lines of known shapes only.
+    frame of Java's is followed by lines of known shapes only, and functions and registers of Go's by their like.
     """
     if content[:2] in _LATER_STARTS or content.endswith(TRACEBACK) or pythonframes.goes_on(content):
         return False
@@ -135,6 +135,8 @@ def separates(before: bytes, content: bytes) -> bool:
     if frames.CERTAIN.match(content):
         return True
     if not before or pythonframes.foreign(before) or before.endswith(b":"):
+        return False
+    if frames.GO_FUNCTION.match(before) and frames.GO_FUNCTION.match(content):
         return False
     return not before.startswith(b"FormatException")
 

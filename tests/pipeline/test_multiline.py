@@ -86,6 +86,11 @@ POOL = [
     b"INFO fine",
     b'{"a":1}',
     b"  nested exception is:",
+    b"goroutine 1 [running]:",
+    b"main.main()",
+    b"rax    0x0",
+    b"rbx    0x1",
+    b"exit status 2",
     b"Unhandled exception:",
     b"#0      main (file:///a.dart:1:1)",
     b" ActionController::RoutingError (No route):",
@@ -189,3 +194,12 @@ def test_the_message_of_an_error_keeps_its_details() -> None:
     assert found is not None
     assert found[0] == "shop.db.IntegrityError"
     assert "DETAIL:  Key (id)=(1) already exists." in found[1]
+
+
+@pytest.mark.parametrize(
+    ("before", "content"),
+    [(b"rax    0x0", b"rbx    0x1"), (b"main.main()", b"main.run(0x1)"), (b"cs     0x33", b"...")],
+)
+def test_functions_and_registers_of_go_follow_each_other(before: bytes, content: bytes) -> None:
+    assert not multiline.separates(before, content)
+    assert multiline.separates(b"GET /x(1)", b"plain")
