@@ -235,7 +235,8 @@ class Fleet:
             elif not file.settled or file.acked.low < file.size() or file.parked:
                 break
             else:
-                self._known[file.identity] = self._entry(instance, file, done=True)
+                if file.identity:
+                    self._known[file.identity] = self._entry(instance, file, done=True)
                 self._pass(file)
             tail.files = [other for other in tail.files if other is not file]
         if tail.ended and not tail.files and not tail.held and not tail.in_flight:

@@ -432,3 +432,20 @@ def test_a_torn_first_line_is_not_told_as_lost_while_it_is_not_named() -> None:
     node.crashed = False
 
     node.teardown()
+
+
+def test_an_empty_file_without_a_live_name_is_held_although_another_one_ended_empty() -> None:
+    node = Node()
+    node.rotate()
+    for _ in range(2):
+        node.scan()
+        node.wait(seconds=61.0)
+        node.take()
+    node.scan()
+    node.delete_pod()
+    node.rename()
+    node.scan()
+    node.write(stream=b"stdout", tag=b"F", size=0)
+    node.delete_pod()
+
+    node.teardown()

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from agents.podwatch import PodWatch
 from pipeline.pod import Instance
@@ -174,15 +173,7 @@ def test_ansible_makes_a_node_the_logging_node_once(plane: ControlPlane) -> None
 
 def test_with_its_own_token_the_shipper_learns_of_its_node(deployed: ControlPlane, tmp_path: Path) -> None:
     token = deployed.kubectl("-n", "logging", "create", "token", "crisp-shipper").stdout.strip()
-    config = yaml.safe_load(deployed.kubeconfig().read_text())
-    config["users"][0]["user"] = {"token": token}
-    authority = str(deployed.directory / "apiserver.crt")
-    config["clusters"][0]["cluster"] = {
-        "server": f"https://127.0.0.1:{deployed.port}",
-        "certificate-authority": authority,
-    }
-    path = tmp_path / "kubeconfig"
-    path.write_text(yaml.safe_dump(config))
+    path = deployed.kubeconfig("own", token=token)
     settings = Settings(kubeconfig=str(path), node_name="plain-1", state_dir=str(tmp_path))
     here = [pod for pod in deployed.pods("crisp-worker") if pod["spec"]["nodeName"] == "plain-1"]
     (about,) = [pod["metadata"] for pod in here]

@@ -160,7 +160,9 @@ LINES = 20
 @pytest.mark.short
 def test_a_hundred_pods_of_two_seconds_of_which_the_api_tells_late(labelled: Flow, api: ApiServer) -> None:
     """Up to five seconds after the first line: then pod, and often its log too, are gone."""
+    worker = labelled.worker
     labelled.become(CRISP_METADATA_WAIT_SECONDS="10")
+    labelled.worker = worker
     labelled.shipper.start()
     eventually(lambda: '"pods":"ok"' in get(labelled.settings.ship_port, "/status.json")[1])
     chance = random.Random(7)
