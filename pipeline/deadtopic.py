@@ -8,7 +8,7 @@ from pipeline import deadletter, kafka_client
 from pipeline.deadletter import DeadLetter
 from pipeline.errors import RecordError
 from pipeline.record import Origin
-from pipeline.settings import Settings, record_max_bytes
+from pipeline.settings import Settings, letter_max_bytes
 from pipeline.topicrange import TopicRange
 
 
@@ -33,7 +33,10 @@ async def ids(settings: Settings, since: int | None = None) -> set[str]:
 async def bury(settings: Settings, letter: DeadLetter) -> None:
     """Put a letter there; returns when it is acknowledged. Raises KafkaError."""
     producer = AIOKafkaProducer(
-        **kafka_client.connection(settings), acks="all", max_request_size=2 * record_max_bytes(settings)
+        **kafka_client.connection(settings),
+        acks="all",
+        compression_type="zstd",
+        max_request_size=letter_max_bytes(settings),
     )
     await producer.start()
     try:

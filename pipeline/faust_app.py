@@ -11,7 +11,7 @@ from mode.supervisors import CrashingSupervisor
 
 from pipeline import faust_consumer, faust_credentials
 from pipeline.faust_consumer import Anew, Lost
-from pipeline.settings import MIB, Settings, record_max_bytes
+from pipeline.settings import MIB, Settings, letter_max_bytes, record_max_bytes
 
 NEVER = 30 * 86400.0
 
@@ -49,7 +49,7 @@ def build(settings: Settings, lost: Lost, anew: Anew) -> faust.App:
         value_serializer="raw",
         producer_acks=-1,
         producer_compression_type="zstd",
-        producer_max_request_size=2 * record_max_bytes(settings),
+        producer_max_request_size=letter_max_bytes(settings),
         producer_request_timeout=60.0,
         producer_linger=0.05,
         producer_threaded=False,

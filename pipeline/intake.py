@@ -3,8 +3,11 @@
 It knows every kind of record: slices of ours, gaps, and what other shippers write.
 """
 
+import traceback
+
 from pipeline import foreign, gap, grouping, record
 from pipeline.document import Documents, Parcel, together
+from pipeline.errors import RecordError
 from pipeline.record import Headers, Origin
 from pipeline.rules.ruleset import Ruleset
 from pipeline.settings import Settings
@@ -26,7 +29,22 @@ class Intake:
         return self._documents.redacted(value)
 
     def of(self, value: bytes, headers: Headers, origin: Origin, now_ns: int) -> tuple[Parcel, str]:
-        """A record's documents, and its kind: slice, gap or foreign. Raises RecordError when it breaks the contract."""
+        """A record's documents, and its kind: slice, gap or foreign.
+
+        Raises RecordError when it breaks the contract, and when our own code fails on it: that would fail again, here
+        and in every other worker, so the record goes to the dead letters, not the worker to its end.
+        """
+        try:
+            return self._of(value, headers, origin, now_ns)
+        except (RecordError, MemoryError):
+            raise
+        except Exception as fault:
+            where = traceback.extract_tb(fault.__traceback__)[-1]
+            place = f"{where.filename.rpartition('/')[2]}:{where.lineno}"
+            words = f"crisp itself fails on it, please report: {fault!r} in {place}"
+            raise RecordError(words) from fault
+
+    def _of(self, value: bytes, headers: Headers, origin: Origin, now_ns: int) -> tuple[Parcel, str]:
         if gap.is_gap(headers):
             parcel, kind = self._documents.of_gap(gap.decode(headers), now_ns), "gap"
         elif record.is_ours(headers):

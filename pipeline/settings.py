@@ -299,3 +299,8 @@ def changed(settings: Settings) -> dict[str, str]:
 def record_max_bytes(settings: Settings) -> int:
     """The largest record of the raw topic: an event, its CRI envelope of many short partials, and headers."""
     return 2 * settings.event_max_bytes + 64 * KIB
+
+
+def letter_max_bytes(settings: Settings) -> int:
+    """The largest dead letter before it is compressed: in JSON a byte of an event can take six, beside its fields."""
+    return 6 * settings.event_max_bytes + record_max_bytes(settings)

@@ -10,9 +10,10 @@ from typing import Any, cast
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
-from pipeline import deadletter, faust_app, gap, liveness, renewal
+from pipeline import cancellation, faust_app, gap, liveness, renewal
 from pipeline.acks import OrderedAcker, Slot
 from pipeline.budget import Budget
+from pipeline.burial import Burial
 from pipeline.deadletter import DeadLetter
 from pipeline.document import Parcel
 from pipeline.elastic.client import connect
@@ -52,10 +53,11 @@ class Worker:
         self._taking = asyncio.Event()
         self._taking.set()
         self._client = connect(settings)
-        self.indexer = Indexer(self._client, settings, self.metrics, self._bury)
-        self.probe = Probe(self._client, self.metrics, settings.probe_seconds)
+        dead = self.app.topic(settings.topic_dead, value_serializer="raw", key_serializer="raw")
+        self.burial = Burial(dead, settings)
+        self.indexer = Indexer(self._client, settings, self.metrics, self.burial.bury)
+        self.probe = Probe(self.indexer.patience, self.metrics, settings.probe_seconds)
         self.acker = OrderedAcker(lambda: int(self.app.consumer_generation_id))
-        self._dead_topic = self.app.topic(settings.topic_dead, value_serializer="raw", key_serializer="raw")
         self._tasks: set[asyncio.Task[None]] = set()
         self.watch = Watch(settings, self.metrics, self._numbers, self.acker)
         self.name = f"{socket.gethostname()}/{os.getpid()}"
@@ -144,22 +146,22 @@ class Worker:
         """Whatever gets out of a task is a bug: end the process, the offset stays where it was."""
         try:
             await work
+        except asyncio.CancelledError as fault:
+            if not cancellation.asked_for():
+                await self._end(fault)
+            raise
         except Exception as fault:
-            log.critical("the worker ends itself", exc_info=fault)
-            await self.app.crash(fault)
+            await self._end(fault)
             raise
 
+    async def _end(self, fault: BaseException) -> None:
+        log.critical("the worker ends itself", exc_info=fault)
+        await self.app.crash(fault)
+
     async def _bury_record(self, letter: DeadLetter, key: bytes | None, slot: Slot) -> None:
-        await self._bury(letter, key)
+        await self.burial.bury(letter, key)
         self.metrics.add("crisp_worker_records", outcome="dead")
         self._settled(slot, len(letter.value))
-
-    async def _bury(self, letter: DeadLetter, key: bytes | None = None) -> None:
-        """Put a letter into the dead-letter topic; returns when it is acknowledged there."""
-        what = f"{letter.index}/{letter.id}" if letter.id else "/".join(map(str, letter.origin[:3]))
-        log.error("dead-lettered: %s", letter.reason, extra={"crisp.dead": what})
-        headers = deadletter.encode(letter)
-        await (await self._dead_topic.send(key=key or letter.id.encode(), value=letter.value, headers=headers))
 
     async def _run_indexer(self) -> None:
         try:
@@ -205,13 +207,13 @@ class Worker:
             await asyncio.sleep(LOOK_SECONDS)
             consumer, now = self._consumer, time.monotonic()
             self._signs.thread_lives = consumer.thread_lives()
-            if consumer.flow_active and not self.app.rebalancing:
+            if self.watch.away or (consumer.flow_active and not self.app.rebalancing):
                 self._signs.flowing_at = now
             if self._waits_for_others() or not (self.budget.used or self.watch.behind()):
                 self._signs.idle_at = now
 
     def _waits_for_others(self) -> bool:
-        return bool(self.indexer.failing_since or self.indexer.places.trouble or self._tasks)
+        return bool(self.indexer.failing_since or self.indexer.places.trouble or self.burial.waiting)
 
     def _alive(self) -> str:
         """Why the process has to be started again, for `/livez`."""
@@ -242,6 +244,7 @@ class Worker:
                 "topic_raw": self.settings.topic_raw,
                 "topic_dead": self.settings.topic_dead,
                 "retention_seconds": self.settings.topic_retention_seconds,
+                "dead_trouble": self.burial.trouble,
                 "lost_records": int(self.metrics.get("crisp_worker_lost_records")),
                 "in_work_bytes": self.budget.used,
                 "budget_bytes": self.settings.budget_bytes,

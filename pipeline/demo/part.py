@@ -21,6 +21,7 @@ class Part:
         self.name = name
         self.output = directory / f"{name}.log"
         self.kills = 0
+        self.program: tuple[str, ...] = ("-m", "pipeline.cli")
         self._environment = {**_without_settings(os.environ), **environment}
         self._cpu = 0.0
         self._ended_cpu = 0.0
@@ -29,7 +30,7 @@ class Part:
 
     def start(self, *arguments: str) -> None:
         """Start it, again after a kill."""
-        command = [sys.executable, "-m", "pipeline.cli", self.name, *arguments]
+        command = [sys.executable, *self.program, self.name, *arguments]
         with self.output.open("ab") as output:
             self._child = subprocess.Popen(
                 command,
@@ -39,6 +40,11 @@ class Part:
                 start_new_session=True,  # a Ctrl-C is for the demo, which brings home what is written
                 preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
             )
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal, and go on."""
+        assert self._child is not None
+        self._child.send_signal(number)
 
     def ended(self) -> int | None:
         """The exit code, once it has ended by itself."""

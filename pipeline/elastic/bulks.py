@@ -35,7 +35,7 @@ class Bulks:
         for tried in itertools.count(1):
             began = time.monotonic()
             status, answer = await self._patience.request("POST", PATH, body)
-            if status == TOO_LARGE or (status == TOO_MANY and tried == PATIENT_TRIES and count > 1):
+            if status == TOO_LARGE or (status == TOO_MANY and tried >= PATIENT_TRIES and count > 1):
                 return await self._halves(body, count)
             items = bulk.read_answer(answer, count) if status == 200 else None
             if items is not None:

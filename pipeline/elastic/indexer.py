@@ -13,6 +13,7 @@ from typing import Any
 
 from elasticsearch import AsyncElasticsearch
 
+from pipeline import cancellation
 from pipeline.document import Parcel
 from pipeline.elastic import bulk, single
 from pipeline.elastic.bulks import Bulks
@@ -94,7 +95,12 @@ class Indexer:
                 group.create_task(self._send(self._take()))
 
     async def _send(self, taken: Taken) -> None:
-        await self._settle([parcel for parcel, _ in taken])
+        try:
+            await self._settle([parcel for parcel, _ in taken])
+        except asyncio.CancelledError as fault:
+            if cancellation.asked_for():
+                raise
+            raise RuntimeError("a bulk was ended by nobody") from fault  # else its parcels would wait for ever
         self._in_flight -= 1
         self._metrics.set("crisp_worker_bulks_in_flight", self._in_flight)
         self._freed.set()

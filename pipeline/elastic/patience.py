@@ -25,6 +25,9 @@ UNREACHED = 0
 TIMED_OUT = -1
 """Status of a request whose answer did not come in time."""
 
+UNFORESEEN_TRIES = 5
+"""Faults in a row that no client is said to raise; one more, and the process had better begin anew."""
+
 log = logging.getLogger(__name__)
 
 
@@ -50,17 +53,21 @@ class Patience:
         self._metrics = metrics
         self.failing_since: float | None = None
         self.fault = ""
+        self._unforeseen = 0
 
     def pauses(self) -> Pauses:
         """New ones, for one thing that is tried."""
         return Pauses(self._settings.retry_max_seconds)
 
-    async def request(self, method: str, path: str, body: bytes | None = None) -> tuple[int, Any]:
+    async def request(
+        self, method: str, path: str, body: bytes | None = None, content: str = NDJSON
+    ) -> tuple[int, Any]:
         """Status and answer of one try; status 0 or below, with the fault's words, when there was no answer."""
-        headers = {"accept": JSON} if body is None else {"accept": JSON, "content-type": NDJSON}
+        headers = {"accept": JSON} if body is None else {"accept": JSON, "content-type": content}
         try:
             found = await self.client.perform_request(method, path, headers=headers, body=body)
         except ApiError as fault:
+            self._unforeseen = 0
             return fault.status_code, fault.body
         except ConnectionTimeout as fault:
             return TIMED_OUT, str(fault)
@@ -68,6 +75,12 @@ class Patience:
             return UNREACHED, f"check {variable('es_ca_file')} and {variable('es_ca_fingerprint')}: {fault}"
         except (TransportError, OSError, ValueError) as fault:
             return UNREACHED, str(fault)
+        except Exception as fault:  # the transport lets through what it does not know, as aiohttp raised it
+            self._unforeseen += 1
+            if self._unforeseen > UNFORESEEN_TRIES:
+                raise
+            return UNREACHED, repr(fault)
+        self._unforeseen = 0
         return found.meta.status, found.body
 
     async def asked(self, path: str, ok: tuple[int, ...]) -> tuple[int, Any]:

@@ -10,9 +10,8 @@ import time
 from typing import Any
 
 import orjson
-from elastic_transport import TransportError
-from elasticsearch import ApiError, AsyncElasticsearch
 
+from pipeline.elastic.patience import JSON, Patience, words
 from pipeline.metrics import Metrics
 
 GIVE_UP_SECONDS = 60.0
@@ -25,8 +24,8 @@ log = logging.getLogger(__name__)
 class Probe:
     """Looks up a document every `every` seconds, as long as there are any; never with `every` 0."""
 
-    def __init__(self, client: AsyncElasticsearch, metrics: Metrics, every: float) -> None:
-        self._client = client
+    def __init__(self, patience: Patience, metrics: Metrics, every: float) -> None:
+        self._patience = patience
         self._metrics = metrics
         self._every = every
         self._chosen: asyncio.Future[tuple[bytes, float]] | None = None
@@ -65,18 +64,13 @@ class Probe:
 
     async def _ask(self, method: str, path: str, body: bytes | None) -> Any:
         """The answer; None while there is none, since the indexer tells what ails Elasticsearch."""
-        headers = {"accept": "application/json", **({"content-type": "application/json"} if body else {})}
-        try:
-            answer = await self._client.perform_request(method, path, headers=headers, body=body)
-        except ApiError as fault:
-            if fault.status_code == 404 and isinstance(fault.body, dict):
-                return fault.body if "found" in fault.body else None
-            log.warning("a document cannot be looked up by search: %s", fault)
+        status, answer = await self._patience.request(method, path, body, JSON)
+        if status == 404 and isinstance(answer, dict) and "found" in answer:
+            return answer
+        if status != 200:
+            log.warning("a document cannot be looked up by search: %s", words(status, answer))
             return None
-        except (TransportError, OSError) as fault:
-            log.warning("a document cannot be looked up by search: %s", fault)
-            return None
-        return answer.body
+        return answer
 
 
 def _is_found(answer: Any) -> bool:

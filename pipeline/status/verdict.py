@@ -26,7 +26,14 @@ def level(troubles: Sequence[Trouble]) -> str:
 
 def of_worker(facts: dict[str, Any], now: float) -> list[Trouble]:
     """What is wrong with a worker, the worst first."""
-    found = [*_elasticsearch(facts, now), *_accounts(facts), *_lag(facts), *_kept_apart(facts, now), *_rules(facts)]
+    found = [
+        *_elasticsearch(facts, now),
+        *_dead_topic(facts),
+        *_accounts(facts),
+        *_lag(facts),
+        *_kept_apart(facts, now),
+        *_rules(facts),
+    ]
     if facts["lag_trouble"]:
         found.append(Trouble("warn", f"Kafka cannot be asked: {facts['lag_trouble']}", "lag"))
     elif not facts["partitions"]:
@@ -55,6 +62,13 @@ def _elasticsearch(facts: dict[str, Any], now: float) -> list[Trouble]:
             )
         )
     return found
+
+
+def _dead_topic(facts: dict[str, Any]) -> list[Trouble]:
+    trouble = facts["dead_trouble"]
+    return (
+        [Trouble("bad", f"Dead letters wait, and what came after them: {trouble}.", "dead-letters")] if trouble else []
+    )
 
 
 def _accounts(facts: dict[str, Any]) -> list[Trouble]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from pipeline import cri
 from pipeline.acks import OrderedAcker
@@ -23,6 +23,8 @@ WATCHED = Watched(
     AGES,
     ("taken", "indexed", "searchable"),
 )
+
+ANSWER_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,8 @@ class Watch:
         self._history = History(metrics, WATCHED)
         self._lags: dict[int, Lag] = {}
         self.trouble = ""
+        self.away = False
+        """Kafka did not answer when it was last asked."""
         metrics.set("crisp_worker_retention_seconds", settings.topic_retention_seconds)
 
     def written(self, value: bytes) -> float | None:
@@ -77,11 +81,15 @@ class Watch:
         while True:
             lag = GroupLag(self._settings)
             try:
-                await lag.start()
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    await lag.start()
                 while True:
-                    self._note(await lag.read(self._partitions(), self._acker.oldest()))
+                    async with asyncio.timeout(ANSWER_SECONDS):  # aiokafka waits for ever for a group's coordinator
+                        lags = await lag.read(self._partitions(), self._acker.oldest())
+                    self._note(lags)
                     await asyncio.sleep(self._settings.lag_seconds)
-            except KafkaError as fault:
+            except (KafkaError, TimeoutError) as fault:
+                self.away = isinstance(fault, TimeoutError | KafkaTimeoutError) or fault.retriable
                 self.trouble = f"the lag cannot be read: {fault!r}"
                 log.warning("the lag cannot be read, tried again: %r", fault)
                 await asyncio.sleep(self._settings.lag_seconds)
@@ -90,7 +98,7 @@ class Watch:
 
     def _note(self, lags: dict[int, Lag]) -> None:
         self._lags = lags
-        self.trouble = ""
+        self.trouble, self.away = "", False
         self._metrics.set("crisp_worker_partitions", len(lags))
         for name, values in {
             "records": {number: float(lag.records) for number, lag in lags.items()},

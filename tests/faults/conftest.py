@@ -9,6 +9,7 @@ from pipeline.local.stack import Stack
 from tests.faults import results
 from tests.faults.results import Row
 from tests.faults.scene import Scene
+from tests.integration.flow import Flow
 
 Maker = Callable[..., Scene]
 
@@ -28,7 +29,7 @@ def make_scene(stack: Stack, tmp_path: Path, row: Row) -> Iterator[Maker]:
     made: list[Scene] = []
 
     def make(*, set_up: bool = True, **extra: str) -> Scene:
-        scene = Scene(stack, tmp_path, row, **extra)
+        scene = Scene(Flow(stack, tmp_path, **extra), tmp_path, row)
         made.append(scene)
         if set_up:
             scene.flow.set_up()

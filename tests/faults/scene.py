@@ -13,10 +13,10 @@ from pipeline.demo.feed import Feed
 from pipeline.demo.ledger import Balance, Ledger, document_keys, line_key
 from pipeline.demo.part import Part
 from pipeline.elastic.single import CANARY_ID
-from pipeline.local.stack import Stack
 from pipeline.message import apptime
 from tests.faults.results import Row
 from tests.integration.flow import Flow, eventually
+from tests.integration.test_status import get
 
 RATE = 500
 FRESH_LINES = 50
@@ -58,11 +58,11 @@ class NumberedLedger(Ledger):
 class Scene:
     """One flow under fire."""
 
-    def __init__(self, stack: Stack, directory: Path, row: Row, **extra: str) -> None:
-        self.stack = stack
+    def __init__(self, flow: Flow, directory: Path, row: Row) -> None:
+        self.stack = flow.stack
         self.directory = directory
         self.row = row
-        self.flow = Flow(stack, directory, **extra)
+        self.flow = flow
         self.ledger = NumberedLedger()
         self.feed = Feed(self.flow.logs, self.ledger, seed=7)
         self.workers = [self.flow.worker]
@@ -99,6 +99,12 @@ class Scene:
         self.ledger.wrote(log.uid, line)
         log.write("stdout", line)
 
+    def put_at(self, log: ContainerLog, moment: float, line: str) -> None:
+        """A line that the runtime took at that time, seconds since the epoch."""
+        self.ledger.wrote(log.uid, line.encode())
+        with (log.directory / "0.log").open("ab") as file:
+            file.write(f"{apptime.text(round(moment * 1e9))} stdout F {line}\n".encode())
+
     def index(self) -> str:
         """The index of today."""
         return time.strftime(f"{self.flow.prefix}-%Y.%m.%d", time.gmtime())
@@ -119,8 +125,7 @@ class Scene:
         """Whether the newest of some lines that are watched is not found yet."""
         if not self.feed.watch:
             return False
-        query = {"query": {"term": {"trace.id": self.feed.watch[-1]}}}
-        return not self.flow.ask(f"{self.flow.prefix}-*/_count", query)["count"]
+        return not self.flow.count({"term": {"trace.id": self.feed.watch[-1]}})
 
     def worker_says(self, words: str, seconds: float = 60) -> None:
         """Return when a worker's log has these words."""
@@ -163,8 +168,7 @@ class Scene:
         began = time.monotonic()
         for number in range(FRESH_LINES):
             self.put(log, f"fresh line {number}".encode())
-        query = {"query": {"term": {"kubernetes.pod.uid": log.uid}}}
-        while self.flow.ask(f"{self.flow.prefix}-*/_count", query)["count"] < FRESH_LINES:
+        while self.flow.count({"term": {"kubernetes.pod.uid": log.uid}}) < FRESH_LINES:
             assert time.monotonic() < began + 60, "fresh lines are not found within a minute"
             time.sleep(0.1)
         log.close()
@@ -176,10 +180,9 @@ class Scene:
 
     def status(self, port: int) -> dict[str, Any]:
         """What a worker tells on its port."""
-        import urllib.request
-
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/status.json", timeout=5) as answer:
-            found: dict[str, Any] = json.load(answer)
+        code, text = get(port, "/status.json")
+        assert code == 200, text
+        found: dict[str, Any] = json.loads(text)
         return found
 
     def end(self) -> None:

@@ -5,10 +5,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.demo.criwriter import ContainerLog
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
-from pipeline.message import apptime
 from tests.faults import proxy as proxies
 from tests.faults.conftest import Maker
 from tests.faults.proxy import Proxy, Spoil
@@ -96,13 +94,6 @@ def test_sigterm_drains_within_the_grace(make_scene: Maker, proxy: Proxy) -> Non
     scene.row.note = f"ended after {seconds:.1f} s"
 
 
-def _at(log: ContainerLog, scene: Scene, moment: float, line: str) -> None:
-    """A line that the runtime took at that time."""
-    scene.ledger.wrote(log.uid, line.encode())
-    with (log.directory / "0.log").open("ab") as file:
-        file.write(f"{apptime.text(round(moment * 1e9))} stdout F {line}\n".encode())
-
-
 def test_midnight_passes_while_elasticsearch_is_away(scene: Scene) -> None:
     midnight = time.time() // 86400 * 86400
     log = scene.container("night")
@@ -110,7 +101,7 @@ def test_midnight_passes_while_elasticsearch_is_away(scene: Scene) -> None:
     scene.write(3)
     scene.stack.elasticsearch.kill()
     for number in range(2000):
-        _at(log, scene, midnight - 10 + number * 0.01, f"night {number}")
+        scene.put_at(log, midnight - 10 + number * 0.01, f"night {number}")
     scene.write(3)
     scene.stack.start_elasticsearch()
     scene.stack.wait_elasticsearch()

@@ -6,12 +6,12 @@ import subprocess
 import time
 
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
 from pipeline import kafka_client
 from pipeline.local import artifacts, java
-from pipeline.local.process import peak_rss_mib
+from pipeline.local.process import free_ports, peak_rss_mib
 from pipeline.settings import MIB
 from tests.faults.conftest import Maker
 from tests.faults.scene import Scene
@@ -100,6 +100,27 @@ def test_records_that_are_none(scene: Scene) -> None:
     assert scene.dead() == 5
 
 
+def test_the_dead_letter_topic_is_missing(make_scene: Maker) -> None:
+    """A letter waits for it, said and for ever; the worker neither ends nor counts as hung, and nothing is lost."""
+    [port] = free_ports(1)
+    scene = make_scene(CRISP_WORKER_PORT=str(port))
+    scene.start()
+    scene.write(3)
+    asyncio.run(_delete_topic(scene, scene.flow.settings.topic_dead))
+    asyncio.run(_poison(scene))
+    scene.write(3)
+    scene.worker_says("takes no dead letters", 90)
+    assert scene.status(port)["dead_trouble"]
+    assert scene.flow.worker.ended() is None
+    scene.flow.set_up()
+    scene.write(2)
+
+    scene.assert_all_found()
+    eventually(lambda: scene.dead() == 5, 90, 1.0)
+    eventually(lambda: not scene.status(port)["dead_trouble"])
+    assert scene.flow.worker.ended() is None
+
+
 POISON: tuple[tuple[bytes | None, list[tuple[str, bytes]]], ...] = (
     (b"x\n", [("crisp", b"2")]),
     (b"x\n", [("crisp", b"1")]),
@@ -134,18 +155,41 @@ def test_the_topic_is_deleted_and_made_again(scene: Scene) -> None:
     scene.start()
     scene.write(5)
     eventually(lambda: not scene.balance().missing, 60)
-    asyncio.run(_delete_topic(scene))
+    asyncio.run(_delete_topic(scene, scene.flow.settings.topic_raw))
     eventually(lambda: "made" in scene.flow.set_up()[0], 30)
     scene.write(5)
 
     scene.assert_all_found()
 
 
-async def _delete_topic(scene: Scene) -> None:
+def test_the_group_s_offsets_are_beyond_the_end(scene: Scene) -> None:
+    """As after a topic made anew, or a broker that lost its disk: it is read from its beginning."""
+    asyncio.run(_commit(scene, 1_000_000))
+    scene.start()
+    scene.write(6)
+
+    scene.assert_all_found()
+
+
+async def _commit(scene: Scene, offset: int) -> None:
+    consumer = AIOKafkaConsumer(
+        **kafka_client.connection(scene.flow.settings), group_id=scene.flow.settings.group, enable_auto_commit=False
+    )
+    await consumer.start()
+    try:
+        numbers = await kafka_client.partitions(scene.flow.settings, scene.flow.settings.topic_raw)
+        partitions = [TopicPartition(scene.flow.settings.topic_raw, number) for number in numbers]
+        consumer.assign(partitions)
+        await consumer.commit(dict.fromkeys(partitions, offset))
+    finally:
+        await consumer.stop()
+
+
+async def _delete_topic(scene: Scene, topic: str) -> None:
     admin = AIOKafkaAdminClient(**kafka_client.connection(scene.flow.settings))
     await admin.start()
     try:
-        await admin.delete_topics([scene.flow.settings.topic_raw])
+        await admin.delete_topics([topic])
     finally:
         await admin.close()
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.local.process import free_ports
 from tests.faults.conftest import Maker
 from tests.faults.scene import Scene
 from tests.integration.flow import eventually
@@ -126,6 +127,29 @@ def test_the_name_of_the_day_is_an_alias_without_a_write_index(scene: Scene) -> 
     assert scene.dead() == 0
 
 
+def test_the_template_is_missing_on_a_new_day(make_scene: Maker) -> None:
+    """Lines of a day that has no index yet wait for the template; nothing is written into an index made without it."""
+    [port] = free_ports(1)
+    scene = make_scene(CRISP_WORKER_PORT=str(port))
+    scene.start()
+    scene.write(3)
+    eventually(lambda: scene.flow.count() > 0)
+    scene.flow.ask(f"_index_template/crisp-{scene.flow.prefix}", method="DELETE")
+    yesterday = time.time() // 86400 * 86400 - 3600
+    log = scene.container("yesterday")
+    for number in range(500):
+        scene.put_at(log, yesterday + number * 0.01, f"yesterday {number}")
+    scene.worker_says("is not there: run `crisp setup`")
+    scene.write(3)
+    assert "crisp setup" in scene.status(port)["elasticsearch"]["trouble"]
+    scene.flow.set_up()
+
+    scene.assert_all_found()
+    mappings = scene.flow.ask(f"{scene.flow.prefix}-*/_mapping")
+    assert len(mappings) == 2
+    assert all(entry["mappings"]["_meta"]["owner"] == "crisp" for entry in mappings.values())
+
+
 def _restarted(scene: Scene, *options: str) -> None:
     scene.stack.elasticsearch.stop()
     scene.stack.start_elasticsearch(*options)
@@ -167,14 +191,21 @@ def test_a_tiny_limit_of_memory_for_indexing(make_scene: Maker) -> None:
 
 
 def test_bulks_are_larger_than_the_server_takes(scene: Scene) -> None:
-    """`http.max_content_length` of 1 MB: 413, and the bulk goes in halves."""
+    """`http.max_content_length` of 1 MB: 413, and the bulk goes in halves; what is larger alone is a dead letter.
+
+    A byte of the log can take six in JSON, so the letter is larger than any record of the raw topic.
+    """
+    log = scene.container("huge")
     try:
         _restarted(scene, "http.max_content_length=1mb")
         scene.flow.shipper.start()
         scene.write(4, rate=6000)
+        log.write("stdout", bytes(1 + number % 7 for number in range(1_000_000)))
         scene.flow.worker.start()
         scene.write(4)
         scene.assert_all_found()
+        eventually(lambda: scene.dead() == 1)
     finally:
         _restarted(scene)
-    assert scene.dead() == 0
+    (letter,) = scene.flow.values(scene.flow.settings.topic_dead)
+    assert len(letter) > 6_000_000

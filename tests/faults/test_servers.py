@@ -1,6 +1,7 @@
 """Servers that are killed, frozen, away at the start; the shipper's own files harmed."""
 
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from tests.faults.conftest import Maker
 from tests.faults.scene import Scene
+from tests.integration.flow import eventually
 
 pytestmark = pytest.mark.faults
 short = pytest.mark.short
@@ -88,6 +90,28 @@ def test_both_are_killed_while_both_servers_are_restarted(scene: Scene) -> None:
         scene.start()
 
     scene.assert_all_found()
+
+
+@pytest.mark.parametrize("away", ["kafka", "elasticsearch"])
+def test_sigterm_while_a_server_is_away(scene: Scene, away: str) -> None:
+    """The worker ends within its grace and a little, as a rolling update wants it; the next one does the rest."""
+    scene.start()
+    scene.write(4)
+    eventually(lambda: scene.flow.count() > 0)
+    getattr(scene.stack, away).pause()
+    try:
+        scene.write(4)
+        began = time.monotonic()
+        scene.flow.worker.stop()
+        seconds = time.monotonic() - began
+    finally:
+        getattr(scene.stack, away).resume()
+    scene.flow.worker.start()
+    scene.write(2)
+
+    scene.assert_all_found()
+    scene.row.note = f"ended after {seconds:.1f} s"
+    assert seconds < scene.flow.settings.worker_grace_seconds + 8
 
 
 def _zero(path: Path) -> None:

@@ -106,17 +106,19 @@ class Flow:
         """The values of every record that a topic holds."""
         return asyncio.run(_values(self.settings, topic))
 
-    def count(self) -> int:
-        """How many documents a search finds; none while the index is being made."""
+    def count(self, query: dict[str, Any] | None = None) -> int:
+        """How many documents a search finds; none while no shard serves."""
         try:
-            return int(self.ask(f"{self.prefix}-*/_count")["count"])
+            return int(self.ask(f"{self.prefix}-*/_count", {"query": query} if query else None)["count"])
         except urllib.error.HTTPError as fault:
             if fault.code == 503:
                 return 0
             raise
 
     def documents(self) -> list[dict[str, Any]]:
-        """Every document of this flow, as hits, in the order of container and offset."""
+        """Every document of this flow, as hits, in the order of container and offset; waits for shards that recover."""
+        health = self.ask(f"_cluster/health/{self.prefix}-*?wait_for_status=yellow&timeout=60s")
+        assert health["status"] != "red", health
         self.ask(f"{self.prefix}-*/_refresh?allow_no_indices=true")
         body = {"size": 10000, "sort": [{"_doc": "asc"}]}
         page = self.ask(f"{self.prefix}-*/_search?scroll=1m", body)

@@ -7,7 +7,9 @@ from typing import Any, cast
 import pytest
 from elasticsearch import AsyncElasticsearch
 
+from pipeline import settings
 from pipeline.elastic import searchable
+from pipeline.elastic.patience import Patience
 from pipeline.elastic.searchable import Probe
 from pipeline.metrics import WORKER, Metrics
 
@@ -19,15 +21,31 @@ class Answering:
         self._bodies = list(bodies)
 
     async def perform_request(self, *_: Any, **__: Any) -> Any:
-        return SimpleNamespace(body=self._bodies.pop(0) if len(self._bodies) > 1 else self._bodies[0])
+        body = self._bodies.pop(0) if len(self._bodies) > 1 else self._bodies[0]
+        if isinstance(body, Exception):
+            raise body
+        return SimpleNamespace(body=body, meta=SimpleNamespace(status=200))
 
 
 def outcome(*bodies: Any) -> str:
-    probe = Probe(cast("AsyncElasticsearch", Answering(*bodies)), Metrics(WORKER), 1.0)
+    metrics = Metrics(WORKER)
+    probe = Probe(Patience(cast("AsyncElasticsearch", Answering(*bodies)), settings.load({}), metrics), metrics, 1.0)
     return asyncio.run(probe._look("logs-2026.11.24", "one"))
 
 
-@pytest.mark.parametrize("odd", [{}, {"hits": {}}, {"hits": {"total": 1}}, {"hits": None}, [], ""])
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {},
+        {"hits": {}},
+        {"hits": {"total": 1}},
+        {"hits": None},
+        [],
+        "",
+        ValueError("media type"),
+        RuntimeError("closed"),
+    ],
+)
 def test_an_answer_without_hits_is_no_hit(odd: Any) -> None:
     assert outcome(odd, {"hits": {"total": {"value": 1}}}) == "seen"
 

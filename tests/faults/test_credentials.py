@@ -1,0 +1,57 @@
+"""Elasticsearch refuses the worker's password under load, on its real security; a right one is taken up."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.local.secured import SecuredStack
+from pipeline.local.stack import Stack
+from tests.faults.results import Row
+from tests.faults.scene import Scene
+from tests.integration.secured import SecuredFlow
+
+pytestmark = pytest.mark.faults
+
+PASSWORD = "very-Secret-7"  # noqa: S105 - of users that live as long as this test
+WORDS = "check ES_USER and ES_PASSWORD"
+
+
+@pytest.fixture
+def scene(stack: Stack, tmp_path: Path, row: Row) -> Iterator[Scene]:
+    """A flow on servers of its own, with security; the worker under its least rights, its password in a file."""
+    with tempfile.TemporaryDirectory(prefix="crisp-secured-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        secured = SecuredStack(directory, stack.address.es_version)
+        secured.start()
+        try:
+            flow = SecuredFlow(secured, tmp_path)
+            flow.set_up()
+            password = tmp_path / "password"
+            password.write_text(PASSWORD)
+            flow.become(ES_USER=flow.user("crisp_worker", PASSWORD), ES_PASSWORD=None, ES_PASSWORD_FILE=str(password))
+            made = Scene(flow, tmp_path, row)
+            yield made
+            made.end()
+        finally:
+            secured.stop()
+
+
+def test_the_password_of_elasticsearch_is_wrong_for_a_while(scene: Scene) -> None:
+    password = Path(scene.flow.environment["ES_PASSWORD_FILE"])
+    scene.start()
+    scene.write(4)
+    password.write_text("wrong-Secret-8")
+    scene.write(20)
+    scene.worker_says(WORDS)
+    password.write_text(PASSWORD)
+    scene.write(8)
+
+    scene.assert_all_found()
+    said = scene.flow.worker.output.read_text()
+    assert scene.flow.worker.ended() is None
+    assert 1 <= said.count(WORDS) <= 5
+    assert PASSWORD not in said
+    assert scene.dead() == 0
