@@ -57,27 +57,51 @@ class Installation:
         return Lacking()
 
     async def _lifecycle(self, one: Template, stands: dict[str, Any] | None) -> None:
+        name = f"lifecycle policy {one.policy}"
         days = lifecycle.days_of(stands) if stands is not None else None
         if stands is not None and days is None:
-            self.said.append(f"lifecycle policy {one.policy}: was changed by hand, left as it is")
+            self.said.append(f"{name}: was changed by hand, left as it is")
         elif days == one.days:
-            self.said.append(f"lifecycle policy {one.policy}: is there already, deletes after {days} days")
+            self.said.append(f"{name}: is there already, deletes after {days} days")
+        elif owner := await self._put(name, f"/_ilm/policy/{one.policy}", lifecycle.body(one.days)):
+            self.said.append(f"{name}: deletes after {days} days, not {one.days}; {_belongs(owner)}")
         else:
-            await self._must("PUT", f"/_ilm/policy/{one.policy}", lifecycle.body(one.days))
             before = f" (was {days})" if days else ""
-            self.said.append(f"lifecycle policy {one.policy}: put, deletes after {one.days} days{before}")
+            self.said.append(f"{name}: put, deletes after {one.days} days{before}")
+
+    async def _put(self, name: str, path: str, body: dict[str, Any]) -> str:
+        """Put a thing; returns who alone may change it, where that is not us. Raises SetupError."""
+        status, answer = await self._call("PUT", path, body)
+        owner = template.owner_of(str(answer)) if status == 400 else ""
+        if status != 200 and not owner:
+            raise SetupError(f"{name} refused: {_words(status, answer)}")
+        return owner
 
     async def _template(self, one: Template, without: Lacking) -> Lacking:
         stands = await self._standing(one)
         if stands is not None and int(stands.get("version") or 0) > template.VERSION:
             self.said.append(f"index template {one.name}: a newer crisp has put it (version {stands['version']}), left")
             return without
+        name, current = f"index template {one.name}", f"version {template.VERSION}"
+        wanted, without = await self._wanted(one, without)
+        differs = template.drift(stands, wanted) if stands is not None else []
+        if stands is not None and not differs:
+            self.said.append(f"{name}: is there already, {current}")
+        elif owner := await self._put(name, f"/_index_template/{one.name}?create=false", wanted):
+            self.said.append(f"{name}: differs from {current}: {_shown(differs)}; {_belongs(owner)}")
+        elif stands is not None:
+            self.said.append(f"{name}: had drifted, put again, {current}: {_shown(differs)}")
+        else:
+            self.said.append(f"{name}: put, {current}")
+        return without
+
+    async def _wanted(self, one: Template, without: Lacking) -> tuple[dict[str, Any], Lacking]:
+        """The template as this server can take it: it is asked what it would make of it, which changes nothing."""
         for _ in range(_TRIES):
             wanted = template.body(one, self._settings, without)
-            status, answer = await self._call("PUT", f"/_index_template/{one.name}?create=false", wanted)
+            status, answer = await self._call("POST", f"/_index_template/_simulate/{one.name}", wanted)
             if status == 200:
-                self._tell(one, stands, wanted)
-                return without
+                return wanted, without
             more = template.lacking(str(answer))
             if status != 400 or not (more.types - without.types or more.settings - without.settings):
                 raise SetupError(f"index template {one.name} refused: {_words(status, answer)}")
@@ -94,17 +118,6 @@ class Installation:
         if not template.is_ours(found.get("_meta")):
             raise SetupError(f"an index template {one.name} is there that is not crisp's: rename or remove it")
         return found
-
-    def _tell(self, one: Template, stands: dict[str, Any] | None, wanted: dict[str, Any]) -> None:
-        if stands is None:
-            self.said.append(f"index template {one.name}: put, version {template.VERSION}")
-            return
-        differs = template.drift(stands, wanted)
-        if not differs:
-            self.said.append(f"index template {one.name}: is there already, version {template.VERSION}")
-            return
-        shown = ", ".join(differs[:_SHOWN]) + (f" and {len(differs) - _SHOWN} more" if len(differs) > _SHOWN else "")
-        self.said.append(f"index template {one.name}: had drifted, put again, version {template.VERSION}: {shown}")
 
     async def _check_taken(self, one: Template) -> None:
         """A template of higher priority would take our indices, and nobody would see it before their first day."""
@@ -144,6 +157,18 @@ class Installation:
         except TransportError as fault:
             raise SetupError(f"Elasticsearch at {self._settings.es_urls} cannot be reached: {fault}") from fault
         return answer.meta.status, answer.body
+
+
+def _belongs(owner: str) -> str:
+    return (
+        f"left, since only Elasticsearch's {owner} may change it:"
+        " do so in the StackConfigPolicy (with ECK), or in config/operator/settings.json"
+    )
+
+
+def _shown(differs: list[str]) -> str:
+    more = f" and {len(differs) - _SHOWN} more" if len(differs) > _SHOWN else ""
+    return ", ".join(differs[:_SHOWN]) + more
 
 
 def _words(status: int, answer: Any) -> str:

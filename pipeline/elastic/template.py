@@ -25,6 +25,7 @@ _KEYWORD_LIMIT = 8191  # characters: 32,766 bytes, Lucene's longest term, at fou
 LIFECYCLE = "index.lifecycle.name"
 
 _ABSENT_TYPE = re.compile(r"(?:mapper type \[|No handler for type \[)(\w+)\]")
+_READ_ONLY = re.compile(r"set as read-only by \[([\w.-]+)\]")
 _ABSENT_SETTING = re.compile(r"unknown setting \[([\w.]+)\]")
 
 
@@ -38,6 +39,12 @@ class Lacking(NamedTuple):
 def lacking(reason: str) -> Lacking:
     """What a refusal of the template says that the server does not have; nothing if it says something else."""
     return Lacking(frozenset(_ABSENT_TYPE.findall(reason)), frozenset(_ABSENT_SETTING.findall(reason)))
+
+
+def owner_of(reason: str) -> str:
+    """Who alone may change a thing, by Elasticsearch's refusal: `file_settings`, its operator's; empty: nobody."""
+    found = _READ_ONLY.search(reason)
+    return found[1] if found else ""
 
 
 class Template(NamedTuple):

@@ -60,6 +60,40 @@ def test_a_replay_brings_back_what_was_deleted_and_a_second_one_nothing(flow: Fl
     assert crisp(flow, "replay", "--since", "2h", "--until", "1h")["records"] == 0
 
 
+def test_a_replay_by_other_rules_than_those_before_must_be_said(flow: Flow, tmp_path: Path) -> None:
+    """Neither rules that are new nor rules that are gone make other documents beside those there, unasked."""
+    (flow.container("pay-1") / "0.log").write_text(line("kept") + line("gone"))
+    flow.once(flow.shipper)
+    flow.once(flow.worker)
+    remove(flow, [hit for hit in flow.documents() if hit["_source"]["message"] == "gone"])
+    rules = tmp_path / "rules.yaml"
+    rules.write_text("rules:\n  - name: mark\n    when: {message: gone}\n    set: {labels.team: shop}\n")
+
+    flow.become(CRISP_RULES_FILE=str(rules))
+    said = refused(flow, "replay", "--since", "1h")
+    assert "1 by no rules; now it is rules " in said
+    assert "--rules-changed" in said
+    assert flow.messages() == ["kept"], "a refusal has done nothing"
+
+    assert crisp(flow, "replay", "--since", "1h", "--rules-changed")["created"] == 1
+    (gone,) = [hit["_source"] for hit in flow.documents() if hit["_source"]["message"] == "gone"]
+    assert gone["labels.team"] == "shop"
+    assert gone["crisp.rules"]
+    assert crisp(flow, "replay", "--since", "1h", "--rules-changed")["created"] == 0
+
+    flow.become(CRISP_RULES_FILE=None)
+    assert f"1 by rules {gone['crisp.rules']}; now it is no rules" in refused(flow, "replay", "--since", "1h")
+
+
+def refused(flow: Flow, *arguments: str) -> str:
+    """What a command says that ends with 1."""
+    command = [sys.executable, "-m", "pipeline.cli", *arguments]
+    environment = {**os.environ, **flow.environment}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stdout) == (1, ""), ended.stdout + ended.stderr
+    return ended.stderr
+
+
 def test_a_document_in_another_index_is_not_doubled_by_a_replay(flow: Flow) -> None:
     (flow.container("pay-1") / "0.log").write_text(line("once"))
     flow.once(flow.shipper)

@@ -12,6 +12,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -95,6 +96,46 @@ def test_setup_may_bring_objects_into_one_space_of_kibana(secured: SecuredStack,
     answer = flow.as_user(setup, PASSWORD, "POST", "_security/user/_has_privileges", {"application": [question]})
 
     assert answer["application"]["kibana-.kibana"] == {"space:default": {action: True}, "space:ops": {action: False}}
+
+
+def crisp(flow: SecuredFlow, *arguments: str, code: int = 0) -> dict[str, Any]:
+    """What a command prints with `--json`."""
+    command = [sys.executable, "-m", "pipeline.cli", *arguments, "--json"]
+    environment = {**os.environ, **flow.environment}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    said: dict[str, Any] = json.loads(ended.stdout)
+    return said
+
+
+def test_every_command_does_its_work_with_the_least_rights(flow: SecuredFlow) -> None:
+    """Those that look under the role of the audit, a replay and the checks under the worker's."""
+    write(flow, "pay", 20, time.time() - 300)
+    flow.once(flow.shipper)
+    flow.once(flow.worker)
+    hits = flow.documents()
+    for hit in hits[:3]:
+        flow.ask(f"{hit['_index']}/_doc/{hit['_id']}?refresh=true", method="DELETE")
+    worker = flow.environment["ES_USER"]
+
+    flow.become(ES_USER=flow.user("crisp_audit", PASSWORD))
+    for source in ("kafka", str(flow.logs)):
+        said = crisp(flow, "audit", "--from", source, code=1)
+        assert (said["missing"], said["found"]) == (3, 17)
+    assert crisp(flow, "trace", hits[5]["_id"])["indexed"]
+    assert crisp(flow, "status")["elasticsearch"]["status"] in {"green", "yellow"}
+    assert crisp(flow, "dead", "list")["letters"] == 0
+    tail = [sys.executable, "-m", "pipeline.cli", "tail", "-n", "30", "--no-follow", "--json", "app=app"]
+    shown = subprocess.run(tail, env={**os.environ, **flow.environment}, capture_output=True, text=True, check=True)
+    assert len(shown.stdout.splitlines()) == 17
+
+    flow.become(ES_USER=worker)
+    checked = crisp(flow, "check", "--connect")
+    assert [one for one in checked["findings"] if one["state"] == "failed"] == []
+    assert crisp(flow, "replay", "--since", "1h")["created"] == 3
+    flow.documents()
+    assert crisp(flow, "replay", "--since", "1h")["created"] == 0
+    assert crisp(flow, "audit", "--from", "kafka")["found"] == 20
 
 
 @pytest.mark.parametrize(

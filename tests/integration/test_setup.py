@@ -1,9 +1,14 @@
 """`crisp setup` beside what other people have put."""
 
 import asyncio
+import itertools
 import json
+import os
 import subprocess
 import sys
+import urllib.error
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -12,7 +17,7 @@ from pipeline import kafka_client
 from pipeline.elastic import template
 from pipeline.errors import SetupError
 from pipeline.local.stack import Stack
-from tests.integration.flow import Flow
+from tests.integration.flow import Flow, eventually
 
 
 @pytest.fixture
@@ -59,6 +64,69 @@ def test_drift_of_the_template_is_named_and_mended(flow: Flow) -> None:
     assert any(line.endswith(": index.refresh_interval, mappings.message") for line in said)
     mended = flow.ask(path)["index_templates"][0]["index_template"]["template"]["settings"]["index"]
     assert mended["refresh_interval"] == "1s"
+
+
+class Operator:
+    """Elasticsearch's file settings: what they name, nobody else may change."""
+
+    _version = itertools.count(1)
+
+    def __init__(self, stack: Stack) -> None:
+        home = stack.directory / "elasticsearch" / f"elasticsearch-{stack.address.es_version}" / "config"
+        self._directory = home / "operator"
+        self._owner = home.stat().st_uid
+
+    def keep(self, templates: dict[str, Any]) -> None:
+        """Put these index templates, and take back those before."""
+        self._directory.mkdir(exist_ok=True)
+        about = {"version": str(next(self._version)), "compatibility": "8.0.0"}
+        state = {"index_templates": {"composable_index_templates": templates}}
+        new = self._directory / "new"
+        new.write_text(json.dumps({"metadata": about, "state": state}))
+        for path in (self._directory, new):
+            os.chown(path, self._owner, -1)
+        new.rename(self._directory / "settings.json")
+
+
+@pytest.fixture
+def operated(bare: Flow) -> Iterator[Operator]:
+    """What ECK's operator does with a StackConfigPolicy: by its file of settings; all is taken back at the end."""
+    operator = Operator(bare.stack)
+    yield operator
+    operator.keep({})
+
+
+def test_what_an_operator_keeps_is_left_alone_and_its_drift_is_told(bare: Flow, operated: Operator) -> None:
+    bare.set_up()
+    kept = {}
+    for one in template.all_of(bare.settings):
+        (found,) = bare.ask(f"_index_template/{one.name}")["index_templates"]
+        kept[one.name] = found["index_template"]
+    operated.keep(kept)
+    name = f"crisp-{bare.prefix}"
+    eventually(lambda: "set as read-only by [file_settings]" in _refusal(bare, name, kept[name]))
+
+    same = bare.set_up()
+    assert f"index template {name}: is there already, version {template.VERSION}" in same
+
+    kept[name]["template"]["settings"]["index"]["refresh_interval"] = "45s"
+    operated.keep(kept)
+    eventually(lambda: "45s" in json.dumps(bare.ask(f"_index_template/{name}")))
+    (told,) = [line for line in bare.set_up() if line.startswith(f"index template {name}:")]
+    assert told.startswith(
+        f"index template {name}: differs from version {template.VERSION}: index.refresh_interval; left"
+    )
+    assert "only Elasticsearch's file_settings may change it" in told
+    assert "StackConfigPolicy" in told
+    assert "45s" in json.dumps(bare.ask(f"_index_template/{name}"))
+
+
+def _refusal(flow: Flow, name: str, body: dict[str, Any]) -> str:
+    try:
+        flow.ask(f"_index_template/{name}", body, "PUT")
+    except urllib.error.HTTPError as fault:
+        return fault.read().decode()
+    return ""
 
 
 def test_a_template_of_higher_priority_is_named(bare: Flow) -> None:

@@ -98,3 +98,10 @@ def test_the_worker_may_neither_change_nor_delete() -> None:
     assert not {"write", "index", "create", "delete", "delete_index", "manage", "all"} & set(
         worker["indices"][0]["privileges"]
     )
+
+
+def test_who_owns_a_thing_is_read_from_the_refusal() -> None:
+    words = "Failed to process request [PutLifecycleRequest/unset] with errors:"
+    said = f"{words} [[crisp-logs] set as read-only by [file_settings]]"
+    assert template.owner_of(said) == "file_settings"
+    assert template.owner_of("unknown setting [index.lifecycle.name]") == ""
