@@ -58,7 +58,8 @@ async def _run(effective: Settings, *, once: bool) -> int:
     await app.start()
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     crashed = app.crashed
-    await _drain(worker)
+    if not crashed:  # else what is in work is never settled
+        await _drain(worker)
     await app.stop()
     for task in ends:
         task.cancel()

@@ -17,8 +17,8 @@ Maker = Callable[..., Scene]
 @pytest.fixture
 def row(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Row]:
     """This fault's row in the table of results."""
-    fault = request.node.name.removeprefix("test_").replace("_", " ")
-    made = Row(fault, stack.address.es_version)
+    fault, _, variant = request.node.name.removeprefix("test_").replace("_", " ").rstrip("]").partition("[")
+    made = Row(f"{fault}: {variant.strip()}" if variant else fault, stack.address.es_version)
     yield made
     results.keep(made)
 

@@ -1,7 +1,9 @@
 """Answers that are spoiled on their way back, after Elasticsearch has done what was asked; nodes that are dead."""
 
+import json
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -131,3 +133,53 @@ def test_one_line_of_a_hundred_has_types_that_clash(scene: Scene) -> None:
 
     scene.assert_all_found()
     assert scene.dead() == 0
+
+
+STRICT = {
+    "mappings": {"properties": {"n": {"type": "long"}, "k": {"type": "keyword"}}},
+    "settings": {
+        "index.mapping.ignore_malformed": False,
+        "index.mapping.total_fields.limit": 250,
+        "index.mapping.depth.limit": 20,
+    },
+}
+REFUSED = {
+    "type": {"n": "a word"},
+    "keyword": {"k": "x" * 40_000},
+    "fields": {f"f{number}": number for number in range(1_200)},
+}
+DEEP = json.loads('{"d":' * 30 + "1" + "}" * 30)
+
+
+def test_one_line_of_a_hundred_is_refused_for_its_content(scene: Scene) -> None:
+    """Types that clash, over 1,000 fields, a keyword of 40,000 bytes, 30 levels, in an index that forgives nothing."""
+    settings = {**STRICT["settings"], **_beyond_limit(scene)}
+    scene.flow.ask(scene.index(), {**STRICT, "settings": settings}, "PUT")
+    log = scene.container("refused")
+    kinds = [*REFUSED, "depth"]
+    scene.start()
+    for number in range(80):
+        fields = REFUSED.get(kinds[number % len(kinds)], DEEP)
+        body = {"message": f"number {number}", "event": {"sequence": number}, **fields}
+        scene.put(log, json.dumps(body).encode())
+        scene.write(0.2)
+
+    scene.assert_all_found()
+    assert scene.dead() == 0
+    for number in range(80):
+        query = {"query": {"bool": {"filter": [{"term": {"kubernetes.pod.uid": log.uid}}, _phrase(number)]}}}
+        (hit,) = scene.flow.ask(f"{scene.flow.prefix}-*/_search", query)["hits"]["hits"]
+        reason = hit["_source"].get("crisp.refused.reason", "")
+        assert bool(reason) == (kinds[number % len(kinds)] in REFUSED), (number, hit["_source"])
+    safe = {"query": {"term": {"crisp.safe.n": "a word"}}}
+    assert scene.flow.ask(f"{scene.flow.prefix}-*/_count", safe)["count"] == 20
+
+
+def _phrase(number: int) -> dict[str, Any]:
+    return {"match_phrase": {"message": f"number {number}"}}
+
+
+def _beyond_limit(scene: Scene) -> dict[str, Any]:
+    """Take the forgiveness away where the server knows it."""
+    old = scene.stack.address.es_version.startswith("8.11.")
+    return {} if old else {"index.mapping.total_fields.ignore_dynamic_beyond_limit": False}

@@ -58,6 +58,7 @@ def test_shipper_and_worker_are_killed_for_half_a_minute(scene: Scene) -> None:
     _kill_for(scene, 30)
 
 
+@pytest.mark.timeout(900)
 def test_shipper_and_worker_are_killed_for_five_minutes(scene: Scene) -> None:
     _kill_for(scene, 300)
 

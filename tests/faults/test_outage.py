@@ -8,7 +8,7 @@ from pipeline.local.process import free_ports, peak_rss_mib
 from tests.faults.conftest import Maker
 from tests.faults.scene import Scene
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1800)]
 
 WORKER_MIB = 256
 LINES_A_MINUTE = 12
