@@ -34,12 +34,24 @@ class Feed:
         self._followed: list[_Followed] = []
         self._random = random_
         self._turn = 0
+        self._rotations = 0
         self.watch: list[str] = []
 
     def _container(self, namespace: str, name: str, random_: random.Random) -> ContainerLog:
         pod = f"{name}-{random_.getrandbits(32):08x}"
         uid = str(uuid.UUID(int=random_.getrandbits(128), version=4))
         return ContainerLog(self._root, namespace, pod, uid, name, ROTATE_BYTES)
+
+    def replace(self) -> list[ContainerLog]:
+        """All pods end, and others take their place, as in a deployment; the logs of those that ended, as they are."""
+        ended = self.logs()
+        self._rotations = self.rotations()
+        self._services = [(self._container("shop", log.container, self._random), of) for log, of in self._services]
+        for followed in self._followed:
+            followed.log = self._container("infra", followed.log.container, self._random)
+        for log in ended:
+            log.close()
+        return ended
 
     def follow(self, name: str, output: Path) -> None:
         """Write what a real server prints as a container of that name."""
@@ -75,7 +87,7 @@ class Feed:
 
     def rotations(self) -> int:
         """Rotations so far."""
-        return sum(log.rotations for log in self.logs())
+        return self._rotations + sum(log.rotations for log in self.logs())
 
     def close(self) -> None:
         """The containers end."""

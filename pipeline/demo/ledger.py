@@ -6,6 +6,7 @@ has its fields apart. A document of several lines (a stack trace) counts each of
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,15 +54,41 @@ class Ledger:
 
     def __init__(self) -> None:
         self.lines = 0
-        self._written: Counter[bytes] = Counter()
+        self._written: dict[str, Counter[bytes]] = {}
+        self._missing = self._doubled = 0  # of the containers that are settled
 
     def wrote(self, uid: str, line: bytes) -> None:
         """Note a line before it is written."""
         self.lines += 1
         # As the document will have it: a JSON document cannot hold bytes that are not UTF-8.
-        self._written[line_key(uid, line.decode("utf-8", "replace").encode())] += 1
+        self._written.setdefault(uid, Counter())[line_key(uid, line.decode("utf-8", "replace").encode())] += 1
+
+    def open(self) -> list[str]:
+        """The containers whose lines are not settled."""
+        return list(self._written)
 
     def balance(self, found: Counter[bytes]) -> Balance:
-        """Compare with the lines found. A line that nobody wrote counts as doubled."""
-        missing = (self._written - found).total()
-        return Balance(self.lines, self.lines - missing, missing, (found - self._written).total())
+        """Compare with the lines found of the open containers. A line that nobody wrote counts as doubled."""
+        missing, doubled = self._compared(self._written, found)
+        missing += self._missing
+        return Balance(self.lines, self.lines - missing, missing, doubled + self._doubled)
+
+    def missing(self, uids: Iterable[str], found: Counter[bytes]) -> int:
+        """How many of these containers' lines were not found."""
+        return self._compared(uids, found)[0]
+
+    def settle(self, uids: Iterable[str], found: Counter[bytes]) -> None:
+        """Keep the outcome of containers that have ended, and forget their lines."""
+        missing, doubled = self._compared(uids, found)
+        self._missing += missing
+        self._doubled += doubled
+        for uid in uids:
+            self._written.pop(uid, None)
+
+    def _compared(self, uids: Iterable[str], found: Counter[bytes]) -> tuple[int, int]:
+        there = missing = 0
+        for uid in uids:
+            for key, number in self._written.get(uid, Counter()).items():
+                there += min(number, found[key])
+                missing += max(0, number - found[key])
+        return missing, found.total() - there

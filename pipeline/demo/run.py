@@ -18,6 +18,7 @@ from pipeline.demo.feed import WATCH_CHAOS, WATCH_EVERY, Feed, provoke_stack_tra
 from pipeline.demo.ledger import Balance, Ledger
 from pipeline.demo.part import Part
 from pipeline.demo.searcher import Searcher
+from pipeline.demo.turnover import Turnover
 from pipeline.errors import StackError
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
@@ -101,6 +102,7 @@ class Run:
         self.feed = Feed(self._logs, self.ledger, plan.seed, watch_every=WATCH_CHAOS if plan.chaos else WATCH_EVERY)
         self.searcher = Searcher(stack.address.es_url)
         self._kills = [Kills(self.shipper, SHIPPER_PAUSES, 0.0), Kills(self.worker, WORKER_PAUSES, 0.0)]
+        self._turnover = Turnover(self.feed, self.ledger, self.searcher)
         self._found = 0
         self._seconds = 0.0
 
@@ -164,12 +166,15 @@ class Run:
                 if now - looked >= LOOK_SECONDS:
                     self._look("writing")
                     looked = now
+                    if not self._plan.lines:
+                        self._turnover.look(now)
                 self._disturb(now)
                 if rate:
                     time.sleep(max(0.0, TICK_SECONDS - (time.monotonic() - now)))
         except KeyboardInterrupt:
             self._tell("interrupted: what is written is still brought home", self.ledger.lines, self._found)
         self.feed.copy()
+        self._turnover.end()
         self._seconds = time.monotonic() - started
 
     def _look(self, what: str) -> None:
@@ -206,13 +211,16 @@ class Run:
             if self._found != last:
                 last, still_since, given_up = self._found, now, now
             if now - still_since >= STILL_SECONDS and not self.searcher.watching():
-                balance = self.ledger.balance(self.searcher.all_keys())
+                balance = self._balance()
                 if not balance.missing or now - given_up >= GIVE_UP_SECONDS:
                     return balance
                 still_since = now
             elif now - given_up >= GIVE_UP_SECONDS:
-                return self.ledger.balance(self.searcher.all_keys())
+                return self._balance()
             time.sleep(LOOK_SECONDS)
+
+    def _balance(self) -> Balance:
+        return self.ledger.balance(self.searcher.keys(self.ledger.open()))
 
     def report(self, balance: Balance) -> Report:
         """The figures, after the parts have ended."""

@@ -38,6 +38,11 @@ def make_scene(stack: Stack, tmp_path: Path, row: Row) -> Iterator[Maker]:
     yield make
     for scene in made:
         scene.end()
+    for name in ("kafka", "elasticsearch"):  # a test that failed may have left it killed
+        if getattr(stack, name)._child.poll() is not None:
+            getattr(stack, f"start_{name}")()
+            getattr(stack, f"wait_{name}")()
+        getattr(stack, name).resume()
 
 
 @pytest.fixture

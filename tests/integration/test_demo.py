@@ -6,6 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.demo import turnover
+from pipeline.demo.run import Plan, Run
+from pipeline.local.stack import Stack
 
 
 def test_ctrl_c_ends_a_demo_that_follows_and_brings_everything_home() -> None:
@@ -26,3 +33,32 @@ def test_ctrl_c_ends_a_demo_that_follows_and_brings_everything_home() -> None:
     assert demo.returncode == 0
     assert report["written"] > 1000
     assert (report["missing"], report["doubled"]) == (0, 0)
+
+
+def test_a_demo_that_follows_forgets_what_it_has_compared(
+    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pods are replaced, the lines of those that ended compared and forgotten, their logs deleted."""
+    monkeypatch.setattr(turnover, "LINES", 1500)
+    monkeypatch.setattr(turnover, "AGAIN_SECONDS", 1.0)
+    most = 0
+
+    def tell(*_: object) -> None:
+        nonlocal most
+        most = max(most, sum(written.total() for written in demo.ledger._written.values()))
+        if demo._turnover.settled >= 2 * len(demo.feed.logs()):
+            raise KeyboardInterrupt
+
+    demo = Run(stack, tmp_path, Plan(lines=0, rate=500.0, chaos=False, seed=1), tell)
+    try:
+        demo.begin()
+        demo.write()
+        pods = list((tmp_path / "pods").iterdir())
+        report = demo.report(demo.settle())
+    finally:
+        demo.end()
+
+    assert report.good
+    assert report.balance.written >= 3000
+    assert most < report.balance.written
+    assert len(pods) <= 2 * len(demo.feed.logs())
