@@ -67,7 +67,7 @@ def test_a_replay_by_other_rules_than_those_before_must_be_said(flow: Flow, tmp_
     flow.once(flow.worker)
     remove(flow, [hit for hit in flow.documents() if hit["_source"]["message"] == "gone"])
     rules = tmp_path / "rules.yaml"
-    rules.write_text("rules:\n  - name: mark\n    when: {message: gone}\n    set: {labels.team: shop}\n")
+    rules.write_text("rules:\n  - name: mark\n    when: {message: gone}\n    set: {team: shop}\n")
 
     flow.become(CRISP_RULES_FILE=str(rules))
     said = refused(flow, "replay", "--since", "1h")
@@ -77,7 +77,7 @@ def test_a_replay_by_other_rules_than_those_before_must_be_said(flow: Flow, tmp_
 
     assert crisp(flow, "replay", "--since", "1h", "--rules-changed")["created"] == 1
     (gone,) = [hit["_source"] for hit in flow.documents() if hit["_source"]["message"] == "gone"]
-    assert gone["labels.team"] == "shop"
+    assert gone["team"] == "shop"
     assert gone["crisp.rules"]
     assert crisp(flow, "replay", "--since", "1h", "--rules-changed")["created"] == 0
 
