@@ -93,6 +93,8 @@ class Feed:
         """The containers end."""
         for log in self.logs():
             log.close()
+        for followed in self._followed:
+            followed.close()
 
 
 class _Followed:
@@ -107,6 +109,10 @@ class _Followed:
         """The whole lines printed since the last time."""
         *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
         return lines
+
+    def close(self) -> None:
+        """Read it no more."""
+        self._file.close()
 
 
 def provoke_stack_trace(port: int) -> None:
