@@ -1,15 +1,16 @@
 """The shipper's memory across restarts: for each file what Kafka has acknowledged of it, and how far it reached.
 
 One JSON file, versioned, with a checksum; written beside, synced and renamed, the copy before kept. A checkpoint
-that cannot be read is told and left aside: then everything still on disk is sent again, which is harmless, since
-ids say where a line stood. A lock on the directory makes a second shipper of the same node wait.
+that cannot be read, also one of another version, is told and put aside: then everything still on disk is sent again,
+which is harmless, since ids say where a line stood. So one may go back to an older release; a newer one has to read
+what the release before it wrote (before 0.1.0 there was none, so nothing is to be migrated yet). A lock on the
+directory makes a second shipper of the same node wait.
 """
 
 import fcntl
 import hashlib
 import logging
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -94,7 +95,7 @@ class Checkpoint:
             except FileNotFoundError:
                 continue
             except (OSError, ValueError) as fault:
-                aside = path.with_suffix(f".refused-{int(time.time())}")
+                aside = path.with_suffix(".refused")
                 log.warning(
                     "checkpoint refused, files are read again from an older copy or from their start: %s", fault
                 )
@@ -151,7 +152,13 @@ def decode(encoded: bytes) -> State:
         raise ValueError(f"its version is {version!r}, known here is {VERSION}")
     if hashlib.blake2b(body, digest_size=16).hexdigest() != checksum:
         raise ValueError("its checksum is wrong: it was cut or changed")
-    found = orjson.loads(body)
+    try:
+        return _state(orjson.loads(body))
+    except (TypeError, KeyError, IndexError, ValueError) as fault:
+        raise ValueError(f"what it holds is not what version {VERSION} has: {fault!r}") from fault
+
+
+def _state(found: Any) -> State:
     entries = [Entry(*row) for row in found["files"]]
     for entry in entries:
         entry.instance = Instance(*entry.instance)

@@ -1,28 +1,27 @@
 """All container instances of the node: which files each has, which are done, what the checkpoint should say."""
 
 import logging
-import os
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from agents import diskbound, losses
-from agents.checkpoint import Entry, State
+from agents import diskbound, losses, registry
+from agents.checkpoint import State
 from agents.descriptors import Descriptors, raised_limit
 from agents.discovery import Found
+from agents.growth import SETTLE_SECONDS, Growth
 from agents.labelling import Labelling
-from agents.logfile import LogFile, Stamp, stamp
+from agents.logfile import LogFile
 from agents.losses import Loss, Losses
-from agents.missing import Inode, Missing, hidden
+from agents.missing import Missing, hidden
 from agents.podwatch import PodWatch
+from agents.registry import Registry
 from agents.tail import Tail
 from pipeline import gap
 from pipeline.metrics import SHIPPER, Metrics
 from pipeline.pod import Instance
 from pipeline.settings import Settings
-
-SETTLE_SECONDS = 1.0  # a rotated file may get a last partial this long after its successor exists
 
 log = logging.getLogger(__name__)
 
@@ -50,9 +49,8 @@ class Fleet:
         self._labelling = Labelling(settings, pods, clock)
         self._descriptors = Descriptors(Path(settings.state_dir), raised_limit(), self._held)
         self._missing = Missing(self.losses, state, settings.logs_dir)
-        self._known = {entry.identity: entry for entry in state.entries} if state else {}
-        self._by_inode = {(entry.device, entry.inode): entry for entry in self._known.values()}
-        self._passed: dict[Inode, Stamp] = {}  # files on disk that need no reading while they are as they were
+        self._registry = Registry(state)
+        self._growth = Growth(settings, self._descriptors, self._registry, self._missing)
         self._absent: dict[Instance, float] = {}  # since when nothing is found of instances that are still read
 
     def _held(self) -> Iterator[tuple[LogFile, bool]]:
@@ -87,7 +85,9 @@ class Fleet:
             tail.ended = self._ended(instance, tail, instance in instances, failing)
             self._retire(instance, tail)
         self._keep_within_bound()
-        self._missing.judge(found, self.tails, self.excluded.keys(), self._known.keys(), self._labelling.ended, failing)
+        self._missing.judge(
+            found, self.tails, self.excluded.keys(), self._registry.identities, self._labelling.ended, failing
+        )
         self._forget(instances, failing)
 
     def _update(self, instance: Instance, found: list[Found]) -> None:
@@ -95,7 +95,7 @@ class Fleet:
         opened = {(file.device, file.inode): file for file in tail.files} if tail else {}
         for file in opened.values():
             file.named = False
-            self.identify(instance, file)
+            self._growth.identify(instance, file)
         fresh: list[Found] = []
         for entry in found:
             inode = (entry.status.st_dev, entry.status.st_ino)
@@ -104,7 +104,7 @@ class Fleet:
                 known.path, known.rotated, known.named = entry.path, entry.rotated, True
                 if known.parked and entry.rotated:
                     self._descriptors.unpark(known)
-            elif self._passed.get(inode) != stamp(entry.status):
+            elif self._registry.is_news(entry.status):
                 fresh.append(entry)
         # Whoever waits for a descriptor waits in order: else the later files have them all, and wait for the first.
         stuck = any(file.parked and (file.rotated or not file.named) for file in opened.values())
@@ -148,84 +148,18 @@ class Fleet:
             if not isinstance(fault, FileNotFoundError):
                 log.warning("log file cannot be opened, tried again: %s", fault)
             return None
-        self.identify(instance, file)
-        entry = self._known.get(file.identity)
-        read = entry is not None and entry.low >= file.size() and (entry.done or file.packed)
+        self._growth.identify(instance, file)
         if file.packed and not file.identity:
             self._missing.broken(instance, file)
-        elif not (found.rotated and read) and not (file.packed and file.identity in opened):
+        elif not (found.rotated and self._registry.is_read(file)) and not (file.packed and file.identity in opened):
             return file
-        if entry is not None:
-            entry.done = entry.done or read
         self._missing.seen(file.identity)
-        self._pass(file)
+        self._registry.close(file)
         return None
-
-    def identify(self, instance: Instance, file: LogFile, *, final: bool = False) -> None:
-        """Name the file once its first line is there, and go on where an earlier shipper was acknowledged."""
-        if (
-            file.identity
-            or file.parked
-            or not file.name(instance.uid, instance.container, instance.restart, final=final)
-        ):
-            return
-        entry = self._known.get(file.identity)
-        if entry is None and file.random:
-            entry = self._by_inode.get((file.device, file.inode))
-            if entry is not None and entry.random and entry.low <= file.size():
-                file.identity = entry.identity
-            else:
-                entry = None
-        if entry is not None and entry.low <= file.size():
-            file.resume(entry.ranges(), entry.carried)
-        self._missing.seen(file.identity)
 
     def look(self, instance: Instance, tail: Tail, now: float) -> int:
         """Take in what the tail's files have grown to at `now`, monotonic seconds; returns the unread bytes."""
-        for number, file in enumerate(tail.files):
-            live = number == len(tail.files) - 1 and not tail.ended
-            modified, size = file.modified, file.size()
-            if size != file.seen or (file.modified != modified and not file.packed):
-                if file.parked and not self._descriptors.unpark(file):
-                    continue
-                if (size < file.position and size < file.seen) or (not file.packed and file.rewritten()):
-                    self._truncated(instance, tail, number)
-                    continue
-                file.seen, file.grown = size, now
-                self.identify(instance, file)
-            if not live and now - file.grown > SETTLE_SECONDS:
-                self.identify(instance, file, final=True)
-                file.settled = True
-        tail.quiet = now - max((file.grown for file in tail.files), default=0.0)
-        return tail.unread() if self._unpacked(instance, tail) else 0
-
-    def _unpacked(self, instance: Instance, tail: Tail) -> bool:
-        """Unpack the file whose turn comes next, if it is packed; False while it is the first and cannot be.
-
-        Its turn comes before all that precedes it is sent: an event may go on in it. Of each stream a trace and a line
-        may be open, each as long as an event may be, and nothing of them is sent before it is known how they go on.
-        """
-        before = 0
-        open_bytes = 4 * self._settings.event_max_bytes
-        for file in tail.files:
-            if file.packed and before <= self._settings.slice_max_bytes + open_bytes:
-                whole = self._descriptors.unpack(file)
-                if whole is False:
-                    self._missing.broken(instance, file)
-                return whole is not None or before > 0
-            before += max(0, file.seen - file.position)
-        return True
-
-    def _truncated(self, instance: Instance, tail: Tail, number: int) -> None:
-        """The file was cut and is written anew: what stands in it now is another file.
-
-        What was not read of the old one is lost, unless a copy of it turns up (logrotate's copytruncate makes one).
-        """
-        old = tail.files[number]
-        fresh = LogFile(old.path, os.dup(old.descriptor), os.fstat(old.descriptor), old.root, old.rotated)
-        if not any(other is not old and other.identity == old.identity for other in tail.files):
-            self._missing.truncated(instance, old)
-        tail.renew(number, fresh)
+        return self._growth.look(instance, tail, now)
 
     def _retire(self, instance: Instance, tail: Tail) -> None:
         """Close the files that are read, acknowledged and not written any more."""
@@ -235,9 +169,8 @@ class Fleet:
             elif not file.settled or file.acked.low < file.size() or file.parked:
                 break
             else:
-                if file.identity:
-                    self._known[file.identity] = self._entry(instance, file, done=True)
-                self._pass(file)
+                self._registry.remember(instance, file, done=True)
+                self._registry.close(file)
             tail.files = [other for other in tail.files if other is not file]
         if tail.ended and not tail.files and not tail.held and not tail.in_flight:
             del self.tails[instance]
@@ -245,14 +178,7 @@ class Fleet:
 
     def _gone(self, instance: Instance, file: LogFile) -> None:
         """A parked file lost its name before it could be opened again: it was read, but may have grown since."""
-        self.losses.note(losses.of_entry(self._entry(instance, file, done=False), gap.VANISHED))
-        file.close()
-
-    def _pass(self, file: LogFile) -> None:
-        """Close a file that needs no more reading while it is as it is."""
-        status = os.fstat(file.descriptor)
-        unpacked = (status.st_dev, status.st_ino) != (file.device, file.inode)
-        self._passed[file.device, file.inode] = file.stamp if unpacked else stamp(status)
+        self.losses.note(losses.of_entry(registry.entry(instance, file, done=False), gap.VANISHED))
         file.close()
 
     def _keep_within_bound(self) -> None:
@@ -261,55 +187,29 @@ class Fleet:
             self._give_up(instance, tail, file)
 
     def _give_up(self, instance: Instance, tail: Tail, file: LogFile) -> None:
-        self.identify(instance, file, final=True)
+        self._growth.identify(instance, file, final=True)
         if file.identity:
             self.losses.note(losses.of_file(instance, file, gap.DISK_BOUND))
         tail.give_up(file)
 
     def _forget(self, instances: dict[Instance, list[Found]], failing: Collection[str]) -> None:
-        """Drop what is known of files that are gone, so that nothing grows with the node's history."""
+        """Drop what is known of what is gone, so that nothing grows with the node's history."""
         kept = instances.keys() | self.tails.keys()
-        judged = kept | self._missing.instances()
-        self._known = {
-            identity: entry
-            for identity, entry in self._known.items()
-            if entry.instance in judged or hidden(entry.path, failing)
-        }
+        on_disk = {(file.status.st_dev, file.status.st_ino) for files in instances.values() for file in files}
+        self._registry.forget(kept | self._missing.instances(), failing, on_disk)
         if not failing:
             self._missing.forget({instance[:4] for instance in kept})
         self.losses.forget(set(kept))
-        on_disk = {(file.status.st_dev, file.status.st_ino) for files in instances.values() for file in files}
-        self._passed = {inode: seen for inode, seen in self._passed.items() if inode in on_disk}
 
     def told(self, loss: Loss) -> None:
         """Kafka has the gap of a loss: nothing more is to be remembered of it."""
         self.losses.told(loss)
-        self._known.pop(loss.identity, None)
-
-    def _entry(self, instance: Instance, file: LogFile, *, done: bool) -> Entry:
-        return Entry(
-            identity=file.identity,
-            low=file.acked.low,
-            above=file.acked.above,
-            device=file.device,
-            inode=file.inode,
-            done=done,
-            instance=instance,
-            path=str(file.path),
-            size=file.seen,
-            grown=file.modified,
-            random=file.random,
-            carried=() if done else file.carried,
-        )
+        self._registry.drop(loss.identity)
 
     def state(self) -> State:
         """What the checkpoint should say now."""
-        for instance, tail in self.tails.items():
-            for file in tail.files:
-                if file.identity:
-                    done = tail.ended and 0 < file.seen <= file.acked.low
-                    self._known[file.identity] = self._entry(instance, file, done=done)
-        remembered = {**self._known, **{entry.identity: entry for entry in self.losses.entries()}}
+        remembered = {one.identity: one for one in self._registry.entries(self.tails.items())}
+        remembered |= {one.identity: one for one in self.losses.entries()}
         return State(list(remembered.values()), dict(self._missing.newest))
 
     def instances(self) -> set[Instance]:

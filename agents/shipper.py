@@ -174,7 +174,7 @@ class Shipper:
         names = ("namespace", "pod", "container", "bytes")
         by_reason = self._metrics.by("crisp_shipper_gap_bytes", "reason")
         return {
-            "bytes": {reason: int(size) for reason, size in by_reason.items()},
+            "bytes": {reason: int(size) for reason, size in by_reason.items() if size},
             "containers": [dict(zip(names, (*name, size), strict=True)) for name, size in most],
             "untold": len(self._fleet.losses),
         }

@@ -29,6 +29,7 @@ DISK_BOUND = "disk bound"
 TRUNCATED = "truncated file"
 BROKEN = "broken archive"
 KAFKA_RETENTION = "kafka retention"
+OF_SHIPPER = (VANISHED, JUMP, DISK_BOUND, TRUNCATED, BROKEN)
 
 
 class Gap(NamedTuple):

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.samples import Sample
 
+from pipeline import gap
+
 
 class Metric(NamedTuple):
     """One row of the table. `kind`: counter, gauge or histogram; counters are named without `_total` here.
@@ -115,8 +117,20 @@ SHIPPER = (
     Metric("crisp_shipper_again_bytes", "counter", (), "raw bytes to be read again, since Kafka did not take them"),
     Metric("crisp_shipper_unread_bytes", "gauge", (), "bytes in log files that were not read yet"),
     Metric("crisp_shipper_unread_seconds", "gauge", (), "how long the oldest of them have waited"),
-    Metric("crisp_shipper_gaps", "counter", ("reason",), "files of which bytes vanished before they were read"),
-    Metric("crisp_shipper_gap_bytes", "counter", ("reason",), "bytes that vanished unread, as far as they are known"),
+    Metric(
+        "crisp_shipper_gaps",
+        "counter",
+        ("reason",),
+        "files of which bytes vanished before they were read",
+        gap.OF_SHIPPER,
+    ),
+    Metric(
+        "crisp_shipper_gap_bytes",
+        "counter",
+        ("reason",),
+        "bytes that vanished unread, as far as they are known",
+        gap.OF_SHIPPER,
+    ),
     Metric("crisp_shipper_gaps_untold", "gauge", (), "gaps of which Kafka has no record yet"),
     Metric("crisp_shipper_deleted_bytes", "gauge", (), "disk held by deleted log files that are not read yet"),
     Metric("crisp_shipper_excluded", "gauge", ("namespace",), "container instances that are not read, as asked for"),

@@ -1,5 +1,6 @@
 """The shipper's memory: whatever befalls its file, never a crash, never a jump to the end, never a lost line."""
 
+import hashlib
 import os
 import resource
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents.checkpoint import Checkpoint, Entry, State, decode, encode
+from agents.checkpoint import VERSION, Checkpoint, Entry, State, decode, encode
 from pipeline.pod import Instance
 
 WHO = Instance("shop", "pay-1", "u-1", "pay", 2)
@@ -60,7 +61,26 @@ def test_a_checkpoint_cut_anywhere_or_changed_anywhere_is_refused() -> None:
         decode(b'{"crisp_checkpoint":99,"blake2b":""}\n[]\n')
 
 
-@pytest.mark.parametrize("damage", [b"", b"\0" * 500, b'{"crisp_checkpoint":99,"blake2b":""}\n[]\n'])
+def sealed(body: bytes, version: int = VERSION) -> bytes:
+    """A checkpoint whose checksum is right."""
+    checksum = hashlib.blake2b(body, digest_size=16).hexdigest()
+    return b'{"crisp_checkpoint":%d,"blake2b":"%b"}\n%b\n' % (version, checksum.encode(), body)
+
+
+STRANGE = [
+    *(b"", b"[]", b"{}", b"5", b'{"files":5,"containers":[]}', b'{"files":[[]],"containers":[]}', b'{"files":[]}'),
+    *(b'{"files":[],"containers":[["a"]]}', b'{"files":[["a",1,[1],2,3,false,[],"p",1,2]],"containers":[]}'),
+]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(b"", b"\0" * 500, b'{"crisp_checkpoint":99,"blake2b":""}\n[]\n'),
+        *(sealed(b'{"files":[],"containers":[]}', version) for version in (0, 1, VERSION + 1)),
+        *map(sealed, STRANGE),
+    ],
+)
 def test_a_refused_copy_is_put_aside_and_the_one_before_it_taken(tmp_path: Path, damage: bytes) -> None:
     checkpoint = Checkpoint(tmp_path)
     checkpoint.store(STATE)
@@ -68,7 +88,7 @@ def test_a_refused_copy_is_put_aside_and_the_one_before_it_taken(tmp_path: Path,
     checkpoint.path.write_bytes(damage)
 
     assert Checkpoint(tmp_path).load() == STATE
-    assert [path.read_bytes() for path in tmp_path.glob("*.refused-*")] == [damage]
+    assert [path.read_bytes() for path in tmp_path.glob("*.refused")] == [damage]
     assert Checkpoint(tmp_path).load() == STATE
 
 
@@ -130,7 +150,7 @@ def test_a_kill_at_any_moment_leaves_a_copy_that_can_be_read(tmp_path: Path) -> 
         state = Checkpoint(tmp_path).load()
         assert state is not None
         assert {one.low for one in state.entries} <= {reached - 1, reached, reached + 1}
-        assert not list(tmp_path.glob("*.refused-*"))
+        assert not list(tmp_path.glob("*.refused"))
 
 
 def test_a_second_shipper_waits_for_the_first(tmp_path: Path) -> None:
