@@ -138,7 +138,7 @@ def open_ways(objects: Objects) -> Iterator[str]:
         (name, dns, 53, kind) for name in OURS for dns in ("dns", "local dns") for kind in ("UDP", "TCP")
     ]
     needed += [("crisp-shipper", "api", port, "TCP") for port in (443, 6443)]
-    needed += [("prometheus", name, "status", "TCP") for name in OURS[:2]]
+    needed += [(name, part, "status", "TCP") for name in ("prometheus", "crisp-worker") for part in OURS[:2]]
     if of_kind(objects, "Kafka"):
         needed += [(name, "kafka", 9093, "TCP") for name in (*OURS, "keda")]
     if any(entry["metadata"]["name"] == "fluent-bit" for entry in of_kind(objects, "KafkaUser")):
@@ -158,6 +158,7 @@ def shut_ways(objects: Objects) -> Iterator[str]:
     unwanted: list[tuple[str, str, Any]] = [("stranger", name, "status") for name in OURS]
     unwanted += [
         ("neighbour", "crisp-worker", "status"),
+        ("crisp-shipper", "crisp-worker", "status"),
         ("crisp-worker", "stranger", 80),
         ("crisp-worker", "api", 6443),
     ]
