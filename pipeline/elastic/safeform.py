@@ -18,7 +18,10 @@ TEXT_LIMIT = 2 * 1024 * 1024
 
 
 def safe_form(source: bytes, reason: str, *, indexed: bool) -> bytes:
-    """The first form (`indexed`) or the second one of a refused document's JSON."""
+    """The first form (`indexed`) or the second one of a refused document's JSON.
+
+    `reason`: as a bulk's answer has it, STATUS TYPE: WORDS.
+    """
     fields: dict[str, Any] = orjson.loads(source)
     kept: dict[str, Any] = {}
     moved: dict[str, Any] = {}
@@ -27,6 +30,7 @@ def safe_form(source: bytes, reason: str, *, indexed: bool) -> bytes:
         (kept if explicit else moved)[name] = value
     flags = kept.get("log.flags")
     kept["log.flags"] = [*(flags if isinstance(flags, list) else []), "safe_form"]
+    kept["crisp.refused.type"] = reason.partition(":")[0].rpartition(" ")[2]
     kept["crisp.refused.reason"] = reason[:1024]
     if moved and indexed:
         kept["crisp.safe"] = {name: _searchable(value) for name, value in moved.items()}
