@@ -16,6 +16,7 @@ from rich.text import Text
 from pipeline.explain import Told
 
 LONGEST_VALUE = 2000
+WIDE = 1000  # of a pipe: what is filtered by lines must not be broken
 
 
 def safe(text: str) -> str:

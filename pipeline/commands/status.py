@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,11 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline import ownlog, settings
+from pipeline.commands.show import WIDE
 from pipeline.settings import Settings
 from pipeline.status import figures, overview
 from pipeline.status.printable import printable
 
 EVERY_SECONDS = 2.0
+MOST_ROWS = 20
 COLOURS = {"bad": "bold red", "warn": "yellow", "well": "green"}
 WORDS = {"bad": "needs you", "warn": "look at it", "well": "all is well"}
 EXAMPLE = """examples:
@@ -36,8 +39,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit code 0 while nothing is bad."""
     effective = settings.load()
-    ownlog.configure()
-    console = Console()
+    ownlog.plainly()
+    console = Console(width=None if sys.stdout.isatty() else WIDE)
     if args.json or args.once or not console.is_terminal:
         found = asyncio.run(overview.gather(effective))
         if args.json:
@@ -71,13 +74,21 @@ def view(found: dict[str, Any]) -> RenderableType:
     state = found["state"]
     head = Text(WORDS[state], style=COLOURS[state])
     head.append(f"   {figures.clock(found['time'])}", style="dim")
-    parts: list[RenderableType] = [head]
-    for trouble in found["troubles"]:
-        line = Text("  ! " if trouble["level"] == "bad" else "  · ", style=COLOURS[trouble["level"]])
-        line.append(f"{printable(trouble['of'])}: {printable(trouble['words'])}", style="default")
-        line.append(f"  runbook {trouble['runbook']}", style="dim")
-        parts.append(line)
-    return Group(*parts, _neighbours(found), *_tables(found["parts"]))
+    return Group(head, _troubles(found["troubles"]), _neighbours(found), *_tables(found["parts"]))
+
+
+def _troubles(troubles: list[dict[str, str]]) -> RenderableType:
+    """Each thing that is wrong once, by whom it is told first, and how many more say the same."""
+    alike: dict[tuple[str, str, str], list[dict[str, str]]] = {}
+    for trouble in troubles:
+        alike.setdefault((trouble["level"], trouble["runbook"], trouble["of"].partition(" ")[0]), []).append(trouble)
+    table = Table(show_header=False, box=None, padding=(0, 1, 0, 0))
+    for (severity, runbook, _), same in alike.items():
+        more = f" and {len(same) - 1} more" if len(same) > 1 else ""
+        words = Text(f"{printable(same[0]['of'])}{more}: {printable(same[0]['words'])}")
+        words.append(f"  crisp runbook {runbook}", style="dim")
+        table.add_row(Text(" !" if severity == "bad" else " ·", style=COLOURS[severity]), words)
+    return table
 
 
 def _neighbours(found: dict[str, Any]) -> RenderableType:
@@ -98,16 +109,18 @@ def _tables(parts: list[dict[str, Any]]) -> list[RenderableType]:
     if not parts:
         made.append(Text("No status pages are asked: CRISP_STATUS_URLS names none.", style="dim"))
     for kind, columns in (("shipper", _SHIPPER), ("worker", _WORKER)):
-        rows = [part for part in known if part["kind"] == kind]
+        rows = sorted((part for part in known if part["kind"] == kind), key=lambda part: part["state"])  # bad first
         if rows:
             table = Table(title=f"{kind}s", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
-            table.add_column("name")
+            table.add_column("name", overflow="fold")
             for title, _ in columns:
                 table.add_column(title, justify="right")
-            for part in rows:
+            for part in rows[:MOST_ROWS]:
                 name = Text(printable(part["name"]), style=COLOURS[part["state"]])
                 table.add_row(name, *(value(part) for _, value in columns))
             made.append(table)
+            if len(rows) > MOST_ROWS:
+                made.append(Text(f"and {len(rows) - MOST_ROWS} more, none of them worse; --json has all", style="dim"))
     return made
 
 
@@ -127,14 +140,14 @@ _SHIPPER: tuple[Column, ...] = (
     ("shipped", lambda part: f"{figures.size(_last(part, 'crisp_shipper_bytes'))}/s"),
     ("unread", lambda part: str(figures.size(part["unread_bytes"]))),
     ("oldest", lambda part: str(figures.duration(part["unread_seconds"]))),
-    ("in Kafka p99", lambda part: _p99(part, "in_kafka")),
+    ("in Kafka\np99", lambda part: _p99(part, "in_kafka")),
 )
 _WORKER: tuple[Column, ...] = (
     ("partitions", lambda part: str(len(part["partitions"]))),
     ("events", lambda part: str(figures.rate(_last(part, "crisp_worker_events")))),
     ("lag", lambda part: str(figures.count(sum(row["records"] for row in part["lag"])))),
-    ("indexed p99", lambda part: _p99(part, "indexed")),
-    ("searchable p99", lambda part: _p99(part, "searchable")),
+    ("indexed\np99", lambda part: _p99(part, "indexed")),
+    ("searchable\np99", lambda part: _p99(part, "searchable")),
     ("refused", lambda part: str(figures.count(sum(row["count"] for row in part["refusals"])))),
     ("dead", lambda part: str(figures.count(part["documents"]["dead"] + part["records"].get("dead", 0)))),
 )

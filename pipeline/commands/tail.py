@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     if not 0 <= args.n <= 10_000:
         raise CrispError(f"-n {args.n}: from 0 to 10,000")
     effective = settings.load()
-    ownlog.configure()
+    ownlog.plainly()
     asyncio.run(_tail(effective, args, query))
     return 0
 

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import sys
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +14,7 @@ from rich.text import Text
 
 from pipeline import ownlog, settings
 from pipeline.commands import moment
+from pipeline.commands.show import WIDE
 from pipeline.elastic.client import connect
 from pipeline.errors import CrispError
 from pipeline.journey import Journey, Step
@@ -38,7 +40,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit code 0 when the document is in the index."""
     effective = settings.load()
-    ownlog.configure()
+    ownlog.plainly()
     since = moment.seconds("--since", args.since, datetime.now(UTC))
     try:
         hit, steps = asyncio.run(_trace(effective, args.id, round(since * 1000)))
@@ -62,7 +64,7 @@ async def _trace(effective: Settings, identity: str, since: int) -> tuple[dict[s
 
 
 def _show(identity: str, hit: dict[str, Any] | None, steps: list[Step]) -> None:
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
     if not hit:
         where = "it lies here:" if steps else "nor is it in Kafka since then; `--since` looks further back"
         console.print(f"No document {printable(identity)} is in the index; {where}", markup=False)

@@ -12,6 +12,11 @@ def count(value: float) -> Figure:
     return Figure(f"{round(value):,}")
 
 
+def number(value: float, one: str) -> Figure:
+    """So many things, named as one of them is; more of them end in s."""
+    return Figure(f"{count(value)} {one}{'' if round(value) == 1 else 's'}")
+
+
 def size(value: float) -> Figure:
     """Bytes in the unit that fits."""
     for step, unit in _STEPS:

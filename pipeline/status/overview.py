@@ -8,14 +8,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from elastic_transport import TransportError
 from elasticsearch import ApiError
 
 from pipeline import lag
 from pipeline.elastic.client import connect
 from pipeline.errors import SettingsError
-from pipeline.settings import Settings, variable
+from pipeline.settings import Settings, variable, without_credentials
 from pipeline.status.verdict import Trouble, level
 
 ASK_SECONDS = 5.0
@@ -83,20 +83,27 @@ async def _parts(hosts: list[tuple[str, int]]) -> list[dict[str, Any]]:
 
 
 def _ask(host: str, address: Address) -> dict[str, Any]:
+    name = f"{address[0]}:{address[1]}" if host == address[0] else f"{host} ({address[0]}:{address[1]})"
     connection = http.client.HTTPConnection(*address, timeout=ASK_SECONDS)
     try:
         connection.request("GET", "/status.json", headers={"Host": f"{host}:{address[1]}"})
         answer = connection.getresponse()
         body = answer.read(MOST_BYTES)
         if answer.status != 200:
-            return _absent(f"{host} {address[0]}:{address[1]}", f"answers with {answer.status}")
+            return _absent(name, f"it answers with {answer.status}")
         facts: dict[str, Any] = orjson.loads(body)
         facts["troubles"] = [{**trouble, "of": f"{facts['kind']} {facts['name']}"} for trouble in facts["troubles"]]
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as fault:
-        return _absent(f"{host} {address[0]}:{address[1]}", f"{type(fault).__name__}: {fault}")
+        return _absent(name, _words(fault))
     finally:
         connection.close()
     return {**facts, "address": f"{address[0]}:{address[1]}"}
+
+
+def _words(fault: Exception) -> str:
+    """A fault as one reads it: what it says of itself, else what it is."""
+    said = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
+    return said or type(fault).__name__
 
 
 def _absent(name: str, why: str) -> dict[str, Any]:
@@ -114,8 +121,9 @@ async def _kafka(settings: Settings) -> dict[str, Any]:
         async with asyncio.timeout(2 * ASK_SECONDS):
             lags = await lag.once(settings)
     except (KafkaError, TimeoutError) as fault:
-        words = f"The lag cannot be read: {type(fault).__name__} {fault}".strip()
-        return {"brokers": brokers, "lag": None, "troubles": [_trouble("bad", words, "lag", "Kafka")]}
+        why = "no broker answers" if isinstance(fault, (KafkaConnectionError, TimeoutError)) else _words(fault)
+        words = f"Cannot be asked how far the workers are, at {brokers}: {why}."
+        return {"brokers": brokers, "lag": None, "troubles": [_trouble("bad", words, "unread", "Kafka")]}
     waiting = max((one.seconds or 0.0 for one in lags.values()), default=0.0)
     return {
         "brokers": brokers,
@@ -134,9 +142,9 @@ async def _elasticsearch(settings: Settings) -> dict[str, Any]:
     except ApiError as fault:
         if fault.status_code == 403:
             return {"status": "answers; its health may not be asked", "troubles": []}
-        words = f"Answers with {fault.status_code}"
+        words = f"Answers with {fault.status_code}, at {without_credentials(settings.es_urls)}."
     except (TransportError, OSError, TimeoutError) as fault:
-        words = f"Cannot be reached: {type(fault).__name__} {fault}"
+        words = f"Cannot be reached at {without_credentials(settings.es_urls)}: {_words(fault)}."
     else:
         status = answer.body["status"]
         bad = [_trouble("bad", "The cluster is red.", "elasticsearch", "Elasticsearch")] if status == "red" else []

@@ -18,12 +18,12 @@ def render(facts: dict[str, Any], query: str) -> Answer:
     sections = [
         _tiles(facts),
         _backlogs(facts["backlogs"]),
-        _gaps(facts.get("gaps", [])),
+        _gaps(facts["gaps"]),
         *_kept_out(facts["kept_out"], facts["refused_annotations"]),
         page.pair(_stages(facts["history"]["ages"]), _neighbours(facts)),
         page.settings(facts["settings"]),
     ]
-    return page.answer(facts, verdict.of_shipper(facts), sections, query, now)
+    return page.answer(facts, verdict.of_shipper(facts, now), sections, query, now)
 
 
 def _tiles(facts: dict[str, Any]) -> Html:

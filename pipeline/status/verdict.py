@@ -3,12 +3,15 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from pipeline.status.figures import clock, count, duration, size
+from pipeline.status.figures import clock, duration, number, size
 
 LATE_SECONDS = 5.0
 BEHIND_SECONDS = 60.0
 RECENT_SECONDS = 900.0
+TOLD_SECONDS = 1800.0
+"""As long as the alerts on losses and dead letters look back."""
 SILENT_SECONDS = 10.0
+LONGEST_WORDS = 140
 
 
 class Trouble(NamedTuple):
@@ -22,6 +25,16 @@ class Trouble(NamedTuple):
 def level(troubles: Sequence[Trouble]) -> str:
     """The worst of them: bad, warn, or well."""
     return min((trouble.level for trouble in troubles), default="well")
+
+
+def _fresh(moment: float | None, now: float) -> bool:
+    return moment is not None and now - moment < TOLD_SECONDS
+
+
+def _said(words: str) -> str:
+    """A server's own words, not all of them: the section on it has them whole."""
+    short = words if len(words) <= LONGEST_WORDS else f"{words[:LONGEST_WORDS].rstrip()}…"
+    return f"({short})"
 
 
 def of_worker(facts: dict[str, Any], now: float) -> list[Trouble]:
@@ -50,14 +63,15 @@ def _elasticsearch(facts: dict[str, Any], now: float) -> list[Trouble]:
     place = facts["elasticsearch"]
     found = []
     if place["trouble"]:
-        found.append(Trouble("bad", f"Nothing is indexed: {place['trouble']}.", "elasticsearch"))
+        words = f"Nothing is indexed: {place['trouble']}. Nothing is lost: Kafka keeps what comes."
+        found.append(Trouble("bad", words, "elasticsearch"))
     if place["failing_since"]:
         since = place["failing_since"]
         found.append(
             Trouble(
                 "bad",
-                f"Elasticsearch has taken nothing for {duration(now - since)}, since {clock(since)}: {place['fault']}."
-                " Nothing is lost: Kafka keeps what comes, and it is tried again all the time.",
+                f"Elasticsearch has taken nothing for {duration(now - since)}, since {clock(since)}. Nothing is lost:"
+                f" Kafka keeps what comes, and it is tried again all the time. {_said(place['fault'])}",
                 "elasticsearch",
             )
         )
@@ -76,7 +90,9 @@ def _accounts(facts: dict[str, Any]) -> list[Trouble]:
     if accounts["in_work"] >= 0 and (accounts["in_work"] == 0 or accounts["slices_in_work"]):
         return []
     return [
-        Trouble("bad", f"The accounts do not add up: {accounts['in_work']} events are unaccounted for.", "accounts")
+        Trouble(
+            "bad", f"The accounts do not add up: {number(accounts['in_work'], 'event')} unaccounted for.", "accounts"
+        )
     ]
 
 
@@ -87,20 +103,24 @@ def _lag(facts: dict[str, Any]) -> list[Trouble]:
         words = f"Kafka's retention is about to overtake this worker: its oldest record has waited {duration(waiting)}."
         return [Trouble("bad", words, "retention")]
     if waiting > BEHIND_SECONDS:
-        return [Trouble("warn", f"Behind: {count(records)} records wait, the oldest for {duration(waiting)}.", "lag")]
+        return [
+            Trouble("warn", f"Behind: {number(records, 'record')} in Kafka, the oldest for {duration(waiting)}.", "lag")
+        ]
     return []
 
 
 def _kept_apart(facts: dict[str, Any], now: float) -> list[Trouble]:
     found = []
     dead = facts["documents"]["dead"] + facts["records"].get("dead", 0)
-    if dead:
-        found.append(Trouble("warn", f"{count(dead)} dead letters lie in {facts['topic_dead']}.", "dead-letters"))
+    if _fresh(facts["risen"]["dead"], now):
+        found.append(
+            Trouble("warn", f"{number(dead, 'dead letter')} since start in {facts['topic_dead']}.", "dead-letters")
+        )
     if facts["refusal_flood"]:
         found.append(Trouble("bad", "A flood of refusals: look at the template and at the newest service.", "refusals"))
     gaps = facts["records"].get("gap", 0) + facts["lost_records"]
-    if gaps:
-        words = f"Lines were lost: {count(gaps)} gaps; each is a document with crisp.gap.reason."
+    if _fresh(facts["risen"]["gaps"], now):
+        words = f"Lines were lost: {number(gaps, 'gap')} since start, each a document with crisp.gap.reason."
         found.append(Trouble("bad", words, "gap"))
     recent = [refusal for refusal in facts["refusals"] if now - refusal["last"] < RECENT_SECONDS]
     if recent:
@@ -120,13 +140,14 @@ def _rules(facts: dict[str, Any]) -> list[Trouble]:
     ]
 
 
-def of_shipper(facts: dict[str, Any]) -> list[Trouble]:
+def of_shipper(facts: dict[str, Any], now: float) -> list[Trouble]:
     """What is wrong with a shipper, the worst first."""
     found = []
     waiting = facts["unread_seconds"]
     if facts["kafka"] != "ok":
         words = (
-            f"{facts['kafka']}. Nothing is lost while the files are there: {size(facts['unread_bytes'])} wait in them."
+            "Nothing reaches Kafka. Nothing is lost while the files are there:"
+            f" {size(facts['unread_bytes'])} wait in them. {_said(facts['kafka'])}"
         )
         found.append(Trouble("bad", words, "unread"))
     elif facts["silent_seconds"] > SILENT_SECONDS:
@@ -138,8 +159,9 @@ def of_shipper(facts: dict[str, Any]) -> list[Trouble]:
         found.append(
             Trouble("bad", f"{size(facts['unread_bytes'])} are unread, the oldest for {duration(waiting)}.", "unread")
         )
-    if facts.get("gaps"):
-        words = f"Lines were lost before they could be read: {count(len(facts['gaps']))} gaps."
+    gaps = [gap for gap in facts["gaps"] if _fresh(gap["time"], now)]
+    if gaps:
+        words = f"Lines were lost before they could be read: {number(len(gaps), 'gap')}."
         found.append(Trouble("bad", words, "gap"))
     if facts["pods"] not in {"ok", "not asked"}:
         found.append(Trouble("warn", f"Pods are not known, their labels will be missing: {facts['pods']}", "pods"))
@@ -148,4 +170,4 @@ def of_shipper(facts: dict[str, Any]) -> list[Trouble]:
 
 def of(facts: dict[str, Any], now: float) -> list[Trouble]:
     """What is wrong, by the kind of the process."""
-    return of_worker(facts, now) if facts["kind"] == "worker" else of_shipper(facts)
+    return of_worker(facts, now) if facts["kind"] == "worker" else of_shipper(facts, now)

@@ -15,6 +15,7 @@ from pipeline.lag import GroupLag, Lag
 from pipeline.metrics import Metrics
 from pipeline.settings import Settings
 from pipeline.status.history import EVERY_SECONDS, History, Watched
+from pipeline.status.rises import Rises
 
 AGES = "crisp_worker_age_seconds"
 WATCHED = Watched(
@@ -41,6 +42,7 @@ class Watch:
         self._partitions = partitions
         self._acker = acker
         self._history = History(metrics, WATCHED)
+        self._rises = Rises({"gaps": self._gaps, "dead": self._dead})
         self._lags: dict[int, Lag] = {}
         self.trouble = ""
         self.away = False
@@ -74,6 +76,7 @@ class Watch:
     async def _sample(self) -> None:
         while True:
             self._history.sample(time.monotonic())
+            self._rises.look(time.time())
             await asyncio.sleep(EVERY_SECONDS)
 
     async def _measure(self) -> None:
@@ -113,6 +116,14 @@ class Watch:
         records = self._metrics.total("crisp_worker_records")
         return round(lag.records * self._metrics.get("crisp_worker_raw_bytes") / records) if records else 0.0
 
+    def _gaps(self) -> float:
+        lost = self._metrics.get("crisp_worker_lost_records")
+        return self._metrics.get("crisp_worker_records", outcome="gap") + lost
+
+    def _dead(self) -> float:
+        documents = self._metrics.get("crisp_worker_documents", outcome="dead")
+        return self._metrics.get("crisp_worker_records", outcome="dead") + documents
+
     def behind(self) -> bool:
         """Whether Kafka has records that are not committed; False also when it does not say."""
         return not self.trouble and any(lag.records for lag in self._lags.values())
@@ -133,5 +144,6 @@ class Watch:
                 for number, lag in sorted(self._lags.items())
             ],
             "lag_trouble": self.trouble,
+            "risen": self._rises.facts(),
             "history": self._history.facts(),
         }

@@ -129,10 +129,16 @@ def _refusals(refusals: list[dict[str, Any]]) -> Html:
         return page.section("Refused for their content", tag("p", "None since start."))
     rows = [
         (
-            tag("span", refusal["workload"]),
+            refusal["workload"],
             count(refusal["count"]),
             clock(refusal["last"]),
-            tag("span", refusal["reason"], tag("br"), tag("code", f"{refusal['index']}/{refusal['example']}")),
+            tag(
+                "div",
+                refusal["reason"],
+                tag("br"),
+                tag("code", f"{refusal['index']}/{refusal['example']}"),
+                class_="reason",
+            ),
         )
         for refusal in refusals
     ]

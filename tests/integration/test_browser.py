@@ -1,6 +1,10 @@
-"""The pages in a real browser (Chromium, where it is installed): the figures, no complaint, nothing from elsewhere."""
+"""The pages in a real browser (Chromium, where it is installed): the figures, no complaint, nothing from elsewhere.
+
+With `PICTURES=DIR` each page is kept there as people see it: on a desk and a phone, light and dark.
+"""
 
 import json
+import os
 import shutil
 import subprocess
 import time
@@ -9,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.demo.part import Part
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from pipeline.message import apptime
@@ -33,13 +38,10 @@ class Browser:
         self.asked: set[str] = set()
         self.complaints: list[str] = []
 
-    def load(self, url: str) -> Reader:
-        """The page after it was rendered."""
-        assert CHROMIUM is not None
+    def load(self, url: str, picture: str = "") -> Reader:
+        """The page after it was rendered; `picture` names what is kept of it, if anything is."""
         log = self._directory / "net.json"
-        own = (f"--user-data-dir={self._directory / 'profile'}", f"--log-net-log={log}")
-        command = [CHROMIUM, *FLAGS, *own, "--virtual-time-budget=2000", "--dump-dom", url]
-        ended = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
+        ended = self._run(f"--log-net-log={log}", "--virtual-time-budget=2000", "--dump-dom", url)
         self.complaints += [line for line in ended.stderr.splitlines() if "CONSOLE" in line]
         requests = [event.get("params", {}) for event in json.loads(log.read_text())["events"]]
         started = [found for found in requests if str(found.get("url", "")).startswith(("http:", "https:"))]
@@ -47,8 +49,25 @@ class Browser:
         self.asked |= {
             found["url"] for found in started if url.startswith(str(found.get("initiator"))) or found["url"] == url
         }
-        shutil.rmtree(self._directory / "profile")
+        if picture and "PICTURES" in os.environ:
+            self._keep(url, picture)
         return read(ended.stdout)
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        assert CHROMIUM is not None
+        profile = self._directory / "profile"
+        command = [CHROMIUM, *FLAGS, f"--user-data-dir={profile}", *arguments]
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=90, check=True)
+        shutil.rmtree(profile)
+        return ended
+
+    def _keep(self, url: str, picture: str) -> None:
+        home = Path(os.environ["PICTURES"]).resolve()
+        home.mkdir(parents=True, exist_ok=True)
+        for device, size in (("desk", "1280,1600"), ("phone", "500,2200")):
+            for number, light in enumerate(("dark", "light")):
+                look = (f"--blink-settings=preferredColorScheme={number}", f"--window-size={size}", "--hide-scrollbars")
+                self._run(*look, f"--screenshot={home / f'{picture}-{device}-{light}.png'}", url)
 
 
 @pytest.fixture
@@ -70,12 +89,95 @@ def test_the_pages_show_what_happened_and_ask_nobody_else(stack: Stack, tmp_path
         eventually(lambda: flow.count() == 7)
         eventually(lambda: get(work, "/readyz")[0] == get(ship, "/readyz")[0] == 200)
         eventually(lambda: json.loads(get(work, "/status.json")[1])["accounts"]["settled"] == 7)
-        worker, shipper = browser.load(f"http://127.0.0.1:{work}/"), browser.load(f"http://127.0.0.1:{ship}/")
+        worker = browser.load(f"http://127.0.0.1:{work}/", "worker-well")
+        shipper = browser.load(f"http://127.0.0.1:{ship}/", "shipper-well")
     finally:
         flow.end()
 
+    assert "All is well" in worker.words
+    assert "All is well" in shipper.words
     assert ["created", "7"] in worker.rows
     assert ["events that came", "7"] in worker.rows
     assert f"{len(''.join(lines))} B since start" in shipper.words
+    assert browser.complaints == []
+    assert browser.asked == {f"http://127.0.0.1:{work}/", f"http://127.0.0.1:{ship}/"}
+
+
+RULES = "rules:\n  - name: no debug\n    when: {level: debug}\n    drop: true\n"
+
+
+def test_a_gap_and_a_refused_rules_file_are_told_first(stack: Stack, tmp_path: Path, browser: Browser) -> None:
+    ship, work = free_ports(2)
+    ports = {"CRISP_SHIP_PORT": str(ship), "CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1"}
+    rules = tmp_path / "rules.yaml"
+    rules.write_text(RULES)
+    flow = Flow(stack, tmp_path, **ports, CRISP_RULES_FILE=str(rules), CRISP_RULES_LOOK_SECONDS="0.5")
+    flow.set_up()
+    log = flow.container("pay-1") / "0.log"
+    line = f"{apptime.text(time.time_ns())} stdout F a line\n"
+    log.write_text(line)
+    flow.once(flow.shipper)
+    with log.open("a") as file:
+        file.write(10 * line)
+    shutil.rmtree(log.parent.parent)
+    flow.shipper.start()
+    flow.worker.start()
+    try:
+        eventually(lambda: flow.count() == 2)
+        rules.write_text(RULES.replace("drop", "dorp"))
+        eventually(lambda: _troubles(work) >= {"gap", "rules-refused"})
+        eventually(lambda: _troubles(ship) == {"gap"})
+        worker = browser.load(f"http://127.0.0.1:{work}/", "worker-gap-and-rules")
+        shipper = browser.load(f"http://127.0.0.1:{ship}/", "shipper-gap")
+        book = browser.load(f"http://127.0.0.1:{work}/?runbook=gap", "runbook")
+    finally:
+        flow.end()
+
+    assert "Needs you" in worker.words
+    assert "1 gap since start" in worker.words
+    assert "rules.yaml:4:5" in worker.words
+    assert "did you mean" in worker.words
+    assert [row[1:2] + row[3:] for row in shipper.rows if "shop/pay-1/app" in row] == [
+        ["shop/pay-1/app", "vanished file"]
+    ]
+    assert ("href", "/?runbook=gap") in worker.attributes
+    assert "crisp tail log.flags=gap -n 50" in book.words
+    assert browser.complaints == []
+
+
+def _troubles(port: int) -> set[str]:
+    return {trouble["runbook"] for trouble in json.loads(get(port, "/status.json")[1])["troubles"]}
+
+
+def test_servers_that_are_away_are_told_and_where_the_lines_are(stack: Stack, tmp_path: Path, browser: Browser) -> None:
+    ship, work, nobody = free_ports(3)
+    ports = {"CRISP_SHIP_PORT": str(ship), "CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1"}
+    flow = Flow(stack, tmp_path, CRISP_LAG_SECONDS="0.5")
+    flow.set_up()
+    lines = f"{apptime.text(time.time_ns())} stdout F a line\n" * 5
+    for number in range(3):
+        (flow.container(f"pay-{number}") / "0.log").write_text(lines)
+    flow.once(flow.shipper)
+    astray = {**flow.environment, **ports, "CRISP_ES_URLS": f"http://127.0.0.1:{nobody}"}
+    worker_part = Part("worker", astray, tmp_path)
+    elsewhere = {**astray, "CRISP_STATE_DIR": str(tmp_path / "other"), "CRISP_KAFKA_BROKERS": f"127.0.0.1:{nobody}"}
+    shipper_part = Part("ship", elsewhere, tmp_path)
+    worker_part.start()
+    shipper_part.start()
+    try:
+        eventually(lambda: "elasticsearch" in _troubles(work) and "unread" in _troubles(ship))
+        eventually(lambda: sum(row["records"] for row in json.loads(get(work, "/status.json")[1])["lag"]) == 3)
+        worker = browser.load(f"http://127.0.0.1:{work}/", "worker-elasticsearch-away")
+        shipper = browser.load(f"http://127.0.0.1:{ship}/", "shipper-kafka-away")
+    finally:
+        worker_part.stop()
+        shipper_part.stop()
+
+    assert "Elasticsearch has taken nothing for" in worker.words
+    assert "Nothing is lost: Kafka keeps what comes" in worker.words
+    assert "3 records" in worker.words
+    assert "Nothing reaches Kafka" in shipper.words
+    assert f"{3 * len(lines)} B wait in them" in shipper.words
+    assert len([row for row in shipper.rows if row[:1] == ["shop"]]) == 3
     assert browser.complaints == []
     assert browser.asked == {f"http://127.0.0.1:{work}/", f"http://127.0.0.1:{ship}/"}

@@ -5,6 +5,9 @@ import email
 import email.policy
 import json
 import re
+import shutil
+import ssl
+import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -226,6 +229,29 @@ def test_a_certificate_that_cannot_be_read_is_named_by_its_own_setting(tmp_path:
 
     with pytest.raises(SetupError, match=f"CRISP_KIBANA_CA_FILE: {broken} cannot be read as PEM"):
         Kibana(Settings(kibana_url="https://127.0.0.1:9", kibana_ca_file=str(broken))).load()
+
+
+def certificate(directory: Path, name: str) -> Path:
+    """One for 127.0.0.1 that is its own authority, its key beside it."""
+    file = directory / f"{name}.pem"
+    made = ("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+    own = ("-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(file) + ".key")
+    subprocess.run(["openssl", *made, *own, "-out", str(file)], check=True, capture_output=True)
+    return file
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl to make certificates with")
+def test_the_authority_of_kibana_may_be_another_than_that_of_elasticsearch(server: Server, tmp_path: Path) -> None:
+    own, other = certificate(tmp_path, "kibana"), certificate(tmp_path, "elasticsearch")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(own, f"{own}.key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    url = server.url.replace("http:", "https:")
+
+    with pytest.raises(SetupError, match="CERTIFICATE_VERIFY_FAILED"):
+        Kibana(Settings(kibana_url=url, es_ca_file=str(other)), wait_seconds=0.05).load()
+    Kibana(Settings(kibana_url=url, es_ca_file=str(other), kibana_ca_file=str(own))).load()
+    assert len(server.stored) == len(OBJECTS)
 
 
 def test_what_kibana_refuses_is_named(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
