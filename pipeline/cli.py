@@ -22,6 +22,7 @@ COMMANDS = {
     "status": ("pipeline.commands.status", "where the flow stands: all shippers and workers, Kafka, Elasticsearch"),
     "tail": ("pipeline.commands.tail", "follow documents as they become searchable"),
     "trace": ("pipeline.commands.trace", "one document's way: file, slice, record, index, with the times"),
+    "runbook": ("pipeline.commands.runbook", "what to do: the page that status, pages and alerts name"),
     "audit": ("pipeline.commands.audit", "is every event there? From log files, or from what Kafka holds"),
     "check": (
         "pipeline.commands.check",

@@ -84,6 +84,7 @@ WORKER = (
     Metric("crisp_worker_bulks_in_flight", "gauge", (), "bulk requests in flight"),
     Metric("crisp_worker_in_work_bytes", "gauge", (), "bytes of slices in work and of the documents made of them"),
     Metric("crisp_worker_backing_off", "gauge", (), "1 while Elasticsearch takes nothing, else 0"),
+    Metric("crisp_worker_template_absent", "gauge", (), "1 while nothing is written since the index template is gone"),
     Metric(
         "crisp_worker_age_seconds",
         "histogram",

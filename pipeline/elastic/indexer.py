@@ -33,7 +33,7 @@ class Indexer:
         self._settings = settings
         self._metrics = metrics
         self.patience = Patience(client, settings, metrics)
-        self.places = Places(settings, self.patience.asked)
+        self.places = Places(settings, self.patience.asked, metrics)
         self.bulks = Bulks(self.patience, settings, metrics)
         self.settlement = Settlement(self.bulks, self.patience, metrics, dead)
         self._waiting: deque[tuple[Parcel, Callable[[], None]]] = deque()

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from pipeline.elastic import template
+from pipeline.metrics import Metrics
 from pipeline.settings import Settings
 
 AGAIN_SECONDS = 86400.0
@@ -26,9 +27,10 @@ Ask = Callable[[str, tuple[int, ...]], Awaitable[tuple[int, Any]]]
 class Places:
     """What is known of the indices written to."""
 
-    def __init__(self, settings: Settings, ask: Ask) -> None:
+    def __init__(self, settings: Settings, ask: Ask, metrics: Metrics) -> None:
         self._settings = settings
         self._ask = ask
+        self._metrics = metrics
         self._known: dict[str, tuple[str, float]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
         self.trouble = ""
@@ -52,7 +54,7 @@ class Places:
                     return index
                 await asyncio.sleep(TROUBLE_SECONDS)
                 continue
-            self.trouble = ""
+            self._note("")
             if any(template.is_ours(entry["mappings"].get("_meta")) for entry in answer.values()):
                 return index
             prefix = self._settings.index_prefix
@@ -68,8 +70,12 @@ class Places:
             return True
         found = answer.get("index_templates") if status == 200 else None
         if found and template.is_ours(found[0]["index_template"].get("_meta")):
-            self.trouble = ""
+            self._note("")
             return True
-        self.trouble = f"the index template {name} is not there: run `crisp setup`"
+        self._note(f"the index template {name} is not there: run `crisp setup`")
         log.error("nothing is indexed: %s", self.trouble)
         return False
+
+    def _note(self, trouble: str) -> None:
+        self.trouble = trouble
+        self._metrics.set("crisp_worker_template_absent", float(bool(trouble)))

@@ -7,7 +7,8 @@ from importlib import resources
 from typing import Any
 from urllib.parse import parse_qs
 
-from pipeline import __version__
+from pipeline import __version__, runbook
+from pipeline.status import runbookpage
 from pipeline.status.figures import clock, duration
 from pipeline.status.html import Child, Html, tag
 from pipeline.status.spark import spark
@@ -25,8 +26,12 @@ POLICY = (
 
 
 def answer(facts: dict[str, Any], troubles: Sequence[Trouble], sections: list[Html], query: str, now: float) -> Answer:
-    """The whole page; the query `refresh=0` keeps it as it is."""
-    still = parse_qs(query).get("refresh") == ["0"]
+    """The whole page. Queries: `refresh=0` keeps it as it is, `runbook=NAME` shows that instead of the sections."""
+    asked = parse_qs(query)
+    book = next((name for name in asked.get("runbook", ()) if name in runbook.names()), "")
+    still = bool(book) or asked.get("refresh") == ["0"]
+    if book:
+        sections = [runbookpage.section(book)]
     title = f"{facts['kind']} {facts['name']}"
     head = tag(
         "head",
@@ -44,7 +49,7 @@ def answer(facts: dict[str, Any], troubles: Sequence[Trouble], sections: list[Ht
 
 
 def _header(facts: dict[str, Any], now: float, *, still: bool) -> Html:
-    refresh = tag("a", "refresh again", href="/") if still else tag("a", "hold still", href="/?refresh=0")
+    refresh = tag("a", "the page as it is", href="/") if still else tag("a", "hold still", href="/?refresh=0")
     return tag(
         "header",
         tag("p", tag("b", "crisp"), f" {facts['kind']}", class_="brand"),
@@ -68,10 +73,7 @@ def _verdict(facts: dict[str, Any], troubles: Sequence[Trouble]) -> Html:
     worst = level(troubles)
     if not troubles:
         return tag("section", tag("h1", WORDS[worst]), tag("p", facts["well"]), class_=f"verdict {worst}")
-    rows = [
-        tag("li", trouble.words, " ", tag("span", f"runbook {trouble.runbook}", class_="runbook"))
-        for trouble in troubles
-    ]
+    rows = [tag("li", trouble.words, " ", runbookpage.link(trouble.runbook)) for trouble in troubles]
     return tag("section", tag("h1", WORDS[worst]), tag("ul", *rows), class_=f"verdict {worst}", role="alert")
 
 

@@ -45,7 +45,14 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "stat",
             ),
             Panel(
-                "Workers backing off", "short", "From Elasticsearch.", (("sum(crisp_worker_backing_off)", ""),), "stat"
+                "Workers waiting for Elasticsearch",
+                "short",
+                "It takes nothing, or the index template is gone.",
+                (
+                    ("sum(crisp_worker_backing_off)", "backing off"),
+                    ("sum(crisp_worker_template_absent)", "without template"),
+                ),
+                "stat",
             ),
             Panel(
                 "Lost",

@@ -36,11 +36,17 @@ def build() -> Path:
     return path()
 
 
+def tried(directory: Path, *arguments: str) -> tuple[bool, str]:
+    """Whether it likes what it read, and what it prints."""
+    ended = subprocess.run([str(path()), *arguments], cwd=directory, capture_output=True, text=True, check=False)
+    return ended.returncode == 0, ended.stdout + ended.stderr
+
+
 def run(directory: Path, *arguments: str) -> str:
     """What it prints; fails with that where it does not like what it read."""
-    ended = subprocess.run([str(path()), *arguments], cwd=directory, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
+    good, said = tried(directory, *arguments)
+    assert good, said
+    return said
 
 
 if __name__ == "__main__":

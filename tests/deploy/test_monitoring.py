@@ -2,19 +2,22 @@
 
 import ast
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from pipeline import runbook
 from pipeline.metrics import SHIPPER, WORKER
 from pipeline.status import overview, verdict
 from tests.deploy import dashboard, promtool
+from tests.deploy.manifests import kustomize, needs_kubectl
+from tests.faults.runbook import commands
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
 MONITORING = DEPLOY / "components" / "monitoring"
-RUNBOOKS = DEPLOY / "runbooks"
 TABLE = {row.name: row for row in (*WORKER, *SHIPPER)}
 CASES = Path(__file__).with_name("alerts_test.yaml")
 needs_promtool = pytest.mark.skipif(
@@ -36,7 +39,10 @@ def test_an_alert_says_for_how_long_how_bad_and_what_to_do(rule: dict[str, Any])
     assert re.fullmatch(r"\d+m", rule["for"])
     assert rule["labels"]["severity"] in {"warning", "critical"}
     assert len(rule["annotations"]["summary"]) > 40
-    assert (RUNBOOKS / rule["annotations"]["runbook_url"].rsplit("/", 1)[1]).is_file()
+    _, _, name = rule["annotations"]["runbook"].rpartition(" ")
+    assert rule["annotations"]["runbook"] == f"crisp runbook {name}"
+    assert name in runbook.names()
+    assert rule["annotations"]["runbook_url"] == f"https://git.example.invalid/crisp/pipeline/runbooks/{name}.md"
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
@@ -96,11 +102,56 @@ def _told() -> set[str]:
 
 
 def test_every_runbook_is_led_to_and_every_lead_ends_at_one() -> None:
-    alerted = {rule["annotations"]["runbook_url"].rsplit("/", 1)[1].removesuffix(".md") for rule in RULES}
-    there = {page.stem for page in RUNBOOKS.glob("*.md")}
+    alerted = {rule["annotations"]["runbook"].rpartition(" ")[2] for rule in RULES}
 
     assert len(_told()) >= 10
-    assert there == alerted | _told()
+    assert set(runbook.names()) == alerted | _told()
+
+
+@pytest.mark.parametrize("name", runbook.names())
+def test_what_a_runbook_links_to_and_every_alert_that_it_names_is_there(name: str) -> None:
+    page = runbook.text(name)
+    alerts = {rule["alert"] for rule in RULES if rule["annotations"]["runbook"] == f"crisp runbook {name}"}
+
+    assert set(re.findall(r"\[[^]]+\]\(([^)]+)\)", page)) <= {f"{other}.md" for other in runbook.names()}
+    assert set(re.findall(r"`(Crisp\w+)`", page)) == alerts
+
+
+@needs_kubectl
+def test_an_overlay_says_where_runbooks_are_read(tmp_path: Path) -> None:
+    there = "https://git.example.invalid/team/logs/-/blob/main"
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    kustomization = tmp_path / "deploy" / "overlays" / "prod" / "kustomization.yaml"
+    kustomization.write_text(kustomization.read_text().replace("url=https://git.example.invalid/crisp", f"url={there}"))
+    (rule,) = [entry for entry in kustomize(kustomization.parent) if entry["kind"] == "PrometheusRule"]
+
+    for one in rule["spec"]["groups"][0]["rules"]:
+        name = one["annotations"]["runbook"].rpartition(" ")[2]
+        assert one["annotations"]["runbook_url"] == f"{there}/pipeline/runbooks/{name}.md"
+
+
+def test_every_command_of_an_alerts_runbook_is_run_by_its_trial() -> None:
+    """What kubectl does to pods, a trial does to processes."""
+    tree = ast.parse((Path(__file__).parent.parent / "faults" / "test_runbooks.py").read_text())
+    tried: dict[str, set[str]] = {}
+    for case in (node for node in tree.body if isinstance(node, ast.FunctionDef)):
+        calls = [node for node in ast.walk(case) if isinstance(node, ast.Call)]
+        words = {
+            getattr(call.func, "attr", getattr(call.func, "id", "")): [ast.literal_eval(arg) for arg in call.args]
+            for call in calls
+            if getattr(call.func, "id", "") == "make"
+        }
+        if "make" not in words:
+            continue
+        alert, page = words["make"]
+        assert page in {rule["annotations"]["runbook"].split()[-1] for rule in RULES if rule["alert"] == alert}
+        done = [call for call in calls if ast.unparse(call.func) in {"trial.book.do", "trial.book.ask"}]
+        tried.setdefault(page, set()).update(ast.literal_eval(call.args[0]) for call in done)
+        tried.setdefault("alerts", set()).add(alert)
+
+    assert tried.pop("alerts") == {rule["alert"] for rule in RULES}
+    for page, done in tried.items():
+        assert done == {command for command in commands(page) if not command.startswith("kubectl ")}, page
 
 
 @needs_promtool

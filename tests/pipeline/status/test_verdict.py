@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from pipeline import settings
+from pipeline import runbook, settings
 from pipeline.settings import Settings
 from pipeline.status import shipperpage, verdict, workerpage
+from pipeline.status.rises import Rises
 from tests.pipeline.status.reader import read
 
 NOW = 1_790_000_000.0
@@ -35,6 +36,7 @@ WORKER: dict[str, Any] = {
     "rules": {"file": "rules.yaml", "digest": "abc", "rules": ["no debug"], "refused": ""},
     "refusal_flood": False,
     "lost_records": 0,
+    "risen": {"gaps": None, "dead": None},
     "history": {
         "rates": {name: [] for name in ("crisp_worker_events", "crisp_worker_documents", "crisp_worker_raw_bytes")},
         "levels": {"crisp_worker_lag_records": []},
@@ -58,12 +60,16 @@ SHIPPER: dict[str, Any] = {
     "acknowledged_bytes": 0,
     "slices": {"acknowledged": 0, "failed": 0},
     "backlogs": [],
+    "gaps": [],
     "history": {
         "rates": {"crisp_shipper_bytes": []},
         "levels": {"crisp_shipper_unread_bytes": [], "crisp_shipper_in_flight_bytes": []},
         "ages": {"read": AGES, "in_kafka": AGES},
     },
 }
+
+
+GAP = {"namespace": "shop", "pod": "pay-1", "container": "pay", "bytes": 5, "reason": "vanished file"}
 
 
 def changed(facts: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
@@ -92,10 +98,8 @@ def test_without_trouble_all_is_well(facts: dict[str, Any]) -> None:
         (WORKER, "lag_trouble", "no broker", "warn", "lag"),
         (WORKER, "dead_trouble", "no such topic", "bad", "dead-letters"),
         (WORKER, "partitions", [], "warn", "lag"),
-        (WORKER, "documents.dead", 1, "warn", "dead-letters"),
-        (WORKER, "records.dead", 1, "warn", "dead-letters"),
-        (WORKER, "records.gap", 1, "bad", "gap"),
-        (WORKER, "lost_records", 1, "bad", "gap"),
+        (WORKER, "risen.dead", NOW - 1700, "warn", "dead-letters"),
+        (WORKER, "risen.gaps", NOW - 1700, "bad", "gap"),
         (WORKER, "refusal_flood", True, "bad", "refusals"),
         (WORKER, "rules.refused", "line 3", "warn", "rules-refused"),
         (WORKER, "history.ages.searchable", {**AGES, "p99": 6.0}, "warn", "searchable-late"),
@@ -103,6 +107,7 @@ def test_without_trouble_all_is_well(facts: dict[str, Any]) -> None:
         (SHIPPER, "silent_seconds", 11.0, "bad", "unread"),
         (SHIPPER, "unread_seconds", 61.0, "bad", "unread"),
         (SHIPPER, "pods", "no answer", "warn", "pods"),
+        (SHIPPER, "gaps", [{**GAP, "time": NOW - 1700}], "bad", "gap"),
     ],
 )
 def test_one_fact_makes_one_trouble(facts: dict[str, Any], path: str, value: Any, level: str, runbook: str) -> None:
@@ -111,8 +116,31 @@ def test_one_fact_makes_one_trouble(facts: dict[str, Any], path: str, value: Any
     assert (found.level, found.runbook) == (level, runbook)
 
 
+@pytest.mark.parametrize(
+    ("facts", "path", "value"),
+    [
+        (WORKER, "risen.dead", NOW - 1900),
+        (WORKER, "risen.gaps", NOW - 1900),
+        (SHIPPER, "gaps", [{**GAP, "time": NOW - 1900}]),
+    ],
+)
+def test_what_was_lost_long_ago_needs_nobody_any_more(facts: dict[str, Any], path: str, value: Any) -> None:
+    assert verdict.of(changed(facts, path, value), NOW) == []
+
+
+def test_a_count_that_rose_is_dated_and_one_that_stands_still_is_not() -> None:
+    counts = {"gaps": 0.0, "dead": 2.0}
+    rises = Rises({name: lambda name=name: counts[name] for name in counts})
+    rises.look(10.0)
+    counts["gaps"] = 1.0
+    rises.look(15.0)
+    rises.look(20.0)
+
+    assert rises.facts() == {"gaps": 15.0, "dead": 10.0}
+
+
 def test_the_worst_comes_first() -> None:
-    facts = changed(changed(WORKER, "documents.dead", 1), "elasticsearch.trouble", "no template")
+    facts = changed(changed(WORKER, "risen.dead", NOW), "elasticsearch.trouble", "no template")
 
     assert [trouble.level for trouble in verdict.of(facts, NOW)] == ["bad", "warn"]
 
@@ -128,7 +156,8 @@ def test_a_page_shows_hostile_text_as_text(hostile: str) -> None:
         found = read(page.body.decode())
         assert not {"script", "img", "iframe", "object", "form"} & set(found.tags)
         links = [value for name, value in found.attributes if name in {"href", "src", "action"}]
-        assert set(links) <= {"/", "/?refresh=0", "/status.json", "/metrics", "data:,"}
+        books = {f"/?runbook={name}" for name in runbook.names()}
+        assert set(links) <= {"/", "/?refresh=0", "/status.json", "/metrics", "data:,", *books}
         assert not any(name.startswith("on") or name == "style" for name, _ in found.attributes)
 
 
@@ -145,3 +174,19 @@ def test_secrets_and_credentials_are_never_among_the_settings() -> None:
         "ES_USER": "u",
         "CRISP_ES_URLS": "https://es.invalid:9200,http://b.invalid",
     }
+
+
+@pytest.mark.parametrize("name", runbook.names())
+def test_a_page_shows_a_runbook_in_place_of_its_sections(name: str) -> None:
+    page = read(workerpage.render(WORKER, f"runbook={name}").body.decode())
+    title = runbook.text(name).partition("\n")[0].removeprefix("# ")
+
+    assert title in page.words
+    assert not {"```", "**", "]("} & {mark for mark in ("```", "**", "](") if mark in page.words}
+    assert ("http-equiv", "refresh") not in page.attributes
+    assert "Accounts since start" not in page.words
+
+
+def test_a_runbook_that_there_is_not_changes_nothing() -> None:
+    for query in ("runbook=../../etc/passwd", "runbook=", "runbook=<script>"):
+        assert "Accounts since start" in read(workerpage.render(WORKER, query).body.decode()).words

@@ -1,0 +1,133 @@
+"""Scrapes `/metrics` every second, and has Prometheus's own promtool say whether an alert's expression is true of it.
+
+promtool evaluates without a server: the samples that came are the input series of a rules test. Time in them is the
+time of the scrapes.
+"""
+
+import re
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.deploy import promtool
+from tests.integration.test_status import get
+
+RULES = Path(__file__).parent.parent.parent / "deploy" / "components" / "monitoring" / "alerts.yaml"
+EVERY_SECONDS = 1.0
+RECENT = 15
+_GROWING = re.compile(r"_(total|bucket|count|sum)(\{|$)")
+
+Given = Callable[[], float]
+"""What kube-state-metrics would say of the processes of this test."""
+
+
+def expression(alert: str) -> str:
+    """The alert's expression, as it is deployed."""
+    groups = yaml.safe_load(RULES.read_text())["spec"]["groups"]
+    (found,) = [rule["expr"] for group in groups for rule in group["rules"] if rule["alert"] == alert]
+    return str(found)
+
+
+class Prometheus:
+    """Series of the processes on these ports, by the name of each; those of a port that does not answer are stale."""
+
+    def __init__(self, ports: Mapping[str, int], given: Mapping[str, Given] | None = None) -> None:
+        self.ports = dict(ports)
+        self._given = given or {}
+        self._began = time.monotonic()
+        self._series: dict[str, dict[int, float | None]] = defaultdict(dict)
+        self._last = 0
+        self._lock = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Scrape no more."""
+        self._ended.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._ended.wait(EVERY_SECONDS):
+            tick = round((time.monotonic() - self._began) / EVERY_SECONDS)
+            found = {name: get_value() for name, get_value in self._given.items()}
+            for pod, port in dict(self.ports).items():
+                found |= _scraped(pod, port)
+            with self._lock:
+                for name in self._series.keys() - found.keys():
+                    self._series[name][tick] = None
+                for name, value in found.items():
+                    self._series[name][tick] = value
+                self._last = tick
+
+    def true(self, alert: str, later: int = 0) -> bool:
+        """Whether the alert's expression is true as of the last scrape.
+
+        `later` seconds after it, gauges being as they are and counters growing as they did in the last scrapes: for
+        expressions that look back over more time than a test has.
+        """
+        expr = expression(alert)
+        names = set(re.findall(r"[a-z]\w*_\w+", expr))
+        with self._lock:
+            last = self._last
+            series = [
+                {"series": name, "values": _values(name, values, last, later)}
+                for name, values in sorted(self._series.items())
+                if name.partition("{")[0] in names
+            ]
+        return _says(expr, series, last + later)
+
+
+def _scraped(pod: str, port: int) -> dict[str, float]:
+    status, page = get(port, "/metrics")
+    if status != 200:
+        return {}
+    found = {}
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            labels = ",".join(f'{name}="{value}"' for name, value in sorted({**sample.labels, "pod": pod}.items()))
+            found[f"{sample.name}{{{labels}}}"] = sample.value
+    return found
+
+
+def _values(name: str, values: Mapping[int, float | None], last: int, later: int) -> str:
+    """A series in promtool's notation, a sample a second."""
+    words, before = [], False
+    for tick in range(last + 1):
+        value = values.get(tick) if tick in values else None
+        words.append(f"{value:g}" if value is not None else "stale" if before and tick in values else "_")
+        before = value is not None or (before and tick not in values)
+    end = values.get(last)
+    if later and end is not None:
+        begin = values.get(last - RECENT)
+        step = max(0.0, end - begin) / RECENT if begin is not None and _GROWING.search(name) else 0.0
+        words.append(f"{end + step}+{step}x{later - 1}")
+    return " ".join(words)
+
+
+def _says(expr: str, series: list[dict[str, str]], moment: int) -> bool:
+    """What promtool makes of it: the one of the two answers that it does not refuse."""
+    for value in (0, 1):
+        case = {
+            "interval": "1s",
+            "input_series": series,
+            "promql_expr_test": [
+                {
+                    "expr": f"(count({expr}) > bool 0) or vector(0)",
+                    "eval_time": f"{moment}s",
+                    "exp_samples": [{"labels": "{}", "value": value}],
+                }
+            ],
+        }
+        with tempfile.TemporaryDirectory() as directory:
+            Path(directory, "case.yaml").write_text(yaml.safe_dump({"evaluation_interval": "1s", "tests": [case]}))
+            good, said = promtool.tried(Path(directory), "test", "rules", "case.yaml")
+        if good:
+            return bool(value)
+    raise AssertionError(f"promtool cannot evaluate {expr}:\n{said}")
