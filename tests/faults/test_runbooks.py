@@ -137,7 +137,7 @@ RULES = """rules:
 tests:
   - name: steps are not a number
     line: '{"message":"odd","took":[{"step":1}]}'
-    pod: {name: pay-0}
+    pod: {pod: pay-0}
     expect: {kept: true, took: null}
 """
 
