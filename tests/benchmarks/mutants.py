@@ -1,0 +1,198 @@
+"""How well the tests hold the pure half: small faults put into a module, one at a time, and whether a test notices.
+
+`python -m tests.benchmarks.mutants [MODULE …]`; no server. Each fault is a comparison, an operator, a constant, `not`,
+a branch or a call changed or left out; the tests of the module run in a fork of this process, with a fixed seed and few
+examples. What survives is printed, with its line, to be killed by a better test or explained. Minutes a module.
+"""
+
+import argparse
+import ast
+import contextlib
+import importlib
+import os
+import signal
+import sys
+import time
+import types
+from collections.abc import Iterator
+from copy import deepcopy
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+SECONDS = 90  # a test that takes longer has noticed
+TESTS: dict[str, list[str]] = {
+    "pipeline.cri": ["tests/pipeline/test_cri.py", "tests/pipeline/test_grouping.py"],
+    "pipeline.multiline": ["tests/pipeline/test_multiline.py"],
+    "pipeline.frames": ["tests/pipeline/test_multiline.py"],
+    "pipeline.pythonframes": ["tests/pipeline/test_multiline.py"],
+    "pipeline.jvm": ["tests/pipeline/test_multiline.py"],
+    "pipeline.grouping": ["tests/pipeline/test_grouping.py", "tests/pipeline/test_multiline.py"],
+    "pipeline.message.flat": ["tests/pipeline/message/test_jsonbody.py", "tests/pipeline/test_line.py"],
+    "pipeline.message.jsonbody": ["tests/pipeline/message/test_jsonbody.py", "tests/pipeline/test_line.py"],
+}
+_COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
+    ast.Lt: ast.LtE,
+    ast.LtE: ast.Lt,
+    ast.Gt: ast.GtE,
+    ast.GtE: ast.Gt,
+    ast.Eq: ast.NotEq,
+    ast.NotEq: ast.Eq,
+    ast.Is: ast.IsNot,
+    ast.IsNot: ast.Is,
+    ast.In: ast.NotIn,
+    ast.NotIn: ast.In,
+}
+_OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
+    ast.Add: ast.Sub,
+    ast.Sub: ast.Add,
+    ast.Mult: ast.FloorDiv,
+    ast.BitOr: ast.BitAnd,
+    ast.BitAnd: ast.BitOr,
+}
+
+
+class _Fault(ast.NodeTransformer):
+    """Makes the fault of one number; with none, counts how many there could be."""
+
+    def __init__(self, wanted: int = -1) -> None:
+        self.wanted = wanted
+        self.seen = 0
+        self.where = ""
+
+    def _here(self, node: ast.AST, what: str) -> bool:
+        self.seen += 1
+        if self.seen - 1 != self.wanted:
+            return False
+        self.where = f"line {getattr(node, 'lineno', 0)}: {what}"
+        return True
+
+    def visit_Compare(self, node: ast.Compare) -> ast.AST:
+        for index, operator in enumerate(node.ops):
+            other = _COMPARISONS.get(type(operator))
+            if other and self._here(node, f"{ast.unparse(node)}: {other.__name__}"):
+                node.ops[index] = other()
+        return self.generic_visit(node)
+
+    def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
+        if self._here(node, f"{ast.unparse(node)}: and, or"):
+            node.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
+        return self.generic_visit(node)
+
+    def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
+        if isinstance(node.op, ast.Not) and self._here(node, f"{ast.unparse(node)}: no not"):
+            return node.operand
+        return self.generic_visit(node)
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        other = _OPERATORS.get(type(node.op))
+        if other and self._here(node, f"{ast.unparse(node)}: {other.__name__}"):
+            node.op = other()
+        return self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        kinds = {bool: lambda value: not value, int: lambda value: value + 1, bytes: lambda value: b"XX" + value}
+        change = {**kinds, str: lambda value: "XX" + value}.get(type(node.value))
+        if change and self._here(node, f"{node.value!r:.60}: another"):
+            return ast.copy_location(ast.Constant(change(node.value)), node)
+        return node
+
+    def visit_If(self, node: ast.If) -> ast.AST:
+        if isinstance(node.test, ast.Name | ast.Attribute | ast.Call) and self._here(
+            node, f"if {ast.unparse(node.test)}: negated"
+        ):
+            node.test = ast.UnaryOp(ast.Not(), node.test)
+        return self.generic_visit(node)
+
+    def visit_Expr(self, node: ast.Expr) -> ast.AST:
+        if isinstance(node.value, ast.Constant):
+            return node  # a docstring
+        if self._here(node, f"{ast.unparse(node)}: left out"):
+            return ast.copy_location(ast.Pass(), node)
+        return self.generic_visit(node)
+
+    def visit_Continue(self, node: ast.Continue) -> ast.AST:
+        return ast.copy_location(ast.Break(), node) if self._here(node, "continue: break") else node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        if node.value is not None:
+            node.value = self.visit(node.value)
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.args.defaults = [self.visit(default) for default in node.args.defaults]
+        node.body = [self.visit(statement) for statement in node.body]
+        return node
+
+
+def _trial(name: str, tree: ast.Module, file: Path) -> bool:
+    """Whether the tests of a module notice its fault, in a fork."""
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if _passes(name, tree, file) else 1)
+    ended = time.monotonic() + SECONDS
+    while time.monotonic() < ended:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            return status != 0
+        time.sleep(0.02)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    return True
+
+
+def _passes(name: str, tree: ast.Module, file: Path) -> bool:
+    hypothesis.settings.register_profile(
+        "mutants", max_examples=60, derandomize=True, database=None, phases=[hypothesis.Phase.generate]
+    )
+    hypothesis.settings.load_profile("mutants")
+    module = types.ModuleType(name)
+    module.__file__ = str(file)
+    sys.modules[name] = module
+    parent, _, own = name.rpartition(".")
+    setattr(importlib.import_module(parent), own, module)
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        try:
+            exec(compile(tree, str(file), "exec"), module.__dict__)  # noqa: S102 - that is the experiment
+        except Exception:  # noqa: BLE001 - noticed at once
+            return False
+        early = "-Wignore::pytest.PytestAssertRewriteWarning"  # hypothesis is here already
+        return pytest.main(["-x", "-q", "-p", "no:cacheprovider", early, *TESTS[name]]) == pytest.ExitCode.OK
+
+
+def faults(name: str) -> Iterator[tuple[str, bool]]:
+    """Every fault of a module, and whether it was noticed."""
+    file = ROOT / f"{name.replace('.', '/')}.py"
+    whole = ast.parse(file.read_text())
+    count = _Fault()
+    count.visit(deepcopy(whole))
+    if _trial(name, deepcopy(whole), file):
+        raise SystemExit(f"{name}: its tests fail without any fault")
+    for number in range(count.seen):
+        fault = _Fault(number)
+        tree = ast.fix_missing_locations(fault.visit(deepcopy(whole)))
+        yield fault.where, _trial(name, tree, file)
+
+
+def main() -> None:
+    """Print the survivors, and a line for each module."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("modules", nargs="*", default=list(TESTS))
+    os.chdir(ROOT)
+    for name in parser.parse_args().modules:
+        tried = noticed = 0
+        for where, killed in faults(name):
+            tried += 1
+            noticed += killed
+            if not killed:
+                print(f"{name}, {where}", flush=True)
+        print(f"{name}: {noticed} of {tried} noticed", flush=True)
+
+
+if __name__ == "__main__":
+    main()
