@@ -15,6 +15,7 @@ from pipeline.cli import COMMANDS
 from pipeline.ecs import FIELDS
 from pipeline.metrics import SHIPPER, WORKER
 from pipeline.settings import Settings, variable
+from tests.pipeline.message.examples import LOGGERS, TEXTS, Example
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -45,7 +46,38 @@ def metrics_table() -> str:
     return "\n".join(rows)
 
 
-TABLES = {"settings": settings_table, "fields": fields_table, "metrics": metrics_table}
+TOLD = {
+    "time": ("@timestamp",),
+    "level": ("log.level",),
+    "logger": ("log.logger",),
+    "place in the code": ("log.origin.",),
+    "process, thread": ("process.",),
+    "trace": ("trace.id", "span.id"),
+    "error": ("error.",),
+    "request": ("http.", "dns."),
+    "client": ("source.", "client."),
+}
+"""What a format can tell, by the names of its fields."""
+
+
+def formats_table(examples: list[Example]) -> str:
+    """Every format with what an example of it told."""
+    names = list(dict.fromkeys(example.format for example in examples))
+    rows = [f"| format | {' | '.join(TOLD)} |", "|---" * (len(TOLD) + 1) + "|"]
+    for name in names:
+        told = tuple(field for example in examples if example.format == name for field in example.fields)
+        marks = ["•" if any(field.startswith(starts) for field in told) else "" for starts in TOLD.values()]
+        rows.append(f"| {name} | {' | '.join(marks)} |")
+    return "\n".join(rows)
+
+
+TABLES = {
+    "settings": settings_table,
+    "fields": fields_table,
+    "metrics": metrics_table,
+    "formats": lambda: formats_table(TEXTS),
+    "loggers": lambda: formats_table(LOGGERS),
+}
 
 
 def _pattern(name: str) -> re.Pattern[str]:

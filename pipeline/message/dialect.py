@@ -95,6 +95,33 @@ DIALECTS: tuple[Dialect, ...] = (
     _dialect("logrus", "func file", "file=log.origin.file.name"),
     _dialect("Datadog", "status message ddsource", "status=log.level", unless="level severity"),
     _dialect("klog", "ts msg v caller", "v=log.level/klog", unless="level severity"),
+    _dialect("klog, an error", "ts msg err caller", "err=error.message/klog", unless="level severity v"),
+    _dialect("Pino", "level time pid hostname name", "name=log.logger"),
+    _dialect(
+        "Go slog",
+        "source.function source.file source.line",
+        "source.function=log.origin.function source.file=log.origin.file.name source.line=log.origin.file.line",
+    ),
+    _dialect("Rust tracing", "fields.message target level", "fields.message=message target=log.logger"),
+    _dialect(
+        "loguru",
+        "text record.message record.level.name record.time.timestamp",
+        "record.message=message record.level.name=log.level record.time.timestamp=@timestamp record.name=log.logger "
+        "record.function=log.origin.function record.file.path=log.origin.file.name record.line=log.origin.file.line "
+        "record.process.id=process.pid record.thread.name=process.thread.name "
+        "record.exception.type=error.type record.exception.value=error.message",
+    ),
+    _dialect(
+        "Serilog",
+        "Timestamp Level MessageTemplate",
+        "RenderedMessage=message MessageTemplate=message Timestamp=@timestamp Level=log.level "
+        "Exception=error.stack_trace Properties.SourceContext=log.logger SpanId=span.id",
+    ),
+    _dialect(
+        ".NET console",
+        "LogLevel Category Message",
+        "Message=message LogLevel=log.level Category=log.logger Timestamp=@timestamp Exception=error.stack_trace",
+    ),
     _dialect(
         "Caddy",
         "request.method request.uri status",

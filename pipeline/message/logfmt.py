@@ -22,7 +22,7 @@ _TEXTS = {
 }
 """What a text becomes as it is, by the keys that it may have."""
 _WANTED = frozenset(key for keys in _TEXTS.values() for key in keys) | {
-    *("level", "lvl", "severity", "time", "ts", "t", "caller"),
+    *("level", "lvl", "severity", "time", "ts", "t", "caller", "source"),
     *("method", "status", "path", "uri", "url", "duration", "took", "latency"),
 }
 
@@ -44,7 +44,7 @@ def fields(line: str) -> Fields | None:
     time = _first(pairs, ("time", "ts", "t"))
     if time and _ZONED.match(time):
         found["@timestamp"] = time
-    caller = pairs.get("caller")
+    caller = _first(pairs, ("caller", "source"))
     if caller and (origin := _CALLER.match(caller)) is not None:
         found["log.origin.file.name"], found["log.origin.file.line"] = origin[1], int(origin[2])
     return found

@@ -1,6 +1,7 @@
 """What servers put into a line beside level and logger: the client, the request, the question. Pure, and linear.
 
-nginx's and Apache's error logs, HAProxy's, CoreDNS' queries, Gin's and morgan's requests, PHP's own log, NestJS.
+nginx's and Apache's error logs, HAProxy's, CoreDNS' queries, Gin's and morgan's requests, PHP's own log, NestJS,
+ClickHouse, Tomcat, Linkerd's proxy, zerolog's console, Tornado and Jupyter.
 """
 
 import re
@@ -40,6 +41,21 @@ _PHP = re.compile(
 _PHP_LEVELS = {"Fatal": "fatal", "Parse": "fatal", "Warning": "warn", "Notice": "notice", "Deprecated": "notice"}
 _NEST = re.compile(r"\[Nest\] (\d{1,10}) +- .{15,30}? +([A-Z]{3,7}) \[([^\]]{1,100})\]", re.ASCII)
 _SIMPLE = re.compile(r"\[([^\]]{1,100})\] ([A-Z]{4,5}) ([\w.$]{1,200}) - ", re.ASCII)
+_CLICKHOUSE = re.compile(
+    r"\d{4}\.\d\d\.\d\d [\d:.]{8,18} \[ (\d{1,10}) \] \{[^}]{0,60}\} <(\w{4,11})> ([\w.]{1,100}): ", re.ASCII
+)
+_TOMCAT = re.compile(
+    r"\d\d-[A-Z][a-z]{2}-\d{4} [\d:.]{12} ([A-Z]{4,7}) \[([^\]]{1,100})\] ([\w.$]{1,200})\.[\w$<>]{1,100} ", re.ASCII
+)
+_LINKERD = re.compile(
+    r"\[ *\d{1,12}\.\d{1,9}s\] +([A-Z]{4,5}) (?:ThreadId\(\d+\) )?"
+    r"(?:[\w-]{1,60}\{[^}]{0,200}\}:? ?){0,9}([\w:]{1,100}): ",
+    re.ASCII,
+)
+_ZEROLOG = re.compile(r"\d{1,2}:\d\d[AP]M ([A-Z]{3}) (?:([\w./-]{1,200}):(\d{1,9}) > )?", re.ASCII)
+_TORNADO = re.compile(
+    r"\[([DIWEC]) (?:\d{6}|\d{4}-\d\d-\d\d) \d\d:\d\d:\d\d(?:\.\d{3})? ([\w.]{1,100})(?::(\d{1,9}))?\] ", re.ASCII
+)
 
 
 def nginx(line: str) -> Fields:
@@ -132,6 +148,48 @@ def nest(line: str) -> Fields | None:
     match = _NEST.match(line)
     name = level.normal(match[2]) if match else None
     return {"log.level": name, "log.logger": match[3], "process.pid": int(match[1])} if match and name else None
+
+
+def clickhouse(line: str) -> Fields | None:
+    """ClickHouse: thread, query, level, part."""
+    match = _CLICKHOUSE.match(line)
+    name = level.normal(match[2]) if match else None
+    return {"log.level": name, "log.logger": match[3], "process.thread.id": int(match[1])} if match and name else None
+
+
+def tomcat(line: str) -> Fields | None:
+    """Tomcat's one-line formatter: level, thread, class and method."""
+    match = _TOMCAT.match(line)
+    name = level.WORDS.get(match[1]) if match else None
+    return {"log.level": name, "log.logger": match[3], "process.thread.name": match[2]} if match and name else None
+
+
+def linkerd(line: str) -> Fields | None:
+    """Linkerd's proxy, whose time is since its start."""
+    match = _LINKERD.match(line)
+    name = level.WORDS.get(match[1]) if match else None
+    return {"log.level": name, "log.logger": match[2]} if match and name else None
+
+
+def zerolog(line: str) -> Fields | None:
+    """zerolog's console with its own clock."""
+    match = _ZEROLOG.match(line)
+    name = level.WORDS.get(match[1]) if match else None
+    if match is None or name is None:
+        return None
+    found: Fields = {"log.level": name}
+    return {**found, "log.origin.file.name": match[2], "log.origin.file.line": int(match[3])} if match[2] else found
+
+
+def tornado(line: str) -> Fields | None:
+    """Tornado and Jupyter: a letter for the level, then the module and its line, or the logger."""
+    match = _TORNADO.match(line)
+    if match is None:
+        return None
+    found: Fields = {"log.level": level.LETTERS[match[1]]}
+    if match[3]:
+        return {**found, "log.origin.file.name": match[2], "log.origin.file.line": int(match[3])}
+    return {**found, "log.logger": match[2]}
 
 
 def simple(line: str) -> Fields | None:

@@ -18,7 +18,9 @@ LOOKED_AT = 4096
 
 Fields = dict[str, Any]
 
-_KLOG = re.compile(r"([IWEFD])\d{4} \d\d:\d\d:\d\d\.\d{6} +(\d{1,10}) ([^:\s\]]{1,200}):(\d{1,9})\]", re.ASCII)
+_KLOG = re.compile(  # CockroachDB has the year too
+    r"([IWEFD])\d{4}(?:\d\d)? \d\d:\d\d:\d\d\.\d{6} +(\d{1,10}) ([^:\s\]]{1,200}):(\d{1,9})(?:\]| )", re.ASCII
+)
 _REDIS = re.compile(r"(\d{1,10}):[XCSM] \d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3} ([.*#-]) ", re.ASCII)
 _REDIS_LEVELS = {".": "debug", "-": "info", "*": "notice", "#": "warn"}
 _APACHE = re.compile(
@@ -69,10 +71,9 @@ def _digit(line: str) -> Fields | None:
         found = timestamped.fields(line)
         if found is not None or mark == "/":
             return found
-    if line[2:3] == line[5:6] == "/":
-        found = timestamped.spark(line)
-        if found is not None:
-            return found
+    read = _BY_CLOCK.get(line[2:3] + line[4:5])
+    if read is not None and (found := read(line)) is not None:
+        return found
     if '] "' in line:
         return accesslog.combined(line)
     match = _REDIS.match(line)
@@ -155,20 +156,28 @@ def _level_first(line: str) -> Fields | None:
 def _bracket(line: str) -> Fields | None:
     """Begins with `[`: a time in brackets, or a level."""
     if line[1:2].isdecimal():
-        if '] "' in line[:60]:
-            return accesslog.envoy(line) if line[5:6] == "-" else accesslog.django(line)
-        if line[3:4] == "-":
-            return serverlog.php(line)
-        return timestamped.nested(line) if "][" in line[20:40] else timestamped.fields(line, 1)
+        return _bracketed_time(line)
+    read = _BY_BRACKET.get(line[1:5])
+    if read is not None:
+        return read(line)
+    if line[1:2] == " " or line[2:3] == " ":
+        return serverlog.linkerd(line) or serverlog.tornado(line)
     if line[4:5] == " ":
         match = _APACHE.match(line)
         if match is not None:
             return {**_apache(match), **serverlog.apache_client(line)} or None
-    if line.startswith("[GIN]"):
-        return serverlog.gin(line)
-    if line.startswith("[Nest]"):
-        return serverlog.nest(line)
     return _level_first(line) or serverlog.simple(line)
+
+
+def _bracketed_time(line: str) -> Fields | None:
+    behind = line.find("] ", 2, 12)
+    if behind > 0:  # NATS has its process before the time
+        return timestamped.fields(line, behind + 2)
+    if '] "' in line[:60]:
+        return accesslog.envoy(line) if line[5:6] == "-" else accesslog.django(line)
+    if line[3:4] == "-":
+        return serverlog.php(line)
+    return timestamped.nested(line) if "][" in line[20:40] else timestamped.fields(line, 1)
 
 
 def _apache(match: re.Match[str]) -> Fields:
@@ -183,6 +192,18 @@ def _apache(match: re.Match[str]) -> Fields:
     return found
 
 
+_BY_CLOCK: dict[str, Callable[[str], Fields | None]] = {
+    **dict.fromkeys((f"/{digit}" for digit in "0123456789"), timestamped.spark),
+    **dict.fromkeys((f"{digit}." for digit in "0123456789"), serverlog.clickhouse),
+    **dict.fromkeys((f"-{letter}" for letter in "aeucpo"), serverlog.tomcat),
+    **dict.fromkeys((f":{digit}" for digit in "0123456789"), serverlog.zerolog),
+    **dict.fromkeys((f"{digit}{half}" for digit in "0123456789" for half in "AP"), serverlog.zerolog),
+}
+"""By the third and the fifth character of a line that begins with a digit."""
+_BY_BRACKET: dict[str, Callable[[str], Fields | None]] = {
+    "GIN]": serverlog.gin,
+    "Nest": serverlog.nest,
+}
 _COLON_ONLY = frozenset({"LOG", "CONFIG", "ALERT", "FAIL", "FINE"})
 """Capitals that begin headlines too."""
 _METHODS = frozenset(("GET", "HEA", "POS", "PUT", "PAT", "DEL", "OPT"))

@@ -9,7 +9,7 @@ pattern without nested repetition: where the level is, and what is behind it.
 import re
 from typing import Any
 
-from pipeline.message import level, serverlog
+from pipeline.message import level, serverlog, springlog
 
 Fields = dict[str, Any]
 
@@ -25,6 +25,7 @@ _BEFORE_LEVEL = re.compile(
     r"|(?P<logger>[\w.$/:-]{1,100}+) ++- ++"  # Python
     r"|\{(?P<file>[^}:]{1,100}):(?P<line>\d{1,9})\} "  # Airflow
     r"|(?P<channel>[\w-]{1,60})\.(?=[A-Z]+: )"  # Monolog
+    r"|pid=(?P<sidekiq>\d{1,10}) tid=\w{1,20} (?:class=\S{1,100} )?(?:jid=\w{1,40} )?(?:elapsed=[\d.]{1,20} )?"
     r"|\d{1,10} )"  # MySQL
     r"\[?(?P<level>[A-Za-z]{3,9}\d?)\b",
     re.ASCII,
@@ -34,7 +35,8 @@ _BEHIND_LEVEL = re.compile(
     r"\[(?P<bracketed>[\w.$]{1,100}+)\] \((?P<executor>[^)]{1,100}+)\) "  # JBoss, Quarkus
     r"|(?P<pid>\d{1,10}+)#\d++: "  # nginx
     r"|\[\d{1,10}+\] (?P<calico>[\w./-]{1,100}+) (?P<at>\d{1,9}+): "
-    r"|(?:(?P<spring>\d{1,10}+) ++--- ++(?:\[[^\]]{0,60}+\] ++(?=\[))?+)?+(?:\[ *+(?P<thread>[^\]]{1,100}+)\] ++)?+"
+    r"|(?P<source>[\w./-]{1,200}+):(?P<row>\d{1,9}+) > "  # zerolog's console
+    r"|(?:\[ *+(?P<thread>[^\]]{1,100}+)\] ++)?+"
     r"(?:[\w-]{1,64}+\{[^}]{0,200}+\}:?+ ?+)*+"  # spans of tracing's
     r"(?P<logger>[A-Za-z_$][\w$-]*+(?:(?:[./]|::)(?:[\w$-]++|\[[^\]\s]{0,60}+\]))*+)"
     r"(?::(?P<function>[A-Za-z_<][\w<>]*+))?(?::(?P<line>\d{1,9}+))? *+(?:-{1,2}+ |[:|] |\t(?!\{)|\] )))",
@@ -88,7 +90,11 @@ def _take_brackets(found: Fields, line: str, end: int, day: str | None) -> bool:
     match = _IN_BRACKETS.match(line, end)
     if match is None or (match[2] and (day is None or day[4] != "/")):
         return False
-    found["log.logger"] = match[1] or match[2]
+    file, _, number = (match[2] or "").partition(":")
+    if number.isdecimal():  # TiDB
+        found["log.origin.file.name"], found["log.origin.file.line"] = file, int(number)
+    else:
+        found["log.logger"] = match[1] or match[2]
     return True
 
 
@@ -115,10 +121,13 @@ def _letter(found: Fields, line: str, letter: str, end: int) -> bool:
 
 def _take_behind(found: Fields, line: str, end: int, *, certain: bool) -> None:
     """A single word is a logger only where the format leaves no doubt, as `certain` says."""
+    if " --- [" in line and (spring := springlog.fields(line, end)):
+        found.update(spring)
+        return
     match = _BEHIND_LEVEL.match(line, end)
     if match is None:
         return
-    nlog, bracketed, executor, nginx, calico, at, spring, thread, logger, function, number = match.groups()
+    nlog, bracketed, executor, nginx, calico, at, source, row, thread, logger, function, number = match.groups()
     if nginx:
         found["process.pid"] = int(nginx)
         found.update(serverlog.nginx(line))
@@ -126,15 +135,13 @@ def _take_behind(found: Fields, line: str, end: int, *, certain: bool) -> None:
         found["log.logger"] = bracketed or nlog
         if executor:
             found["process.thread.name"] = executor
-    elif calico or (number and not function):
-        found["log.origin.file.name"] = calico or logger
-        found["log.origin.file.line"] = int(at or number)
-    elif certain or thread or spring or line[match.end() - 1] == "\t" or not _SIMPLE.fullmatch(logger):
+    elif calico or source or (number and not function):
+        found["log.origin.file.name"] = calico or source or logger
+        found["log.origin.file.line"] = int(at or row or number)
+    elif certain or thread or line[match.end() - 1] == "\t" or not _SIMPLE.fullmatch(logger):
         found["log.logger"] = logger
         if thread:
             found["process.thread.name"] = thread.rstrip()
-        if spring:
-            found["process.pid"] = int(spring)
         if function and number:
             found["log.origin.function"] = function
             found["log.origin.file.line"] = int(number)
@@ -152,9 +159,9 @@ def _take_later(found: Fields, line: str, start: int) -> None:
     if name is None:
         return
     found["log.level"] = name
-    pid, thread, logger, file, number, channel, _ = match.groups()
-    if pid:
-        found["process.pid"] = int(pid)
+    pid, thread, logger, file, number, channel, sidekiq, _ = match.groups()
+    if pid or sidekiq:
+        found["process.pid"] = int(pid or sidekiq)
     elif thread:
         found["process.thread.name"] = thread.rstrip()
         behind = _BEHIND_LEVEL.match(line, match.end())

@@ -55,7 +55,12 @@ def trace(value: Any) -> Fields | None:
     if not isinstance(value, str):
         return None
     match = _TRACE.fullmatch(value)
-    return {"trace.id": match[1] if match else value}
+    return {"trace.id": match[1] if match else value.removeprefix("0x")}
+
+
+def span_id(value: Any) -> Fields | None:
+    """An id, without the sign of a number."""
+    return {"span.id": value.removeprefix("0x")} if isinstance(value, str) else None
 
 
 def origin(value: Any) -> Fields | None:
@@ -175,6 +180,11 @@ def syslog_level(value: Any) -> Fields | None:
     return {"log.level": names[value], "event.severity": value}
 
 
+def klog_error(value: Any) -> Fields | None:
+    """The error of a line of klog's, which has no level besides."""
+    return {"error.message": value, "log.level": "error"} if isinstance(value, str) else None
+
+
 def klog_level(value: Any) -> Fields | None:
     """klog's verbosity: only what is no error has one."""
     return {"log.level": "info" if value < 4 else "debug", "event.severity": value} if type(value) is int else None
@@ -185,6 +195,7 @@ READINGS: dict[str, Reading] = {
     "@timestamp": scalar("@timestamp"),
     "log.level": scalar("log.level"),
     "trace.id": trace,
+    "span.id": span_id,
     "log.origin.file.name": origin,
     "log.origin.file.line": number("log.origin.file.line"),
     "process.pid": number("process.pid"),
@@ -207,5 +218,6 @@ READINGS: dict[str, Reading] = {
     "log.level/otel": otel_level,
     "log.level/syslog": syslog_level,
     "log.level/klog": klog_level,
+    "error.message/klog": klog_error,
 }
 """By ECS name; a name without a row takes text alone."""

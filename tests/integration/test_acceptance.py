@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.message import apptime
 from tests.integration.flow import Flow
-from tests.pipeline.message.test_textformat import LINES
+from tests.pipeline.message.examples import LOGGERS, TEXTS
 
 HOSTILE = [
     '{"message":{"nested":1}}',
@@ -68,7 +68,8 @@ def _ship(flow: Flow, lines: list[str]) -> list[dict[str, Any]]:
 
 
 def test_hostile_lines_and_every_format_are_taken_as_they_are(flow: Flow) -> None:
-    hits = _ship(flow, HOSTILE + [line for line, _ in LINES if "/healthz" not in line and "\n" not in line])
+    examples = [example.line for example in TEXTS + LOGGERS if "\n" not in example.line]
+    hits = _ship(flow, HOSTILE + examples)
 
     assert [hit["_source"]["crisp.refused.reason"] for hit in hits if "crisp.refused.reason" in hit["_source"]] == []
     assert "dead-lettered" not in flow.worker.output.read_text()

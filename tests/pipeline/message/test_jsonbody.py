@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline import ecs
 from pipeline.message import flat, jsonbody
+from tests.pipeline.message.examples import LOGGERS, Example
 
 CASES = Path(__file__).parent.parent.parent.parent / "shared" / "cases"
 
@@ -54,6 +55,12 @@ def fields(content: bytes, limit: int = 200) -> dict[str, Any]:
 )
 def test_names_and_values(content: bytes, wanted: dict[str, Any]) -> None:
     assert fields(content) == wanted
+
+
+@pytest.mark.parametrize("example", LOGGERS, ids=str)
+def test_a_logger_is_understood(example: Example) -> None:
+    assert fields(example.line.encode()) == example.fields
+    assert "message" in example.fields or "http.request.method" in example.fields
 
 
 @pytest.mark.parametrize(

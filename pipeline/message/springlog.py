@@ -1,0 +1,35 @@
+"""Spring Boot's default line: process, application, thread, ids of a trace, logger. Pure, and linear in the line."""
+
+import re
+from typing import Any
+
+Fields = dict[str, Any]
+
+_BEHIND_LEVEL = re.compile(
+    r" *+(?:\[[^,\]]{0,60},(?P<trace>[0-9a-f]{0,32}),(?P<span>[0-9a-f]{0,16})(?:,\w{0,5})?\] ++)?"  # Sleuth
+    r"(?P<pid>\d{1,10}) --- (?P<brackets>(?:\[[^\]]{0,100}\] ++){1,3})"
+    r"(?P<logger>[A-Za-z_$](?:[\w$./-]|\[[^\]\s]{0,60}\])*+) *+: ",
+    re.ASCII,
+)
+_BRACKET = re.compile(r"\[ *([^\]]*?) *\]")
+_IDS = re.compile(r"(?:([0-9a-f]{32})-([0-9a-f]{16}))?-?", re.ASCII)
+
+
+def fields(line: str, at: int) -> Fields:
+    """What stands behind the level, which ends at `at`; nothing where it is no line of Spring's."""
+    match = _BEHIND_LEVEL.match(line, at)
+    if match is None:
+        return {}
+    brackets = _BRACKET.findall(match["brackets"])
+    trace, span = match["trace"], match["span"]
+    if len(brackets) > 1 and (ids := _IDS.fullmatch(brackets[-1])) is not None:
+        brackets.pop()
+        trace, span = ids[1], ids[2]
+    found = {
+        "process.pid": int(match["pid"]),
+        "process.thread.name": brackets[-1],
+        "log.logger": match["logger"],
+        "trace.id": trace,
+        "span.id": span,
+    }
+    return {name: told for name, told in found.items() if told}

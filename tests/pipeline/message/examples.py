@@ -1,0 +1,27 @@
+"""Examples of what loggers and servers write, each with the fields that it must give: `formats.jsonl` and
+`loggers.jsonl` beside this file, an object a line with `format`, `line` and `fields`. The README's tables are of them.
+"""
+
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+
+class Example(NamedTuple):
+    """One event of a format, and its fields."""
+
+    format: str
+    line: str
+    fields: dict[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.format}: {self.line[:30]}"
+
+
+def _read(name: str) -> list[Example]:
+    lines = (Path(__file__).parent / name).read_text("utf-8").splitlines()
+    return [Example(**json.loads(line)) for line in lines]
+
+
+TEXTS = _read("formats.jsonl")
+LOGGERS = _read("loggers.jsonl")
