@@ -9,6 +9,7 @@ from pipeline import grouping
 from pipeline.event import MULTILINE, PARTIAL, SPLIT, UNPARSED, Event
 from pipeline.grouping import Grouper
 from pipeline.record import Carried, Grouping
+from tests.pipeline.traces import read_traces
 
 SECOND = 1_000_000_000
 CONTENTS = (
@@ -26,14 +27,27 @@ CONTENTS = (
     b"goroutine 1 [running]:",
     b"main.main()",
 )
-LINES = st.lists(
-    st.tuples(
-        st.sampled_from((b"stdout", b"stderr", b"?")),
-        st.sampled_from((b"F", b"F", b"F", b"P")),
-        st.sampled_from(CONTENTS),
-        st.sampled_from((1_000_000, 1_000_000, SECOND // 2, 2 * SECOND, 70 * SECOND)),
-    ),
-    max_size=25,
+TRACES = [trace.encode().split(b"\n") for trace in read_traces().values()]
+GAPS = (1_000_000, 1_000_000, SECOND // 2, 2 * SECOND, 70 * SECOND)
+LINE = st.tuples(
+    st.sampled_from((b"stdout", b"stderr", b"?")),
+    st.sampled_from((b"F", b"F", b"F", b"P")),
+    st.sampled_from(CONTENTS),
+    st.sampled_from(GAPS),
+)
+
+
+@st.composite
+def torn_traces(draw: st.DrawFn) -> list[tuple[bytes, bytes, bytes, int]]:
+    """Some consecutive lines of a trace of any language, on one stream."""
+    trace = draw(st.sampled_from(TRACES))
+    first = draw(st.integers(0, 3))
+    stream = draw(st.sampled_from((b"stdout", b"stderr")))
+    return [(stream, b"F", content, 1_000_000) for content in trace[first : first + draw(st.integers(1, 9))]]
+
+
+LINES = st.lists(st.one_of(LINE, LINE, LINE, torn_traces()), max_size=14).map(
+    lambda parts: [line for part in parts for line in (part if isinstance(part, list) else [part])]
 )
 
 

@@ -1,7 +1,5 @@
 """Stack traces of every language are one event; what does not belong together stays apart."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +8,7 @@ from pipeline import multiline
 from pipeline.grouping import Grouper
 from pipeline.message import error
 from pipeline.record import Grouping
+from tests.pipeline.traces import read_traces
 
 
 def grouped(lines: list[tuple[str, str]]) -> list[str]:
@@ -28,13 +27,7 @@ def events(text: str) -> list[str]:
     return grouped([("stderr", line) for line in text.split("\n")])
 
 
-def _traces() -> dict[str, str]:
-    """By name, as they stand in `traces.txt` behind `=== name`."""
-    text = "\n" + (Path(__file__).parent / "traces.txt").read_text("utf-8").removesuffix("\n")
-    return {name: trace for name, _, trace in (part.partition("\n") for part in text.split("\n=== ")[1:])}
-
-
-TRACES = _traces()
+TRACES = read_traces()
 
 
 @pytest.mark.parametrize("name", TRACES)
