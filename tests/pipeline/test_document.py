@@ -1,6 +1,7 @@
 """Slices into documents: NDJSON without a key twice, ids from places, indices by the runtime's day."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -9,9 +10,12 @@ from hypothesis import strategies as st
 
 from pipeline import annotation, pod
 from pipeline.document import Documents, Parcel
+from pipeline.grouping import Grouper
 from pipeline.pod import Instance
 from pipeline.record import Grouping, LogSlice, Segment, SourceFile
-from pipeline.settings import Settings
+from pipeline.settings import SECRETS, Settings
+from tests.pipeline.message.examples import LOGGERS, TEXTS
+from tests.pipeline.traces import read_traces
 
 DAY = 86400 * 10**9
 NOW = 1_795_513_350 * 10**9  # 2026-11-24T09:42:30Z
@@ -159,13 +163,37 @@ BODIES = st.dictionaries(st.text(max_size=5), st.integers(-(2**60), 2**60) | st.
 CONTENT = st.binary(max_size=60).map(lambda raw: raw.replace(b"\n", b"")) | BODIES.map(orjson.dumps)
 
 
-@given(st.lists(st.tuples(st.sampled_from((b"stdout F", b"stderr P", b"stdout")), CONTENT), min_size=1, max_size=8))
-def test_every_byte_is_in_a_document_whatever_comes(rows: list[tuple[bytes, bytes]]) -> None:
-    value = b"".join(b"2026-11-24T00:00:00Z %b %b\n" % row for row in rows)
-    found = documents(value)
+PROBES = (Path(__file__).parent / "probes.txt").read_text("utf-8").splitlines()
+KNOWN = [
+    line.encode()
+    for text in (*(example.line for example in TEXTS + LOGGERS), *read_traces().values(), *PROBES)
+    for line in text.split("\n")
+]
+ROWS = st.lists(
+    st.tuples(st.sampled_from((b"stdout F", b"stderr F", b"stderr P", b"stdout")), CONTENT | st.sampled_from(KNOWN)),
+    min_size=1,
+    max_size=8,
+)
+WAYS = st.sampled_from([{}, {}, {"redact": " ".join(SECRETS)}, {"ansi": "strip"}, {"parser": "none"}])
 
-    assert sum(fields["log.length"] for _, fields in found) == len(value)
+
+@given(ROWS, WAYS)
+def test_every_line_is_in_exactly_one_document_or_dropped_by_a_named_rule(
+    rows: list[tuple[bytes, bytes]], way: dict[str, str]
+) -> None:
+    value = b"".join(b"2026-11-24T00:00:00Z %b %b\n" % row for row in rows)
+    found = documents(value, **way)
+    dropped = parcel(value, **way).dropped
+    grouper = Grouper(Grouping())
+    grouper.feed([(0, 100, value)])
+    length = {event[1]: event[2] for event in grouper.finish()}
+    left = dict(length)
+    for _, fields in found:
+        assert fields["log.length"] == left.pop(fields["log.offset"])
+
+    assert sum(length.values()) == len(value)
     assert len({action["_id"] for action, _ in found}) == len(found)
+    assert len(left) == dropped["health probe"] == dropped.total()
 
 
 def asking(*annotations: str) -> bytes:
