@@ -1,12 +1,12 @@
 """The images: linted, pinned, small in rights; their install steps run as they stand."""
 
-import importlib.util
 import os
 import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +15,11 @@ from tests.deploy.dockerfile import DOCKERFILE, copied, exec_form, in_context, i
 from tests.deploy.manifests import ROOT
 
 FINAL = ("shipper", "worker")
+
+
+def slow(test: Any) -> Any:
+    """Fetches and installs packages, once for all such tests."""
+    return pytest.mark.k8s(pytest.mark.timeout(600)(test))
 
 
 def of(stage: str, word: str) -> list[str]:
@@ -90,34 +95,69 @@ def test_the_context_holds_nothing_else(name: str) -> None:
     assert not in_context(name)
 
 
-@pytest.mark.k8s
-@pytest.mark.timeout(600)
-def test_the_install_steps_run_in_a_plain_environment(tmp_path: Path) -> None:
-    """The very lines of the build stage, elsewhere; then the command, where a module lies in wait."""
-    build, installed = tmp_path / "build", tmp_path / "crisp"
-    build.mkdir()
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the very lines of the build stage make, run elsewhere in a plain environment."""
+    build, made = tmp_path_factory.mktemp("build"), tmp_path_factory.mktemp("opt") / "crisp"
     for row in instructions():
         if row.stage == "build" and row.word == "COPY":
             *sources, target = row.rest.split()
             for source in sources:
                 _copy(ROOT / source, build / target / Path(source).name if target == "./" else build / target)
         if row.stage == "build" and row.word == "RUN":
-            script = row.rest.replace("/opt/crisp", str(installed)).replace(
-                "python -m venv", f"{sys.executable} -m venv"
-            )
+            script = row.rest.replace("/opt/crisp", str(made)).replace("python -m venv", f"{sys.executable} -m venv")
             ended = subprocess.run(
                 ["bash", "-euo", "pipefail", "-c", script], cwd=build, capture_output=True, text=True
             )
             assert ended.returncode == 0, ended.stderr[-3000:]
+    return made
 
+
+@slow
+def test_what_was_installed_runs_wherever_it_stands(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "yaml.py").write_text("raise SystemExit('taken from where the process stands')")
-    environment = {"PATH": f"{installed}/bin:/usr/bin:/bin", "PYTHONSAFEPATH": "1"}
+
     for command in (["crisp", "config"], ["crisp", "worker", "--help"], ["crisp", "ship", "--help"]):
-        ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        ended = subprocess.run(command, cwd=tmp_path, env=_environment(installed), capture_output=True, text=True)
         assert ended.returncode == 0, ended.stderr
-    assert not (installed / "bin" / "pip").exists()
-    assert importlib.util.find_spec("hatchling") is not None  # ours, for tests; not theirs:
-    assert not list(installed.glob("lib/*/site-packages/hatchling"))
+
+
+@slow
+def test_neither_a_compiler_nor_what_built_it_is_left(installed: Path) -> None:
+    programs = {path.name for path in (installed / "bin").iterdir()}
+    packages = {path.name.lower() for path in installed.glob("lib/*/site-packages/*")}
+
+    assert not programs & {"pip", "pip3", "cc", "gcc", "g++", "clang", "cython", "cargo", "rustc", "hatchling"}
+    assert not packages & {"pip", "setuptools", "wheel", "cython", "hatchling", "cffi", "pycparser"}
+    assert {"agents", "pipeline"} <= packages
+
+
+@slow
+@pytest.mark.parametrize("name", FINAL)
+def test_a_signal_reaches_python_itself(installed: Path, tmp_path: Path, name: str) -> None:
+    """ENTRYPOINT and CMD as a runtime starts them: what gets SIGTERM is Python, and it ends in good order."""
+    (entry,), (command,) = of("base", "ENTRYPOINT"), of(name, "CMD")
+    words = [*(exec_form(entry) or ()), *(exec_form(command) or ())]
+    (tmp_path / "pods").mkdir()
+    nowhere = {"CRISP_KAFKA_BROKERS": "127.0.0.1:9", "CRISP_ES_URLS": "http://127.0.0.1:9"}
+    here = {"CRISP_STATE_DIR": str(tmp_path / "state"), "CRISP_LOGS_DIR": str(tmp_path / "pods")}
+    environment = {**_environment(installed), **nowhere, **here, "CRISP_NODE_NAME": "node-1"}
+    with subprocess.Popen(words, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            next(line for line in process.stderr if "Kafka cannot be used" in line)
+            assert Path(f"/proc/{process.pid}/exe").resolve().name.startswith("python")
+            process.terminate()
+            assert process.wait(timeout=10) == 0
+        finally:
+            process.kill()
+
+
+def _environment(installed: Path) -> dict[str, str]:
+    """The image's."""
+    (told,) = of("base", "ENV")
+    found = dict(row.split("=", 1) for row in told.replace("${PATH}", "/usr/bin:/bin").split())
+    return {**found, "PATH": found["PATH"].replace("/opt/crisp", str(installed))}
 
 
 def _copy(source: Path, target: Path) -> None:

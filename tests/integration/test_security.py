@@ -84,18 +84,15 @@ def test_midnight_passes_under_the_least_rights(flow: SecuredFlow) -> None:
         assert refused.value.code == 403, method
 
 
-def test_setup_may_bring_objects_into_one_space_of_kibana(secured: SecuredStack, tmp_path: Path) -> None:
-    """What Kibana asks Elasticsearch before an import; and what it has told it of its privileges, as it starts."""
+def test_setup_has_a_right_in_one_space_of_kibana(secured: SecuredStack, tmp_path: Path) -> None:
+    """Elasticsearch takes the role; what the privilege lets one do, only a Kibana tells it."""
     flow = SecuredFlow(secured, tmp_path, CRISP_KIBANA_URL="http://kibana.invalid:5601")
-    action = "saved_object:dashboard/bulk_create"
-    registered = {"feature_savedObjectsManagement.all": {"actions": [action]}}
-    flow.ask("_security/privilege", {"kibana-.kibana": registered}, "PUT")
     setup = flow.user("crisp_setup", PASSWORD)
-    question = {"application": "kibana-.kibana", "privileges": [action], "resources": ["space:default", "space:ops"]}
 
-    answer = flow.as_user(setup, PASSWORD, "POST", "_security/user/_has_privileges", {"application": [question]})
+    (right,) = flow.as_user(setup, PASSWORD, "GET", "_security/user/_privileges")["applications"]
 
-    assert answer["application"]["kibana-.kibana"] == {"space:default": {action: True}, "space:ops": {action: False}}
+    assert (right["application"], right["resources"]) == ("kibana-.kibana", ["space:default"])
+    assert right["privileges"] == ["feature_savedObjectsManagement.all"]
 
 
 def crisp(flow: SecuredFlow, *arguments: str, code: int = 0) -> dict[str, Any]:
