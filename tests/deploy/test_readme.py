@@ -10,7 +10,7 @@ import yaml
 
 from pipeline.cli import COMMANDS
 from pipeline.settings import Settings, variable
-from tests.deploy.manifests import DEPLOY, ROOT, kustomize, needs_kubectl, overlay
+from tests.deploy.manifests import DEPLOY, ROOT, kustomize, named, needs_kubectl, overlay, pod_spec
 
 README = (DEPLOY / "README.md").read_text()
 MIGRATION = (DEPLOY / "migration" / "fluent-bit.md").read_text()
@@ -115,6 +115,32 @@ def test_every_filter_of_the_first_phase_has_its_place() -> None:
         "Buffer_Size",
     ):
         assert part in table
+
+
+def test_every_part_of_the_first_phase_has_its_better() -> None:
+    section = MIGRATION.partition("## The first phase, part by part")[2].partition("\n## ")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line.startswith("| ")]
+    there = " ".join(row[0] for row in rows)
+    places = {place for _, _, where in rows[1:] for place in re.findall(r"`(deploy/[^`]+)`", where)}
+
+    for part in ("Terraform", "Ansible", "ECK", "Elasticsearch", "Kibana", "Fluent Bit", "ExternalSecret", "Network"):
+        assert part in there
+    assert all(len(row) == 3 and "`deploy/" in row[2] for row in rows[1:])
+    assert [place for place in sorted(places) if not (ROOT / place).exists()] == []
+
+
+@needs_kubectl
+def test_the_sizes_are_what_the_manifests_ask_for() -> None:
+    objects = overlay("bring-your-own")
+    for kind, part in (("DaemonSet", "shipper"), ("Deployment", "worker")):
+        resources = pod_spec(named(objects, kind, f"crisp-{part}"))["containers"][0]["resources"]
+        requests, limit = resources["requests"], resources["limits"]["memory"]
+        asks = f"{requests['cpu']}, {requests['memory'][:-2]} MiB (limit {limit[:-2]})"
+        used = [int(found) for found in re.findall(rf"^\| {part}, .*? (\d+) MiB \|", README, re.MULTILINE)]
+
+        assert re.search(rf"^\| {part}, .*\| {re.escape(asks)} \|$", README, re.MULTILINE)
+        assert len(used) >= 2
+        assert max(used) < int(requests["memory"][:-2])
 
 
 def test_fluent_bit_is_told_what_the_manifests_say() -> None:
