@@ -3,6 +3,8 @@
 import copy
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from pipeline.demo import writer
 from pipeline.errors import SettingsError
 from pipeline.settings import Settings
 from tests.deploy.manifests import ROOT
+from tests.deploy.unsaid import unsaid
+from tests.k8s.binaries import directory
 
 Compose = dict[str, Any]
 OURS = re.compile(r"crisp-(worker|shipper):dev")
@@ -149,6 +153,33 @@ def test_the_schema_holds(compose: Compose, shared: Path) -> None:
     jsonschema.validate(compose, schema)
 
 
+def parsed(path: Path) -> subprocess.CompletedProcess[str]:
+    """What Compose's own library makes of a file, merges and variables resolved, its names looked up."""
+    program = directory() / "compose"
+    if not program.exists():
+        pytest.skip("no compose: `make k8s-binaries` builds it")
+    return subprocess.run([str(program), "-format", "json", str(path)], cwd=ROOT, capture_output=True, text=True)
+
+
+def test_compose_itself_takes_it() -> None:
+    ended = parsed(ROOT / "docker-compose.yml")
+    assert ended.returncode == 0, ended.stderr
+    services = json.loads(ended.stdout)["services"]
+
+    assert {"shipper", "shipper-docker", "kibana-objects"} <= set(services)
+    assert {"CRISP_KAFKA_BROKERS", "CRISP_WORKER_PORT"} <= set(services["worker"]["environment"])
+    assert services["elasticsearch"]["image"].endswith(":8.19.21")
+
+
+def test_compose_itself_refuses_what_is_broken(compose: Compose, tmp_path: Path) -> None:
+    compose["services"]["worker"]["depends_on"] = {"nobody": {"condition": "service_healthy"}}
+    (tmp_path / "broken.yml").write_text(yaml.safe_dump(compose))
+
+    ended = parsed(tmp_path / "broken.yml")
+    assert ended.returncode != 0
+    assert "nobody" in ended.stdout + ended.stderr
+
+
 @pytest.mark.parametrize("check", CHECKS)
 def test_it_is_true_to_the_code(compose: Compose, check: Callable[[Compose], Iterator[str]]) -> None:
     assert list(check(compose)) == []
@@ -161,29 +192,44 @@ def test_several_workers_may_run(compose: Compose) -> None:
     assert all(re.fullmatch(r"127\.0\.0\.1:\d+-\d+:\d+", row) for row in worker["ports"])
 
 
-@pytest.mark.parametrize(
-    ("check", "service", "key", "value"),
-    [
-        (commands, "worker", "command", ["work"]),
-        (commands, "writer", "command", ["--speed", "5"]),
-        (variables, "shipper", "environment", {"CRISP_SHIP_PROT": "9102"}),
-        (variables, "shipper", "environment", {"CRISP_SHIP_PORT": "9100"}),
-        (addresses, "worker", "environment", {"CRISP_KAFKA_BROKERS": "kafka:9093"}),
-        (addresses, "worker", "environment", {"CRISP_ES_URLS": "http://search:9200"}),
-        (ports, "elasticsearch", "ports", ["9200:9200"]),
-        (names, "kibana", "depends_on", {"search": {"condition": "service_healthy"}}),
-        (names, "worker", "depends_on", {"setup": {"condition": "service_healthy"}}),
-        (names, "shipper", "volumes", ["log:/var/log/pods:ro"]),
-        (names, "shipper", "build", {"dockerfile": "deploy/images/Dockerfile", "target": "agent"}),
-        (files, "shipper", "volumes", ["nodelogs:/var/log/pods:ro", "state:/var/lib/crips"]),
-        (files, "shipper-docker", "environment", {"CRISP_DOCKER_DIR": "/var/lib/docker"}),
-        (images, "kafka", "image", "apache/kafka:latest"),
-        (confinement, "worker", "read_only", False),
-        (confinement, "shipper", "volumes", ["nodelogs:/var/log/pods"]),
-    ],
-)
-def test_the_check_finds_it(compose: Compose, check: Any, service: str, key: str, value: Any) -> None:
+BROKEN: list[tuple[Any, str, str, Any]] = [
+    (commands, "worker", "command", ["work"]),
+    (commands, "writer", "command", ["--speed", "5"]),
+    (variables, "shipper", "environment", {"CRISP_SHIP_PROT": "9102"}),
+    (variables, "shipper", "environment", {"CRISP_SHIP_PORT": "9100"}),
+    (addresses, "worker", "environment", {"CRISP_KAFKA_BROKERS": "kafka:9093"}),
+    (addresses, "worker", "environment", {"CRISP_ES_URLS": "http://search:9200"}),
+    (ports, "elasticsearch", "ports", ["9200:9200"]),
+    (names, "kibana", "depends_on", {"search": {"condition": "service_healthy"}}),
+    (names, "worker", "depends_on", {"setup": {"condition": "service_healthy"}}),
+    (names, "shipper", "volumes", ["log:/var/log/pods:ro"]),
+    (names, "shipper", "build", {"dockerfile": "deploy/images/Dockerfile", "target": "agent"}),
+    (files, "shipper", "volumes", ["nodelogs:/var/log/pods:ro", "state:/var/lib/crips"]),
+    (files, "shipper-docker", "environment", {"CRISP_DOCKER_DIR": "/var/lib/docker"}),
+    (images, "kafka", "image", "apache/kafka:latest"),
+    (confinement, "worker", "read_only", False),
+    (confinement, "shipper", "volumes", ["nodelogs:/var/log/pods"]),
+    (variables, "worker", "healthcheck", {"test": ["CMD", "wget", "http://127.0.0.1:9100/readyz"]}),
+    (names, "shipper", "image", "crisp-shipper:none"),
+    (addresses, "kafka", "environment", {"KAFKA_ADVERTISED_LISTENERS": "X://kafka:1", "KAFKA_LISTENERS": "X://:2"}),
+    (confinement, "kibana", "healthcheck", None),
+]
+
+
+def faults(compose: Compose, check: Any, service: str, key: str, value: Any) -> list[str]:
     broken = copy.deepcopy(compose)
     broken["services"][service][key] = value
+    if value is None:
+        del broken["services"][service][key]
+    return list(check(broken))
 
-    assert list(check(broken)) != []
+
+@pytest.mark.parametrize(("check", "service", "key", "value"), BROKEN)
+def test_the_check_finds_it(compose: Compose, check: Any, service: str, key: str, value: Any) -> None:
+    assert faults(compose, check, service, key, value) != []
+
+
+def test_every_check_is_shown_to_fail(compose: Compose) -> None:
+    assert {case[0] for case in BROKEN} == set(CHECKS)
+    said = {fault for case in BROKEN for fault in faults(compose, *case)}
+    assert unsaid(sys.modules[__name__], said) == []

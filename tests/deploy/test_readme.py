@@ -3,7 +3,6 @@
 import argparse
 import importlib
 import re
-import shlex
 
 import pytest
 import yaml
@@ -11,15 +10,9 @@ import yaml
 from pipeline.cli import COMMANDS
 from pipeline.settings import Settings, variable
 from tests.deploy.manifests import DEPLOY, ROOT, kustomize, named, needs_kubectl, overlay, pod_spec
+from tests.deploy.readme import README, commands
 
-README = (DEPLOY / "README.md").read_text()
 MIGRATION = (DEPLOY / "migration" / "fluent-bit.md").read_text()
-
-
-def commands() -> list[list[str]]:
-    """The words of every line of the shell blocks."""
-    blocks = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    return [shlex.split(line) for block in blocks for line in block.splitlines() if line.strip()]
 
 
 def lines_of(*words: str) -> list[list[str]]:

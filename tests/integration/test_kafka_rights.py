@@ -1,4 +1,4 @@
-"""The rights of the manifests' Kafka users, on a real broker with its authorizer: enough for each part."""
+"""The rights of the manifests' Kafka users, on a real broker with its authorizer: enough for each part, and no more."""
 
 import asyncio
 import os
@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import TopicAuthorizationFailedError
 from aiokafka.protocol.admin import CreateAclsRequest
 
 from pipeline.local import kafka
@@ -119,3 +121,39 @@ def test_each_part_does_its_work_with_its_own_rights(flow: Flow) -> None:
     assert flow.messages() == ["hello"]
     crisp(flow, "crisp-worker", "audit", "--from", "kafka")
     crisp(flow, "crisp-worker", "dead", "list")
+
+
+async def produce(port: int, user: str, topic: str) -> None:
+    producer = AIOKafkaProducer(**connection(port, user))
+    try:
+        await producer.start()
+        await producer.send_and_wait(topic, b"x", partition=0)
+    finally:
+        await producer.stop()
+
+
+async def consume(port: int, user: str, topic: str) -> None:
+    consumer = AIOKafkaConsumer(**connection(port, user), auto_offset_reset="earliest")
+    try:
+        await consumer.start()
+        consumer.assign([TopicPartition(topic, 0)])
+        await asyncio.wait_for(consumer.getone(), 20)
+    finally:
+        await consumer.stop()
+
+
+def test_no_part_may_do_what_is_anothers(flow: Flow, broker: int) -> None:
+    crisp(flow, "crisp-setup", "setup")
+
+    for user, act, topic in (
+        ("crisp-shipper", consume, RAW),
+        ("crisp-shipper", produce, DEAD),
+        ("crisp-worker", produce, RAW),
+        ("crisp-setup", consume, RAW),
+        ("crisp-setup", produce, RAW),
+        ("crisp-keda", consume, RAW),
+        ("crisp-keda", produce, RAW),
+    ):
+        with pytest.raises(TopicAuthorizationFailedError):
+            asyncio.run(act(broker, user, topic))
+    asyncio.run(produce(broker, "crisp-shipper", RAW))

@@ -1,4 +1,4 @@
-"""The programs of a Kubernetes control plane, each built once from Go modules and cached.
+"""A Kubernetes control plane's programs, and those that read our files, each built once from Go modules and cached.
 
 `make k8s-binaries` builds them all; a test that needs one builds just that.
 """
@@ -38,6 +38,8 @@ PROGRAMS = {
     "kube-controller-manager": _kubernetes("kube-controller-manager"),
     "kube-scheduler": _kubernetes("kube-scheduler"),
     "kwok": Program("sigs.k8s.io/kwok/cmd/kwok", "sigs.k8s.io/kwok", "0.8.0"),
+    "compose": Program("github.com/compose-spec/compose-go/v2/cmd", "github.com/compose-spec/compose-go/v2", "2.16.2"),
+    "terraform": Program("github.com/hashicorp/terraform", "github.com/hashicorp/terraform", "1.13.3"),
     "kubeconform": Program("github.com/yannh/kubeconform/cmd/kubeconform", "github.com/yannh/kubeconform", "0.8.0"),
 }
 

@@ -23,14 +23,10 @@ from tests.deploy.manifests import (
     workloads,
 )
 from tests.k8s.apiserver import ApiServer, running
+from tests.k8s.definitions import define
 
 pytestmark = [pytest.mark.k8s, pytest.mark.timeout(1800)]
 
-# external-secrets 0.16 is the last that serves v1 and v1beta1; ECK 2.11 is the operator that we ship.
-CRDS = (
-    *("eck-2.11.0", "strimzi-1.2.0", "keda-2.20.2", "external-secrets-0.16.2"),
-    *("argo-cd-3.5.1", "prometheus-operator-0.93.0"),
-)
 NO_CRD = {"SecurityContextConstraints"}
 BUILDS = [pytest.param(overlay, name, id=name) for name in OVERLAYS]
 BUILDS += [pytest.param(component, name, id=f"component-{name}") for name in COMPONENTS]
@@ -46,9 +42,7 @@ def applications() -> Objects:
 def server(shared: Path) -> Iterator[ApiServer]:
     """With the definitions and the namespaces, and nothing else in it: a dry run leaves it so."""
     with running(ApiServer) as made:
-        for crds in CRDS:
-            made.kubectl("apply", "--server-side", "-f", str(shared / "schemas" / "crds" / crds))
-        made.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
+        define(made, shared)
         made.apply([named(overlay("dev"), "Namespace", "logging")])
         made.apply([named(component("namespace-split"), "Namespace", "logging-agents")])
         made.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "argocd"}})
