@@ -51,9 +51,13 @@ def _overlay(name: str) -> Objects:
     return kustomize(DEPLOY / "overlays" / name)
 
 
+def overlay(name: str) -> Objects:
+    """An overlay's objects; a copy of one's own."""
+    return copy.deepcopy(_overlay(name))
+
+
 @functools.cache
-def _component(name: str) -> Objects:
-    parts = [*BUILDS_ON.get(name, ()), name]
+def _built(parts: tuple[str, ...]) -> Objects:
     with tempfile.TemporaryDirectory(prefix="crisp-kustomize-") as temporary:
         to = os.path.relpath(DEPLOY, Path(temporary).resolve())
         kustomization = {
@@ -66,14 +70,14 @@ def _component(name: str) -> Objects:
         return kustomize(Path(temporary))
 
 
-def overlay(name: str) -> Objects:
-    """An overlay's objects; a copy of one's own."""
-    return copy.deepcopy(_overlay(name))
+def together(*parts: str) -> Objects:
+    """The objects of the base with components, in that order; a copy of one's own."""
+    return copy.deepcopy(_built(parts))
 
 
 def component(name: str) -> Objects:
     """The objects of the base with a component and what that builds on; a copy of one's own."""
-    return copy.deepcopy(_component(name))
+    return together(*BUILDS_ON.get(name, ()), name)
 
 
 def of_kind(objects: Objects, *kinds: str) -> Objects:

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from tests.deploy import generated, network_checks, store_checks, workload_checks
-from tests.deploy.manifests import COMPONENTS, DEPLOY, OVERLAYS, Objects, component, needs_kubectl, overlay
+from tests.deploy.manifests import COMPONENTS, DEPLOY, OVERLAYS, Objects, component, needs_kubectl, overlay, together
 from tests.k8s.binaries import directory
 
 CHECKS = (*workload_checks.CHECKS, *store_checks.CHECKS, *network_checks.CHECKS)
@@ -33,6 +33,22 @@ def test_there_are_overlays_and_components() -> None:
 @pytest.mark.parametrize(("build", "name"), BUILDS)
 def test_it_is_true_to_the_code_and_to_itself(build, name) -> None:
     objects = build(name)
+
+    assert [f"{check.__name__}: {fault}" for check in CHECKS for fault in check(objects)] == []
+
+
+# What is likely to be asked for at once, on nodes and by namespace.
+TOGETHER = (
+    ("openshift", "monitoring", "namespace-split"),
+    ("gke-critical-quota", "docker-logs", "default-deny", "namespace-split"),
+    ("kafka-strimzi", "elasticsearch-eck", "kibana-eck", "es-tls", "stack-config-policy", "selinux", "namespace-split"),
+    ("kafka-strimzi", "fluent-bit-kafka", "keda", "fluent-bit-side-by-side"),
+)
+
+
+@pytest.mark.parametrize("parts", TOGETHER, ids="+".join)
+def test_components_go_together(parts: tuple[str, ...]) -> None:
+    objects = together(*parts)
 
     assert [f"{check.__name__}: {fault}" for check in CHECKS for fault in check(objects)] == []
 

@@ -64,6 +64,15 @@ def test_a_label_in_an_alert_has_a_value_that_the_code_gives(rule: dict[str, Any
         assert value in row.values
 
 
+def test_the_operator_looks_at_every_object_of_it() -> None:
+    """By the label that kube-prometheus-stack selects by, as long as nobody tells it otherwise."""
+    files = [MONITORING / "alerts.yaml", MONITORING / "podmonitor.yaml"]
+    objects = [entry for file in files for entry in yaml.safe_load_all(file.read_text())]
+
+    assert [entry["kind"] for entry in objects].count("PodMonitor") == 2
+    assert all(entry["metadata"]["labels"] == {"release": "kube-prometheus-stack"} for entry in objects)
+
+
 def test_no_metric_is_forgotten_on_the_dashboard() -> None:
     queries = [target["expr"] for panel in dashboard.dashboard()["panels"] for target in panel.get("targets", ())]
 

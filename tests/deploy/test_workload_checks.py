@@ -46,6 +46,10 @@ def writable_logs(objects: Objects) -> None:
             del mount["readOnly"]
 
 
+def quota_elsewhere(objects: Objects) -> None:
+    objects.append({"kind": "ResourceQuota", "metadata": {"name": "critical-pods", "namespace": "kube-system"}})
+
+
 def rules_by_subpath(objects: Objects) -> None:
     for mount in pod_spec(named(objects, "Deployment", "crisp-worker"))["containers"][0]["volumeMounts"]:
         if mount["name"] == "rules":
@@ -123,6 +127,7 @@ BROKEN: list[Case] = [
     ("links to services", workload.confinement, in_worker("enableServiceLinks", to=True)),
     ("the node's network", workload.confinement, in_shipper("hostNetwork", to=True)),
     ("not on tainted nodes", workload.node, in_shipper("tolerations", to=[])),
+    ("a quota elsewhere", workload.node, quota_elsewhere),
     ("no priority", workload.node, in_shipper("priorityClassName", to="")),
     (
         "two shippers of a node",

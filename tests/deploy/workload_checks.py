@@ -231,6 +231,9 @@ def node(objects: Objects) -> Iterator[str]:
         yield f"{title(entry)}: may be evicted before what it reads"
     if entry["spec"]["updateStrategy"]["rollingUpdate"].get("maxSurge") != 0:
         yield f"{title(entry)}: two of one node would wait for each other"
+    for quota in of_kind(objects, "ResourceQuota"):
+        if quota["metadata"]["namespace"] != entry["metadata"]["namespace"]:
+            yield f"{title(quota)}: lets nothing of another namespace have its priority"
     volumes = {volume["name"]: volume for volume in spec["volumes"]}
     mounts = {mount["mountPath"]: mount for mount in spec["containers"][0]["volumeMounts"]}
     if "hostPath" not in volumes[mounts[Settings().state_dir]["name"]]:
