@@ -355,7 +355,7 @@ class Grouper:
             self._seal(lane)
             lane.close()
         if self._disordered:
-            self._events.sort(key=lambda event: event[:2])
+            self._events.sort()  # by file and offset, which are of one event only
         return self._events
 
 

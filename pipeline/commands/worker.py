@@ -97,6 +97,8 @@ async def _drained(worker: Worker) -> None:
     effective = worker.settings
     while True:
         await asyncio.sleep(LOOK_SECONDS)
+        if worker.acker.in_work():
+            continue
         try:
             left = await total_lag(effective)
         except KafkaError as fault:
