@@ -16,6 +16,12 @@ from rich.text import Text
 from pipeline.explain import Told
 
 LONGEST_VALUE = 2000
+_STANDING = frozenset(
+    (
+        *("settings", "pod metadata", "crisp", "container's name", "namespace"),
+        *("path of the file", "when it was read", "when it was parsed"),
+    )
+)
 WIDE = 1000  # of a pipe: what is filtered by lines must not be broken
 
 
@@ -35,6 +41,7 @@ class Printer:
 
     def __init__(self) -> None:
         self._console = Console() if sys.stdout.isatty() else None
+        self._before: dict[str, Any] = {}
 
     def hit(self, hit: dict[str, Any]) -> None:
         """One document."""
@@ -53,22 +60,39 @@ class Printer:
             self._console.print(where)
             self._console.print(Text(f"  {_short(told.message)}", style="dim"))
         else:
-            self._console.print(_table(told))
+            self._console.print(_table(told, self._before))
+            self._before = told.hit["_source"]
 
 
-def _table(told: Told) -> Table:
+def _table(told: Told, before: dict[str, Any]) -> Table:
+    """The fields and where they came from; of the container's those that are others than `before`."""
     assert told.hit is not None
     title = Text.assemble((told.hit["_index"], "bold"), (f"  {told.id}", "dim"))
     table = Table(title=title, title_justify="left", header_style="dim", box=box.SIMPLE_HEAD)
     for column in ("field", "value", "from"):
         table.add_column(column, overflow="fold")
+    alike = 0
     for name, value in told.hit["_source"].items():
+        if before.get(name) == value and _is_standing(told.origins[name]):
+            alike += 1
+            continue
         shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        table.add_row(Text(safe(name)), Text(_short(shown)), Text(safe(told.origins[name]), style="cyan"))
+        table.add_row(Text(safe(name)), Text(_lines(shown)), Text(safe(told.origins[name]), style="cyan"))
+    words = [f"{alike} fields of the container as above"] if alike else []
     if told.applied:
-        table.caption = f"met the rules: {escape(safe(', '.join(told.applied)))}"
-        table.caption_justify = "left"
+        words.append(f"met the rules: {escape(safe(', '.join(told.applied)))}")
+    table.caption, table.caption_justify = "; ".join(words) or None, "left"
     return table
+
+
+def _is_standing(origin: str) -> bool:
+    """Whether an origin is the same for all lines of a container."""
+    return origin in _STANDING or origin.startswith("label ")
+
+
+def _lines(text: str) -> str:
+    """A value whose lines stay lines: a newline or a tab plays no tricks."""
+    return "\n".join(_short(line) for line in text.expandtabs(4).split("\n"))
 
 
 def _short(text: str) -> str:

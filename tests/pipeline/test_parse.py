@@ -3,6 +3,7 @@
 import gzip
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -129,10 +130,9 @@ def test_rules_are_applied_and_explained(tmp_path: Path) -> None:
     assert b"2 events, 1 documents; levels: 1 none" in ended.stderr
 
 
-@pytest.mark.parametrize("options", [[], ["--explain"]])
-def test_a_terminal_is_shown_no_character_that_a_log_could_play_tricks_with(options: list[str]) -> None:
+def _on_a_terminal(options: list[str], data: bytes) -> str:
+    """What is shown of lines from standard input."""
     ours, theirs = pty.openpty()
-    tricks = "\x1b]0;owned\x07 \x9b31m \u202e\u2066 \r\x08 [red]markup[/red] end".encode()
     child = subprocess.Popen(
         [*CRISP, *options],
         stdin=subprocess.PIPE,
@@ -140,7 +140,7 @@ def test_a_terminal_is_shown_no_character_that_a_log_could_play_tricks_with(opti
         stderr=subprocess.DEVNULL,
         env={**os.environ, "NO_COLOR": "1"},
     )
-    child.communicate(LINE % (1, tricks) + LINE % (2, orjson.dumps({"message": "x", "k\x1b[2J": "\x1b[2J"})))
+    child.communicate(data)
     os.close(theirs)
     shown = b""
     try:
@@ -149,10 +149,27 @@ def test_a_terminal_is_shown_no_character_that_a_log_could_play_tricks_with(opti
     except OSError:
         pass  # the terminal is gone: all was read
     os.close(ours)
-    text = shown.decode()
+    return shown.decode()
+
+
+@pytest.mark.parametrize("options", [[], ["--explain"]])
+def test_a_terminal_is_shown_no_character_that_a_log_could_play_tricks_with(options: list[str]) -> None:
+    tricks = "\x1b]0;owned\x07 \x9b31m \u202e\u2066 \r\x08 [red]markup[/red] end".encode()
+    text = _on_a_terminal(
+        options, LINE % (1, tricks) + LINE % (2, orjson.dumps({"message": "x", "k\x1b[2J": "\x1b[2J"}))
+    )
 
     assert "[red]markup[/red] end" in text.replace("\r\n", " ").replace("│", "") or "[red]markup" in text
     assert not any(
         trick in text for trick in ("\x1b]", "\x9b", "\u202e", "\u2066", "\x08", "\x07", "\x1b[2J", "\x1b[31m")
     )
     assert "\\u001b" in text
+
+
+def test_an_explanation_shows_lines_as_lines_and_the_container_once() -> None:
+    trace = LINE % (1, b"java.lang.Error: no") + LINE % (1, b"\tat a.B.c(B.java:1)")
+    text = _on_a_terminal(["--explain"], trace + LINE % (2, b"x"))
+
+    assert re.search(r"message +java.lang.Error: no +the line *\r\n +at a.B.c\(B.java:1\)", text)
+    assert text.count("kubernetes.namespace") == 1
+    assert "fields of the container as above" in text
