@@ -54,6 +54,12 @@ def from_path(found: Instance, node: str) -> bytes:
     return orjson.dumps({**found._asdict(), "node": node, "source": "path"})
 
 
+def from_link(path: str, about: bytes) -> bytes:
+    """The metadata with the container's id, where the path is a link of the kubelet's, which tells it."""
+    link = _LINK.fullmatch(PurePath(path).name)
+    return about if link is None else orjson.dumps({"container_id": f"//{link[4]}", **orjson.loads(about)})
+
+
 def unlabelled(about: bytes) -> bytes:
     """The same metadata, marked: more was to be known of the pod, and did not come in time."""
     return orjson.dumps({**orjson.loads(about), "unlabelled": True})

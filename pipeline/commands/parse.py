@@ -124,6 +124,7 @@ def _input(
         wish = Exclusion(effective).allowed(annotation.of(about, instance.container, effective.annotation_prefix))
         metadata = pod.from_api(instance, node, about, frozenset(effective.annotations.split()), wish)
     mode, _ = grouping.asked(grouping.by(effective), wish.multiline)
+    metadata = pod.from_link(named or names[0], metadata)
     return LineInput(instance, names, named, grouping=mode, pod=metadata, node=node, read=read)
 
 

@@ -8,6 +8,7 @@ import yaml
 
 from pipeline.ecs import FIELDS
 from pipeline.message import level
+from pipeline.message.value import address
 from pipeline.rules import action, condition, names, parsing
 from pipeline.rules.action import Action
 from pipeline.rules.redaction import KINDS, Redaction
@@ -95,6 +96,8 @@ def _one(name: str, node: yaml.Node, faults: Faults) -> Scalar:
         faults.at(node, "expected a value, found nothing (the action remove takes fields away)")
     if kind == "long" and (isinstance(value, bool) or not isinstance(value, int)) and "${" not in str(value):
         faults.at(node, f'"{name}" takes a whole number, found {found(node)}')
+    if kind == "ip" and "${" not in str(value) and not address(str(node.value)):
+        faults.at(node, f'"{name}" takes an address, found {found(node)}')
     if kind in ("keyword", "match_only_text", "wildcard", "text", "ip") and value is not None:
         value = str(node.value)
     if name == "log.level" and "${" not in str(value):

@@ -71,6 +71,13 @@ def test_the_path_names_the_pod() -> None:
     assert found["_source"]["kubernetes.pod.uid"] == "11111111-2222-3333-4444-555555555555"
 
 
+def test_a_link_of_the_kubelets_names_the_container_too() -> None:
+    name = f"/var/log/containers/pay-1_shop_app-{'c0' * 32}.log"
+    (found,) = hits(parse("--path", name, stdin=LINE % (1, b"x")))
+
+    assert (found["_source"]["kubernetes.pod.name"], found["_source"]["container.id"]) == ("pay-1", "c0" * 32)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "expected"),
     [

@@ -70,6 +70,7 @@ from tests.pipeline.rules.rulesfile import WORLD, faults, of, read
         pytest.param("rules: [{name: a, rename: {a: crisp.b}}]", '"crisp.b" is crisp\'s own', id="rename_to_ours"),
         pytest.param("rules: [{name: a, set: {a: '${log.offset}'}}]", "${log.offset}: ", id="set_of_what_is_unknown"),
         pytest.param("rules: [{name: a, set: {process.pid: x}}]", "takes a whole number", id="type"),
+        pytest.param("rules: [{name: a, set: {source.ip: home}}]", "takes an address", id="address"),
         pytest.param("rules: [a: !!python/object:os.system x]", "1:9", id="tag"),
         pytest.param("rules: &a [*a]", "deeper than", id="alias_of_itself"),
         pytest.param("rules: [", "1:9 not YAML: while parsing", id="syntax"),
