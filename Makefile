@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-faults test-k8s k8s-binaries promtool check check-code check-deploy bench bench-peers docs lock clean
+.PHONY: help venv demo test test-faults test-k8s k8s-binaries promtool check check-code check-deploy bench bench-features mutants bench-peers docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -47,6 +47,12 @@ check-deploy: venv ## build the manifests, check them by schema and against the 
 
 bench: venv ## speed and memory of shipper and worker, as JSON (ARGS="--lines 1000000")
 	@$(BIN)/python -m tests.benchmarks.throughput $(ARGS)
+
+bench-features: venv ## what each feature of the worker's costs, as a table (build/features.md)
+	@$(BIN)/python -m tests.benchmarks.features $(ARGS)
+
+mutants: venv ## faults put into the pure half one by one: which does no test notice? An hour (ARGS="pipeline.cri")
+	@$(BIN)/python -m tests.benchmarks.mutants $(ARGS)
 
 bench-peers: venv ## rsyslog and the OpenTelemetry Collector at the same work, side by side (where they are here)
 	@$(BIN)/python -m tests.benchmarks.peers $(ARGS)

@@ -72,7 +72,7 @@ def _head(content: bytes) -> int:
         if _FRAME.match(content):
             return _body(content)
         return RAILS if not content.strip() else 0
-    if content in (b"Stack trace:", b"[stacktrace]") or _NUMBERED.match(content):
+    if content in (b"Stack trace:", b"[stacktrace]") or content.startswith(b"#0 "):
         return NUMBERED
     if content == b"stack traceback:":
         return LUA

@@ -61,6 +61,7 @@ def test_two_traces_back_to_back_are_two(name: str) -> None:
         "[SQL: SELECT 1]\n[parameters: ()]",
         "ERROR bad\n/srv/orders is empty",
         "DETAIL:  one\nHINT:  two",
+        "two errors:\n#1 no order\n#2 no price",
     ],
 )
 def test_ordinary_lines_stay_apart(text: str) -> None:
