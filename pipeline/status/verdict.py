@@ -56,7 +56,7 @@ def of_worker(facts: dict[str, Any], now: float) -> list[Trouble]:
         found.append(
             Trouble("warn", f"Lines are {duration(late)} old before a search finds them (p99).", "searchable-late")
         )
-    return sorted(found)
+    return sorted(found, key=lambda trouble: trouble.level)
 
 
 def _elasticsearch(facts: dict[str, Any], now: float) -> list[Trouble]:
@@ -135,9 +135,9 @@ def _rules(facts: dict[str, Any]) -> list[Trouble]:
     refused = facts["rules"]["refused"]
     if not refused:
         return []
-    return [
-        Trouble("warn", f"The rules file was refused, the rules before it stay in force: {refused}", "rules-refused")
-    ]
+    more = f" (and {number(len(refused) - 1, 'fault')} more)" if len(refused) > 1 else ""
+    words = f"The rules file was refused, the rules before it stay in force: {refused[0]}{more}"
+    return [Trouble("warn", words, "rules-refused")]
 
 
 def of_shipper(facts: dict[str, Any], now: float) -> list[Trouble]:
@@ -165,7 +165,7 @@ def of_shipper(facts: dict[str, Any], now: float) -> list[Trouble]:
         found.append(Trouble("bad", words, "gap"))
     if facts["pods"] not in {"ok", "not asked"}:
         found.append(Trouble("warn", f"Pods are not known, their labels will be missing: {facts['pods']}", "pods"))
-    return sorted(found)
+    return sorted(found, key=lambda trouble: trouble.level)
 
 
 def of(facts: dict[str, Any], now: float) -> list[Trouble]:

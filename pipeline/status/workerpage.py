@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from pipeline.status import page, verdict
-from pipeline.status.figures import clock, count, duration, rate, size
+from pipeline.status.figures import clock, count, duration, number, rate, size
 from pipeline.status.html import Html, table, tag
 from pipeline.status.spark import spark
 from pipeline.web import Answer
@@ -115,8 +115,8 @@ def _accounts(facts: dict[str, Any]) -> Html:
         ("in work", count(accounts["in_work"])),
         ("events that came", count(facts["events"])),
     ]
-    beside = [f"{count(facts['documents']['continued'])} longer forms of events that were there already"]
-    beside += [f"{count(number)} records: {outcome}" for outcome, number in sorted(facts["records"].items()) if number]
+    beside = [f"{number(facts['documents']['continued'], 'longer form')} of events that were there already"]
+    beside += [number(found, f"{outcome} record") for outcome, found in sorted(facts["records"].items()) if found]
     return page.section(
         "Accounts since start",
         table(("what became of them", "events"), rows, summed=True),
@@ -166,4 +166,6 @@ def _rules(rules: dict[str, Any]) -> Html:
     if not rules["digest"]:
         return page.section("Rules", tag("p", "No rules are in force."))
     names = tag("ol", *(tag("li", name) for name in rules["rules"]))
-    return page.section("Rules in force", names, note=f"{rules['file']}, hash {rules['digest']}")
+    faults = tag("ul", *(tag("li", fault) for fault in rules["refused"]))
+    refused = (tag("p", "The file as it is now was refused:"), faults) if rules["refused"] else ()
+    return page.section("Rules in force", names, *refused, note=f"{rules['file']}, hash {rules['digest']}")
