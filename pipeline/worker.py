@@ -206,6 +206,7 @@ class Worker:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             consumer, now = self._consumer, time.monotonic()
+            self.indexer.settlement.look()
             self._signs.thread_lives = consumer.thread_lives()
             if self.watch.away or (consumer.flow_active and not self.app.rebalancing):
                 self._signs.flowing_at = now

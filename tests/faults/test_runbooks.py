@@ -135,8 +135,8 @@ RULES = """rules:
     when: {pod: pay-*, message: odd}
     remove: [took]
 tests:
-  - name: steps are not a number
-    line: '{"message":"odd","took":[{"step":1}]}'
+  - name: words are not a number
+    line: '{"message":"odd","took":"5 ms"}'
     pod: {pod: pay-0}
     expect: {kept: true, took: null}
 """
@@ -146,11 +146,12 @@ def test_runbook_refusals(make: Make, tmp_path: Path) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text("rules: []\n")
     trial = make("CrispRefusals", "refusals", CRISP_RULES_FILE=str(rules), CRISP_RULES_LOOK_SECONDS="1")
-    trial.write(lambda number: f'{{"message":"line {number}","took":{number}}}')
     trial.begin()
     trial.well()
-    trial.write(lambda _: '{"message":"odd","took":[{"step":1}]}')
-    trial.fault("a service writes objects where a number was")
+    took = {"properties": {"took": {"type": "long", "ignore_malformed": False}}}
+    trial.flow.ask(f"{trial.flow.prefix}-*/_mapping", took, "PUT")
+    trial.write(lambda _: '{"message":"odd","took":"5 ms"}')
+    trial.fault("somebody has made a field a strict number, and a service writes words into it")
     trial.fires()
     refused = hits(trial.book.do("crisp tail 'crisp.refused.type=*' -n 20 --no-follow --json"))
     assert {found["crisp.refused.type"] for found in refused} == {"document_parsing_exception"}

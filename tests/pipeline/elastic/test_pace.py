@@ -74,3 +74,12 @@ def test_a_flood_ends_when_nothing_more_is_refused() -> None:
     flood.add(10, 0, now=131.0)
 
     assert not flood.rises
+
+
+def test_a_flood_is_over_also_when_nothing_comes_any_more() -> None:
+    flood = Flood()
+    flood.add(0, 200, 1.0)
+    for now in range(2, 125, 5):
+        flood.add(0, 0, float(now))
+
+    assert not flood.rises
