@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from pipeline.status.figures import clock, duration, number, size
 
 LATE_SECONDS = 5.0
+FEW = 3  # fewer documents looked up in a minute say nothing of the next
 BEHIND_SECONDS = 60.0
 RECENT_SECONDS = 900.0
 TOLD_SECONDS = 1800.0
@@ -51,8 +52,9 @@ def of_worker(facts: dict[str, Any], now: float) -> list[Trouble]:
         found.append(Trouble("warn", f"Kafka cannot be asked: {facts['lag_trouble']}", "lag"))
     elif not facts["partitions"]:
         found.append(Trouble("warn", "No partitions: others have them all, or the group is being divided anew.", "lag"))
-    late = facts["history"]["ages"]["searchable"]["p99"]
-    if late is not None and late > LATE_SECONDS:
+    found_by_search = facts["history"]["ages"]["searchable"]
+    late = found_by_search["p99"]
+    if found_by_search["count"] >= FEW and late is not None and late > LATE_SECONDS:
         found.append(
             Trouble("warn", f"Lines are {duration(late)} old before a search finds them (p99).", "searchable-late")
         )

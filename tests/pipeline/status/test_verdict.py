@@ -102,7 +102,7 @@ def test_without_trouble_all_is_well(facts: dict[str, Any]) -> None:
         (WORKER, "risen.gaps", NOW - 1700, "bad", "gap"),
         (WORKER, "refusal_flood", True, "bad", "refusals"),
         (WORKER, "rules.refused", ["line 3", "line 4"], "warn", "rules-refused"),
-        (WORKER, "history.ages.searchable", {**AGES, "p99": 6.0}, "warn", "searchable-late"),
+        (WORKER, "history.ages.searchable", {**AGES, "count": 3, "p99": 6.0}, "warn", "searchable-late"),
         (SHIPPER, "kafka", "Kafka cannot be reached", "bad", "unread"),
         (SHIPPER, "silent_seconds", 11.0, "bad", "unread"),
         (SHIPPER, "unread_seconds", 61.0, "bad", "unread"),
