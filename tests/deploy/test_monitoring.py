@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from pipeline import runbook
 from pipeline.metrics import SHIPPER, WORKER
 from pipeline.status import overview, verdict
 from tests.deploy import dashboard, promtool
-from tests.deploy.manifests import kustomize, needs_kubectl
+from tests.deploy.manifests import kustomize, needs_kubectl, overlay, workloads
+from tests.deploy.network_checks import PODS
 from tests.faults.runbook import commands
 
 DEPLOY = Path(__file__).parent.parent.parent / "deploy"
@@ -137,6 +139,23 @@ def test_an_overlay_says_where_runbooks_are_read(tmp_path: Path) -> None:
     for one in rule["spec"]["groups"][0]["rules"]:
         name = one["annotations"]["runbook"].rpartition(" ")[2]
         assert one["annotations"]["runbook_url"] == f"{there}/pipeline/runbooks/{name}.md"
+
+
+@needs_kubectl
+def test_kubectl_in_a_runbook_names_pods_and_objects_that_there_are() -> None:
+    objects = overlay("dev")
+    lines = [shlex.split(line) for name in runbook.names() for line in commands(name) if line.startswith("kubectl ")]
+    labels = [end.labels for end in PODS.values()]
+    labels += [entry["spec"]["template"]["metadata"]["labels"] for entry in workloads(objects)]
+    asked = [line[line.index("-l") + 1].partition("=") for line in lines if "-l" in line]
+
+    assert len(lines) >= 7
+    for line in lines:
+        assert line[1:3] == ["-n", "logging"]
+        if line[3] == "scale":
+            assert line[5] in {entry["metadata"]["name"] for entry in objects if entry["kind"].lower() == line[4]}
+    for key, _, value in asked:
+        assert any(one.get(key) == value for one in labels), f"{key}={value}"
 
 
 def test_every_command_of_an_alerts_runbook_is_run_by_its_trial() -> None:

@@ -53,6 +53,16 @@ def test_every_field_that_an_object_names_is_ours(saved: dict[str, Any]) -> None
     assert fields(saved) <= FIELDS.keys()
 
 
+def test_every_field_of_crisp_that_an_object_names_is_written_by_somebody() -> None:
+    home = Path(objects.__file__).parent.parent
+    code = [path.read_text() for path in home.rglob("*.py") if path.name != "ecs.py" and path.parent.name != "kibana"]
+    named = {name for saved in OBJECTS for name in fields(saved) if name.startswith("crisp.")}
+
+    assert len(named) >= 4
+    for name in named:
+        assert any(f'"{name}"' in text for text in code), name
+
+
 def test_every_reference_leads_to_an_object_before_it() -> None:
     seen: set[tuple[str, str]] = set()
     for saved in OBJECTS:
