@@ -66,17 +66,28 @@ async def _tail(effective: Settings, args: argparse.Namespace, query: dict[str, 
         shown = await follower.latest(args.n) if args.n else []
         _show(shown, console, as_json=args.json)
         already = {hit["_id"] for hit in shown}  # what came between the start and that look
+        told = ""
         while not args.no_follow:
             await asyncio.sleep(EVERY_SECONDS)
             try:
                 found = await follower.look()
             except CrispError as fault:
-                print(f"crisp: {fault}; tried again", file=sys.stderr)
+                told = _tell(f"{fault}; it is tried again", told)
                 continue
+            if told:
+                _tell("Elasticsearch answers again", told)
+                told = ""
             _show([hit for hit in found if hit["_id"] not in already], console, as_json=args.json)
             already.clear()
     finally:
         await client.close()
+
+
+def _tell(words: str, told: str) -> str:
+    """Say it, unless that was what was said last; returns it."""
+    if words != told:
+        print(f"crisp: {words}", file=sys.stderr, flush=True)
+    return words
 
 
 def _show(hits: list[Hit], console: Console, *, as_json: bool) -> None:

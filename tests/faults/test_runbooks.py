@@ -227,6 +227,7 @@ def test_runbook_elasticsearch_away(make: Make, stack: Stack) -> None:
     trial = make("CrispElasticsearchTakesNothing", "elasticsearch")
     trial.begin()
     trial.well()
+    follower = trial.follow()
     stack.elasticsearch.kill()
     trial.fault("Elasticsearch is killed")
     try:
@@ -241,6 +242,10 @@ def test_runbook_elasticsearch_away(make: Make, stack: Stack) -> None:
     assert '"status":' in trial.book.ask("GET _cluster/health")
     assert trial.book.ask("GET _cat/indices?health=red").strip() == ""
     assert "crisp_worker" in trial.book.do("crisp setup --roles")
+    follower.terminate()
+    _, said = follower.communicate(timeout=30)
+    assert 2 <= len(said.splitlines()) < 10, "an outage is told once, not each second"
+    assert said.splitlines()[-1] == "crisp: Elasticsearch answers again"
     trial.end_well()
 
 

@@ -1,6 +1,9 @@
 """One alert on trial: a healthy flow that is written to all the time, a fault, the alert, its runbook, health again."""
 
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -120,6 +123,14 @@ class Trial:
             hit for hit in self.flow.documents() if hit["_source"].get("kubernetes.pod.name", "").startswith("pay-")
         ]
         return [hit["_id"] for hit in hits if "gap" not in hit["_source"].get("log.flags", ())]
+
+    def follow(self) -> subprocess.Popen[str]:
+        """`crisp tail`, which goes on until it is ended, and has begun."""
+        command = [sys.executable, "-m", "pipeline.cli", "tail", "-n", "0", "words that no line has"]
+        known = {**os.environ, **self.flow.environment}
+        made = subprocess.Popen(command, env=known, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        time.sleep(3)
+        return made
 
     def status(self, port: int) -> dict[str, Any]:
         """What a part tells."""
