@@ -114,6 +114,9 @@ class Shipper:
         began = time.time_ns()
         self._fleet.update(self._discovery.scan(), began, self._discovery.failing)
         now = self._looked = time.monotonic()
+        if self._trouble:  # no turn is taken until Kafka is there: what grows meanwhile is seen here
+            for instance, tail in list(self._fleet.tails.items()):
+                self._fleet.look(instance, tail, now)
         if now >= self._sample_at:
             self._history.sample(now)
             self._sample_at = now + EVERY_SECONDS

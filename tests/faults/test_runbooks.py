@@ -108,6 +108,24 @@ def test_runbook_unread(make: Make, stack: Stack) -> None:
     trial.end_well()
 
 
+def test_runbook_unread_since_the_start(make: Make, stack: Stack) -> None:
+    """Nothing was ever handed to Kafka, so nothing waits for its answer: what tells are the files."""
+    trial = make("CrispUnreadWithoutProgress", "unread")
+    stack.kafka.kill()
+    try:
+        trial.fault("Kafka is away when the shipper starts")
+        trial.begin()
+        trial.fires()
+        assert "FAIL  Kafka: " in trial.book.do("crisp check --connect", code=1)
+        assert trial.status(trial.ship)["unread_bytes"] > 0
+    finally:
+        stack.start_kafka()
+        stack.wait_kafka()
+    trial.mended("Kafka is there")
+    trial.clears()
+    trial.end_well()
+
+
 def test_runbook_gap(make: Make) -> None:
     trial = make("CrispLinesLost", "gap")
     trial.begin()

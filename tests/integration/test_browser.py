@@ -167,6 +167,7 @@ def test_servers_that_are_away_are_told_and_where_the_lines_are(stack: Stack, tm
     shipper_part.start()
     try:
         eventually(lambda: "elasticsearch" in _troubles(work) and "unread" in _troubles(ship))
+        eventually(lambda: json.loads(get(ship, "/status.json")[1])["unread_bytes"] == 3 * len(lines))
         eventually(lambda: sum(row["records"] for row in json.loads(get(work, "/status.json")[1])["lag"]) == 3)
         worker = browser.load(f"http://127.0.0.1:{work}/", "worker-elasticsearch-away")
         shipper = browser.load(f"http://127.0.0.1:{ship}/", "shipper-kafka-away")
