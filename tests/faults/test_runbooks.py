@@ -174,7 +174,7 @@ def test_runbook_refusals(make: Make, tmp_path: Path) -> None:
     refused = hits(trial.book.do("crisp tail 'crisp.refused.type=*' -n 20 --no-follow --json"))
     assert {found["crisp.refused.type"] for found in refused} == {"document_parsing_exception"}
     assert {found["kubernetes.pod.name"] for found in refused} == {"pay-0"}
-    assert "pay" in trial.status(trial.work)["refusals"][0]["workload"]
+    assert trial.status(trial.work)["refusals"][0]["workload"] == "shop/app"
     (trial.book.directory / "rules.yaml").write_text(RULES)
     assert "1 passed" in trial.book.do("crisp check --rules rules.yaml")
     rules.write_text(RULES)
