@@ -1,15 +1,13 @@
 """One alert on trial: a healthy flow that is written to all the time, a fault, the alert, its runbook, health again."""
 
 import json
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from pipeline.demo.part import Part
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from pipeline.message import apptime
@@ -124,11 +122,10 @@ class Trial:
         ]
         return [hit["_id"] for hit in hits if "gap" not in hit["_source"].get("log.flags", ())]
 
-    def follow(self) -> subprocess.Popen[str]:
+    def follow(self) -> Part:
         """`crisp tail`, which goes on until it is ended, and has begun."""
-        command = [sys.executable, "-m", "pipeline.cli", "tail", "-n", "0", "words that no line has"]
-        known = {**os.environ, **self.flow.environment}
-        made = subprocess.Popen(command, env=known, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        made = Part("tail", self.flow.environment, self.book.directory)
+        made.start("-n", "0", "words that no line has")
         time.sleep(3)
         return made
 
