@@ -9,7 +9,7 @@ import yaml
 
 from pipeline.cli import COMMANDS
 from pipeline.settings import Settings, variable
-from tests.deploy.manifests import DEPLOY, ROOT, kustomize, named, needs_kubectl, overlay, pod_spec
+from tests.deploy.manifests import DEPLOY, ROOT, kustomize, named, needs_kubectl, of_kind, overlay, pod_spec
 from tests.deploy.readme import README, commands
 
 MIGRATION = (DEPLOY / "migration" / "fluent-bit.md").read_text()
@@ -20,7 +20,7 @@ def lines_of(*words: str) -> list[list[str]]:
 
 
 def test_there_is_nothing_that_is_not_looked_at() -> None:
-    known = {"kubectl", "docker", "crisp", "terraform", "ansible-playbook"}
+    known = {"kubectl", "docker", "crisp", "terraform", "ansible-playbook", "aws"}
 
     assert {line[0] for line in commands()} == known
 
@@ -60,12 +60,26 @@ def test_objects_and_secrets_that_are_named_exist() -> None:
 def test_every_crisp_command_is_understood() -> None:
     lines = [line[1:] for line in lines_of("crisp")]
     lines += [line[line.index("--") + 2 :] for line in lines_of("kubectl") if "--" in line]
+    lines += [line[4:] for line in lines_of("docker", "run", "--rm")]
 
     assert len(lines) >= 3
     for name, *arguments in lines:
         parser = argparse.ArgumentParser(exit_on_error=False)
         importlib.import_module(COMMANDS[name][0]).arguments(parser)
         parser.parse_args(arguments)
+
+
+def test_an_image_that_is_run_was_built_before() -> None:
+    built = {line[line.index("-t") + 1] for line in lines_of("docker", "build")}
+
+    assert {line[3] for line in lines_of("docker", "run", "--rm")} <= built
+
+
+@needs_kubectl
+def test_the_parameters_are_those_that_external_secrets_reads() -> None:
+    wanted = {entry["spec"]["data"][0]["remoteRef"]["key"] for entry in of_kind(overlay("dev"), "ExternalSecret")}
+
+    assert {line[line.index("--name") + 1] for line in lines_of("aws", "ssm", "put-parameter")} == wanted
 
 
 def test_stages_profiles_and_services_exist() -> None:

@@ -27,7 +27,9 @@ from tests.deploy.manifests import (
 PORTS = {"crisp-shipper": "ship_port", "crisp-worker": "worker_port"}
 GRACES = {"crisp-shipper": "ship_grace_seconds", "crisp-worker": "worker_grace_seconds"}
 # Secrets that operators make, or that the README has people make.
-FROM_ELSEWHERE = re.compile(r"crisp-elasticsearch(-setup|-audit)?|logs-cluster-ca-cert|logs-(es|kb)-http-certs-public")
+FROM_ELSEWHERE = re.compile(
+    r"crisp-elasticsearch(-setup|-audit)?|crisp-ca|crisp-kafka|logs-cluster-ca-cert|logs-(es|kb)-http-certs-public"
+)
 
 
 def selectors(objects: Objects) -> Iterator[str]:

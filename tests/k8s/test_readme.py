@@ -18,7 +18,7 @@ from tests.k8s.definitions import define
 
 pytestmark = [needs_kubectl, pytest.mark.k8s, pytest.mark.timeout(1800)]
 
-NEEDS_A_KUBELET = {"logs", "exec"}
+NEEDS_MORE = {"logs", "exec", "port-forward", "logs-es-elastic-user"}  # a kubelet, or ECK's operator
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def operated(shared: Path) -> Iterator[ApiServer]:
 
 def typed(server: ApiServer, *sections: str) -> int:
     """Type every line of kubectl's of some sections; returns how many that were."""
-    lines = [line for line in commands(*sections) if line[0] == "kubectl" and not NEEDS_A_KUBELET & set(line)]
+    lines = [line for line in commands(*sections) if line[0] == "kubectl" and not NEEDS_MORE & set(line)]
     environment = {**os.environ, "KUBECONFIG": str(server.kubeconfig())}
     for line in lines:
         ended = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=150)
