@@ -8,7 +8,20 @@ import pytest
 import yaml
 
 from tests.deploy import generated, network_checks, store_checks, workload_checks
-from tests.deploy.manifests import COMPONENTS, DEPLOY, OVERLAYS, Objects, component, needs_kubectl, overlay, together
+from tests.deploy.manifests import (
+    COMPONENTS,
+    DEPLOY,
+    OVERLAYS,
+    Manifest,
+    Objects,
+    component,
+    named,
+    needs_kubectl,
+    of_kind,
+    overlay,
+    pod_spec,
+    together,
+)
 from tests.k8s.binaries import directory
 
 CHECKS = (*workload_checks.CHECKS, *store_checks.CHECKS, *network_checks.CHECKS)
@@ -61,6 +74,24 @@ def test_the_strict_schemas_hold(build, name, shared: Path, tmp_path: Path) -> N
     ended = subprocess.run(older, capture_output=True, text=True, check=False)
 
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_openshift_would_take_its_object() -> None:
+    """There is no server that has the kind here; these are the required fields of its definition, openshift/api, v1."""
+    (scc,) = of_kind(component("openshift"), "SecurityContextConstraints")
+
+    assert {
+        *("allowHostDirVolumePlugin", "allowHostIPC", "allowHostNetwork", "allowHostPID", "allowHostPorts"),
+        *("allowPrivilegedContainer", "allowedCapabilities", "defaultAddCapabilities", "priority"),
+        *("readOnlyRootFilesystem", "requiredDropCapabilities", "volumes"),
+    } <= set(scc)
+    used = {next(key for key in volume if key != "name") for volume in pod_spec(shipper())["volumes"]}
+    assert used <= set(scc["volumes"])
+    assert pod_spec(shipper())["securityContext"]["seLinuxOptions"] == scc["seLinuxContext"]["seLinuxOptions"]
+
+
+def shipper() -> Manifest:
+    return named(component("openshift"), "DaemonSet", "crisp-shipper")
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
