@@ -177,6 +177,8 @@ def realm(objects: Objects) -> Iterator[str]:
         in_realm = {ref["secretName"] for ref in entry["spec"]["auth"]["fileRealm"]}
         for name, secret in rendered.items():
             data = secret["spec"]["target"]["template"]["data"]
+            if secret["spec"]["target"]["template"].get("type") != "kubernetes.io/basic-auth":
+                yield f"{title(secret)}: ECK takes it for a file of users"
             if name not in in_realm:
                 yield f"{title(secret)}: is in no realm"
             if data["roles"] not in roles:

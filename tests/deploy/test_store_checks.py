@@ -115,6 +115,11 @@ BROKEN: list[Case] = [
         at("ExternalSecret", "crisp-elasticsearch", "spec", "target", "template", "data", "username", to="elastic"),
     ),
     (
+        "a Secret of no type",
+        store.realm,
+        at("ExternalSecret", "crisp-elasticsearch", "spec", "target", "template", "type", to="Opaque"),
+    ),
+    (
         "a user in no realm",
         store.realm,
         at("Elasticsearch", "logs", "spec", "auth", "fileRealm", to=[{"secretName": "crisp-elasticsearch"}]),

@@ -156,4 +156,3 @@ def test_no_part_may_do_what_is_anothers(flow: Flow, broker: int) -> None:
     ):
         with pytest.raises(TopicAuthorizationFailedError):
             asyncio.run(act(broker, user, topic))
-    asyncio.run(produce(broker, "crisp-shipper", RAW))
