@@ -57,7 +57,10 @@ def stack_config_policy() -> dict[str, Any]:
         "spec": {
             "resourceSelector": {"matchLabels": {"logs.crisp/stack-config": "crisp"}},
             "elasticsearch": {
-                "indexLifecyclePolicies": {one.policy: lifecycle.body(one.days) for one in templates if one.policy},
+                # Without the REST API's outer "policy".
+                "indexLifecyclePolicies": {
+                    one.policy: lifecycle.body(one.days)["policy"] for one in templates if one.policy
+                },
                 "indexTemplates": {
                     "composableIndexTemplates": {
                         one.name: template.body(one, settings, LACKING_8_11) for one in templates
