@@ -230,7 +230,15 @@ def versions(objects: Objects) -> Iterator[str]:
 
 def protection(objects: Objects) -> Iterator[str]:
     """Data that goes with an object deleted by mistake."""
-    for entry in of_kind(objects, "Elasticsearch", "Kafka", "KafkaNodePool", "KafkaTopic"):
+    for entry in of_kind(objects, "StorageClass"):
+        if entry.get("reclaimPolicy") != "Retain":
+            yield f"{title(entry)}: a claim deleted is a disk deleted"
+    for entry in of_kind(objects, "ExternalSecret"):
+        if entry["spec"]["target"].get("deletionPolicy") != "Retain":
+            yield f"{title(entry)}: a parameter deleted is a worker stopped"
+    for entry in of_kind(objects, "Elasticsearch", "Kafka", "KafkaNodePool", "KafkaTopic", "Namespace"):
+        if entry["metadata"]["name"] == "logging-agents":
+            continue  # it holds nothing
         options = entry["metadata"].get("annotations", {}).get("argocd.argoproj.io/sync-options", "")
         if not {"Prune=false", "Delete=false"} <= set(options.split(",")):
             yield f"{title(entry)}: Argo CD would delete it with what it holds"

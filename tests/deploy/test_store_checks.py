@@ -154,6 +154,17 @@ BROKEN: list[Case] = [
     ("Strimzi's old API", store.versions, at("Kafka", "logs", "apiVersion", to="kafka.strimzi.io/v1beta2")),
     ("data that Argo CD prunes", store.protection, at("Elasticsearch", "logs", "metadata", "annotations", to={})),
     (
+        "a namespace that Argo CD deletes",
+        store.protection,
+        at("Namespace", "logging", "metadata", "annotations", to={}),
+    ),
+    ("disks that go", store.protection, at("StorageClass", "gp3", "reclaimPolicy", to="Delete")),
+    (
+        "passwords that go",
+        store.protection,
+        at("ExternalSecret", "crisp-elasticsearch", "spec", "target", "deletionPolicy", to="Delete"),
+    ),
+    (
         "volumes that go",
         store.protection,
         at("KafkaNodePool", "dual", "spec", "storage", "volumes", 0, "deleteClaim", to=True),
