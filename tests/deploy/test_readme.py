@@ -7,9 +7,21 @@ import re
 import pytest
 import yaml
 
+from pipeline import __version__
 from pipeline.cli import COMMANDS
 from pipeline.settings import Settings, variable
-from tests.deploy.manifests import DEPLOY, ROOT, kustomize, named, needs_kubectl, of_kind, overlay, pod_spec
+from tests.deploy.manifests import (
+    DEPLOY,
+    ROOT,
+    containers,
+    kustomize,
+    named,
+    needs_kubectl,
+    of_kind,
+    overlay,
+    pod_spec,
+    workloads,
+)
 from tests.deploy.readme import README, commands
 
 MIGRATION = (DEPLOY / "migration" / "fluent-bit.md").read_text()
@@ -73,6 +85,16 @@ def test_an_image_that_is_run_was_built_before() -> None:
     built = {line[line.index("-t") + 1] for line in lines_of("docker", "build")}
 
     assert {line[3] for line in lines_of("docker", "run", "--rm")} <= built
+    assert {line[2] for line in lines_of("docker", "push")} == built
+
+
+@needs_kubectl
+def test_what_is_built_is_what_the_manifests_pull() -> None:
+    built = {line[line.index("-t") + 1] for line in lines_of("docker", "build")}
+    versions = {word.partition("=")[2] for line in lines_of("docker", "build") for word in line if "VERSION=" in word}
+
+    assert built == {one["image"] for entry in workloads(overlay("bring-your-own")) for one in containers(entry)}
+    assert versions == {__version__}
 
 
 @needs_kubectl
