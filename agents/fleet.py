@@ -85,9 +85,9 @@ class Fleet:
             tail.ended = self._ended(instance, tail, instance in instances, failing)
             self._retire(instance, tail)
         self._keep_within_bound()
-        self._missing.judge(
-            found, self.tails, self.excluded.keys(), self._registry.identities, self._labelling.ended, failing
-        )
+        labelling, now = self._labelling, self._clock()
+        identities = self._registry.identities
+        self._missing.judge(found, self.tails, self.excluded.keys(), identities, labelling.ended, failing, now)
         self._forget(instances, failing)
 
     def _update(self, instance: Instance, found: list[Found]) -> None:
@@ -221,6 +221,11 @@ class Fleet:
         found = Counter((instance.namespace, rule) for instance, rule in self.excluded.items())
         found.update((one.namespace, f"pod excludes its {stream}") for one, stream in self._labelling.muted.items())
         return found
+
+    @property
+    def judging(self) -> bool:
+        """Whether it will soon be known of a file that it is lost."""
+        return self._missing.judging
 
     @property
     def refused_annotations(self) -> set[str]:

@@ -1,7 +1,8 @@
 """Files that should be there and are not found: under suspicion until it is sure that they are lost.
 
 A file may only have been renamed, packed or copied; so it is judged when every file of its container is open, and
-none of them is it.
+none of them is it, for a while: a directory is listed, then its files are opened, and what is renamed in between is
+found under neither of its names.
 """
 
 from collections.abc import Callable, Collection, Mapping, Set
@@ -17,6 +18,8 @@ from agents.tail import Tail
 from pipeline import gap, record
 from pipeline.pod import Instance
 
+RENAMING_SECONDS = 1.0
+
 Inode = tuple[int, int]
 
 
@@ -28,6 +31,7 @@ class Missing:
         self._logs_dir = logs_dir
         self._first = state is None  # what was there before the first look of all is not missed by anybody
         self._suspects: dict[str, Loss] = {}
+        self._absent: dict[str, float] = {}  # since when every file of its container is open, and none is it
         self._unopened: dict[Inode, Found] = {}
         self._unopened_before: dict[Inode, Found] = {}
         self.newest: dict[Container, int] = dict(state.newest) if state else {}
@@ -62,6 +66,7 @@ class Missing:
     def seen(self, identity: str) -> None:
         """A file has turned up."""
         self._suspects.pop(identity, None)
+        self._absent.pop(identity, None)
 
     def truncated(self, instance: Instance, file: LogFile) -> None:
         """A file was cut and is written anew. What was not read is lost, unless a copy of it turns up."""
@@ -95,20 +100,28 @@ class Missing:
         known: Collection[str],
         ended: Callable[[Instance], bool],
         failing: Collection[str],
+        now: float,
     ) -> None:
-        """Say what is lost, but for what lies in a place that cannot be looked at. `known`: identities from before."""
+        """Say what is lost, but for what lies in a place that cannot be looked at.
+
+        `known`: identities from before; `now`: monotonic seconds.
+        """
         self._judge_unopened(found, failing)
         waiting = {file.instance for file in self._unopened.values()} | excluded
         for identity, loss in list(self._suspects.items()):
             if loss.instance in waiting or hidden(loss.path, failing):
+                self._absent.pop(identity, None)
                 continue
-            del self._suspects[identity]
             files = tails[loss.instance].files if loss.instance in tails else []
             if any(file.identity == identity for file in files):
+                self.seen(identity)
                 continue
             if any(not file.identity and file.size() for file in files):
-                self._suspects[identity] = loss  # a torn first line: it may be this one's, once nothing more comes
+                self._absent.pop(identity, None)
+                continue  # a torn first line: it may be this one's, once nothing more comes
+            if now - self._absent.setdefault(identity, now) <= RENAMING_SECONDS:
                 continue
+            self.seen(identity)
             if loss.size is None and ended(loss.instance):
                 continue  # the pod had come to its end: what was read was all
             if loss.random and any(file.random and file.identity not in known for file in files):
@@ -130,6 +143,11 @@ class Missing:
             identity = record.identity(instance.uid, instance.container, instance.restart, seed)
             size, until = status.st_size or None, status.st_mtime_ns
             self._losses.note(Loss(identity, instance, str(file.path), gap.VANISHED, Ranges(), size, until=until))
+
+    @property
+    def judging(self) -> bool:
+        """Whether it will soon be known of a file that it is lost."""
+        return bool(self._absent)
 
     def instances(self) -> set[Instance]:
         """Those of which something is under suspicion."""
