@@ -78,14 +78,21 @@ class Checkpoint:
         self._written = b""
 
     def lock(self, waiting: Callable[[], None]) -> None:
-        """Wait until no other shipper holds the directory; calls `waiting` once if it has to."""
-        self._directory.mkdir(parents=True, exist_ok=True)
-        self._lock = os.open(self._directory / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        """Wait until no other shipper holds the directory; calls `waiting` once if it has to.
+
+        The lock is on the directory itself: a disk that is full or read-only takes no file for it. One that cannot be
+        made is told, and is no reason to leave the logs unread.
+        """
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            waiting()
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            self._directory.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(self._lock, fcntl.LOCK_EX)
+        except OSError as fault:
+            log.error("the state directory cannot be used, a restart would send everything again: %s", fault)
 
     def load(self) -> State | None:
         """The newest copy that can be read; None when there is none."""

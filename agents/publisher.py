@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, KafkaTimeoutError
+from aiokafka.errors import KafkaTimeoutError, ProducerClosed
 
 from agents import compression
 from pipeline import gap, kafka_client
@@ -21,17 +21,26 @@ from pipeline.record import Headers, LogSlice, encode
 from pipeline.secretfile import Watched
 from pipeline.settings import KIB, Settings, record_max_bytes
 
+ABANDON_SECONDS = 3.0
+REQUEST_MS = 30_000
+
 Answer = Callable[[BaseException | None], None]
-"""Called once for each slice: with None when Kafka has it on every in-sync replica, else with the fault."""
+"""Called once for each slice: with None when Kafka has it on every in-sync replica, else with the fault.
+
+ProducerClosed says that this publisher was stopped before Kafka answered.
+"""
 
 log = logging.getLogger(__name__)
 
 
 class Publisher:
-    """One producer. A producer that fails for good is thrown away and built anew."""
+    """One producer. Whoever has one that fails for good makes another: a batch that was refused leaves a hole in the
+    numbers by which the broker knows what it has, and then it takes nothing more.
+    """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, batch_bytes: int) -> None:
         self._settings = settings
+        self._batch_bytes = batch_bytes
         self._producer: AIOKafkaProducer | None = None
         self._watched = Watched(settings)
         self._lanes: dict[bytes, deque[tuple[bytes, Headers, Answer]]] = {}
@@ -41,7 +50,7 @@ class Publisher:
         self.room.set()
 
     async def start(self) -> None:
-        """Connect. Raises KafkaError while no broker can be reached."""
+        """Connect. Raises KafkaError while no broker can be reached, SettingsError while a secret cannot be read."""
         codec = self._settings.compression
         compression.lighten()
         producer = AIOKafkaProducer(
@@ -50,9 +59,9 @@ class Publisher:
             acks="all",
             enable_idempotence=True,
             compression_type=None if codec == "none" else codec,
-            max_batch_size=self._settings.slice_max_bytes + 16 * KIB,
+            max_batch_size=self._batch_bytes + 16 * KIB,
             max_request_size=record_max_bytes(self._settings),
-            request_timeout_ms=30_000,
+            request_timeout_ms=REQUEST_MS,
             retry_backoff_ms=200,
         )
         try:
@@ -96,7 +105,7 @@ class Publisher:
             value, headers, answer = lane[0]
             try:
                 future = await self._send(key, value, headers)
-            except KafkaError as fault:
+            except Exception as fault:  # noqa: BLE001 - whatever it is: unanswered, the slice would wait for ever
                 self._settle(len(value))
                 answer(fault)
             else:
@@ -125,16 +134,27 @@ class Publisher:
             self.room.set()
 
     async def stop(self, grace_seconds: float) -> None:
-        """Flush what was handed over, `grace_seconds` at most, and disconnect."""
+        """Flush what was handed over, `grace_seconds` at most, and disconnect; the rest is answered ProducerClosed."""
         if self._producer is None:
             return
-        producer = self._producer
         try:
             async with asyncio.timeout(grace_seconds):
                 while self._tasks:
                     await asyncio.wait(self._tasks)
-                await producer.stop()
+                await self._producer.flush()
         except TimeoutError:
-            for task in self._tasks:
-                task.cancel()
-            log.warning("Kafka did not answer in time: what is not acknowledged is sent again at the next start")
+            log.warning("Kafka did not answer in time: what is not acknowledged is sent again")
+        producer, self._producer = self._producer, None
+        await self._abandon(producer)
+
+    async def _abandon(self, producer: AIOKafkaProducer) -> None:
+        """Close a producer at once, whatever it waits for; left alone, it would go on trying beside the next one."""
+        producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - it has no such thing as a hard stop
+        for task in self._tasks:
+            task.cancel()
+        for close in (producer.client.close, producer.stop, producer.client.close):
+            try:
+                async with asyncio.timeout(ABANDON_SECONDS):
+                    await close()
+            except Exception as fault:  # noqa: BLE001 - it stumbles over batches that it was to send again
+                log.debug("a producer did not end well: %r", fault)

@@ -9,11 +9,19 @@ from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import create_conn
-from aiokafka.errors import KafkaError, UnknownTopicOrPartitionError
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+    for_code,
+)
+from aiokafka.protocol.metadata import MetadataRequest
 
 from pipeline import secretfile
 from pipeline.errors import SettingsError
-from pipeline.settings import Settings, variable
+from pipeline.settings import Settings, record_max_bytes, variable
 
 _TRY_MS = 5000
 
@@ -93,10 +101,10 @@ async def partitions(settings: Settings, topic: str) -> list[int]:
     return [partition["partition"] for partition in found["partitions"]]
 
 
-async def trouble(settings: Settings) -> str:
-    """Why no broker lets us in, in words that name the setting to look at; empty when one does.
+async def trouble(settings: Settings, topic: str = "") -> str:
+    """Why no broker lets us in, or the topic cannot be written, in words that name the setting; empty when all is well.
 
-    aiokafka itself says only that it could not bootstrap.
+    aiokafka itself says only that it could not bootstrap, and would have a missing topic made as the broker likes.
     """
     arguments = connection(settings)
     faults = []
@@ -104,12 +112,40 @@ async def trouble(settings: Settings) -> str:
         host, _, port = broker.rpartition(":")
         try:
             opened = await create_conn(host, int(port), request_timeout_ms=_TRY_MS, **arguments)
+            try:
+                return await _about(opened, topic, settings) if topic else ""
+            finally:
+                opened.close()
         except (KafkaError, OSError, TimeoutError, ValueError) as fault:
             faults.append(f"{broker}: {_words(fault)}")
-        else:
-            opened.close()
-            return ""
     return "; ".join(faults)
+
+
+async def _about(opened: Any, topic: str, settings: Settings) -> str:
+    """What hinders writing to the topic, as the broker behind a connection tells it."""
+    answer = await opened.send(MetadataRequest([topic], allow_auto_topic_creation=False))
+    (found,) = answer.topics
+    code, partitions = found[0], found[-1]
+    if code:
+        return refusal(settings, topic, for_code(code)())
+    headless = sum(1 for partition in partitions if partition[2] < 0)
+    return f"{headless} of {len(partitions)} partitions of {topic} have no leader" if headless else ""
+
+
+def refusal(settings: Settings, topic: str, fault: BaseException) -> str:
+    """What a fault that Kafka answers with means for us, and what is to be done about it."""
+    if isinstance(fault, TopicAuthorizationFailedError):
+        return f"the user of {variable('kafka_user')} may not write to {topic}: it needs the right Write on that topic"
+    if isinstance(fault, ClusterAuthorizationFailedError):
+        return f"the user of {variable('kafka_user')} needs the right IdempotentWrite on the cluster"
+    if isinstance(fault, UnknownTopicOrPartitionError):
+        return f"there is no topic {topic}: `crisp setup` makes it"
+    if isinstance(fault, MessageSizeTooLargeError):
+        return (
+            f"it is more than the topic {topic} takes: set its max.message.bytes to {record_max_bytes(settings)} "
+            f"(`crisp setup` does), or {variable('event_max_bytes')} to less"
+        )
+    return str(fault) or type(fault).__name__
 
 
 def _words(fault: Exception) -> str:

@@ -137,6 +137,7 @@ SHIPPER = (
     Metric("crisp_shipper_excluded", "gauge", ("namespace",), "container instances that are not read, as asked for"),
     Metric("crisp_shipper_in_flight_bytes", "gauge", (), "bytes sent to Kafka and not acknowledged"),
     Metric("crisp_shipper_silent_seconds", "gauge", (), "how long Kafka has answered nothing while they wait"),
+    Metric("crisp_shipper_unstored_seconds", "gauge", (), "how long the checkpoint could not be written"),
     Metric("crisp_shipper_open_files", "gauge", (), "log files held open"),
     Metric("crisp_shipper_refused_annotations", "gauge", (), "what pods' annotations ask for and cannot be"),
     Metric("crisp_shipper_containers", "gauge", (), "container instances with files to read"),

@@ -4,7 +4,7 @@ containerd: one line of the container is cut into pieces of 16 KiB; every piece 
 `TIME SP STREAM SP P|F SP CONTENT LF`, the last one with `F`.
 kubelet: beyond a size the file is renamed to `0.log.<YYYYMMDD-HHMMSS>`, then the runtime is told to open `0.log`
 anew; between the two there is no live file. Of the rotated files the newest stays plain, older ones are packed with
-gzip, and at most four rotated files are kept.
+gzip, and at most four rotated files are kept (the kubelet's `containerLogMaxFiles` says how many).
 """
 
 import gzip
@@ -23,7 +23,16 @@ REOPEN_SECONDS = 0.01
 class ContainerLog:
     """The log of one container instance under a directory in the kubelet's layout."""
 
-    def __init__(self, root: Path, namespace: str, pod: str, uid: str, container: str, rotate_bytes: int) -> None:
+    def __init__(
+        self,
+        root: Path,
+        namespace: str,
+        pod: str,
+        uid: str,
+        container: str,
+        rotate_bytes: int,
+        kept: int = KEPT_FILES,
+    ) -> None:
         self.uid = uid
         self.container = container
         self.directory = root / f"{namespace}_{pod}_{uid}" / container
@@ -31,6 +40,7 @@ class ContainerLog:
         self.rotations = 0
         self._live = self.directory / "0.log"
         self._limit = rotate_bytes
+        self._kept = kept
         self._rotated_at = 0.0
         self._open()
 
@@ -42,9 +52,12 @@ class ContainerLog:
         """One line of the container, without its newline."""
         for start in range(0, len(line) or 1, PIECE_BYTES):
             piece = line[start : start + PIECE_BYTES]
-            tag = "F" if start + PIECE_BYTES >= len(line) else "P"
-            raw = f"{apptime.text(time.time_ns())} {stream} {tag} ".encode() + piece + b"\n"
-            self._size += os.write(self._file, raw)
+            self.piece(stream, "F" if start + PIECE_BYTES >= len(line) else "P", piece)
+
+    def piece(self, stream: str, tag: str, content: bytes) -> None:
+        """One line of the file."""
+        raw = f"{apptime.text(time.time_ns())} {stream} {tag} ".encode() + content + b"\n"
+        self._size += os.write(self._file, raw)
 
     def rotate(self) -> None:
         """Rotate if the file is long enough; the names have a grain of seconds, so at most once a second."""
@@ -62,9 +75,9 @@ class ContainerLog:
 
     def _pack(self) -> None:
         rotated = sorted(self.directory.glob("0.log.*"))
-        for path in rotated[: max(0, len(rotated) + 1 - KEPT_FILES)]:
+        for path in rotated[: max(0, len(rotated) + 1 - self._kept)]:
             path.unlink()
-        for path in rotated[max(0, len(rotated) + 1 - KEPT_FILES) :]:
+        for path in rotated[max(0, len(rotated) + 1 - self._kept) :]:
             if path.suffix != ".gz":
                 beside = path.with_name(path.name + ".tmp")
                 with path.open("rb") as plain, gzip.open(beside, "wb") as packed:

@@ -120,5 +120,5 @@ def _stages(ages: dict[str, Any]) -> Html:
 
 
 def _neighbours(facts: dict[str, Any]) -> Html:
-    rows = [("Kafka", facts["kafka"]), ("pods' metadata", facts["pods"])]
+    rows = [("Kafka", facts["kafka"]), ("checkpoint", facts["checkpoint"]), ("pods' metadata", facts["pods"])]
     return page.section("Neighbours, seen from here", table(("what", "state"), rows))

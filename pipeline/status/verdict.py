@@ -165,6 +165,9 @@ def of_shipper(facts: dict[str, Any], now: float) -> list[Trouble]:
     if gaps:
         words = f"Lines were lost before they could be read: {number(len(gaps), 'gap')}."
         found.append(Trouble("bad", words, "gap"))
+    if facts["checkpoint"] != "ok":
+        words = f"The checkpoint cannot be written: {facts['checkpoint']}. A restart would send again what came since."
+        found.append(Trouble("warn", words, "checkpoint"))
     if facts["pods"] not in {"ok", "not asked"}:
         found.append(Trouble("warn", f"Pods are not known, their labels will be missing: {facts['pods']}", "pods"))
     return sorted(found, key=lambda trouble: trouble.level)

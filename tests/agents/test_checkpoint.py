@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -113,18 +114,49 @@ def test_a_full_disk_leaves_the_copy_that_is_there(tmp_path: Path) -> None:
     assert Checkpoint(tmp_path).load() == State([entry(12)])
 
 
-def test_a_directory_that_takes_nothing_is_told_and_not_fatal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    checkpoint = Checkpoint(tmp_path)
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 64 KiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True).returncode:
+        pytest.skip("file systems may not be mounted here")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_file_system_without_room_leaves_the_copy_that_is_there(small_disk: Path) -> None:
+    checkpoint = Checkpoint(small_disk / "state")
+    checkpoint.lock(lambda: pytest.fail("nobody else is there"))
     checkpoint.store(STATE)
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space left"):
+        filler.write_bytes(bytes(1 << 20))
+    with pytest.raises(OSError, match="No space left"):
+        checkpoint.store(State([entry(number) for number in range(50)]))
+    again = Checkpoint(small_disk / "state")
+    assert again.load() == STATE
+    filler.unlink()
+    checkpoint.store(State([entry(12)]))
+    assert again.load() == State([entry(12)])
 
-    def refuse(*_: object, **__: object) -> int:
-        raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(OSError, match="Read-only"):
-        checkpoint.store(State())
-    monkeypatch.undo()
-    assert Checkpoint(tmp_path).load() == STATE
+def test_a_read_only_disk_is_told_and_not_fatal(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (small_disk / "state").mkdir()
+    Checkpoint(small_disk / "state").store(STATE)
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    checkpoint, absent = Checkpoint(small_disk / "state"), Checkpoint(small_disk / "absent")
+
+    checkpoint.lock(lambda: pytest.fail("nobody else is there"))
+    absent.lock(lambda: pytest.fail("nobody else is there"))
+
+    assert checkpoint.load() == STATE
+    assert absent.load() is None
+    for each in (checkpoint, absent):
+        with pytest.raises(OSError, match=r"Read-only|No such file"):
+            each.store(State())
+    assert checkpoint.load() == STATE
+    assert "the state directory cannot be used" in caplog.text
 
 
 def test_a_kill_at_any_moment_leaves_a_copy_that_can_be_read(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ SHIPPER: dict[str, Any] = {
     **COMMON,
     "kind": "shipper",
     "kafka": "ok",
+    "checkpoint": "ok",
     "pods": "ok",
     "containers": 1,
     "excluded_containers": 0,
