@@ -45,7 +45,7 @@ check-code: venv ## format, lint, types, imports
 check-deploy: venv ## build the manifests, check them by schema and against the code (ARGS="-k name")
 	@$(BIN)/pytest -q -m "not k8s" tests/deploy $(ARGS)
 
-bench: venv ## speed and memory of shipper and worker, as JSON (ARGS="--lines 1000000")
+bench: venv ## speed and memory of shipper and worker as a table, build/bench.md (ARGS='--only "10 files, zstd"')
 	@$(BIN)/python -m tests.benchmarks.throughput $(ARGS)
 
 bench-features: venv ## what each feature of the worker's costs, as a table (build/features.md)

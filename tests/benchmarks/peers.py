@@ -129,7 +129,8 @@ def rsyslog_kafka(scene: Scene) -> Usage:
     """Raw lines by librdkafka, zstd, acks=all."""
     action = f"""action(type="omkafka" broker="{scene.stack.address.brokers}" topic="{scene.topic}" template="raw"
   confParam=["compression.codec=zstd","acks=all","linger.ms=50","queue.buffering.max.messages=200000"]
-  partitions.auto="on" queue.type="LinkedList" queue.size="200000" queue.dequeueBatchSize="4096")"""
+  partitions.auto="on" queue.type="LinkedList" queue.size="200000" queue.dequeueBatchSize="4096"
+  action.resumeInterval="1")"""  # it sleeps so long, 30 s by default, whenever its producer's queue is full
     return until_done(scene, _rsyslog(scene, action), lambda: records(scene) >= scene.lines)
 
 

@@ -1,6 +1,7 @@
-"""Lines per CPU-second and peak memory of shipper and worker: files to a real Kafka, Kafka to a sink.
+"""What shipper and worker cost: files to a real Kafka, Kafka to a sink that takes all; and when there is little to do.
 
-Run by `make bench`; prints one JSON object. CPU-seconds are of the process itself, its start included.
+Run by `make bench`; prints a table, and writes it to `build/bench.md` with every run in `build/bench.json`. `--only`
+chooses cases by name. CPU-seconds are of the process itself, its start included; the medians of the runs.
 """
 
 import argparse
@@ -12,66 +13,119 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from pipeline import setup
+from pipeline.demo.part import Part
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack, running
+from pipeline.message import apptime
 from pipeline.settings import load
 from tests.benchmarks import workload
 
-
-def main() -> None:
-    """Measure as often as asked, print the medians and every run."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lines", type=int, default=1_000_000)
-    parser.add_argument("--runs", type=int, default=3)
-    args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="crisp-bench-") as temporary, running() as stack:
-        logs = Path(temporary, "pods")
-        size = workload.write(logs, args.lines)
-        runs = [_run(stack, Path(temporary), logs, number, args.lines) for number in range(args.runs)]
-    median = {name: round(statistics.median(run[name] for run in runs), 1) for name in runs[0]}
-    print(json.dumps({"lines": args.lines, "mib": round(size / 2**20, 1), "median": median, "runs": runs}))
+BUILD = Path(__file__).parent.parent.parent / "build"
+CONTAINERS = 110
+WARM_SECONDS = 5.0
+HEAD = "| case | lines per CPU-second | CPU-seconds per million lines | wall s | peak MiB | % of a core |"
 
 
-def _run(stack: Stack, directory: Path, logs: Path, number: int, lines: int) -> dict[str, float]:
-    (port,) = free_ports(1)
-    environment = {
-        **stack.environment,
-        "CRISP_LOGS_DIR": str(logs),
-        "CRISP_STATE_DIR": str(directory / f"state-{number}"),
-        "CRISP_NODE_NAME": "node-1",
-        "CRISP_TOPIC_RAW": f"bench-{number}-raw",
-        "CRISP_TOPIC_DEAD": f"bench-{number}-dead",
-        "CRISP_GROUP": f"bench-{number}",
-        "CRISP_ES_URLS": f"http://127.0.0.1:{port}",
-        "CRISP_WORKER_PORT": "0",
-    }
-    asyncio.run(setup.topics(load(environment)))
-    sink = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.sink", str(port)])
-    try:
-        time.sleep(1)
-        shipper = _measure("ship", environment)
-        worker = _measure("worker", environment)
-    finally:
-        sink.kill()
-        sink.wait()
-    return {
-        "shipper_lines_per_cpu_s": round(lines / shipper["cpu_s"]),
-        "shipper_cpu_s": shipper["cpu_s"],
-        "shipper_wall_s": shipper["wall_s"],
-        "shipper_rss_mib": shipper["rss_mib"],
-        "worker_lines_per_cpu_s": round(lines / worker["cpu_s"]),
-        "worker_cpu_s": worker["cpu_s"],
-        "worker_wall_s": worker["wall_s"],
-        "worker_rss_mib": worker["rss_mib"],
-        "both_cpu_s_per_million_lines": round((shipper["cpu_s"] + worker["cpu_s"]) * 1e6 / lines, 2),
-    }
+class Usage(NamedTuple):
+    """What one run took. `lines`: how many went through."""
+
+    cpu: float
+    wall: float
+    mib: float
+    lines: int = 0
+
+    def row(self, name: str) -> str:
+        """As a row of the table."""
+        speed = f"{self.lines / self.cpu:,.0f} | {self.cpu * 1e6 / self.lines:.2f}" if self.lines else " | "
+        share = "" if self.lines else f"{100 * self.cpu / self.wall:.2f}"
+        return f"| {name} | {speed} | {self.wall:.1f} | {self.mib:.0f} | {share} |"
 
 
-def _measure(name: str, environment: dict[str, str]) -> dict[str, Any]:
+class Scene:
+    """The servers, the log files written so far, and a fresh topic for each run."""
+
+    def __init__(self, stack: Stack, directory: Path, lines: int, seconds: float) -> None:
+        self.seconds = seconds
+        self._stack = stack
+        self._directory = directory
+        self._lines = lines
+        self._runs = 0
+
+    def logs(self, files: int) -> Path:
+        """The workload in so many files, written once."""
+        root = self._directory / f"logs-{files}"
+        if not root.exists():
+            workload.write(root, self._lines, files)
+        return root
+
+    def environment(self, logs: Path, **extra: str) -> dict[str, str]:
+        """Settings for a run with topics and a state of its own; the topics are made."""
+        self._runs += 1
+        name = f"bench-{self._runs}"
+        made = {
+            **self._stack.environment,
+            "CRISP_LOGS_DIR": str(logs),
+            "CRISP_STATE_DIR": str(self._directory / name),
+            "CRISP_NODE_NAME": "node-1",
+            "CRISP_TOPIC_RAW": f"{name}-raw",
+            "CRISP_TOPIC_DEAD": f"{name}-dead",
+            "CRISP_GROUP": name,
+            "CRISP_WORKER_PORT": "0",
+            **extra,
+        }
+        asyncio.run(setup.topics(load(made)))
+        return made
+
+    def kubeconfig(self) -> Path:
+        """For an API server that is not there: the client is loaded and asks, as on a node."""
+        path, (port,) = self._directory / "kubeconfig", free_ports(1)
+        named = {"clusters": "cluster", "users": "user", "contexts": "context"}
+        entries = {"cluster": {"server": f"http://127.0.0.1:{port}"}, "user": {}}
+        entries["context"] = {"cluster": "cluster", "user": "user"}
+        path.write_text(
+            json.dumps(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "current-context": "context",
+                    **{many: [{"name": one, one: entries[one]}] for many, one in named.items()},
+                }
+            )
+        )
+        return path
+
+    def ship(self, files: int = 10, **extra: str) -> Usage:
+        """The shipper over the workload, with the Kubernetes client loaded."""
+        pods = {"CRISP_KUBECONFIG": str(self.kubeconfig()), "CRISP_METADATA_WAIT_SECONDS": "0"}
+        return _measure("ship", self.environment(self.logs(files), **pods, **extra), self._lines // files * files)
+
+    def work(self) -> Usage:
+        """A worker over what a shipper sent, to a sink."""
+        with _sink() as port:
+            environment = self.environment(self.logs(10), CRISP_ES_URLS=f"http://127.0.0.1:{port}")
+            _measure("ship", environment, self._lines)
+            return _measure("worker", environment, self._lines)
+
+    def quiet(self, *, trickle: bool) -> Usage:
+        """A shipper of many containers that write nothing, or a line a second each."""
+        root = self._directory / f"quiet-{self._runs}"
+        files = list(_quiet_files(root))
+        shipper = Part("ship", self.environment(root, CRISP_SHIP_PORT="0"), self._directory)
+        shipper.start()
+        try:
+            time.sleep(WARM_SECONDS)
+            return _share(shipper, self.seconds, files if trickle else [])
+        finally:
+            shipper.stop()
+
+
+def _measure(name: str, environment: dict[str, str], lines: int) -> Usage:
     """Run `crisp NAME --once` to its end; CPU and peak memory as the kernel counts them for the child."""
     started = time.monotonic()
     child = subprocess.Popen([sys.executable, "-m", "pipeline.cli", name, "--once"], env={**os.environ, **environment})
@@ -79,11 +133,91 @@ def _measure(name: str, environment: dict[str, str]) -> dict[str, Any]:
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise SystemExit(f"crisp {name} ended with code {child.returncode}")
-    return {
-        "cpu_s": round(usage.ru_utime + usage.ru_stime, 2),
-        "wall_s": round(time.monotonic() - started, 2),
-        "rss_mib": round(usage.ru_maxrss / 1024, 1),
-    }
+    wall = time.monotonic() - started
+    return Usage(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024, lines)
+
+
+@contextmanager
+def _sink() -> Iterator[int]:
+    (port,) = free_ports(1)
+    child = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.sink", str(port)])
+    try:
+        time.sleep(1)
+        yield port
+    finally:
+        child.kill()
+        child.wait()
+
+
+def _quiet_files(root: Path) -> Iterator[Path]:
+    for number in range(CONTAINERS):
+        directory = root / f"shop_app-{number}_{number:08d}-1111-2222-3333-444444444444" / "app"
+        directory.mkdir(parents=True)
+        _write(directory / "0.log")
+        yield directory / "0.log"
+
+
+def _write(path: Path) -> None:
+    with path.open("a") as file:
+        file.write(f"{apptime.text(time.time_ns())} stdout F {'a line of a quiet service ' * 6}\n")
+
+
+def _share(shipper: Part, seconds: float, files: list[Path]) -> Usage:
+    """What the shipper takes while every file gets a line a second."""
+    shipper.measure()
+    before, started = shipper.cpu_seconds, time.monotonic()
+    while (now := time.monotonic()) < started + seconds:
+        for path in files:
+            _write(path)
+        time.sleep(max(0.0, 1 - (time.monotonic() - now)))
+    shipper.measure()
+    return Usage(shipper.cpu_seconds - before, time.monotonic() - started, shipper.rss_mib)
+
+
+CASES: dict[str, Callable[[Scene], Usage]] = {
+    "shipper, 10 files, zstd": Scene.ship,
+    "shipper, 100 files, zstd": lambda scene: scene.ship(100),
+    "shipper, 1000 files, zstd": lambda scene: scene.ship(1000),
+    "shipper, 10 files, lz4": lambda scene: scene.ship(CRISP_COMPRESSION="lz4"),
+    "shipper, 10 files, gzip": lambda scene: scene.ship(CRISP_COMPRESSION="gzip"),
+    "shipper, 10 files, none": lambda scene: scene.ship(CRISP_COMPRESSION="none"),
+    f"shipper, {CONTAINERS} containers, idle": lambda scene: scene.quiet(trickle=False),
+    f"shipper, {CONTAINERS} containers, a line a second each": lambda scene: scene.quiet(trickle=True),
+    "worker, 10 files": Scene.work,
+}
+
+
+def main() -> None:
+    """Measure in turns, so that a slow moment of the machine hits all; print the medians."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--lines", type=int, default=1_000_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=30, help="how long the quiet cases are watched")
+    parser.add_argument("--only", default="", help="cases whose name holds this: " + "; ".join(CASES))
+    args = parser.parse_args()
+    chosen = {name: case for name, case in CASES.items() if args.only in name}
+    if not chosen:
+        parser.error(f"no case has {args.only!r} in its name")
+    seen: dict[str, list[Usage]] = {name: [] for name in chosen}
+    with tempfile.TemporaryDirectory(prefix="crisp-bench-") as temporary, running() as stack:
+        scene = Scene(stack, Path(temporary), args.lines, args.seconds)
+        for _ in range(args.runs):
+            for name, case in chosen.items():
+                seen[name].append(case(scene))
+    _tell(seen, f"{args.lines:,} lines of 200 to 260 bytes, medians of {args.runs} runs in turns")
+
+
+def _tell(seen: dict[str, list[Usage]], what: str) -> None:
+    rows = []
+    for name, usages in seen.items():
+        median = Usage(*(statistics.median(column) for column in zip(*usages, strict=True)))
+        rows.append(median.row(name))
+    table = "\n".join([what, "", HEAD, "|---|--:|--:|--:|--:|--:|", *rows])
+    BUILD.mkdir(exist_ok=True)
+    (BUILD / "bench.md").write_text(table + "\n")
+    runs = {name: [usage._asdict() for usage in usages] for name, usages in seen.items()}
+    (BUILD / "bench.json").write_text(json.dumps(runs, indent=1))
+    print(table)
 
 
 if __name__ == "__main__":
