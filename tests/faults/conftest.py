@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.local.stack import Stack
 from tests.faults import results
+from tests.faults.node import Node
 from tests.faults.results import Row
 from tests.faults.scene import Scene
 from tests.integration.flow import Flow
@@ -49,3 +50,11 @@ def make_scene(stack: Stack, tmp_path: Path, row: Row) -> Iterator[Maker]:
 def scene(make_scene: Maker) -> Scene:
     """Shipper and worker, set up; lines to write, and the ledger that knows them."""
     return make_scene()
+
+
+@pytest.fixture
+def node(stack: Stack, tmp_path: Path) -> Iterator[Node]:
+    """A shipper alone; its topics are the test's to make."""
+    made = Node(stack, tmp_path)
+    yield made
+    made.flow.end()

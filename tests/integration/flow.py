@@ -104,7 +104,11 @@ class Flow:
 
     def values(self, topic: str) -> list[bytes]:
         """The values of every record that a topic holds."""
-        return asyncio.run(_values(self.settings, topic))
+        return [record.value or b"" for record in self.records(topic)]
+
+    def records(self, topic: str, wanted: Callable[[Any], bool] = lambda _: True) -> list[Any]:
+        """Every record that a topic holds and that is wanted, as aiokafka tells it; those of a partition in order."""
+        return asyncio.run(_records(self.settings, topic, wanted))
 
     def count(self, query: dict[str, Any] | None = None) -> int:
         """How many documents a search finds; none while no shard serves."""
@@ -141,7 +145,7 @@ def eventually(true: Callable[[], bool], seconds: float = 60, every: float = 0.2
         time.sleep(every)
 
 
-async def _values(settings: Settings, topic: str) -> list[bytes]:
+async def _records(settings: Settings, topic: str, wanted: Callable[[Any], bool]) -> list[Any]:
     consumer = AIOKafkaConsumer(**kafka_client.connection(settings))
     await consumer.start()
     try:
@@ -149,10 +153,10 @@ async def _values(settings: Settings, topic: str) -> list[bytes]:
         consumer.assign(partitions)
         await consumer.seek_to_beginning()
         ends = await consumer.end_offsets(partitions)
-        values: list[bytes] = []
+        found: list[Any] = []
         while any([await consumer.position(tp) < end for tp, end in ends.items()]):
             batches = await consumer.getmany(timeout_ms=1000)
-            values += [record.value or b"" for records in batches.values() for record in records]
-        return values
+            found += [record for records in batches.values() for record in records if wanted(record)]
+        return found
     finally:
         await consumer.stop()

@@ -6,97 +6,43 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import TopicAuthorizationFailedError
-from aiokafka.protocol.admin import CreateAclsRequest
 
-from pipeline.local import kafka
-from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from tests.deploy.manifests import Manifest, needs_kubectl, of_kind, overlay
+from tests.integration.broker import GROUP, TOPIC, Broker, running
 from tests.integration.flow import Flow
 
 pytestmark = [needs_kubectl, pytest.mark.k8s]
 
-PASSWORD = "secret"  # noqa: S105 - of a broker that lives as long as this test
-TYPES = {"topic": 2, "group": 3}
-LITERAL, ALLOW = 3, 3
-OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8, "DescribeConfigs": 10}
+KINDS = {"topic": TOPIC, "group": GROUP}
 RAW, DEAD = "logs-raw", "logs-dead"
 
 
-def properties(users: list[str]) -> str:
-    """The local broker's, with SASL and Kafka's own authorizer."""
-    jaas = " ".join(f'user_{name}="{PASSWORD}"' for name in ["admin", *users])
-    module = "org.apache.kafka.common.security.plain.PlainLoginModule"
-    text = kafka._PROPERTIES.replace("PLAINTEXT://127.0.0.1:{port}", "SASL_PLAINTEXT://127.0.0.1:{port}")
-    text = text.replace("=PLAINTEXT:PLAINTEXT,", "=SASL_PLAINTEXT:SASL_PLAINTEXT,")
-    return text + "\n".join(
-        (
-            "inter.broker.listener.name=SASL_PLAINTEXT",
-            "sasl.enabled.mechanisms=PLAIN",
-            "sasl.mechanism.inter.broker.protocol=PLAIN",
-            f"listener.name.sasl_plaintext.plain.sasl.jaas.config={module} required "
-            f'username="admin" password="{PASSWORD}" {jaas};',
-            "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer",
-            "super.users=User:admin;User:ANONYMOUS",
-        )
-    )
-
-
-def connection(port: int, user: str) -> dict[str, Any]:
-    return {
-        "bootstrap_servers": f"127.0.0.1:{port}",
-        "security_protocol": "SASL_PLAINTEXT",
-        "sasl_mechanism": "PLAIN",
-        "sasl_plain_username": user,
-        "sasl_plain_password": PASSWORD,
-    }
-
-
-async def grant(port: int, users: list[Manifest]) -> None:
+async def grant(broker: Broker, users: list[Manifest]) -> None:
     """What Strimzi's operator does with a KafkaUser."""
-    admin = AIOKafkaAdminClient(**connection(port, "admin"))
-    await admin.start()
-    try:
-        for entry in users:
-            for acl in entry["spec"]["authorization"]["acls"]:
-                assert acl["resource"]["patternType"] == "literal"
-                for operation in acl["operations"]:
-                    who = f"User:{entry['metadata']['name']}"
-                    what = (TYPES[acl["resource"]["type"]], acl["resource"]["name"], LITERAL)
-                    request = CreateAclsRequest(*what, who, "*", OPERATIONS[operation], ALLOW)
-                    answer = await admin._send_to_controller(request)
-                    assert all(row[0] == 0 for row in answer.creation_responses), answer
-    finally:
-        await admin.close()
+    for entry in users:
+        for acl in entry["spec"]["authorization"]["acls"]:
+            assert acl["resource"]["patternType"] == "literal"
+            kind, name = KINDS[acl["resource"]["type"]], acl["resource"]["name"]
+            await broker.grant(entry["metadata"]["name"], kind, name, *acl["operations"])
 
 
 @pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     users = of_kind(overlay("dev"), "KafkaUser")
-    directory = tmp_path_factory.mktemp("kafka")
-    port, controller = free_ports(2)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(kafka, "_PROPERTIES", properties([entry["metadata"]["name"] for entry in users]))
-        server = kafka.start(directory, port, controller)
-    try:
-        kafka.wait(server, port)
-        asyncio.run(grant(port, users))
-        yield port
-    finally:
-        server.stop()
+    with running(tmp_path_factory.mktemp("kafka"), [entry["metadata"]["name"] for entry in users]) as broker:
+        asyncio.run(grant(broker, users))
+        yield broker
 
 
 @pytest.fixture
-def flow(stack: Stack, broker: int, tmp_path: Path) -> Iterator[Flow]:
+def flow(stack: Stack, broker: Broker, tmp_path: Path) -> Iterator[Flow]:
     names = {"CRISP_TOPIC_RAW": RAW, "CRISP_TOPIC_DEAD": DEAD, "CRISP_GROUP": "crisp-worker"}
-    there = {"CRISP_KAFKA_BROKERS": f"127.0.0.1:{broker}", "CRISP_KAFKA_SASL": "PLAIN"}
-    made = Flow(stack, tmp_path, **names, **there, CRISP_KAFKA_USER="none", CRISP_KAFKA_PASSWORD=PASSWORD)
+    made = Flow(stack, tmp_path, **names, **broker.environment("none"))
     yield made
     made.end()
 
@@ -123,8 +69,8 @@ def test_each_part_does_its_work_with_its_own_rights(flow: Flow) -> None:
     crisp(flow, "crisp-worker", "dead", "list")
 
 
-async def produce(port: int, user: str, topic: str) -> None:
-    producer = AIOKafkaProducer(**connection(port, user))
+async def produce(broker: Broker, user: str, topic: str) -> None:
+    producer = AIOKafkaProducer(**broker.connection(user))
     try:
         await producer.start()
         await producer.send_and_wait(topic, b"x", partition=0)
@@ -132,8 +78,8 @@ async def produce(port: int, user: str, topic: str) -> None:
         await producer.stop()
 
 
-async def consume(port: int, user: str, topic: str) -> None:
-    consumer = AIOKafkaConsumer(**connection(port, user), auto_offset_reset="earliest")
+async def consume(broker: Broker, user: str, topic: str) -> None:
+    consumer = AIOKafkaConsumer(**broker.connection(user), auto_offset_reset="earliest")
     try:
         await consumer.start()
         consumer.assign([TopicPartition(topic, 0)])
@@ -142,7 +88,7 @@ async def consume(port: int, user: str, topic: str) -> None:
         await consumer.stop()
 
 
-def test_no_part_may_do_what_is_anothers(flow: Flow, broker: int) -> None:
+def test_no_part_may_do_what_is_anothers(flow: Flow, broker: Broker) -> None:
     crisp(flow, "crisp-setup", "setup")
 
     for user, act, topic in (

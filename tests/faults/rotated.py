@@ -1,0 +1,104 @@
+"""Containers that write, and are rotated in the kubelet's order, while a test does its worst; nothing they wrote is
+forgotten, so that what Kafka holds can be compared byte by byte."""
+
+import os
+import random
+import threading
+import uuid
+from pathlib import Path
+
+from pipeline import record
+from pipeline.demo.criwriter import PIECE_BYTES, ContainerLog
+
+TRACE = (
+    b"java.lang.IllegalStateException: order %d is open",
+    b"\tat com.example.shop.Order.close(Order.java:%d)",
+    b"\tat com.example.shop.Main.run(Main.java:%d)",
+    b"Caused by: java.io.IOException: disk %d",
+    b"\t... 2 more",
+)
+
+
+class RotatedLog(ContainerLog):
+    """A container's log; `bytes` has what every file of it held, by the file's identity."""
+
+    def __init__(self, root: Path, name: str, rotate_bytes: int, kept: int) -> None:
+        self.bytes: dict[str, bytes] = {}
+        self._read = -1
+        super().__init__(root, "shop", name, str(uuid.uuid4()), "app", rotate_bytes, kept)
+
+    def _open(self) -> None:
+        self._keep()
+        super()._open()
+        self._read = os.open(self._live, os.O_RDONLY)
+
+    def _keep(self) -> None:
+        """Note what the file before held: it is closed, whatever its name is by now."""
+        if self._read < 0:
+            return
+        with open(self._read, "rb") as file:
+            held = file.read()
+        self._read = -1
+        if held:
+            identity = record.identity(self.uid, self.container, 0, held.partition(b"\n")[0])
+            assert identity not in self.bytes
+            self.bytes[identity] = held
+
+    def close(self) -> None:
+        """The container ends."""
+        super().close()
+        self._keep()
+
+
+class Containers:
+    """Writes in a thread until `stop`: plain lines, partials of both streams, traces, lines that a rotation tears."""
+
+    def __init__(self, root: Path, number: int, rate: int, rotate_bytes: int, kept: int) -> None:
+        self._random = random.Random(5)
+        self._logs = [RotatedLog(root, f"app-{one}", rotate_bytes, kept) for one in range(number)]
+        self._rate = rate
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.lines = 0
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._thread.start()
+
+    def stop(self) -> dict[str, bytes]:
+        """End all containers; returns what each file held."""
+        self._stopped.set()
+        self._thread.join()
+        for log in self._logs:
+            log.close()
+        return {name: held for log in self._logs for name, held in log.bytes.items()}
+
+    @property
+    def rotations(self) -> int:
+        """How often a file was rotated."""
+        return sum(log.rotations for log in self._logs)
+
+    def _run(self) -> None:
+        while not self._stopped.wait(0.05):
+            for _ in range(self._rate // 20):
+                log = self._random.choice(self._logs)
+                self.lines += 1
+                self._burst(log)
+            for log in self._logs:
+                log.rotate()
+
+    def _burst(self, log: ContainerLog) -> None:
+        drawn, number = self._random.random(), self.lines
+        if drawn < 0.02:
+            for line in TRACE:
+                log.write("stderr", line % number if b"%" in line else line)
+        elif drawn < 0.03:
+            log.write("stdout", b"%d " % number + b"long " * (PIECE_BYTES // 2))
+        elif drawn < 0.05:
+            log.piece("stdout", "P", b"%d begins, " % number)
+            log.piece("stderr", "P", b"%d in between, " % number)
+            log.rotate()
+            log.piece("stdout", "F", b"and ends")
+            log.piece("stderr", "F", b"and ends too")
+        else:
+            log.write(self._random.choice(("stdout", "stderr")), b"%d " % number + b"a plain line " * 14)

@@ -1,0 +1,65 @@
+"""The shipper is killed every second or two for two minutes, files rotated all the while: every byte is in Kafka."""
+
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.local.stack import Stack
+from tests.faults.rawtopic import RawTopic
+from tests.faults.results import Row
+from tests.faults.rotated import Containers
+from tests.integration.flow import Flow
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
+
+SECONDS = 120.0
+AWAY = (30.0, 90.0)
+CONTAINERS, RATE, ROTATE_BYTES = 6, 400, 80_000
+KEPT_FILES = 40  # a file is rotated every few seconds, and Kafka is away for a minute: so much must the kubelet keep
+
+
+@pytest.mark.parametrize("away", [False, True], ids=["kafka_up", "kafka_stopped_for_a_minute"])
+def test_the_shipper_is_killed_every_second_or_two(stack: Stack, tmp_path: Path, row: Row, away: bool) -> None:  # noqa: FBT001
+    flow = Flow(stack, tmp_path)
+    flow.set_up()
+    random_ = random.Random(3)
+    containers = Containers(flow.logs, CONTAINERS, RATE, ROTATE_BYTES, KEPT_FILES)
+    containers.start()
+    killed: list[float] = []
+    began, stopped = time.monotonic(), 0
+    try:
+        while (passed := time.monotonic() - began) < SECONDS:
+            if away and not stopped and passed > AWAY[0]:
+                stack.kafka.kill()
+                stopped = 1
+            if stopped == 1 and passed > AWAY[1]:
+                stack.start_kafka()
+                stopped = 2
+            flow.shipper.start()
+            time.sleep(random_.uniform(1.0, 2.0))
+            assert flow.shipper.ended() is None, flow.shipper.output.read_text()[-2000:]
+            killed.append(time.time())
+            flow.shipper.kill()
+        stack.wait_kafka()
+    finally:
+        written = containers.stop()
+        if stopped == 1:
+            stack.start_kafka()
+            stack.wait_kafka()
+    flow.once(flow.shipper, 120)
+
+    topic = RawTopic(flow.records(flow.settings.topic_raw))
+    lost = topic.missing(written)
+    counted = sum(topic.outstanding(moment) for moment in killed)
+    total = sum(map(len, written.values()))
+    row.lines, row.missing, row.doubled, row.disordered = containers.lines, lost, 0, 0
+    row.kills = counted, 0
+    row.note = (
+        f"{len(killed)} kills, {counted} with lines outstanding; {containers.rotations} rotations of {CONTAINERS} "
+        f"containers; {total:,} bytes written, {lost} lost, {topic.twice:,} sent again"
+    )
+    assert (lost, topic.gaps) == (0, set()), row.note
+    assert counted >= len(killed) // 2, row.note
+    row.passed = True

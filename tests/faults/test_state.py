@@ -1,0 +1,69 @@
+"""The disk under the state directory is full, or read-only: the shipper goes on, and starts, and loses nothing."""
+
+import asyncio
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline import setup
+from tests.faults.node import Node
+from tests.integration.flow import eventually
+from tests.integration.test_status import get
+
+pytestmark = [pytest.mark.faults, pytest.mark.short]
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", place], capture_output=True).returncode:
+        pytest.skip("file systems may not be mounted here")
+    yield place
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_disk_that_is_full_then_read_only(node: Node, disk: Path) -> None:
+    flow = node.flow
+    flow.become(CRISP_STATE_DIR=str(disk / "state"))
+    asyncio.run(setup.topics(flow.settings))
+    log = node.container("shop")
+    log.write("stdout", b"while there is room")
+    flow.shipper.start()
+    eventually(node.all_there)
+    eventually(lambda: node.facts()["checkpoint"] == "ok")
+
+    with pytest.raises(OSError, match="No space left"):
+        (disk / "filler").write_bytes(bytes(1 << 20))
+    log.write("stdout", b"while there is none")
+    eventually(lambda: "No space left" in node.facts()["checkpoint"])
+    eventually(node.all_there)
+    flow.shipper.kill()
+    log.write("stdout", b"down, on a full disk")
+    flow.shipper.start()
+    eventually(node.all_there)
+    assert get(node.port, "/livez")[0] == get(node.port, "/readyz")[0] == 200
+    flow.shipper.kill()
+
+    subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+    log.write("stdout", b"down, on a read-only disk")
+    flow.shipper.start()
+    eventually(node.all_there)
+    log.write("stdout", b"on a read-only disk")
+    eventually(lambda: "Read-only" in node.facts()["checkpoint"])
+    assert float(metric(node, "crisp_shipper_unstored_seconds")) > 0
+    flow.shipper.stop()
+
+    subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
+    (disk / "filler").unlink()
+    flow.shipper.start()
+    eventually(node.all_there)
+    eventually(lambda: node.facts()["checkpoint"] == "ok")
+    node.assert_all_there()
+
+
+def metric(node: Node, name: str) -> str:
+    rows = get(node.port, "/metrics")[1].splitlines()
+    return next(row.split()[1] for row in rows if row.startswith(name))
