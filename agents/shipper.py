@@ -31,6 +31,7 @@ from pipeline.web import Web
 OPEN_RETRY_SECONDS = 0.5
 FIRST_STORE_SECONDS = 0.1
 STOP_SECONDS = 1.0
+UNREAD_SECONDS = 1.0
 STUCK_SECONDS = 60.0
 EVENT_PAUSE_SECONDS = 0.05  # between two looks, however much is going on in the directories
 
@@ -114,9 +115,17 @@ class Shipper:
             self._store()
             self._forget()
             self._delivery.renew()
+            self._look_at_files()
             self._standing.measure()
             await asyncio.sleep(min(pause, self._settings.checkpoint_seconds))
             pause *= 2
+
+    def _look_at_files(self) -> None:
+        """See how they grow also while nothing is read, since Kafka is not there yet or not any more."""
+        now = time.monotonic()
+        if now - self._turned > UNREAD_SECONDS:
+            for instance, tail in list(self._fleet.tails.items()):
+                self._fleet.look(instance, tail, now)
 
     def _look(self) -> None:
         began = time.time_ns()

@@ -134,10 +134,9 @@ async def _about(opened: Any, topic: str, settings: Settings) -> str:
 
 def refusal(settings: Settings, topic: str, fault: BaseException) -> str:
     """What a fault that Kafka answers with means for us, and what is to be done about it."""
-    if isinstance(fault, TopicAuthorizationFailedError):
-        return f"the user of {variable('kafka_user')} may not write to {topic}: it needs the right Write on that topic"
-    if isinstance(fault, ClusterAuthorizationFailedError):
-        return f"the user of {variable('kafka_user')} needs the right IdempotentWrite on the cluster"
+    if isinstance(fault, TopicAuthorizationFailedError | ClusterAuthorizationFailedError):
+        more = "" if isinstance(fault, TopicAuthorizationFailedError) else ", before Kafka 2.8 IdempotentWrite too"
+        return f"the user of {variable('kafka_user')} may not write to {topic}: it needs the right Write on it{more}"
     if isinstance(fault, UnknownTopicOrPartitionError):
         return f"there is no topic {topic}: `crisp setup` makes it"
     if isinstance(fault, MessageSizeTooLargeError):

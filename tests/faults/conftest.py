@@ -57,4 +57,4 @@ def node(stack: Stack, tmp_path: Path) -> Iterator[Node]:
     """A shipper alone; its topics are the test's to make."""
     made = Node(stack, tmp_path)
     yield made
-    made.flow.end()
+    made.end()

@@ -4,6 +4,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from aiokafka.errors import KafkaError
+
+from pipeline import settings
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from tests.faults.rawtopic import RawTopic
@@ -15,12 +18,13 @@ NEVER = 1 << 40
 
 
 class Node:
-    """A shipper with its endpoint, and containers whose every byte is known."""
+    """`extra`: the settings of whoever makes the topic and reads it; the shipper's can be changed by `become`."""
 
     def __init__(self, stack: Stack, directory: Path, **extra: str) -> None:
         (self.port,) = free_ports(1)
         told = {"CRISP_SHIP_PORT": str(self.port), "CRISP_STATUS_HOST": "127.0.0.1"}
         self.flow = Flow(stack, directory, **told, **extra)
+        self.reader = settings.load(self.flow.environment)
         self.logs: list[RotatedLog] = []
 
     def container(self, name: str) -> RotatedLog:
@@ -37,23 +41,29 @@ class Node:
         """The shipper's own log."""
         return self.flow.shipper.output.read_text()
 
-    def all_there(self) -> bool:
-        """Whether Kafka has acknowledged all that the files hold, as the shipper tells."""
-        if get(self.port, "/status.json")[0] != 200:
-            return False
-        now = self.facts()
-        return not (now["unread_bytes"] or now["in_flight_bytes"] or now["lost"]["untold"]) and now["containers"] > 0
+    def topic(self) -> RawTopic:
+        """What Kafka holds now."""
+        return RawTopic(self.flow.records(self.reader.topic_raw, reader=self.reader))
 
-    def assert_all_there(self, seconds: float = 60) -> RawTopic:
-        """Every byte is in the topic, each once by its place."""
+    def all_there(self) -> bool:
+        """Whether Kafka holds every byte that the files have held until now, each at its place."""
+        held = {name: held for log in self.logs for name, held in log.held().items()}
         try:
-            eventually(self.all_there, seconds)
+            topic = self.topic()
+        except KafkaError:
+            return False
+        return topic.missing(held) == 0 and not topic.gaps
+
+    def assert_all_there(self, seconds: float = 60) -> None:
+        """Every byte comes to the topic in time."""
+        try:
+            eventually(self.all_there, seconds, every=1.0)
         except AssertionError as fault:
             fault.add_note(self.said()[-3000:])
             raise
+
+    def end(self) -> None:
+        """End what is running."""
+        self.flow.end()
         for log in self.logs:
             log.close()
-        topic = RawTopic(self.flow.records(self.flow.settings.topic_raw))
-        assert topic.missing({name: held for log in self.logs for name, held in log.bytes.items()}) == 0
-        assert not topic.gaps
-        return topic

@@ -39,10 +39,16 @@ class RotatedLog(ContainerLog):
         with open(self._read, "rb") as file:
             held = file.read()
         self._read = -1
-        if held:
-            identity = record.identity(self.uid, self.container, 0, held.partition(b"\n")[0])
-            assert identity not in self.bytes
-            self.bytes[identity] = held
+        assert not self.bytes.keys() & self._named(held).keys()
+        self.bytes.update(self._named(held))
+
+    def held(self) -> dict[str, bytes]:
+        """What every file has held until now."""
+        now = os.pread(self._read, os.fstat(self._read).st_size, 0)
+        return {**self.bytes, **self._named(now)}
+
+    def _named(self, held: bytes) -> dict[str, bytes]:
+        return {record.identity(self.uid, self.container, 0, held.partition(b"\n")[0]): held} if held else {}
 
     def close(self) -> None:
         """The container ends."""

@@ -32,25 +32,25 @@ def test_a_disk_that_is_full_then_read_only(node: Node, disk: Path) -> None:
     log = node.container("shop")
     log.write("stdout", b"while there is room")
     flow.shipper.start()
-    eventually(node.all_there)
+    node.assert_all_there()
     eventually(lambda: node.facts()["checkpoint"] == "ok")
 
     with pytest.raises(OSError, match="No space left"):
         (disk / "filler").write_bytes(bytes(1 << 20))
     log.write("stdout", b"while there is none")
     eventually(lambda: "No space left" in node.facts()["checkpoint"])
-    eventually(node.all_there)
+    node.assert_all_there()
     flow.shipper.kill()
     log.write("stdout", b"down, on a full disk")
     flow.shipper.start()
-    eventually(node.all_there)
+    node.assert_all_there()
     assert get(node.port, "/livez")[0] == get(node.port, "/readyz")[0] == 200
     flow.shipper.kill()
 
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     log.write("stdout", b"down, on a read-only disk")
     flow.shipper.start()
-    eventually(node.all_there)
+    node.assert_all_there()
     log.write("stdout", b"on a read-only disk")
     eventually(lambda: "Read-only" in node.facts()["checkpoint"])
     assert float(metric(node, "crisp_shipper_unstored_seconds")) > 0
@@ -59,7 +59,7 @@ def test_a_disk_that_is_full_then_read_only(node: Node, disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
     (disk / "filler").unlink()
     flow.shipper.start()
-    eventually(node.all_there)
+    node.assert_all_there()
     eventually(lambda: node.facts()["checkpoint"] == "ok")
     node.assert_all_there()
 

@@ -106,9 +106,11 @@ class Flow:
         """The values of every record that a topic holds."""
         return [record.value or b"" for record in self.records(topic)]
 
-    def records(self, topic: str, wanted: Callable[[Any], bool] = lambda _: True) -> list[Any]:
+    def records(
+        self, topic: str, wanted: Callable[[Any], bool] = lambda _: True, reader: Settings | None = None
+    ) -> list[Any]:
         """Every record that a topic holds and that is wanted, as aiokafka tells it; those of a partition in order."""
-        return asyncio.run(_records(self.settings, topic, wanted))
+        return asyncio.run(_records(reader or self.settings, topic, wanted))
 
     def count(self, query: dict[str, Any] | None = None) -> int:
         """How many documents a search finds; none while no shard serves."""
