@@ -12,7 +12,7 @@ from agents.descriptors import Descriptors, raised_limit
 from agents.discovery import Found
 from agents.growth import SETTLE_SECONDS, Growth
 from agents.labelling import Labelling
-from agents.logfile import LogFile
+from agents.logfile import LogFile, stamp
 from agents.losses import Loss, Losses
 from agents.missing import Missing, hidden
 from agents.podwatch import PodWatch
@@ -92,14 +92,14 @@ class Fleet:
 
     def _update(self, instance: Instance, found: list[Found]) -> None:
         tail = self.tails.get(instance)
-        opened = {(file.device, file.inode): file for file in tail.files} if tail else {}
+        opened = {file.place: file for file in tail.files} if tail else {}
         for file in opened.values():
             file.named = False
             self._growth.identify(instance, file)
         fresh: list[Found] = []
         for entry in found:
             inode = (entry.status.st_dev, entry.status.st_ino)
-            known = opened.get(inode)
+            known = opened.get(inode) or opened.get((*inode, *stamp(entry.status)))
             if known is not None:
                 known.path, known.rotated, known.named = entry.path, entry.rotated, True
                 if known.parked and entry.rotated:

@@ -94,6 +94,7 @@ class LogFile:
 
     __slots__ = (
         "acked",
+        "archive",
         "carried",
         "closed",
         "descriptor",
@@ -122,7 +123,8 @@ class LogFile:
         self.root = root
         self.rotated = rotated  # as `Found` has it
         self.named = True  # found under a name at the last look
-        self.packed = path.suffix == ".gz"
+        self.archive = path.suffix == ".gz"
+        self.packed = self.archive  # and not unpacked yet
         self.parked = False
         self.unpacked = 0  # bytes of scratch space that it takes
         self.modified = file_stat.st_mtime_ns
@@ -140,6 +142,13 @@ class LogFile:
         self.seen = 0  # size when last looked at
         self.grown = 0.0  # monotonic time of the last growth
         self.closed = False
+
+    @property
+    def place(self) -> tuple[int, ...]:
+        """By what it is found again: its inode; of an archive that was unpacked, which holds it no longer, more."""
+        if self.archive and not self.packed:
+            return self.device, self.inode, *self.stamp
+        return self.device, self.inode
 
     def name(self, pod_uid: str, container: str, restart: int, *, final: bool = False) -> bool:
         """Find the file's identity; False while its first line is not there (`final`: it will not come)."""

@@ -69,9 +69,8 @@ class Registry:
         """Close a file that needs no more reading while it is as it is."""
         if self.is_read(file):
             self._entries[file.identity].done = True
-        status = os.fstat(file.descriptor)
-        unpacked = (status.st_dev, status.st_ino) != (file.device, file.inode)
-        self._passed[file.device, file.inode] = file.stamp if unpacked else stamp(status)
+        unpacked = file.archive and not file.packed
+        self._passed[file.device, file.inode] = file.stamp if unpacked else stamp(os.fstat(file.descriptor))
         file.close()
 
     def remember(self, instance: Instance, file: LogFile, *, done: bool) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
@@ -447,5 +448,27 @@ def test_an_empty_file_without_a_live_name_is_held_although_another_one_ended_em
     node.scan()
     node.write(stream=b"stdout", tag=b"F", size=0)
     node.delete_pod()
+
+    node.teardown()
+
+
+def test_a_new_log_in_the_inode_of_an_archive_that_was_unpacked_is_read() -> None:
+    """The kubelet removes the oldest archive, and the file system gives its inode to the new log."""
+    node = Node()
+    node.write(stream=b"stdout", tag=b"F", size=0)
+    node.rename()
+    node.open_live()
+    node.pack_and_linger()
+    node.scan()
+    node.take()
+    (archive,) = node.directory.glob("*.gz")
+    inode = archive.stat().st_ino
+    node.remove(archive.name)
+    node.replace()
+    if (node.directory / node.live).stat().st_ino != inode:
+        pytest.skip("this file system does not use inodes again at once")
+    node.scan()
+    node.write(stream=b"stdout", tag=b"F", size=0)
+    node.replace()
 
     node.teardown()
