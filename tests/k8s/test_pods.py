@@ -15,36 +15,10 @@ from pipeline.local.stack import Stack
 from pipeline.message import apptime
 from tests.integration.flow import Flow, eventually
 from tests.integration.test_status import get
-from tests.k8s.apiserver import ApiServer, running
+from tests.k8s.apiserver import ApiServer
+from tests.k8s.pods import bind_pod, make_pod, relabel_pod, remove_pod
 
 pytestmark = [pytest.mark.k8s, pytest.mark.timeout(1800)]
-PODS = "/api/v1/namespaces/shop/pods"
-
-
-@pytest.fixture(scope="module")
-def api() -> Iterator[ApiServer]:
-    with running(ApiServer) as server:
-        server.ask("POST", "/api/v1/namespaces", {"metadata": {"name": "shop"}})
-        yield server
-
-
-def make_pod(api: ApiServer, name: str, labels: dict[str, str], node: str = "node-1", **about: Any) -> str:
-    """A pod bound to a node; returns its uid."""
-    body = {
-        "metadata": {"name": name, "labels": labels, **about},
-        "spec": {"nodeName": node, "containers": [{"name": "app", "image": "shop/app:1.2"}]},
-    }
-    return str(api.ask("POST", PODS, body)["metadata"]["uid"])
-
-
-def bind_pod(api: ApiServer, name: str) -> None:
-    """Put a pod on our node: only from now on our node's watch tells of it."""
-    about = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}}
-    api.ask("POST", f"{PODS}/{name}/binding", {**about, "target": {"kind": "Node", "name": "node-1"}})
-
-
-def remove_pod(api: ApiServer, name: str) -> None:
-    api.ask("DELETE", f"{PODS}/{name}?gracePeriodSeconds=0")
 
 
 def write(flow: Flow, pod: str, uid: str, text: str, stream: str = "stdout") -> None:
@@ -219,8 +193,7 @@ def test_a_relabelled_pod_and_a_restarted_api(labelled: Flow, api: ApiServer) ->
     write(labelled, "moved", uid, "meanwhile")
     assert source(labelled, "meanwhile")["service.name"] == "old"
     api.start_server()
-    patch = {"metadata": {"labels": {"app": "new"}}}
-    api.ask("PATCH", f"{PODS}/moved", patch, "application/merge-patch+json")
+    relabel_pod(api, "moved", app="new")
 
     def relabelled() -> bool:
         write(labelled, "moved", uid, f"again {time.monotonic()}")

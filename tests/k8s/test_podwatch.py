@@ -2,86 +2,31 @@
 
 import base64
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import orjson
 import pytest
-import yaml
 
 from agents import podapi
-from agents.podwatch import PodWatch
-from pipeline.pod import Instance
-from pipeline.settings import Settings
-from tests.deploy.manifests import DEPLOY
 from tests.integration.flow import eventually
-from tests.k8s.apiserver import ApiServer, running
+from tests.k8s.apiserver import ApiServer
 from tests.k8s.link import Link
+from tests.k8s.pods import Start, is_deleted, label, make_pod, relabel_pod, remove_pod
 
 pytestmark = [pytest.mark.k8s, pytest.mark.short]
-PODS = "/api/v1/namespaces/shop/pods"
-MERGE = "application/merge-patch+json"
-
-
-@pytest.fixture(scope="module")
-def api() -> Iterator[ApiServer]:
-    with running(ApiServer) as server:
-        for name in ("shop", "logging"):
-            server.ask("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-        yield server
-
-
-Start = Callable[..., PodWatch]
-
-
-@pytest.fixture
-def watching(api: ApiServer, tmp_path: Path) -> Iterator[Start]:
-    """Starts a watch of node-1; by default as an administrator."""
-    started: list[PodWatch] = []
-
-    def start(kubeconfig: Path | None = None) -> PodWatch:
-        path = str(kubeconfig or api.kubeconfig())
-        started.append(PodWatch(Settings(kubeconfig=path, node_name="node-1", state_dir=str(tmp_path))))
-        started[-1].start()
-        return started[-1]
-
-    yield start
-    for watch in started:
-        watch.stop()
-
-
-def make(api: ApiServer, name: str, node: str = "node-1", **about: Any) -> str:
-    """A pod bound to a node; returns its uid."""
-    spec = {"nodeName": node, "containers": [{"name": "app", "image": "shop/app:1.2"}]}
-    return str(api.ask("POST", PODS, {"metadata": {"name": name, **about}, "spec": spec})["metadata"]["uid"])
-
-
-def remove(api: ApiServer, name: str) -> None:
-    api.ask("DELETE", f"{PODS}/{name}?gracePeriodSeconds=0")
-
-
-def label(watch: PodWatch, uid: str) -> str | None:
-    """The label `app` of a pod; None while it is not known."""
-    found = watch.of(Instance("shop", "x", uid, "app", 0))
-    return None if found is None else str(found["metadata"]["labels"].get("app"))
-
-
-def is_deleted(watch: PodWatch, uid: str) -> bool:
-    return bool((watch.of(Instance("shop", "x", uid, "app", 0)) or {}).get("deleted"))
 
 
 def test_pods_of_this_node_are_listed_added_relabelled_and_deleted(api: ApiServer, watching: Start) -> None:
-    early = make(api, "early", labels={"app": "early"})
-    elsewhere = make(api, "elsewhere", node="node-2")
+    early = make_pod(api, "early", labels={"app": "early"})
+    elsewhere = make_pod(api, "elsewhere", node="node-2")
     watch = watching()
     eventually(lambda: label(watch, early) == "early", 10)
 
-    late = make(api, "late", labels={"app": "late"})
+    late = make_pod(api, "late", labels={"app": "late"})
     eventually(lambda: label(watch, late) == "late", 5)
-    api.ask("PATCH", f"{PODS}/late", {"metadata": {"labels": {"app": "moved"}}}, MERGE)
+    relabel_pod(api, "late", app="moved")
     eventually(lambda: label(watch, late) == "moved", 5)
-    remove(api, "late")
+    remove_pod(api, "late")
     eventually(lambda: is_deleted(watch, late), 5)
 
     assert label(watch, late) == "moved", "a deleted pod keeps its labels"
@@ -91,32 +36,32 @@ def test_pods_of_this_node_are_listed_added_relabelled_and_deleted(api: ApiServe
 
 def test_a_pod_of_the_same_name_is_another_pod(api: ApiServer, watching: Start) -> None:
     watch = watching()
-    first = make(api, "db-0", labels={"app": "old"})
-    remove(api, "db-0")
-    second = make(api, "db-0", labels={"app": "new"})
+    first = make_pod(api, "db-0", labels={"app": "old"})
+    remove_pod(api, "db-0")
+    second = make_pod(api, "db-0", labels={"app": "new"})
 
     eventually(lambda: (label(watch, first), label(watch, second)) == ("old", "new"), 10)
-    remove(api, "db-0")
+    remove_pod(api, "db-0")
 
 
 def test_a_static_pod_is_known_by_the_uid_of_its_file(api: ApiServer, watching: Start) -> None:
     hashed = "0123456789abcdef0123456789abcdef"
     marks = {"kubernetes.io/config.hash": hashed, "kubernetes.io/config.mirror": hashed}
-    make(api, "static", labels={"app": "static"}, annotations=marks)
+    make_pod(api, "static", labels={"app": "static"}, annotations=marks)
     watch = watching()
 
     eventually(lambda: label(watch, hashed) == "static", 10)
-    remove(api, "static")
+    remove_pod(api, "static")
 
 
 def test_more_pods_than_one_page_of_the_list(api: ApiServer, watching: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agents.podwatch.LIST_LIMIT", 2)
-    uids = [make(api, f"page-{number}", labels={"app": "page"}) for number in range(7)]
+    uids = [make_pod(api, f"page-{number}", labels={"app": "page"}) for number in range(7)]
     watch = watching()
 
     eventually(lambda: all(label(watch, uid) == "page" for uid in uids), 10)
     for number in range(7):
-        remove(api, f"page-{number}")
+        remove_pod(api, f"page-{number}")
 
 
 def compact(api: ApiServer, name: str) -> None:
@@ -130,7 +75,7 @@ def test_what_was_missed_while_the_history_was_cut_is_listed(
     api: ApiServer, watching: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The server dies, etcd is compacted: watching on from where it stood is answered by 410 Gone."""
-    lost = make(api, "lost", labels={"app": "lost"})
+    lost = make_pod(api, "lost", labels={"app": "lost"})
     watch = watching()
     eventually(lambda: label(watch, lost) == "lost", 10)
     versions: list[str] = []
@@ -148,7 +93,7 @@ def test_what_was_missed_while_the_history_was_cut_is_listed(
 
 
 def test_an_api_that_is_away_at_the_start_is_waited_for(api: ApiServer, watching: Start) -> None:
-    uid = make(api, "waited", labels={"app": "waited"})
+    uid = make_pod(api, "waited", labels={"app": "waited"})
     api.server.kill()
     watch = watching()
     eventually(lambda: "refused" in watch.trouble, 10)
@@ -160,7 +105,7 @@ def test_an_api_that_is_away_at_the_start_is_waited_for(api: ApiServer, watching
         time.sleep(0.1)
     assert (label(watch, uid), watch.trouble) == ("waited", "")
     assert time.monotonic() - began < 8, "whoever waits does not wait for the pause between tries"
-    remove(api, "waited")
+    remove_pod(api, "waited")
 
 
 def test_a_watch_that_hangs_is_begun_anew_when_somebody_waits(api: ApiServer, watching: Start) -> None:
@@ -168,7 +113,7 @@ def test_a_watch_that_hangs_is_begun_anew_when_somebody_waits(api: ApiServer, wa
     watch = watching(api.kubeconfig("through-link", port=link.port))
     eventually(lambda: watch.trouble == "", 10)
     link.freeze()
-    uid = make(api, "unheard", labels={"app": "unheard"})
+    uid = make_pod(api, "unheard", labels={"app": "unheard"})
     time.sleep(1)
     assert label(watch, uid) is None
 
@@ -179,7 +124,7 @@ def test_a_watch_that_hangs_is_begun_anew_when_somebody_waits(api: ApiServer, wa
     assert time.monotonic() - began < 8
     assert watch.trouble == "", "a doubt is no trouble"
     link.close()
-    remove(api, "unheard")
+    remove_pod(api, "unheard")
 
 
 def test_a_watch_that_hangs_is_dead_after_a_while(
@@ -190,71 +135,20 @@ def test_a_watch_that_hangs_is_dead_after_a_while(
     watch = watching(api.kubeconfig("through-link", port=link.port))
     eventually(lambda: watch.trouble == "", 10)
     link.freeze()
-    uid = make(api, "unasked", labels={"app": "unasked"})
+    uid = make_pod(api, "unasked", labels={"app": "unasked"})
 
     eventually(lambda: label(watch, uid) == "unasked", 10)
     link.close()
-    remove(api, "unasked")
-
-
-def shipper_rights(api: ApiServer) -> list[str]:
-    """Make what deploy/ gives the shipper; returns where its binding is."""
-    groups = {"ServiceAccount": "/api/v1/namespaces/logging/serviceaccounts"}
-    groups |= {
-        kind: f"/apis/rbac.authorization.k8s.io/v1/{kind.lower()}s" for kind in ("ClusterRole", "ClusterRoleBinding")
-    }
-    made = []
-    for body in yaml.safe_load_all((DEPLOY / "base" / "shipper" / "shipper.yaml").read_text()):
-        if body["kind"] in groups:
-            for subject in body.get("subjects", ()):
-                subject["namespace"] = "logging"
-            api.ask("POST", groups[body["kind"]], body)
-            made.append(f"{groups[body['kind']]}/{body['metadata']['name']}")
-    return made
-
-
-def token(api: ApiServer, bound: str) -> str:
-    """A token of the shipper's account that lives as long as the secret that it is bound to."""
-    about = {"metadata": {"name": bound}, "type": "Opaque"}
-    uid = api.ask("POST", "/api/v1/namespaces/logging/secrets", about)["metadata"]["uid"]
-    spec = {"audiences": [], "boundObjectRef": {"apiVersion": "v1", "kind": "Secret", "name": bound, "uid": uid}}
-    path = "/api/v1/namespaces/logging/serviceaccounts/crisp-shipper/token"
-    body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
-    return str(api.ask("POST", path, body)["status"]["token"])
-
-
-def test_with_its_own_rights_and_a_token_that_expires(api: ApiServer, watching: Start, tmp_path: Path) -> None:
-    """As in a pod: the manifests' account, a token in a file; it is refused, a fresh one is written, it is used."""
-    *_, binding = shipper_rights(api)
-    file = tmp_path / "token"
-    file.write_text(token(api, "first"))
-    watch = watching(api.kubeconfig("own", tokenFile=str(file)))
-    one = make(api, "one", labels={"app": "one"})
-    eventually(lambda: label(watch, one) == "one", 15)
-
-    def waiting_for(true: Callable[[], bool]) -> None:
-        """The server remembers for ten seconds who may do what; whoever waits has the watch begun anew."""
-        eventually(lambda: (watch.doubt(), true())[1], 30)
-
-    api.ask("DELETE", "/api/v1/namespaces/logging/secrets/first")
-    waiting_for(lambda: "status 401" in watch.trouble)
-    file.write_text(token(api, "second"))
-    two = make(api, "two", labels={"app": "two"})
-    waiting_for(lambda: label(watch, two) == "two")
-    eventually(lambda: watch.trouble == "", 5)
-
-    api.ask("DELETE", binding)
-    waiting_for(lambda: "status 403" in watch.trouble)
-    assert label(watch, two) == "two", "what is known stays known"
+    remove_pod(api, "unasked")
 
 
 @pytest.mark.parametrize("stored", [b"", b"\0" * 100, b'{"u":', b"5", b'{"u":3}', b"[]"])
 def test_broken_stored_pods_are_asked_for_again(api: ApiServer, watching: Start, tmp_path: Path, stored: bytes) -> None:
     (tmp_path / "pods.json").write_bytes(stored)
-    uid = make(api, "again", labels={"app": "again"})
+    uid = make_pod(api, "again", labels={"app": "again"})
     watch = watching()
 
     eventually(lambda: label(watch, uid) == "again", 10)
     watch.store({uid})
     assert orjson.loads((tmp_path / "pods.json").read_bytes())[uid]["metadata"]["labels"] == {"app": "again"}
-    remove(api, "again")
+    remove_pod(api, "again")
