@@ -158,13 +158,16 @@ class Tail:
         """Held lines and fresh whole lines behind them, `wanted` bytes at most; and how far that reaches."""
         pieces = list(self.held)
         for number, file in enumerate(self.files):
+            last = number == len(self.files) - 1
+            if not last and file.settled and not file.seen:
+                continue
             if not file.identity or file.packed:
-                return pieces, Reach.TORN if file.seen else Reach.END
+                return pieces, Reach.END if last and not file.seen else Reach.TORN
             fresh = sum(piece.size() for piece in pieces[len(self.held) :])
             reach = self._read_file(file, pieces, wanted - fresh)
             if reach is not None:
                 return pieces, reach
-            if number < len(self.files) - 1 and not file.settled:
+            if not last and not file.settled:
                 return pieces, Reach.TORN
         return pieces, Reach.END
 

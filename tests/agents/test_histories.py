@@ -91,8 +91,6 @@ class Node:
         self.generations[-1] += raw
 
     def rotate(self) -> None:
-        if not self.generations[-1]:
-            return
         self.torn = b""
         for old in sorted(self.directory.glob("0.log.*")):
             if old.suffix != ".gz":
@@ -455,3 +453,16 @@ def test_the_last_words_of_a_container_go_when_the_next_one_starts(history: Ship
 
     assert any(b"a piece of a long line,  2" in part.value for part in history.arrived)
     assert len(agreed(history)) == 3
+
+
+def test_an_empty_file_between_two_halves_of_a_line_does_not_part_them(history: Shipping) -> None:
+    """Found hours later: that the file is empty does not mean that nothing comes behind it."""
+    node = history.node
+    node.write("stdout", "part")
+    for _ in range(2):
+        node.rotate()
+    node.write("stdout", "plain")
+    node.now += 3600 * SECOND
+    shipped(history)
+
+    assert len(agreed(history)) == 1
