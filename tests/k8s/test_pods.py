@@ -141,7 +141,8 @@ def test_a_hundred_pods_of_two_seconds_of_which_the_api_tells_late(labelled: Flo
     eventually(lambda: '"pods":"ok"' in get(labelled.settings.ship_port, "/status.json")[1])
     chance = random.Random(7)
 
-    def live(number: int, late: float) -> None:
+    def live(number: int, late: float) -> float:
+        """Returns how long after its first line the API told of it."""
         name = f"short-{number}"
         uid = make_pod(api, name, {"app": name}, node="")
         began = time.monotonic()
@@ -151,18 +152,21 @@ def test_a_hundred_pods_of_two_seconds_of_which_the_api_tells_late(labelled: Flo
         shutil.rmtree(labelled.logs / f"shop_{name}_{uid}")
         time.sleep(max(0.0, began + late - time.monotonic()))
         bind_pod(api, name)
+        told = time.monotonic() - began
         remove_pod(api, name)
+        return told
 
     with ThreadPoolExecutor(100) as pods:
-        for ended in [pods.submit(live, number, chance.uniform(0.0, 5.0)) for number in range(100)]:
-            ended.result()
+        begun = [pods.submit(live, number, chance.uniform(0.0, 5.0)) for number in range(100)]
+        late = {f"short-{number}": ended.result() for number, ended in enumerate(begun)}
 
     expected = sorted(f"short-{number} line {line}" for number in range(100) for line in range(LINES))
     eventually(lambda: labelled.count() >= len(expected), 60)
     found = [hit["_source"] for hit in labelled.documents()]
     assert sorted(one["message"] for one in found) == expected
     unlabelled = {one["kubernetes.pod.name"] for one in found if one["service.name"] != one["kubernetes.pod.name"]}
-    assert (unlabelled, [one for one in found if "crisp.unlabelled" in one]) == (set(), [])
+    assert {name: late[name] for name in unlabelled} == {}, labelled.shipper.output.read_text()[-3000:]
+    assert not any("crisp.unlabelled" in one for one in found)
 
 
 def test_an_api_that_is_away_when_the_shipper_starts_stops_nothing(labelled: Flow, api: ApiServer) -> None:
