@@ -123,8 +123,10 @@ def _input(
     if about is not None:
         wish = Exclusion(effective).allowed(annotation.of(about, instance.container, effective.annotation_prefix))
         metadata = pod.from_api(instance, node, about, frozenset(effective.annotations.split()), wish)
-    mode, _ = grouping.asked(grouping.by(effective), wish.multiline)
     metadata = pod.from_link(named or names[0], metadata)
+    mode, fault = grouping.asked(grouping.by(effective), wish.multiline)
+    for refused in (*wish.refused, *([f"multiline: {fault}"] if fault else [])):
+        print(f"annotation is not used: {refused}", file=sys.stderr)
     return LineInput(instance, names, named, grouping=mode, pod=metadata, node=node, read=read)
 
 

@@ -65,6 +65,21 @@ def test_the_pod_object_names_labels_and_container(tmp_path: Path) -> None:
     assert found["_source"]["kubernetes.namespace"] == "shop"
 
 
+def test_what_the_pod_asks_for_is_done_and_what_cannot_be_is_said(tmp_path: Path) -> None:
+    asked = {"parser": "none", "exclude_stderr": "true", "multilne": "off"}
+    metadata = {"name": "pay-1", "annotations": {f"logs.crisp/{name}": value for name, value in asked.items()}}
+    (tmp_path / "pod.json").write_bytes(orjson.dumps({"metadata": metadata}))
+    lines = LINE % (1, b"level=warn msg=x") + (LINE % (2, b"out")).replace(b"stdout", b"stderr")
+    ended = parse("--pod", str(tmp_path / "pod.json"), stdin=lines)
+
+    (found,) = hits(ended)
+    assert "log.level" not in found["_source"]
+    assert ended.stderr.decode().splitlines() == [
+        "annotation is not used: logs.crisp/multilne: no such annotation",
+        "1 events dropped: pod excludes the stream",
+    ]
+
+
 def test_the_path_names_the_pod() -> None:
     (found,) = hits(parse("--path", f"/var/log/pods/{INSTANCE}/3.log", stdin=LINE % (1, b"x")))
 
