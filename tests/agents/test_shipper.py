@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from agents import compression
 from agents.shipper import Shipper
 from pipeline.local.process import free_ports
 from pipeline.settings import Settings
@@ -48,7 +49,11 @@ class Looking:
 
 
 @pytest.fixture(params=["events", "poll", "both"])
-async def looking(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Looking]:
+async def looking(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Looking]:
+    for encode in compression.CODECS.values():
+        monkeypatch.setattr(encode, "__defaults__", encode.__defaults__)  # a shipper lightens them for the process
     (tmp_path / "pods").mkdir()
     (port,) = free_ports(1)
     settings = Settings(
