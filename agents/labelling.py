@@ -94,7 +94,8 @@ class Labelling:
         """Take what the API has told; a tail that waited long enough goes with what its path tells."""
         if self._pods is None:
             return
-        changed, self._changes = self._changes != self._pods.changes, self._pods.changes
+        changes = self._pods.changes  # once: the watching thread counts on meanwhile
+        changed, self._changes = self._changes != changes, changes
         now = self._clock()
         limit = now - self._settings.metadata_wait_seconds
         late: Counter[str] = Counter()
