@@ -187,6 +187,8 @@ def _level(body: Fields) -> bool:
     if type(own) is str and own in level.NORMAL:
         return True
     normal = level.normal(own)
+    if normal is None and isinstance(own, str) and own.isalpha():
+        normal = own.lower()  # a logger's own name for one, `DEFAULT` or `Audit`
     if normal is None or normal == own:
         return normal == own or own is None or isinstance(own, str)
     body["log.level"] = normal

@@ -39,6 +39,8 @@ def fields(content: bytes, limit: int = 200) -> dict[str, Any]:
         (b'{"error":"boom"}', {"error.message": "boom"}),
         (b'{"error":{"message":"boom","type":"E"}}', {"error.message": "boom", "error.type": "E"}),
         (b'{"level":"loud"}', {"log.level": "loud"}),
+        (b'{"severity":"DEFAULT"}', {"log.level": "default"}),
+        (b'{"level":"Floor 5"}', {"log.level": "Floor 5"}),
         (b'{"a":1,"a":2}', {"a": 1, "app.a": 2}),
         (b'{"a":1,"a":2,"a":3}', {"a": 1, "app.a": [2, 3]}),
         (b'{"a.b":1,"a":{"b":2}}', {"a.b": 1, "app.a.b": 2}),
