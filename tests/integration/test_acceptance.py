@@ -11,6 +11,7 @@ import pytest
 from pipeline.message import apptime
 from tests.integration.flow import Flow
 from tests.pipeline.message.examples import LOGGERS, TEXTS
+from tests.pipeline.traces import read_traces
 
 HOSTILE = [
     '{"message":{"nested":1}}',
@@ -40,13 +41,14 @@ HOSTILE = [
 
 
 def _shared(path: Path) -> list[str]:
-    found = []
-    for name in ("merge_json.jsonl", "hostile_json.jsonl"):
-        for line in (path / "cases" / name).read_text().splitlines():
-            for raw in json.loads(line)["input_lines"]:
-                text = raw if isinstance(raw, str) else json.dumps(raw)
+    """What every line of every case says, once each."""
+    found: dict[str, None] = {}
+    for file in sorted((path / "cases").glob("*.jsonl")):
+        for line in file.read_text().splitlines():
+            for raw in json.loads(line).get("input_lines", ()):
+                text = raw if isinstance(raw, str) else str(raw.get("line", raw.get("message")))
                 head = text.split(" ", 3)
-                found.append(head[3] if len(head) == 4 and head[1] in {"stdout", "stderr"} else text)
+                found[head[3] if len(head) == 4 and head[1] in {"stdout", "stderr"} else text] = None
     return [text for text in found if "\n" not in text]
 
 
@@ -73,6 +75,22 @@ def test_hostile_lines_and_every_format_are_taken_as_they_are(flow: Flow) -> Non
 
     assert [hit["_source"]["crisp.refused.reason"] for hit in hits if "crisp.refused.reason" in hit["_source"]] == []
     assert "dead-lettered" not in flow.worker.output.read_text()
+
+
+def test_traces_of_every_language_are_taken_whole(flow: Flow) -> None:
+    traces = read_traces()
+    at = time.time_ns() - len(traces) * 2_000_000_000
+    lines = []
+    for number, trace in enumerate(traces.values()):
+        for place, text in enumerate(trace.split("\n")):
+            lines.append(f"{apptime.text(at + number * 2_000_000_000 + place)} stderr F {text}\n")
+    (flow.container("pod") / "0.log").write_text("".join(lines))
+    flow.once(flow.shipper)
+    flow.once(flow.worker)
+    found = [hit["_source"] for hit in flow.documents()]
+
+    assert sorted(source["message"] for source in found) == sorted(traces.values())
+    assert not [source for source in found if "crisp.refused.reason" in source]
 
 
 def test_the_conformance_cases_are_taken_as_they_are(flow: Flow, shared: Path) -> None:
