@@ -68,7 +68,7 @@ def test_ordinary_lines_stay_apart(text: str) -> None:
     assert events(text) == text.split("\n")
 
 
-@pytest.mark.parametrize("month", "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split())
+@pytest.mark.parametrize("month", ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"])
 def test_a_record_of_two_lines_is_told_by_any_month(month: str) -> None:
     text = f"{month} 3, 2026 1:00:00 PM shop.Orders load\nFINE: no order"
 
