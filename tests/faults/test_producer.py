@@ -15,7 +15,8 @@ from tests.faults.rawtopic import RawTopic
 from tests.faults.rotated import RotatedLog
 from tests.integration.flow import Flow, eventually
 
-pytestmark = [pytest.mark.faults, pytest.mark.short]
+pytestmark = pytest.mark.faults
+short = pytest.mark.short
 LINES = 200
 
 
@@ -64,7 +65,11 @@ async def running(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     await asyncio.wait_for(task, 30)
 
 
-@pytest.mark.parametrize("harm", [out_of_order, sender_ends, sender_dies], ids=lambda harm: harm.__name__)
+@pytest.mark.parametrize(
+    "harm",
+    [pytest.param(out_of_order, marks=short), pytest.param(sender_dies, marks=short), sender_ends],
+    ids=lambda harm: harm.__name__,
+)
 async def test_another_producer_takes_its_place(running: Running, harm: Callable[[AIOKafkaProducer], None]) -> None:
     running.log.write("stdout", b"before")
     await running.until_all_there(20)

@@ -12,7 +12,7 @@ from tests.faults.node import Node
 from tests.integration.flow import eventually
 from tests.integration.test_status import get
 
-pytestmark = [pytest.mark.faults, pytest.mark.short]
+pytestmark = pytest.mark.faults
 
 
 @pytest.fixture
