@@ -25,7 +25,7 @@ class Labelling:
         self._clock = clock
         self.refused: set[str] = set()  # what annotations ask for and cannot be, in words
         self._exclusion = Exclusion(settings)
-        self._rules: dict[Instance, str] = {}  # why an instance is not read, empty for one that is
+        self._rules: dict[Instance, tuple[str, str]] = {}
         self.muted: dict[Instance, str] = {}  # those of which one stream is not indexed, and which
         self._rules_of = -1
         self._settings = settings
@@ -60,18 +60,17 @@ class Labelling:
         """Those that are not to be read, and why."""
         changes = self._pods.changes if self._pods else 0
         if changes != self._rules_of:
-            self._rules, self.muted, self._rules_of = {}, {}, changes
+            self._rules, self._rules_of = {}, changes
         self._rules = {one: self._rules[one] if one in self._rules else self._rule(one) for one in instances}
-        self.muted = {instance: stream for instance, stream in self.muted.items() if instance in self._rules}
-        return {instance: rule for instance, rule in self._rules.items() if rule}
+        self.muted = {instance: stream for instance, (_, stream) in self._rules.items() if stream}
+        return {instance: rule for instance, (rule, _) in self._rules.items() if rule}
 
-    def _rule(self, instance: Instance) -> str:
+    def _rule(self, instance: Instance) -> tuple[str, str]:
+        """Why an instance is not read, empty for one that is; then which stream of it is not indexed, if one is not."""
         found = self._pods.of(instance) if self._pods else None
         wish = self._wish(instance, found) if found else annotation.NO_WISH
         rule = self._exclusion.rule(instance, wish)
-        if wish.excluded and not rule:
-            self.muted[instance] = next(iter(wish.excluded))
-        return rule
+        return rule, "" if rule else next(iter(wish.excluded), "")
 
     def _wish(self, instance: Instance, found: Pod) -> Wish:
         """What a pod asks for, as far as it may. What is wrong with it is said once."""

@@ -45,7 +45,8 @@ def open_log(root: str, path: Path) -> int:
 def unpack(descriptor: int, scratch: Path) -> tuple[int, bool]:
     """Unpack a gzip file into an unlinked file of `scratch`: its descriptor, and whether the archive was whole.
 
-    What stands before a fault in the archive is kept, and no more than MAX_UNPACKED_BYTES. The packed file's descriptor
+    What stands before a fault in the archive is kept, and no more than MAX_UNPACKED_BYTES; of several archives one
+    behind the other, which no rotation makes, the first, and it does not count as whole. The packed file's descriptor
     is closed, but when OSError is raised: then the scratch directory takes nothing.
     """
     # wbits 31: gzip's own header and checksum, as in RFC 1952
@@ -65,8 +66,9 @@ def unpack(descriptor: int, scratch: Path) -> tuple[int, bool]:
         except zlib.error:
             whole = False
         target.flush()
+        behind = inflate.unused_data + os.pread(descriptor, _CHUNK, position)
         os.close(descriptor)
-        return os.dup(target.fileno()), whole and inflate.eof
+        return os.dup(target.fileno()), whole and inflate.eof and not behind.strip(b"\0")
 
 
 def _packed_head(descriptor: int) -> bytes:

@@ -59,6 +59,16 @@ def test_what_stands_before_a_cut_is_kept(tmp_path: Path, cut: int) -> None:
     assert found == log or cut not in {-8, -1}
 
 
+@pytest.mark.parametrize(
+    ("behind", "whole"), [(b"", True), (b"\0" * 300, True), (gzip.compress(b"more\n"), False), (b"rubbish", False)]
+)
+@pytest.mark.parametrize("padding", [0, 1 << 18])
+def test_what_stands_behind_an_archive_is_told(tmp_path: Path, behind: bytes, whole: bool, padding: int) -> None:  # noqa: FBT001
+    log = LINE % (1, os.urandom(padding // 2 + 1).hex().encode())
+
+    assert unpacked(tmp_path, gzip.compress(log) + behind) == (log, whole)
+
+
 def test_a_device_is_not_opened(tmp_path: Path) -> None:
     path = tmp_path / f"shop_pay_{UID}" / "app" / "0.log"
     path.parent.mkdir(parents=True)

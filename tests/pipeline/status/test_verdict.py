@@ -191,3 +191,13 @@ def test_a_page_shows_a_runbook_in_place_of_its_sections(name: str) -> None:
 def test_a_runbook_that_there_is_not_changes_nothing() -> None:
     for query in ("runbook=../../etc/passwd", "runbook=", "runbook=<script>"):
         assert "Accounts since start" in read(workerpage.render(WORKER, query).body.decode()).words
+
+
+def test_what_is_kept_out_and_asked_for_in_vain_stands_on_the_page() -> None:
+    rows = [{"namespace": "shop", "why": "pod excludes its stderr", "containers": 3}]
+    facts = {**SHIPPER, "kept_out": rows, "refused_annotations": ["logs.crisp/parser: no parser '<b>'"]}
+    shown = shipperpage.render(facts, "").body.decode()
+
+    assert "pod excludes its stderr" in shown
+    assert "no parser &#x27;&lt;b&gt;&#x27;" in shown or "no parser '&lt;b&gt;'" in shown
+    assert "Kept out" not in shipperpage.render(SHIPPER, "").body.decode()
