@@ -154,7 +154,7 @@ def test_the_schema_holds(compose: Compose, shared: Path) -> None:
 
 
 def parsed(path: Path) -> subprocess.CompletedProcess[str]:
-    """What Compose's own library makes of a file, merges and variables resolved, its names looked up."""
+    """What Compose's own library makes of a file, merges and variables resolved."""
     program = directory() / "compose"
     if not program.exists():
         pytest.skip("no compose: `make k8s-binaries` builds it")
@@ -172,7 +172,7 @@ def test_compose_itself_takes_it() -> None:
 
 
 def test_compose_itself_refuses_what_is_broken(compose: Compose, tmp_path: Path) -> None:
-    compose["services"]["worker"]["depends_on"] = {"nobody": {"condition": "service_healthy"}}
+    compose["services"]["worker"]["extends"] = {"service": "nobody"}
     (tmp_path / "broken.yml").write_text(yaml.safe_dump(compose))
 
     ended = parsed(tmp_path / "broken.yml")
