@@ -58,7 +58,7 @@ def test_both_tell_what_they_did(stack: Stack, tmp_path: Path) -> None:
         flow.end()
 
 
-def test_the_shipper_is_alive_but_not_ready_without_kafka(stack: Stack, tmp_path: Path) -> None:
+def test_the_shipper_is_alive_but_not_ready_without_kafka_and_tells_what_waits(stack: Stack, tmp_path: Path) -> None:
     ship, nobody = free_ports(2)
     ports = {"CRISP_SHIP_PORT": str(ship), "CRISP_STATUS_HOST": "127.0.0.1"}
     flow = Flow(stack, tmp_path, **ports, CRISP_KAFKA_BROKERS=f"127.0.0.1:{nobody}")
@@ -67,5 +67,11 @@ def test_the_shipper_is_alive_but_not_ready_without_kafka(stack: Stack, tmp_path
         eventually(lambda: "cannot be used" in get(ship, "/readyz")[1])
         assert get(ship, "/readyz")[0] == 503
         assert get(ship, "/livez")[0] == 200
+        log = flow.container("pay-1") / "0.log"
+        for number in range(1, 3):  # what is there when it is found, and what comes then
+            with log.open("a") as file:
+                file.write(f"{apptime.text(time.time_ns())} stdout F line {number}\n")
+            eventually(lambda: json.loads(get(ship, "/status.json")[1])["unread_bytes"] == log.stat().st_size)
+        assert json.loads(get(ship, "/status.json")[1])["backlogs"][0]["pod"] == "pay-1"
     finally:
         flow.end()
