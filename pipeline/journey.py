@@ -8,6 +8,7 @@ import time
 from typing import Any, NamedTuple
 
 import orjson
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch
 
@@ -44,7 +45,7 @@ def place(identity: str) -> Place | None:
 
 
 class Journey:
-    """Finds one document's steps. Raises CrispError for Elasticsearch's faults, KafkaError for Kafka's."""
+    """Finds one document's steps. Raises CrispError for Elasticsearch's faults; `astray` KafkaError for Kafka's."""
 
     def __init__(self, settings: Settings, client: AsyncElasticsearch) -> None:
         self._settings = settings
@@ -91,8 +92,14 @@ class Journey:
             return [Step("in Kafka", None, f"{_spot(origin)}, a record that another shipper wrote")]
         if spot is None or read is None:
             return [Step("in Kafka", None, "its id does not tell which record it came in")]
-        found = await self._records(spot, read // 10**6 - SKEW_MS, read // 10**6 + SOON_MS)
-        found = found or await self._records(spot, read // 10**6 - SKEW_MS, None)
+        since = read // 10**6 - SKEW_MS
+        try:
+            found = await self._records(spot, since, since + SKEW_MS + SOON_MS) or await self._records(
+                spot, since, None
+            )
+        except KafkaError as fault:  # the document is there: the other steps are known all the same
+            why = "no broker answers" if isinstance(fault, KafkaConnectionError) else str(fault)
+            return [Step("in Kafka", None, f"not known: {self._settings.kafka_brokers} cannot be asked, {why}")]
         return found or [Step("in Kafka", None, f"{self._settings.topic_raw} no longer holds its record")]
 
     async def _records(self, spot: Place, since: int, until: int | None) -> list[Step]:

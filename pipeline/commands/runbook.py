@@ -1,6 +1,7 @@
 """`crisp runbook NAME`: what to do, on the terminal on which it is needed."""
 
 import argparse
+import re
 import sys
 
 from rich.console import Console
@@ -8,6 +9,7 @@ from rich.markdown import Markdown
 
 from pipeline import runbook
 
+_LINK = re.compile(r"\[[^]]+]\(([\w-]+)\.md\)")
 EXAMPLE = """examples:
   crisp runbook
   crisp runbook lag"""
@@ -25,7 +27,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.name:
         print("\n".join(f"{name:16} {runbook.text(name).partition(chr(10))[0][2:]}" for name in runbook.names()))
     elif sys.stdout.isatty():
-        Console(width=min(100, Console().width)).print(Markdown(runbook.text(args.name)))
+        page = _LINK.sub(r"`crisp runbook \1`", runbook.text(args.name))
+        Console(width=min(100, Console().width)).print(Markdown(page, hyperlinks=False))
     else:
         print(runbook.text(args.name), end="")
     return 0

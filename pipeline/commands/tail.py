@@ -13,7 +13,7 @@ from pipeline import ownlog, settings
 from pipeline.elastic import wanted
 from pipeline.elastic.client import connect
 from pipeline.elastic.follow import Follower, Hit
-from pipeline.errors import CrispError
+from pipeline.errors import CrispError, UsageError
 from pipeline.settings import Settings
 from pipeline.status.printable import printable
 
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     """Print until Ctrl-C."""
     query = wanted.query(args.filter)
     if not 0 <= args.n <= 10_000:
-        raise CrispError(f"-n {args.n}: from 0 to 10,000")
+        raise UsageError(f"-n {args.n}: from 0 to 10,000")
     effective = settings.load()
     ownlog.plainly()
     asyncio.run(_tail(effective, args, query))

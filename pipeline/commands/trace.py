@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from aiokafka.errors import KafkaError
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from pipeline import ownlog, settings
@@ -68,7 +68,7 @@ def _show(identity: str, hit: dict[str, Any] | None, steps: list[Step]) -> None:
     if not hit:
         where = "it lies here:" if steps else "nor is it in Kafka since then; `--since` looks further back"
         console.print(f"No document {printable(identity)} is in the index; {where}", markup=False)
-    table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    table = Table(*[""] * 3, Column(overflow="fold"), box=None, padding=(0, 2, 0, 0), show_header=False)
     began = next((step.time for step in steps if step.time is not None), None)
     for step in steps:
         at, after = "", ""

@@ -9,7 +9,7 @@ other word is looked for in the message. All must hold.
 import re
 from typing import Any
 
-from pipeline.errors import CrispError
+from pipeline.errors import UsageError
 from pipeline.message import level
 
 SHORT = {
@@ -30,7 +30,7 @@ _RANGES = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}
 
 
 def query(words: list[str]) -> dict[str, Any]:
-    """The query for these words. Raises CrispError naming the word that cannot be meant."""
+    """The query for these words. Raises UsageError naming the word that cannot be meant."""
     must: list[dict[str, Any]] = []
     must_not: list[dict[str, Any]] = []
     for word in words:
@@ -40,7 +40,7 @@ def query(words: list[str]) -> dict[str, Any]:
             continue
         name, operator, value = match.groups()
         if not value:
-            raise CrispError(f"{word!r}: no value behind {operator}")
+            raise UsageError(f"{word!r}: no value behind {operator}")
         clause = _clause(SHORT.get(name, name), operator, value)
         (must_not if operator == "!=" else must).append(clause)
     return {"bool": {"filter": must, "must_not": must_not}}
@@ -62,7 +62,7 @@ def _levels(operator: str, value: str) -> list[str]:
     """The levels that are meant; `warning` is `warn` here too."""
     name = level.normal(value)
     if name is None:
-        raise CrispError(f"level{operator}{value}: no level; there are {', '.join(LEVELS)}")
+        raise UsageError(f"level{operator}{value}: no level; there are {', '.join(LEVELS)}")
     place = LEVELS.index(name)
     chosen = {
         "=": LEVELS[place : place + 1],

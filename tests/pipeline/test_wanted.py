@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline.elastic.wanted import query
-from pipeline.errors import CrispError
+from pipeline.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -36,5 +36,5 @@ def test_all_must_hold_and_what_is_unwanted_must_not() -> None:
 
 @pytest.mark.parametrize(("word", "named"), [("level>=loud", "loud"), ("app=", "app=")])
 def test_a_word_that_cannot_be_meant_is_named(word: str, named: str) -> None:
-    with pytest.raises(CrispError, match=named):
+    with pytest.raises(UsageError, match=named):
         query([word])
