@@ -2,7 +2,7 @@
 
 The message itself is never changed. A line's first characters say which formats are tried, so that a line in none of
 them costs next to nothing, and what a line means never depends on the lines before it. Only the first line of an
-event is looked at, and of that 4 KiB; every pattern is linear in it.
+event is looked at, of java.util.logging's records two, and of that 4 KiB; every pattern is linear in it.
 
 A time is taken only where it names its zone. A level is taken from where a format has it, or from a level's word at
 the very beginning; a word within a text is none.
@@ -171,7 +171,7 @@ def _bracket(line: str) -> Fields | None:
 
 def _bracketed_time(line: str) -> Fields | None:
     behind = line.find("] ", 2, 12)
-    if behind > 0:  # NATS has its process before the time
+    if behind > 0 and line[1:behind].isdecimal():  # NATS has its process before the time
         return timestamped.fields(line, behind + 2)
     if '] "' in line[:60]:
         return accesslog.envoy(line) if line[5:6] == "-" else accesslog.django(line)
