@@ -215,6 +215,8 @@ def _contradictions(settings: Settings) -> list[str]:
         faults.append("CRISP_INFLIGHT_MAX_BYTES: less than twice CRISP_EVENT_MAX_BYTES")
     if settings.partial_gap_seconds < settings.trace_gap_seconds:
         faults.append("CRISP_PARTIAL_GAP_SECONDS: less than CRISP_TRACE_GAP_SECONDS")
+    if settings.es_timeout_seconds > 300:  # half of what `liveness` gives a worker
+        faults.append("CRISP_ES_TIMEOUT_SECONDS: more than 300: with a frozen node the worker would count as hung")
     faults += _of_credentials(settings)
     if settings.kibana_url and not settings.kibana_url.startswith(("http://", "https://")):
         faults.append("CRISP_KIBANA_URL: neither http:// nor https://")

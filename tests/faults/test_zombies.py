@@ -69,7 +69,12 @@ def test_a_worker_hangs(make_scene: Maker, harm: str, words: str) -> None:
 def test_a_worker_that_waits_for_a_server_is_well(make_scene: Maker, away: str, how: str) -> None:
     """Three times as long as a hung worker would be given, and never a word from `/livez`."""
     [port] = free_ports(1)
-    scene = make_scene(CRISP_WORKER_PORT=str(port), CRISP_LAG_SECONDS="0.5", CRISP_BUDGET_BYTES=str(4 * 2**20))
+    scene = make_scene(
+        CRISP_WORKER_PORT=str(port),
+        CRISP_LAG_SECONDS="0.5",
+        CRISP_BUDGET_BYTES=str(4 * 2**20),
+        CRISP_ES_TIMEOUT_SECONDS="3",  # as it is judged: quickly
+    )
     _harmed(scene, "_nothing")
     scene.start()
     scene.write(4)

@@ -4,7 +4,8 @@ import dataclasses
 
 import pytest
 
-from pipeline import liveness
+from pipeline import liveness, settings
+from pipeline.errors import SettingsError
 from pipeline.liveness import Signs
 
 WELL = Signs(beat_at=1000.0, flowing_at=1000.0, idle_at=1000.0, progress_at=1000.0)
@@ -27,3 +28,10 @@ def test_trouble(changed: dict[str, float], words: str) -> None:
     said = liveness.trouble(dataclasses.replace(WELL, **changed), 1000.0)
 
     assert (words in said) if words else said == ""
+
+
+def test_a_node_that_is_frozen_is_noticed_before_the_worker_counts_as_hung() -> None:
+    """While no request has failed, nobody knows that Elasticsearch is away."""
+    with pytest.raises(SettingsError, match="CRISP_ES_TIMEOUT_SECONDS: more than 300"):
+        settings.load({"CRISP_ES_TIMEOUT_SECONDS": "301"})
+    assert 2 * settings.load({"CRISP_ES_TIMEOUT_SECONDS": "300"}).es_timeout_seconds <= liveness.PROGRESS_SECONDS
