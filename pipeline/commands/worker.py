@@ -5,7 +5,9 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
+import threading
 
 from aiokafka.errors import KafkaError
 
@@ -15,6 +17,7 @@ from pipeline.worker import Worker
 
 LOOK_SECONDS = 0.5
 COMMIT_SECONDS = 5.0
+LEAVE_SECONDS = 10.0
 COLLECTED_AFTER = 50_000  # objects made and not yet gone
 
 log = logging.getLogger(__name__)
@@ -60,10 +63,24 @@ async def _run(effective: Settings, *, once: bool) -> int:
     crashed = app.crashed
     if not crashed:  # else what is in work is never settled
         await _drain(worker)
+    code = 1 if crashed else 0
+    _end_for_certain(code)
     await app.stop()
     for task in ends:
         task.cancel()
-    return 1 if crashed else 0
+    return code
+
+
+def _end_for_certain(code: int) -> None:
+    """End the process after a while: Faust and its thread wait for a broker that does not answer, however long."""
+
+    def end() -> None:
+        log.warning("Kafka does not answer: ended without leaving the group, which will notice")
+        os._exit(code)
+
+    timer = threading.Timer(LEAVE_SECONDS, end)
+    timer.daemon = True
+    timer.start()
 
 
 async def _admitted(worker: Worker, stopping: asyncio.Event) -> bool:

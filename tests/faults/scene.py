@@ -15,7 +15,7 @@ from pipeline.demo.part import Part
 from pipeline.elastic.single import CANARY_ID
 from pipeline.message import apptime
 from tests.faults.results import Row
-from tests.integration.flow import Flow, eventually
+from tests.integration.flow import Flow
 from tests.integration.test_status import get
 
 RATE = 500
@@ -129,10 +129,15 @@ class Scene:
 
     def worker_says(self, words: str, seconds: float = 60) -> None:
         """Return when a worker's log has these words."""
-        eventually(
-            lambda: any(words in worker.output.read_text() for worker in self.workers if worker.output.exists()),
-            seconds,
-        )
+        limit = time.monotonic() + seconds
+        while not any(words in worker.output.read_text() for worker in self.workers if worker.output.exists()):
+            assert time.monotonic() < limit, self.said()
+            time.sleep(0.2)
+
+    def said(self) -> str:
+        """The last words of every part."""
+        parts = (self.flow.shipper, *self.workers)
+        return "\n".join(part.output.read_text()[-1500:] for part in parts if part.output.exists())
 
     def _settle(self, limit: float) -> Balance:
         """The balance once nothing is missing, or when the time is over."""
@@ -153,12 +158,10 @@ class Scene:
         self.row.drained = time.monotonic() - began
         self.row.lines, self.row.missing, self.row.doubled = balance.written, balance.missing, balance.doubled
         self.row.disordered = self.ledger.disordered(self.hits())
-        said = "\n".join(
-            part.output.read_text()[-1500:] for part in (self.flow.shipper, *self.workers) if part.output.exists()
-        )
-        assert (balance.missing, balance.doubled, self.row.disordered) == (0, 0, 0), f"{balance} {self.row}\n{said}"
+        wrong = (balance.missing, balance.doubled, self.row.disordered)
+        assert wrong == (0, 0, 0), f"{balance} {self.row}\n{self.said()}"
         self.row.fresh = self._fresh()
-        assert self.row.fresh < FRESH_SECONDS, said
+        assert self.row.fresh < FRESH_SECONDS, self.said()
         self.row.kills = self.flow.shipper.kills, sum(worker.kills for worker in self.workers)
         self.row.passed = True
 
