@@ -10,9 +10,10 @@ from pipeline.local.secured import SecuredStack
 from pipeline.local.stack import Stack
 from tests.faults.results import Row
 from tests.faults.scene import Scene
+from tests.integration.flow import eventually
 from tests.integration.secured import SecuredFlow
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 PASSWORD = "very-Secret-7"  # noqa: S105 - of users that live as long as this test
 WORDS = "check ES_USER and ES_PASSWORD"
@@ -43,6 +44,7 @@ def test_the_password_of_elasticsearch_is_wrong_for_a_while(scene: Scene) -> Non
     password = Path(scene.flow.environment["ES_PASSWORD_FILE"])
     scene.start()
     scene.write(4)
+    eventually(lambda: scene.flow.count() > 0, 120)
     password.write_text("wrong-Secret-8")
     scene.write(20)
     scene.worker_says(WORDS)
