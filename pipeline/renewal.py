@@ -22,9 +22,10 @@ KafkaClients = Callable[[], list[Any]]
 """The aiokafka clients of producers and consumers that run now."""
 
 
-async def run(settings: Settings, elasticsearch: AsyncElasticsearch, kafka_clients: KafkaClients) -> None:
-    """Look until cancelled."""
-    watched = Watched(settings)
+async def run(
+    settings: Settings, watched: Watched, elasticsearch: AsyncElasticsearch, kafka_clients: KafkaClients
+) -> None:
+    """Look until cancelled. `watched` is older than the clients, so that no change falls between."""
     while True:
         await asyncio.sleep(LOOK_SECONDS)
         changed = watched.changed()

@@ -27,6 +27,7 @@ from pipeline.liveness import Signs
 from pipeline.metrics import WORKER, Metrics
 from pipeline.record import Origin
 from pipeline.rules.renewal import Renewal
+from pipeline.secretfile import Watched
 from pipeline.settings import Settings
 from pipeline.status import accounts, process, workerpage
 from pipeline.status.watch import Watch
@@ -49,6 +50,7 @@ class Worker:
         self.budget = Budget(settings.budget_bytes)
         self.intake = Intake(settings)
         self.renewal = Renewal(settings, self.intake.use)
+        self.secrets = Watched(settings)  # before anything reads one
         self.app = faust_app.build(settings, self._lost, self._anew)
         self._taking = asyncio.Event()
         self._taking.set()
@@ -172,7 +174,7 @@ class Worker:
             await self._client.close()
 
     async def _renew(self) -> None:
-        await self._guard(renewal.run(self.settings, self._client, self._kafka_clients))
+        await self._guard(renewal.run(self.settings, self.secrets, self._client, self._kafka_clients))
 
     def _kafka_clients(self) -> list[Any]:
         # Faust has no name for the clients that it wraps.
