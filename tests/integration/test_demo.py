@@ -35,6 +35,7 @@ def test_ctrl_c_ends_a_demo_that_follows_and_brings_everything_home() -> None:
     assert (report["missing"], report["doubled"]) == (0, 0)
 
 
+@pytest.mark.faults  # not one, but it takes its time
 def test_a_demo_that_follows_forgets_what_it_has_compared(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
