@@ -7,6 +7,7 @@ The checkpoint moves only by `Tail.acknowledge`, which is called in exactly one 
 import asyncio
 import contextlib
 import functools
+import itertools
 import logging
 import math
 import time
@@ -29,7 +30,7 @@ from pipeline.status import shipperpage
 from pipeline.web import Web
 
 OPEN_RETRY_SECONDS = 0.5
-FIRST_STORE_SECONDS = 0.1
+FIRST_STORES, FIRST_STORE_SECONDS = 20, 0.1
 STOP_SECONDS = 1.0
 UNREAD_SECONDS = 1.0
 STUCK_SECONDS = 60.0
@@ -110,15 +111,14 @@ class Shipper:
 
     async def _keeps(self) -> None:
         """Write the checkpoint, at first soon: a shipper that is killed again and again must come forward too."""
-        pause = FIRST_STORE_SECONDS
-        while True:
+        for number in itertools.count():
             self._store()
             self._forget()
             self._delivery.renew()
             self._look_at_files()
             self._standing.measure()
-            await asyncio.sleep(min(pause, self._settings.checkpoint_seconds))
-            pause *= 2
+            pause = self._settings.checkpoint_seconds
+            await asyncio.sleep(min(pause, FIRST_STORE_SECONDS) if number < FIRST_STORES else pause)
 
     def _look_at_files(self) -> None:
         """See how they grow also while nothing is read, since Kafka is not there yet or not any more."""
