@@ -67,10 +67,11 @@ def apply(node: Node, policy: dict[str, Any]) -> None:
 
 
 def reserved(node: Node) -> set[str]:
-    """What nobody but the operator may change."""
-    found = ask(node, "_cluster/state/metadata?filter_path=metadata.reserved_state")
-    handlers = found.get("metadata", {}).get("reserved_state", {}).get("file_settings", {}).get("handlers", {})
-    return {key for rows in handlers.values() for key in rows["keys"]}
+    """What nobody but the operator may change; fails the test with what the node says against its file."""
+    metadata = ask(node, "_cluster/state/metadata?filter_path=metadata.reserved_state").get("metadata", {})
+    kept = metadata.get("reserved_state", {}).get("file_settings", {})
+    assert not kept.get("errors"), kept["errors"]
+    return {key for rows in kept.get("handlers", {}).values() for key in rows["keys"]}
 
 
 def set_up(node: Node) -> str:
