@@ -40,7 +40,6 @@ PROGRAMS = {
     "kube-scheduler": _kubernetes("kube-scheduler"),
     "kwok": Program("sigs.k8s.io/kwok/cmd/kwok", "sigs.k8s.io/kwok", "0.8.0"),
     "compose": Program("github.com/compose-spec/compose-go/v2/cmd", "github.com/compose-spec/compose-go/v2", "2.16.2"),
-    "terraform": Program("github.com/hashicorp/terraform", "github.com/hashicorp/terraform", "1.5.7"),
     "kubeconform": Program("github.com/yannh/kubeconform/cmd/kubeconform", "github.com/yannh/kubeconform", "0.8.0"),
 }
 
