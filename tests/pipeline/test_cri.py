@@ -26,6 +26,10 @@ CASES = Path(__file__).parent.parent.parent.parent / "shared" / "cases" / "cri.j
         (b"1969-12-31T23:59:59Z", None),
         (b"2263-01-01T00:00:00Z", None),
         (b"2026-11-24T09:42:30+24:00", None),
+        (b"2026-11-24T09:42:30+23:59", 1_795_513_350_000_000_000 - 86_340_000_000_000),
+        (b"2026-11-24T09:42:30+00:60", None),
+        (b"2262-04-11T23:47:16.854775807Z", 2**63 - 1),
+        (b"2262-04-11T23:47:16.854775808Z", None),
     ],
 )
 def test_times(time: bytes, nanoseconds: int | None) -> None:

@@ -49,6 +49,20 @@ def fields(content: bytes, limit: int = 200) -> dict[str, Any]:
         (b'{"kubernetes":{"labels":{"a":"b"}},"crisp":1}', {"app.kubernetes.labels.a": "b", "app.crisp": 1}),
         (b'{"":1," ":2,"a..b":3}', {"app._": 1, "app.app._": 2, "app.a._.b": 3}),
         (b'{"n":18446744073709551616,"m":9223372036854775807}', {"n": "18446744073709551616", "m": 2**63 - 1}),
+        (
+            b'{"o":{"n":9223372036854775808,"m":-9223372036854775808},"l":[9223372036854775808,9223372036854775807]}',
+            {"o.n": "9223372036854775808", "o.m": -(2**63), "l": ["9223372036854775808", 2**63 - 1]},
+        ),
+        (b'{"l":[4,4.5]}', {"l": [4.0, 4.5]}),
+        (b'{"timestampSeconds":1795513350,"timestampNanos":7}', {"@timestamp": 1795513350000000007}),
+        (
+            b'{"orchestrator":{"a":1},"agent":{"b":2},"data_stream":{"c":3}}',
+            {
+                "app.orchestrator.a": 1,
+                "app.agent.b": 2,
+                "app.data_stream.c": 3,
+            },
+        ),
         (b'{"f":0.1000000000000000055511151231257827}', {"f": "0.1000000000000000055511151231257827"}),
         (b'{"o":{},"l":[],"n":null}', {"o": None, "l": [], "n": None}),
         (b'{"l":[{"a":1},{"a":2,"b":3},4]}', {"l": [4], "l.a": [1, 2], "l.b": [3]}),
@@ -77,6 +91,20 @@ def test_more_fields_than_the_limit_overflow_as_json() -> None:
 
     assert len(found) == 11
     assert orjson.loads(found["app.overflow"]) == {f"k{number}": number for number in range(10, 50)}
+
+
+def test_what_loggers_write_is_a_field_over_any_limit() -> None:
+    names = {"msg": "x", "level": "info", "time": 1, "trace.id": "t"}
+    found = fields(orjson.dumps({**{f"k{number}": number for number in range(9)}, "o": {"p": 1}, **names}), limit=3)
+
+    assert (found["message"], found["log.level"], found["@timestamp"], found["trace.id"]) == ("x", "info", 1, "t")
+
+
+def test_objects_in_lists_end_as_json_too() -> None:
+    ((name, (value,)),) = fields(b'{"a":[' * 30 + b"1" + b"]}" * 30).items()
+
+    assert name.count("a") == flat.MAX_DEPTH // 2  # a list is a level too
+    assert value.count("{") == 30 - flat.MAX_DEPTH // 2
 
 
 def test_deep_objects_end_as_json() -> None:
