@@ -42,10 +42,11 @@ def test_an_answer_is_spoiled(make_scene: Maker, proxy: Proxy, spoil: Spoil | No
     scene.start()
     proxy.spoil, proxy.cut = spoil, spoil is None
     scene.write(8)
+    while proxy.spoiled <= 3:  # a worker on a busy machine may have begun late
+        scene.write(1)
     proxy.spoil, proxy.cut = None, False
 
     scene.assert_all_found()
-    assert proxy.spoiled > 3
     assert scene.dead() == 0
 
 
