@@ -78,3 +78,29 @@ def test_a_docker_line_tells_its_time_only_within_what_names_the_file() -> None:
     assert cri.is_stamped(b'{"log":"x\\n","stream":"stdout","time":"2026-11-24T10:00:00Z"}')
     assert not cri.is_stamped(b'{"log":"' + b"x" * 1100 + b'\\n","stream":"stdout","time":"2026-11-24T10:00:00Z"}')
     assert not cri.is_stamped(b'{"log":"\\"time\\":\\"2026\\"\\n"}')
+
+
+def test_the_first_line_tells_its_time_or_none() -> None:
+    lines = b"2026-11-24T09:42:30.686000001Z stdout F a\n2026-11-24T09:42:31Z stdout F b\n"
+
+    assert cri.first_time(lines) == 1_795_513_350_686_000_001
+    assert cri.first_time(b"no time\n") is None
+    assert (cri.is_stamped(lines), cri.is_stamped(b"no time"), cri.is_stamped(b"")) == (True, False, False)
+    assert cri.is_stamped(b'{"log":"a\\n","stream":"stdout","time":"2026-01-01T00:00:00Z"}')
+    assert not cri.is_stamped(b'{"log":"a')
+
+
+def test_a_zone_without_a_fraction_becomes_utc() -> None:
+    assert cri.utc(b"2026-11-24T10:42:30+01:00") == "2026-11-24T09:42:30Z"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b'{"log":"x\\n","stream":"stdin","time":"2026-01-01T00:00:00Z"}',
+        b'{"log":"x\\n","stream":"stdout","time":"yesterday"}',
+        b'{"log":"x\\n","stream":"stdout"}',
+    ],
+)
+def test_what_is_no_line_of_dockers(raw: bytes) -> None:
+    assert cri.parse(raw) is None
