@@ -11,6 +11,7 @@ import itertools
 import logging
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +125,11 @@ class Shipper:
         """See how they grow also while nothing is read, since Kafka is not there yet or not any more."""
         now = time.monotonic()
         if now - self._turned > UNREAD_SECONDS:
-            for instance, tail in list(self._fleet.tails.items()):
-                self._fleet.look(instance, tail, now)
+            self._look_at_tails(now)
+
+    def _look_at_tails(self, now: float) -> None:
+        for instance, tail in list(self._fleet.tails.items()):
+            self._fleet.look(instance, tail, now)
 
     def _look(self) -> None:
         began = time.time_ns()
@@ -187,6 +191,10 @@ class Shipper:
     def _turn(self, now: float) -> bool:
         """One slice of every container that has one; True if there is more to do at once."""
         room = self._delivery.room
+        if not room.is_set():
+            self._look_at_tails(now)
+            self._uncut = math.inf
+            return False
         busy = took = uncut = False
         for instance, tail, unread in self._in_line(now):
             if not room.is_set():
@@ -204,19 +212,18 @@ class Shipper:
         self._uncut = min(self._uncut, now) if uncut and not took else math.inf
         return busy
 
-    def _in_line(self, now: float) -> list[tuple[Instance, Tail, int]]:
-        """The containers of which a slice is due, with their unread bytes.
+    def _in_line(self, now: float) -> Iterator[tuple[Instance, Tail, int]]:
+        """The containers of which a slice is due, with their unread bytes; none is looked at before its turn.
 
         Whoever found no room in the last turn is the first of this one: else the same few could take all of it.
         """
-        line = []
-        for instance, tail in list(self._fleet.tails.items()):
+        tails = list(self._fleet.tails.items())
+        first = next((number for number, (instance, _) in enumerate(tails) if instance == self._hungry), 0)
+        self._hungry = None
+        for instance, tail in itertools.chain(tails[first:], tails[:first]):
             unread = self._fleet.look(instance, tail, now)
             if self._due(instance, tail, unread, now):
-                line.append((instance, tail, unread))
-        first = next((number for number, (instance, _, _) in enumerate(line) if instance == self._hungry), 0)
-        self._hungry = None
-        return line[first:] + line[:first]
+                yield instance, tail, unread
 
     def _due(self, instance: Instance, tail: Tail, unread: int, now: float) -> bool:
         """Whether a slice should be taken: enough is there, or the oldest unread line waited long enough."""
