@@ -37,6 +37,7 @@ def test_pods_of_this_node_are_listed_added_relabelled_and_deleted(api: ApiServe
 def test_a_pod_of_the_same_name_is_another_pod(api: ApiServer, watching: Start) -> None:
     watch = watching()
     first = make_pod(api, "db-0", labels={"app": "old"})
+    eventually(lambda: label(watch, first) == "old", 10)  # else it may be gone before the watch's first list
     remove_pod(api, "db-0")
     second = make_pod(api, "db-0", labels={"app": "new"})
 
