@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pipeline.demo.part import Part
 from pipeline.elastic import template
 from pipeline.local.process import free_ports
@@ -57,6 +59,7 @@ def test_only_the_age_when_searchable_follows_the_refresh_interval(stack: Stack,
         flow.end()
 
 
+@pytest.mark.faults
 def test_the_lag_is_told_while_elasticsearch_takes_nothing(stack: Stack, tmp_path: Path) -> None:
     work, nobody = free_ports(2)
     ports = {"CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1", "CRISP_LAG_SECONDS": "0.5"}

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiokafka import AIOKafkaProducer
 
 from pipeline import gap, pod
@@ -119,6 +120,7 @@ async def _produce(flow: Flow, records: list[tuple[bytes, list[tuple[str, bytes]
         await producer.stop()
 
 
+@pytest.mark.faults
 def test_what_is_on_its_way_is_not_missing_and_what_is_excluded_neither(flow: Flow, tmp_path: Path) -> None:
     old = time.time_ns() - 3600 * 10**9
     (flow.container("pay-1") / "0.log").write_text(line("old", at=old) + line("fresh"))

@@ -150,6 +150,7 @@ def _troubles(port: int) -> set[str]:
     return {trouble["runbook"] for trouble in json.loads(facts)["troubles"]} if status == 200 else set()
 
 
+@pytest.mark.faults
 def test_servers_that_are_away_are_told_and_where_the_lines_are(stack: Stack, tmp_path: Path, browser: Browser) -> None:
     ship, work, nobody = free_ports(3)
     ports = {"CRISP_SHIP_PORT": str(ship), "CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1"}

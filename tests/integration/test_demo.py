@@ -15,6 +15,7 @@ from pipeline.demo.run import Plan, Run
 from pipeline.local.stack import Stack
 
 
+@pytest.mark.faults
 def test_ctrl_c_ends_a_demo_that_follows_and_brings_everything_home() -> None:
     command = [sys.executable, "-m", "pipeline.cli", "demo", "--follow", "--rate", "500", "--json"]
     demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, text=True)

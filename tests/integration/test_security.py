@@ -84,6 +84,7 @@ def test_midnight_passes_under_the_least_rights(flow: SecuredFlow) -> None:
         assert refused.value.code == 403, method
 
 
+@pytest.mark.faults
 def test_setup_has_a_right_in_one_space_of_kibana(secured: SecuredStack, tmp_path: Path) -> None:
     """Elasticsearch takes the role; what the privilege lets one do, only a Kibana tells it."""
     flow = SecuredFlow(secured, tmp_path, CRISP_KIBANA_URL="http://kibana.invalid:5601")
@@ -211,6 +212,7 @@ def test_a_wrong_password_of_kafka_is_told_and_a_right_one_taken_up(
     assert flow.stack.password not in wrong.output.read_text()
 
 
+@pytest.mark.faults
 def test_an_authority_that_is_not_trusted_is_told(flow: SecuredFlow) -> None:
     write(flow, "pay", 1)
     flow.once(flow.shipper)
