@@ -225,17 +225,25 @@ class Worker:
     def _ready(self) -> str:
         return "" if self.partitions() else "no partitions yet"
 
+    def bind(self) -> None:
+        """Have Faust make its consumer now, in the loop that runs.
+
+        It is made when first asked for: by a page asked for early, that would be in the pages' own thread and loop.
+        """
+        self._assigned()
+
     def partitions(self) -> list[str]:
         """The partitions that this worker has now."""
-        consumer = self.app.consumer
-        return sorted(f"{tp.topic}/{tp.partition}" for tp in (consumer.assignment() if consumer else ()))
+        return sorted(f"{tp.topic}/{tp.partition}" for tp in self._assigned())
 
     def _numbers(self) -> set[int]:
+        return {tp.partition for tp in self._assigned() if tp.topic == self.settings.topic_raw}
+
+    def _assigned(self) -> frozenset[TP]:
         try:
-            assigned = self.app.consumer.assignment()
+            return frozenset(self.app.consumer.assignment())
         except ConsumerNotStarted:
-            return set()
-        return {tp.partition for tp in assigned if tp.topic == self.settings.topic_raw}
+            return frozenset()
 
     def status(self) -> dict[str, Any]:
         """Where the worker stands, for its page and `/status.json`."""
