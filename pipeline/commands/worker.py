@@ -8,8 +8,10 @@ import logging
 import os
 import signal
 import threading
+import warnings
 
 from aiokafka.errors import KafkaError
+from faust.exceptions import AlreadyConfiguredWarning
 
 from pipeline import faust_credentials, kafka_client, lag, ownlog, settings
 from pipeline.settings import Settings
@@ -94,8 +96,10 @@ async def _admitted(worker: Worker, stopping: asyncio.Event) -> bool:
                 await stopping.wait()
         if stopping.is_set():
             return False
-    # By now a file may have another password than when the app was built.
-    worker.app.conf.broker_credentials = faust_credentials.credentials(worker.settings)
+    # By now a file may have another password than when the app was built; nobody has connected with that one yet.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AlreadyConfiguredWarning)
+        worker.app.conf.broker_credentials = faust_credentials.credentials(worker.settings)
     return True
 
 
