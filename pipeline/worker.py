@@ -61,6 +61,7 @@ class Worker:
         self.probe = Probe(self.indexer.patience, self.metrics, settings.probe_seconds)
         self.acker = OrderedAcker(lambda: int(self.app.consumer_generation_id))
         self._tasks: set[asyncio.Task[None]] = set()
+        self._bound = False
         self.watch = Watch(settings, self.metrics, self._numbers, self.acker)
         self.name = f"{socket.gethostname()}/{os.getpid()}"
         self._accounts = accounts.of(self.metrics, 0)
@@ -229,8 +230,9 @@ class Worker:
         """Have Faust make its consumer now, in the loop that runs.
 
         It is made when first asked for: by a page asked for early, that would be in the pages' own thread and loop.
+        So no page asks before.
         """
-        self._assigned()
+        self._bound = bool(self.app.consumer)
 
     def partitions(self) -> list[str]:
         """The partitions that this worker has now."""
@@ -240,6 +242,8 @@ class Worker:
         return {tp.partition for tp in self._assigned() if tp.topic == self.settings.topic_raw}
 
     def _assigned(self) -> frozenset[TP]:
+        if not self._bound:
+            return frozenset()
         try:
             return frozenset(self.app.consumer.assignment())
         except ConsumerNotStarted:

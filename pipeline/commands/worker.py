@@ -57,10 +57,10 @@ async def _run(effective: Settings, *, once: bool) -> int:
     ends = [asyncio.create_task(stopping.wait()), asyncio.create_task(app.wait_until_stopped())]
     if once:
         ends.append(asyncio.create_task(_drained(worker)))
-    worker.bind()
     worker.web.start(effective.status_host, effective.worker_port)
     if not await _admitted(worker, stopping):
         return 0
+    worker.bind()
     await app.start()
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     crashed = app.crashed

@@ -10,7 +10,7 @@ from pipeline.worker import Worker
 async def test_a_page_that_is_asked_for_before_the_start_takes_nothing_from_it() -> None:
     worker = Worker(load({"CRISP_WORKER_PORT": "0"}))
     worker.app.finalize()
-    worker.bind()
     with ThreadPoolExecutor(1) as thread:
         assert await asyncio.get_running_loop().run_in_executor(thread, worker.partitions) == []
+    worker.bind()
     assert worker.app.consumer.loop is asyncio.get_running_loop()
