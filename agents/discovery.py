@@ -34,6 +34,11 @@ class Found(NamedTuple):
     root: str
     about: bytes = b""
 
+    @property
+    def inode(self) -> tuple[int, int]:
+        """By what the file system knows it: device and number."""
+        return self.status.st_dev, self.status.st_ino
+
 
 Layout = Callable[[Listing], Iterator[Found]]
 """Every log file that one layout has now."""

@@ -98,26 +98,31 @@ class Fleet:
             self._growth.identify(instance, file)
         fresh: list[Found] = []
         for entry in found:
-            inode = (entry.status.st_dev, entry.status.st_ino)
-            known = opened.get(inode) or opened.get((*inode, *stamp(entry.status)))
+            known = opened.get(entry.inode) or opened.get((*entry.inode, *stamp(entry.status)))
             if known is not None:
                 known.path, known.rotated, known.named = entry.path, entry.rotated, True
                 if known.parked and entry.rotated:
                     self._descriptors.unpark(known)
-            elif self._registry.is_news(entry.status):
+            elif self._registry.is_news(entry):
                 fresh.append(entry)
+        if fresh:
+            self._take_in(instance, fresh, opened.values())
+
+    def _take_in(self, instance: Instance, fresh: list[Found], opened: Collection[LogFile]) -> None:
+        """Open what was not seen before, beside the files of the container that are open already."""
         # Whoever waits for a descriptor waits in order: else the later files have them all, and wait for the first.
-        stuck = any(file.parked and (file.rotated or not file.named) for file in opened.values())
+        stuck = any(file.parked and (file.rotated or not file.named) for file in opened)
         # One that was cut and written anew is no longer what it was named: its copy must be read.
-        same = {file.identity for file in opened.values() if file.packed or file.parked or not file.rewritten()}
+        same = {file.identity for file in opened if file.packed or file.parked or not file.rewritten()}
         for entry in fresh:
             if stuck:
                 self._missing.unopened(entry)
                 continue
             made = self._open(instance, entry, same)
             if made is not None:
-                tail = tail or self.tails.setdefault(instance, self._labelling.tail(instance, entry.about))
-                _place(tail, made)
+                if instance not in self.tails:
+                    self.tails[instance] = self._labelling.tail(instance, entry.about)
+                _place(self.tails[instance], made)
 
     def _leave_out(self) -> None:
         for instance in self.excluded.keys() & self.tails.keys():
@@ -195,7 +200,7 @@ class Fleet:
     def _forget(self, instances: dict[Instance, list[Found]], failing: Collection[str]) -> None:
         """Drop what is known of what is gone, so that nothing grows with the node's history."""
         kept = instances.keys() | self.tails.keys()
-        on_disk = {(file.status.st_dev, file.status.st_ino) for files in instances.values() for file in files}
+        on_disk = {file.inode for files in instances.values() for file in files}
         self._registry.forget(kept | self._missing.instances(), failing, on_disk)
         if not failing:
             self._missing.forget({instance[:4] for instance in kept})

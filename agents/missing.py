@@ -61,7 +61,7 @@ class Missing:
 
     def unopened(self, found: Found) -> None:
         """A file is there and cannot be opened now."""
-        self._unopened[found.status.st_dev, found.status.st_ino] = found
+        self._unopened[found.inode] = found
 
     def seen(self, identity: str) -> None:
         """A file has turned up."""
@@ -130,7 +130,7 @@ class Missing:
 
     def _judge_unopened(self, found: list[Found], failing: Collection[str]) -> None:
         """Files that could not be opened before, and are nowhere now, not even packed."""
-        inodes = {(file.status.st_dev, file.status.st_ino) for file in found}
+        inodes = {file.inode for file in found}
         paths = {str(file.path) for file in found}
         for inode, file in self._unopened_before.items():
             if inode in inodes or f"{file.path}.gz" in paths:

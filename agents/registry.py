@@ -7,6 +7,7 @@ import os
 from collections.abc import Collection, Iterable, Iterator, KeysView
 
 from agents.checkpoint import Entry, State
+from agents.discovery import Found
 from agents.logfile import LogFile, Stamp, stamp
 from agents.missing import Inode, hidden
 from agents.tail import Tail
@@ -44,9 +45,9 @@ class Registry:
         """Of the files that are known."""
         return self._entries.keys()
 
-    def is_news(self, status: os.stat_result) -> bool:
+    def is_news(self, found: Found) -> bool:
         """Whether a file that is not open should be opened."""
-        return self._passed.get((status.st_dev, status.st_ino)) != stamp(status)
+        return self._passed.get(found.inode) != stamp(found.status)
 
     def resume(self, file: LogFile) -> None:
         """A file that was just named goes on where an earlier shipper was acknowledged."""
