@@ -8,7 +8,7 @@ from agents.missing import Missing
 from agents.registry import Registry
 from agents.tail import Tail
 from pipeline.pod import Instance
-from pipeline.settings import Settings
+from pipeline.settings import Settings, open_max_bytes
 
 SETTLE_SECONDS = 1.0  # a rotated file may get a last partial this long after its successor exists
 
@@ -17,9 +17,8 @@ class Growth:
     """Looks at the files of a tail, and tells the registry and the missing what it finds."""
 
     def __init__(self, settings: Settings, descriptors: Descriptors, registry: Registry, missing: Missing) -> None:
-        # Of each stream a trace and a line may be open, each as long as an event may be, and nothing of them is sent
-        # before it is known how they go on: so what is packed must be there before all that precedes it is sent.
-        self._ahead_bytes = settings.slice_max_bytes + 4 * settings.event_max_bytes
+        # What is open is not sent before it is known how it goes on: so what is packed must be there before that.
+        self._ahead_bytes = open_max_bytes(settings)
         self._descriptors = descriptors
         self._registry = registry
         self._missing = missing

@@ -26,7 +26,7 @@ from pipeline import record
 from pipeline.gap import GapRecord
 from pipeline.metrics import SHIPPER, Metrics
 from pipeline.pod import Instance
-from pipeline.settings import Settings
+from pipeline.settings import Settings, open_max_bytes
 from pipeline.status import shipperpage
 from pipeline.web import Web
 
@@ -54,8 +54,6 @@ class Shipper:
         self._since: dict[Instance, float] = {}  # since when a container has unread bytes
         self._not_before: dict[Instance, float] = {}  # containers of which nothing may be sent yet
         self._hungry: Instance | None = None  # who found no room for more
-        # More than can be held open: a trace and a partial on each stream, and a slice.
-        self._plenty = 4 * settings.event_max_bytes + settings.slice_max_bytes
         self._pods = PodWatch(settings) if podapi.wanted(settings) else None
         self._turned = 0.0  # when last, monotonic
         self._looked = math.inf  # the same; not yet
@@ -203,7 +201,7 @@ class Shipper:
             taken = tail.take(time.time_ns())
             if taken is None:
                 self._not_before[instance] = now + OPEN_RETRY_SECONDS
-                uncut = uncut or unread > self._plenty
+                uncut = uncut or unread > open_max_bytes(self._settings)
                 continue
             took = True
             self._since.pop(instance, None)

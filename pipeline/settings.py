@@ -303,6 +303,14 @@ def record_max_bytes(settings: Settings) -> int:
     return 2 * settings.event_max_bytes + 64 * KIB
 
 
+def open_max_bytes(settings: Settings) -> int:
+    """The most of a container that may be read before anything of it can be sent.
+
+    On each stream a trace and a line may be open, each as long as an event may be; and there is a slice.
+    """
+    return 4 * settings.event_max_bytes + settings.slice_max_bytes
+
+
 def letter_max_bytes(settings: Settings) -> int:
     """The largest dead letter before it is compressed: in JSON a byte of an event can take six, beside its fields."""
     return 6 * settings.event_max_bytes + record_max_bytes(settings)
