@@ -74,9 +74,9 @@ class Labelling:
 
     def _wish(self, instance: Instance, found: Pod) -> Wish:
         """What a pod asks for, as far as it may. What is wrong with it is said once."""
-        wish = annotation.of(found, instance.container, self._settings.annotation_prefix)
+        wish = self._exclusion.wish(found, instance.container)
         self._refuse(instance, wish.refused)
-        return self._exclusion.allowed(wish)
+        return wish
 
     def _refuse(self, instance: Instance, faults: Iterable[str]) -> None:
         for fault in faults:

@@ -1,7 +1,9 @@
 """Which containers are not read: by the settings, or where these allow it because their pod asks for it. Pure."""
 
 from fnmatch import fnmatchcase
+from typing import Any
 
+from pipeline import annotation
 from pipeline.annotation import STREAMS, Wish
 from pipeline.pod import Instance
 from pipeline.settings import Settings
@@ -18,6 +20,11 @@ class Exclusion:
         self._namespaces = frozenset(settings.exclude_namespaces.split())
         self._pods = settings.exclude_pods.split()
         self._by_annotation = settings.pods_may_exclude
+        self._prefix = settings.annotation_prefix
+
+    def wish(self, pod: dict[str, Any], container: str) -> Wish:
+        """What a Pod object asks for a container, as far as it may."""
+        return self.allowed(annotation.of(pod, container, self._prefix))
 
     def rule(self, instance: Instance, wish: Wish) -> str:
         """Why a container is not read, empty for one that is."""

@@ -60,7 +60,7 @@ class Directory:
         found, wish = self._pods.get(instance.uid), annotation.NO_WISH
         about = pod.from_path(instance, settings.node_name)
         if found is not None:
-            wish = self._exclusion.allowed(annotation.of(found, instance.container, settings.annotation_prefix))
+            wish = self._exclusion.wish(found, instance.container)
             about = pod.from_api(instance, settings.node_name, found, frozenset(settings.annotations.split()), wish)
         mode, _ = grouping.asked(grouping.by(settings), wish.multiline)
         log = InstanceLog(instance, opened, mode, about, settings.node_name, ended=ended)

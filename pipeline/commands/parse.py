@@ -121,7 +121,7 @@ def _input(
     node, wish = effective.node_name, annotation.NO_WISH
     metadata = pod.from_path(instance, node)
     if about is not None:
-        wish = Exclusion(effective).allowed(annotation.of(about, instance.container, effective.annotation_prefix))
+        wish = Exclusion(effective).wish(about, instance.container)
         metadata = pod.from_api(instance, node, about, frozenset(effective.annotations.split()), wish)
     metadata = pod.from_link(named or names[0], metadata)
     mode, fault = grouping.asked(grouping.by(effective), wish.multiline)
