@@ -142,15 +142,16 @@ class Readers(Reader):
     def __init__(self, of: Container, settings: Settings) -> None:
         super().__init__(of, settings)
         self._of = {stream: Reader(replace(of, parser=parser), settings) for stream, parser in of.parsers.items()}
-        self._other = Reader(of, settings)
 
     def read(self, event: Event, time: bytes, day: str, late: bool) -> Said:  # noqa: FBT001 - as the reader
-        """As the stream's own reader does."""
-        return self._of.get(event[4], self._other).read(event, time, day, late)
+        """As the stream's own reader does, if it has one."""
+        own = self._of.get(event[4])
+        return own.read(event, time, day, late) if own else super().read(event, time, day, late)
 
     def fields(self, event: Event) -> Fields:
-        """As the stream's own reader does."""
-        return self._of.get(event[4], self._other).fields(event)
+        """As the stream's own reader does, if it has one."""
+        own = self._of.get(event[4])
+        return own.fields(event) if own else super().fields(event)
 
 
 def reader(of: Container, settings: Settings) -> Reader:
