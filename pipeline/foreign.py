@@ -15,13 +15,13 @@ from typing import Any
 import orjson
 
 from pipeline import cri
+from pipeline.annotation import STREAMS
 from pipeline.message import apptime, textformat
 from pipeline.record import IDENTITY_BYTES, Grouping, LogSlice, Origin, Segment, SourceFile
 
 LIFTED = "k8s_"
 _SHIPPERS = frozenset({"log", "logtag", "_p", "tag"})
 _DOCKER = frozenset({"log", "stream", "time", "attrs"})
-_STREAMS = ("stdout", "stderr")
 _PLAIN_TIMES = ("time", "@timestamp", "date")
 _MERGED_TIMES = ("@timestamp", "date", "time")
 """Where the time of the runtime is, or Fluent Bit's. Among merged fields `time` is rather the application's own."""
@@ -72,11 +72,11 @@ def _of_object(body: dict[str, Any], line: bytes, number: int, origin: Origin, g
     stream = body.get("stream")
     timed, time = _time(body, origin)
     rest = {name: value for name, value in body.items() if name not in _SHIPPERS and not name.startswith(LIFTED)}
-    for name, gone in (("stream", stream in _STREAMS), ("kubernetes", isinstance(about, dict)), (timed, True)):
+    for name, gone in (("stream", stream in STREAMS), ("kubernetes", isinstance(about, dict)), (timed, True)):
         if gone:
             rest.pop(name, None)
     content = _content(body.get("log"), rest)
-    head = f"{time} {stream if stream in _STREAMS else 'stdout'} "
+    head = f"{time} {stream if stream in STREAMS else 'stdout'} "
     tag = b"P " if body.get("logtag") == "P" else b"F "
     # A newline within is the application's own: its lines stay one event only if they are a trace.
     lines = b"".join(head.encode() + tag + part + b"\n" for part in content.split(b"\n"))

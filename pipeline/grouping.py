@@ -21,8 +21,6 @@ from pipeline.multiline import OWN
 from pipeline.record import Carried, Grouping, LogSlice
 from pipeline.settings import Settings
 
-OPENER = b":"
-
 Run = tuple[int, int, bytes]
 """A run of whole lines: file index, offset of the first byte, the bytes."""
 
@@ -134,7 +132,7 @@ class Grouper:
 
     def _run(self, file: int, position: int, data: bytes) -> None:
         """The hot loop: a plain line costs a split and a few tests; every other line goes through `_line`."""
-        events, lanes, suspects, opener = self._events, self._lanes, self._suspects, OPENER
+        events, lanes, suspects, opener = self._events, self._lanes, self._suspects, multiline.OPENER
         begins, fresh = self._begins, self._fresh
         second = b""
         lines = data.split(b"\n")

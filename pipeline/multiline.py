@@ -15,6 +15,9 @@ import re
 from pipeline import frames, jvm, pythonframes
 from pipeline.pythonframes import GROUP, TRACEBACK
 
+OPENER = b":"
+"""The last byte of a line after which anything may come."""
+
 _CLASS_STARTS = frozenset(b"ja or co ne io ko sc de ak gr fe jd Sy Mi".split())  # java., org. … of a class's name
 SECOND_LINE_STARTS: frozenset[bytes] = frozenset(
     [
@@ -52,7 +55,7 @@ _OBJECT = re.compile(rb"\[?(?:Unhandled\w+|Uncaught|[A-Z]\w{0,60}Error)\b.{0,200
 
 def announces(content: bytes) -> bool:
     """Whether any line may follow this one, so that it is asked at once."""
-    return content[-1:] == b":" or jvm.heads(content)
+    return content[-1:] == OPENER or jvm.heads(content)
 
 
 def start(content: bytes) -> int:
