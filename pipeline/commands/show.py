@@ -22,7 +22,12 @@ _STANDING = frozenset(
         *("path of the file", "when it was read", "when it was parsed"),
     )
 )
-WIDE = 1000  # of a pipe: what is filtered by lines must not be broken
+_WIDE = 1000  # of a pipe: what is filtered by lines must not be broken
+
+
+def console() -> Console:
+    """Where a report is printed: as wide as the terminal."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else _WIDE)
 
 
 def safe(text: str) -> str:

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline import ownlog, settings
-from pipeline.commands.show import WIDE
+from pipeline.commands import show
 from pipeline.settings import Settings
 from pipeline.status import figures, overview
 from pipeline.status.printable import printable
@@ -40,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     """Exit code 0 while nothing is bad."""
     effective = settings.load()
     ownlog.plainly()
-    console = Console(width=None if sys.stdout.isatty() else WIDE)
+    console = show.console()
     if args.json or args.once or not console.is_terminal:
         found = asyncio.run(overview.gather(effective))
         if args.json:

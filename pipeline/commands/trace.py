@@ -2,19 +2,16 @@
 
 import argparse
 import asyncio
-import sys
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from aiokafka.errors import KafkaError
-from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
 from pipeline import ownlog, settings
-from pipeline.commands import moment
-from pipeline.commands.show import WIDE
+from pipeline.commands import moment, show
 from pipeline.elastic.client import connect
 from pipeline.errors import CrispError
 from pipeline.journey import Journey, Step
@@ -64,7 +61,7 @@ async def _trace(effective: Settings, identity: str, since: int) -> tuple[dict[s
 
 
 def _show(identity: str, hit: dict[str, Any] | None, steps: list[Step]) -> None:
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDE)
+    console = show.console()
     if not hit:
         where = "it lies here:" if steps else "nor is it in Kafka since then; `--since` looks further back"
         console.print(f"No document {printable(identity)} is in the index; {where}", markup=False)
