@@ -1,15 +1,17 @@
 """What servers put into a line beside level and logger: the client, the request, the question. Pure, and linear.
 
 nginx's and Apache's error logs, HAProxy's, CoreDNS' queries, Gin's and morgan's requests, PHP's own log, NestJS,
-ClickHouse, Tomcat, Linkerd's proxy, zerolog's console, Tornado and Jupyter.
+ClickHouse, Tomcat, Linkerd's proxy, Spark, zerolog's console, Tornado and Jupyter.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 from pipeline.message import level, value
 
 Fields = dict[str, Any]
+Reading = Callable[[str], Fields | None]
 
 _NGINX = re.compile(
     r", client: ([^,\s]{1,100}), server: ([^,]{0,255})"
@@ -56,6 +58,8 @@ _ZEROLOG = re.compile(r"\d{1,2}:\d\d[AP]M ([A-Z]{3}) (?:([\w./-]{1,200}):(\d{1,9
 _TORNADO = re.compile(
     r"\[([DIWEC]) (?:\d{6}|\d{4}-\d\d-\d\d) \d\d:\d\d:\d\d(?:\.\d{3})? ([\w.]{1,100})(?::(\d{1,9}))?\] ", re.ASCII
 )
+_SPARK = re.compile(r"\d\d/\d\d/\d\d \d\d:\d\d:\d\d ([A-Z]{4,5}) ([\w.$]{1,100}): ", re.ASCII)
+_NUMBERS = frozenset(("process.pid", "process.thread.id"))
 
 
 def nginx(line: str) -> Fields:
@@ -143,34 +147,6 @@ def php(line: str) -> Fields | None:
     return {"log.level": name} if name else None
 
 
-def nest(line: str) -> Fields | None:
-    """NestJS' console."""
-    match = _NEST.match(line)
-    name = level.normal(match[2]) if match else None
-    return {"log.level": name, "log.logger": match[3], "process.pid": int(match[1])} if match and name else None
-
-
-def clickhouse(line: str) -> Fields | None:
-    """ClickHouse: thread, query, level, part."""
-    match = _CLICKHOUSE.match(line)
-    name = level.normal(match[2]) if match else None
-    return {"log.level": name, "log.logger": match[3], "process.thread.id": int(match[1])} if match and name else None
-
-
-def tomcat(line: str) -> Fields | None:
-    """Tomcat's one-line formatter: level, thread, class and method."""
-    match = _TOMCAT.match(line)
-    name = level.WORDS.get(match[1]) if match else None
-    return {"log.level": name, "log.logger": match[3], "process.thread.name": match[2]} if match and name else None
-
-
-def linkerd(line: str) -> Fields | None:
-    """Linkerd's proxy, whose time is since its start."""
-    match = _LINKERD.match(line)
-    name = level.WORDS.get(match[1]) if match else None
-    return {"log.level": name, "log.logger": match[2]} if match and name else None
-
-
 def zerolog(line: str) -> Fields | None:
     """zerolog's console with its own clock."""
     match = _ZEROLOG.match(line)
@@ -192,8 +168,32 @@ def tornado(line: str) -> Fields | None:
     return {**found, "log.logger": match[2]}
 
 
-def simple(line: str) -> Fields | None:
-    """SLF4J's simple logger: thread, level, logger."""
-    match = _SIMPLE.match(line)
-    name = level.WORDS.get(match[2]) if match else None
-    return {"log.level": name, "log.logger": match[3], "process.thread.name": match[1]} if match and name else None
+def _leveled(pattern: re.Pattern[str], known: Callable[[str], str | None], *names: str) -> Reading:
+    """Reads lines that begin with the pattern: its groups are the fields of these names, `known` tells the level."""
+
+    def read(line: str) -> Fields | None:
+        match = pattern.match(line)
+        if match is None:
+            return None
+        found: Fields = dict(zip(names, match.groups(), strict=True))
+        name = known(found["log.level"])
+        if name is None:
+            return None
+        numbers = {field: int(found[field]) for field in _NUMBERS & found.keys()}
+        return {**found, **numbers, "log.level": name}
+
+    return read
+
+
+nest = _leveled(_NEST, level.normal, "process.pid", "log.level", "log.logger")
+"""NestJS' console."""
+clickhouse = _leveled(_CLICKHOUSE, level.normal, "process.thread.id", "log.level", "log.logger")
+"""ClickHouse: thread, query, level, part."""
+tomcat = _leveled(_TOMCAT, level.WORDS.get, "log.level", "process.thread.name", "log.logger")
+"""Tomcat's one-line formatter: level, thread, class and method."""
+linkerd = _leveled(_LINKERD, level.WORDS.get, "log.level", "log.logger")
+"""Linkerd's proxy, whose time is since its start."""
+simple = _leveled(_SIMPLE, level.WORDS.get, "process.thread.name", "log.level", "log.logger")
+"""SLF4J's simple logger: thread, level, logger."""
+spark = _leveled(_SPARK, level.WORDS.get, "log.level", "log.logger")
+"""`26/11/24 10:00:00 INFO SparkContext: `, whose year is no year to anybody else."""

@@ -193,7 +193,7 @@ def _apache(match: re.Match[str]) -> Fields:
 
 
 _BY_CLOCK: dict[str, Callable[[str], Fields | None]] = {
-    **dict.fromkeys((f"/{digit}" for digit in "0123456789"), timestamped.spark),
+    **dict.fromkeys((f"/{digit}" for digit in "0123456789"), serverlog.spark),
     **dict.fromkeys((f"{digit}." for digit in "0123456789"), serverlog.clickhouse),
     **dict.fromkeys((f"-{letter}" for letter in "aeucpo"), serverlog.tomcat),
     **dict.fromkeys((f":{digit}" for digit in "0123456789"), serverlog.zerolog),

@@ -44,20 +44,12 @@ _BEHIND_LEVEL = re.compile(
 )
 _IN_BRACKETS = re.compile(r" in ([\w.]{1,60}): |\] \[([\w:.]{1,60})\] ", re.ASCII)  # Flask, Fluent Bit
 _HCLOG = re.compile(r"\](?:  |(?<=[A-Z]{5}\]) )[\w.-]{1,60}: ", re.ASCII)
-_SPARK = re.compile(r"\d\d/\d\d/\d\d \d\d:\d\d:\d\d ([A-Z]{4,5}) ([\w.$]{1,100}): ", re.ASCII)
 _SIMPLE = re.compile(r"[\w$-]+", re.ASCII)
 _ORIGIN = re.compile(r"([\w./-]{1,200}\.go):(\d{1,9}): ", re.ASCII)
 _ELASTICSEARCH = re.compile(r"\]\[(\w+) *\]\[([^\]\s]{1,200}) *\]", re.ASCII)
 _ENVOY = re.compile(r"\]\[(\d{1,10})\]\[(\w+)\]\[([\w-]{1,60})\]", re.ASCII)
 _MYSQL = {"Note": "notice", "System": "info"}
 _ZONES = {"Z": "Z", "UTC": "Z", "GMT": "Z"}
-
-
-def spark(line: str) -> Fields | None:
-    """`26/11/24 10:00:00 INFO SparkContext: `, whose year is no year to anybody else."""
-    match = _SPARK.match(line)
-    name = level.WORDS.get(match[1]) if match else None
-    return {"log.level": name, "log.logger": match[2]} if match and name else None
 
 
 def fields(line: str, at: int = 0) -> Fields | None:
