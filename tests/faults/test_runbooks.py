@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaProducer
 
 from pipeline import settings, setup
 from pipeline.demo.part import Part
@@ -217,7 +216,7 @@ def test_runbook_dead_letters(make: Make) -> None:
     trial.write(lambda number: f'{{"message":"line {number}","n":{number}}}')
     trial.fault("somebody has made the template strict; a record that is none of ours")
     trial.begin(rate=5)
-    asyncio.run(_produce(trial.flow, b"x\n", [("crisp", b"1")]))
+    trial.flow.produce(b"x\n", headers=[("crisp", b"1")])
     trial.fires()
     eventually(lambda: trial.status(trial.work)["documents"]["dead"] > 3)
     said = trial.book.do("crisp dead list")
@@ -230,15 +229,6 @@ def test_runbook_dead_letters(make: Make) -> None:
     assert "1 refused again" in trial.book.do("crisp dead retry", code=1)  # what is none of ours stays none
     trial.clears(later=31 * MINUTE)
     trial.end_well()
-
-
-async def _produce(flow: Flow, value: bytes, headers: list[tuple[str, bytes]]) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=flow.settings.kafka_brokers)
-    await producer.start()
-    try:
-        await producer.send_and_wait(flow.settings.topic_raw, value, headers=headers)
-    finally:
-        await producer.stop()
 
 
 def test_runbook_elasticsearch_away(make: Make, stack: Stack) -> None:

@@ -8,15 +8,17 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from pipeline import kafka_client, settings, setup
 from pipeline.demo.part import Part
+from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
+from pipeline.record import Headers
 from pipeline.settings import Settings
 
 _numbers = itertools.count(1)
@@ -102,6 +104,10 @@ class Flow:
             found: dict[str, Any] = json.load(answer)
         return found
 
+    def produce(self, *values: bytes, headers: Headers = ()) -> None:
+        """Put records into the raw topic, as another producer would."""
+        asyncio.run(_produce(self.settings, values, headers))
+
     def values(self, topic: str) -> list[bytes]:
         """The values of every record that a topic holds."""
         return [record.value or b"" for record in self.records(topic)]
@@ -145,6 +151,21 @@ def eventually(true: Callable[[], bool], seconds: float = 60, every: float = 0.2
     while not true():
         assert time.monotonic() < limit, "it did not become so in time"
         time.sleep(every)
+
+
+def with_pages(stack: Stack, directory: Path, **extra: str) -> tuple[Flow, int, int]:
+    """A flow, set up, of which shipper and worker have status pages; and their ports."""
+    ship, work = free_ports(2)
+    ports = {"CRISP_SHIP_PORT": str(ship), "CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1"}
+    flow = Flow(stack, directory, **ports, **extra)
+    flow.set_up()
+    return flow, ship, work
+
+
+async def _produce(settings: Settings, values: Sequence[bytes], headers: Headers) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=settings.kafka_brokers) as producer:
+        for value in values:
+            await producer.send_and_wait(settings.topic_raw, value, headers=headers)
 
 
 async def _records(settings: Settings, topic: str, wanted: Callable[[Any], bool]) -> list[Any]:

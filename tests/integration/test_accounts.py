@@ -1,29 +1,18 @@
 """The accounts of shipper and worker add up, whatever became of the lines and whatever befell the parts."""
 
-import asyncio
 import json
 import time
 from pathlib import Path
 from typing import Any
-
-from aiokafka import AIOKafkaProducer
 
 from pipeline.demo.feed import Feed
 from pipeline.demo.ledger import Ledger
 from pipeline.demo.part import Part
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
-from tests.integration.flow import Flow, eventually
+from tests.integration.flow import Flow, eventually, with_pages
 from tests.integration.test_audit import PROBE, line
 from tests.integration.test_status import get
-
-
-def flow_of(stack: Stack, directory: Path) -> tuple[Flow, int, int]:
-    ship, work = free_ports(2)
-    ports = {"CRISP_SHIP_PORT": str(ship), "CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1"}
-    flow = Flow(stack, directory, **ports)
-    flow.set_up()
-    return flow, ship, work
 
 
 def status(port: int) -> dict[str, Any]:
@@ -41,17 +30,8 @@ def balanced(found: dict[str, Any]) -> bool:
     return bool(found["events"] == sum(documents.values()) - beside + sum(found["dropped"].values()))
 
 
-async def _produce(flow: Flow, value: bytes, headers: list[tuple[str, bytes]]) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=flow.settings.kafka_brokers)
-    await producer.start()
-    try:
-        await producer.send_and_wait(flow.settings.topic_raw, value, headers=headers)
-    finally:
-        await producer.stop()
-
-
 def test_lines_in_are_documents_safe_forms_drops_and_dead_letters(stack: Stack, tmp_path: Path) -> None:
-    flow, ship, work = flow_of(stack, tmp_path)
+    flow, ship, work = with_pages(stack, tmp_path)
     at = time.time_ns()
     texts = [
         line("java.lang.Error: boom", at=at),
@@ -65,8 +45,8 @@ def test_lines_in_are_documents_safe_forms_drops_and_dead_letters(stack: Stack, 
     try:
         flow.shipper.start()
         eventually(lambda: status(ship).get("acknowledged_bytes") == len("".join(texts)))
-        asyncio.run(_produce(flow, b"x\n", [("crisp", b"1")]))
-        asyncio.run(_produce(flow, b"a line of another shipper\n", []))
+        flow.produce(b"x\n", headers=[("crisp", b"1")])
+        flow.produce(b"a line of another shipper\n")
         flow.worker.start()
         eventually(lambda: flow.count() == 5 and balanced(status(work)))
         shipper, worker = status(ship), status(work)
@@ -81,7 +61,7 @@ def test_lines_in_are_documents_safe_forms_drops_and_dead_letters(stack: Stack, 
 
 
 def test_they_add_up_after_kills_rebalances_and_an_outage(stack: Stack, tmp_path: Path) -> None:
-    flow, ship, work = flow_of(stack, tmp_path)
+    flow, ship, work = with_pages(stack, tmp_path)
     (other_port,) = free_ports(1)
     other = Part("worker", {**flow.environment, "CRISP_WORKER_PORT": str(other_port)}, tmp_path / "state")
     ledger = Ledger()

@@ -12,7 +12,7 @@ from pipeline.elastic import template
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from pipeline.message import apptime
-from tests.integration.flow import Flow, eventually
+from tests.integration.flow import Flow, eventually, with_pages
 from tests.integration.test_status import get
 
 
@@ -26,10 +26,7 @@ def ages(port: int) -> dict[str, Any]:
 
 
 def test_only_the_age_when_searchable_follows_the_refresh_interval(stack: Stack, tmp_path: Path) -> None:
-    ship, work = free_ports(2)
-    ports = {"CRISP_SHIP_PORT": str(ship), "CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1"}
-    flow = Flow(stack, tmp_path, **ports, CRISP_PROBE_SECONDS="0.1")
-    flow.set_up()
+    flow, ship, work = with_pages(stack, tmp_path, CRISP_PROBE_SECONDS="0.1")
     name = f"_index_template/{template.all_of(flow.settings)[0].name}"
     found = flow.ask(name)["index_templates"][0]["index_template"]
     found["template"]["settings"]["index"]["refresh_interval"] = "5s"

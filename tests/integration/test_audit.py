@@ -1,6 +1,5 @@
 """The audit finds what is there, and names exactly what is not."""
 
-import asyncio
 import json
 import os
 import random
@@ -13,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
 
 from pipeline import gap, pod
 from pipeline.demo.feed import Feed
@@ -96,7 +94,8 @@ def test_what_became_of_an_event_otherwise_is_named(flow: Flow) -> None:
     lost = Gap("A" * 16, 77, str(root / "0.log"), 5, gap.VANISHED)
     about = pod.from_path(pod.Instance("shop", "pay-1", "0000-1111", "app", 0), "node-1")
     record = GapRecord(lost, "node-1", time.time_ns(), about)
-    asyncio.run(_produce(flow, [(b"", gap.encode(record)), (b'{"log":"from fluent bit","stream":"stdout"}', [])]))
+    flow.produce(b"", headers=gap.encode(record))
+    flow.produce(b'{"log":"from fluent bit","stream":"stdout"}')
     flow.once(flow.worker)
     double = next(hit for hit in flow.documents() if hit["_source"]["message"] == "kept")
     flow.ask(f"{flow.prefix}-late/_doc/{double['_id']}?refresh=true", double["_source"], "PUT")
@@ -108,16 +107,6 @@ def test_what_became_of_an_event_otherwise_is_named(flow: Flow) -> None:
     (example,) = [one for account in said["accounts"] for one in account["sample"]]
     assert (example["verdict"], example["id"]) == ("doubled", double["_id"])
     assert f"{flow.prefix}-late" in example["indices"]
-
-
-async def _produce(flow: Flow, records: list[tuple[bytes, list[tuple[str, bytes]]]]) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=flow.settings.kafka_brokers)
-    await producer.start()
-    try:
-        for value, headers in records:
-            await producer.send_and_wait(flow.settings.topic_raw, value, headers=headers)
-    finally:
-        await producer.stop()
 
 
 @pytest.mark.faults

@@ -17,7 +17,7 @@ from pipeline.demo.part import Part
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from pipeline.message import apptime
-from tests.integration.flow import Flow, eventually
+from tests.integration.flow import Flow, eventually, with_pages
 from tests.integration.test_status import get
 from tests.pipeline.status.reader import Reader, read
 
@@ -77,10 +77,7 @@ def browser(tmp_path: Path) -> Iterator[Browser]:
 
 
 def test_the_pages_show_what_happened_and_ask_nobody_else(stack: Stack, tmp_path: Path, browser: Browser) -> None:
-    ship, work = free_ports(2)
-    ports = {"CRISP_SHIP_PORT": str(ship), "CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1"}
-    flow = Flow(stack, tmp_path, **ports)
-    flow.set_up()
+    flow, ship, work = with_pages(stack, tmp_path)
     flow.shipper.start()
     flow.worker.start()
     try:
@@ -107,12 +104,10 @@ RULES = "rules:\n  - name: no debug\n    when: {level: debug}\n    drop: true\n"
 
 
 def test_a_gap_and_a_refused_rules_file_are_told_first(stack: Stack, tmp_path: Path, browser: Browser) -> None:
-    ship, work = free_ports(2)
-    ports = {"CRISP_SHIP_PORT": str(ship), "CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1"}
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES)
-    flow = Flow(stack, tmp_path, **ports, CRISP_RULES_FILE=str(rules), CRISP_RULES_LOOK_SECONDS="0.5")
-    flow.set_up()
+    watched = {"CRISP_RULES_FILE": str(rules), "CRISP_RULES_LOOK_SECONDS": "0.5"}
+    flow, ship, work = with_pages(stack, tmp_path, **watched)
     log = flow.container("pay-1") / "0.log"
     line = f"{apptime.text(time.time_ns())} stdout F a line\n"
     log.write_text(line)

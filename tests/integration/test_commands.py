@@ -14,7 +14,7 @@ import pytest
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from pipeline.message import apptime
-from tests.integration.flow import Flow, eventually
+from tests.integration.flow import Flow, eventually, with_pages
 from tests.integration.test_status import get
 
 
@@ -46,10 +46,7 @@ class Running:
 @pytest.fixture
 def running(stack: Stack, tmp_path: Path) -> Iterator[Running]:
     """Shipper and worker, one line indexed."""
-    ship, work = free_ports(2)
-    ports = {"CRISP_SHIP_PORT": str(ship), "CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1"}
-    flow = Flow(stack, tmp_path, **ports)
-    flow.set_up()
+    flow, ship, work = with_pages(stack, tmp_path)
     flow.shipper.start()
     flow.worker.start()
     try:

@@ -1,12 +1,9 @@
 """Files to documents on real servers, by the commands that users run."""
 
-import asyncio
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
-
-from aiokafka import AIOKafkaProducer
 
 from pipeline.demo.criwriter import ContainerLog
 from pipeline.demo.feed import Feed
@@ -186,19 +183,9 @@ def test_a_line_from_the_future_does_not_wait_for_its_time(flow: Flow) -> None:
 def test_records_of_other_shippers_are_indexed_once(flow: Flow) -> None:
     plain = b'{"log":"from fluent bit","stream":"stdout","kubernetes":{"pod_name":"pay-1","namespace_name":"shop"}}'
     raw = f"{apptime.text(time.time_ns())} stdout F raw line\n".encode()
-    asyncio.run(_produce(flow, [plain, raw, b"", b"no log at all"]))
+    flow.produce(plain, raw, b"", b"no log at all")
 
     flow.once(flow.worker)
 
     assert sorted(flow.messages()) == ["from fluent bit", "no log at all", "raw line"]
     assert "dead-lettered" not in flow.worker.output.read_text()
-
-
-async def _produce(flow: Flow, values: list[bytes]) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=flow.settings.kafka_brokers)
-    await producer.start()
-    try:
-        for value in values:
-            await producer.send_and_wait(flow.settings.topic_raw, value)
-    finally:
-        await producer.stop()

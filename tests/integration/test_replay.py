@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaProducer
 
 from pipeline.demo.feed import Feed
 from pipeline.demo.ledger import Ledger
@@ -158,7 +157,7 @@ def test_dead_letters_are_listed_by_reason_and_sent_again_once_the_reason_is_gon
     flow = strict
     (flow.container("pay-1") / "0.log").write_text("".join(line(f'{{"n":{number}}}') for number in range(5)))
     broken = [("crisp", b"1"), ("files", b"[]")]
-    asyncio.run(_produce(flow, b"x\n", broken))
+    flow.produce(b"x\n", headers=broken)
     flow.once(flow.shipper)
     flow.once(flow.worker)
 
@@ -187,12 +186,3 @@ def test_dead_letters_are_listed_by_reason_and_sent_again_once_the_reason_is_gon
     second = crisp(flow, "dead", "retry", codes=(1,))
     assert (second["created"], second["there"], second["refused_again"]) == (0, 5, 1)
     assert crisp(flow, "replay", "--since", "1h")["created"] == 0
-
-
-async def _produce(flow: Flow, value: bytes, headers: list[tuple[str, bytes]]) -> None:
-    producer = AIOKafkaProducer(bootstrap_servers=flow.settings.kafka_brokers)
-    await producer.start()
-    try:
-        await producer.send_and_wait(flow.settings.topic_raw, value, headers=headers)
-    finally:
-        await producer.stop()

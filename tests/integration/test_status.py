@@ -9,7 +9,7 @@ from pathlib import Path
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from pipeline.message import apptime
-from tests.integration.flow import Flow, eventually
+from tests.integration.flow import Flow, eventually, with_pages
 from tests.pipeline.status.reader import read
 
 
@@ -24,10 +24,7 @@ def get(port: int, path: str) -> tuple[int, str]:
 
 
 def test_both_tell_what_they_did(stack: Stack, tmp_path: Path) -> None:
-    ship, work = free_ports(2)
-    ports = {"CRISP_SHIP_PORT": str(ship), "CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1"}
-    flow = Flow(stack, tmp_path, **ports)
-    flow.set_up()
+    flow, ship, work = with_pages(stack, tmp_path)
     probe = '10.0.0.1 - - [24/Nov/2026:00:00:00 +0000] "GET /healthz HTTP/1.1" 200 2'
     lines = [f"{apptime.text(time.time_ns() + n)} stdout F {text}\n" for n, text in enumerate(["a", "b", "c", probe])]
     (flow.container("pay-1") / "0.log").write_text("".join(lines))
