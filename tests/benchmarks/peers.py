@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,10 +27,9 @@ from rich.table import Table
 from pipeline import setup
 from pipeline.commands.worker import total_lag
 from pipeline.local.artifacts import cache
-from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack, running
 from pipeline.settings import load
-from tests.benchmarks import workload
+from tests.benchmarks import sink, workload
 
 LIMIT_SECONDS = 900.0
 _OTELCOL = Path(__file__).parent / "otelcol"
@@ -213,18 +212,6 @@ CONTESTS: dict[str, tuple[Callable[[Scene], Usage], ...]] = {
 }
 
 
-@contextlib.contextmanager
-def _sink() -> Iterator[int]:
-    (port,) = free_ports(1)
-    child = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.sink", str(port)])
-    try:
-        time.sleep(1)
-        yield port
-    finally:
-        child.kill()
-        child.wait()
-
-
 def main() -> None:
     """Measure in turns, so that a slow moment of the machine hits all; print the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -264,7 +251,7 @@ def _in_turns(
             name = contestant.__name__
             home = directory / f"{name}-{run}"
             home.mkdir()
-            with _sink() as port:
+            with sink.running() as port:
                 scene = Scene(stack, logs, home, f"{name.replace('_', '-')}-{run}", args.lines, port)
                 asyncio.run(setup.topics(load(scene.environment)))
                 seen[name].append(contestant(scene))

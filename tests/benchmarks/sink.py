@@ -1,7 +1,13 @@
 """A bulk endpoint that accepts everything at once: so that a worker's own cost is seen, not Elasticsearch's."""
 
 import asyncio
+import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from pipeline.local.process import free_ports
 
 _HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/vnd.elasticsearch+json;compatible-with=8\r\n"
@@ -15,6 +21,19 @@ class _Count:
     """Documents taken so far."""
 
     documents = 0
+
+
+@contextmanager
+def running() -> Iterator[int]:
+    """The sink in a process of its own, on a free port."""
+    (port,) = free_ports(1)
+    child = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.sink", str(port)])
+    try:
+        time.sleep(1)
+        yield port
+    finally:
+        child.kill()
+        child.wait()
 
 
 async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,7 +23,7 @@ from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack, running
 from pipeline.message import apptime
 from pipeline.settings import load
-from tests.benchmarks import workload
+from tests.benchmarks import sink, workload
 
 BUILD = Path(__file__).parent.parent.parent / "build"
 CONTAINERS = 110
@@ -107,7 +106,7 @@ class Scene:
 
     def work(self) -> Usage:
         """A worker over what a shipper sent, to a sink."""
-        with _sink() as port:
+        with sink.running() as port:
             environment = self.environment(self.logs(10), CRISP_ES_URLS=f"http://127.0.0.1:{port}")
             _measure("ship", environment, self._lines)
             return _measure("worker", environment, self._lines)
@@ -135,18 +134,6 @@ def _measure(name: str, environment: dict[str, str], lines: int) -> Usage:
         raise SystemExit(f"crisp {name} ended with code {child.returncode}")
     wall = time.monotonic() - started
     return Usage(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024, lines)
-
-
-@contextmanager
-def _sink() -> Iterator[int]:
-    (port,) = free_ports(1)
-    child = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.sink", str(port)])
-    try:
-        time.sleep(1)
-        yield port
-    finally:
-        child.kill()
-        child.wait()
 
 
 def _quiet_files(root: Path) -> Iterator[Path]:
