@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from agents.checkpoint import VERSION, Checkpoint, Entry, State, decode, encode
 from pipeline.pod import Instance
+from tests import smalldisk
 
 WHO = Instance("shop", "pay-1", "u-1", "pay", 2)
 
@@ -117,12 +118,8 @@ def test_a_full_disk_leaves_the_copy_that_is_there(tmp_path: Path) -> None:
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of its own, of 64 KiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", place], capture_output=True).returncode:
-        pytest.skip("file systems may not be mounted here")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
+    with smalldisk.mounted(tmp_path / "disk", kib=64) as place:
+        yield place
 
 
 def test_a_file_system_without_room_leaves_the_copy_that_is_there(small_disk: Path) -> None:

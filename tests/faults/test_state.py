@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline import setup
+from tests import smalldisk
 from tests.faults.node import Node
 from tests.integration.flow import eventually
 from tests.integration.test_status import get
@@ -17,12 +18,8 @@ pytestmark = pytest.mark.faults
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    place = tmp_path / "disk"
-    place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", place], capture_output=True).returncode:
-        pytest.skip("file systems may not be mounted here")
-    yield place
-    subprocess.run(["umount", "-l", place], check=True)
+    with smalldisk.mounted(tmp_path / "disk", kib=256) as place:
+        yield place
 
 
 def test_a_disk_that_is_full_then_read_only(node: Node, disk: Path) -> None:
