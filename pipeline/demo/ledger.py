@@ -55,7 +55,7 @@ class Ledger:
     def __init__(self) -> None:
         self.lines = 0
         self._written: dict[str, Counter[bytes]] = {}
-        self._missing = self._doubled = 0  # of the containers that are settled
+        self._doubled = 0  # of the containers that are settled
 
     def wrote(self, uid: str, line: bytes) -> None:
         """Note a line before it is written."""
@@ -70,20 +70,17 @@ class Ledger:
     def balance(self, found: Counter[bytes]) -> Balance:
         """Compare with the lines found of the open containers. A line that nobody wrote counts as doubled."""
         missing, doubled = self._compared(self._written, found)
-        missing += self._missing
         return Balance(self.lines, self.lines - missing, missing, doubled + self._doubled)
 
-    def missing(self, uids: Iterable[str], found: Counter[bytes]) -> int:
-        """How many of these containers' lines were not found."""
-        return self._compared(uids, found)[0]
-
-    def settle(self, uids: Iterable[str], found: Counter[bytes]) -> None:
-        """Keep the outcome of containers that have ended, and forget their lines."""
+    def settle(self, uids: Iterable[str], found: Counter[bytes]) -> bool:
+        """Forget the lines of containers that have ended, if all of them were found; whether they were."""
         missing, doubled = self._compared(uids, found)
-        self._missing += missing
+        if missing:
+            return False
         self._doubled += doubled
         for uid in uids:
             self._written.pop(uid, None)
+        return True
 
     def _compared(self, uids: Iterable[str], found: Counter[bytes]) -> tuple[int, int]:
         there = missing = 0

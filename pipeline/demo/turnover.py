@@ -44,10 +44,9 @@ class Turnover:
     def _compare(self, found: Counter[bytes], now: float) -> None:
         self._found = None
         uids = [log.uid for log in self._ended]
-        if self._ledger.missing(uids, found):
+        if not self._ledger.settle(uids, found):
             self._due = now + AGAIN_SECONDS  # they are on their way; what is missing in the end is told at the end
             return
-        self._ledger.settle(uids, found)
         self.settled += len(uids)
         for log in self._ended:
             shutil.rmtree(log.directory.parent)
