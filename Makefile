@@ -24,7 +24,7 @@ demo: venv ## the whole pipeline on this machine, and a report (ARGS="--lines 10
 test: venv ## all tests but the long suites; real Kafka and Elasticsearch (ARGS="-k name")
 	@$(BIN)/pytest -m "not faults and not k8s" $(ARGS)
 
-test-faults: venv ## the fault suite, about an hour; build/fault-results.md has its table (FAULT=name runs one)
+test-faults: venv ## the fault suite, an hour or two; build/fault-results.md has its table (FAULT=name runs one)
 	@$(BIN)/pytest -m faults $(if $(FAULT),-k "$(FAULT)") $(ARGS)
 
 test-k8s: venv k8s-binaries ## tests on a real Kubernetes control plane (ARGS="-k name")
