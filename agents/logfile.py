@@ -263,7 +263,13 @@ class LogFile:
 
     def has_line(self) -> bool:
         """Whether a whole line stands behind the position."""
-        return b"\n" in os.pread(self.descriptor, self.size() - self.position, self.position)
+        start, data = self.position, b"\n"
+        while data:
+            data = os.pread(self.descriptor, _CHUNK, start)
+            if b"\n" in data:
+                return True
+            start += len(data)
+        return False
 
     def close(self) -> None:
         """Give the descriptor back; again is harmless."""

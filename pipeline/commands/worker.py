@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import signal
@@ -20,7 +19,6 @@ from pipeline.worker import Worker
 LOOK_SECONDS = 0.5
 COMMIT_SECONDS = 5.0
 LEAVE_SECONDS = 10.0
-COLLECTED_AFTER = 50_000  # objects made and not yet gone
 
 log = logging.getLogger(__name__)
 
@@ -34,14 +32,7 @@ def run(args: argparse.Namespace) -> int:
     """Work; exit code 0 after SIGTERM, or when `--once` has done its work; 1 after a crash."""
     effective = settings.load()
     ownlog.configure()
-    _calm_collector()
     return asyncio.run(_run(effective, once=args.once))
-
-
-def _calm_collector() -> None:
-    """Lines make short-lived tuples and dicts without cycles, which need no collector: look seldom, modules never."""
-    gc.freeze()
-    gc.set_threshold(COLLECTED_AFTER, 20, 100)
 
 
 async def _run(effective: Settings, *, once: bool) -> int:
