@@ -117,9 +117,10 @@ class Delivery:
 
     def send(self, tail: Tail, taken: Taken) -> None:
         """Hand over a slice; Kafka's answer is noted at the tail, and only here."""
-        publisher, size = self._publisher, len(taken.part.value)
+        part, flight = taken
+        publisher, size = self._publisher, len(part.value)
         self._metrics.add("crisp_shipper_taken_bytes", size)
-        written = cri.first_time(taken.part.value)
+        written = cri.first_time(part.value)
         self._aged("read", written)
 
         def answer(fault: BaseException | None) -> None:
@@ -128,7 +129,7 @@ class Delivery:
             if fault is None:
                 self._taken()
                 self._withheld.pop(tail, None)
-                tail.acknowledge(taken)
+                tail.acknowledge(flight)
                 self._aged("in_kafka", written)
                 self._metrics.add("crisp_shipper_slices", outcome="acknowledged")
                 self._metrics.add("crisp_shipper_bytes", size)
@@ -137,7 +138,7 @@ class Delivery:
                 self._metrics.add("crisp_shipper_again_bytes", size)
                 self._refused(fault, tail, size)
 
-        self._hand_over(tail.key, taken.part, answer)
+        self._hand_over(tail.key, part, answer)
 
     def tell(self, key: bytes, gap: GapRecord, told: Callable[[], None]) -> None:
         """Hand over a gap; calls `told` when Kafka has it."""

@@ -8,6 +8,7 @@ them again.
 import enum
 from collections import deque
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from agents import cut
 from agents.cut import Pending
@@ -47,13 +48,19 @@ class Limits:
 
 
 @dataclass(slots=True, eq=False)
-class Taken:
-    """A slice on its way: the slice, what it is made of, and what is carried on behind it."""
+class Flight:
+    """What is remembered of a slice on its way, not its bytes: where they stand, and what is carried on behind it."""
 
-    part: LogSlice
     ranges: list[Range]
     carried: tuple[Carried, ...]
     arrived: bool = False
+
+
+class Taken(NamedTuple):
+    """A slice, and what is to be acknowledged when Kafka has it."""
+
+    part: LogSlice
+    flight: Flight
 
 
 @dataclass(slots=True, eq=False)
@@ -68,7 +75,7 @@ class Tail:
     files: list[LogFile] = field(default_factory=list)
     held: list[Piece] = field(default_factory=list)
     carried: tuple[Carried, ...] | None = None  # parts of events that go on; None: the files' checkpoint says
-    flying: deque[Taken] = field(default_factory=deque)
+    flying: deque[Flight] = field(default_factory=deque)
     ended: bool = False
     scanned: int = 0  # wall clock, nanoseconds, before the last look for new files
     described: bool = True  # what is to be known of its pod is known, or was waited for long enough
@@ -115,15 +122,15 @@ class Tail:
                 ranges[-1] = (piece.file, ranges[-1][1], piece.end())
             else:
                 ranges.append((piece.file, piece.offset, piece.end()))
-        taken = Taken(self._slice(chosen, ranges, carried, now_ns), ranges, carried)
+        taken = Taken(self._slice(chosen, ranges, carried, now_ns), Flight(ranges, carried))
         self._hold(rest)
         self.carried = carried
-        self.flying.append(taken)
+        self.flying.append(taken.flight)
         return taken
 
-    def acknowledge(self, taken: Taken) -> None:
+    def acknowledge(self, flight: Flight) -> None:
         """Kafka has the slice. What comes before it is noted first: what an event is hangs on the lines before."""
-        taken.arrived = True
+        flight.arrived = True
         while self.flying and self.flying[0].arrived:
             first = self.flying.popleft()
             for file, start, end in first.ranges:

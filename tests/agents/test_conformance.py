@@ -82,7 +82,7 @@ class Shipped:
                 self.fleet.look(instance, tail, self.clock)
                 while tail.described and (taken := tail.take(now)):
                     self.records.append(record.encode(taken.part))
-                    tail.acknowledge(taken)
+                    tail.acknowledge(taken.flight)
 
     def documents(self) -> list[Document]:
         """What the worker makes of the records, in the order of place."""

@@ -186,7 +186,7 @@ class Shipping:
     def acknowledge(self, number: int) -> None:
         tail, taken = self.waiting.pop(number % len(self.waiting))
         self.arrive(taken)
-        tail.acknowledge(taken)
+        tail.acknowledge(taken.flight)
 
     def lose_answers(self, arrived: int) -> None:
         """Of what is on its way some arrives, but no answer comes back."""

@@ -83,7 +83,7 @@ class Scene:
 
     def acknowledge(self) -> None:
         for tail, taken in self.waiting:
-            tail.acknowledge(taken)
+            tail.acknowledge(taken.flight)
             pod = tail.key.decode()
             self.read[pod] = self.read.get(pod, 0) + len(taken.part.value)
         self.waiting.clear()

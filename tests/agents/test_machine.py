@@ -291,7 +291,7 @@ class Node(RuleBasedStateMachine):
     @rule()
     def acknowledge(self) -> None:
         for tail, taken in self.waiting:
-            tail.acknowledge(taken)
+            tail.acknowledge(taken.flight)
             self.arrived.append(taken.part)
         self.waiting.clear()
 
