@@ -76,11 +76,7 @@ class Grouper:
         `after` is the CRI time of the line before them, if known; `carried` tells of events that go on in them.
         """
         self._time = after
-        for one in carried:
-            if one.stream:
-                self._lanes[one.stream.encode()].carry(one)
-            else:
-                self._rest = one.part
+        self.carry(carried)
         for file, position, data in runs:
             if self._rest and self._rest_at not in (None, (file, position)):
                 self._rest = 0
@@ -88,6 +84,14 @@ class Grouper:
                 self._careful(file, position, data)
             else:
                 self._run(file, position, data)
+
+    def carry(self, carried: Iterable[Carried]) -> None:
+        """Go on with events that were too long, as if their parts before had been seen."""
+        for one in carried:
+            if one.stream:
+                self._lanes[one.stream.encode()].carry(one)
+            else:
+                self._rest = one.part
 
     def _careful(self, file: int, position: int, data: bytes) -> None:
         """A run in which a raw line may be too long."""
@@ -175,7 +179,11 @@ class Grouper:
         line = cri.parse(raw)
         if line is None:
             self._events.append((file, position, size, self._time, b"", raw, UNPARSED, 0))
-            return
+        else:
+            self.take(file, position, size, line)
+
+    def take(self, file: int, position: int, size: int, line: cri.Line) -> None:
+        """Take one line of `size` raw bytes, at most as many as an event may have."""
         self._time = line.time
         lane = self._lanes[line.stream]
         chain = lane.chain
