@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from pipeline import setup
 from pipeline.demo.part import Part
-from pipeline.local.process import free_ports
+from pipeline.local.process import free_ports, peak_rss_mib
 from pipeline.local.stack import Stack, running
 from pipeline.message import apptime
 from pipeline.settings import load
@@ -28,6 +28,9 @@ from tests.benchmarks import sink, workload
 BUILD = Path(__file__).parent.parent.parent / "build"
 CONTAINERS = 110
 WARM_SECONDS = 5.0
+LOOK_SECONDS = 0.05
+SHIP = ["pipeline.cli", "ship", "--once"]
+WORK = ["pipeline.cli", "worker", "--once"]
 HEAD = "| case | lines per CPU-second | CPU-seconds per million lines | wall s | peak MiB | % of a core |"
 
 
@@ -102,14 +105,20 @@ class Scene:
     def ship(self, files: int = 10, **extra: str) -> Usage:
         """The shipper over the workload, with the Kubernetes client loaded."""
         pods = {"CRISP_KUBECONFIG": str(self.kubeconfig()), "CRISP_METADATA_WAIT_SECONDS": "0"}
-        return _measure("ship", self.environment(self.logs(files), **pods, **extra), self._lines // files * files)
+        return _measure(SHIP, self.environment(self.logs(files), **pods, **extra), self._lines // files * files)
+
+    def bare(self) -> Usage:
+        """The floor: `tests.benchmarks.bare` over the same files."""
+        made = self.environment(self.logs(10))
+        brokers, topic = made["CRISP_KAFKA_BROKERS"], made["CRISP_TOPIC_RAW"]
+        return _measure(["tests.benchmarks.bare", made["CRISP_LOGS_DIR"], brokers, topic], made, self._lines)
 
     def work(self) -> Usage:
         """A worker over what a shipper sent, to a sink."""
         with sink.running() as port:
             environment = self.environment(self.logs(10), CRISP_ES_URLS=f"http://127.0.0.1:{port}")
-            _measure("ship", environment, self._lines)
-            return _measure("worker", environment, self._lines)
+            _measure(SHIP, environment, self._lines)
+            return _measure(WORK, environment, self._lines)
 
     def quiet(self, *, trickle: bool) -> Usage:
         """A shipper of many containers that write nothing, or a line a second each."""
@@ -124,16 +133,21 @@ class Scene:
             shipper.stop()
 
 
-def _measure(name: str, environment: dict[str, str], lines: int) -> Usage:
-    """Run `crisp NAME --once` to its end; CPU and peak memory as the kernel counts them for the child."""
+def _measure(command: list[str], environment: dict[str, str], lines: int) -> Usage:
+    """Run a module to its end; CPU as the kernel counts it for the child, and its peak memory while it ran."""
+    environment = {**os.environ, **environment}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # the images hold compiled modules
     started = time.monotonic()
-    child = subprocess.Popen([sys.executable, "-m", "pipeline.cli", name, "--once"], env={**os.environ, **environment})
-    _, status, usage = os.wait4(child.pid, 0)
+    child = subprocess.Popen([sys.executable, "-m", *command], env=environment)
+    peak = 0.0
+    while not (ended := os.wait4(child.pid, os.WNOHANG))[0]:
+        peak = max(peak, peak_rss_mib(child.pid))  # what wait4 tells of memory counts the parent's too, from before the exec
+        time.sleep(LOOK_SECONDS)
+    _, status, usage = ended
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
-        raise SystemExit(f"crisp {name} ended with code {child.returncode}")
-    wall = time.monotonic() - started
-    return Usage(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024, lines)
+        raise SystemExit(f"{command} ended with code {child.returncode}")
+    return Usage(usage.ru_utime + usage.ru_stime, time.monotonic() - started, peak, lines)
 
 
 def _quiet_files(root: Path) -> Iterator[Path]:
@@ -163,6 +177,7 @@ def _share(shipper: Part, seconds: float, files: list[Path]) -> Usage:
 
 CASES: dict[str, Callable[[Scene], Usage]] = {
     "shipper, 10 files, zstd": Scene.ship,
+    "bare reader and producer, 10 files, zstd": Scene.bare,
     "shipper, 100 files, zstd": lambda scene: scene.ship(100),
     "shipper, 1000 files, zstd": lambda scene: scene.ship(1000),
     "shipper, 10 files, lz4": lambda scene: scene.ship(CRISP_COMPRESSION="lz4"),
