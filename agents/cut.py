@@ -6,6 +6,7 @@ implementation of grouping, which says whether the last event of the stream is o
 line in the data every byte is swept once: by StringZilla, seven times as fast as bytes' own `rfind`.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
@@ -86,24 +87,33 @@ def pending(pieces: list[Piece[File]], grouping: Grouping, carried: Iterable[Car
 
 def divide(pieces: list[Piece[File]], opened: list[Pending]) -> tuple[list[Piece[File]], list[Piece[File]]]:
     """What may be sent, and what must be held: the lines of open events."""
-    spans: dict[int, list[Line]] = {}
-    for line in sorted(line for event in opened for line in event.lines):
-        spans.setdefault(line.piece, []).append(line)
+    spans = _spans(pieces, sorted(line for event in opened for line in event.lines))
     chosen: list[Piece[File]] = []
     held: list[Piece[File]] = []
     for number, piece in enumerate(pieces):
         position = piece.start
-        for line in spans.get(number, ()):
-            if line.start > position:
-                chosen.append(piece.part(position, line.start))
-            position = _swallow(piece, line.stop)
-            if held and held[-1].data is piece.data and held[-1].stop == line.start:
-                held[-1] = held[-1]._replace(stop=position)
-            else:
-                held.append(piece.part(line.start, position))
+        for start, stop in spans.get(number, ()):
+            if start > position:
+                chosen.append(piece.part(position, start))
+            held.append(piece.part(start, stop))
+            position = stop
         if position < piece.stop:
             chosen.append(piece.part(position, piece.stop))
     return chosen, held
+
+
+def _spans(pieces: list[Piece[File]], lines: list[Line]) -> dict[int, list[list[int]]]:
+    """Where lines stand in each piece, those of no stream behind them included; what touches is one span."""
+    spans: dict[int, list[list[int]]] = {}
+    for line, following in itertools.zip_longest(lines, lines[1:]):
+        touched = following is not None and (following.piece, following.start) == (line.piece, line.stop)
+        stop = line.stop if touched else _swallow(pieces[line.piece], line.stop)
+        found = spans.setdefault(line.piece, [])
+        if found and found[-1][1] == line.start:
+            found[-1][1] = stop
+        else:
+            found.append([line.start, stop])
+    return spans
 
 
 def unparsed(piece: Piece[File]) -> int:

@@ -20,7 +20,8 @@ LATEST = 2**63 - 1  # nanoseconds in 64 bits, which is what Elasticsearch can st
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _LONGEST_TIME = 36  # with nine digits, a zone, and the blank behind it
-_TIME = re.compile(rb"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
+_DATE_AND_TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
+_TIME = re.compile(rb"(" + _DATE_AND_TIME.pattern + rb")(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 
 
 class Line(NamedTuple):
@@ -34,6 +35,8 @@ class Line(NamedTuple):
 
 @lru_cache(maxsize=4096)
 def _seconds(date_and_time: bytes, zone: bytes) -> int | None:
+    if _DATE_AND_TIME.fullmatch(date_and_time) is None:
+        return None
     try:
         moment = datetime.fromisoformat(date_and_time.decode()).replace(tzinfo=UTC)
         hours, minutes = (int(zone[1:3]), int(zone[4:6])) if zone != b"Z" else (0, 0)
@@ -52,13 +55,16 @@ def _seconds(date_and_time: bytes, zone: bytes) -> int | None:
 @lru_cache(maxsize=1024)  # where lines are grouped, a line is asked for its time when it is read and compared
 def nanoseconds(time: bytes) -> int | None:
     """Nanoseconds since the epoch of an RFC 3339 time, None if it is not one, or out of 64 bits."""
-    match = _TIME.fullmatch(time)
-    if match is None:
-        return None
-    seconds = _seconds(match[1], match[3])
+    date_and_time, fraction, zone = time[:19], time[20:29], time[29:]
+    if zone != b"Z" or time[19:20] != b"." or not fraction.isdigit():  # not as every runtime writes it on a node in UTC
+        match = _TIME.fullmatch(time)
+        if match is None:
+            return None
+        date_and_time, fraction, zone = match[1], (match[2] or b"").ljust(9, b"0"), match[3]
+    seconds = _seconds(date_and_time, zone)
     if seconds is None:
         return None
-    moment = seconds * 1_000_000_000 + int((match[2] or b"").ljust(9, b"0"))
+    moment = seconds * 1_000_000_000 + int(fraction)
     return moment if 0 <= moment <= LATEST else None
 
 

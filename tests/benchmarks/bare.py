@@ -31,7 +31,7 @@ async def _send(path: Path, producer: AIOKafkaProducer, topic: str, room: asynci
             sent.add_done_callback(lambda _: room.release())
 
 
-async def _run(root: Path, brokers: str, topic: str) -> None:
+async def _run(paths: list[Path], brokers: str, topic: str) -> None:
     compression.lighten()
     producer = AIOKafkaProducer(
         bootstrap_servers=brokers,
@@ -42,10 +42,10 @@ async def _run(root: Path, brokers: str, topic: str) -> None:
     )
     await producer.start()
     room = asyncio.Semaphore(IN_FLIGHT)
-    await asyncio.gather(*(_send(path, producer, topic, room) for path in sorted(root.rglob("*.log"))))
+    await asyncio.gather(*(_send(path, producer, topic, room) for path in paths))
     await producer.stop()
 
 
 if __name__ == "__main__":
     assert config  # loaded for what it costs
-    asyncio.run(_run(Path(sys.argv[1]), *sys.argv[2:]))
+    asyncio.run(_run(sorted(Path(sys.argv[1]).rglob("*.log")), *sys.argv[2:]))

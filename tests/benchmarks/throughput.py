@@ -141,7 +141,9 @@ def _measure(command: list[str], environment: dict[str, str], lines: int) -> Usa
     child = subprocess.Popen([sys.executable, "-m", *command], env=environment)
     peak = 0.0
     while not (ended := os.wait4(child.pid, os.WNOHANG))[0]:
-        peak = max(peak, peak_rss_mib(child.pid))  # what wait4 tells of memory counts the parent's too, from before the exec
+        peak = max(
+            peak, peak_rss_mib(child.pid)
+        )  # what wait4 tells of memory counts the parent's too, from before the exec
         time.sleep(LOOK_SECONDS)
     _, status, usage = ended
     child.returncode = os.waitstatus_to_exitcode(status)
