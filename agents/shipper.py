@@ -32,6 +32,7 @@ from pipeline.web import Web
 
 OPEN_RETRY_SECONDS = 0.5
 FIRST_STORES, FIRST_STORE_SECONDS = 20, 0.1
+FIRST_STORE_SHARE = 0.05  # of the time, at most: with thousands of files each takes longer
 STOP_SECONDS = 1.0
 UNREAD_SECONDS = 1.0
 STUCK_SECONDS = 60.0
@@ -111,13 +112,16 @@ class Shipper:
     async def _keeps(self) -> None:
         """Write the checkpoint, at first soon: a shipper that is killed again and again must come forward too."""
         for number in itertools.count():
+            began = time.monotonic()
             self._store()
             self._forget()
             self._delivery.renew()
             self._look_at_files()
             self._standing.measure()
             pause = self._settings.checkpoint_seconds
-            await asyncio.sleep(min(pause, FIRST_STORE_SECONDS) if number < FIRST_STORES else pause)
+            if number < FIRST_STORES:
+                pause = min(pause, max(FIRST_STORE_SECONDS, (time.monotonic() - began) / FIRST_STORE_SHARE))
+            await asyncio.sleep(pause)
 
     def _look_at_files(self) -> None:
         """See how they grow also while nothing is read, since Kafka is not there yet or not any more."""
