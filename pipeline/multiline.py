@@ -48,6 +48,11 @@ _TOLD = (b"Exception in ", b"Exception ignored in", b"Unhandled exception in ", 
 _SOURCE = re.compile(rb"(?:/|file:|node:)\S+:\d+$")
 _CONSOLE = re.compile(rb"(?:fail|crit|warn|info|dbug|trce): \S.*\[\d+\]$")
 _PERL = re.compile(rb".{1,400} at \S{1,200} line \d{1,9}\.$")
+_ALARM = re.compile(
+    rb"xception|rror|Throwable|ailure|k trace|ERR|WARN|FATAL|SEVERE|CRITICAL|Unhandled|Uncaught|FTL|critical|fatal"
+    rb"|panic"
+)
+"""Something of this is in every line that holds one of `frames.TROUBLE`, `_LOGGED` and `_PANIC`; quickly looked for."""
 _PANIC = re.compile(rb"\bpanic: |: panic serving ")
 _SIGNAL = re.compile(rb"SIG[A-Z]{3,4}: ")
 _OBJECT = re.compile(rb"\[?(?:Unhandled\w+|Uncaught|[A-Z]\w{0,60}Error)\b.{0,2000} \{$")
@@ -71,7 +76,8 @@ def start(content: bytes) -> int:
             return state
     elif jvm.heads(content):
         return jvm.RECORD
-    return _crashed(content) or _told(content)
+    alarming = _ALARM.search(content) is not None
+    return _crashed(content, alarming=alarming) or _told(content, alarming=alarming)
 
 
 def _announced(content: bytes) -> int:
@@ -87,9 +93,9 @@ def _announced(content: bytes) -> int:
     return frames.RUST if content.startswith(b"thread '") and b" panicked at " in content else 0
 
 
-def _crashed(content: bytes) -> int:
+def _crashed(content: bytes, *, alarming: bool) -> int:
     """Of a program's last words."""
-    if content.startswith(b"fatal error: ") or _PANIC.search(content):
+    if content.startswith(b"fatal error: ") or (alarming and _PANIC.search(content)):
         return frames.GO_PANIC
     if content.startswith(b"Fatal Python error: "):
         return pythonframes.PYTHON_FATAL
@@ -100,7 +106,7 @@ def _crashed(content: bytes) -> int:
     return frames.GO_SIGNAL if _SIGNAL.match(content) else 0
 
 
-def _told(content: bytes) -> int:
+def _told(content: bytes, *, alarming: bool) -> int:
     """Of a line that tells of an error."""
     if content.endswith(b" exception was never retrieved"):
         return pythonframes.PYTHON_TASK
@@ -112,12 +118,13 @@ def _told(content: bytes) -> int:
         return frames.OBJECT
     if frames.CLASS.match(content):
         return frames.THROWN
-    if content.startswith(_TOLD) or _LOGGED.search(content, 0, _LEVEL_WITHIN):
+    if content.startswith(_TOLD) or (alarming and _LOGGED.search(content, 0, _LEVEL_WITHIN)):
         return frames.LOGGED
     if content.startswith(b"Error: "):
         return frames.FAULT
-    told = frames.TROUBLE.search(content) or content.startswith((b"lua: ", b"PHP ")) or _PERL.match(content)
-    return frames.HEAD if told else 0
+    if alarming and frames.TROUBLE.search(content):
+        return frames.HEAD
+    return frames.HEAD if content.startswith((b"lua: ", b"PHP ")) or _PERL.match(content) else 0
 
 
 def may_continue(content: bytes) -> bool:

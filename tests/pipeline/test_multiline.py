@@ -1,10 +1,12 @@
 """Stack traces of every language are one event; what does not belong together stays apart."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline import multiline
+from pipeline import frames, multiline
 from pipeline.grouping import Grouper
 from pipeline.message import error
 from pipeline.record import Grouping
@@ -204,3 +206,14 @@ def test_the_message_of_an_error_keeps_its_details() -> None:
 def test_functions_and_registers_of_go_follow_each_other(before: bytes, content: bytes) -> None:
     assert not multiline.separates(before, content)
     assert multiline.separates(b"GET /x(1)", b"plain")
+
+
+@pytest.mark.parametrize(
+    "pattern", [frames.TROUBLE, multiline._LOGGED, multiline._PANIC], ids=("trouble", "logged", "panic")
+)
+def test_what_is_quickly_looked_for_is_in_every_alarming_line(pattern: re.Pattern[bytes]) -> None:
+    @given(st.from_regex(pattern))
+    def check(content: bytes) -> None:
+        assert multiline._ALARM.search(content)
+
+    check()
