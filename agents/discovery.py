@@ -93,40 +93,64 @@ class Discovery:
 def kubelet(root: Path, docker: Path | None = None) -> Layout:
     """The kubelet's layout at `root`; a live log may be a link to docker's own file in the directory `docker`."""
 
+    read: dict[str, tuple[list[str], list[Named]]] = {}  # of each directory the names, and what they say
+
     def files(listing: Listing) -> Iterator[Found]:
         top = os.path.realpath(root)
         if not Path(top).is_dir():
             listing.missing(top)
             return
+        before = read.copy()
+        read.clear()
         for pod in listing.names(top):
             match = POD_DIRECTORY.fullmatch(pod)
             if match is None:
                 continue
             for container in listing.names(f"{top}/{pod}"):
-                if CONTAINER_DIRECTORY.fullmatch(container):
-                    names = (match[1], match[2], match[3], container)
-                    yield from _of_container(listing, top, f"{top}/{pod}/{container}", names, docker)
+                if not CONTAINER_DIRECTORY.fullmatch(container):
+                    continue
+                directory = f"{top}/{pod}/{container}"
+                names = listing.names(directory)
+                known = before.get(directory)
+                if known is None or known[0] is not names:
+                    known = names, _named(directory, names, (match[1], match[2], match[3], container))
+                read[directory] = known
+                for named in known[1]:
+                    yield from _found(listing, top, named, docker)
 
     return files
 
 
-def _of_container(
-    listing: Listing, top: str, directory: str, names: tuple[str, str, str, str], docker: Path | None
-) -> Iterator[Found]:
-    for name in listing.names(directory):
+class Named(NamedTuple):
+    """What the name of a log file says; as `Found` has it."""
+
+    instance: Instance
+    rotated: str
+    path: Path
+    text: str
+
+
+def _named(directory: str, names: list[str], container: tuple[str, str, str, str]) -> list[Named]:
+    """The log files of a container's directory, by their names."""
+    found = []
+    for name in names:
         match = LOG_FILE.fullmatch(name)
-        if match is None or (match[3] and not match[2]):
-            continue
-        path = f"{directory}/{name}"
-        status = listing.status(path)
-        if status is None:
-            continue
-        instance = Instance(*names, int(match[1]))
-        if stat.S_ISREG(status.st_mode):
-            yield Found(instance, match[2] or "", Path(path), status, top)
-        elif docker is not None and stat.S_ISLNK(status.st_mode) and not match[2]:
-            with contextlib.suppress(FileNotFoundError):
-                yield from of_docker(listing, docker, os.readlink(path), instance)
+        if match is not None and (match[2] or not match[3]):
+            path = f"{directory}/{name}"
+            found.append(Named(Instance(*container, int(match[1])), match[2] or "", Path(path), path))
+    return found
+
+
+def _found(listing: Listing, top: str, named: Named, docker: Path | None) -> Iterator[Found]:
+    """The file of a name; or docker's files, where a live log is a link to one."""
+    status = listing.status(named.text)
+    if status is None:
+        return
+    if stat.S_ISREG(status.st_mode):
+        yield Found(named.instance, named.rotated, named.path, status, top)
+    elif docker is not None and stat.S_ISLNK(status.st_mode) and not named.rotated:
+        with contextlib.suppress(FileNotFoundError):
+            yield from of_docker(listing, docker, os.readlink(named.text), named.instance)
 
 
 def of_docker(listing: Listing, docker: Path, target: str, instance: Instance, about: bytes = b"") -> Iterator[Found]:

@@ -250,5 +250,6 @@ class Fleet:
 def _place(tail: Tail, file: LogFile) -> None:
     """Put a new file where it belongs. Names say nothing of what is deleted by now, so that keeps its order."""
     key = file.rotated or "~"
+    tail.quiet = 0.0  # so that it is looked at soon
     later = (number for number, other in enumerate(tail.files) if other.named and (other.rotated or "~") > key)
     tail.files.insert(next(later, len(tail.files)), file)

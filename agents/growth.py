@@ -39,6 +39,7 @@ class Growth:
             if not live and now - file.grown > SETTLE_SECONDS:
                 self.identify(instance, file, final=True)
                 file.settled = True
+        tail.looked = now
         tail.quiet = now - max((file.grown for file in tail.files), default=0.0)
         return tail.unread() if self._unpacked(instance, tail) else 0
 

@@ -130,6 +130,8 @@ class Missing:
 
     def _judge_unopened(self, found: list[Found], failing: Collection[str]) -> None:
         """Files that could not be opened before, and are nowhere now, not even packed."""
+        if not self._unopened_before:
+            return
         inodes = {file.inode for file in found}
         paths = {str(file.path) for file in found}
         for inode, file in self._unopened_before.items():

@@ -223,6 +223,8 @@ class Shipper:
         first = next((number for number, (instance, _) in enumerate(tails) if instance == self._hungry), 0)
         self._hungry = None
         for instance, tail in itertools.chain(tails[first:], tails[:first]):
+            if tail.resting(now):
+                continue
             unread = self._fleet.look(instance, tail, now)
             if self._due(instance, tail, unread, now):
                 yield instance, tail, unread

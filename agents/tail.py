@@ -21,6 +21,7 @@ from pipeline.record import MAX_SEGMENTS, Carried, Grouping, LogSlice, Segment, 
 MARGIN_NS = 500_000_000  # between a line's own time and its arrival in the file
 LOOK_BACK_BYTES = 65536
 NEWLINE = 10
+QUIET_SECONDS, REST_SECONDS = 5.0, 0.5
 MAX_PIECES = MAX_SEGMENTS // 2
 
 Piece = cut.Piece[LogFile]
@@ -81,7 +82,8 @@ class Tail:
     described: bool = True  # what is to be known of its pod is known, or was waited for long enough
     unlabelled: bool = False  # its pod was to be known, and is not
     born: float = 0.0  # monotonic time when it was found
-    quiet: float = 0.0  # seconds since a file grew
+    quiet: float = 0.0  # seconds since a file grew, at the last look
+    looked: float = 0.0  # monotonic time of the last look
 
     @property
     def in_flight(self) -> int:
@@ -91,6 +93,12 @@ class Tail:
     def unread(self) -> int:
         """Bytes that were not taken yet, held ones not counted."""
         return sum(max(0, file.seen - file.position) for file in self.files)
+
+    def resting(self, now: float) -> bool:
+        """Whether it need not be looked at again at `now`, monotonic seconds: it is quiet, and has nothing to send."""
+        if self.quiet < QUIET_SECONDS or now - self.looked > REST_SECONDS:
+            return False
+        return not self.held and not self.unread()
 
     def take(self, now_ns: int) -> Taken | None:
         """The next slice, or None while there is nothing that may be sent. `now_ns`: the node's wall clock."""
