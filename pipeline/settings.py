@@ -79,7 +79,7 @@ class Settings:
     compression: str = _row("zstd", "compression of the raw topic", choices="none gzip lz4 zstd")
     linger_seconds: float = _row(0.2, "longest wait of a line for others of its container", least=0)
     poll_seconds: float = _row(0.2, "between two looks at open files for growth", least=0.01)
-    scan_seconds: float = _row(0.5, "between two looks at the directories for new files", least=0.05)
+    scan_seconds: float = _row(0.75, "between two looks at the directories for new files", least=0.05)
     inflight_max_bytes: int = _row(4 * MIB, "bytes sent to Kafka and not yet acknowledged", least=2 * MIB)
     checkpoint_seconds: float = _row(1.0, "between two writes of the checkpoint", least=0.05)
     trace_gap_seconds: float = _row(1.0, "a line that comes later than this never continues a stack trace", least=0.05)
