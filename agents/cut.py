@@ -72,8 +72,9 @@ def pending(pieces: list[Piece[File]], grouping: Grouping, carried: Iterable[Car
     """The events still open at the end of the pieces; nothing was open before but what `carried` says."""
     found = []
     files = list(dict.fromkeys(piece.file for piece in pieces))
+    marks = [_mark(piece) for piece in pieces]
     for stream in cri.STREAMS:
-        lines, from_start = _tail(pieces, stream, grouping)
+        lines, from_start = _tail(pieces, [mark + stream + mark for mark in marks], stream, grouping)
         if not lines:
             continue
         grouper = Grouper(grouping)
@@ -137,10 +138,12 @@ def _offset(pieces: list[Piece[File]], line: Line) -> int:
     return piece.offset + line.start - piece.start
 
 
-def _tail(pieces: list[Piece[File]], stream: bytes, grouping: Grouping) -> tuple[list[Line], bool]:
+def _tail(
+    pieces: list[Piece[File]], needles: list[bytes], stream: bytes, grouping: Grouping
+) -> tuple[list[Line], bool]:
     """The last lines of a stream, from one that certainly begins an event on; or all of them, then True."""
     lines: list[Line] = []
-    for line in _backwards(pieces, stream):
+    for line in _backwards(pieces, needles, stream):
         # The end of a partial does not tell by its own bytes how its line began.
         if len(lines) > 1 and not line.cri.partial and _separate(lines[-1].cri, lines[-2].cri, grouping):
             lines.pop()
@@ -164,12 +167,11 @@ def _separate(line: cri.Line, later: cri.Line, grouping: Grouping) -> bool:
     return certain or gap_exceeded(line.time, later.time, grouping.trace_gap)
 
 
-def _backwards(pieces: list[Piece[File]], stream: bytes) -> Iterator[Line]:
-    """The lines of a stream, the last one first."""
+def _backwards(pieces: list[Piece[File]], needles: list[bytes], stream: bytes) -> Iterator[Line]:
+    """The lines of a stream, the last one first. In each of them in a piece stands its needle, and seldom elsewhere."""
     for number in range(len(pieces) - 1, -1, -1):
         _, _, data, begin, end = pieces[number]
-        needle = _needle(data, begin, end, stream)
-        while (at := rfind(data, needle, begin, end)) >= 0:
+        while (at := rfind(data, needles[number], begin, end)) >= 0:
             start = data.rfind(b"\n", begin, at) + 1 or begin
             stop = data.find(b"\n", at, end) + 1 or end
             line = cri.parse(data[start:stop].removesuffix(b"\n"))
@@ -178,13 +180,14 @@ def _backwards(pieces: list[Piece[File]], stream: bytes) -> Iterator[Line]:
             end = start
 
 
-def _needle(data: bytes, start: int, end: int, stream: bytes) -> bytes:
-    """What stands in every line of the stream, and seldom elsewhere; the first CRI line tells the format."""
+def _mark(piece: Piece[File]) -> bytes:
+    """What stands around the stream's name in every line; the first CRI line tells the format."""
+    _, _, data, start, end = piece
     while start < end:
         if data.startswith(b'{"log":', start):
-            return b'"' + stream + b'"'
+            return b'"'
         stop = data.find(b"\n", start, end) + 1 or end
         if cri.parse(data[start:stop].removesuffix(b"\n")) is not None:
             break
         start = stop
-    return b" " + stream + b" "
+    return b" "
