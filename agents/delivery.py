@@ -16,13 +16,12 @@ from collections.abc import Callable, Collection
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed
 
 from agents.losses import Losses
-from agents.publisher import Answer, Publisher
+from agents.publisher import Publisher
 from agents.tail import Tail, Taken
 from pipeline import cri, kafka_client
 from pipeline.errors import SettingsError
 from pipeline.gap import GapRecord
 from pipeline.metrics import Metrics
-from pipeline.record import LogSlice
 from pipeline.settings import KIB, Settings
 
 RETRY_SECONDS = 1.0
@@ -50,8 +49,8 @@ class Delivery:
         self._withheld: dict[Tail, tuple[float, str]] = {}
         self._absence = "not connected to Kafka yet"
         self._refusal = ""
+        self._headless = ""
         self._refusals = 0  # in a row
-        self._answered = 0.0
         self._narrowed = False
         self.failed = False
         self.stirred = math.inf  # monotonic time of the last step, where a step may take long; not yet
@@ -59,7 +58,8 @@ class Delivery:
     @property
     def trouble(self) -> str:
         """Why lines do not come to Kafka; empty when they do."""
-        return self._absence or self._refusal or next((words for _, words in self._withheld.values()), "")
+        withheld = next((words for _, words in self._withheld.values()), "")
+        return self._absence or self._refusal or self._headless or withheld
 
     @property
     def room(self) -> asyncio.Event:
@@ -67,13 +67,22 @@ class Delivery:
         return self._publisher.room
 
     @property
+    def freed(self) -> asyncio.Event:
+        """Set whenever Kafka has answered; whoever waits for it clears it first."""
+        return self._publisher.freed
+
+    @property
     def in_flight(self) -> int:
         """Bytes that were handed over and not answered."""
         return self._publisher.in_flight
 
+    def takes(self, tail: Tail) -> bool:
+        """Whether the partition of a container has room for more."""
+        return self._publisher.takes(tail.key)
+
     def silent(self) -> float:
-        """Seconds without an answer although one is due."""
-        return time.monotonic() - self._answered if self._publisher.in_flight else 0.0
+        """Seconds for which a partition has not answered although it should."""
+        return self._publisher.silent()
 
     def renew(self) -> None:
         """Take up changed secrets and certificates."""
@@ -138,7 +147,7 @@ class Delivery:
                 self._metrics.add("crisp_shipper_again_bytes", size)
                 self._refused(fault, tail, size)
 
-        self._hand_over(tail.key, part, answer)
+        publisher.hand_over(tail.key, part, answer)
 
     def tell(self, key: bytes, gap: GapRecord, told: Callable[[], None]) -> None:
         """Hand over a gap; calls `told` when Kafka has it."""
@@ -153,15 +162,9 @@ class Delivery:
             else:
                 self._refused(fault)
 
-        self._hand_over(key, gap, answer)
-
-    def _hand_over(self, key: bytes, part: LogSlice | GapRecord, answer: Answer) -> None:
-        if not self._publisher.in_flight:
-            self._answered = time.monotonic()
-        self._publisher.hand_over(key, part, answer)
+        publisher.hand_over(key, gap, answer)
 
     def _taken(self) -> None:
-        self._answered = time.monotonic()
         self._refusal = self._absence = ""
         self._refusals = 0
 
@@ -173,7 +176,6 @@ class Delivery:
         self.failed = True
         if isinstance(fault, ProducerClosed):
             return
-        self._answered = time.monotonic()
         words = kafka_client.refusal(self._settings, self._settings.topic_raw, fault)
         if isinstance(fault, MessageSizeTooLargeError) and tail is not None:
             self._too_large(tail, size, words)
@@ -219,8 +221,20 @@ class Delivery:
         """Say why Kafka is silent, for as long as it is."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            if self.silent() > SILENT_SECONDS and not self.failed:
+            self._look_at_leaders()
+            if self._publisher.silent(led=True) > SILENT_SECONDS and not self.failed:
                 await self._look_into()
+
+    def _look_at_leaders(self) -> None:
+        """Tell of partitions to which nothing can go; what goes to the others goes on."""
+        numbers = self._publisher.headless() if self._publisher.silent() > SILENT_SECONDS else []
+        listed = ", ".join(map(str, numbers))
+        words = (
+            f"no leader in {self._settings.topic_raw} for partition {listed}: what goes there waits" if numbers else ""
+        )
+        if words and words != self._headless:
+            log.warning("%s", words)
+        self._headless = words
 
     async def _look_into(self) -> None:
         publisher = self._publisher
@@ -231,7 +245,7 @@ class Delivery:
             why = f"no answer within {START_SECONDS:.0f} s"
         except SettingsError as fault:
             why = str(fault)
-        silent = self.silent()
+        silent = publisher.silent(led=True)
         if publisher is not self._publisher or silent < SILENT_SECONDS:
             return
         if why:

@@ -6,11 +6,14 @@ Nothing is dropped: a slice that Kafka will not take by itself is reported faile
 import asyncio
 import functools
 import logging
+import math
+import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaTimeoutError, ProducerClosed
 from aiokafka.partitioner import murmur2
 
@@ -43,9 +46,19 @@ def _partition(key: bytes, partitions: list[int], _available: list[int]) -> int:
     return partitions[(_hash(key) & 0x7FFFFFFF) % len(partitions)]
 
 
+@dataclass(slots=True)
+class Way:
+    """To one partition: bytes handed over and not answered; since when no answer came, monotonic."""
+
+    bytes: int = 0
+    since: float = 0.0
+
+
 class Publisher:
-    """One producer. Whoever has one that fails for good makes another: a batch that was refused leaves a hole in the
-    numbers by which the broker knows what it has, and then it takes nothing more.
+    """One producer. `room` is set while more may be handed over; `freed` whenever something was answered.
+
+    Whoever has one that fails for good makes another: a batch that was refused leaves a hole in the numbers by which
+    the broker knows what it has, and then it takes nothing more.
     """
 
     def __init__(self, settings: Settings, batch_bytes: int) -> None:
@@ -55,9 +68,12 @@ class Publisher:
         self._watched = Watched(settings)
         self._lanes: dict[bytes, deque[tuple[bytes, Headers, Answer]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._partitions = [0]
+        self._ways: dict[int, Way] = {}
         self.in_flight = 0
         self.room = asyncio.Event()
         self.room.set()
+        self.freed = asyncio.Event()
 
     async def start(self) -> None:
         """Connect. Raises KafkaError while no broker can be reached, SettingsError while a secret cannot be read."""
@@ -75,12 +91,39 @@ class Publisher:
             retry_backoff_ms=200,
             partitioner=_partition,
         )
+        # A batch whose partition has no leader waits for one: given up after a while, it would leave a hole.
+        producer._message_accumulator._batch_ttl = math.inf  # noqa: SLF001 - it has no setting but the requests' own
         try:
             await producer.start()
+            self._partitions = sorted(await producer.partitions_for(self._settings.topic_raw))
         except BaseException:
             await producer.stop()
             raise
         self._producer = producer
+
+    def _way(self, key: bytes) -> Way:
+        return self._ways.setdefault(_partition(key, self._partitions, []), Way())
+
+    def takes(self, key: bytes) -> bool:
+        """Whether more of a key may be handed over: a partition that does not answer must not have all the room.
+
+        Two slices: the client has one request a partition under way, and one that waits.
+        """
+        return self._way(key).bytes < 2 * self._settings.slice_max_bytes
+
+    def silent(self, *, led: bool = False) -> float:
+        """For how many seconds a partition has not answered although it should; `led`: of those with a leader."""
+        headless = set(self.headless()) if led else set()
+        since = [way.since for number, way in self._ways.items() if way.bytes and number not in headless]
+        return time.monotonic() - min(since) if since else 0.0
+
+    def headless(self) -> list[int]:
+        """Partitions for which something waits, and which have no leader as far as is known."""
+        if self._producer is None:
+            return []
+        leader, topic = self._producer.client.cluster.leader_for_partition, self._settings.topic_raw
+        waiting = sorted(number for number, way in self._ways.items() if way.bytes)
+        return [number for number in waiting if leader(TopicPartition(topic, number)) in (None, -1)]
 
     def renew(self) -> None:
         """Have the producer use secrets and certificates whose files have changed."""
@@ -97,7 +140,11 @@ class Publisher:
     def hand_over(self, key: bytes, part: LogSlice | GapRecord, answer: Answer) -> None:
         """Take a slice, or a gap; those of one key go out in the order in which they were handed over."""
         value, headers = (b"", gap.encode(part)) if isinstance(part, GapRecord) else encode(part)
-        self.in_flight += len(value)
+        way, size = self._way(key), len(value)
+        if not way.bytes:
+            way.since = time.monotonic()
+        way.bytes += size
+        self.in_flight += size
         if self.in_flight >= self._settings.inflight_max_bytes:
             self.room.clear()
         lane = self._lanes.get(key)
@@ -117,10 +164,10 @@ class Publisher:
             try:
                 future = await self._send(key, value, headers)
             except Exception as fault:  # noqa: BLE001 - whatever it is: unanswered, the slice would wait for ever
-                self._settle(len(value))
+                self._settle(key, len(value))
                 answer(fault)
             else:
-                future.add_done_callback(functools.partial(self._answered, len(value), answer))
+                future.add_done_callback(functools.partial(self._answered, key, len(value), answer))
             lane.popleft()
         del self._lanes[key]
 
@@ -135,12 +182,16 @@ class Publisher:
             except KafkaTimeoutError as fault:
                 log.warning("Kafka takes nothing for the moment, tried again for ever: %s", fault)
 
-    def _answered(self, size: int, answer: Answer, future: asyncio.Future[Any]) -> None:
-        self._settle(size)
+    def _answered(self, key: bytes, size: int, answer: Answer, future: asyncio.Future[Any]) -> None:
+        self._settle(key, size)
         answer(asyncio.CancelledError() if future.cancelled() else future.exception())
 
-    def _settle(self, size: int) -> None:
+    def _settle(self, key: bytes, size: int) -> None:
+        way = self._way(key)
+        way.bytes -= size
+        way.since = time.monotonic()
         self.in_flight -= size
+        self.freed.set()
         if self.in_flight < self._settings.inflight_max_bytes:
             self.room.set()
 

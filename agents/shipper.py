@@ -55,6 +55,7 @@ class Shipper:
         self._since: dict[Instance, float] = {}  # since when a container has unread bytes
         self._not_before: dict[Instance, float] = {}  # containers of which nothing may be sent yet
         self._hungry: Instance | None = None  # who found no room for more
+        self._crowded = False  # somebody found no room on the way to its own partition
         self._pods = PodWatch(settings) if podapi.wanted(settings) else None
         self._turned = 0.0  # when last, monotonic
         self._looked = math.inf  # the same; not yet
@@ -186,7 +187,9 @@ class Shipper:
         if busy and room.is_set():
             await asyncio.sleep(0)
             return
-        waited = self._stopping if room.is_set() else room
+        waited = room
+        if room.is_set():
+            waited = self._delivery.freed if self._crowded else self._stopping
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(waited.wait(), self._settings.poll_seconds)
 
@@ -197,7 +200,8 @@ class Shipper:
             self._look_at_tails(now)
             self._uncut = math.inf
             return False
-        busy = took = uncut = False
+        self._delivery.freed.clear()
+        self._crowded = busy = took = uncut = False
         for instance, tail, unread in self._in_line(now):
             if not room.is_set():
                 self._hungry = instance
@@ -225,9 +229,17 @@ class Shipper:
         for instance, tail in itertools.chain(tails[first:], tails[:first]):
             if tail.resting(now):
                 continue
+            takes = self._delivery.takes(tail)
+            if not takes and now - tail.looked < self._settings.poll_seconds:
+                self._crowded = self._crowded or tail.unread() > 0
+                continue
             unread = self._fleet.look(instance, tail, now)
-            if self._due(instance, tail, unread, now):
+            if not self._due(instance, tail, unread, now):
+                continue
+            if takes:
                 yield instance, tail, unread
+            else:
+                self._crowded = True
 
     def _due(self, instance: Instance, tail: Tail, unread: int, now: float) -> bool:
         """Whether a slice should be taken: enough is there, or the oldest unread line waited long enough."""

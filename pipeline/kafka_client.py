@@ -128,8 +128,8 @@ async def _about(opened: Any, topic: str, settings: Settings) -> str:
     code, partitions = found[0], found[-1]
     if code:
         return refusal(settings, topic, for_code(code)())
-    headless = sum(1 for partition in partitions if partition[2] < 0)
-    return f"{headless} of {len(partitions)} partitions of {topic} have no leader" if headless else ""
+    led = any(partition[2] >= 0 for partition in partitions)
+    return "" if led else f"none of the {len(partitions)} partitions of {topic} has a leader"
 
 
 def refusal(settings: Settings, topic: str, fault: BaseException) -> str:

@@ -1,0 +1,96 @@
+"""Three Kafka brokers of one cluster, each of them a voter too, to be killed and started again one by one."""
+
+import asyncio
+import base64
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aiokafka.admin import AIOKafkaAdminClient
+
+from pipeline.local import artifacts, java, kafka
+from pipeline.local.process import ServerProcess, free_ports
+from pipeline.settings import Settings
+
+BROKERS = (1, 2, 3)
+
+
+class Cluster:
+    """`processes` by the brokers' numbers."""
+
+    def __init__(self, directory: Path) -> None:
+        ports = free_ports(2 * len(BROKERS))
+        self._ports = dict(zip(BROKERS, ports[: len(BROKERS)], strict=True))
+        self._controllers = dict(zip(BROKERS, ports[len(BROKERS) :], strict=True))
+        self._directories = {number: directory / f"broker-{number}" for number in BROKERS}
+        identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        for number in BROKERS:
+            self._prepare(number, identity)
+        self.processes: dict[int, ServerProcess] = {}
+        for number in BROKERS:
+            self.start(number)
+        for number in BROKERS:
+            self.wait(number)
+
+    def _prepare(self, number: int, identity: str) -> None:
+        """What `kafka.start` would do for a broker alone."""
+        directory, voters = (
+            self._directories[number],
+            (f"{one}@127.0.0.1:{at}" for one, at in self._controllers.items()),
+        )
+        directory.mkdir()
+        text = kafka._PROPERTIES.format(
+            port=self._ports[number], controller=self._controllers[number], data=directory / "data", doors=""
+        )
+        text = text.replace("node.id=1", f"node.id={number}")
+        text = text.replace(f"1@127.0.0.1:{self._controllers[number]}", ",".join(voters))
+        properties = directory / "server.properties"
+        properties.write_text(text)
+        (directory / "log4j2.properties").write_text(kafka._LOGGING)
+        command = [str(java.home() / "bin" / "java"), "-cp", f"{artifacts.kafka()}/*"]
+        kafka._format(
+            [*command, "kafka.tools.StorageTool", "format", f"--cluster-id={identity}", "-c", str(properties)]
+        )
+
+    def start(self, number: int) -> None:
+        """Start a broker, again after an end with the same data and address."""
+        self.processes[number] = kafka.start(self._directories[number], self._ports[number], self._controllers[number])
+
+    def wait(self, number: int) -> None:
+        """Return when it serves."""
+        kafka.wait(self.processes[number], self._ports[number])
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings by which it is reached."""
+        return {"CRISP_KAFKA_BROKERS": ",".join(f"127.0.0.1:{port}" for port in self._ports.values())}
+
+    def leaders(self, settings: Settings) -> dict[int, int]:
+        """The leader of each partition of the raw topic, -1 where it has none."""
+        return asyncio.run(_leaders(settings))
+
+    def end(self) -> None:
+        """End what is running."""
+        for process in self.processes.values():
+            process.kill()
+
+
+async def _leaders(settings: Settings) -> dict[int, int]:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_brokers)
+    await admin.start()
+    try:
+        (topic,) = await admin.describe_topics([settings.topic_raw])
+    finally:
+        await admin.close()
+    return {partition["partition"]: partition["leader"] for partition in topic["partitions"]}
+
+
+@contextmanager
+def running(directory: Path) -> Iterator[Cluster]:
+    """A cluster, gone at the end."""
+    made = Cluster(directory)
+    try:
+        yield made
+    finally:
+        made.end()

@@ -1,0 +1,157 @@
+"""Partitions whose leader changes again and again, or that have none for a while, in a cluster of three brokers."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from agents.publisher import _partition
+from pipeline import record, setup
+from pipeline.local.process import peak_rss_mib
+from pipeline.local.stack import Stack
+from tests.faults import cluster
+from tests.faults.cluster import BROKERS, Cluster
+from tests.faults.node import Node
+from tests.faults.rotated import RotatedLog
+from tests.integration.flow import eventually
+from tests.integration.test_status import get
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
+
+BOUNCES = 10
+ROUNDS = 25
+SHIPPER_MIB = 64
+PARTITIONS = 6
+
+
+@pytest.fixture(scope="module")
+def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster.running(tmp_path_factory.mktemp("cluster")) as made:
+        yield made
+
+
+@pytest.fixture
+def node(stack: Stack, brokers: Cluster, tmp_path: Path) -> Iterator[Node]:
+    made = Node(stack, tmp_path, CRISP_TOPIC_PARTITIONS=str(PARTITIONS), **brokers.environment)
+    yield made
+    made.end()
+    for number in BROKERS:
+        if brokers.processes[number]._child.poll() is not None:
+            brokers.start(number)
+            brokers.wait(number)
+
+
+def led(brokers: Cluster, node: Node) -> bool:
+    return all(leader >= 0 for leader in brokers.leaders(node.flow.settings).values())
+
+
+def test_the_leaders_change_ten_times(node: Node, brokers: Cluster) -> None:
+    """One broker after the other is killed, or told to end, and comes back: every byte arrives, and soon."""
+    node.flow.become(CRISP_TOPIC_REPLICATION="3")
+    asyncio.run(setup.topics(node.flow.settings))
+    logs = [node.container(f"shop-{number}") for number in range(12)]
+    node.flow.shipper.start()
+    written, longest = 0, 0.0
+    for bounce in range(BOUNCES):
+        number = BROKERS[bounce % len(BROKERS)]
+        before = brokers.leaders(node.flow.settings)
+        if bounce % 2:
+            brokers.processes[number].stop()
+        else:
+            brokers.processes[number].kill()
+        began = time.monotonic()
+        for _ in range(100):
+            written += 1
+            for log in logs:
+                log.write("stdout", b"line %d, written while broker %d is away" % (written, number))
+            time.sleep(0.02)
+        eventually(node.all_there, 60, every=0.5)
+        longest = max(longest, time.monotonic() - began)
+        assert number not in brokers.leaders(node.flow.settings).values(), before
+        brokers.start(number)
+        brokers.wait(number)
+    node.assert_all_there()
+    assert node.flow.shipper.ended() is None
+    assert get(node.port, "/livez")[0] == 200
+    print(f"{written * len(logs):,} lines, {BOUNCES} bounces; all there {longest:.1f} s after a bounce, at the longest")
+
+
+def test_some_partitions_have_no_leader(node: Node, brokers: Cluster) -> None:
+    """What goes there waits, within the memory, and is told; what goes elsewhere goes on; also after a restart."""
+    asyncio.run(setup.topics(node.flow.settings))
+    eventually(lambda: led(brokers, node), 30)
+    leaders = brokers.leaders(node.flow.settings)
+    victim = leaders[0]
+    dark: list[RotatedLog] = []
+    bright: dict[int, list[RotatedLog]] = {}  # by partition
+    for number in range(60):
+        log = node.container(f"shop-{number}")
+        partition = _partition(key(log), sorted(leaders), [])
+        (dark if leaders[partition] == victim else bright.setdefault(partition, [])).append(log)
+        log.write("stdout", b"before")
+    assert dark
+    assert bright
+    node.flow.shipper.start()
+    node.assert_all_there()
+
+    brokers.processes[victim].kill()
+    slowest = 0.0
+    for number in range(ROUNDS):
+        for log in dark:
+            for _ in range(8):
+                log.write("stdout", b"x" * 16_000)
+        marker = b"round %d of those who go on" % number
+        began = time.monotonic()
+        for log in itertools.chain(*bright.values()):
+            log.write("stdout", marker)
+        eventually(lambda marker=marker: all_have(node, bright, marker), 10)
+        slowest = max(slowest, time.monotonic() - began)
+        time.sleep(1)
+    assert f"no leader in {node.reader.topic_raw} for partition" in get(node.port, "/readyz")[1]
+    assert get(node.port, "/livez")[0] == 200
+    assert peak_rss_mib(node.flow.shipper._child.pid) < SHIPPER_MIB
+    assert node.facts()["slices"]["failed"] == 0
+
+    node.flow.shipper.kill()  # and the next one begins although they have none
+    node.flow.shipper.start()
+    for log in itertools.chain(*bright.values()):
+        log.write("stdout", b"after a restart")
+    eventually(lambda: all_have(node, bright, b"after a restart"), 30)
+
+    brokers.start(victim)
+    brokers.wait(victim)
+    node.assert_all_there(90)
+    eventually(lambda: get(node.port, "/readyz")[0] == 200, 30)
+    print(f"{len(dark)} containers waited; the lines of the others were in Kafka after {slowest:.1f} s at the longest")
+
+
+def key(log: RotatedLog) -> bytes:
+    return record.container_key(log.uid, "app", 0)
+
+
+async def keys(node: Node, partitions: list[int], words: bytes) -> set[bytes]:
+    """Of the records of some partitions that hold these words."""
+    topic = node.reader.topic_raw
+    consumer = AIOKafkaConsumer(bootstrap_servers=node.reader.kafka_brokers)
+    await consumer.start()
+    try:
+        wanted = [TopicPartition(topic, number) for number in partitions]
+        consumer.assign(wanted)
+        await consumer.seek_to_beginning()
+        ends = await consumer.end_offsets(wanted)
+        found = set()
+        while any([await consumer.position(one) < end for one, end in ends.items()]):
+            batches = await consumer.getmany(timeout_ms=1000)
+            found |= {entry.key for entries in batches.values() for entry in entries if words in entry.value}
+        return found
+    finally:
+        await consumer.stop()
+
+
+def all_have(node: Node, logs: dict[int, list[RotatedLog]], words: bytes) -> bool:
+    """Whether these words of each of some containers, which are told by partition, are in Kafka."""
+    return {key(log) for some in logs.values() for log in some} <= asyncio.run(keys(node, list(logs), words))
