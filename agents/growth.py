@@ -25,6 +25,10 @@ class Growth:
 
     def look(self, instance: Instance, tail: Tail, now: float) -> int:
         """Take in what the tail's files have grown to at `now`, monotonic seconds; returns the unread bytes."""
+        tail.looked = now
+        if len(tail.files) == 1 and not tail.ended and self._as_it_was(tail.files[0]):
+            tail.quiet = now - tail.files[0].grown
+            return max(0, tail.files[0].seen - tail.files[0].position)
         for number, file in enumerate(tail.files):
             live = number == len(tail.files) - 1 and not tail.ended
             modified, size = file.modified, file.size()
@@ -39,9 +43,17 @@ class Growth:
             if not live and now - file.grown > SETTLE_SECONDS:
                 self.identify(instance, file, final=True)
                 file.settled = True
-        tail.looked = now
         tail.quiet = now - max((file.grown for file in tail.files), default=0.0)
         return tail.unread() if self._unpacked(instance, tail) else 0
+
+    @staticmethod
+    def _as_it_was(file: LogFile) -> bool:
+        """Whether a file that is read as it lies there was not written since the last look."""
+        modified = file.modified
+        if not file.packed and file.size() == file.seen and file.modified == modified:
+            return True
+        file.modified = modified  # the closer look is to see the change too
+        return False
 
     def _unpacked(self, instance: Instance, tail: Tail) -> bool:
         """Unpack the file whose turn comes next, if it is packed; False while it is the first and cannot be."""
