@@ -148,7 +148,7 @@ def of_shipper(facts: dict[str, Any], now: float) -> list[Trouble]:
     waiting = facts["unread_seconds"]
     if facts["kafka"] != "ok":
         words = (
-            "Nothing reaches Kafka. Nothing is lost while the files are there:"
+            "Lines do not reach Kafka. Nothing is lost while the files are there:"
             f" {size(facts['unread_bytes'])} wait in them. {_said(facts['kafka'])}"
         )
         found.append(Trouble("bad", words, "unread"))

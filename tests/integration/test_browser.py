@@ -174,7 +174,7 @@ def test_servers_that_are_away_are_told_and_where_the_lines_are(stack: Stack, tm
     assert "Elasticsearch has taken nothing for" in worker.words
     assert "Nothing is lost: Kafka keeps what comes" in worker.words
     assert "3 records" in worker.words
-    assert "Nothing reaches Kafka" in shipper.words
+    assert "Lines do not reach Kafka" in shipper.words
     assert f"{3 * len(lines)} B wait in them" in shipper.words
     assert len([row for row in shipper.rows if row[:1] == ["shop"]]) == 3
     assert browser.complaints == []

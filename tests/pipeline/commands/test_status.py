@@ -33,8 +33,8 @@ def fleet(number: int, path: str = "name", value: Any = "") -> list[dict[str, An
 def test_what_a_hundred_nodes_say_is_said_once() -> None:
     said = shown([*fleet(100, "kafka", "no broker answers"), WORKER], 200)
 
-    assert "shipper node-000 and 99 more: Nothing reaches Kafka." in said
-    assert said.count("Nothing reaches Kafka") == 1
+    assert "shipper node-000 and 99 more: Lines do not reach Kafka." in said
+    assert said.count("Lines do not reach Kafka") == 1
     assert said.count("crisp runbook unread") == 1
     assert "and 80 more, none of them worse" in said
 
