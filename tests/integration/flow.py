@@ -22,6 +22,7 @@ from pipeline.record import Headers
 from pipeline.settings import Settings
 
 _numbers = itertools.count(1)
+_SHARD_TRIES = 10
 
 
 class Flow:
@@ -129,6 +130,16 @@ class Flow:
 
     def documents(self) -> list[dict[str, Any]]:
         """Every document of this flow, as hits, in the order of container and offset; waits for shards that recover."""
+        for _ in range(_SHARD_TRIES):
+            try:
+                return self._documents()
+            except urllib.error.HTTPError as fault:  # an index made between the two questions does not serve yet
+                if fault.code != 503:
+                    raise
+                time.sleep(0.5)
+        return self._documents()
+
+    def _documents(self) -> list[dict[str, Any]]:
         health = self.ask(f"_cluster/health/{self.prefix}-*?wait_for_status=yellow&timeout=60s")
         assert health["status"] != "red", health
         self.ask(f"{self.prefix}-*/_refresh?allow_no_indices=true")
