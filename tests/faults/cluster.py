@@ -35,16 +35,14 @@ class Cluster:
 
     def _prepare(self, number: int, identity: str) -> None:
         """What `kafka.start` would do for a broker alone."""
-        directory, voters = (
-            self._directories[number],
-            (f"{one}@127.0.0.1:{at}" for one, at in self._controllers.items()),
-        )
+        directory = self._directories[number]
+        voters = ",".join(f"{one}@127.0.0.1:{at}" for one, at in self._controllers.items())
         directory.mkdir()
         text = kafka._PROPERTIES.format(
             port=self._ports[number], controller=self._controllers[number], data=directory / "data", doors=""
         )
         text = text.replace("node.id=1", f"node.id={number}")
-        text = text.replace(f"1@127.0.0.1:{self._controllers[number]}", ",".join(voters))
+        text = text.replace(f"1@127.0.0.1:{self._controllers[number]}", voters)
         properties = directory / "server.properties"
         properties.write_text(text)
         (directory / "log4j2.properties").write_text(kafka._LOGGING)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from agents.publisher import _partition
 from pipeline import record, setup
@@ -133,25 +132,9 @@ def key(log: RotatedLog) -> bytes:
     return record.container_key(log.uid, "app", 0)
 
 
-async def keys(node: Node, partitions: list[int], words: bytes) -> set[bytes]:
-    """Of the records of some partitions that hold these words."""
-    topic = node.reader.topic_raw
-    consumer = AIOKafkaConsumer(bootstrap_servers=node.reader.kafka_brokers)
-    await consumer.start()
-    try:
-        wanted = [TopicPartition(topic, number) for number in partitions]
-        consumer.assign(wanted)
-        await consumer.seek_to_beginning()
-        ends = await consumer.end_offsets(wanted)
-        found = set()
-        while any([await consumer.position(one) < end for one, end in ends.items()]):
-            batches = await consumer.getmany(timeout_ms=1000)
-            found |= {entry.key for entries in batches.values() for entry in entries if words in entry.value}
-        return found
-    finally:
-        await consumer.stop()
-
-
 def all_have(node: Node, logs: dict[int, list[RotatedLog]], words: bytes) -> bool:
     """Whether these words of each of some containers, which are told by partition, are in Kafka."""
-    return {key(log) for some in logs.values() for log in some} <= asyncio.run(keys(node, list(logs), words))
+    found = node.flow.records(
+        node.reader.topic_raw, lambda entry: words in entry.value, reader=node.reader, partitions=list(logs)
+    )
+    return {key(log) for some in logs.values() for log in some} <= {entry.key for entry in found}

@@ -114,10 +114,17 @@ class Flow:
         return [record.value or b"" for record in self.records(topic)]
 
     def records(
-        self, topic: str, wanted: Callable[[Any], bool] = lambda _: True, reader: Settings | None = None
+        self,
+        topic: str,
+        wanted: Callable[[Any], bool] = lambda _: True,
+        reader: Settings | None = None,
+        partitions: Sequence[int] = (),
     ) -> list[Any]:
-        """Every record that a topic holds and that is wanted, as aiokafka tells it; those of a partition in order."""
-        return asyncio.run(_records(reader or self.settings, topic, wanted))
+        """Every record that a topic holds and that is wanted, as aiokafka tells it; those of a partition in order.
+
+        `partitions`: those that are read; all of them where none is named.
+        """
+        return asyncio.run(_records(reader or self.settings, topic, wanted, partitions))
 
     def count(self, query: dict[str, Any] | None = None) -> int:
         """How many documents a search finds; none while no shard serves."""
@@ -179,11 +186,12 @@ async def _produce(settings: Settings, values: Sequence[bytes], headers: Headers
             await producer.send_and_wait(settings.topic_raw, value, headers=headers)
 
 
-async def _records(settings: Settings, topic: str, wanted: Callable[[Any], bool]) -> list[Any]:
+async def _records(settings: Settings, topic: str, wanted: Callable[[Any], bool], numbers: Sequence[int]) -> list[Any]:
     consumer = AIOKafkaConsumer(**kafka_client.connection(settings))
     await consumer.start()
     try:
-        partitions = [TopicPartition(topic, number) for number in await kafka_client.partitions(settings, topic)]
+        numbers = numbers or await kafka_client.partitions(settings, topic)
+        partitions = [TopicPartition(topic, number) for number in numbers]
         consumer.assign(partitions)
         await consumer.seek_to_beginning()
         ends = await consumer.end_offsets(partitions)
