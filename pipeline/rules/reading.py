@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.rules import actions, condition, names
+from pipeline.rules import action_parser, condition, names
 from pipeline.rules.condition import Condition
 from pipeline.rules.ruleset import Clauses, Rule, Ruleset
 from pipeline.rules.source import Faults, compose, found, mapping, near, words
@@ -108,18 +108,18 @@ def _rule(node: yaml.Node, faults: Faults, world: World, digest: Callable[[bytes
     name = _name(node, pairs, faults)
     when = _clauses(pairs["when"][1], faults) if "when" in pairs else ()
     unless = _clauses(pairs["unless"][1], faults) if "unless" in pairs else ()
-    known = (*FRAME, *actions.READERS)
+    known = (*FRAME, *action_parser.READERS)
     for key, _ in pairs.values():
         if key.value not in known:
             faults.at(key, f'unknown key "{key.value}"{near(key.value, known)}: expected {", ".join(known)}')
-    chosen = [kind for kind in pairs if kind in actions.READERS]
+    chosen = [kind for kind in pairs if kind in action_parser.READERS]
     if not chosen and all(key in known for key in pairs):
-        faults.at(node, f"the rule does nothing: expected one of {', '.join(actions.READERS)}")
+        faults.at(node, f"the rule does nothing: expected one of {', '.join(action_parser.READERS)}")
     for kind in chosen[1:]:
         faults.at(pairs[kind][0], f'one action a rule: "{chosen[0]}" is there already')
     if not chosen:
         return None
-    action = actions.READERS[chosen[0]](pairs[chosen[0]][1], faults, world, digest)
+    action = action_parser.READERS[chosen[0]](pairs[chosen[0]][1], faults, world, digest)
     return Rule(name, node.start_mark.line + 1, chosen[0], action, when, unless)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.rules import exam, file
-from pipeline.rules.actions import READERS
+from pipeline.rules.action_parser import READERS
 from pipeline.rules.condition import OPERATORS
 from pipeline.rules.parsing import FORMATS
 from pipeline.rules.redaction import KINDS
