@@ -51,7 +51,7 @@ bench: venv ## speed and memory of shipper and worker as a table, build/bench.md
 bench-features: venv ## what each feature of the worker's costs, as a table (build/features.md)
 	@$(BIN)/python -m tests.benchmarks.features $(ARGS)
 
-mutants: venv ## faults put into the pure half one by one: which does no test notice? An hour (ARGS="pipeline.cri")
+mutants: venv ## faults put into the pure half one by one: which does no test notice? An hour (ARGS="pipeline.contract.cri")
 	@$(BIN)/python -m tests.benchmarks.mutants $(ARGS)
 
 bench-peers: venv ## rsyslog and the OpenTelemetry Collector at the same work, side by side (where they are here)

@@ -15,20 +15,21 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from agents import layouts, podapi
-from agents.checkpoint import Checkpoint
-from agents.delivery import Delivery
-from agents.fleet import Fleet
-from agents.podwatch import PodWatch
-from agents.standing import Standing
-from agents.tail import Tail
-from pipeline import record
-from pipeline.gap import GapRecord
-from pipeline.metrics import SHIPPER, Metrics
-from pipeline.pod import Instance
-from pipeline.settings import Settings, open_max_bytes
-from pipeline.status import shipperpage
-from pipeline.web import Web
+from agents.containers import Fleet
+from agents.delivery.delivery import Delivery
+from agents.discovery import layouts
+from agents.kubernetes import pod_api
+from agents.kubernetes.pod_watch import PodWatch
+from agents.state.checkpoint import Checkpoint
+from agents.status import Standing
+from agents.tailing.container_tail import Tail
+from pipeline.config.settings import Settings, open_max_bytes
+from pipeline.contract import record
+from pipeline.contract.gap import GapRecord
+from pipeline.contract.pod_metadata import Instance
+from pipeline.monitoring.http_server import Web
+from pipeline.monitoring.metrics import SHIPPER, Metrics
+from pipeline.monitoring.pages import shipper_page
 
 OPEN_RETRY_SECONDS = 0.5
 FIRST_STORES, FIRST_STORE_SECONDS = 20, 0.1
@@ -56,7 +57,7 @@ class Shipper:
         self._not_before: dict[Instance, float] = {}  # containers of which nothing may be sent yet
         self._hungry: Instance | None = None  # who found no room for more
         self._crowded = False  # somebody found no room on the way to its own partition
-        self._pods = PodWatch(settings) if podapi.wanted(settings) else None
+        self._pods = PodWatch(settings) if pod_api.wanted(settings) else None
         self._turned = 0.0  # when last, monotonic
         self._looked = math.inf  # the same; not yet
         self._uncut = math.inf  # since when nothing is read although there is plenty, and room
@@ -72,7 +73,7 @@ class Shipper:
 
     async def run(self, *, once: bool = False) -> None:
         """Ship until stopped."""
-        web = Web(self._metrics, self._alive, self._ready, self.status, shipperpage.render)
+        web = Web(self._metrics, self._alive, self._ready, self.status, shipper_page.render)
         web.start(self._settings.status_host, self._settings.ship_port)
         await asyncio.to_thread(self._checkpoint.lock, self._waiting)
         if self._pods is not None:

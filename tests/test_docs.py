@@ -11,11 +11,11 @@ from pathlib import Path
 import orjson
 import pytest
 
-from pipeline.cli import COMMANDS
-from pipeline.ecs import FIELDS
-from pipeline.metrics import SHIPPER, WORKER
-from pipeline.settings import Settings, variable
-from tests.pipeline.message.examples import LOGGERS, TEXTS, Example
+from pipeline.cli.main import COMMANDS
+from pipeline.config.settings import Settings, variable
+from pipeline.contract.ecs import FIELDS
+from pipeline.monitoring.metrics import SHIPPER, WORKER
+from tests.pipeline.parsing.examples import LOGGERS, TEXTS, Example
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"

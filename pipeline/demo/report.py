@@ -7,8 +7,8 @@ import orjson
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.audit.account import Account
 from pipeline.demo.run import Plan, Report
+from pipeline.operations.audit.tally import Account
 
 _GOOD = "every line is there exactly once"
 

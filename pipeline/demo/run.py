@@ -13,15 +13,17 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
-from pipeline import kafka_client, settings, setup
-from pipeline.demo.feed import WATCH_CHAOS, WATCH_EVERY, Feed, provoke_stack_trace
+from pipeline.config import settings
+from pipeline.demo.child_process import Part
 from pipeline.demo.ledger import Balance, Ledger
-from pipeline.demo.part import Part
+from pipeline.demo.log_generator import WATCH_CHAOS, WATCH_EVERY, Feed, provoke_stack_trace
+from pipeline.demo.pod_replacer import Turnover
 from pipeline.demo.searcher import Searcher
-from pipeline.demo.turnover import Turnover
 from pipeline.errors import StackError
+from pipeline.kafka import client
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
+from pipeline.operations.setup import setup
 
 TICK_SECONDS = 0.05
 LOOK_SECONDS = 0.2
@@ -125,7 +127,7 @@ class Run:
 
     async def _joined(self) -> None:
         """Return when the worker has its partitions, so that its start is not counted as latency."""
-        admin = AIOKafkaAdminClient(**kafka_client.connection(self._settings))
+        admin = AIOKafkaAdminClient(**client.connection(self._settings))
         await admin.start()
         try:
             async with asyncio.timeout(GIVE_UP_SECONDS):

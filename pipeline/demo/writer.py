@@ -12,8 +12,8 @@ import uuid
 from pathlib import Path
 from threading import Event
 
-from pipeline.demo.criwriter import ContainerLog
-from pipeline.demo.services import SERVICES
+from pipeline.demo.container_log import ContainerLog
+from pipeline.demo.sample_services import SERVICES
 
 ROTATE_BYTES = 2 * 1024 * 1024
 TURNS_PER_SECOND = 10

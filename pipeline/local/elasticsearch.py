@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.local import artifacts, java
-from pipeline.local.authority import PASSWORD, Authority
+from pipeline.local.certificate_authority import PASSWORD, Authority
 from pipeline.local.process import ServerProcess
 
 START_SECONDS = 120.0

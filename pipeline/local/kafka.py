@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pipeline.errors import StackError
 from pipeline.local import artifacts, java
-from pipeline.local.authority import PASSWORD, Authority
+from pipeline.local.certificate_authority import PASSWORD, Authority
 from pipeline.local.process import ServerProcess
 
 START_SECONDS = 60.0

@@ -2,20 +2,18 @@
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
-from pipeline.ecs import FIELDS
-from pipeline.message import level
-from pipeline.message.value import address
-from pipeline.rules import action, condition, names, parsing
-from pipeline.rules.action import Action
+from pipeline.contract.ecs import FIELDS
+from pipeline.parsing import level
+from pipeline.parsing.field_values import address
+from pipeline.rules import actions, conditions, field_names, parse_action
+from pipeline.rules.actions import Action
+from pipeline.rules.context import World
 from pipeline.rules.redaction import KINDS, Redaction
-from pipeline.rules.source import Faults, Scalar, found, mapping, near, scalar, sequence, words
-
-if TYPE_CHECKING:
-    from pipeline.rules.reading import World
+from pipeline.rules.yaml_source import Faults, Scalar, found, mapping, near, scalar, sequence, words
 
 Digest = Callable[[bytes], None]
 
@@ -33,11 +31,11 @@ def _true(node: yaml.Node, faults: Faults, done: Action) -> Action:
 
 
 def _drop(node: yaml.Node, faults: Faults, *_: Any) -> Action:
-    return _true(node, faults, action.drop)
+    return _true(node, faults, actions.drop)
 
 
 def _keep(node: yaml.Node, faults: Faults, *_: Any) -> Action:
-    return _true(node, faults, action.keep)
+    return _true(node, faults, actions.keep)
 
 
 def _sample(node: yaml.Node, faults: Faults, *_: Any) -> Action:
@@ -46,21 +44,21 @@ def _sample(node: yaml.Node, faults: Faults, *_: Any) -> Action:
         if isinstance(node, yaml.ScalarNode):
             faults.at(node, f"expected a part between 0 and 1, such as 0.05, found {found(node)}")
         rate = 0.5
-    return action.sample(float(rate))
+    return actions.sample(float(rate))
 
 
-def _route(node: yaml.Node, faults: Faults, world: "World", _: Digest) -> Action:
+def _route(node: yaml.Node, faults: Faults, world: World, _: Digest) -> Action:
     name = words(node, faults, "a route")
     if name and name not in world.routes:
         known = ", ".join(world.routes) or "none"
         faults.at(node, f'no route "{name}"{near(name, world.routes)}: CRISP_ROUTES has {known}')
-    return action.route(name)
+    return actions.route(name)
 
 
 def _settable(node: yaml.Node, faults: Faults, expected: str = "the name of a field") -> str:
     """The document's name of a field that a rule may change."""
-    name = names.full(words(node, faults, expected))
-    fault = names.unsettable(name) if name else ""
+    name = field_names.full(words(node, faults, expected))
+    fault = field_names.unsettable(name) if name else ""
     if fault:
         faults.at(node, fault)
     return name
@@ -76,7 +74,7 @@ def _set(node: yaml.Node, faults: Faults, *_: Any) -> Action:
         if name == "@timestamp":
             faults.at(key, '"@timestamp" is a time of the line itself: use rename or parse to say which')
         values[name] = _given(name, value, faults)
-    return action.assign(values)
+    return actions.assign(values)
 
 
 def _given(name: str, node: yaml.Node, faults: Faults) -> Any:
@@ -88,9 +86,9 @@ def _given(name: str, node: yaml.Node, faults: Faults) -> Any:
 
 def _one(name: str, node: yaml.Node, faults: Faults) -> Scalar:
     value = scalar(node, faults, "a value")
-    for other in action.named(value) if isinstance(value, str) else ():
-        if names.unaskable(names.full(other)):
-            faults.at(node, f"${{{other}}}: {names.unaskable(names.full(other))}")
+    for other in actions.named(value) if isinstance(value, str) else ():
+        if field_names.unaskable(field_names.full(other)):
+            faults.at(node, f"${{{other}}}: {field_names.unaskable(field_names.full(other))}")
     kind = FIELDS[name].type if name in FIELDS else ""
     if value is None and isinstance(node, yaml.ScalarNode):
         faults.at(node, "expected a value, found nothing (the action remove takes fields away)")
@@ -102,8 +100,8 @@ def _one(name: str, node: yaml.Node, faults: Faults) -> Scalar:
         value = str(node.value)
     if name == "log.level" and "${" not in str(value):
         value = level.normal(value) or value
-        if value not in condition.LEVELS:
-            faults.at(node, f"{found(node)} is no level{near(str(value), condition.LEVELS)}")
+        if value not in conditions.LEVELS:
+            faults.at(node, f"{found(node)} is no level{near(str(value), conditions.LEVELS)}")
     if isinstance(value, float) and not math.isfinite(value):
         faults.at(node, f"expected a value, found {found(node)}")
     return value
@@ -113,7 +111,7 @@ def _rename(node: yaml.Node, faults: Faults, *_: Any) -> Action:
     pairs = mapping(node, faults, "a mapping of old name and new name")
     if not pairs and isinstance(node, yaml.MappingNode):
         faults.at(node, "expected a mapping of old name and new name, found an empty one")
-    return action.rename({_settable(key, faults): _settable(new, faults, "a name") for key, new in pairs.values()})
+    return actions.rename({_settable(key, faults): _settable(new, faults, "a name") for key, new in pairs.values()})
 
 
 def _remove(node: yaml.Node, faults: Faults, *_: Any) -> Action:
@@ -124,7 +122,7 @@ def _remove(node: yaml.Node, faults: Faults, *_: Any) -> Action:
     for entry in entries:
         text = words(entry, faults, "the name of a field")
         taken.append(text if "*" in text else _settable(entry, faults) if text else "")
-    return action.remove(taken)
+    return actions.remove(taken)
 
 
 def _redact(node: yaml.Node, faults: Faults, *_: Any) -> Action:
@@ -143,8 +141,8 @@ def _redact(node: yaml.Node, faults: Faults, *_: Any) -> Action:
             replacement = words(pairs["with"][1], faults, "what stands instead")
     if patterns is None:
         faults.at(node, f'expected "pattern": {", ".join(KINDS)}, or /a pattern/')
-        return action.keep
-    return action.Redact(_redaction(patterns, replacement, faults), tuple(within))
+        return actions.keep
+    return actions.Redact(_redaction(patterns, replacement, faults), tuple(within))
 
 
 def _redaction(node: yaml.Node, replacement: str, faults: Faults) -> Redaction:
@@ -152,7 +150,7 @@ def _redaction(node: yaml.Node, replacement: str, faults: Faults) -> Redaction:
     for entry in sequence(node):
         text = words(entry, faults, "a kind of secret or /a pattern/")
         if len(text) > 2 and text[0] == text[-1] == "/":
-            compiled = condition.pattern(entry, text[1:-1], faults)
+            compiled = conditions.pattern(entry, text[1:-1], faults)
             if compiled is not None:
                 own.append((compiled, replacement or "[redacted]"))
         elif text in KINDS:
@@ -162,38 +160,42 @@ def _redaction(node: yaml.Node, replacement: str, faults: Faults) -> Redaction:
     return Redaction(kinds, own, replacement)
 
 
-def _parse(node: yaml.Node, faults: Faults, world: "World", _: Digest) -> Action:
+def _parse(node: yaml.Node, faults: Faults, world: World, _: Digest) -> Action:
     """A format's name, or {format: it, field: F}, or {pattern: P, field: F, fields: {group: name}}."""
     if not isinstance(node, yaml.MappingNode):
-        return action.parse(_format(node, faults, world), "message")
+        return actions.parse(_format(node, faults, world), "message")
     pairs = mapping(node, faults, "")
     known = ("format", "pattern", "field", "fields")
     _known(pairs, known, faults)
-    source = names.full(words(pairs["field"][1], faults, "the name of a field")) if "field" in pairs else "message"
+    source = (
+        field_names.full(words(pairs["field"][1], faults, "the name of a field")) if "field" in pairs else "message"
+    )
     if ("format" in pairs) == ("pattern" in pairs):
         faults.at(node, 'expected one of "format" and "pattern"')
-        return action.parse(lambda _: None, source)
+        return actions.parse(lambda _: None, source)
     if "format" in pairs:
         if "fields" in pairs:
             faults.at(pairs["fields"][0], '"fields" names the groups of a pattern: a format has none')
-        return action.parse(_format(pairs["format"][1], faults, world), source)
-    return action.parse(_by_pattern(pairs, faults), source)
+        return actions.parse(_format(pairs["format"][1], faults, world), source)
+    return actions.parse(_by_pattern(pairs, faults), source)
 
 
-def _format(node: yaml.Node, faults: Faults, world: "World") -> parsing.Parser:
+def _format(node: yaml.Node, faults: Faults, world: World) -> parse_action.Parser:
     text = words(node, faults, "a format")
-    if text and text not in parsing.FORMATS:
-        faults.at(node, f'no format "{text}"{near(text, parsing.FORMATS)}: expected {", ".join(parsing.FORMATS)}')
-    return parsing.FORMATS.get(text, parsing.FORMATS["text"])(world.field_limit)
+    if text and text not in parse_action.FORMATS:
+        faults.at(
+            node, f'no format "{text}"{near(text, parse_action.FORMATS)}: expected {", ".join(parse_action.FORMATS)}'
+        )
+    return parse_action.FORMATS.get(text, parse_action.FORMATS["text"])(world.field_limit)
 
 
-def _by_pattern(pairs: dict[str, tuple[yaml.Node, yaml.Node]], faults: Faults) -> parsing.Parser:
+def _by_pattern(pairs: dict[str, tuple[yaml.Node, yaml.Node]], faults: Faults) -> parse_action.Parser:
     node = pairs["pattern"][1]
     text = words(node, faults, "a pattern with named groups")
-    compiled = condition.pattern(node, text, faults)
+    compiled = conditions.pattern(node, text, faults)
     if compiled is None:
         return lambda _: None
-    groups = {name: names.full(name) for name in compiled.groupindex}
+    groups = {name: field_names.full(name) for name in compiled.groupindex}
     if not groups:
         faults.at(node, "a pattern without named groups gives no fields: write (?P<name>...)")
     if "fields" in pairs:
@@ -203,25 +205,25 @@ def _by_pattern(pairs: dict[str, tuple[yaml.Node, yaml.Node]], faults: Faults) -
             else:
                 groups[key.value] = _settable(value, faults)
     for group, name in groups.items():
-        if names.unsettable(name):
-            faults.at(node, f"group {group}: {names.unsettable(name)}")
-    return parsing.by_pattern(compiled, groups)
+        if field_names.unsettable(name):
+            faults.at(node, f"group {group}: {field_names.unsettable(name)}")
+    return parse_action.by_pattern(compiled, groups)
 
 
-def _python(node: yaml.Node, faults: Faults, world: "World", digest: Digest) -> Action:
+def _python(node: yaml.Node, faults: Faults, world: World, digest: Digest) -> Action:
     text = words(node, faults, "module:function")
     if not text:
-        return action.keep
+        return actions.keep
     try:
         function, source = world.hooks(text)
     except ValueError as fault:
         faults.at(node, str(fault))
-        return action.keep
+        return actions.keep
     digest(source)
-    return action.hook(function)
+    return actions.hook(function)
 
 
-READERS: dict[str, Callable[[yaml.Node, Faults, "World", Digest], Action]] = {
+READERS: dict[str, Callable[[yaml.Node, Faults, World, Digest], Action]] = {
     "drop": _drop,
     "keep": _keep,
     "sample": _sample,

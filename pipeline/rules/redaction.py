@@ -14,9 +14,9 @@ from typing import Any
 import orjson
 import re2
 
-from pipeline.ecs import APPLICATION
-from pipeline.event import Event
-from pipeline.rules import keyblock
+from pipeline.contract.ecs import APPLICATION
+from pipeline.grouping.event import Event
+from pipeline.rules import pem_block
 
 Spans = Iterator[tuple[int, int]]
 """Begin and end of each secret in a text, in order."""
@@ -150,19 +150,21 @@ class Redaction:
         self._looks_everywhere = any(kind not in KINDS for kind, _, _ in self._finders)
         self._trigger = re2.compile("|".join(KINDS[kind][1] for kind, _, _ in self._finders if kind in KINDS))
 
-    def key_lines(self, value: bytes, events: Iterable[Event]) -> frozenset[keyblock.Place]:
+    def key_lines(self, value: bytes, events: Iterable[Event]) -> frozenset[pem_block.Place]:
         """The events of a slice that are lines of a private key."""
-        return keyblock.lines(events) if self._key and keyblock.EDGE in value else frozenset()
+        return pem_block.lines(events) if self._key and pem_block.EDGE in value else frozenset()
 
-    def concerns(self, event: Event, key_lines: frozenset[keyblock.Place]) -> bool:
+    def concerns(self, event: Event, key_lines: frozenset[pem_block.Place]) -> bool:
         """Whether an event of a slice can have secrets."""
         content = event[5]
-        return self.touches(content) or (bool(self._key) and (event[:2] in key_lines or keyblock.is_full_line(content)))
+        return self.touches(content) or (
+            bool(self._key) and (event[:2] in key_lines or pem_block.is_full_line(content))
+        )
 
-    def event(self, fields: dict[str, Any], event: Event, key_lines: frozenset[keyblock.Place]) -> None:
+    def event(self, fields: dict[str, Any], event: Event, key_lines: frozenset[pem_block.Place]) -> None:
         """An event's fields without its secrets, in place."""
         self.clean(fields)
-        if self._key and (event[:2] in key_lines or keyblock.is_full_line(event[5])):
+        if self._key and (event[:2] in key_lines or pem_block.is_full_line(event[5])):
             fields["message"] = self._key
 
     def touches(self, content: bytes) -> bool:

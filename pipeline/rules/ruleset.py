@@ -9,9 +9,9 @@ on being applied.
 from dataclasses import dataclass, replace
 from typing import Any
 
-from pipeline.rules import names
-from pipeline.rules.action import Action, Case, Fields, Redact, drop, value_of
-from pipeline.rules.condition import Condition, Test
+from pipeline.rules import field_names
+from pipeline.rules.actions import Action, Case, Fields, Redact, drop, value_of
+from pipeline.rules.conditions import Condition, Test
 
 Clauses = tuple[tuple[Condition, ...], ...]
 """Conditions in or-of-ands: any of the tuples, of which all."""
@@ -71,13 +71,13 @@ class Ruleset:
 
 
 def _asks(clauses: Clauses) -> bool:
-    return any(names.of_pod(one.name) for clause in clauses for one in clause)
+    return any(field_names.of_pod(one.name) for clause in clauses for one in clause)
 
 
 def _widened(rule: Rule) -> Rule:
     if not rule.decides:
         return rule
-    when = tuple(tuple(one for one in clause if not names.of_pod(one.name)) for clause in rule.when)
+    when = tuple(tuple(one for one in clause if not field_names.of_pod(one.name)) for clause in rule.when)
     return replace(rule, when=when, unless=tuple(clause for clause in rule.unless if not _asks((clause,))))
 
 
@@ -152,7 +152,7 @@ def _left(clauses: Clauses, container: Fields) -> list[_Clause]:
     """The clauses that can still be met, each without what the container has decided; an empty one is met."""
     left = []
     for clause in clauses:
-        fixed = [one for one in clause if names.of_container(one.name)]
+        fixed = [one for one in clause if field_names.of_container(one.name)]
         if all(one.test(value_of(one.name, {}, container)) for one in fixed):
             left.append([(one.name, one.test, container.get(one.name)) for one in clause if one not in fixed])
     return left

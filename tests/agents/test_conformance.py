@@ -6,18 +6,18 @@ from typing import Any
 
 import pytest
 
-from agents.checkpoint import decode, encode
-from agents.discovery import Discovery, kubelet
-from agents.fleet import Fleet
-from agents.listing import Listing
-from agents.podwatch import PodWatch
-from pipeline import pod, record
-from pipeline.commands.parse import STANDARD_PATH
-from pipeline.intake import Intake
-from pipeline.pod import Instance
-from pipeline.record import UNKNOWN, Headers
-from pipeline.rules.trial import hits
-from pipeline.settings import Settings
+from agents.containers import Fleet
+from agents.discovery.directory_cache import Listing
+from agents.discovery.scanner import Discovery, kubelet
+from agents.kubernetes.pod_watch import PodWatch
+from agents.state.checkpoint import decode, encode
+from pipeline.cli.parse import STANDARD_PATH
+from pipeline.config.settings import Settings
+from pipeline.contract import pod_metadata, record
+from pipeline.contract.pod_metadata import Instance
+from pipeline.contract.record import UNKNOWN, Headers
+from pipeline.documents.record_processor import Intake
+from pipeline.rules.test_case import hits
 from tests.pipeline.conformance import MONTHS, Case, Document, cases, differences, pod_of, raw_lines
 from tests.pipeline.test_conformance import NOT_MET, needs_cases
 
@@ -54,7 +54,7 @@ class Shipped:
 
     def instance(self) -> Instance:
         """The container of the case; what its path does not tell is made up, or the Pod object's."""
-        found = pod.instance(self.case.get("path", "")) or pod.instance(STANDARD_PATH)
+        found = pod_metadata.instance(self.case.get("path", "")) or pod_metadata.instance(STANDARD_PATH)
         assert found is not None
         metadata = (self.about or {}).get("metadata") or {}
         uid = metadata.get("uid") or found.uid or "11111111-2222-3333-4444-555555555555"
@@ -68,7 +68,7 @@ class Shipped:
     def write(self, name: str, data: bytes) -> None:
         instance = self.instance()
         file = name or Path(self.case.get("path", "")).name
-        file = file if pod.LOG_FILE.fullmatch(file) else f"{instance.restart}.log"
+        file = file if pod_metadata.LOG_FILE.fullmatch(file) else f"{instance.restart}.log"
         path = self.root / "_".join(instance[:3]) / instance.container / file
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("ab") as log:

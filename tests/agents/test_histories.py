@@ -17,17 +17,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from agents.checkpoint import State, decode, encode
-from agents.discovery import Discovery, kubelet
-from agents.fleet import Fleet
-from agents.listing import Listing
-from agents.tail import Tail, Taken
-from pipeline import record
-from pipeline.event import SPLIT, Event
-from pipeline.grouping import Grouper, events_of
-from pipeline.pod import Instance
-from pipeline.record import Grouping
-from pipeline.settings import Settings
+from agents.containers import Fleet
+from agents.discovery.directory_cache import Listing
+from agents.discovery.scanner import Discovery, kubelet
+from agents.state.checkpoint import State, decode, encode
+from agents.tailing.container_tail import Tail, Taken
+from pipeline.config.settings import Settings
+from pipeline.contract import record
+from pipeline.contract.pod_metadata import Instance
+from pipeline.contract.record import Grouping
+from pipeline.grouping.event import SPLIT, Event
+from pipeline.grouping.grouper import Grouper, events_of
 
 KINDS = {
     "plain": (b"F", b"all is well"),

@@ -16,15 +16,15 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from agents.checkpoint import State, decode, encode
-from agents.discovery import Discovery, kubelet
-from agents.fleet import Fleet
-from agents.listing import Listing
-from agents.tail import Tail, Taken
-from pipeline import gap, record
-from pipeline.gap import Gap
-from pipeline.pod import Instance
-from pipeline.settings import Settings
+from agents.containers import Fleet
+from agents.discovery.directory_cache import Listing
+from agents.discovery.scanner import Discovery, kubelet
+from agents.state.checkpoint import State, decode, encode
+from agents.tailing.container_tail import Tail, Taken
+from pipeline.config.settings import Settings
+from pipeline.contract import gap, record
+from pipeline.contract.gap import Gap
+from pipeline.contract.pod_metadata import Instance
 
 SECOND = 10**9
 KEPT = 3  # rotated files that the kubelet keeps

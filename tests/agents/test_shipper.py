@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from agents import compression
+from agents.delivery import compression
 from agents.shipper import Shipper
+from pipeline.config.settings import Settings
 from pipeline.local.process import free_ports
-from pipeline.settings import Settings
 
 LINE = b"2026-11-24T09:42:30.%09dZ stdout F line %d\n"
 

@@ -17,9 +17,9 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from pipeline import setup
+from pipeline.config.settings import load
 from pipeline.local.stack import running
-from pipeline.settings import load
+from pipeline.operations.setup import setup
 from tests.benchmarks import workload
 
 DELETED = 7

@@ -12,8 +12,8 @@ from pathlib import Path
 from aiokafka import AIOKafkaProducer
 from kubernetes import config
 
-from agents import compression
-from pipeline.settings import KIB, MIB
+from agents.delivery import compression
+from pipeline.config.settings import KIB, MIB
 
 SLICE_BYTES = 256 * KIB
 IN_FLIGHT = 4 * MIB // SLICE_BYTES

@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from pipeline import grouping, pod
-from pipeline.document import Documents
-from pipeline.message import apptime
-from pipeline.pod import Instance
-from pipeline.record import LogSlice, Segment, SourceFile
-from pipeline.settings import Settings
+from pipeline.config.settings import Settings
+from pipeline.contract import pod_metadata
+from pipeline.contract.pod_metadata import Instance
+from pipeline.contract.record import LogSlice, Segment, SourceFile
+from pipeline.documents.builder import Documents
+from pipeline.parsing import timestamp
 from tests.benchmarks import lines
 
 SLICE = 600  # lines in a slice under load
@@ -32,7 +32,7 @@ def _slice(index: int, line: Callable[[random.Random, int], str], settings: Sett
     random_ = random.Random(index)
     at = NOW - SLICE * 500_000
     value = "".join(
-        f"{apptime.text(at + number * 500_000)} stdout F {line(random_, at + number * 500_000)}\n"
+        f"{timestamp.text(at + number * 500_000)} stdout F {line(random_, at + number * 500_000)}\n"
         for number in range(SLICE)
     ).encode()
     who = Instance("shop", f"app-{index % 20}", f"{index % 20:08d}-1111-2222-3333-444444444444", "app", 0)
@@ -44,8 +44,8 @@ def _slice(index: int, line: Callable[[random.Random, int], str], settings: Sett
         segments=(Segment(0, 0, len(value)),),
         node="node-1",
         read=NOW,
-        grouping=grouping.by(settings),
-        pod=pod.from_api(who, "node-1", about),
+        grouping=settings.grouping,
+        pod=pod_metadata.from_api(who, "node-1", about),
     )
 
 

@@ -10,10 +10,11 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from pipeline.document import Documents
-from pipeline.rules.reading import World, read
+from pipeline.config.settings import SECRETS, Settings
+from pipeline.documents.builder import Documents
+from pipeline.rules.context import World
+from pipeline.rules.parser import read
 from pipeline.rules.ruleset import Ruleset
-from pipeline.settings import SECRETS, Settings
 from tests.benchmarks import lines
 from tests.benchmarks.documents import rate, slices
 

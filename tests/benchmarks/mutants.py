@@ -24,14 +24,23 @@ import pytest
 ROOT = Path(__file__).parent.parent.parent
 SECONDS = 90  # a test that takes longer has noticed
 TESTS: dict[str, list[str]] = {
-    "pipeline.cri": ["tests/pipeline/test_cri.py", "tests/pipeline/test_grouping.py"],
-    "pipeline.multiline": ["tests/pipeline/test_multiline.py"],
-    "pipeline.frames": ["tests/pipeline/test_multiline.py"],
-    "pipeline.pythonframes": ["tests/pipeline/test_multiline.py"],
-    "pipeline.jvm": ["tests/pipeline/test_multiline.py"],
-    "pipeline.grouping": ["tests/pipeline/test_grouping.py", "tests/pipeline/test_multiline.py"],
-    "pipeline.message.flat": ["tests/pipeline/message/test_jsonbody.py", "tests/pipeline/test_line.py"],
-    "pipeline.message.jsonbody": ["tests/pipeline/message/test_jsonbody.py", "tests/pipeline/test_line.py"],
+    "pipeline.contract.cri": ["tests/pipeline/contract/test_cri.py", "tests/pipeline/grouping/test_grouper.py"],
+    "pipeline.grouping.stack_trace": ["tests/pipeline/grouping/test_stack_trace.py"],
+    "pipeline.grouping.frames": ["tests/pipeline/grouping/test_stack_trace.py"],
+    "pipeline.grouping.frames_python": ["tests/pipeline/grouping/test_stack_trace.py"],
+    "pipeline.grouping.frames_java": ["tests/pipeline/grouping/test_stack_trace.py"],
+    "pipeline.grouping.grouper": [
+        "tests/pipeline/grouping/test_grouper.py",
+        "tests/pipeline/grouping/test_stack_trace.py",
+    ],
+    "pipeline.parsing.flatten": [
+        "tests/pipeline/parsing/test_json_body.py",
+        "tests/pipeline/documents/test_event_reader.py",
+    ],
+    "pipeline.parsing.json_body": [
+        "tests/pipeline/parsing/test_json_body.py",
+        "tests/pipeline/documents/test_event_reader.py",
+    ],
 }
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,

@@ -24,11 +24,11 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from pipeline import setup
-from pipeline.commands.worker import total_lag
+from pipeline.cli.worker import total_lag
+from pipeline.config.settings import load
 from pipeline.local.artifacts import cache
 from pipeline.local.stack import Stack, running
-from pipeline.settings import load
+from pipeline.operations.setup import setup
 from tests.benchmarks import sink, workload
 
 LIMIT_SECONDS = 900.0

@@ -9,9 +9,10 @@ import json
 import statistics
 from typing import Any
 
-from pipeline.document import Documents
-from pipeline.rules.reading import World, read
-from pipeline.settings import SECRETS, Settings
+from pipeline.config.settings import SECRETS, Settings
+from pipeline.documents.builder import Documents
+from pipeline.rules.context import World
+from pipeline.rules.parser import read
 from tests.benchmarks import lines
 from tests.benchmarks.documents import rate, slices
 

@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline import setup
-from pipeline.demo.part import Part
+from pipeline.config.settings import load
+from pipeline.demo.child_process import Part
 from pipeline.local.process import free_ports, peak_rss_mib
 from pipeline.local.stack import Stack, running
-from pipeline.message import apptime
-from pipeline.settings import load
+from pipeline.operations.setup import setup
+from pipeline.parsing import timestamp
 from tests.benchmarks import sink, workload
 
 BUILD = Path(__file__).parent.parent.parent / "build"
@@ -162,7 +162,7 @@ def _quiet_files(root: Path) -> Iterator[Path]:
 
 def _write(path: Path) -> None:
     with path.open("a") as file:
-        file.write(f"{apptime.text(time.time_ns())} stdout F {'a line of a quiet service ' * 6}\n")
+        file.write(f"{timestamp.text(time.time_ns())} stdout F {'a line of a quiet service ' * 6}\n")
 
 
 def _share(shipper: Part, seconds: float, files: list[Path]) -> Usage:

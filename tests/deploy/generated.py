@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
-from pipeline.elastic import lifecycle, roles, template
-from pipeline.elastic.template import Lacking
-from pipeline.settings import Settings
+from pipeline.config.settings import Settings
+from pipeline.elasticsearch import index_template, lifecycle_policy, roles
+from pipeline.elasticsearch.index_template import Lacking
 from tests.deploy import dashboard
 
 COMPONENTS = Path(__file__).parent.parent.parent / "deploy" / "components"
@@ -49,7 +49,7 @@ def roles_secret() -> dict[str, Any]:
 def stack_config_policy() -> dict[str, Any]:
     """The same lifecycle policies and templates as setup's, kept by the operator."""
     settings = Settings()
-    templates = template.all_of(settings)
+    templates = index_template.all_of(settings)
     return {
         "apiVersion": "stackconfigpolicy.k8s.elastic.co/v1alpha1",
         "kind": "StackConfigPolicy",
@@ -59,11 +59,11 @@ def stack_config_policy() -> dict[str, Any]:
             "elasticsearch": {
                 # Without the REST API's outer "policy".
                 "indexLifecyclePolicies": {
-                    one.policy: lifecycle.body(one.days)["policy"] for one in templates if one.policy
+                    one.policy: lifecycle_policy.body(one.days)["policy"] for one in templates if one.policy
                 },
                 "indexTemplates": {
                     "composableIndexTemplates": {
-                        one.name: template.body(one, settings, LACKING_8_11) for one in templates
+                        one.name: index_template.body(one, settings, LACKING_8_11) for one in templates
                     }
                 },
             },

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import yaml
 
-from pipeline.settings import Settings, record_max_bytes
+from pipeline.config.settings import Settings, record_max_bytes
 from tests.deploy.manifests import Manifest, Objects, named, of_kind, title, workloads
 from tests.deploy.workload_checks import effective_settings
 

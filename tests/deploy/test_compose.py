@@ -13,11 +13,11 @@ import jsonschema
 import pytest
 import yaml
 
-from pipeline import settings
-from pipeline.cli import COMMANDS
+from pipeline.cli.main import COMMANDS
+from pipeline.config import settings
+from pipeline.config.settings import Settings
 from pipeline.demo import writer
 from pipeline.errors import SettingsError
-from pipeline.settings import Settings
 from tests.deploy.manifests import ROOT
 from tests.deploy.unsaid import unsaid
 from tests.k8s.binaries import directory

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.cli import COMMANDS
+from pipeline.cli.main import COMMANDS
 from tests.deploy.dockerfile import DOCKERFILE, copied, exec_form, in_context, instructions
 from tests.deploy.manifests import ROOT
 

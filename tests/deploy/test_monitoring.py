@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline import runbook
-from pipeline.metrics import SHIPPER, WORKER
-from pipeline.status import overview, verdict
+from pipeline.monitoring import health, runbook
+from pipeline.monitoring.metrics import SHIPPER, WORKER
+from pipeline.operations.inspect import overview
 from tests.deploy import dashboard, promtool
 from tests.deploy.manifests import kustomize, needs_kubectl, overlay, workloads
 from tests.deploy.network_checks import PODS
@@ -105,7 +105,7 @@ def test_no_panel_lies_on_another() -> None:
 def _told() -> set[str]:
     """The runbooks that pages and `crisp status` name."""
     found = set()
-    for module in (verdict, overview):
+    for module in (health, overview):
         for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"Trouble", "_trouble"}:
                 found |= {word.value for word in node.args[2:3] if isinstance(word, ast.Constant)}

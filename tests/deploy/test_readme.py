@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from pipeline import __version__
-from pipeline.cli import COMMANDS
-from pipeline.settings import Settings, variable
+from pipeline.cli.main import COMMANDS
+from pipeline.config.settings import Settings, variable
 from tests.deploy.manifests import (
     DEPLOY,
     ROOT,

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
-from pipeline import settings
-from pipeline.cli import COMMANDS
+from pipeline.cli.main import COMMANDS
+from pipeline.config import settings
+from pipeline.config.settings import Settings, variable
 from pipeline.errors import SettingsError
-from pipeline.rules import file
-from pipeline.settings import Settings, variable
+from pipeline.rules import loader
 from tests.deploy.manifests import (
     NAMESPACE,
     Manifest,
@@ -154,7 +154,7 @@ def rules(objects: Objects) -> Iterator[str]:
         if "subPath" in mount or volume["configMap"]["name"] != "crisp-rules":
             yield f"{title(entry)}: its rules would change with a restart only"
         data = named(objects, "ConfigMap", volume["configMap"]["name"])["data"]
-        read = file.parsed(data.get(path.name, "").encode(), effective_settings(objects, entry))
+        read = loader.parsed(data.get(path.name, "").encode(), effective_settings(objects, entry))
         yield from (f"{title(entry)}: {fault}" for fault in read.faults)
 
 

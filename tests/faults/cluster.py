@@ -9,9 +9,9 @@ from pathlib import Path
 
 from aiokafka.admin import AIOKafkaAdminClient
 
+from pipeline.config.settings import Settings
 from pipeline.local import artifacts, java, kafka
 from pipeline.local.process import ServerProcess, free_ports
-from pipeline.settings import Settings
 
 BROKERS = (1, 2, 3)
 

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from pipeline import cli, liveness, worker
-from pipeline.status import watch
+from pipeline.cli import main
+from pipeline.worker import liveness, monitor, worker
 
 QUICK_SECONDS = 8.0
 
@@ -78,7 +78,7 @@ HARMS = (
 def _prepare(harm: Callable[[Any], None]) -> None:
     liveness.LOOP_SECONDS = liveness.FLOW_SECONDS = liveness.PROGRESS_SECONDS = QUICK_SECONDS
     worker.LOOK_SECONDS = 0.5
-    watch.ANSWER_SECONDS = 2.0
+    monitor.ANSWER_SECONDS = 2.0
     keep_beat = worker.Worker._keep_beat
 
     async def harmed(self: Any) -> None:
@@ -90,4 +90,4 @@ def _prepare(harm: Callable[[Any], None]) -> None:
 
 if __name__ == "__main__":
     _prepare({harm.__name__: harm for harm in HARMS}[sys.argv[1]])
-    sys.exit(cli.main(sys.argv[2:]))
+    sys.exit(main.main(sys.argv[2:]))

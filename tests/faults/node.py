@@ -6,7 +6,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from pipeline import settings
+from pipeline.config import settings
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from tests.faults.rawtopic import RawTopic

@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
-from pipeline import cri, gap, record
-from pipeline.gap import Gap
-from pipeline.grouping import events_of
-from pipeline.record import LogSlice
+from pipeline.contract import cri, gap, record
+from pipeline.contract.gap import Gap
+from pipeline.contract.record import LogSlice
+from pipeline.grouping.grouper import events_of
 
 
 class RawTopic:

@@ -7,8 +7,8 @@ import threading
 import uuid
 from pathlib import Path
 
-from pipeline import record
-from pipeline.demo.criwriter import PIECE_BYTES, ContainerLog
+from pipeline.contract import record
+from pipeline.demo.container_log import PIECE_BYTES, ContainerLog
 
 TRACE = (
     b"java.lang.IllegalStateException: order %d is open",

@@ -8,12 +8,12 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.demo.criwriter import ContainerLog
-from pipeline.demo.feed import Feed
+from pipeline.demo.child_process import Part
+from pipeline.demo.container_log import ContainerLog
 from pipeline.demo.ledger import Balance, Ledger, document_keys, line_key
-from pipeline.demo.part import Part
-from pipeline.elastic.single import CANARY_ID
-from pipeline.message import apptime
+from pipeline.demo.log_generator import Feed
+from pipeline.elasticsearch.rejections.pending_document import CANARY_ID
+from pipeline.parsing import timestamp
 from tests.faults.results import Row
 from tests.integration.flow import Flow
 from tests.integration.test_status import get
@@ -44,7 +44,7 @@ class NumberedLedger(Ledger):
             source = hit["_source"]
             number = self._numbers.get(document_keys(source)[0], -1)
             if number >= 0:
-                place = (apptime.nanoseconds(source["@timestamp"]), source["log.offset"], hit["_id"][:16], number)
+                place = (timestamp.nanoseconds(source["@timestamp"]), source["log.offset"], hit["_id"][:16], number)
                 streams[source["kubernetes.pod.uid"], source["log.iostream"]].append(place)
         wrong = 0
         for places in streams.values():
@@ -103,7 +103,7 @@ class Scene:
         """A line that the runtime took at that time, seconds since the epoch."""
         self.ledger.wrote(log.uid, line.encode())
         with (log.directory / "0.log").open("ab") as file:
-            file.write(f"{apptime.text(round(moment * 1e9))} stdout F {line}\n".encode())
+            file.write(f"{timestamp.text(round(moment * 1e9))} stdout F {line}\n".encode())
 
     def index(self) -> str:
         """The index of today."""

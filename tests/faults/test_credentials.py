@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.local.secured import SecuredStack
+from pipeline.local.secured_stack import SecuredStack
 from pipeline.local.stack import Stack
 from tests.faults.results import Row
 from tests.faults.scene import Scene

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from pipeline import cri, kafka_client, setup
+from pipeline.config.settings import record_max_bytes
+from pipeline.contract import cri
+from pipeline.kafka import client
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
-from pipeline.message import apptime
-from pipeline.settings import record_max_bytes
+from pipeline.operations.setup import setup
+from pipeline.parsing import timestamp
 from tests.faults.results import Row
 from tests.integration.flow import Flow, eventually
 from tests.integration.test_status import get
@@ -28,7 +30,7 @@ BOUND = 32 * MIB
 
 
 def line(text: str) -> str:
-    return f"{apptime.text(time.time_ns())} stdout F {text}\n"
+    return f"{timestamp.text(time.time_ns())} stdout F {text}\n"
 
 
 class Flood:
@@ -147,7 +149,7 @@ def test_a_noisy_container_holds_up_no_quiet_one(flow: Flow, row: Row) -> None:
 
 async def topic_by_the_brokers_clock(flow: Flow) -> None:
     """The raw topic, its records' times those at which they were written to the log."""
-    admin = AIOKafkaAdminClient(**kafka_client.connection(flow.settings))
+    admin = AIOKafkaAdminClient(**client.connection(flow.settings))
     configs = {setup.SIZE: str(record_max_bytes(flow.settings)), "message.timestamp.type": "LogAppendTime"}
     await admin.start()
     try:

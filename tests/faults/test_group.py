@@ -9,10 +9,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
-from pipeline import kafka_client
+from pipeline.config.settings import MIB
+from pipeline.kafka import client
 from pipeline.local import artifacts, java
 from pipeline.local.process import free_ports, peak_rss_mib
-from pipeline.settings import MIB
 from tests.faults.conftest import Maker
 from tests.faults.scene import Scene
 from tests.integration.flow import eventually
@@ -143,7 +143,7 @@ POISON: tuple[tuple[bytes | None, list[tuple[str, bytes]]], ...] = (
 
 
 async def _poison(scene: Scene) -> None:
-    producer = AIOKafkaProducer(**kafka_client.connection(scene.flow.settings))
+    producer = AIOKafkaProducer(**client.connection(scene.flow.settings))
     await producer.start()
     try:
         for value, headers in POISON:
@@ -174,11 +174,11 @@ def test_the_group_s_offsets_are_beyond_the_end(scene: Scene) -> None:
 
 async def _commit(scene: Scene, offset: int) -> None:
     consumer = AIOKafkaConsumer(
-        **kafka_client.connection(scene.flow.settings), group_id=scene.flow.settings.group, enable_auto_commit=False
+        **client.connection(scene.flow.settings), group_id=scene.flow.settings.group, enable_auto_commit=False
     )
     await consumer.start()
     try:
-        numbers = await kafka_client.partitions(scene.flow.settings, scene.flow.settings.topic_raw)
+        numbers = await client.partitions(scene.flow.settings, scene.flow.settings.topic_raw)
         partitions = [TopicPartition(scene.flow.settings.topic_raw, number) for number in numbers]
         consumer.assign(partitions)
         await consumer.commit(dict.fromkeys(partitions, offset))
@@ -187,7 +187,7 @@ async def _commit(scene: Scene, offset: int) -> None:
 
 
 async def _delete_topic(scene: Scene, topic: str) -> None:
-    admin = AIOKafkaAdminClient(**kafka_client.connection(scene.flow.settings))
+    admin = AIOKafkaAdminClient(**client.connection(scene.flow.settings))
     await admin.start()
     try:
         await admin.delete_topics([topic])
@@ -197,10 +197,10 @@ async def _delete_topic(scene: Scene, topic: str) -> None:
 
 async def _forget(scene: Scene) -> int:
     """Have Kafka forget every record so far, as its retention does; returns how many."""
-    admin = AIOKafkaAdminClient(**kafka_client.connection(scene.flow.settings))
+    admin = AIOKafkaAdminClient(**client.connection(scene.flow.settings))
     await admin.start()
     try:
-        numbers = await kafka_client.partitions(scene.flow.settings, scene.flow.settings.topic_raw)
+        numbers = await client.partitions(scene.flow.settings, scene.flow.settings.topic_raw)
         partitions = [TopicPartition(scene.flow.settings.topic_raw, number) for number in numbers]
         marks = await admin.delete_records({tp: _end() for tp in partitions})
         return sum(marks.values())

@@ -11,10 +11,11 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from pipeline import kafka_client, setup
+from pipeline.config.settings import record_max_bytes
+from pipeline.kafka import client
 from pipeline.local.process import peak_rss_mib
 from pipeline.local.stack import Stack
-from pipeline.settings import record_max_bytes
+from pipeline.operations.setup import setup
 from tests.faults import thread
 from tests.faults.node import Node
 from tests.integration import broker as brokers
@@ -37,7 +38,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 async def make_topic(flow: Flow, most_bytes: int) -> None:
     """The raw topic, but that it takes less than ours."""
-    admin = AIOKafkaAdminClient(**kafka_client.connection(flow.settings))
+    admin = AIOKafkaAdminClient(**client.connection(flow.settings))
     await admin.start()
     try:
         configs = {setup.SIZE: str(most_bytes)}
@@ -48,7 +49,7 @@ async def make_topic(flow: Flow, most_bytes: int) -> None:
 
 async def allow(flow: Flow, most_bytes: int) -> None:
     """Have the topic take as much."""
-    admin = AIOKafkaAdminClient(**kafka_client.connection(flow.settings))
+    admin = AIOKafkaAdminClient(**client.connection(flow.settings))
     await admin.start()
     try:
         topic = ConfigResource(ConfigResourceType.TOPIC, flow.settings.topic_raw, {setup.SIZE: str(most_bytes)})
@@ -58,7 +59,7 @@ async def allow(flow: Flow, most_bytes: int) -> None:
 
 
 async def delete_topic(flow: Flow) -> None:
-    admin = AIOKafkaAdminClient(**kafka_client.connection(flow.settings))
+    admin = AIOKafkaAdminClient(**client.connection(flow.settings))
     await admin.start()
     try:
         await admin.delete_topics([flow.settings.topic_raw])

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from agents.publisher import _partition
-from pipeline import record, setup
+from agents.delivery.producer import _partition
+from pipeline.contract import record
 from pipeline.local.process import peak_rss_mib
 from pipeline.local.stack import Stack
+from pipeline.operations.setup import setup
 from tests.faults import cluster
 from tests.faults.cluster import BROKERS, Cluster
 from tests.faults.node import Node

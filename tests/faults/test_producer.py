@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from agents import delivery
+from agents.delivery import delivery
 from agents.shipper import Shipper
-from pipeline import setup
 from pipeline.local.stack import Stack
+from pipeline.operations.setup import setup
 from tests.faults.rawtopic import RawTopic
 from tests.faults.rotated import RotatedLog
 from tests.integration.flow import Flow, eventually

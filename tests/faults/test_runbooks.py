@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import settings, setup
-from pipeline.demo.part import Part
-from pipeline.elastic import template
+from pipeline.config import settings
+from pipeline.demo.child_process import Part
+from pipeline.elasticsearch import index_template
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
+from pipeline.operations.setup import setup
 from tests.deploy import promtool
 from tests.faults.proxy import Proxy
 from tests.faults.runbook import hits
@@ -47,7 +48,7 @@ def make(stack: Stack, tmp_path: Path) -> Iterator[Make]:
 
 def drift(flow: Flow, change: Callable[[dict], None]) -> None:
     """Somebody changes the template by hand."""
-    path = f"_index_template/{template.all_of(flow.settings)[0].name}"
+    path = f"_index_template/{index_template.all_of(flow.settings)[0].name}"
     found = flow.ask(path)["index_templates"][0]["index_template"]
     change(found["template"])
     flow.ask(path, found, "PUT")
@@ -258,7 +259,7 @@ def test_runbook_elasticsearch_away(make: Make, stack: Stack) -> None:
 
 def test_runbook_elasticsearch_has_no_template(make: Make) -> None:
     trial = make("CrispElasticsearchTakesNothing", "elasticsearch")
-    for one in template.all_of(trial.flow.settings):
+    for one in index_template.all_of(trial.flow.settings):
         trial.flow.ask(f"_index_template/{one.name}", method="DELETE")
     trial.fault("the index template is not there")
     trial.begin()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.commands.worker import COMMIT_SECONDS, LEAVE_SECONDS
+from pipeline.cli.worker import COMMIT_SECONDS, LEAVE_SECONDS
 from tests.faults.conftest import Maker
 from tests.faults.scene import Scene
 from tests.integration.flow import eventually

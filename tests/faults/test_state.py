@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import setup
+from pipeline.operations.setup import setup
 from tests import smalldisk
 from tests.faults.node import Node
 from tests.integration.flow import eventually

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from pipeline.demo.part import Part
+from pipeline.demo.child_process import Part
 from pipeline.local.process import free_ports
 from tests.faults.conftest import Maker
 from tests.faults.scene import Scene

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from pipeline.demo.part import Part
+from pipeline.demo.child_process import Part
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
-from pipeline.message import apptime
+from pipeline.parsing import timestamp
 from tests.faults.prometheus import Given, Prometheus
 from tests.faults.runbook import Runbook
 from tests.integration.flow import Flow, eventually
@@ -74,7 +74,7 @@ class Trial:
         while not self._ended.wait(PERIOD):
             due = int((time.monotonic() - began) * self._rate)
             for number in range(sent, due):
-                print(f"{apptime.text(time.time_ns())} stdout F {self._line(number)}", file=logs[number % self._pods])
+                print(f"{timestamp.text(time.time_ns())} stdout F {self._line(number)}", file=logs[number % self._pods])
             for log in logs:
                 log.flush()
             self.written = sent = due

@@ -14,12 +14,14 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from pipeline import kafka_client, settings, setup
-from pipeline.demo.part import Part
+from pipeline.config import settings
+from pipeline.config.settings import Settings
+from pipeline.contract.record import Headers
+from pipeline.demo.child_process import Part
+from pipeline.kafka import client
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
-from pipeline.record import Headers
-from pipeline.settings import Settings
+from pipeline.operations.setup import setup
 
 _numbers = itertools.count(1)
 _SHARD_TRIES = 10
@@ -187,10 +189,10 @@ async def _produce(settings: Settings, values: Sequence[bytes], headers: Headers
 
 
 async def _records(settings: Settings, topic: str, wanted: Callable[[Any], bool], numbers: Sequence[int]) -> list[Any]:
-    consumer = AIOKafkaConsumer(**kafka_client.connection(settings))
+    consumer = AIOKafkaConsumer(**client.connection(settings))
     await consumer.start()
     try:
-        numbers = numbers or await kafka_client.partitions(settings, topic)
+        numbers = numbers or await client.partitions(settings, topic)
         partitions = [TopicPartition(topic, number) for number in numbers]
         consumer.assign(partitions)
         await consumer.seek_to_beginning()

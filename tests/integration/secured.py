@@ -8,8 +8,8 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from pipeline.elastic import roles
-from pipeline.local.secured import SUPERUSER, SecuredStack
+from pipeline.elasticsearch import roles
+from pipeline.local.secured_stack import SUPERUSER, SecuredStack
 from tests.integration.flow import Flow, eventually
 
 

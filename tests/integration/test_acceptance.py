@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from pipeline.message import apptime
+from pipeline.parsing import timestamp
 from tests.integration.flow import Flow
-from tests.pipeline.message.examples import LOGGERS, TEXTS
-from tests.pipeline.traces import read_traces
+from tests.pipeline.grouping.traces import read_traces
+from tests.pipeline.parsing.examples import LOGGERS, TEXTS
 
 HOSTILE = [
     '{"message":{"nested":1}}',
@@ -59,7 +59,7 @@ def _ship(flow: Flow, lines: list[str]) -> list[dict[str, Any]]:
         at = time.time_ns() - len(lines) * 2_000_000_000
         # Two seconds apart: no line continues the one before.
         text = "".join(
-            f"{apptime.text(at + number * 2_000_000_000)} stdout F {line}\n" for number, line in enumerate(shuffled)
+            f"{timestamp.text(at + number * 2_000_000_000)} stdout F {line}\n" for number, line in enumerate(shuffled)
         )
         (flow.container(f"pod-{seed}") / "0.log").write_text(text, "utf-8", "surrogatepass")
     flow.once(flow.shipper)
@@ -83,7 +83,7 @@ def test_traces_of_every_language_are_taken_whole(flow: Flow) -> None:
     lines = []
     for number, trace in enumerate(traces.values()):
         for place, text in enumerate(trace.split("\n")):
-            lines.append(f"{apptime.text(at + number * 2_000_000_000 + place)} stderr F {text}\n")
+            lines.append(f"{timestamp.text(at + number * 2_000_000_000 + place)} stderr F {text}\n")
     (flow.container("pod") / "0.log").write_text("".join(lines))
     flow.once(flow.shipper)
     flow.once(flow.worker)
@@ -103,7 +103,7 @@ def test_the_conformance_cases_are_taken_as_they_are(flow: Flow, shared: Path) -
 def test_what_was_logged_is_found(flow: Flow, query: str, number: int) -> None:
     lines = ['{"a":1,"message":"refused"}', '{"level":"warning","message":"x"}', "refused too", '{"b":{"c":"x"}}']
     (flow.container("pod") / "0.log").write_text(
-        "".join(f"{apptime.text(time.time_ns() + index)} stdout F {line}\n" for index, line in enumerate(lines))
+        "".join(f"{timestamp.text(time.time_ns() + index)} stdout F {line}\n" for index, line in enumerate(lines))
     )
     flow.once(flow.shipper)
     flow.once(flow.worker)

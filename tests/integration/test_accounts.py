@@ -5,9 +5,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipeline.demo.feed import Feed
+from pipeline.demo.child_process import Part
 from pipeline.demo.ledger import Ledger
-from pipeline.demo.part import Part
+from pipeline.demo.log_generator import Feed
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from tests.integration.flow import Flow, eventually, with_pages

@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from pipeline.demo.part import Part
-from pipeline.elastic import template
+from pipeline.demo.child_process import Part
+from pipeline.elasticsearch import index_template
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
-from pipeline.message import apptime
+from pipeline.parsing import timestamp
 from tests.integration.flow import Flow, eventually, with_pages
 from tests.integration.test_status import get
 
 
 def line(text: str) -> str:
-    return f"{apptime.text(time.time_ns())} stdout F {text}\n"
+    return f"{timestamp.text(time.time_ns())} stdout F {text}\n"
 
 
 def ages(port: int) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def ages(port: int) -> dict[str, Any]:
 
 def test_only_the_age_when_searchable_follows_the_refresh_interval(stack: Stack, tmp_path: Path) -> None:
     flow, ship, work = with_pages(stack, tmp_path, CRISP_PROBE_SECONDS="0.1")
-    name = f"_index_template/{template.all_of(flow.settings)[0].name}"
+    name = f"_index_template/{index_template.all_of(flow.settings)[0].name}"
     found = flow.ask(name)["index_templates"][0]["index_template"]
     found["template"]["settings"]["index"]["refresh_interval"] = "5s"
     flow.ask(name, found, "PUT")

@@ -1,6 +1,6 @@
 """Real refusals of the running Elasticsearch, each understood as what it is.
 
-With RECORD=1 they are written into the cases of `tests/pipeline/elastic/test_bulk.py`.
+With RECORD=1 they are written into the cases of `tests/pipeline/elasticsearch/test_bulk_response.py`.
 """
 
 import json
@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from pipeline.elastic import bulk
-from pipeline.elastic.bulk import Outcome
+from pipeline.elasticsearch import bulk_response
+from pipeline.elasticsearch.bulk_response import Outcome
 from tests.integration.flow import Flow
 from tests.integration.provocations import OF_DOCUMENT, OF_PLACE, Json, Provocation
 
-RECORDED = Path(__file__).parent.parent / "pipeline" / "elastic" / "answers"
+RECORDED = Path(__file__).parent.parent / "pipeline" / "elasticsearch" / "answers"
 
 
 def _filled(value: Any, index: str) -> Any:
@@ -58,7 +58,7 @@ def test_every_refusal_is_understood(flow: Flow, as_before: None) -> None:
         (RECORDED / f"{flow.stack.address.es_version}.json").write_text(text + "\n")
 
     taken = {
-        name: bulk.classify(answer["status"], answer["type"], answer["reason"]).outcome
+        name: bulk_response.classify(answer["status"], answer["type"], answer["reason"]).outcome
         for name, answer in answers.items()
     }
     expected = {name: Outcome.REFUSED if answer["of_document"] else Outcome.RETRY for name, answer in answers.items()}

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from pipeline import gap, pod
-from pipeline.demo.feed import Feed
+from pipeline.contract import gap, pod_metadata
+from pipeline.contract.gap import Gap, GapRecord
 from pipeline.demo.ledger import Ledger
-from pipeline.gap import Gap, GapRecord
-from pipeline.message import apptime
+from pipeline.demo.log_generator import Feed
+from pipeline.parsing import timestamp
 from tests.integration.flow import Flow
 
 PROBE = '10.0.0.1 - - [24/Nov/2026:00:00:00 +0000] "GET /healthz HTTP/1.1" 200 2'
@@ -39,7 +39,7 @@ def remove(flow: Flow, hits: list[dict[str, Any]]) -> None:
 
 
 def line(content: str, *, at: int | None = None, stream: str = "stdout", tag: str = "F") -> str:
-    return f"{apptime.text(at or time.time_ns())} {stream} {tag} {content}\n"
+    return f"{timestamp.text(at or time.time_ns())} {stream} {tag} {content}\n"
 
 
 def test_exactly_what_was_deleted_is_missing_from_files_and_from_kafka(flow: Flow) -> None:
@@ -92,7 +92,7 @@ def test_what_became_of_an_event_otherwise_is_named(flow: Flow) -> None:
     (root / "0.log").write_text(line("kept", at=at) + line('{"a":{"b":1},"a.b":{"c":[]}}', at=at + 1))
     flow.once(flow.shipper)
     lost = Gap("A" * 16, 77, str(root / "0.log"), 5, gap.VANISHED)
-    about = pod.from_path(pod.Instance("shop", "pay-1", "0000-1111", "app", 0), "node-1")
+    about = pod_metadata.from_path(pod_metadata.Instance("shop", "pay-1", "0000-1111", "app", 0), "node-1")
     record = GapRecord(lost, "node-1", time.time_ns(), about)
     flow.produce(b"", headers=gap.encode(record))
     flow.produce(b'{"log":"from fluent bit","stream":"stdout"}')

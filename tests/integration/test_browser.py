@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.demo.part import Part
+from pipeline.demo.child_process import Part
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
-from pipeline.message import apptime
+from pipeline.parsing import timestamp
 from tests.integration.flow import Flow, eventually, with_pages
 from tests.integration.test_status import get
-from tests.pipeline.status.reader import Reader, read
+from tests.pipeline.monitoring.pages.reader import Reader, read
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to look at the pages with")
@@ -82,7 +82,7 @@ def test_the_pages_show_what_happened_and_ask_nobody_else(stack: Stack, tmp_path
     flow.worker.start()
     try:
         eventually(lambda: get(work, "/readyz")[0] == get(ship, "/readyz")[0] == 200)
-        lines = [f"{apptime.text(time.time_ns() + number)} stdout F line {number}\n" for number in range(7)]
+        lines = [f"{timestamp.text(time.time_ns() + number)} stdout F line {number}\n" for number in range(7)]
         (flow.container("pay-1") / "0.log").write_text("".join(lines))
         eventually(lambda: flow.count() == 7)
         eventually(lambda: json.loads(get(work, "/status.json")[1])["accounts"]["settled"] == 7)
@@ -109,7 +109,7 @@ def test_a_gap_and_a_refused_rules_file_are_told_first(stack: Stack, tmp_path: P
     watched = {"CRISP_RULES_FILE": str(rules), "CRISP_RULES_LOOK_SECONDS": "0.5"}
     flow, ship, work = with_pages(stack, tmp_path, **watched)
     log = flow.container("pay-1") / "0.log"
-    line = f"{apptime.text(time.time_ns())} stdout F a line\n"
+    line = f"{timestamp.text(time.time_ns())} stdout F a line\n"
     log.write_text(line)
     flow.once(flow.shipper)
     with log.open("a") as file:
@@ -151,7 +151,7 @@ def test_servers_that_are_away_are_told_and_where_the_lines_are(stack: Stack, tm
     ports = {"CRISP_SHIP_PORT": str(ship), "CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1"}
     flow = Flow(stack, tmp_path, CRISP_LAG_SECONDS="0.5")
     flow.set_up()
-    lines = f"{apptime.text(time.time_ns())} stdout F a line\n" * 5
+    lines = f"{timestamp.text(time.time_ns())} stdout F a line\n" * 5
     for number in range(3):
         (flow.container(f"pay-{number}") / "0.log").write_text(lines)
     flow.once(flow.shipper)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from pipeline.checks import rights
+from pipeline.kafka import authorized_operations
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from tests.integration.flow import Flow
@@ -84,8 +84,8 @@ def test_servers_that_are_not_there_are_named_with_their_settings() -> None:
     [(0, set()), (1 << 4 | 1 << 8, {"write", "describe"}), (0b1111_1111_1000, {"read", "write", "describe"})],
 )
 def test_rights_are_read_from_kafka_s_bits(bits: int, names: set[str]) -> None:
-    assert rights.named(bits) == names
+    assert authorized_operations.named(bits) == names
 
 
 def test_a_broker_without_rights_does_not_tell_any() -> None:
-    assert rights.named(-(2**31)) is None
+    assert authorized_operations.named(-(2**31)) is None

@@ -13,13 +13,13 @@ import pytest
 
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
-from pipeline.message import apptime
+from pipeline.parsing import timestamp
 from tests.integration.flow import Flow, eventually, with_pages
 from tests.integration.test_status import get
 
 
 def line(text: str) -> str:
-    return f"{apptime.text(time.time_ns())} stdout F {text}\n"
+    return f"{timestamp.text(time.time_ns())} stdout F {text}\n"
 
 
 class Running:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.demo import turnover
+from pipeline.demo import pod_replacer
 from pipeline.demo.run import Plan, Run
 from pipeline.local.stack import Stack
 
@@ -41,8 +41,8 @@ def test_a_demo_that_follows_forgets_what_it_has_compared(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pods are replaced, the lines of those that ended compared and forgotten, their logs deleted."""
-    monkeypatch.setattr(turnover, "LINES", 1500)
-    monkeypatch.setattr(turnover, "AGAIN_SECONDS", 1.0)
+    monkeypatch.setattr(pod_replacer, "LINES", 1500)
+    monkeypatch.setattr(pod_replacer, "AGAIN_SECONDS", 1.0)
     most = 0
 
     def tell(what: str, *_: object) -> None:

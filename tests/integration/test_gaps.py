@@ -5,9 +5,9 @@ import time
 
 from aiokafka import AIOKafkaProducer
 
-from pipeline import gap, pod, record
-from pipeline.gap import Gap, GapRecord
-from pipeline.pod import Instance
+from pipeline.contract import gap, pod_metadata, record
+from pipeline.contract.gap import Gap, GapRecord
+from pipeline.contract.pod_metadata import Instance
 from tests.integration.flow import Flow
 
 
@@ -19,7 +19,7 @@ async def send(flow: Flow, headers: record.Headers) -> None:
 
 def test_a_gap_is_one_document_among_its_container_s(flow: Flow) -> None:
     now = time.time_ns()
-    metadata = pod.from_path(Instance("shop", "pay-1", "u-1", "pay", 0), "node-1")
+    metadata = pod_metadata.from_path(Instance("shop", "pay-1", "u-1", "pay", 0), "node-1")
     lost = Gap(record.identity("u-1", "pay", 0, b""), 10, "/x/0.log", 77, gap.DISK_BOUND, since=now - 10**9, until=now)
     asyncio.run(send(flow, gap.encode(GapRecord(lost, "node-1", now, metadata))))
 

@@ -5,16 +5,16 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from pipeline.demo.criwriter import ContainerLog
-from pipeline.demo.feed import Feed
+from pipeline.demo.container_log import ContainerLog
 from pipeline.demo.ledger import Ledger, document_keys
-from pipeline.message import apptime
+from pipeline.demo.log_generator import Feed
+from pipeline.parsing import timestamp
 from tests.integration.flow import Flow, eventually
 
 
 def line(number: int, text: str, stream: str = "stdout", tag: str = "F") -> str:
     """A CRI line a few milliseconds from now."""
-    return f"{apptime.text(time.time_ns() + number * 1000)} {stream} {tag} {text}\n"
+    return f"{timestamp.text(time.time_ns() + number * 1000)} {stream} {tag} {text}\n"
 
 
 def found(flow: Flow, ledger: Ledger) -> Any:
@@ -28,7 +28,7 @@ def found(flow: Flow, ledger: Ledger) -> Any:
 def test_lines_of_a_file_become_documents_with_their_fields(flow: Flow) -> None:
     directory = flow.container("pay-7d9f", uid="11111111-2222-3333-4444-555555555555")
     body = '{"@timestamp":"%s","log.level":"WARN","message":"refused","event":{"sequence":7}}'
-    text = line(1, "plain text") + line(2, body % apptime.text(time.time_ns())) + line(3, "par", tag="P")
+    text = line(1, "plain text") + line(2, body % timestamp.text(time.time_ns())) + line(3, "par", tag="P")
     (directory / "0.log").write_text(text + line(4, "tial"))
 
     flow.once(flow.shipper)
@@ -171,7 +171,7 @@ def test_sigterm_ends_both_cleanly(flow: Flow) -> None:
 
 def test_a_line_from_the_future_does_not_wait_for_its_time(flow: Flow) -> None:
     hour = 3600 * 10**9
-    text = f"{apptime.text(time.time_ns() + hour)} stderr F ERROR that a trace could follow\n"
+    text = f"{timestamp.text(time.time_ns() + hour)} stderr F ERROR that a trace could follow\n"
     (flow.container("pay-1") / "0.log").write_text(text)
 
     flow.once(flow.shipper, seconds=20)
@@ -182,7 +182,7 @@ def test_a_line_from_the_future_does_not_wait_for_its_time(flow: Flow) -> None:
 
 def test_records_of_other_shippers_are_indexed_once(flow: Flow) -> None:
     plain = b'{"log":"from fluent bit","stream":"stdout","kubernetes":{"pod_name":"pay-1","namespace_name":"shop"}}'
-    raw = f"{apptime.text(time.time_ns())} stdout F raw line\n".encode()
+    raw = f"{timestamp.text(time.time_ns())} stdout F raw line\n".encode()
     flow.produce(plain, raw, b"", b"no log at all")
 
     flow.once(flow.worker)

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from pipeline.demo.feed import Feed
 from pipeline.demo.ledger import Ledger
-from pipeline.elastic import template
+from pipeline.demo.log_generator import Feed
+from pipeline.elasticsearch import index_template
+from pipeline.kafka.topic_reader import committed
 from pipeline.local import artifacts, java
-from pipeline.topicrange import committed
 from tests.integration.flow import Flow, eventually
 from tests.integration.test_audit import line, remove
 
@@ -143,7 +143,7 @@ def _delete_group(flow: Flow) -> bool:
 def strict(flow: Flow) -> Flow:
     """A flow whose index of today takes what the pipeline sets, but nothing of an application, in no form at all."""
     day = time.strftime("%Y.%m.%d", time.gmtime())
-    (found,) = flow.ask(f"_index_template/{template.all_of(flow.settings)[0].name}")["index_templates"]
+    (found,) = flow.ask(f"_index_template/{index_template.all_of(flow.settings)[0].name}")["index_templates"]
     mappings = found["index_template"]["template"]["mappings"]
     names = [name for name in mappings["properties"] if not name.startswith("crisp.safe")]
     mappings = {**mappings, "dynamic": "strict", "properties": {name: mappings["properties"][name] for name in names}}

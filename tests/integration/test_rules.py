@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer
 
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
-from pipeline.message import apptime
+from pipeline.parsing import timestamp
 from tests.integration.flow import Flow, eventually
 from tests.integration.test_audit import audit
 from tests.integration.test_status import get
@@ -22,7 +22,7 @@ MAIL = "someone@mail.example.org"
 
 
 def _line(text: str) -> str:
-    return f"{apptime.text(time.time_ns())} stdout F {text}\n"
+    return f"{timestamp.text(time.time_ns())} stdout F {text}\n"
 
 
 def _map(directory: Path, version: str, text: str) -> None:

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from pipeline.local.process import free_ports
-from pipeline.local.secured import SecuredStack
-from pipeline.message import apptime
+from pipeline.local.secured_stack import SecuredStack
+from pipeline.parsing import timestamp
 from tests.integration.flow import eventually
 from tests.integration.secured import SecuredFlow
 
@@ -58,7 +58,7 @@ def write(flow: SecuredFlow, pod: str, lines: int, moment: float | None = None, 
     begin = time.time() - 1 if moment is None else moment
     directory = flow.logs / f"{namespace}_{pod}_{pod}-uid" / "app"
     directory.mkdir(parents=True)
-    text = [f"{apptime.text(round((begin + number) * 1e9))} stdout F {pod} {number}\n" for number in range(lines)]
+    text = [f"{timestamp.text(round((begin + number) * 1e9))} stdout F {pod} {number}\n" for number in range(lines)]
     (directory / "0.log").write_text("".join(text))
 
 

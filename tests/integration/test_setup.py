@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from pipeline import kafka_client
-from pipeline.elastic import template
+from pipeline.elasticsearch import index_template
 from pipeline.errors import SetupError
+from pipeline.kafka import client
 from pipeline.local.stack import Stack
 from tests.integration.flow import Flow, eventually
 
@@ -28,7 +28,7 @@ def bare(stack: Stack, tmp_path) -> Flow:
 
 def make_topic(flow: Flow, name: str, partitions: int, **configs: str) -> None:
     async def make() -> None:
-        admin = AIOKafkaAdminClient(**kafka_client.connection(flow.settings))
+        admin = AIOKafkaAdminClient(**client.connection(flow.settings))
         await admin.start()
         try:
             await admin.create_topics([NewTopic(name, partitions, 1, topic_configs=configs)])
@@ -45,9 +45,9 @@ def test_a_second_run_finds_everything_there(flow: Flow) -> None:
         f"topic {flow.settings.topic_raw}: is there already, 3 partitions",
         f"topic {flow.settings.topic_dead}: is there already, 1 partitions",
         "lifecycle: this server has no lifecycle management: nothing deletes old indices, do it yourself",
-        f"index template crisp-{flow.prefix}: is there already, version {template.VERSION}",
-        f"index template crisp-{flow.prefix}-infra: is there already, version {template.VERSION}",
-        f"index template crisp-{flow.prefix}-late: is there already, version {template.VERSION}",
+        f"index template crisp-{flow.prefix}: is there already, version {index_template.VERSION}",
+        f"index template crisp-{flow.prefix}-infra: is there already, version {index_template.VERSION}",
+        f"index template crisp-{flow.prefix}-late: is there already, version {index_template.VERSION}",
     ]
 
 
@@ -60,7 +60,9 @@ def test_drift_of_the_template_is_named_and_mended(flow: Flow) -> None:
 
     said = flow.set_up()
 
-    assert f"index template crisp-{flow.prefix}: had drifted, put again, version {template.VERSION}" in "\n".join(said)
+    assert f"index template crisp-{flow.prefix}: had drifted, put again, version {index_template.VERSION}" in "\n".join(
+        said
+    )
     assert any(line.endswith(": index.refresh_interval, mappings.message") for line in said)
     mended = flow.ask(path)["index_templates"][0]["index_template"]["template"]["settings"]["index"]
     assert mended["refresh_interval"] == "1s"
@@ -99,7 +101,7 @@ def operated(bare: Flow) -> Iterator[Operator]:
 def test_what_an_operator_keeps_is_left_alone_and_its_drift_is_told(bare: Flow, operated: Operator) -> None:
     bare.set_up()
     kept = {}
-    for one in template.all_of(bare.settings):
+    for one in index_template.all_of(bare.settings):
         (found,) = bare.ask(f"_index_template/{one.name}")["index_templates"]
         kept[one.name] = found["index_template"]
     operated.keep(kept)
@@ -107,14 +109,14 @@ def test_what_an_operator_keeps_is_left_alone_and_its_drift_is_told(bare: Flow, 
     eventually(lambda: "set as read-only by [file_settings]" in _refusal(bare, name, kept[name]))
 
     same = bare.set_up()
-    assert f"index template {name}: is there already, version {template.VERSION}" in same
+    assert f"index template {name}: is there already, version {index_template.VERSION}" in same
 
     kept[name]["template"]["settings"]["index"]["refresh_interval"] = "45s"
     operated.keep(kept)
     eventually(lambda: "45s" in json.dumps(bare.ask(f"_index_template/{name}")))
     (told,) = [line for line in bare.set_up() if line.startswith(f"index template {name}:")]
     assert told.startswith(
-        f"index template {name}: differs from version {template.VERSION}: index.refresh_interval; left"
+        f"index template {name}: differs from version {index_template.VERSION}: index.refresh_interval; left"
     )
     assert "only Elasticsearch's file_settings may change it" in told
     assert "StackConfigPolicy" in told

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
-from pipeline.message import apptime
+from pipeline.parsing import timestamp
 from tests.integration.flow import Flow, eventually, with_pages
-from tests.pipeline.status.reader import read
+from tests.pipeline.monitoring.pages.reader import read
 
 
 def get(port: int, path: str) -> tuple[int, str]:
@@ -26,7 +26,7 @@ def get(port: int, path: str) -> tuple[int, str]:
 def test_both_tell_what_they_did(stack: Stack, tmp_path: Path) -> None:
     flow, ship, work = with_pages(stack, tmp_path)
     probe = '10.0.0.1 - - [24/Nov/2026:00:00:00 +0000] "GET /healthz HTTP/1.1" 200 2'
-    lines = [f"{apptime.text(time.time_ns() + n)} stdout F {text}\n" for n, text in enumerate(["a", "b", "c", probe])]
+    lines = [f"{timestamp.text(time.time_ns() + n)} stdout F {text}\n" for n, text in enumerate(["a", "b", "c", probe])]
     (flow.container("pay-1") / "0.log").write_text("".join(lines))
     flow.shipper.start()
     flow.worker.start()
@@ -67,7 +67,7 @@ def test_the_shipper_is_alive_but_not_ready_without_kafka_and_tells_what_waits(s
         log = flow.container("pay-1") / "0.log"
         for number in range(1, 3):  # what is there when it is found, and what comes then
             with log.open("a") as file:
-                file.write(f"{apptime.text(time.time_ns())} stdout F line {number}\n")
+                file.write(f"{timestamp.text(time.time_ns())} stdout F line {number}\n")
             eventually(lambda: json.loads(get(ship, "/status.json")[1])["unread_bytes"] == log.stat().st_size)
         assert json.loads(get(ship, "/status.json")[1])["backlogs"][0]["pod"] == "pay-1"
     finally:

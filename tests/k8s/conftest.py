@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from agents.podwatch import PodWatch
-from pipeline.settings import Settings
+from agents.kubernetes.pod_watch import PodWatch
+from pipeline.config.settings import Settings
 from tests.k8s.apiserver import ApiServer, running
 from tests.k8s.pods import Start
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from agents.podwatch import PodWatch
-from pipeline.pod import Instance
+from agents.kubernetes.pod_watch import PodWatch
+from pipeline.contract.pod_metadata import Instance
 from tests.k8s.apiserver import ApiServer
 
 Start = Callable[..., PodWatch]

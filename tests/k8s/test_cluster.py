@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from agents.podwatch import PodWatch
-from pipeline.pod import Instance
-from pipeline.settings import Settings
+from agents.kubernetes.pod_watch import PodWatch
+from pipeline.config.settings import Settings
+from pipeline.contract.pod_metadata import Instance
 from tests.deploy import ansible
 from tests.deploy.manifests import DEPLOY, needs_kubectl, overlay
 from tests.integration.flow import eventually

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
-from pipeline.message import apptime
+from pipeline.parsing import timestamp
 from tests.integration.flow import Flow, eventually
 from tests.integration.test_status import get
 from tests.k8s.apiserver import ApiServer
@@ -25,7 +25,7 @@ def write(flow: Flow, pod: str, uid: str, text: str, stream: str = "stdout") -> 
     directory = flow.logs / f"shop_{pod}_{uid}" / "app"
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "0.log").open("a") as file:
-        file.write(f"{apptime.text(time.time_ns())} {stream} F {text}\n")
+        file.write(f"{timestamp.text(time.time_ns())} {stream} F {text}\n")
 
 
 @pytest.fixture

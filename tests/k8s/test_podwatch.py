@@ -7,7 +7,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from agents import podapi
+from agents.kubernetes import pod_api
 from tests.integration.flow import eventually
 from tests.k8s.apiserver import ApiServer
 from tests.k8s.link import Link
@@ -56,7 +56,7 @@ def test_a_static_pod_is_known_by_the_uid_of_its_file(api: ApiServer, watching: 
 
 
 def test_more_pods_than_one_page_of_the_list(api: ApiServer, watching: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("agents.podwatch.LIST_LIMIT", 2)
+    monkeypatch.setattr("agents.kubernetes.pod_watch.LIST_LIMIT", 2)
     uids = [make_pod(api, f"page-{number}", labels={"app": "page"}) for number in range(7)]
     watch = watching()
 
@@ -131,7 +131,7 @@ def test_a_watch_that_hangs_is_begun_anew_when_somebody_waits(api: ApiServer, wa
 def test_a_watch_that_hangs_is_dead_after_a_while(
     api: ApiServer, watching: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(podapi, "HANG_SECONDS", 2.0)
+    monkeypatch.setattr(pod_api, "HANG_SECONDS", 2.0)
     link = Link(api.port)
     watch = watching(api.kubeconfig("through-link", port=link.port))
     eventually(lambda: watch.trouble == "", 10)

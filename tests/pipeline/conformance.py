@@ -11,9 +11,9 @@ from typing import Any
 
 import orjson
 
-from pipeline import cri
-from pipeline.commands.parse import STANDARD_PATH, parse
-from pipeline.settings import Settings
+from pipeline.cli.parse import STANDARD_PATH, parse
+from pipeline.config.settings import Settings
+from pipeline.contract import cri
 
 Case = dict[str, Any]
 Document = dict[str, Any]

@@ -4,11 +4,12 @@ from typing import Any
 
 import orjson
 
-from pipeline.document import Documents, Parcel
-from pipeline.record import Grouping, LogSlice, Segment, SourceFile
-from pipeline.rules.reading import Read, World, read
-from pipeline.rules.trial import hits
-from pipeline.settings import Settings
+from pipeline.config.settings import Settings
+from pipeline.contract.record import Grouping, LogSlice, Segment, SourceFile
+from pipeline.documents.builder import Documents, Parcel
+from pipeline.rules.context import World
+from pipeline.rules.parser import Read, read
+from pipeline.rules.test_case import hits
 
 NOW = 1_795_513_350 * 10**9  # 2026-11-24T09:42:30Z
 HOOKS: dict[str, Any] = {}

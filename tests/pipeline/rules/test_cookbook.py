@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.rules import exam, file
+from pipeline.config.settings import Settings
+from pipeline.operations import rule_test_runner
+from pipeline.rules import loader
 from pipeline.rules.action_parser import READERS
-from pipeline.rules.condition import OPERATORS
-from pipeline.rules.parsing import FORMATS
+from pipeline.rules.conditions import OPERATORS
+from pipeline.rules.parse_action import FORMATS
 from pipeline.rules.redaction import KINDS
-from pipeline.settings import Settings
 
 ROOT = Path(__file__).parents[3]
 BOOK = ROOT / "deploy" / "rules"
@@ -20,8 +21,8 @@ README = (ROOT / "README.md").read_text()
 def tried(path: Path) -> tuple[int, list[str]]:
     """How many tests a file has, and what fails."""
     settings = Settings(rules_file=str(path), rules_python_dir=str(BOOK), routes="infra=7 audit=365")
-    found = file.examine(settings)
-    results = exam.run(found.trials, found.ruleset, settings)
+    found = loader.examine(settings)
+    results = rule_test_runner.run(found.trials, found.ruleset, settings)
     return len(results), [*found.warnings, *(f"{trial.name}: {wrong}" for trial, all_ in results for wrong in all_)]
 
 

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.document import Documents
-from pipeline.record import Grouping, LogSlice, Segment, SourceFile
+from pipeline.config.settings import SECRETS, Settings
+from pipeline.contract.record import Grouping, LogSlice, Segment, SourceFile
+from pipeline.documents.builder import Documents
 from pipeline.rules.redaction import KINDS, Redaction, is_card
-from pipeline.rules.trial import hits
-from pipeline.settings import SECRETS, Settings
+from pipeline.rules.test_case import hits
 from tests.pipeline.rules.rulesfile import NOW, POD, of, sources
 
 ALL = Redaction(KINDS)

@@ -1,0 +1,33 @@
+"""`crisp ship`: run the node shipper until SIGTERM, or once over what is there."""
+
+import argparse
+import asyncio
+import dataclasses
+import signal
+import socket
+
+from agents.shipper import Shipper
+from pipeline.config import settings
+from pipeline.monitoring import log
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--once", action="store_true", help="end when every file is shipped and acknowledged")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ship; exit code 0 after SIGTERM, or when `--once` has done its work."""
+    effective = settings.load()
+    if not effective.node_name:
+        effective = dataclasses.replace(effective, node_name=socket.gethostname())
+    log.configure()
+    asyncio.run(_run(Shipper(effective), once=args.once))
+    return 0
+
+
+async def _run(shipper: Shipper, *, once: bool) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, shipper.stop)
+    await shipper.run(once=once)

@@ -1,0 +1,1 @@
+"""Which log files exist on the node: layouts, the directory cache, inotify."""

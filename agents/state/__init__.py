@@ -1,0 +1,1 @@
+"""What survives a restart: the checkpoint, the known files, the recorded losses."""

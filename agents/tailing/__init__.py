@@ -1,0 +1,1 @@
+"""One container's log files, read into slices of whole events."""

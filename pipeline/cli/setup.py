@@ -1,0 +1,43 @@
+"""`crisp setup`: make topics, lifecycle policies and index templates; safe to run again."""
+
+import argparse
+import asyncio
+import json
+
+from pipeline.config import settings
+from pipeline.config.settings import Settings
+from pipeline.elasticsearch import roles
+from pipeline.operations.setup import kibana_objects, setup
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--quiet", action="store_true", help="say nothing unless something fails")
+    parser.add_argument(
+        "--kibana-only", action="store_true", help="only bring data view, searches and dashboard into Kibana"
+    )
+    parser.add_argument(
+        "--kibana-objects", action="store_true", help="only print Kibana's saved objects, to be imported by hand"
+    )
+    parser.add_argument(
+        "--roles", action="store_true", help="only print the Elasticsearch roles for worker, setup and audit, as JSON"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0 when everything is there; raises SetupError else."""
+    effective = settings.load()
+    if args.kibana_objects:
+        print(kibana_objects.ndjson(effective).decode(), end="")
+        return 0
+    if args.roles:
+        print(json.dumps(roles.all_of(effective), indent=2))
+        return 0
+    said = asyncio.run(_made(effective, kibana_only=args.kibana_only))
+    if not args.quiet:
+        print("\n".join(said))
+    return 0
+
+
+async def _made(effective: Settings, *, kibana_only: bool) -> list[str]:
+    return [await setup.kibana(effective)] if kibana_only else await setup.everything(effective)

@@ -1,0 +1,153 @@
+"""`crisp status`: where the flow stands, of all shippers and workers at once."""
+
+import argparse
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from pipeline.cli.terminal import output
+from pipeline.config import settings
+from pipeline.config.settings import Settings
+from pipeline.monitoring import formatting, log
+from pipeline.monitoring.printable import printable
+from pipeline.operations.inspect import overview
+
+EVERY_SECONDS = 2.0
+MOST_ROWS = 20
+COLOURS = {"bad": "bold red", "warn": "yellow", "well": "green"}
+WORDS = {"bad": "needs you", "warn": "look at it", "well": "all is well"}
+EXAMPLE = """examples:
+  crisp status            a live view on a terminal, until Ctrl-C; else once
+  crisp status --once --strict && echo well
+
+exit code 0: nothing is bad; 1: something is (with --strict: or is worth a look)"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("--once", action="store_true", help="print it once, also on a terminal")
+    parser.add_argument("--json", action="store_true", help="print all facts as one JSON object")
+    parser.add_argument("--strict", action="store_true", help="exit code 1 also for what is only worth a look")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0 while nothing is bad."""
+    effective = settings.load()
+    log.plainly()
+    console = output.console()
+    if args.json or args.once or not console.is_terminal:
+        found = asyncio.run(overview.gather(effective))
+        if args.json:
+            print(orjson.dumps(found).decode())
+        else:
+            console.print(view(found))
+        return code(found["state"], strict=args.strict)
+    return code(asyncio.run(_live(effective, console)), strict=args.strict)
+
+
+def code(state: str, *, strict: bool) -> int:
+    """The exit code for a state."""
+    return 1 if state == "bad" or (strict and state == "warn") else 0
+
+
+async def _live(effective: Settings, console: Console) -> str:
+    state = "well"
+    with Live(console=console, auto_refresh=False, screen=False) as live:
+        try:
+            while True:
+                found = await overview.gather(effective)
+                state = found["state"]
+                live.update(view(found), refresh=True)
+                await asyncio.sleep(EVERY_SECONDS)
+        except asyncio.CancelledError:  # Ctrl-C is how one leaves it
+            return state
+
+
+def view(found: dict[str, Any]) -> RenderableType:
+    """The whole as it is shown."""
+    state = found["state"]
+    head = Text(WORDS[state], style=COLOURS[state])
+    head.append(f"   {formatting.clock(found['time'])}", style="dim")
+    return Group(head, _troubles(found["troubles"]), _neighbours(found), *_tables(found["parts"]))
+
+
+def _troubles(troubles: list[dict[str, str]]) -> RenderableType:
+    """Each thing that is wrong once, by whom it is told first, and how many more say the same."""
+    alike: dict[tuple[str, str, str], list[dict[str, str]]] = {}
+    for trouble in troubles:
+        alike.setdefault((trouble["level"], trouble["runbook"], trouble["of"].partition(" ")[0]), []).append(trouble)
+    table = Table(show_header=False, box=None, padding=(0, 1, 0, 0))
+    for (severity, runbook, _), same in alike.items():
+        more = f" and {len(same) - 1} more" if len(same) > 1 else ""
+        words = Text(f"{printable(same[0]['of'])}{more}: {printable(same[0]['words'])}")
+        words.append(f"  crisp runbook {runbook}", style="dim")
+        table.add_row(Text(" !" if severity == "bad" else " ·", style=COLOURS[severity]), words)
+    return table
+
+
+def _neighbours(found: dict[str, Any]) -> RenderableType:
+    kafka = found["kafka"]
+    waits = "cannot be asked"
+    if kafka["lag"] is not None:
+        oldest = f", the oldest for {formatting.duration(kafka['oldest_seconds'])}" if kafka["lag"] else ""
+        waits = f"{formatting.count(kafka['lag'])} records wait{oldest}"
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_row(Text("Kafka", style="bold"), waits)
+    table.add_row(Text("Elasticsearch", style="bold"), printable(found["elasticsearch"]["status"]))
+    return table
+
+
+def _tables(parts: list[dict[str, Any]]) -> list[RenderableType]:
+    known = [part for part in parts if part["kind"] != "unknown"]
+    made: list[RenderableType] = []
+    if not parts:
+        made.append(Text("No status pages are asked: CRISP_STATUS_URLS names none.", style="dim"))
+    for kind, columns in (("shipper", _SHIPPER), ("worker", _WORKER)):
+        rows = sorted((part for part in known if part["kind"] == kind), key=lambda part: part["state"])  # bad first
+        if rows:
+            table = Table(title=f"{kind}s", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+            table.add_column("name", overflow="fold")
+            for title, _ in columns:
+                table.add_column(title, justify="right")
+            for part in rows[:MOST_ROWS]:
+                name = Text(printable(part["name"]), style=COLOURS[part["state"]])
+                table.add_row(name, *(value(part) for _, value in columns))
+            made.append(table)
+            if len(rows) > MOST_ROWS:
+                made.append(Text(f"and {len(rows) - MOST_ROWS} more, none of them worse; --json has all", style="dim"))
+    return made
+
+
+def _last(part: dict[str, Any], name: str) -> float:
+    line = part["history"]["rates"][name]
+    return float(line[-1]) if line else 0.0
+
+
+def _p99(part: dict[str, Any], stage: str) -> str:
+    return str(formatting.duration(part["history"]["ages"][stage]["p99"]))
+
+
+Column = tuple[str, Callable[[dict[str, Any]], str]]
+
+_SHIPPER: tuple[Column, ...] = (
+    ("files", lambda part: str(formatting.count(part["open_files"]))),
+    ("shipped", lambda part: f"{formatting.size(_last(part, 'crisp_shipper_bytes'))}/s"),
+    ("unread", lambda part: str(formatting.size(part["unread_bytes"]))),
+    ("oldest", lambda part: str(formatting.duration(part["unread_seconds"]))),
+    ("in Kafka\np99", lambda part: _p99(part, "in_kafka")),
+)
+_WORKER: tuple[Column, ...] = (
+    ("partitions", lambda part: str(len(part["partitions"]))),
+    ("events", lambda part: str(formatting.rate(_last(part, "crisp_worker_events")))),
+    ("lag", lambda part: str(formatting.count(sum(row["records"] for row in part["lag"])))),
+    ("indexed\np99", lambda part: _p99(part, "indexed")),
+    ("searchable\np99", lambda part: _p99(part, "searchable")),
+    ("refused", lambda part: str(formatting.count(sum(row["count"] for row in part["refusals"])))),
+    ("dead", lambda part: str(formatting.count(part["documents"]["dead"] + part["records"].get("dead", 0)))),
+)

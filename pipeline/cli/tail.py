@@ -1,0 +1,113 @@
+"""`crisp tail`: follows documents as they become searchable."""
+
+import argparse
+import asyncio
+import sys
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.text import Text
+
+from pipeline.config import settings
+from pipeline.config.settings import Settings
+from pipeline.elasticsearch.client import connect
+from pipeline.errors import CrispError, UsageError
+from pipeline.monitoring import log
+from pipeline.monitoring.printable import printable
+from pipeline.operations.inspect import filter_query
+from pipeline.operations.inspect.follower import Follower, Hit
+
+EVERY_SECONDS = 1.0
+COLOURS = {
+    "trace": "dim",
+    "debug": "dim",
+    "info": "green",
+    "notice": "cyan",
+    "warn": "yellow",
+    "error": "red",
+    "critical": "bold red",
+    "fatal": "bold white on red",
+}
+EXAMPLE = """examples:
+  crisp tail
+  crisp tail app=payments 'level>=warn' timeout
+  crisp tail ns=shop 'pod!=web-*' 'http.response.status_code>=500' -n 50 --json
+
+names: app, level, ns, pod, container, node, stream, trace, or any field; operators = != >= <= > <"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "filter", nargs="*", metavar="FILTER", help="NAME=VALUE, or words of the message; all must hold"
+    )
+    parser.add_argument("-n", type=int, default=10, metavar="N", help="first the newest N that are there already (10)")
+    parser.add_argument("--no-follow", action="store_true", help="end after those")
+    parser.add_argument("--json", action="store_true", help="print each as a hit of Elasticsearch, one a line")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print until Ctrl-C."""
+    query = filter_query.query(args.filter)
+    if not 0 <= args.n <= 10_000:
+        raise UsageError(f"-n {args.n}: from 0 to 10,000")
+    effective = settings.load()
+    log.plainly()
+    asyncio.run(_tail(effective, args, query))
+    return 0
+
+
+async def _tail(effective: Settings, args: argparse.Namespace, query: dict[str, Any]) -> None:
+    client = connect(effective)
+    console = Console(highlight=False, soft_wrap=True)
+    try:
+        follower = Follower(client, f"{effective.index_prefix}-*", query)
+        await follower.start()
+        shown = await follower.latest(args.n) if args.n else []
+        _show(shown, console, as_json=args.json)
+        already = {hit["_id"] for hit in shown}  # what came between the start and that look
+        told = ""
+        while not args.no_follow:
+            await asyncio.sleep(EVERY_SECONDS)
+            try:
+                found = await follower.look()
+            except CrispError as fault:
+                told = _tell(f"{fault}; it is tried again", told)
+                continue
+            if told:
+                _tell("Elasticsearch answers again", told)
+                told = ""
+            _show([hit for hit in found if hit["_id"] not in already], console, as_json=args.json)
+            already.clear()
+    finally:
+        await client.close()
+
+
+def _tell(words: str, told: str) -> str:
+    """Say it, unless that was what was said last; returns it."""
+    if words != told:
+        print(f"crisp: {words}", file=sys.stderr, flush=True)
+    return words
+
+
+def _show(hits: list[Hit], console: Console, *, as_json: bool) -> None:
+    for hit in hits:
+        if as_json:
+            sys.stdout.write(orjson.dumps({key: hit[key] for key in ("_index", "_id", "_source")}).decode() + "\n")
+        else:
+            console.print(line(hit["_source"]))
+    sys.stdout.flush()
+
+
+def line(source: dict[str, Any]) -> Text:
+    """A document as one reads it: time, level, service, pod, message; with what steers a terminal made harmless."""
+    level = str(source.get("log.level", ""))
+    made = Text(printable(str(source.get("@timestamp", "")))[11:23] + " ", style="dim")
+    made.append(f"{printable(level)[:8]:8} ", style=COLOURS.get(level, "default"))
+    made.append(printable(str(source.get("service.name", "-"))), style="bold")
+    where = f"{source.get('kubernetes.namespace', '')}/{source.get('kubernetes.pod.name', '')}"
+    made.append(f" {printable(where)} ", style="dim")
+    message = printable(str(source.get("message", "")))
+    made.append(message.replace("\n", "\n    "), style="default")
+    return made

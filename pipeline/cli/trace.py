@@ -1,0 +1,82 @@
+"""`crisp trace ID`: one document's way, from the file to the search."""
+
+import argparse
+import asyncio
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from aiokafka.errors import KafkaError
+from rich.table import Column, Table
+from rich.text import Text
+
+from pipeline.cli.terminal import output, time_argument
+from pipeline.config import settings
+from pipeline.config.settings import Settings
+from pipeline.elasticsearch.client import connect
+from pipeline.errors import CrispError
+from pipeline.monitoring import formatting, log
+from pipeline.monitoring.printable import printable
+from pipeline.operations.inspect.trace import Journey, Step
+
+EXAMPLE = """example:
+  crisp trace "$(crisp tail -n 1 --no-follow --json | jq -r ._id)"
+
+exit code 0: it is in the index; 1: it is not, or nobody can tell"""
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("id", metavar="ID", help="a document's id (_id)")
+    parser.add_argument(
+        "--since",
+        default="1h",
+        metavar="TIME",
+        help=f"where no document is: look in Kafka since {time_argument.HELP} (1h)",
+    )
+    parser.add_argument("--json", action="store_true", help="print the steps as one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Exit code 0 when the document is in the index."""
+    effective = settings.load()
+    log.plainly()
+    since = time_argument.seconds("--since", args.since, datetime.now(UTC))
+    try:
+        hit, steps = asyncio.run(_trace(effective, args.id, round(since * 1000)))
+    except KafkaError as fault:
+        raise CrispError(f"Kafka at {effective.kafka_brokers} does not tell what it holds: {fault!r}") from fault
+    if args.json:
+        print(orjson.dumps({"id": args.id, "indexed": bool(hit), "steps": [one._asdict() for one in steps]}).decode())
+    else:
+        _show(args.id, hit, steps)
+    return 0 if hit else 1
+
+
+async def _trace(effective: Settings, identity: str, since: int) -> tuple[dict[str, Any] | None, list[Step]]:
+    client = connect(effective)
+    try:
+        journey = Journey(effective, client)
+        hit = await journey.document(identity)
+        return hit, await journey.of(hit) if hit else await journey.astray(identity, since)
+    finally:
+        await client.close()
+
+
+def _show(identity: str, hit: dict[str, Any] | None, steps: list[Step]) -> None:
+    console = output.console()
+    if not hit:
+        where = "it lies here:" if steps else "nor is it in Kafka since then; `--since` looks further back"
+        console.print(f"No document {printable(identity)} is in the index; {where}", markup=False)
+    table = Table(*[""] * 3, Column(overflow="fold"), box=None, padding=(0, 2, 0, 0), show_header=False)
+    began = next((step.time for step in steps if step.time is not None), None)
+    for step in steps:
+        at, after = "", ""
+        if step.time is not None and began is not None:
+            at = datetime.fromtimestamp(step.time / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+            after = f"+{formatting.duration(max(0, step.time - began) / 1e9)}"
+        table.add_row(step.name, at, after, Text(printable(step.words)))
+    if steps:
+        console.print(table)
+    if hit:
+        console.print(printable(str(hit["_source"].get("message", ""))), markup=False, style="dim")

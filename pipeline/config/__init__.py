@@ -1,0 +1,1 @@
+"""Settings, secrets, routes and exclusions: everything that comes from the environment."""

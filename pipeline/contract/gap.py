@@ -1,0 +1,130 @@
+"""The contract of gaps: what vanished unread travels as a record of the raw topic, and becomes a document. Pure.
+
+key      as that of the container's slices, so that the gap stands between them
+value    empty
+headers  crisp     contract version, "1"
+         gap       JSON: identity, offset, path, size, reason, since, until, records (see `Gap`)
+         files     JSON, [[identity, path]], as a slice has it
+         node      name of the node
+         read      when the gap was found, nanoseconds since the epoch, decimal
+         pod       JSON, the container's pod metadata, as a slice has it
+
+The document's id comes from the first byte that was lost: told twice, it is one document.
+"""
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import orjson
+
+from pipeline.contract import record
+from pipeline.contract.record import IDENTITY, IDENTITY_BYTES, VERSION, Headers, SourceFile
+from pipeline.errors import RecordError
+
+VANISHED = "vanished file"
+JUMP = "jump in restart numbers"
+DISK_BOUND = "disk bound"
+TRUNCATED = "truncated file"
+BROKEN = "broken archive"
+KAFKA_RETENTION = "kafka retention"
+OF_SHIPPER = (VANISHED, JUMP, DISK_BOUND, TRUNCATED, BROKEN)
+
+
+class Gap(NamedTuple):
+    """What was lost, from `offset` of the file (or of the partition) on.
+
+    `size` in bytes, None where nobody knows; `since` and `until` are the times of the lines around it, in
+    nanoseconds since the epoch, 0 where unknown. `records` counts Kafka's, for a gap that its retention made.
+    """
+
+    identity: str
+    offset: int
+    path: str
+    size: int | None
+    reason: str
+    since: int = 0
+    until: int = 0
+    records: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GapRecord:
+    """A gap on its way: found at `read`, wall clock in ns; `pod` is the metadata's JSON as it travels."""
+
+    gap: Gap
+    node: str
+    read: int
+    pod: bytes
+
+    @property
+    def files(self) -> tuple[SourceFile, ...]:
+        """The file that the bytes stood in."""
+        return (SourceFile(self.gap.identity, self.gap.path),)
+
+
+def partition_identity(topic: str, partition: int) -> str:
+    """The identity of a gap in a partition, where a file has its own."""
+    digest = hashlib.blake2b(f"{topic}\0{partition}".encode(), digest_size=IDENTITY_BYTES).digest()
+    return base64.urlsafe_b64encode(digest).decode()
+
+
+def document_id(gap: Gap) -> str:
+    """The id of a gap's document."""
+    return f"{record.document_id(gap.identity, gap.offset)}-gap"
+
+
+def message(gap: Gap) -> str:
+    """A gap in words."""
+    if gap.records is not None:
+        lost = f"{gap.records} records of this log were lost"
+    elif gap.size is not None:
+        lost = f"{gap.size} bytes of this log were lost"
+    else:
+        lost = "an unknown number of bytes of this log may have been lost"
+    return f"{lost} before they were read: {gap.reason}"
+
+
+def encode(found: GapRecord) -> Headers:
+    """The headers of a gap's record; its value is empty."""
+    return [
+        ("crisp", VERSION),
+        ("gap", orjson.dumps(found.gap._asdict())),
+        ("files", orjson.dumps([list(file) for file in found.files])),
+        ("node", found.node.encode()),
+        ("read", b"%d" % found.read),
+        ("pod", found.pod),
+    ]
+
+
+def is_gap(headers: Headers) -> bool:
+    """Whether a record of ours tells of a gap; to be asked before `record.decode`."""
+    return any(name == "gap" for name, _ in headers) and record.is_ours(headers)
+
+
+def decode(headers: Headers) -> GapRecord:
+    """Read a gap's record. Raises RecordError naming what breaks the contract."""
+    fields = dict(headers)
+    if fields.get("crisp") != VERSION:
+        raise RecordError(f"contract version {fields.get('crisp')!r} is not known here, only {VERSION!r}")
+    missing = {"gap", "node", "read", "pod"} - fields.keys()
+    if missing:
+        raise RecordError("missing headers: " + ", ".join(sorted(missing)))
+    try:
+        gap = Gap(**orjson.loads(fields["gap"]))
+        found = GapRecord(gap, fields["node"].decode(), int(fields["read"]), fields["pod"])
+    except (ValueError, TypeError) as cause:
+        raise RecordError(f"headers cannot be read: {cause}") from cause
+    _check(gap)
+    return found
+
+
+def _check(gap: Gap) -> None:
+    if not isinstance(gap.identity, str) or not IDENTITY.fullmatch(gap.identity):
+        raise RecordError(f"header gap: {str(gap.identity)[:40]!r} is not an identity")
+    if not isinstance(gap.path, str) or not isinstance(gap.reason, str):
+        raise RecordError("header gap: path and reason must be text")
+    numbers = [gap.offset, gap.since, gap.until, *(one for one in (gap.size, gap.records) if one is not None)]
+    if not all(type(number) is int and 0 <= number < 1 << 63 for number in numbers):
+        raise RecordError("header gap: offset, size, times and records must be whole numbers, not negative")

@@ -1,0 +1,172 @@
+"""A container instance and its pod: what a log's path tells, and what a Pod object of the API tells. Pure.
+
+The metadata travels as JSON with every slice: namespace, pod, uid, container, restart, node, source ("path",
+"api", "plain" or "docker"); and from a Pod object: image, container_id, labels, annotations, owner ({kind, name}),
+static, and what it asks for: excluded (streams), parser, or where they differ parser_stdout, parser_stderr.
+`unlabelled` marks a pod of which the API should have told, and did not in time.
+Paths are the kubelet's (`/var/log/pods/<ns>_<pod>_<uid>/<container>/<n>.log`); its links in /var/log/containers
+(`<pod>_<ns>_<container>-<container id>.log`) are read too, but they cut long names and tell no uid.
+"""
+
+import re
+from pathlib import PurePath
+from typing import Any, NamedTuple
+
+import orjson
+
+from pipeline.contract import annotations as annotation
+from pipeline.contract.annotations import Wish
+
+POD_DIRECTORY = re.compile(r"([a-z0-9][a-z0-9.-]{0,252})_([a-z0-9][a-z0-9.-]{0,252})_([A-Za-z0-9-]{1,64})")
+CONTAINER_DIRECTORY = re.compile(r"[a-z0-9][a-z0-9-]{0,252}")
+LOG_FILE = re.compile(r"(\d{1,9})\.log(?:\.(\d{8}-\d{6}))?(\.gz)?")
+_LINK = re.compile(r"([a-z0-9][a-z0-9.-]{0,252})_([a-z0-9][a-z0-9.-]{0,252})_([a-z0-9][a-z0-9-]*)-([0-9a-f]{64})\.log")
+_CRON_SUFFIX = re.compile(r"-\d{8,11}$")  # minutes (or seconds) since the epoch, as the CronJob controller appends
+
+
+class Instance(NamedTuple):
+    """One container instance, as its path names it."""
+
+    namespace: str
+    pod: str
+    uid: str
+    container: str
+    restart: int
+
+
+def instance(path: str) -> Instance | None:
+    """The container instance whose log has that path; None when the path does not tell."""
+    parts = PurePath(path).parts
+    link = _LINK.fullmatch(parts[-1]) if parts else None
+    if link is not None:
+        return Instance(link[2], link[1], "", link[3], 0)
+    if len(parts) < 3:
+        return None
+    directory = POD_DIRECTORY.fullmatch(parts[-3])
+    file = LOG_FILE.fullmatch(parts[-1])
+    if directory is None or file is None or not CONTAINER_DIRECTORY.fullmatch(parts[-2]):
+        return None
+    return Instance(directory[1], directory[2], directory[3], parts[-2], int(file[1]))
+
+
+def from_path(found: Instance, node: str) -> bytes:
+    """What the log's path tells, as JSON."""
+    return orjson.dumps({**found._asdict(), "node": node, "source": "path"})
+
+
+def from_link(path: str, about: bytes) -> bytes:
+    """The metadata with the container's id, where the path is a link of the kubelet's, which tells it."""
+    link = _LINK.fullmatch(PurePath(path).name)
+    return about if link is None else orjson.dumps({"container_id": f"//{link[4]}", **orjson.loads(about)})
+
+
+def unlabelled(about: bytes) -> bytes:
+    """The same metadata, marked: more was to be known of the pod, and did not come in time."""
+    return orjson.dumps({**orjson.loads(about), "unlabelled": True})
+
+
+def of_plain(name: str, node: str) -> bytes:
+    """The metadata of a plain log file: a container of no pod."""
+    return _bare(name, node, "plain")
+
+
+def of_docker(identity: str, config: dict[str, Any], node: str) -> bytes:
+    """What docker's `config.v2.json` tells of a container: name, image, labels."""
+    inner = _object(config, "Config")
+    name = str(config.get("Name") or "").removeprefix("/") or identity[:12]
+    return _bare(
+        name,
+        node,
+        "docker",
+        image=str(inner.get("Image") or ""),
+        container_id=f"docker://{identity}",
+        labels={str(key): str(value) for key, value in _object(inner, "Labels").items()},
+    )
+
+
+def is_of_kubelet(config: dict[str, Any]) -> bool:
+    """Whether docker runs the container for a kubelet, by its `config.v2.json`."""
+    return "io.kubernetes.pod.uid" in _object(_object(config, "Config"), "Labels")
+
+
+def _bare(name: str, node: str, source: str, **more: Any) -> bytes:
+    fields = {"namespace": "", "pod": "", "uid": "", "container": name, "restart": 0, "node": node, "source": source}
+    return orjson.dumps({**fields, **{key: value for key, value in more.items() if value}})
+
+
+def from_api(
+    found: Instance,
+    node: str,
+    pod: dict[str, Any],
+    annotations: frozenset[str] = frozenset(),
+    wish: Wish = annotation.NO_WISH,
+) -> bytes:
+    """The same with what a Pod object tells, and what it asks for; of its annotations only the chosen ones, by name."""
+    about = _object(pod, "metadata")
+    spec, status = _object(pod, "spec"), _object(pod, "status")
+    labels = _object(about, "labels")
+    running = _named(status, ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"), found)
+    wanted = _named(spec, ("containers", "initContainers", "ephemeralContainers"), found)
+    chosen = {name: value for name, value in _object(about, "annotations").items() if name in annotations}
+    fields = {
+        "namespace": about.get("namespace") or found.namespace,
+        "pod": about.get("name") or found.pod,
+        # A mirror pod's own uid is the API's; its directory has the uid of the static pod's file.
+        "uid": found.uid or about.get("uid") or "",
+        "container": found.container,
+        "restart": found.restart,
+        "node": node or spec.get("nodeName") or "",
+        "source": "api",
+        "image": wanted.get("image") or running.get("image") or "",
+        "container_id": _container_id(running, found.restart),
+        "labels": labels,
+        "annotations": chosen,
+        "owner": _owner(about, labels),
+        "static": annotation.is_static(_object(about, "annotations")),
+        "excluded": sorted(wish.excluded),
+        **_parsers(wish),
+    }
+    return orjson.dumps({name: value for name, value in fields.items() if value not in ("", {}, [], None, False)})
+
+
+def _parsers(wish: Wish) -> dict[str, str]:
+    stdout, stderr = (wish.parsers.get(stream, "") for stream in annotation.STREAMS)
+    return {"parser": stdout} if stdout == stderr else {"parser_stdout": stdout, "parser_stderr": stderr}
+
+
+def _object(holder: dict[str, Any], name: str) -> dict[str, Any]:
+    value = holder.get(name)
+    return value if isinstance(value, dict) else {}
+
+
+def _named(holder: dict[str, Any], lists: tuple[str, ...], found: Instance) -> dict[str, Any]:
+    """The entry of the container in one of the lists."""
+    for name in lists:
+        for entry in holder.get(name) or ():
+            if isinstance(entry, dict) and entry.get("name") == found.container:
+                return entry
+    return {}
+
+
+def _container_id(status: dict[str, Any], restart: int) -> str:
+    """The id of this instance: the running one's, or the one's before it; empty where the API tells neither."""
+    count = status.get("restartCount")
+    if count is None or count == restart:
+        return str(status.get("containerID") or "")
+    last = _object(_object(status, "lastState"), "terminated") if count == restart + 1 else {}
+    return str(last.get("containerID") or "")
+
+
+def _owner(about: dict[str, Any], labels: dict[str, Any]) -> dict[str, str] | None:
+    """The workload that the pod belongs to: above a ReplicaSet its Deployment, above a Job its CronJob."""
+    owners = [owner for owner in about.get("ownerReferences") or () if isinstance(owner, dict)]
+    owner = next((owner for owner in owners if owner.get("controller")), owners[0] if owners else None)
+    if owner is None:
+        return None
+    kind, name = str(owner.get("kind", "")), str(owner.get("name", ""))
+    template = labels.get("pod-template-hash")
+    if kind == "ReplicaSet" and template and name.endswith(f"-{template}"):
+        return {"kind": "Deployment", "name": name.removesuffix(f"-{template}")}
+    if kind == "Job" and _CRON_SUFFIX.search(name):
+        return {"kind": "CronJob", "name": _CRON_SUFFIX.sub("", name)}
+    return {"kind": kind, "name": name}

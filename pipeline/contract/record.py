@@ -1,0 +1,268 @@
+"""The contract of the raw topic: one Kafka record is one slice of one container's log, as verbatim CRI lines.
+
+key      container instance: pod uid, container, restart count, separated by "/"
+value    raw lines, each with its newline, byte for byte as in the file (the very last newline is ours where
+         the file ended without one: then the segments add up to one byte less than the value)
+headers  crisp     contract version, "1"
+         files     JSON, [[identity, path], ...]: the files that the value's bytes stood in
+         segments  "FILE:GAP+LENGTH,..." decimal: which byte ranges the value is made of, in order; FILE counts
+                   from 0 in `files`, GAP is the distance from the end of the segment before in that file
+         node      name of the node
+         read      when the shipper read it, nanoseconds since the epoch, decimal
+         grouping  JSON, what joins lines into events (see `Grouping`)
+         pod       JSON, the container's pod metadata (see `pipeline.documents.container_fields`)
+         after     optional: CRI time of the last line before this slice, where the slice's first line has none
+         carried   optional: JSON, [[stream, part, state], ...]: where a stream's first line here begins a later part
+                   of an event that was too long (see `Carried`)
+         goes_on   optional: streams, separated by commas, whose last event here was too long: a later part follows
+
+A record with the header `gap` tells of lost bytes and has no value; its contract is that of `pipeline.contract.gap`.
+A record without the header `crisp` is foreign. One with a version that we do not know is refused, never guessed.
+The identity of a file and the id of a document never change again: golden vectors stand in the tests.
+"""
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import orjson
+
+from pipeline.errors import RecordError
+
+VERSION = b"1"
+MAX_SEGMENTS = 256
+IDENTITY_BYTES = 12
+IDENTITY_CHARACTERS = 16
+FIRST_LINE_BYTES = 1024
+MODES = ("traces", "off", "pattern")
+
+IDENTITY = re.compile(r"[A-Za-z0-9_-]{16}")
+_SEGMENT = re.compile(rb"(\d{1,4}):(\d{1,19})\+(\d{1,10})")
+
+Headers = list[tuple[str, bytes]]
+"""Kafka's headers: names and raw values, in order."""
+
+
+class Origin(NamedTuple):
+    """Where a record stood in Kafka; `timestamp` in milliseconds, as Kafka has it."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int
+
+    def fields(self) -> dict[str, Any]:
+        """The same as fields of a document."""
+        return {"crisp.topic": self.topic, "crisp.partition": self.partition, "crisp.record": self.offset}
+
+
+UNKNOWN = Origin("", -1, -1, 0)
+
+
+class SourceFile(NamedTuple):
+    """A file that log lines stood in: its identity and the path under which it was last seen."""
+
+    identity: str
+    path: str
+
+
+class Segment(NamedTuple):
+    """A range of whole lines: index of the file, byte offset in it, length in bytes."""
+
+    file: int
+    offset: int
+    length: int
+
+
+class Grouping(NamedTuple):
+    """What joins lines into one event. Durations in nanoseconds, sizes in bytes of raw lines.
+
+    `mode`: `traces` (built in), `off`, or `pattern`: a line in which `pattern` (RE2) matches begins an event, every
+    other line continues one. `max_places`: in so many places, apart from each other in its files, a trace may stand,
+    and so a line of partials. Two streams have one of each open at most; twice that must fit into MAX_SEGMENTS.
+    """
+
+    mode: str = "traces"
+    trace_gap: int = 1_000_000_000
+    partial_gap: int = 60_000_000_000
+    max_bytes: int = 1024 * 1024
+    max_lines: int = 2000
+    max_places: int = 31
+    pattern: str = ""
+
+
+class Carried(NamedTuple):
+    """What must be known to read on in an event that was too long, from the first line of a later part.
+
+    `stream`: stdout or stderr; empty: the rest of a raw line that was itself too long. `part` counts from 1; `state`
+    is that of the grammar in `pipeline.grouping.stack_trace` after the part's first line, 0 where that is asked as of
+    any line.
+    """
+
+    stream: str
+    part: int
+    state: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogSlice:
+    """A run of whole log events of one container instance. `pod` is the metadata's JSON as it travels."""
+
+    value: bytes
+    files: tuple[SourceFile, ...]
+    segments: tuple[Segment, ...]
+    node: str
+    read: int
+    grouping: Grouping
+    pod: bytes
+    after: bytes = b""
+    carried: tuple[Carried, ...] = ()
+    goes_on: tuple[str, ...] = ()
+
+
+def identity(pod_uid: str, container: str, restart: int, first_line: bytes) -> str:
+    """Name a file for ever by its container instance and its first line (without newline, 1,024 bytes at most)."""
+    parts = (pod_uid.encode(), container.encode(), b"%d" % restart, first_line[:FIRST_LINE_BYTES])
+    digest = hashlib.blake2b(b"\0".join(parts), digest_size=IDENTITY_BYTES).digest()
+    return base64.urlsafe_b64encode(digest).decode()
+
+
+def random_identity(entropy: bytes) -> str:
+    """Name a file that has no CRI time in its first line by `entropy`, 12 random bytes."""
+    return base64.urlsafe_b64encode(entropy[:IDENTITY_BYTES]).decode()
+
+
+def document_id(file_identity: str, offset: int) -> str:
+    """The id of the event that begins at `offset` of the file: 27 characters."""
+    return f"{file_identity}-{offset:010x}"
+
+
+def container_key(pod_uid: str, container: str, restart: int) -> bytes:
+    """The record's key: one container instance keeps to one partition."""
+    return f"{pod_uid}/{container}/{restart}".encode()
+
+
+def encode_segments(segments: tuple[Segment, ...]) -> bytes:
+    """Delta-code segments; see the module's docstring."""
+    ends: dict[int, int] = {}
+    coded = []
+    for file, offset, length in segments:
+        coded.append(b"%d:%d+%d" % (file, offset - ends.get(file, 0), length))
+        ends[file] = offset + length
+    return b",".join(coded)
+
+
+def decode_segments(coded: bytes) -> tuple[Segment, ...]:
+    """Read delta-coded segments. Raises RecordError."""
+    ends: dict[int, int] = {}
+    segments = []
+    for part in coded.split(b","):
+        match = _SEGMENT.fullmatch(part)
+        if match is None:
+            raise RecordError(f"header segments: {part[:40]!r} is not FILE:GAP+LENGTH")
+        file, gap, length = int(match[1]), int(match[2]), int(match[3])
+        offset = ends.get(file, 0) + gap
+        segments.append(Segment(file, offset, length))
+        ends[file] = offset + length
+    if len(segments) > MAX_SEGMENTS:
+        raise RecordError(f"header segments: {len(segments)}, at most {MAX_SEGMENTS}")
+    return tuple(segments)
+
+
+def encode(part: LogSlice) -> tuple[bytes, Headers]:
+    """Value and headers of a slice's record."""
+    headers = [
+        ("crisp", VERSION),
+        ("files", orjson.dumps([list(file) for file in part.files])),
+        ("segments", encode_segments(part.segments)),
+        ("node", part.node.encode()),
+        ("read", b"%d" % part.read),
+        ("grouping", _encode_grouping(part.grouping)),
+        ("pod", part.pod),
+    ]
+    if part.after:
+        headers.append(("after", part.after))
+    if part.carried:
+        headers.append(("carried", orjson.dumps([list(one) for one in part.carried])))
+    if part.goes_on:
+        headers.append(("goes_on", ",".join(part.goes_on).encode()))
+    return part.value, headers
+
+
+@lru_cache(maxsize=64)
+def _encode_grouping(grouping: Grouping) -> bytes:
+    return orjson.dumps(grouping._asdict())
+
+
+def is_ours(headers: Headers) -> bool:
+    """Whether a record claims to keep this contract; else it is foreign."""
+    return any(name == "crisp" for name, _ in headers)
+
+
+def decode(value: bytes | None, headers: Headers) -> LogSlice:
+    """Read a record of ours. Raises RecordError naming what breaks the contract."""
+    fields = dict(headers)
+    if fields.get("crisp") != VERSION:
+        raise RecordError(f"contract version {fields.get('crisp')!r} is not known here, only {VERSION!r}")
+    if "gap" in fields:
+        raise RecordError("this record tells of a gap, it is no slice")
+    missing = {"files", "segments", "node", "read", "grouping", "pod"} - fields.keys()
+    if missing:
+        raise RecordError("missing headers: " + ", ".join(sorted(missing)))
+    try:
+        part = LogSlice(
+            value=value or b"",
+            files=tuple(SourceFile(str(name), str(path)) for name, path in orjson.loads(fields["files"])),
+            segments=decode_segments(fields["segments"]),
+            node=fields["node"].decode(),
+            read=int(fields["read"]),
+            grouping=_grouping(fields["grouping"]),
+            pod=fields["pod"],
+            after=fields.get("after", b""),
+            carried=_carried(fields.get("carried", b"")),
+            goes_on=tuple(fields["goes_on"].decode().split(",")) if "goes_on" in fields else (),
+        )
+    except (ValueError, TypeError) as cause:
+        raise RecordError(f"headers cannot be read: {cause}") from cause
+    _check(part)
+    return part
+
+
+@lru_cache(maxsize=64)
+def _grouping(encoded: bytes) -> Grouping:
+    grouping = Grouping(**orjson.loads(encoded))
+    if grouping.mode not in MODES:
+        raise RecordError(f"header grouping: mode {grouping.mode!r} is not known here")
+    if not all(isinstance(number, int) and number > 0 for number in grouping[1:-1]):
+        raise RecordError("header grouping: gaps and limits must be positive whole numbers")
+    if grouping.partial_gap < grouping.trace_gap:
+        raise RecordError("header grouping: partial_gap is less than trace_gap")
+    return grouping
+
+
+def _carried(encoded: bytes) -> tuple[Carried, ...]:
+    if not encoded:
+        return ()
+    found = tuple(Carried(*entry) for entry in orjson.loads(encoded))
+    for one in found:
+        if one.stream not in ("stdout", "stderr", "") or not one.part > 1 or not isinstance(one.state, int):
+            raise RecordError(f"header carried: {list(one)} is not known here")
+    return found
+
+
+def _check(part: LogSlice) -> None:
+    if not part.value.endswith(b"\n"):
+        raise RecordError("the value does not end with a newline")
+    total = sum(segment.length for segment in part.segments)
+    if len(part.value) - total not in (0, 1):
+        raise RecordError(f"the segments say {total} bytes, the value has {len(part.value)}")
+    if not set(part.goes_on) <= {"stdout", "stderr"}:
+        raise RecordError(f"header goes_on: {part.goes_on!r} are not streams")
+    for file in part.files:
+        if not IDENTITY.fullmatch(file.identity):
+            raise RecordError(f"header files: {file.identity[:40]!r} is not an identity")
+    if any(segment.file >= len(part.files) for segment in part.segments):
+        raise RecordError("header segments: names a file that header files does not have")

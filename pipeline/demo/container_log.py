@@ -1,0 +1,90 @@
+"""Writes a container's log file as containerd does, and rotates it as the kubelet does.
+
+containerd: one line of the container is cut into pieces of 16 KiB; every piece is one `write` of
+`TIME SP STREAM SP P|F SP CONTENT LF`, the last one with `F`.
+kubelet: beyond a size the file is renamed to `0.log.<YYYYMMDD-HHMMSS>`, then the runtime is told to open `0.log`
+anew; between the two there is no live file. Of the rotated files the newest stays plain, older ones are packed with
+gzip, and at most four rotated files are kept (the kubelet's `containerLogMaxFiles` says how many).
+"""
+
+import gzip
+import os
+import shutil
+import time
+from pathlib import Path
+
+from pipeline.parsing import timestamp
+
+PIECE_BYTES = 16384
+KEPT_FILES = 4
+REOPEN_SECONDS = 0.01
+
+
+class ContainerLog:
+    """The log of one container instance under a directory in the kubelet's layout."""
+
+    def __init__(
+        self,
+        root: Path,
+        namespace: str,
+        pod: str,
+        uid: str,
+        container: str,
+        rotate_bytes: int,
+        kept: int = KEPT_FILES,
+    ) -> None:
+        self.uid = uid
+        self.container = container
+        self.directory = root / f"{namespace}_{pod}_{uid}" / container
+        self.directory.mkdir(parents=True)
+        self.rotations = 0
+        self._live = self.directory / "0.log"
+        self._limit = rotate_bytes
+        self._kept = kept
+        self._rotated_at = 0.0
+        self._open()
+
+    def _open(self) -> None:
+        self._file = os.open(self._live, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640)
+        self._size = 0
+
+    def write(self, stream: str, line: bytes) -> None:
+        """One line of the container, without its newline."""
+        for start in range(0, len(line) or 1, PIECE_BYTES):
+            piece = line[start : start + PIECE_BYTES]
+            self.piece(stream, "F" if start + PIECE_BYTES >= len(line) else "P", piece)
+
+    def piece(self, stream: str, tag: str, content: bytes) -> None:
+        """One line of the file."""
+        raw = f"{timestamp.text(time.time_ns())} {stream} {tag} ".encode() + content + b"\n"
+        self._size += os.write(self._file, raw)
+
+    def rotate(self) -> None:
+        """Rotate if the file is long enough; the names have a grain of seconds, so at most once a second."""
+        now = time.time()
+        if self._size < self._limit or now - self._rotated_at < 1.1:
+            return
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+        self._pack()
+        self._live.rename(self.directory / f"0.log.{stamp}")
+        time.sleep(REOPEN_SECONDS)
+        os.close(self._file)
+        self._open()
+        self._rotated_at = now
+        self.rotations += 1
+
+    def _pack(self) -> None:
+        rotated = sorted(self.directory.glob("0.log.*"))
+        for path in rotated[: max(0, len(rotated) + 1 - self._kept)]:
+            path.unlink()
+        for path in rotated[max(0, len(rotated) + 1 - self._kept) :]:
+            if path.suffix != ".gz":
+                beside = path.with_name(path.name + ".tmp")
+                with path.open("rb") as plain, gzip.open(beside, "wb") as packed:
+                    shutil.copyfileobj(plain, packed)
+                beside.rename(path.with_name(path.name + ".gz"))
+                path.unlink()
+
+    def close(self) -> None:
+        """The container ends."""
+        os.close(self._file)

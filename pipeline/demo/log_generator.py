@@ -1,0 +1,126 @@
+"""What the containers of the demo write: generated services, and the local servers' own real output."""
+
+import contextlib
+import random
+import socket
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+
+from pipeline.demo.container_log import ContainerLog
+from pipeline.demo.ledger import Ledger
+from pipeline.demo.sample_services import SERVICES, Burst
+
+ROTATE_BYTES = 2 * 1024 * 1024
+PODS = 2
+WATCH_EVERY = 25
+WATCH_CHAOS = 5  # a kill counts while a watched line is on its way, so watch more of them
+
+
+class Feed:
+    """All containers: write some lines of each in turn. `watch` holds trace ids of lines to watch."""
+
+    def __init__(self, root: Path, ledger: Ledger, seed: int, watch_every: int = WATCH_EVERY) -> None:
+        self._watch_every = watch_every
+        random_ = random.Random(seed)
+        self._root = root
+        self._ledger = ledger
+        self._services: list[tuple[ContainerLog, Iterator[Burst]]] = [
+            (self._container("shop", name, random_), service(random.Random(random_.random())))
+            for name, service in SERVICES.items()
+            for _ in range(PODS)
+        ]
+        self._followed: list[_Followed] = []
+        self._random = random_
+        self._turn = 0
+        self._rotations = 0
+        self.watch: list[str] = []
+
+    def _container(self, namespace: str, name: str, random_: random.Random) -> ContainerLog:
+        pod = f"{name}-{random_.getrandbits(32):08x}"
+        uid = str(uuid.UUID(int=random_.getrandbits(128), version=4))
+        return ContainerLog(self._root, namespace, pod, uid, name, ROTATE_BYTES)
+
+    def replace(self) -> list[ContainerLog]:
+        """All pods end, and others take their place, as in a deployment; the logs of those that ended, as they are."""
+        ended = self.logs()
+        self._rotations = self.rotations()
+        self._services = [(self._container("shop", log.container, self._random), of) for log, of in self._services]
+        for followed in self._followed:
+            followed.log = self._container("infra", followed.log.container, self._random)
+        for log in ended:
+            log.close()
+        return ended
+
+    def follow(self, name: str, output: Path) -> None:
+        """Write what a real server prints as a container of that name."""
+        self._followed.append(_Followed(output, self._container("infra", name, self._random)))
+
+    def write(self, lines: int) -> None:
+        """Write about that many lines of the generated services, one burst of each in turn."""
+        until = self._ledger.lines + lines
+        while self._ledger.lines < until:
+            log, service = self._services[self._turn % len(self._services)]
+            self._turn += 1
+            stream, burst = next(service)
+            for line in burst:
+                self._put(log, stream, line)
+            if self._turn % self._watch_every == 0 and burst[0].startswith(b"{"):
+                self.watch.append(orjson.loads(burst[0])["trace.id"])
+
+    def copy(self) -> None:
+        """Write what the servers printed since the last time; rotate where it is time."""
+        for followed in self._followed:
+            for line in followed.lines():
+                self._put(followed.log, "stdout", line)
+        for log in self.logs():
+            log.rotate()
+
+    def _put(self, log: ContainerLog, stream: str, line: bytes) -> None:
+        self._ledger.wrote(log.uid, line)
+        log.write(stream, line)
+
+    def logs(self) -> list[ContainerLog]:
+        """Every container's log."""
+        return [log for log, _ in self._services] + [followed.log for followed in self._followed]
+
+    def rotations(self) -> int:
+        """Rotations so far."""
+        return self._rotations + sum(log.rotations for log in self.logs())
+
+    def close(self) -> None:
+        """The containers end."""
+        for log in self.logs():
+            log.close()
+        for followed in self._followed:
+            followed.close()
+
+
+class _Followed:
+    """A server's output file and the container that its lines go to."""
+
+    def __init__(self, output: Path, log: ContainerLog) -> None:
+        self.log = log
+        self._file = output.open("rb")
+        self._rest = b""
+
+    def lines(self) -> list[bytes]:
+        """The whole lines printed since the last time."""
+        *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
+        return lines
+
+    def close(self) -> None:
+        """Read it no more."""
+        self._file.close()
+
+
+def provoke_stack_trace(port: int) -> None:
+    """Make Kafka log a real Java stack trace: to its port, HTTP is a message of more than a gigabyte.
+
+    Where somebody has stopped Kafka meanwhile, there is none.
+    """
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as opened:
+        opened.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        opened.recv(64)

@@ -1,0 +1,1 @@
+"""Records and events into ECS documents. Pure."""

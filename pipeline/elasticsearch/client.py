@@ -1,0 +1,133 @@
+"""The client of Elasticsearch, as the settings say. By itself it only goes to the next node when one is not reached."""
+
+import functools
+import os
+import ssl
+import warnings
+from typing import Any
+
+from elastic_transport import AiohttpHttpNode, NdjsonSerializer, NodeConfig, OrjsonSerializer
+from elastic_transport.client_utils import url_to_node_config
+from elasticsearch import AsyncElasticsearch
+
+from pipeline.config import secrets
+from pipeline.config.settings import Settings, variable
+from pipeline.elasticsearch import bulk_response, certificate_pinning
+from pipeline.errors import SettingsError
+
+# The 8.x client names its media types so; a plain server answers with the plain ones.
+_JSON_TYPES = ("application/json", "application/vnd.elasticsearch+json")
+_NDJSON_TYPES = ("application/x-ndjson", "application/vnd.elasticsearch+x-ndjson")
+
+_SPARE_CONNECTIONS = 4
+_DEAD_NODE_SECONDS = 10.0
+
+
+class PreparedNdjson(NdjsonSerializer):
+    """Passes a prepared bulk body on; the library's own would copy it twice."""
+
+    def dumps(self, data: Any) -> bytes:
+        """The body, ready to send."""
+        return data if isinstance(data, bytes) else super().dumps(data)
+
+
+class Answers(OrjsonSerializer):
+    """JSON, but for the mostly met answer to a bulk request, which need not be parsed."""
+
+    def loads(self, data: bytes) -> Any:
+        """The answer."""
+        return bulk_response.loads(data) or super().loads(data)
+
+
+def connect(settings: Settings) -> AsyncElasticsearch:
+    """A client that connects at its first request. Raises SettingsError for what cannot be used."""
+    configs = node_configs(settings)
+    node_class: Any = certificate_pinning.PinnedNode if settings.es_ca_fingerprint else AiohttpHttpNode
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return AsyncElasticsearch(
+            configs,
+            **_credentials(settings),
+            node_class=node_class,
+            serializers={
+                **dict.fromkeys(_JSON_TYPES, Answers()),
+                **dict.fromkeys(_NDJSON_TYPES, PreparedNdjson()),
+            },
+            max_retries=len(configs) - 1,
+            retry_on_timeout=False,
+            retry_on_status=(),
+            max_dead_node_backoff=_DEAD_NODE_SECONDS,
+            meta_header=False,
+        )
+
+
+def _credentials(settings: Settings) -> dict[str, Any]:
+    if settings.es_api_key or settings.es_api_key_file:
+        return {"api_key": secrets.read(settings, "es_api_key")}
+    if settings.es_user:
+        return {"basic_auth": (settings.es_user, secrets.read(settings, "es_password"))}
+    return {}
+
+
+def renew(client: AsyncElasticsearch, settings: Settings) -> None:
+    """Have a client use the present secrets and authorities for whatever it sends from now on. Raises SettingsError."""
+    if settings.es_ca_file and settings.es_verify:
+        _load_ca(_tls(settings), settings.es_ca_file)
+    client._headers = client.options(**_credentials(settings))._headers  # noqa: SLF001 - others hold this very client
+
+
+def node_configs(settings: Settings) -> list[NodeConfig]:
+    """One for each address in the settings. Raises SettingsError with every address that is none."""
+    faults: list[str] = []
+    configs: dict[str, NodeConfig] = {}
+    for address in filter(None, (part.strip() for part in settings.es_urls.split(","))):
+        try:
+            configs[address] = url_to_node_config(address, use_default_ports_for_scheme=True)
+        except ValueError as fault:
+            faults.append(f"{variable('es_urls')}: {address!r}: {fault}")
+    if not configs and not faults:
+        faults.append(f"{variable('es_urls')}: no address")
+    if faults:
+        raise SettingsError(faults)
+    return [_configured(config, settings) for config in configs.values()]
+
+
+def _configured(config: NodeConfig, settings: Settings) -> NodeConfig:
+    config = config.replace(
+        request_timeout=settings.es_timeout_seconds,
+        connections_per_node=settings.bulk_concurrency + _SPARE_CONNECTIONS,
+        http_compress=False,
+    )
+    if config.scheme != "https":
+        return config
+    extras = {certificate_pinning.EXTRA: _fingerprint(settings)} if settings.es_ca_fingerprint else {}
+    return config.replace(ssl_context=_tls(settings), verify_certs=settings.es_verify, _extras=extras)
+
+
+@functools.cache
+def _tls(settings: Settings) -> ssl.SSLContext:
+    if settings.es_verify and settings.es_ca_fingerprint:
+        return certificate_pinning.context()
+    context = ssl.create_default_context()
+    if settings.es_ca_file:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        _load_ca(context, settings.es_ca_file)
+    if not settings.es_verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _load_ca(context: ssl.SSLContext, path: str) -> None:
+    try:
+        where = {"capath": path} if os.path.isdir(path) else {"cafile": path}
+        context.load_verify_locations(**where)
+    except (OSError, ssl.SSLError) as fault:
+        raise SettingsError([f"{variable('es_ca_file')}: {path} cannot be read as PEM: {fault}"]) from fault
+
+
+def _fingerprint(settings: Settings) -> str:
+    try:
+        return certificate_pinning.normal(settings.es_ca_fingerprint)
+    except ValueError as fault:
+        raise SettingsError([f"{variable('es_ca_fingerprint')}: {fault}"]) from fault

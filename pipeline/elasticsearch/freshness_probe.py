@@ -1,0 +1,81 @@
+"""How old a line is when a search finds it: now and then one of our own documents is looked up until it is there.
+
+A GET by id would answer from what was not refreshed yet, so it must be a search: for one id, in one shard, one at a
+time, every quarter of a second at most, for a minute at most.
+"""
+
+import asyncio
+import logging
+import time
+from typing import Any
+
+import orjson
+
+from pipeline.elasticsearch.retrying_client import JSON, Patience, words
+from pipeline.monitoring.metrics import Metrics
+
+GIVE_UP_SECONDS = 60.0
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 0.25
+
+log = logging.getLogger(__name__)
+
+
+class Probe:
+    """Looks up a document every `every` seconds, as long as there are any; never with `every` 0."""
+
+    def __init__(self, patience: Patience, metrics: Metrics, every: float) -> None:
+        self._patience = patience
+        self._metrics = metrics
+        self._every = every
+        self._chosen: asyncio.Future[tuple[bytes, float]] | None = None
+
+    def offer(self, document: bytes, written: float) -> None:
+        """A document that was indexed just now, as in the bulk; written at that time, seconds since the epoch."""
+        if self._chosen is not None and not self._chosen.done():
+            self._chosen.set_result((document, written))
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while self._every:
+            self._chosen = asyncio.get_running_loop().create_future()
+            document, written = await self._chosen
+            action = orjson.loads(document[: document.index(b"\n")])["create"]
+            outcome = await self._look(action["_index"], action["_id"])
+            self._metrics.add("crisp_worker_probes", outcome=outcome)
+            if outcome != "gone":
+                self._metrics.observe("crisp_worker_age_seconds", max(0.0, time.time() - written), stage="searchable")
+            await asyncio.sleep(self._every)
+
+    async def _look(self, index: str, identity: str) -> str:
+        """`seen`, or `unseen` after the longest wait; `gone` when it is not there at all: refused, or deleted."""
+        limit = time.monotonic() + GIVE_UP_SECONDS
+        pause = FIRST_PAUSE_SECONDS
+        query = {"query": {"ids": {"values": [identity]}}, "size": 0, "terminate_after": 1}
+        while time.monotonic() < limit:
+            path = f"/{index}/_search?routing={identity}&filter_path=hits.total.value"
+            answer = await self._ask("POST", path, orjson.dumps(query))
+            if _is_found(answer):
+                return "seen"
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
+        there = await self._ask("GET", f"/{index}/_doc/{identity}?_source=false", None)
+        return "gone" if isinstance(there, dict) and not there.get("found") else "unseen"
+
+    async def _ask(self, method: str, path: str, body: bytes | None) -> Any:
+        """The answer; None while there is none, since the indexer tells what ails Elasticsearch."""
+        status, answer = await self._patience.request(method, path, body, JSON)
+        if status == 404 and isinstance(answer, dict) and "found" in answer:
+            return answer
+        if status != 200:
+            log.warning("a document cannot be looked up by search: %s", words(status, answer))
+            return None
+        return answer
+
+
+def _is_found(answer: Any) -> bool:
+    """Whether a search answered with the document; an answer without hits, as a proxy may give, is none."""
+    match answer:
+        case {"hits": {"total": {"value": int(number)}}}:
+            return number > 0
+    return False

@@ -1,0 +1,1 @@
+"""Lines into events: partials, stack traces, start patterns. Pure."""

@@ -1,0 +1,280 @@
+"""What may follow within a stack trace, by language: states, and for each the step that a line makes. Pure.
+
+A state is a small number, 0 the end. `stack_trace` says what begins a trace. A line of any shape may go on only
+behind a blank or indented line, one that ends with a colon, or Dart's `FormatException`: `stack_trace.separates` relies
+on it. Python's states are in `frames_python`, what a Java machine says of itself in `frames_java`.
+"""
+
+import re
+from collections.abc import Callable
+
+from pipeline.grouping import frames_java, frames_python
+from pipeline.grouping.frames_python import foreign
+
+HEAD = 1  # speaks of an error; a frame may follow
+BODY = 2  # in the frames of Java, JavaScript, C#, Ruby
+RAILS = 3  # in Rails' frames
+NESTED = 4  # after `nested exception is:`
+OBJECT = 5  # in the object that Node prints behind the frames
+NESTED_TEXT = 6
+PLACE = 7  # Node names the place first, then shows the source line
+LOGGED = 8  # a logger's line of level warning or worse; the error's class may follow, then its frames
+SOURCE = 9
+THROWN = 14  # the error's class begins the line; its text may go on indented
+NODE = 15  # the frames behind a source line, until Node says its version
+FAULT = 16  # `Error: …`, as Rust's main and JavaScript write it; a cause may follow behind a blank line
+CAUSES = 17
+RUBY = 19  # the frames behind a line of Ruby's logger, not indented
+GO_PANIC = 20
+GO_BLANK = 21
+GO_FRAMES = 22
+GO_SIGNAL = 23
+INNER = 24  # behind one of the errors within a .NET AggregateException
+NUMBERED = 31  # frames of PHP and Dart: #0, #1, …
+MAIN = 32  # behind PHP's last frame, a blank line and the error that came of this one may follow
+NEXT = 33
+XDEBUG = 34
+DART = 40
+DART_TEXT = 41
+DART_SOURCE = 42  # Dart shows what it could not read
+RUST = 50
+RUST_TEXT = 51
+CONSOLE = 60  # .NET's console format: the category, then the text indented
+ELIXIR = 61
+LUA = 62
+
+CLASS = re.compile(rb"(?:[a-z][\w$]*\.)+(?:[A-Z][\w$]*)?(?:Exception|Error|Throwable)(?::|$)")
+CERTAIN = re.compile(rb"[{\[0-9]")
+_NET_CLASS = re.compile(rb"(?:[A-Z]\w*\.)+\w*Exception(?::|$)")
+GOROUTINE = re.compile(rb"goroutine \d+ |runtime stack:$")
+TROUBLE = re.compile(
+    rb"[Ee]xception|[Ee]rror|Throwable|[Ff]ailure|stack trace|ERROR|WARN|FATAL|SEVERE|CRITICAL|Uncaught|Unhandled"
+)
+_FRAME = re.compile(
+    rb"[ \t]+(?:at |eval at |async |from |\.\.\. ?\d|nested exception is:|---|Caused by: |Suppressed: |\^"
+    rb"|[^\s()]+:\d+:in |[^\s(]+\(.{0,200}\) called at )"
+)
+_RAILS_FRAME = re.compile(rb" +[\w.-]+ \(\d[^)\s]*\) \S+:\d+")
+_RAILS_HEAD = re.compile(rb" [A-Z][\w:]* \(.*\):$")
+RUBY_FRAME = re.compile(rb"[^\s:]+:\d+:in [`'][^']*'$")
+_NUMBERED = re.compile(rb"#\d+ ")
+_PHP_MAIN = re.compile(rb"#\d+ \{main\}$")
+_XDEBUG_FRAME = re.compile(rb"PHP +\d+\. ")
+GO_FUNCTION = re.compile(rb"created by \S|[^\s{\[\"'=\d][^\s\"'=(]*\(.*\)$|\.\.\.|r\w\w? +0x|[cfg]s +0x|exit status \d")
+
+
+def _indented(content: bytes) -> bool:
+    return content[:1] in (b" ", b"\t")
+
+
+def _head(content: bytes) -> int:
+    if _indented(content):
+        if _FRAME.match(content):
+            return _body(content)
+        return RAILS if not content.strip() else 0
+    if content in (b"Stack trace:", b"[stacktrace]") or content.startswith(b"#0 "):
+        return NUMBERED
+    if content == b"stack traceback:":
+        return LUA
+    if content == b"PHP Stack trace:":
+        return XDEBUG
+    return BODY if content.startswith((b"Caused by: ", b"--- End of ")) else 0
+
+
+def _logged(content: bytes) -> int:
+    """A logger's line that tells of an error, and the traceback right behind it."""
+    if (state := frames_python.traceback(content)) != 0:
+        return state
+    if content.startswith(b"** ("):
+        return ELIXIR
+    if RUBY_FRAME.match(content):
+        return RUBY
+    if CLASS.match(content, 1 if content.startswith(b"\t") else 0):  # Tomcat indents it
+        return THROWN
+    return THROWN if _NET_CLASS.match(content) else _head(content)
+
+
+def _record(content: bytes) -> int:
+    return LOGGED if frames_java.tells(content) else 0
+
+
+def _ruby(content: bytes) -> int:
+    return RUBY if RUBY_FRAME.match(content) else 0
+
+
+def _thrown(content: bytes) -> int:
+    return _head(content) or (THROWN if content.strip() and foreign(content) else 0)
+
+
+def _fault(content: bytes) -> int:
+    return CAUSES if not content else _head(content)
+
+
+def _causes(content: bytes) -> int:
+    if content in (b"Caused by:", b"Location:", b"Stack backtrace:"):
+        return CAUSES
+    return CAUSES if not content or foreign(content) else 0
+
+
+def _body(content: bytes) -> int:
+    if not _indented(content):
+        return BODY if content.startswith((b"Caused by: ", b"Wrapped by: ", b"Suppressed: ", b"--- End of ")) else 0
+    if content.endswith((b" {", b"<---")):
+        return OBJECT if content.endswith(b"{") else INNER
+    if content.strip() == b"nested exception is:":
+        return NESTED
+    return 0 if _RAILS_HEAD.match(content) else BODY
+
+
+def _inner(content: bytes) -> int:
+    return _body(content) if content else INNER
+
+
+def _object(content: bytes) -> int:
+    if content == b"}":
+        return BODY
+    return OBJECT if _indented(content) else 0
+
+
+def _node(content: bytes) -> int:
+    return NODE if not content or _indented(content) or content == b"}" or content.startswith(b"Node.js v") else 0
+
+
+def _rails(content: bytes) -> int:
+    return RAILS if _RAILS_FRAME.match(content) or (content and not content.strip()) else 0
+
+
+def _nested(content: bytes) -> int:
+    return 0 if CERTAIN.match(content) or not content else NESTED_TEXT
+
+
+def _nested_text(content: bytes) -> int:
+    return NESTED_TEXT if not content else _body(content)
+
+
+def _place(content: bytes) -> int:
+    return SOURCE if foreign(content) else 0
+
+
+def _source(content: bytes) -> int:
+    if not content or foreign(content):
+        return SOURCE
+    return NODE if frames_python.NAME.match(content) and TROUBLE.search(content) else 0
+
+
+def _go_panic(content: bytes) -> int:
+    if foreign(content):
+        return GO_PANIC
+    return _go_blank(content)
+
+
+def _go_blank(content: bytes) -> int:
+    if not content or content.startswith((b"[signal ", b"[originating from")):
+        return GO_BLANK
+    return GO_FRAMES if GOROUTINE.match(content) else 0
+
+
+def _go_frames(content: bytes) -> int:
+    if foreign(content) or GO_FUNCTION.match(content):
+        return GO_FRAMES
+    return 0 if content else GO_BLANK  # a blank line is between two goroutines
+
+
+def _go_signal(content: bytes) -> int:
+    return GO_BLANK if content.startswith(b"PC=0x") else 0
+
+
+def _main(content: bytes) -> int:
+    return _numbered(content) if content else NEXT
+
+
+def _next(content: bytes) -> int:
+    if content in (b"Stack trace:", b"[stacktrace]"):
+        return NUMBERED
+    return NEXT if content.startswith((b"Next ", b"[previous exception] ")) else 0
+
+
+def _xdebug(content: bytes) -> int:
+    return XDEBUG if _XDEBUG_FRAME.match(content) else 0
+
+
+def _numbered(content: bytes) -> int:
+    if _PHP_MAIN.match(content):
+        return MAIN
+    if _NUMBERED.match(content) or foreign(content) or content == b"<asynchronous suspension>":
+        return NUMBERED
+    return NUMBERED if content.startswith(b'"}') else 0  # the end of Monolog's context
+
+
+def _dart(content: bytes) -> int:
+    if CERTAIN.match(content) or not content:
+        return 0
+    return DART_SOURCE if content.startswith(b"FormatException") else DART_TEXT
+
+
+def _dart_source(content: bytes) -> int:
+    return DART_TEXT if content and not CERTAIN.match(content) and not _NUMBERED.match(content) else _dart_text(content)
+
+
+def _dart_text(content: bytes) -> int:
+    if not content or content.startswith((b"Receiver: ", b"Tried calling: ", b"Found: ")):
+        return DART_TEXT
+    return NUMBERED if _NUMBERED.match(content) else (DART_TEXT if foreign(content) else 0)
+
+
+def _rust(content: bytes) -> int:
+    return 0 if CERTAIN.match(content) or not content else RUST_TEXT
+
+
+def _rust_text(content: bytes) -> int:
+    return RUST_TEXT if foreign(content) or content.startswith((b"note: ", b"stack backtrace:")) else 0
+
+
+def _console(content: bytes) -> int:
+    return CONSOLE if foreign(content) else 0
+
+
+def _elixir(content: bytes) -> int:
+    return ELIXIR if foreign(content) else 0
+
+
+def _lua(content: bytes) -> int:
+    return LUA if foreign(content) or content.startswith(b"coroutine ") else 0
+
+
+STEPS: dict[int, Callable[[bytes], int]] = {
+    **frames_python.STEPS,
+    **frames_java.STEPS,
+    frames_java.RECORD: _record,
+    HEAD: _head,
+    BODY: _body,
+    INNER: _inner,
+    RAILS: _rails,
+    NESTED: _nested,
+    OBJECT: _object,
+    NESTED_TEXT: _nested_text,
+    PLACE: _place,
+    LOGGED: _logged,
+    RUBY: _ruby,
+    SOURCE: _source,
+    THROWN: _thrown,
+    NODE: _node,
+    FAULT: _fault,
+    CAUSES: _causes,
+    GO_PANIC: _go_panic,
+    GO_BLANK: _go_blank,
+    GO_FRAMES: _go_frames,
+    GO_SIGNAL: _go_signal,
+    NUMBERED: _numbered,
+    MAIN: _main,
+    NEXT: _next,
+    XDEBUG: _xdebug,
+    DART: _dart,
+    DART_TEXT: _dart_text,
+    DART_SOURCE: _dart_source,
+    RUST: _rust,
+    RUST_TEXT: _rust_text,
+    CONSOLE: _console,
+    ELIXIR: _elixir,
+    LUA: _lua,
+}

@@ -1,0 +1,118 @@
+"""How far the workers' group is behind on the raw topic: asked of Kafka by a consumer that joins nothing.
+
+In records: end of the partition less what the group has committed. In seconds: the age of the first record that is
+not committed, which is read for it where nobody knows it.
+"""
+
+import time
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+
+from pipeline.config.settings import Settings
+from pipeline.kafka import client
+
+_FETCH_MS = 1000
+
+
+class Lag(NamedTuple):
+    """One partition: the first record that is not committed, the end, where what Kafka still holds begins.
+
+    `seconds` is None where the age could not be read.
+    """
+
+    first: int
+    end: int
+    begin: int
+    seconds: float | None
+
+    @property
+    def records(self) -> int:
+        """Records that are not committed."""
+        return self.end - self.first
+
+
+class GroupLag:
+    """Asks Kafka. `start` and every question raise KafkaError."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._consumer = AIOKafkaConsumer(
+            **client.connection(settings),
+            group_id=settings.group,
+            client_id="crisp-lag",
+            enable_auto_commit=False,
+            max_partition_fetch_bytes=1024,  # of a partition the first batch always comes
+        )
+
+    async def start(self) -> None:
+        """Connect."""
+        try:
+            await self._consumer.start()
+        except BaseException:
+            await self._consumer.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._consumer.stop()
+
+    async def read(
+        self,
+        partitions: Collection[int] | None = None,
+        times: Mapping[int, float] | None = None,
+        *,
+        ages: bool = True,
+    ) -> dict[int, Lag]:
+        """The lag of these partitions, or of all; `times`: since when the oldest record waits, where that is known.
+
+        Without `ages`, other times are not looked up.
+        """
+        numbers = await client.partitions(self._settings, self._settings.topic_raw) if partitions is None else ()
+        wanted = [TopicPartition(self._settings.topic_raw, number) for number in partitions or numbers]
+        if not wanted:
+            return {}
+        committed = {tp: await self._consumer.committed(tp) for tp in wanted}
+        begins = await self._consumer.beginning_offsets(wanted)
+        ends = await self._consumer.end_offsets(wanted)
+        firsts = {tp: min(ends[tp], max(begins[tp], committed[tp] or 0)) for tp in wanted}
+        written = dict(times or {})
+        unknown = [tp for tp in wanted if firsts[tp] < ends[tp] and tp.partition not in written]
+        written |= await self._times({tp: firsts[tp] for tp in unknown}) if unknown and ages else {}
+        now = time.time()
+        return {
+            tp.partition: Lag(
+                firsts[tp], ends[tp], begins[tp], _age(ends[tp] - firsts[tp], written.get(tp.partition), now)
+            )
+            for tp in wanted
+        }
+
+    async def _times(self, offsets: dict[TopicPartition, int]) -> dict[int, float]:
+        """When the records at these offsets were written, in seconds since the epoch."""
+        self._consumer.assign(list(offsets))
+        for tp, offset in offsets.items():
+            self._consumer.seek(tp, offset)
+        found: dict[int, float] = {}
+        limit = time.monotonic() + _FETCH_MS / 1000
+        while len(found) < len(offsets) and time.monotonic() < limit:
+            for tp, records in (await self._consumer.getmany(timeout_ms=_FETCH_MS // 5)).items():
+                found.setdefault(tp.partition, records[0].timestamp / 1000)
+        self._consumer.unsubscribe()
+        return found
+
+
+def _age(records: int, written: float | None, now: float) -> float | None:
+    if not records:
+        return 0.0
+    return None if written is None else max(0.0, now - written)
+
+
+async def once(settings: Settings, *, ages: bool = True) -> dict[int, Lag]:
+    """The lag of every partition. Raises KafkaError."""
+    lag = GroupLag(settings)
+    await lag.start()
+    try:
+        return await lag.read(ages=ages)
+    finally:
+        await lag.stop()

@@ -1,0 +1,79 @@
+"""The local servers with their security on: TLS by an authority of their own, SASL, users."""
+
+import base64
+import hashlib
+import json
+import secrets
+import ssl
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pipeline.local import elasticsearch
+from pipeline.local.certificate_authority import Authority
+from pipeline.local.elasticsearch import Security
+from pipeline.local.kafka import Doors
+from pipeline.local.process import ServerProcess, free_ports
+from pipeline.local.stack import DEFAULT_VERSION, Stack
+
+USER = "crisp"
+SUPERUSER = "elastic"
+
+
+class SecuredStack(Stack):
+    """A stack whose Elasticsearch speaks TLS and knows users, and whose Kafka has doors for SASL and TLS."""
+
+    def __init__(self, directory: Path, version: str = DEFAULT_VERSION) -> None:
+        super().__init__(directory, version)
+        self.authority = Authority(directory / "authority")
+        self.password = secrets.token_urlsafe(12)
+        sasl, tls = free_ports(2)
+        self.doors = self._doors = Doors(self.authority, USER, self.password, sasl, tls)
+        self._security = Security(self.authority, self.password)
+        self.authority.make()
+
+    @property
+    def es_url(self) -> str:
+        """For `CRISP_ES_URLS`."""
+        return f"https://127.0.0.1:{self.address.es_port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings that make crisp use these servers, as their superuser."""
+        return {
+            "CRISP_KAFKA_BROKERS": f"127.0.0.1:{self.doors.sasl_port}",
+            "CRISP_KAFKA_TLS": "true",
+            "CRISP_KAFKA_CA_FILE": str(self.authority.certificate),
+            "CRISP_KAFKA_SASL": "SCRAM-SHA-512",
+            "CRISP_KAFKA_USER": USER,
+            "CRISP_KAFKA_PASSWORD": self.password,
+            "CRISP_ES_URLS": self.es_url,
+            "CRISP_ES_CA_FILE": str(self.authority.certificate),
+            "ES_USER": SUPERUSER,
+            "ES_PASSWORD": self.password,
+        }
+
+    def start_elasticsearch(self, *options: str) -> ServerProcess:
+        """Start the node; what changes in its files of users and roles it sees within a second."""
+        return super().start_elasticsearch("resource.reload.interval.high=1s", *options)
+
+    def add_user(self, name: str, password: str, role: Mapping[str, Any]) -> None:
+        """A user of Elasticsearch's file realm with one role, of its own name; the node sees it within a second."""
+        config = self._home("elasticsearch") / f"elasticsearch-{self.address.es_version}" / "config"
+        digest = base64.b64encode(hashlib.sha1(password.encode(), usedforsecurity=False).digest()).decode()
+        for file, line in (
+            ("roles.yml", f"{name}: {json.dumps(role)}"),
+            ("users", f"{name}:{{SHA}}{digest}"),
+            ("users_roles", f"{name}:{name}"),
+        ):
+            with (config / file).open("a") as opened:
+                opened.write(line + "\n")
+
+    def wait_elasticsearch(self) -> None:
+        """Return when the node takes documents. Raises StackError."""
+        context = ssl.create_default_context(cafile=str(self.authority.certificate))
+        login = base64.b64encode(f"{SUPERUSER}:{self.password}".encode()).decode()
+        headers = {"authorization": f"Basic {login}"}
+        self.elasticsearch.wait(
+            lambda: elasticsearch.healthy(self.es_url, headers, context), elasticsearch.START_SECONDS
+        )

@@ -1,0 +1,129 @@
+"""The log of one container instance, read from its files into slices, and what of them cannot be judged."""
+
+import gzip
+import os
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from pipeline.contract import cri, record
+from pipeline.contract.pod_metadata import Instance
+from pipeline.contract.record import Grouping, LogSlice, SourceFile
+from pipeline.operations.slicer import BLOCK_BYTES, Slicing
+
+_UNNAMED = -1  # its first line is not there yet
+_NAMELESS = -2  # its first line has no time: the shipper gave it a random name
+_TWICE = -3  # the same file as it was and packed, while the kubelet packs it
+
+
+@dataclass(frozen=True, slots=True)
+class Unjudged:
+    """What of a file cannot be judged: how much of it, and why (the unit is in the words)."""
+
+    path: str
+    amount: int
+    reason: str
+
+
+@dataclass(slots=True)
+class OpenFile:
+    """A log file held open; `size` as it was then, so that what is written meanwhile is not read."""
+
+    path: Path
+    stream: BinaryIO
+    size: int
+    rotated: bool
+
+    def blocks(self) -> Iterator[bytes]:
+        """The bytes, some at a time. Raises OSError, EOFError or zlib.error for a broken archive."""
+        if self.path.suffix == ".gz":
+            with gzip.GzipFile(fileobj=self.stream) as unpacked:
+                while block := unpacked.read(BLOCK_BYTES):
+                    yield block
+            return
+        left = self.size
+        while left and (block := self.stream.read(min(BLOCK_BYTES, left))):
+            left -= len(block)
+            yield block
+
+
+def open_files(paths: list[Path]) -> list[OpenFile]:
+    """Open all files of an instance, before any is read: what is rotated meanwhile stays in our hands.
+
+    Raises OSError. The paths are in order, the live file last.
+    """
+    opened: list[OpenFile] = []
+    try:
+        for path in paths:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            stream = os.fdopen(descriptor, "rb", buffering=0)
+            opened.append(OpenFile(path, stream, os.fstat(descriptor).st_size, not path.name.endswith(".log")))
+    except OSError:
+        for file in opened:
+            file.stream.close()
+        raise
+    return opened
+
+
+class InstanceLog:
+    """Reads the files of one instance. `ended`: a later instance is there, so nothing more is written."""
+
+    def __init__(
+        self, instance: Instance, files: list[OpenFile], grouping: Grouping, pod: bytes, node: str, *, ended: bool
+    ) -> None:
+        self._instance = instance
+        self._opened = files
+        self._grouping = grouping
+        self._ended = ended
+        self._slicing = Slicing(grouping, pod, node, BLOCK_BYTES)
+
+    def slices(self) -> Iterator[LogSlice | Unjudged]:
+        """All whole events, and what cannot be judged."""
+        for number, file in enumerate(self._opened):
+            last = number == len(self._opened) - 1
+            try:
+                yield from self._file(file, last=last)
+            except (OSError, EOFError, zlib.error) as fault:
+                yield Unjudged(str(file.path), 1, f"file that cannot be read ({fault})")
+            finally:
+                file.stream.close()
+        yield from self._slicing.end()
+
+    def _file(self, file: OpenFile, *, last: bool) -> Iterator[LogSlice | Unjudged]:
+        final = file.rotated or self._ended or not last
+        offset, rest, number = 0, b"", _UNNAMED
+        for block in file.blocks():
+            data = rest + block
+            end = data.rfind(b"\n") + 1
+            if number == _UNNAMED and (end or len(data) >= record.FIRST_LINE_BYTES):
+                number = self._name(file, data)
+                if number < 0:
+                    break
+            rest = data[end:]
+            if end:
+                yield from self._slicing.take((number, offset, data[:end]))
+                offset += end
+            elif len(rest) > 2 * self._grouping.max_bytes:
+                yield Unjudged(str(file.path), file.size - offset, "bytes behind a line that has no end")
+                return
+        if number == _UNNAMED and rest and final:
+            number = self._name(file, rest)
+        if number == _NAMELESS:
+            yield Unjudged(str(file.path), file.size, "bytes of a file whose first line has no time")
+        elif number >= 0 and rest and final:
+            yield from self._slicing.end((number, offset, rest))
+        elif rest and number != _TWICE:
+            yield Unjudged(str(file.path), len(rest), "bytes of a line that is still being written")
+
+    def _name(self, file: OpenFile, data: bytes) -> int:
+        """The number of the file, now that its first line is known, or why it has none."""
+        first = data.partition(b"\n")[0]
+        if not cri.is_stamped(first):
+            return _NAMELESS
+        name = record.identity(self._instance.uid, self._instance.container, self._instance.restart, first)
+        if any(known.identity == name for known in self._slicing.files):
+            return _TWICE
+        self._slicing.files.append(SourceFile(name, str(file.path)))
+        return len(self._slicing.files) - 1

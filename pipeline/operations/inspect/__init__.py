@@ -1,0 +1,1 @@
+"""Reading what is indexed and how the parts are: search, follow, trace, overview."""

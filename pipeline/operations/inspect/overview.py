@@ -1,0 +1,154 @@
+"""All shippers and workers at once: their status pages, Kafka's lag, Elasticsearch. What cannot be asked is told."""
+
+import asyncio
+import http.client
+import socket
+import time
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+from aiokafka.errors import KafkaConnectionError, KafkaError
+from elastic_transport import TransportError
+from elasticsearch import ApiError
+
+from pipeline.config.settings import Settings, variable, without_credentials
+from pipeline.elasticsearch.client import connect
+from pipeline.errors import SettingsError
+from pipeline.kafka import consumer_lag
+from pipeline.monitoring.health import Trouble, level
+
+ASK_SECONDS = 5.0
+MOST_BYTES = 4 << 20
+AT_ONCE = 32
+
+Address = tuple[str, int]
+"""An IP address and a port."""
+
+
+def places(settings: Settings) -> list[tuple[str, int]]:
+    """Host and port of each address in the settings. Raises SettingsError."""
+    found, faults = [], []
+    for url in settings.status_urls.replace(",", " ").split():
+        parts = urlsplit(url)
+        try:
+            port = parts.port
+        except ValueError:
+            port = None
+        if parts.scheme != "http" or not parts.hostname or not port or parts.path not in {"", "/"}:
+            faults.append(f"{variable('status_urls')}: {url!r} is not http://HOST:PORT")
+        else:
+            found.append((parts.hostname, port))
+    if faults:
+        raise SettingsError(faults)
+    return found
+
+
+async def gather(settings: Settings) -> dict[str, Any]:
+    """Ask everyone. Raises SettingsError for addresses that are none."""
+    hosts = places(settings)
+    parts, kafka, elasticsearch = await asyncio.gather(_parts(hosts), _kafka(settings), _elasticsearch(settings))
+    troubles = [*kafka.pop("troubles"), *elasticsearch.pop("troubles")]
+    for part in parts:
+        troubles += part["troubles"]
+    worst = level([Trouble(**{key: trouble[key] for key in Trouble._fields}) for trouble in troubles])
+    return {
+        "time": time.time(),
+        "state": worst,
+        "troubles": sorted(troubles, key=lambda trouble: trouble["level"]),
+        "kafka": kafka,
+        "elasticsearch": elasticsearch,
+        "parts": parts,
+    }
+
+
+async def _parts(hosts: list[tuple[str, int]]) -> list[dict[str, Any]]:
+    """The facts of each process; each address of a name is one."""
+    room = asyncio.Semaphore(AT_ONCE)
+
+    async def ask(host: str, address: Address) -> dict[str, Any]:
+        async with room:
+            return await asyncio.to_thread(_ask, host, address)
+
+    asked = []
+    for host, port in hosts:
+        try:
+            answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as fault:
+            asked.append(asyncio.ensure_future(asyncio.sleep(0, _absent(f"{host}:{port}", f"no such host: {fault}"))))
+            continue
+        addresses = sorted({(str(answer[4][0]), port) for answer in answers})
+        asked += [asyncio.ensure_future(ask(host, address)) for address in addresses]
+    return sorted(await asyncio.gather(*asked), key=lambda part: (part["kind"], part["name"]))
+
+
+def _ask(host: str, address: Address) -> dict[str, Any]:
+    name = f"{address[0]}:{address[1]}" if host == address[0] else f"{host} ({address[0]}:{address[1]})"
+    connection = http.client.HTTPConnection(*address, timeout=ASK_SECONDS)
+    try:
+        connection.request("GET", "/status.json", headers={"Host": f"{host}:{address[1]}"})
+        answer = connection.getresponse()
+        body = answer.read(MOST_BYTES)
+        if answer.status != 200:
+            return _absent(name, f"it answers with {answer.status}")
+        facts: dict[str, Any] = orjson.loads(body)
+        facts["troubles"] = [{**trouble, "of": f"{facts['kind']} {facts['name']}"} for trouble in facts["troubles"]]
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as fault:
+        return _absent(name, _words(fault))
+    finally:
+        connection.close()
+    return {**facts, "address": f"{address[0]}:{address[1]}"}
+
+
+def _words(fault: Exception) -> str:
+    """A fault as one reads it: what it says of itself, else what it is."""
+    said = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
+    return said or type(fault).__name__
+
+
+def _absent(name: str, why: str) -> dict[str, Any]:
+    trouble = _trouble("bad", f"Cannot be asked: {why}", "absent", name)
+    return {"kind": "unknown", "name": name, "state": "bad", "troubles": [trouble]}
+
+
+def _trouble(severity: str, words: str, runbook: str, of: str) -> dict[str, str]:
+    return {**Trouble(severity, words, runbook)._asdict(), "of": of}
+
+
+async def _kafka(settings: Settings) -> dict[str, Any]:
+    brokers = settings.kafka_brokers
+    try:
+        async with asyncio.timeout(2 * ASK_SECONDS):
+            lags = await consumer_lag.once(settings)
+    except (KafkaError, TimeoutError) as fault:
+        why = "no broker answers" if isinstance(fault, (KafkaConnectionError, TimeoutError)) else _words(fault)
+        words = f"Cannot be asked how far the workers are, at {brokers}: {why}."
+        return {"brokers": brokers, "lag": None, "troubles": [_trouble("bad", words, "unread", "Kafka")]}
+    waiting = max((one.seconds or 0.0 for one in lags.values()), default=0.0)
+    return {
+        "brokers": brokers,
+        "lag": sum(one.records for one in lags.values()),
+        "oldest_seconds": waiting,
+        "partitions": {str(number): {**one._asdict(), "records": one.records} for number, one in sorted(lags.items())},
+        "troubles": [_trouble("warn", f"Records wait for {waiting:.0f} s.", "lag", "Kafka")] if waiting > 60 else [],
+    }
+
+
+async def _elasticsearch(settings: Settings) -> dict[str, Any]:
+    client = connect(settings)
+    try:
+        async with asyncio.timeout(ASK_SECONDS):
+            answer = await client.perform_request("GET", "/_cluster/health", headers={"accept": "application/json"})
+    except ApiError as fault:
+        if fault.status_code == 403:
+            return {"status": "answers; its health may not be asked", "troubles": []}
+        words = f"Answers with {fault.status_code}, at {without_credentials(settings.es_urls)}."
+    except (TransportError, OSError, TimeoutError) as fault:
+        words = f"Cannot be reached at {without_credentials(settings.es_urls)}: {_words(fault)}."
+    else:
+        status = answer.body["status"]
+        bad = [_trouble("bad", "The cluster is red.", "elasticsearch", "Elasticsearch")] if status == "red" else []
+        return {"status": status, "troubles": bad}
+    finally:
+        await client.close()
+    return {"status": "away", "troubles": [_trouble("bad", words, "elasticsearch", "Elasticsearch")]}

@@ -1,0 +1,1 @@
+"""What `crisp setup` creates: topics, index templates, lifecycle policy, Kibana objects."""

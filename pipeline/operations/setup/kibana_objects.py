@@ -1,0 +1,273 @@
+"""The saved objects, as Kibana 8.11 exports them, so that it and every newer one takes them. Pure.
+
+Data view, searches, charts (Lens) and a dashboard refer to each other by id; the ids never change, so importing them
+again overwrites ours and nothing else.
+"""
+
+import json
+from typing import Any, NamedTuple
+
+from pipeline.config.settings import Settings
+
+VIEW = "crisp-logs"
+DASHBOARD = "crisp-overview"
+CORE = "8.8.0"
+# The migration of each type that 8.11 is at: an older number is migrated, a newer one refused.
+MIGRATIONS = {"index-pattern": "8.0.0", "search": "8.0.0", "lens": "8.9.0", "dashboard": "8.9.0"}
+LAYER = "layer"
+
+Saved = dict[str, Any]
+"""One saved object."""
+
+
+class Search(NamedTuple):
+    """A saved search: what it finds (KQL), and the columns that it shows."""
+
+    id: str
+    title: str
+    words: str
+    query: str
+    columns: tuple[str, ...]
+    order: str = "desc"
+
+
+class Chart(NamedTuple):
+    """Documents counted, by time or by `field`; `split` by another. `query` in KQL."""
+
+    id: str
+    title: str
+    query: str
+    field: str
+    split: str = ""
+
+
+PLACE = ("service.name", "kubernetes.namespace", "kubernetes.pod.name")
+SEARCHES = (
+    Search(
+        "crisp-errors",
+        "crisp: errors with stack traces",
+        "What failed, whole.",
+        "error.stack_trace: *",
+        (*PLACE, "error.type", "error.message", "error.stack_trace"),
+    ),
+    Search(
+        "crisp-trace",
+        "crisp: one trace across services",
+        "Filter by one trace.id to read a request's lines in the order in which they were written.",
+        "trace.id: *",
+        ("trace.id", "service.name", "log.level", "message"),
+        "asc",
+    ),
+    Search(
+        "crisp-gaps",
+        "crisp: gaps",
+        "Where lines vanished before they could be read.",
+        "crisp.gap.reason: *",
+        (*PLACE, "crisp.gap.reason", "crisp.gap.bytes", "crisp.gap.since", "crisp.gap.until"),
+    ),
+    Search(
+        "crisp-refused",
+        "crisp: refused documents",
+        "Indexed in a safe form, since Elasticsearch refused them for their content.",
+        "crisp.refused.type: *",
+        (*PLACE, "crisp.refused.type", "crisp.refused.reason", "message"),
+    ),
+)
+CHARTS = (
+    Chart("crisp-by-service", "Volume by service", "", "@timestamp", "service.name"),
+    Chart("crisp-by-level", "Volume by level", "", "@timestamp", "log.level"),
+    Chart(
+        "crisp-errors-by-service",
+        "Errors by service",
+        "log.level: (error or critical or fatal)",
+        "service.name",
+        "error.type",
+    ),
+    Chart("crisp-talkers", "Top talkers", "", "kubernetes.pod.name", "kubernetes.namespace"),
+    Chart("crisp-gaps-by-reason", "Gaps by reason", "crisp.gap.reason: *", "@timestamp", "crisp.gap.reason"),
+    Chart(
+        "crisp-refused-by-service", "Refused by service", "crisp.refused.type: *", "service.name", "crisp.refused.type"
+    ),
+)
+
+
+def all_of(settings: Settings) -> list[Saved]:
+    """Every object, each after those that it refers to."""
+    return [
+        _view(settings),
+        *(_search(search) for search in SEARCHES),
+        *(_chart(chart) for chart in CHARTS),
+        _dashboard(),
+    ]
+
+
+def ndjson(settings: Settings) -> bytes:
+    """The objects as Kibana imports them: JSON, one a line."""
+    return b"".join(json.dumps(saved, separators=(",", ":")).encode() + b"\n" for saved in all_of(settings))
+
+
+def _saved(kind: str, identity: str, attributes: dict[str, Any], references: list[dict[str, str]]) -> Saved:
+    return {
+        "type": kind,
+        "id": identity,
+        "attributes": attributes,
+        "references": references,
+        "coreMigrationVersion": CORE,
+        "typeMigrationVersion": MIGRATIONS[kind],
+        "managed": False,
+    }
+
+
+def _reference(kind: str, identity: str, name: str) -> dict[str, str]:
+    return {"type": kind, "id": identity, "name": name}
+
+
+def _view(settings: Settings) -> Saved:
+    pattern = f"{settings.index_prefix}-*"
+    attributes = {"title": pattern, "name": "crisp logs", "timeFieldName": "@timestamp", "allowNoIndex": True}
+    return _saved("index-pattern", VIEW, attributes, [])
+
+
+def _source(query: str) -> str:
+    source = {"query": {"query": query, "language": "kuery"}, "filter": []}
+    return json.dumps({**source, "indexRefName": "kibanaSavedObjectMeta.searchSourceJSON.index"})
+
+
+def _search(search: Search) -> Saved:
+    attributes = {
+        "title": search.title,
+        "description": search.words,
+        "columns": list(search.columns),
+        "sort": [["@timestamp", search.order], ["log.offset", search.order]],
+        "kibanaSavedObjectMeta": {"searchSourceJSON": _source(search.query)},
+    }
+    reference = _reference("index-pattern", VIEW, "kibanaSavedObjectMeta.searchSourceJSON.index")
+    return _saved("search", search.id, attributes, [reference])
+
+
+def _chart(chart: Chart) -> Saved:
+    """Bars of counted documents: over the time upright, over the values of a field lying."""
+    over_time = chart.field == "@timestamp"
+    columns = {"count": _count(), "by": _histogram() if over_time else _terms(chart.field, 15)}
+    if chart.split:
+        columns["split"] = _terms(chart.split, 10)
+    shape = "bar_stacked" if over_time else "bar_horizontal_stacked"
+    layer = {
+        "layerId": LAYER,
+        "layerType": "data",
+        "seriesType": shape,
+        "xAccessor": "by",
+        "accessors": ["count"],
+        **({"splitAccessor": "split"} if chart.split else {}),
+    }
+    attributes = {
+        "title": f"crisp: {chart.title}",
+        "visualizationType": "lnsXY",
+        "state": {
+            "datasourceStates": {
+                "formBased": {
+                    "layers": {
+                        LAYER: {
+                            "columns": columns,
+                            "columnOrder": sorted(columns, key=("by", "split", "count").index),
+                            "incompleteColumns": {},
+                        }
+                    }
+                }
+            },
+            "visualization": {
+                "layers": [layer],
+                "legend": {"isVisible": True, "position": "right"},
+                "preferredSeriesType": shape,
+                "valueLabels": "hide",
+            },
+            "query": {"query": chart.query, "language": "kuery"},
+            "filters": [],
+            "internalReferences": [],
+            "adHocDataViews": {},
+        },
+    }
+    return _saved(
+        "lens", chart.id, attributes, [_reference("index-pattern", VIEW, f"indexpattern-datasource-layer-{LAYER}")]
+    )
+
+
+def _count() -> dict[str, Any]:
+    return {
+        "label": "documents",
+        "customLabel": True,
+        "dataType": "number",
+        "operationType": "count",
+        "isBucketed": False,
+        "scale": "ratio",
+        "sourceField": "___records___",
+    }
+
+
+def _histogram() -> dict[str, Any]:
+    return {
+        "label": "@timestamp",
+        "dataType": "date",
+        "operationType": "date_histogram",
+        "isBucketed": True,
+        "scale": "interval",
+        "sourceField": "@timestamp",
+        "params": {"interval": "auto", "includeEmptyRows": True, "dropPartials": False},
+    }
+
+
+def _terms(field: str, size: int) -> dict[str, Any]:
+    return {
+        "label": field,
+        "customLabel": True,
+        "dataType": "string",
+        "operationType": "terms",
+        "isBucketed": True,
+        "scale": "ordinal",
+        "sourceField": field,
+        "params": {
+            "size": size,
+            "orderBy": {"type": "column", "columnId": "count"},
+            "orderDirection": "desc",
+            "otherBucket": True,
+            "missingBucket": False,
+        },
+    }
+
+
+def _dashboard() -> Saved:
+    """Charts two in a row, the searches below them over the whole width."""
+    wide, half, high = 48, 24, 12
+    panels, references = [], []
+    shown = [("lens", chart.id) for chart in CHARTS] + [("search", search.id) for search in SEARCHES]
+    rows = len(CHARTS) // 2
+    for number, (kind, identity) in enumerate(shown):
+        charted = number < len(CHARTS)
+        x, width = (number % 2 * half, half) if charted else (0, wide)
+        y = high * (number // 2 if charted else rows + number - len(CHARTS))
+        name = f"panel_{number}"
+        place = {"x": x, "y": y, "w": width, "h": high, "i": str(number)}
+        panel = {
+            "type": kind,
+            "gridData": place,
+            "panelIndex": str(number),
+            "embeddableConfig": {},
+            "panelRefName": name,
+        }
+        panels.append(panel)
+        references.append(_reference(kind, identity, f"{number}:{name}"))
+    attributes = {
+        "title": "crisp: logs at a glance",
+        "description": "Volume, errors, top talkers, gaps, refused documents.",
+        "panelsJSON": json.dumps(panels),
+        "optionsJSON": json.dumps({"useMargins": True, "syncColors": False, "hidePanelTitles": False}),
+        "timeRestore": True,
+        "timeFrom": "now-1h",
+        "timeTo": "now",
+        "refreshInterval": {"pause": True, "value": 60000},
+        "kibanaSavedObjectMeta": {
+            "searchSourceJSON": json.dumps({"query": {"query": "", "language": "kuery"}, "filter": []})
+        },
+        "version": 1,
+    }
+    return _saved("dashboard", DASHBOARD, attributes, references)

@@ -1,0 +1,182 @@
+"""Lines of text that begin with a time: level, logger, thread and the time itself, as flat ECS fields. Pure.
+
+So write log4j, logback, Spring Boot, JBoss and Quarkus, Python's logging, loguru, gunicorn, Celery, Airflow, Monolog,
+zap's console, Istio, hclog, Go's own log, Rust's env_logger and tracing, Serilog, PostgreSQL, MySQL, MariaDB, MongoDB,
+RabbitMQ, etcd, Elasticsearch, Kafka, Envoy and nginx's error log. What follows the time is read in two steps, each one
+pattern without nested repetition: where the level is, and what is behind it.
+"""
+
+import re
+from typing import Any
+
+from pipeline.parsing import level, server_log, spring_boot
+
+Fields = dict[str, Any]
+
+# Possessive quantifiers: what was read is not read again in another way, so no line costs more than its length.
+_STAMP = re.compile(
+    r"(?:(\d{4}[-/]\d\d[-/]\d\d)[T ])?(\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?(?: ?(Z\b|UTC\b|GMT\b|[+-]\d\d:?\d\d\b))?"
+    r"[\]\s|:-]*+([\[(<]?) ?(?:([A-Za-z]{1,11}\d?)(?=[\s\])>:|/]|$))?",
+    re.ASCII,
+)
+_BEFORE_LEVEL = re.compile(
+    # PostgreSQL's process, user and database; logback's thread
+    r"(?:\[ *+(?:(?P<pid>\d{1,10}+)(?=\])|(?P<thread>[^\]]{1,100}+))\][\s|:-]*+(?:\S{1,64}@\S{1,64} )?"
+    r"|(?P<logger>[\w.$/:-]{1,100}+) ++- ++"  # Python
+    r"|\{(?P<file>[^}:]{1,100}):(?P<line>\d{1,9})\} "  # Airflow
+    r"|(?P<channel>[\w-]{1,60})\.(?=[A-Z]+: )"  # Monolog
+    r"|pid=(?P<sidekiq>\d{1,10}) tid=\w{1,20} (?:class=\S{1,100} )?(?:jid=\w{1,40} )?(?:elapsed=[\d.]{1,20} )?"
+    r"|\d{1,10} )"  # MySQL
+    r"\[?(?P<level>[A-Za-z]{3,9}\d?)\b",
+    re.ASCII,
+)
+_BEHIND_LEVEL = re.compile(
+    r"(?:\|(?P<nlog>[\w.$+`]{1,100}+)\||[\])>]?[\s|:-]*+(?:"
+    r"\[(?P<bracketed>[\w.$]{1,100}+)\] \((?P<executor>[^)]{1,100}+)\) "  # JBoss, Quarkus
+    r"|(?P<pid>\d{1,10}+)#\d++: "  # nginx
+    r"|\[\d{1,10}+\] (?P<calico>[\w./-]{1,100}+) (?P<at>\d{1,9}+): "
+    r"|(?P<source>[\w./-]{1,200}+):(?P<row>\d{1,9}+) > "  # zerolog's console
+    r"|(?:\[ *+(?P<thread>[^\]]{1,100}+)\] ++)?+"
+    r"(?:[\w-]{1,64}+\{[^}]{0,200}+\}:?+ ?+)*+"  # spans of tracing's
+    r"(?P<logger>[A-Za-z_$][\w$-]*+(?:(?:[./]|::)(?:[\w$-]++|\[[^\]\s]{0,60}+\]))*+)"
+    r"(?::(?P<function>[A-Za-z_<][\w<>]*+))?(?::(?P<line>\d{1,9}+))? *+(?:-{1,2}+ |[:|] |\t(?!\{)|\] )))",
+    re.ASCII,
+)
+_IN_BRACKETS = re.compile(r" in ([\w.]{1,60}): |\] \[([\w:.]{1,60})\] ", re.ASCII)  # Flask, Fluent Bit
+_HCLOG = re.compile(r"\](?:  |(?<=[A-Z]{5}\]) )[\w.-]{1,60}: ", re.ASCII)
+_SIMPLE = re.compile(r"[\w$-]+", re.ASCII)
+_ORIGIN = re.compile(r"([\w./-]{1,200}\.go):(\d{1,9}): ", re.ASCII)
+_ELASTICSEARCH = re.compile(r"\]\[(\w+) *\]\[([^\]\s]{1,200}) *\]", re.ASCII)
+_ENVOY = re.compile(r"\]\[(\d{1,10})\]\[(\w+)\]\[([\w-]{1,60})\]", re.ASCII)
+_MYSQL = {"Note": "notice", "System": "info"}
+_ZONES = {"Z": "Z", "UTC": "Z", "GMT": "Z"}
+
+
+def fields(line: str, at: int = 0) -> Fields | None:
+    """The fields of a line whose time begins at `at`; None when none does, or the line says nothing else."""
+    match = _STAMP.match(line, at)
+    if match is None:
+        return None
+    day, clock, fraction, zone, opening, word = match.groups()
+    found: Fields = {}
+    if zone and day and day[4] == "-":
+        zone = _ZONES.get(zone) or (zone if zone[3] == ":" else f"{zone[:3]}:{zone[3:]}")
+        found["@timestamp"] = f"{day}T{clock}.{fraction}{zone}" if fraction else f"{day}T{clock}{zone}"
+    end = match.end()
+    name = level.WORDS.get(word) if word else None
+    if name is not None:
+        found["log.level"] = name
+        if not (at and _take_brackets(found, line, end, day)):
+            rust = zone == "Z" and fraction is not None and len(fraction) == 6
+            certain = rust or (zone is not None and opening == "[" and _HCLOG.match(line, end) is not None)
+            _take_behind(found, line, end, certain=certain)
+    elif not (word and len(word) == 1 and _letter(found, line, word, end)):
+        _take_later(found, line, match.start(5))
+    return found or None
+
+
+def _take_brackets(found: Fields, line: str, end: int, day: str | None) -> bool:
+    """Where the time is in brackets: Kafka's logger at the end, Flask's module, Fluent Bit's part."""
+    if line[-1] == ")" and _take_last(found, line):
+        return True
+    match = _IN_BRACKETS.match(line, end)
+    if match is None or (match[2] and (day is None or day[4] != "/")):
+        return False
+    file, _, number = (match[2] or "").partition(":")
+    if number.isdecimal():  # TiDB
+        found["log.origin.file.name"], found["log.origin.file.line"] = file, int(number)
+    else:
+        found["log.logger"] = match[1] or match[2]
+    return True
+
+
+def nested(line: str) -> Fields | None:
+    """The fields of a line whose time is in brackets, and its level and logger in brackets behind."""
+    at = line.find("][", 20, 40)
+    match = _ENVOY.match(line, at)
+    if match is not None:
+        name = level.normal(match[2])
+        return {"log.level": name, "log.logger": match[3], "process.thread.id": int(match[1])} if name else None
+    match = _ELASTICSEARCH.match(line, at)
+    name = level.normal(match[1]) if match else None
+    return {"log.level": name, "log.logger": match[2]} if match and name else None
+
+
+def _letter(found: Fields, line: str, letter: str, end: int) -> bool:
+    """A letter is a level where etcd's bar or MongoDB's component follows."""
+    name = level.LETTERS.get(letter)
+    if name is None or not (line.startswith(" | ", end) or line[end + 1 : end + 4].isupper()):
+        return False
+    found["log.level"] = name
+    return True
+
+
+def _take_behind(found: Fields, line: str, end: int, *, certain: bool) -> None:
+    """A single word is a logger only where the format leaves no doubt, as `certain` says."""
+    if " --- [" in line and (spring := spring_boot.fields(line, end)):
+        found.update(spring)
+        return
+    match = _BEHIND_LEVEL.match(line, end)
+    if match is None:
+        return
+    nlog, bracketed, executor, nginx, calico, at, source, row, thread, logger, function, number = match.groups()
+    if nginx:
+        found["process.pid"] = int(nginx)
+        found.update(server_log.nginx(line))
+    elif bracketed or nlog:
+        found["log.logger"] = bracketed or nlog
+        if executor:
+            found["process.thread.name"] = executor
+    elif calico or source or (number and not function):
+        found["log.origin.file.name"] = calico or source or logger
+        found["log.origin.file.line"] = int(at or row or number)
+    elif certain or thread or line[match.end() - 1] == "\t" or not _SIMPLE.fullmatch(logger):
+        found["log.logger"] = logger
+        if thread:
+            found["process.thread.name"] = thread.rstrip()
+        if function and number:
+            found["log.origin.function"] = function
+            found["log.origin.file.line"] = int(number)
+
+
+def _take_later(found: Fields, line: str, start: int) -> None:
+    """The level is behind a thread, a process, a logger or a source file."""
+    match = _BEFORE_LEVEL.match(line, start)
+    if match is None:
+        _take_origin(found, line, start)
+        return
+    word, closing = match["level"], line[match.end() : match.end() + 1]
+    name = level.WORDS.get(word) if word.isupper() or closing == "]" else None
+    name = name or (_MYSQL.get(word) if closing == "]" else None)
+    if name is None:
+        return
+    found["log.level"] = name
+    pid, thread, logger, file, number, channel, sidekiq, _ = match.groups()
+    if pid or sidekiq:
+        found["process.pid"] = int(pid or sidekiq)
+    elif thread:
+        found["process.thread.name"] = thread.rstrip()
+        behind = _BEHIND_LEVEL.match(line, match.end())
+        if behind is not None and behind["logger"]:
+            found["log.logger"] = behind["logger"]
+    elif file:
+        found["log.origin.file.name"] = file
+        found["log.origin.file.line"] = int(number)
+    elif logger or channel:
+        found["log.logger"] = logger or channel
+
+
+def _take_origin(found: Fields, line: str, start: int) -> None:
+    match = _ORIGIN.match(line, start)
+    if match is not None:
+        found["log.origin.file.name"] = match[1]
+        found["log.origin.file.line"] = int(match[2])
+
+
+def _take_last(found: Fields, line: str) -> bool:
+    """Kafka's and ZooKeeper's pattern has the logger at the end, in parentheses."""
+    logger = line[line.rfind("(") + 1 : -1]
+    if len(logger) > 200 or " " in logger or "." not in logger:
+        return False
+    found["log.logger"] = logger
+    return True

@@ -1,0 +1,197 @@
+"""Loggers' own spellings of what ECS has a name for. Pure.
+
+A name with a stroke behind it (`event.duration/ms`) says in which unit or scale the logger writes it.
+`SPELLINGS` hold wherever their ECS name is free, the first in a row first. A `Dialect` is a logger (or a proxy) that is
+known by names that it always writes; its spellings hold for its lines alone, since elsewhere they would mean anything
+(`name`, `status`, `path`). What a value then becomes, where it is not as it is, stands in `field_values`.
+"""
+
+from dataclasses import dataclass
+
+SPELLINGS: dict[str, str] = {
+    "message": "msg short_message textPayload jsonPayload.message @m body body.stringValue event log @mt",
+    "@timestamp": "timestamp time ts @t datetime asctime date eventTime timeUnixNano observedTimeUnixNano "
+    "timestamp.seconds instant.epochSecond timeMillis timestampSeconds",
+    "log.level": "level severity lvl loglevel log_level levelname level_name @l severityText severity_text "
+    "SeverityText status_level",
+    "log.level/otel": "severityNumber severity_number SeverityNumber",
+    "log.logger": "logger logger_name loggerName logger.name SourceContext instrumentationScope.name scope.name",
+    "trace.id": "trace_id traceId traceID TraceId traceid otelTraceID otel.trace_id dd.trace_id @tr "
+    "logging.googleapis.com/trace",
+    "span.id": "span_id spanId spanID SpanId spanid otelSpanID otel.span_id dd.span_id @sp "
+    "logging.googleapis.com/spanId",
+    "transaction.id": "transaction_id transactionId",
+    "service.name": "service_name serviceName otelServiceName resource.attributes.service.name resource.service.name "
+    "dd.service service",
+    "service.version": "service_version resource.attributes.service.version resource.service.version dd.version",
+    "service.environment": "resource.attributes.deployment.environment.name resource.attributes.deployment.environment "
+    "resource.deployment.environment dd.env",
+    "error.stack_trace": "stack_trace stacktrace stackTrace exc_info exception err.stack error.stack @x "
+    "exception.stacktrace attributes.exception.stacktrace thrown.extendedStackTrace errorVerbose exception.stack_trace",
+    "error.message": "err.message error err error_message exception.message attributes.exception.message "
+    "thrown.message exception.exception_message",
+    "error.type": "err.type err.name error.name error.kind exception.type attributes.exception.type thrown.name "
+    "exception.exceptionType exception.exception_class",
+    "process.pid": "pid process.processId",
+    "process.thread.name": "thread thread_name threadName logger.thread_name",
+    "host.hostname": "hostname",
+    "log.origin.function": "func funcName sourceLocation.function "
+    "logging.googleapis.com/sourceLocation.function attributes.code.function code.function",
+    "log.origin.file.name": "caller filename logging.googleapis.com/sourceLocation.file "
+    "sourceLocation.file attributes.code.filepath code.filepath",
+    "log.origin.file.line": "lineno logging.googleapis.com/sourceLocation.line sourceLocation.line "
+    "attributes.code.lineno code.lineno",
+    "http.request.method": "httpRequest.requestMethod http.method attributes.http.request.method "
+    "attributes.http.method",
+    "http.response.status_code": "httpRequest.status http.status_code attributes.http.response.status_code "
+    "attributes.http.status_code",
+    "http.request.bytes": "httpRequest.requestSize",
+    "http.response.bytes": "httpRequest.responseSize",
+    "http.request.referrer": "httpRequest.referer http.referer",
+    "http.version": "httpRequest.protocol http.version_number",
+    "url.original": "httpRequest.requestUrl http.url attributes.url.full attributes.http.url attributes.http.target",
+    "url.path": "attributes.url.path",
+    "user_agent.original": "httpRequest.userAgent http.useragent attributes.user_agent.original "
+    "attributes.http.user_agent",
+    "source.address": "httpRequest.remoteIp network.client.ip attributes.client.address",
+    "event.duration": "httpRequest.latency",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """`known_by`: names of which all are there, `unless` one of others is; `spellings`: their name to the ECS name."""
+
+    name: str
+    known_by: frozenset[str]
+    spellings: dict[str, str]
+    unless: frozenset[str] = frozenset()
+
+
+def _dialect(name: str, known_by: str, spellings: str, unless: str = "") -> Dialect:
+    pairs = dict(pair.split("=") for pair in spellings.split())
+    return Dialect(name, frozenset(known_by.split()), pairs, frozenset(unless.split()))
+
+
+DIALECTS: tuple[Dialect, ...] = (
+    _dialect("Bunyan", "name hostname pid v", "name=log.logger"),
+    _dialect("Python", "levelname name", "name=log.logger"),
+    _dialect("Python, process", "levelname process", "process=process.pid"),
+    _dialect("Monolog", "level_name channel datetime", "level_name=log.level channel=log.logger"),
+    _dialect(
+        "MongoDB",
+        "t.$date s c ctx msg",
+        "t.$date=@timestamp s=log.level c=log.logger ctx=process.thread.name id=event.code",
+    ),
+    _dialect("Elasticsearch", "type component cluster.name node.name", "component=log.logger"),
+    _dialect(
+        "Quarkus",
+        "loggerClassName threadName",
+        "processName=process.name processId=process.pid threadId=process.thread.id hostName=host.hostname",
+    ),
+    _dialect("GELF", "version host short_message", "host=host.hostname level=log.level/syslog"),
+    _dialect("Log4j", "threadPriority endOfBatch", "threadId=process.thread.id"),
+    _dialect("logstash-logback-encoder", "level_value", "level_value=event.severity"),
+    _dialect("logrus", "func file", "file=log.origin.file.name"),
+    _dialect("Datadog", "status message ddsource", "status=log.level", unless="level severity"),
+    _dialect("klog", "ts msg v caller", "v=log.level/klog", unless="level severity"),
+    _dialect("klog, an error", "ts msg err caller", "err=error.message/klog", unless="level severity v"),
+    _dialect("Pino", "level time pid hostname name", "name=log.logger"),
+    _dialect(
+        "Go slog",
+        "source.function source.file source.line",
+        "source.function=log.origin.function source.file=log.origin.file.name source.line=log.origin.file.line",
+    ),
+    _dialect("Rust tracing", "fields.message target level", "fields.message=message target=log.logger"),
+    _dialect(
+        "loguru",
+        "text record.message record.level.name record.time.timestamp",
+        "record.message=message record.level.name=log.level record.time.timestamp=@timestamp record.name=log.logger "
+        "record.function=log.origin.function record.file.path=log.origin.file.name record.line=log.origin.file.line "
+        "record.process.id=process.pid record.thread.name=process.thread.name "
+        "record.exception.type=error.type record.exception.value=error.message",
+    ),
+    _dialect(
+        "Serilog",
+        "Timestamp Level MessageTemplate",
+        "RenderedMessage=message MessageTemplate=message Timestamp=@timestamp Level=log.level "
+        "Exception=error.stack_trace Properties.SourceContext=log.logger SpanId=span.id",
+    ),
+    _dialect(
+        ".NET console",
+        "LogLevel Category Message",
+        "Message=message LogLevel=log.level Category=log.logger Timestamp=@timestamp Exception=error.stack_trace",
+    ),
+    _dialect(
+        "Caddy",
+        "request.method request.uri status",
+        "request.method=http.request.method request.uri=url.original request.host=url.domain "
+        "request.proto=http.version request.remote_ip=source.address status=http.response.status_code "
+        "size=http.response.body.bytes "
+        "duration=event.duration request.headers.User-Agent=user_agent.original",
+    ),
+    _dialect(
+        "Traefik",
+        "RequestMethod RequestPath DownstreamStatus",
+        "RequestMethod=http.request.method RequestPath=url.original DownstreamStatus=http.response.status_code "
+        "DownstreamContentSize=http.response.body.bytes RequestProtocol=http.version RequestHost=url.domain "
+        "ClientHost=source.address Duration=event.duration/ns request_User-Agent=user_agent.original "
+        "StartUTC=@timestamp",
+    ),
+    _dialect(
+        "Envoy",
+        "method path response_code",
+        "method=http.request.method path=url.original response_code=http.response.status_code protocol=http.version "
+        "bytes_received=http.request.body.bytes bytes_sent=http.response.body.bytes duration=event.duration/ms "
+        "user_agent=user_agent.original request_id=http.request.id authority=url.domain start_time=@timestamp "
+        "x_forwarded_for=source.address",
+    ),
+    _dialect(
+        "nginx",
+        "request_method request_uri status",
+        "request_method=http.request.method request_uri=url.original status=http.response.status_code "
+        "body_bytes_sent=http.response.body.bytes http_user_agent=user_agent.original remote_addr=source.address "
+        "http_referer=http.request.referrer request_time=event.duration time_iso8601=@timestamp host=url.domain "
+        "request_id=http.request.id server_protocol=http.version",
+    ),
+    _dialect(
+        "nginx, request line",
+        "request status http_user_agent",
+        "request=url.original/request status=http.response.status_code body_bytes_sent=http.response.body.bytes "
+        "http_user_agent=user_agent.original remote_addr=source.address http_referer=http.request.referrer "
+        "request_time=event.duration time_iso8601=@timestamp",
+    ),
+    _dialect(
+        "request loggers of applications",
+        "method path status",
+        "method=http.request.method path=url.original status=http.response.status_code",
+    ),
+    _dialect(
+        "pino-http",
+        "req.method req.url res.statusCode",
+        "req.method=http.request.method req.url=url.original res.statusCode=http.response.status_code "
+        "req.headers.user-agent=user_agent.original responseTime=event.duration/ms",
+    ),
+)
+"""Loggers and proxies that are known by their names."""
+
+_ORDER: dict[str, tuple[int, str]] = {
+    alias: (rank, name) for name, aliases in SPELLINGS.items() for rank, alias in enumerate(aliases.split())
+}
+
+ALIASES: dict[str, str] = {alias: name for alias, (_, name) in _ORDER.items()}
+"""Every spelling that holds everywhere, with its ECS name."""
+
+
+def spellings(names: tuple[str, ...]) -> dict[str, str]:
+    """Of these names those that are a spelling of another, in the order in which they may take it."""
+    have = frozenset(names)
+    found = {
+        alias: name
+        for dialect in DIALECTS
+        if dialect.known_by <= have and not dialect.unless & have
+        for alias, name in dialect.spellings.items()
+        if alias in have
+    }
+    general = sorted((alias for alias in names if alias in _ORDER and alias not in found), key=lambda a: _ORDER[a][0])
+    return {**found, **{alias: ALIASES[alias] for alias in general}}

@@ -1,0 +1,201 @@
+"""What servers put into a line beside level and logger: the client, the request, the question. Pure, and linear.
+
+nginx's and Apache's error logs, HAProxy's, CoreDNS' queries, Gin's and morgan's requests, PHP's own log, NestJS,
+ClickHouse, Tomcat, Linkerd's proxy, Spark, zerolog's console, Tornado and Jupyter.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from pipeline.parsing import field_values, level
+
+Fields = dict[str, Any]
+Reading = Callable[[str], Fields | None]
+
+_NGINX = re.compile(
+    r", client: ([^,\s]{1,100}), server: ([^,]{0,255})"
+    r'(?:, request: "([A-Z]{3,10}) (\S{1,4000}?)(?: HTTP/([\d.]{1,5}))?")?',
+    re.ASCII,
+)
+_NGINX_HOST = re.compile(r', host: "([^"]{1,255})"')
+_APACHE_CLIENT = re.compile(r"\[client ([^\]\s]{1,100}?)(?::(\d{1,5}))?\]", re.ASCII)
+_HAPROXY = re.compile(
+    r"(\S{1,100}):(\d{1,5}) \[\d\d/[A-Z][a-z]{2}/\d{4}:[\d:.]{8,12}\] \S{1,100}/\S{1,100}: ", re.ASCII
+)
+_COREDNS = re.compile(
+    r"\[INFO\] (\[?[\da-fA-F.:]{2,45}\]?):(\d{1,5}) - (\d{1,5})"
+    r' "(\w{1,10}) (\w{1,10}) (\S{1,300}) (udp|tcp|tls|https)\S*'
+    r' \d{1,9} \w+ \d{1,9}" (\w{1,20}|-) (\S{1,60}) \d{1,9} (\d{1,9}(?:\.\d{1,12})?)s',
+    re.ASCII,
+)
+_DNS_FLAGS = frozenset(("AA", "TC", "RD", "RA", "AD", "CD", "DO"))
+_COREDNS_PLUGIN = re.compile(r"\[[A-Z]{4,7}\] (plugin/[\w-]{1,40}): ", re.ASCII)
+_GIN = re.compile(
+    r"\[GIN\] \d{4}/\d\d/\d\d - \d\d:\d\d:\d\d \| +(\d{3}) \| +([\d.a-zµ]{1,30}) \| +(\S{1,100}) \|"
+    r' ?([A-Z]{3,10}) +"([^"]{1,4000})"'
+)
+_MORGAN = re.compile(r"([A-Z]{3,10}) (/\S{0,4000}) (\d{3}) (\d{1,9})\.(\d{3}) ms - (\d{1,18}|-)$", re.ASCII)
+_PHP = re.compile(
+    r"\[\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d(?: [\w/+-]{1,40})?\] "
+    r"(?:PHP ([A-Z][a-z]+)(?: error)?|([A-Z]{4,7})): "
+)
+_PHP_LEVELS = {"Fatal": "fatal", "Parse": "fatal", "Warning": "warn", "Notice": "notice", "Deprecated": "notice"}
+_NEST = re.compile(r"\[Nest\] (\d{1,10}) +- .{15,30}? +([A-Z]{3,7}) \[([^\]]{1,100})\]", re.ASCII)
+_SIMPLE = re.compile(r"\[([^\]]{1,100})\] ([A-Z]{4,5}) ([\w.$]{1,200}) - ", re.ASCII)
+_CLICKHOUSE = re.compile(
+    r"\d{4}\.\d\d\.\d\d [\d:.]{8,18} \[ (\d{1,10}) \] \{[^}]{0,60}\} <(\w{4,11})> ([\w.]{1,100}): ", re.ASCII
+)
+_TOMCAT = re.compile(
+    r"\d\d-[A-Z][a-z]{2}-\d{4} [\d:.]{12} ([A-Z]{4,7}) \[([^\]]{1,100})\] ([\w.$]{1,200})\.[\w$<>]{1,100} ", re.ASCII
+)
+_LINKERD = re.compile(
+    r"\[ *\d{1,12}\.\d{1,9}s\] +([A-Z]{4,5}) (?:ThreadId\(\d+\) )?"
+    r"(?:[\w-]{1,60}\{[^}]{0,200}\}:? ?){0,9}([\w:]{1,100}): ",
+    re.ASCII,
+)
+_ZEROLOG = re.compile(r"\d{1,2}:\d\d[AP]M ([A-Z]{3}) (?:([\w./-]{1,200}):(\d{1,9}) > )?", re.ASCII)
+_TORNADO = re.compile(
+    r"\[([DIWEC]) (?:\d{6}|\d{4}-\d\d-\d\d) \d\d:\d\d:\d\d(?:\.\d{3})? ([\w.]{1,100})(?::(\d{1,9}))?\] ", re.ASCII
+)
+_SPARK = re.compile(r"\d\d/\d\d/\d\d \d\d:\d\d:\d\d ([A-Z]{4,5}) ([\w.$]{1,100}): ", re.ASCII)
+_NUMBERS = frozenset(("process.pid", "process.thread.id"))
+
+
+def nginx(line: str) -> Fields:
+    """The client and the request that a line of nginx's error log is about."""
+    match = _NGINX.search(line)
+    if match is None:
+        return {}
+    client, _, method, target, version = match.groups()
+    found = field_values.source(client) or {}
+    if method:
+        found |= {"http.request.method": method, **(field_values.url(target) or {})}
+    if version:
+        found["http.version"] = version
+    host = _NGINX_HOST.search(line, match.end())
+    return {**found, **(field_values.domain(host[1]) or {})} if host else found
+
+
+def apache_client(line: str) -> Fields:
+    """The client of a line of Apache's error log."""
+    match = _APACHE_CLIENT.search(line)
+    return _client(match[1], match[2]) if match else {}
+
+
+def haproxy_error(line: str) -> Fields | None:
+    """The client of a connection that came to no request."""
+    match = _HAPROXY.match(line)
+    return _client(match[1], match[2]) if match else None
+
+
+def coredns(line: str) -> Fields | None:
+    """A question to CoreDNS and how it was answered; or the plugin that speaks."""
+    match = _COREDNS.match(line)
+    if match is None:
+        plugin = _COREDNS_PLUGIN.match(line)
+        return {"log.logger": plugin[1]} if plugin else None
+    address, port, number, kind, family, name, transport, code, flags, took = match.groups()
+    found = _client(address, port) | {
+        "dns.id": number,
+        "dns.question.name": name.removesuffix("."),
+        "dns.question.type": kind,
+        "dns.question.class": family,
+        "network.transport": "udp" if transport == "udp" else "tcp",
+        **(field_values.READINGS["event.duration"](f"{took}s") or {}),
+    }
+    if code != "-":
+        found["dns.response_code"] = code
+    known = [flag for flag in flags.upper().split(",") if flag in _DNS_FLAGS]
+    return {**found, "dns.header_flags": known} if known else found
+
+
+def _client(address: str, port: str | None) -> Fields:
+    found = field_values.source(address.removeprefix("[").removesuffix("]")) or {}
+    return {**found, "source.port": int(port)} if port else found
+
+
+def gin(line: str) -> Fields | None:
+    """Gin's request; its time names no zone."""
+    match = _GIN.match(line)
+    if match is None:
+        return None
+    status, took, client, method, target = match.groups()
+    found: Fields = {"http.response.status_code": int(status), "http.request.method": method}
+    return (
+        found | (field_values.span(took) or {}) | (field_values.url(target) or {}) | (field_values.source(client) or {})
+    )
+
+
+def morgan(line: str) -> Fields | None:
+    """A request as Express' morgan writes it for developers: method, target, status, milliseconds, size."""
+    match = _MORGAN.match(line)
+    if match is None:
+        return None
+    method, target, status, whole, fraction, size = match.groups()
+    found = {
+        "http.request.method": method,
+        "http.response.status_code": int(status),
+        "event.duration": int(whole + fraction) * 1000,
+        **(field_values.url(target) or {}),
+    }
+    return {**found, "http.response.body.bytes": int(size)} if size != "-" else found
+
+
+def php(line: str) -> Fields | None:
+    """PHP's own log and FPM's."""
+    match = _PHP.match(line)
+    name = match and (_PHP_LEVELS.get(match[1]) if match[1] else level.WORDS.get(match[2]))
+    return {"log.level": name} if name else None
+
+
+def zerolog(line: str) -> Fields | None:
+    """zerolog's console with its own clock."""
+    match = _ZEROLOG.match(line)
+    name = level.WORDS.get(match[1]) if match else None
+    if match is None or name is None:
+        return None
+    found: Fields = {"log.level": name}
+    return {**found, "log.origin.file.name": match[2], "log.origin.file.line": int(match[3])} if match[2] else found
+
+
+def tornado(line: str) -> Fields | None:
+    """Tornado and Jupyter: a letter for the level, then the module and its line, or the logger."""
+    match = _TORNADO.match(line)
+    if match is None:
+        return None
+    found: Fields = {"log.level": level.LETTERS[match[1]]}
+    if match[3]:
+        return {**found, "log.origin.file.name": match[2], "log.origin.file.line": int(match[3])}
+    return {**found, "log.logger": match[2]}
+
+
+def _leveled(pattern: re.Pattern[str], known: Callable[[str], str | None], *names: str) -> Reading:
+    """Reads lines that begin with the pattern: its groups are the fields of these names, `known` tells the level."""
+
+    def read(line: str) -> Fields | None:
+        match = pattern.match(line)
+        if match is None:
+            return None
+        found: Fields = dict(zip(names, match.groups(), strict=True))
+        name = known(found["log.level"])
+        if name is None:
+            return None
+        numbers = {field: int(found[field]) for field in _NUMBERS & found.keys()}
+        return {**found, **numbers, "log.level": name}
+
+    return read
+
+
+nest = _leveled(_NEST, level.normal, "process.pid", "log.level", "log.logger")
+"""NestJS' console."""
+clickhouse = _leveled(_CLICKHOUSE, level.normal, "process.thread.id", "log.level", "log.logger")
+"""ClickHouse: thread, query, level, part."""
+tomcat = _leveled(_TOMCAT, level.WORDS.get, "log.level", "process.thread.name", "log.logger")
+"""Tomcat's one-line formatter: level, thread, class and method."""
+linkerd = _leveled(_LINKERD, level.WORDS.get, "log.level", "log.logger")
+"""Linkerd's proxy, whose time is since its start."""
+simple = _leveled(_SIMPLE, level.WORDS.get, "process.thread.name", "log.level", "log.logger")
+"""SLF4J's simple logger: thread, level, logger."""
+spark = _leveled(_SPARK, level.WORDS.get, "log.level", "log.logger")
+"""`26/11/24 10:00:00 INFO SparkContext: `, whose year is no year to anybody else."""

@@ -1,0 +1,56 @@
+"""An application's own time, in the spellings that loggers use, to nanoseconds since the epoch and back. Pure."""
+
+import re
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from pipeline.contract import cri
+
+_SPELLING = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))? ?(Z|z|UTC|[+-]\d\d(?::?\d\d)?)")
+# A number is seconds, milliseconds, microseconds or nanoseconds, told by its size: from 1973 to 2286 as seconds.
+_UNITS = ((10**8, 10**10, 10**9), (10**11, 10**13, 10**6), (10**14, 10**16, 10**3), (10**17, 10**19, 1))
+
+
+@lru_cache(maxsize=1024)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def text(nanoseconds: int) -> str:
+    """RFC 3339 in UTC with nine fraction digits."""
+    seconds, fraction = divmod(nanoseconds, 10**9)
+    return f"{_second(seconds)}.{fraction:09d}Z"
+
+
+def nanoseconds(value: Any) -> int | None:
+    """Nanoseconds since the epoch; None for what is no time, or names no zone: then it could be any hour."""
+    if isinstance(value, str):
+        return _written(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return _number(value)
+    return None
+
+
+def _number(value: float) -> int | None:
+    for least, most, unit in _UNITS:
+        if least <= value < most:
+            if isinstance(value, int):
+                return value * unit
+            return round(value * unit / 1000) * 1000  # a float of this size is no finer than microseconds
+    return None
+
+
+def _written(value: str) -> int | None:
+    match = _SPELLING.fullmatch(value)
+    if match is None:
+        try:
+            return _number(float(value) if "." in value else int(value)) if value[:1].isdecimal() else None
+        except ValueError:
+            return None
+    day, clock, fraction, zone = match.groups()
+    if zone in {"z", "UTC"}:
+        zone = "Z"
+    elif zone != "Z":
+        zone = f"{zone[:3]}:{zone[-2:] if len(zone) > 3 else '00'}"
+    return cri.nanoseconds(f"{day}T{clock}.{fraction or '0'}{zone}".encode())

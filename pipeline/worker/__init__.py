@@ -1,0 +1,1 @@
+"""The Faust worker: consumer, ordered acks, memory budget, dead letters, health."""

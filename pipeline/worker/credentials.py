@@ -1,0 +1,21 @@
+"""Faust's form of the Kafka credentials in the settings."""
+
+import faust
+from faust.types.auth import CredentialsT
+
+from pipeline.config import secrets
+from pipeline.config.settings import Settings
+from pipeline.kafka import client
+
+
+def credentials(settings: Settings) -> CredentialsT | None:
+    """TLS and SASL as Faust wants them; None for a plain connection."""
+    context = client.tls_context(settings)
+    if settings.kafka_sasl != "none":
+        return faust.SASLCredentials(
+            username=settings.kafka_user,
+            password=secrets.read(settings, "kafka_password"),
+            mechanism=settings.kafka_sasl,
+            ssl_context=context,
+        )
+    return faust.SSLCredentials(context=context) if context is not None else None

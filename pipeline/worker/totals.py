@@ -1,0 +1,27 @@
+"""The worker's accounts: what came of the events. Taken on the worker's loop, between two of its steps, they add up."""
+
+from typing import Any
+
+from pipeline.monitoring.metrics import Metrics
+
+OUTCOMES = ("created", "there", "safe_form", "continued", "dead")
+
+
+def of(metrics: Metrics, slices_in_work: int) -> dict[str, Any]:
+    """Events that came = created + there + safe form + dead + dropped + in work. What continues another is beside."""
+    documents = {name: int(metrics.get("crisp_worker_documents", outcome=name)) for name in OUTCOMES}
+    dropped = {rule: int(number) for rule, number in metrics.by("crisp_worker_dropped", "rule").items()}
+    events = int(metrics.get("crisp_worker_events"))
+    settled = sum(documents.values()) - documents["continued"]
+    return {
+        "lines": int(metrics.get("crisp_worker_lines")),
+        "events": events,
+        "documents": documents,
+        "dropped": dropped,
+        "records": {name: int(number) for name, number in metrics.by("crisp_worker_records", "outcome").items()},
+        "accounts": {
+            "settled": settled,
+            "in_work": events - settled - sum(dropped.values()),
+            "slices_in_work": slices_in_work,
+        },
+    }

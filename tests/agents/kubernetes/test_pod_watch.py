@@ -1,0 +1,71 @@
+"""What is kept of pods, and what the shipper never loads."""
+
+import subprocess
+import sys
+
+import orjson
+import pytest
+
+from agents.kubernetes import pod_api, pod_watch
+from pipeline.config.settings import Settings
+from pipeline.contract import pod_metadata
+from pipeline.contract.pod_metadata import Instance
+from pipeline.errors import SettingsError
+
+POD = {
+    "metadata": {
+        "name": "pay-1",
+        "namespace": "shop",
+        "uid": "u-1",
+        "labels": {"app": "pay"},
+        "annotations": {"logs.crisp/exclude": "true", "secret": "x"},
+        "managedFields": [{"much": "more"}],
+    },
+    "spec": {"nodeName": "n", "containers": [{"name": "app", "image": "a:1", "env": [{"name": "PASSWORD"}]}]},
+    "status": {
+        "containerStatuses": [
+            {
+                "name": "app",
+                "restartCount": 2,
+                "containerID": "containerd://new",
+                "lastState": {"terminated": {"containerID": "containerd://old"}},
+            }
+        ]
+    },
+}
+
+
+def test_only_what_is_needed_is_kept() -> None:
+    kept = pod_watch.slim(POD, lambda name: name.startswith("logs.crisp/"))
+
+    assert kept["metadata"]["annotations"] == {"logs.crisp/exclude": "true"}
+    assert "PASSWORD" not in str(kept)
+    assert "managedFields" not in str(kept)
+
+
+@pytest.mark.parametrize(("restart", "container"), [(2, "containerd://new"), (1, "containerd://old"), (0, None)])
+def test_each_instance_has_its_own_container_id(restart: int, container: str | None) -> None:
+
+    kept = pod_watch.slim(POD, lambda _: False)
+    found = orjson.loads(pod_metadata.from_api(Instance("shop", "pay-1", "u-1", "app", restart), "n", kept))
+
+    assert found.get("container_id") == container
+
+
+def test_asking_the_api_without_a_way_to_is_refused() -> None:
+    with pytest.raises(SettingsError, match="CRISP_KUBERNETES: on"):
+        pod_api.wanted(Settings(kubernetes="on"), lambda _: None)
+    assert not pod_api.wanted(Settings(), lambda _: None)
+    assert pod_api.wanted(Settings(), lambda _: "10.0.0.1")
+
+
+def test_the_shipper_loads_no_models_of_kubernetes_and_nothing_of_the_worker() -> None:
+    code = (
+        "import sys, agents.cli, kubernetes.config\n"
+        "from kubernetes.client.api_client import ApiClient\n"
+        "print([m for m in sys.modules if m.startswith(('kubernetes.client.models.', 'kubernetes.client.api.',"
+        " 'faust', 'elasticsearch', 'elastic_transport', 'aiohttp'))])"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert printed == "[]\n"

@@ -1,0 +1,132 @@
+"""The contract of the raw topic: what travels comes back, what breaks it is refused by name, ids never change."""
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.contract import record
+from pipeline.contract.record import Carried, Grouping, LogSlice, Segment, SourceFile
+from pipeline.errors import RecordError
+from pipeline.grouping import grouper, stack_trace
+
+IDENTITY = "AAAAAAAAAAAAAAAA"
+
+
+def a_slice(value: bytes = b"2026-01-01T00:00:00Z stdout F x\n", **changes: object) -> LogSlice:
+    fields: dict[str, object] = {
+        "value": value,
+        "files": (SourceFile(IDENTITY, "/var/log/pods/a_b_c/d/0.log"),),
+        "segments": (Segment(0, 0, len(value)),),
+        "node": "node-1",
+        "read": 1_790_000_000_000_000_000,
+        "grouping": Grouping(),
+        "pod": b'{"pod":"b"}',
+        **changes,
+    }
+    return LogSlice(**fields)  # type: ignore[arg-type]
+
+
+def test_golden_vectors_of_identity_and_id() -> None:
+    # BLAKE2b with a digest of 12 bytes over "uid\0container\0restart\0first line", in URL-safe base64.
+    line = b"2026-11-24T09:42:30.686000001Z stderr F payment refused"
+    identity = record.identity("8a1c1b9e-0000-4000-8000-000000000001", "pay", 0, line)
+
+    assert identity == "esUgWUGi6CHaGWFo"
+    assert record.identity("8a1c1b9e-0000-4000-8000-000000000001", "pay", 1, line) == "MXtK4Nc-P6tThzKH"
+    assert record.document_id(identity, 3673) == "esUgWUGi6CHaGWFo-0000000e59"
+    assert record.container_key("8a1c", "pay", 2) == b"8a1c/pay/2"
+
+
+def test_only_the_first_kilobyte_of_the_first_line_names_a_file() -> None:
+    long = b"2026-01-01T00:00:00Z stdout F " + b"x" * 2000
+
+    assert record.identity("u", "c", 0, long) == record.identity("u", "c", 0, long[:1024])
+    assert record.identity("u", "c", 0, long) != record.identity("u", "c", 0, long[:1023])
+
+
+SEGMENTS = st.lists(
+    st.tuples(st.integers(0, 3), st.integers(0, 10**12), st.integers(1, 10**6)), min_size=1, max_size=20
+).map(lambda rows: tuple(Segment(*row) for row in sorted(rows)))
+
+
+@given(SEGMENTS)
+def test_segments_come_back(segments: tuple[Segment, ...]) -> None:
+    ordered: list[Segment] = []
+    ends: dict[int, int] = {}
+    for file, gap, length in segments:  # a segment never begins before the one before it in its file ends
+        offset = ends.get(file, 0) + gap
+        ordered.append(Segment(file, offset, length))
+        ends[file] = offset + length
+
+    assert record.decode_segments(record.encode_segments(tuple(ordered))) == tuple(ordered)
+
+
+@given(st.binary(min_size=1, max_size=200), st.text(max_size=20), st.integers(0, 2**62))
+def test_a_slice_comes_back(raw: bytes, node: str, read: int) -> None:
+    part = a_slice(
+        raw + b"\n",
+        node=node,
+        read=read,
+        after=b"2026-01-01T00:00:00Z",
+        grouping=Grouping("pattern", pattern="^[A-Z]é"),
+        carried=(Carried("stdout", 2, stack_trace.OWN), Carried("", 3, 0)),
+        goes_on=("stdout", "stderr"),
+    )
+
+    assert record.decode(*record.encode(part)) == part
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("crisp", b"2", "contract version b'2'"),
+        ("files", b"[", "headers cannot be read"),
+        ("files", orjson.dumps([["short", "/p"]]), "'short' is not an identity"),
+        ("segments", b"0:0+5", "the segments say 5 bytes, the value has 32"),
+        ("segments", b"0:zero+5", "is not FILE:GAP+LENGTH"),
+        ("segments", b"7:0+32", "names a file that header files does not have"),
+        ("segments", b",".join([b"0:0+1"] * 257), "257, at most 256"),
+        ("read", b"yesterday", "headers cannot be read"),
+        ("grouping", b'{"mode":"magic"}', "mode 'magic' is not known"),
+        ("grouping", b'{"max_lines":0}', "must be positive"),
+        ("grouping", b'{"colour":1}', "headers cannot be read"),
+        ("grouping", b'{"mode":"pattern","pattern":"("}', "header grouping: pattern '(': missing"),
+        ("grouping", b'{"mode":"pattern"}', "header grouping: the pattern is empty"),
+        ("grouping", b'{"partial_gap":1}', "partial_gap is less than trace_gap"),
+        ("carried", b'[["stdout",1,0]]', "header carried: ['stdout', 1, 0]"),
+        ("carried", b'[["stdout",2,12345]]', "header carried: ['stdout', 2, 12345]"),
+        ("carried", b'[["stdin",2,0]]', "header carried: ['stdin', 2, 0]"),
+        ("goes_on", b"stdin", "header goes_on"),
+    ],
+)
+def test_what_breaks_the_contract_is_refused_by_name(name: str, value: bytes, said: str) -> None:
+    raw, headers = record.encode(a_slice(carried=(Carried("stdout", 2, 0),), goes_on=("stdout",)))
+    changed = [(key, value if key == name else old) for key, old in headers]
+
+    with pytest.raises(RecordError) as refused:
+        grouper.events_of(record.decode(raw, changed))
+
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("name", ["files", "segments", "node", "read", "grouping", "pod"])
+def test_a_missing_header_is_named(name: str) -> None:
+    raw, headers = record.encode(a_slice())
+
+    with pytest.raises(RecordError, match=f"missing headers: {name}"):
+        record.decode(raw, [row for row in headers if row[0] != name])
+
+
+def test_a_value_without_its_last_newline_is_refused() -> None:
+    _, headers = record.encode(a_slice())
+
+    with pytest.raises(RecordError, match="does not end with a newline"):
+        record.decode(b"cut", headers)
+    with pytest.raises(RecordError, match="does not end with a newline"):
+        record.decode(None, headers)
+
+
+def test_a_record_without_our_header_is_foreign() -> None:
+    assert record.is_ours(record.encode(a_slice())[1])
+    assert not record.is_ours([("traceparent", b"x")])

@@ -1,0 +1,28 @@
+"""The log writer of the compose file, as a process of its own."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from pipeline.contract import cri
+from pipeline.contract.pod_metadata import CONTAINER_DIRECTORY, POD_DIRECTORY
+
+
+def test_it_writes_cri_lines_in_the_kubelets_layout_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipeline.demo.writer", "--root", str(tmp_path), "--rate", "400"]
+    with subprocess.Popen(command) as child:
+        limit = time.monotonic() + 20
+        while not any(path.stat().st_size > 1000 for path in tmp_path.glob("*/*/0.log")):
+            assert time.monotonic() < limit, "nothing was written"
+            time.sleep(0.05)
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(10) == 0
+
+    paths = list(tmp_path.glob("*/*/0.log"))
+    assert len(paths) == 4
+    for path in paths:
+        assert POD_DIRECTORY.fullmatch(path.parent.parent.name)
+        assert CONTAINER_DIRECTORY.fullmatch(path.parent.name)
+        assert all(cri.parse(line) for line in path.read_bytes().splitlines())

@@ -1,0 +1,126 @@
+"""What a line says: the quick way and the general one say the same, each name once."""
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config.settings import Settings
+from pipeline.documents.container_fields import Container
+from pipeline.documents.event_reader import PROBE_RULE, Reader
+from pipeline.grouping.event import Event
+from pipeline.parsing import json_body
+
+DAY = "2026-11-24"
+TIME = b"2026-11-24T09:42:30.000000001Z"
+
+
+def reader(parser: str = "auto", **settings: Any) -> Reader:
+    return Reader(Container({}, {}, parser=parser), Settings(**settings))
+
+
+def said(content: bytes, of: Reader) -> dict[str, Any]:
+    """The fields of a line; fails on a name that comes twice."""
+
+    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        assert len({name for name, _ in pairs}) == len(pairs)
+        return dict(pairs)
+
+    event: Event = (0, 0, len(content) + 1, TIME, b"stdout", content, 0, 0)
+    head, name, own, _ = of.read(event, TIME, DAY, late=False)
+    found: dict[str, Any] = json.loads(head + name + TIME + b'"}', object_pairs_hook=once)
+    assert own == json_body.SERVICE & found.keys()
+    return found
+
+
+class _General(Reader):
+    """A reader that never takes a body as its bytes are."""
+
+    def __init__(self) -> None:
+        super().__init__(Container({}, {}), Settings())
+        self._strip = True  # the messages here have no colours
+
+
+KEYS = st.sampled_from(
+    ["message", "msg", "log.level", "level", "@timestamp", "a", "a.b", "_id", "ecs.version", "service.name", "stream"]
+)
+TEXTS = st.sampled_from(
+    ["info", "INFO", "2026-11-24T09:42:30.123Z", "2026-11-24T09:42:30.12x", "2001-01-01T00:00:00.000Z", 'a"b', "\\", ""]
+) | st.text(st.characters(codec="utf-8", exclude_characters="\x1b"), max_size=6)
+NUMBERS = st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False)
+PAIRS = st.lists(st.tuples(KEYS, TEXTS | TEXTS | NUMBERS | st.booleans() | st.none()), max_size=6)
+BLANKS = st.sampled_from(["", "", " ", "\t"])
+
+
+@given(PAIRS, BLANKS)
+def test_both_ways_say_the_same(pairs: list[tuple[str, Any]], blank: str) -> None:
+    inner = ",".join(f"{blank}{json.dumps(key)}{blank}:{json.dumps(value)}" for key, value in pairs)
+    content = f"{{{inner}{blank}}}".encode()
+
+    assert said(content, reader()) == said(content, _General())
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\x1b\n")))
+def test_a_text_is_its_message(text: str) -> None:
+    content = text.encode()
+    found = said(content, reader("none"))
+
+    assert found == {"message": text, "@timestamp": TIME.decode()}
+
+
+def test_a_key_twice_with_a_blank_before_its_colon_loses_nothing() -> None:
+    assert said(b'{"message":"x","a":"1","a" :"2"}', reader())["app.a"] == "2"
+
+
+def test_an_escaped_quote_does_not_hide_a_key_that_comes_twice() -> None:
+    found = said(rb'{"message":"x\\","a":"1","a":"2","b":"\\"}', reader())
+
+    assert (found["a"], found["app.a"]) == ("1", "2")
+
+
+@pytest.mark.parametrize(
+    ("parser", "content", "wanted"),
+    [
+        ("json", b"INFO:root:x", {}),
+        ("json", b'{"level":"info","message":"x"}', {"log.level": "info"}),
+        ("text", b"INFO:root:x", {"log.level": "info", "log.logger": "root"}),
+        ("text", b'{"level":"info"}', {}),
+        ("none", b"INFO:root:x", {}),
+        ("none", b'{"level":"info"}', {}),
+        ("logfmt", b"INFO:root:x", {}),
+        ("logfmt", b"level=info msg=x", {"log.level": "info"}),
+        ("klog", b"I1124 10:00:00.123456       1 a.go:1] x", {"log.level": "info"}),
+        ("access", b'10.0.0.1 - - [24/Nov/2026:10:00:00 +0000] "GET / HTTP/1.1" 200 1', {"url.path": "/"}),
+    ],
+)
+def test_a_parser_reads_what_it_is_for(parser: str, content: bytes, wanted: dict[str, Any]) -> None:
+    found = said(content, reader(parser))
+
+    assert {name: found.get(name) for name in wanted} == wanted
+    assert wanted or set(found) <= {"message", "@timestamp"}
+
+
+def test_colours_stay_unless_the_setting_takes_them_out() -> None:
+    content = b"\x1b[32mINFO\x1b[0m ready"
+
+    assert said(content, reader())["message"] == content.decode()
+    assert said(content, reader(ansi="strip")) == {
+        "message": "INFO ready",
+        "log.level": "info",
+        "@timestamp": TIME.decode(),
+    }
+    assert said(orjson.dumps({"message": content.decode()}), reader(ansi="strip"))["message"] == "INFO ready"
+
+
+def test_a_probe_is_dropped_by_name() -> None:
+    content = b'{"message":"x","url.path":"/healthz","http.request.method":"GET","http.response.status_code":200}'
+    event: Event = (0, 0, len(content) + 1, TIME, b"stdout", content, 0, 0)
+
+    assert reader().read(event, TIME, DAY, late=False)[3] == PROBE_RULE
+
+
+def test_a_time_of_null_is_no_time_and_no_second_key() -> None:
+    assert said(b'{"@timestamp":null,"message":"x"}', reader())["@timestamp"] == TIME.decode()

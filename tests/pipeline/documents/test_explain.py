@@ -1,0 +1,126 @@
+"""Explanations: every field of every document has an origin, and the documents are the worker's."""
+
+import json
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config.settings import Settings
+from pipeline.contract.record import Grouping, LogSlice, Segment, SourceFile
+from pipeline.documents.explain import Explainer, Told
+from pipeline.rules.test_case import hits
+from tests.pipeline.rules.rulesfile import NOW, metadata, of, parcel
+
+RULES = """rules:
+  - {name: noise, when: {message: /noise/}, drop: true}
+  - {name: team, when: {level: ">=warn"}, set: {team: "${label.app}"}}
+  - {name: took, parse: {pattern: 'took (?P<ms>\\d+)'}}
+  - {name: old names, rename: {usr: user.name}}
+"""
+
+
+def told(value: bytes, rules: str = RULES, **settings: str) -> list[Told]:
+    part = LogSlice(
+        value=value,
+        files=(SourceFile("AAAAAAAAAAAAAAAA", "/var/log/pods/x/0.log"),),
+        segments=(Segment(0, 0, len(value)),),
+        node="n-1",
+        read=NOW,
+        grouping=Grouping(),
+        pod=metadata(labels={"app": "pay", "version": "7"}),
+    )
+    return list(Explainer(Settings(**settings), of(rules).ruleset).of(part, NOW))  # type: ignore[arg-type]
+
+
+def one(content: str, **settings: str) -> dict[str, str]:
+    (found,) = told(f"2026-11-24T09:42:30Z stdout F {content}\n".encode(), **settings)
+    return found.origins
+
+
+def test_fields_of_text_json_rules_and_pod_have_their_origins() -> None:
+    text = one("WARN request took 12 ms")
+    body = one('{"severity":"WARN","msg":"took 12","usr":"me","a":{"b":1},"time":"2026-11-24T09:42:29Z"}')
+
+    assert (text["log.level"], text["message"], text["team"], text["ms"]) == (
+        "text format",
+        "the line",
+        "rule team",
+        "rule took",
+    )
+    assert (body["log.level"], body["message"], body["a.b"]) == ("JSON body, severity", "JSON body, msg", "JSON body")
+    assert (body["user.name"], body["@timestamp"], body["log.iotime"]) == (
+        "rule old names",
+        "JSON body, time",
+        "the runtime",
+    )
+    assert (text["@timestamp"], text["service.name"], text["service.version"], text["service.environment"]) == (
+        "the runtime",
+        "label app",
+        "label version",
+        "namespace",
+    )
+    assert (text["kubernetes.namespace"], text["log.offset"]) == ("pod metadata", "place in the file")
+
+
+def test_what_is_dropped_is_told_with_its_rule() -> None:
+    probe = '10.0.0.1 - - [24/Nov/2026:09:42:30 +0000] "GET /healthz HTTP/1.1" 200 2'
+    lines = f"2026-11-24T09:42:30Z stdout F noise\n2026-11-24T09:42:30Z stdout F {probe}\n".encode()
+
+    assert [(found.rule, found.hit, found.row()["dropped"]) for found in told(lines)] == [
+        ("noise", None, "noise"),
+        ("health probe", None, "health probe"),
+    ]
+
+
+def test_redaction_and_traces_are_told() -> None:
+    trace = b"2026-11-24T09:42:30Z stderr F java.lang.Error: x\n2026-11-24T09:42:30Z stderr F \tat a.B.c(B.java:1)\n"
+    (found,) = told(trace)
+
+    assert (found.origins["error.type"], found.origins["log.flags"]) == ("stack trace", "joining of lines")
+    assert one("to a@mail.example.org", redact="email")["message"] == "the line, redacted"
+
+
+BODIES = st.dictionaries(
+    st.sampled_from(
+        ["msg", "message", "level", "time", "a", "b.c", "usr", "path", "method", "status", "err", "kubernetes"]
+    )
+    | st.text(max_size=3),
+    st.recursive(
+        st.none() | st.integers() | st.booleans() | st.text(max_size=8) | st.sampled_from(["WARN", "GET", "/a?b"]),
+        lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+        max_leaves=4,
+    ),
+    max_size=6,
+).map(lambda body: json.dumps(body).encode())
+TEXTS = st.sampled_from(
+    [
+        b"WARN took 5 ms",
+        b"I1124 09:42:30.000000       1 main.go:7] x",
+        b"noise",
+        b"\tat a.B.c(B.java:1)",
+        b"java.lang.Error: x",
+        b'10.0.0.1 - - [24/Nov/2026:09:42:30 +0000] "GET /x?y HTTP/1.1" 200 2',
+        b"level=info msg=x traceID=abc",
+        b"mail a@mail.example.org",
+    ]
+)
+
+
+@given(st.lists(BODIES | TEXTS | st.binary(max_size=20), min_size=1, max_size=5), st.sampled_from(["", "email card"]))
+def test_every_field_has_an_origin_whatever_comes(contents: list[bytes], redact: str) -> None:
+    value = b"".join(b"2026-11-24T09:42:30Z stdout F " + content.replace(b"\n", b"") + b"\n" for content in contents)
+
+    for found in told(value, redact=redact):
+        if found.hit is None:
+            assert found.rule
+        else:
+            assert list(found.origins) == list(found.hit["_source"])
+            assert all(found.origins.values()), found.origins
+            assert found.rule == ""
+
+
+def test_an_explained_document_is_the_one_that_is_indexed() -> None:
+    plain = hits(parcel(RULES, "WARN took 5").documents)
+    explained = [found.hit for found in told(b"2026-11-24T09:42:30Z stdout F WARN took 5\n")]
+
+    assert [hit["_id"] for hit in plain] == [hit["_id"] for hit in explained if hit]

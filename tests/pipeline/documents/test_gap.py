@@ -1,0 +1,131 @@
+"""What vanished unread: its record, and its document at its place."""
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.config.settings import Settings
+from pipeline.contract import gap, pod_metadata, record
+from pipeline.contract.gap import Gap, GapRecord
+from pipeline.contract.pod_metadata import Instance
+from pipeline.documents.builder import Documents
+from pipeline.errors import RecordError
+
+DAY = 86400 * 10**9
+NOW = 1_795_513_350 * 10**9  # 2026-11-24T09:42:30Z
+IDENTITY = "AAAAAAAAAAAAAAAA"
+PATH = "/var/log/pods/shop_pay-1_u-1/pay/2.log"
+WHO = pod_metadata.from_path(Instance("shop", "pay-1", "u-1", "pay", 2), "n-1")
+
+
+def a_gap(**changed: Any) -> GapRecord:
+    return GapRecord(Gap(IDENTITY, 100, PATH, 4096, gap.VANISHED)._replace(**changed), "n-1", NOW, WHO)
+
+
+def document(found: GapRecord) -> tuple[dict[str, Any], dict[str, Any]]:
+    (made,) = Documents(Settings()).of_gap(found, NOW + 10**9).documents
+    action, source, rest = made.split(b"\n")
+    assert rest == b""
+    names = json.loads(source, object_pairs_hook=lambda pairs: [name for name, _ in pairs])
+    assert len(set(names)) == len(names)
+    return orjson.loads(action)["create"], orjson.loads(source)
+
+
+sizes = st.none() | st.integers(0, 1 << 62)
+gaps = st.builds(
+    Gap,
+    identity=st.just(IDENTITY),
+    offset=st.integers(0, 1 << 39),
+    path=st.text(),
+    size=sizes,
+    reason=st.text(),
+    since=st.integers(0, NOW),
+    until=st.integers(0, NOW),
+    records=sizes,
+)
+
+
+@given(gaps)
+def test_a_gap_comes_out_of_its_headers_as_it_went_in(lost: Gap) -> None:
+    found = GapRecord(lost, "n-1", NOW, WHO)
+    headers = gap.encode(found)
+
+    assert gap.is_gap(headers)
+    assert gap.decode(headers) == found
+    assert document(found)[0]["_id"] == gap.document_id(lost)
+
+
+def test_a_gap_is_no_slice_and_a_foreign_record_no_gap() -> None:
+    with pytest.raises(RecordError, match="tells of a gap"):
+        record.decode(b"", gap.encode(a_gap()))
+    assert not gap.is_gap([("gap", b"{}")])
+    assert not gap.is_gap([("crisp", b"1")])
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"identity": "../../etc"}, "not an identity"),
+        ({"offset": -1}, "not negative"),
+        ({"size": "many"}, "whole numbers"),
+        ({"size": True}, "whole numbers"),
+        ({"until": 1 << 70}, "headers cannot be read|whole numbers"),
+        ({"path": 7}, "must be text"),
+        ({"reason": None}, "must be text"),
+        ({"colour": 1}, "headers cannot be read"),
+    ],
+)
+def test_what_breaks_the_contract_is_refused_by_name(changed: dict[str, Any], said: str) -> None:
+    fields = json.dumps({**a_gap().gap._asdict(), **changed}).encode()
+    headers = [(name, fields if name == "gap" else value) for name, value in gap.encode(a_gap())]
+
+    with pytest.raises(RecordError, match=said):
+        gap.decode(headers)
+
+
+@pytest.mark.parametrize("name", ["gap", "node", "read", "pod"])
+def test_a_missing_header_is_named(name: str) -> None:
+    with pytest.raises(RecordError, match=f"missing headers: {name}"):
+        gap.decode([row for row in gap.encode(a_gap()) if row[0] != name])
+
+
+def test_the_document_says_what_is_known() -> None:
+    action, source = document(a_gap(since=NOW - 2 * DAY, until=NOW - DAY))
+
+    assert action == {"_index": "logs-2026.11.23", "_id": f"{IDENTITY}-0000000064-gap"}
+    assert source["@timestamp"] == source["crisp.gap.until"] == "2026-11-23T09:42:30.000000000Z"
+    assert source["crisp.gap.since"] == "2026-11-22T09:42:30.000000000Z"
+    assert (source["crisp.gap.bytes"], source["crisp.gap.reason"]) == (4096, "vanished file")
+    assert source["message"] == "4096 bytes of this log were lost before they were read: vanished file"
+    assert (source["event.kind"], source["log.flags"]) == ("pipeline_error", ["gap"])
+    assert (source["log.offset"], source["log.file.path"]) == (100, PATH)
+    assert (source["kubernetes.pod.name"], source["service.name"], source["host.name"]) == ("pay-1", "pay", "n-1")
+
+
+def test_a_gap_of_unknown_size_and_time_stands_where_it_was_found() -> None:
+    action, source = document(a_gap(size=None))
+
+    assert action["_index"] == "logs-2026.11.24"
+    assert source["@timestamp"] == source["event.created"]
+    assert source["message"].startswith("an unknown number of bytes")
+    assert not source.keys() & {"crisp.gap.bytes", "crisp.gap.since", "crisp.gap.until", "crisp.gap.records"}
+
+
+def test_a_gap_of_kafka_counts_records_and_has_the_identity_of_its_partition() -> None:
+    identity = gap.partition_identity("logs-raw", 3)
+    found = GapRecord(Gap(identity, 17, "", None, gap.KAFKA_RETENTION, records=5), "", NOW, WHO)
+    action, source = document(found)
+
+    assert identity == "XyQqrP-fXNDq4NjT"
+    assert action["_id"] == f"{identity}-0000000011-gap"
+    assert source["crisp.gap.records"] == 5
+    assert source["message"] == "5 records of this log were lost before they were read: kafka retention"
+    assert "log.file.path" not in source
+
+
+def test_an_old_gap_goes_where_late_lines_go() -> None:
+    assert document(a_gap(until=NOW - 30 * DAY))[0]["_index"] == "logs-late"

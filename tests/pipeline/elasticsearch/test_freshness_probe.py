@@ -1,0 +1,56 @@
+"""A document counts as searchable when a search says so, and nothing else that is answered ends the worker."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from elasticsearch import AsyncElasticsearch
+
+from pipeline.config import settings
+from pipeline.elasticsearch import freshness_probe
+from pipeline.elasticsearch.freshness_probe import Probe
+from pipeline.elasticsearch.retrying_client import Patience
+from pipeline.monitoring.metrics import WORKER, Metrics
+
+
+class Answering:
+    """Answers each request with the next of the bodies, the last one again and again."""
+
+    def __init__(self, *bodies: Any) -> None:
+        self._bodies = list(bodies)
+
+    async def perform_request(self, *_: Any, **__: Any) -> Any:
+        body = self._bodies.pop(0) if len(self._bodies) > 1 else self._bodies[0]
+        if isinstance(body, Exception):
+            raise body
+        return SimpleNamespace(body=body, meta=SimpleNamespace(status=200))
+
+
+def outcome(*bodies: Any) -> str:
+    metrics = Metrics(WORKER)
+    probe = Probe(Patience(cast("AsyncElasticsearch", Answering(*bodies)), settings.load({}), metrics), metrics, 1.0)
+    return asyncio.run(probe._look("logs-2026.11.24", "one"))
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {},
+        {"hits": {}},
+        {"hits": {"total": 1}},
+        {"hits": None},
+        [],
+        "",
+        ValueError("media type"),
+        RuntimeError("closed"),
+    ],
+)
+def test_an_answer_without_hits_is_no_hit(odd: Any) -> None:
+    assert outcome(odd, {"hits": {"total": {"value": 1}}}) == "seen"
+
+
+def test_what_is_never_found_is_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(freshness_probe, "GIVE_UP_SECONDS", 0.2)
+
+    assert outcome({"hits": {"total": {"value": 0}}}, {"found": True}) == "unseen"

@@ -1,0 +1,219 @@
+"""Stack traces of every language are one event; what does not belong together stays apart."""
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.contract.record import Grouping
+from pipeline.grouping import frames, stack_trace
+from pipeline.grouping.grouper import Grouper
+from pipeline.parsing import exception
+from tests.pipeline.grouping.traces import read_traces
+
+
+def grouped(lines: list[tuple[str, str]]) -> list[str]:
+    """The events of lines (stream, text) that come a millisecond apart."""
+    data = "".join(
+        f"2026-01-01T00:00:{number // 1000:02d}.{number % 1000:03d}Z {stream} F {text}\n"
+        for number, (stream, text) in enumerate(lines)
+    )
+    grouper = Grouper(Grouping())
+    grouper.feed([(0, 0, data.encode())])
+    return [event[5].decode() for event in grouper.finish()]
+
+
+def events(text: str) -> list[str]:
+    """The events of the lines of a text on one stream."""
+    return grouped([("stderr", line) for line in text.split("\n")])
+
+
+TRACES = read_traces()
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_a_trace_is_one_event_between_ordinary_lines(name: str) -> None:
+    trace = TRACES[name]
+
+    assert events(f"before it\n{trace}\nafter it\nand more") == ["before it", trace, "after it", "and more"]
+
+
+@pytest.mark.parametrize("name", TRACES)
+def test_two_traces_back_to_back_are_two(name: str) -> None:
+    trace = TRACES[name]
+
+    assert events(f"{trace}\n{trace}") == [trace, trace]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "an error came\nand went",
+        "ERROR one\nERROR two",
+        "list:\n  one\n  two",
+        '{"message":"java.lang.Error: x"}\n{"message":"\\tat x"}',
+        "goroutine pool started\nready",
+        "INFO fine\njava.lang.Error: x",
+        "ERROR bad\norder 5 refused",
+        "Unhandled exception:\n{}",
+        "Traceback (most recent call last):\n[2026-01-01] INFO fine",
+        "Nov 24, 2026 10:00:00 AM shop.Orders load\norder 5",
+        "Nov 24, 2026 10:00:00 AM the order came\nINFO: fine",
+        "[SQL: SELECT 1]\n[parameters: ()]",
+        "ERROR bad\n/srv/orders is empty",
+        "DETAIL:  one\nHINT:  two",
+        "two errors:\n#1 no order\n#2 no price",
+    ],
+)
+def test_ordinary_lines_stay_apart(text: str) -> None:
+    assert events(text) == text.split("\n")
+
+
+@pytest.mark.parametrize("month", ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"])
+def test_a_record_of_two_lines_is_told_by_any_month(month: str) -> None:
+    text = f"{month} 3, 2026 1:00:00 PM shop.Orders load\nFINE: no order"
+
+    assert events(f"before\n{text}\nafter") == ["before", text, "after"]
+
+
+def test_streams_never_join() -> None:
+    lines = [("stderr", "java.lang.Error: x"), ("stdout", "\tat not.of.it"), ("stderr", "\tat a.B.c(B.java:1)")]
+
+    assert grouped(lines) == ["java.lang.Error: x\n\tat a.B.c(B.java:1)", "\tat not.of.it"]
+
+
+POOL = [
+    *sorted({line.encode() for trace in TRACES.values() for line in trace.split("\n")}),
+    b"plain text",
+    b"INFO fine",
+    b'{"a":1}',
+    b"  nested exception is:",
+    b"goroutine 1 [running]:",
+    b"main.main()",
+    b"rax    0x0",
+    b"rbx    0x1",
+    b"exit status 2",
+    b"Unhandled exception:",
+    b"#0      main (file:///a.dart:1:1)",
+    b" ActionController::RoutingError (No route):",
+    b"  ",
+    b"  puma (3.10.0) lib/puma/server.rb:225:in `call'",
+]
+CONTENT = st.one_of(st.sampled_from(POOL), st.binary(max_size=40).map(lambda raw: raw.replace(b"\n", b"")))
+
+
+@given(st.lists(CONTENT, min_size=2, max_size=12))
+def test_what_separates_always_begins_an_event(contents: list[bytes]) -> None:
+    times = (b"2026-01-01T00:00:00.%03dZ" % number for number in range(len(contents)))
+    raw = [b"%b stdout F %b\n" % pair for pair in zip(times, contents, strict=True)]
+    grouper = Grouper(Grouping())
+    grouper.feed([(0, 0, b"".join(raw))])
+    begins = {event[1] for event in grouper.finish()}
+
+    position = 0
+    for before, content, line in zip(contents, contents[1:], raw, strict=False):
+        position += len(line)
+        if stack_trace.separates(before, content):
+            assert position in begins
+
+
+@given(CONTENT, CONTENT)
+def test_a_second_line_shows_its_shape_unless_the_first_announces_any(first: bytes, second: bytes) -> None:
+    state = stack_trace.start(first)
+    # A trace torn off before a frame begins with that frame: its last line stays an event of its own, on both sides.
+    torn = first[:1] in {b" ", b"\t"}
+
+    if state and not torn and not stack_trace.announces(first) and stack_trace.step(state, second):
+        assert stack_trace.may_continue(second)
+
+
+@given(st.sampled_from(stack_trace.STATES), CONTENT)
+def test_every_state_leads_to_a_state_or_to_the_end(state: int, content: bytes) -> None:
+    assert stack_trace.step(state, content) in {0, *stack_trace.STATES}
+
+
+@pytest.mark.parametrize("unit", [b"a", b" ", b"a.", b":1", b"(", b"Exception ", b"at ", b"1:in ", b"x:1:in y "])
+def test_a_very_long_line_is_no_harm(unit: bytes) -> None:
+    content = (unit * 2**20)[: 2**20]
+
+    for state in stack_trace.STATES:
+        stack_trace.step(state, content)
+        stack_trace.step(state, b"  " + content)
+    stack_trace.start(content)
+    exception.of_trace(content.decode())
+    exception.of_line(content.decode())
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("java", ("java.lang.IllegalStateException", "no order")),
+        ("python", ("shop.Trouble", "")),
+        ("python logging", ("KeyError", "'x'")),
+        ("go", ("panic", "runtime error: invalid memory address or nil pointer dereference")),
+        ("node", ("TypeError", "boom")),
+        ("csharp", ("System.InvalidOperationException", "boom")),
+        ("ruby", ("ZeroDivisionError", "divided by 0")),
+        ("ruby 3.4", ("RuntimeError", "boom")),
+        ("rails", ("ActionView::Template::Error", "no order")),
+        ("php", ("Exception", "boom")),
+        ("php 5", ("ShopException", "no order")),
+        ("monolog", ("ShopError", "boom")),
+        ("rust", ("panic", "index out of bounds: the len is 3 but the index is 7")),
+        ("rust before 1.73", ("panic", "no order")),
+        ("rust with its number", ("panic", "no order")),
+        ("python syntax", ("SyntaxError", "expected ':'")),
+        ("python group", ("ExceptionGroup", "two (2 sub-exceptions)")),
+        ("celery", ("KeyError", "'x'")),
+        ("java in a log line", ("java.lang.Error", "x")),
+        ("java in a thread", ("java.lang.NullPointerException", 'no "shop"')),
+        ("dotnet console", ("System.InvalidOperationException", "boom")),
+        ("csharp within", ("System.AggregateException", "One or more errors occurred. (boom)")),
+        ("go http", ("panic", "boom")),
+        ("go klog", ("panic", "boom")),
+        ("dart shows what it read", ("FormatException", "Unexpected character (at line 1, character 3)")),
+        ("elixir", ("RuntimeError", "boom")),
+        ("jul with a trace", ("java.lang.IllegalStateException", "no order")),
+        ("tomcat", ("java.lang.NullPointerException", "no order")),
+        ("python, a task that nobody awaited", ("KeyError", "'x'")),
+        ("csharp behind its log line", ("System.InvalidOperationException", "boom")),
+        ("ruby in rails", ("NoMethodError", "undefined method `total' for nil:NilClass")),
+        ("ruby's logger", ("KeyError", "no order")),
+        ("node unhandled", ("Error", "boom")),
+        ("ruby 2.6", ("RuntimeError", "boom")),
+        ("php with a cause", ("RuntimeException", "no order")),
+    ],
+)
+def test_the_error_is_read_from_the_trace(name: str, wanted: tuple[str, str]) -> None:
+    text = TRACES[name]
+
+    assert exception.of_trace(text) == wanted
+
+
+def test_the_message_of_an_error_keeps_its_details() -> None:
+    found = exception.of_trace(TRACES["python with its statement"])
+
+    assert found is not None
+    assert found[0] == "shop.db.IntegrityError"
+    assert "DETAIL:  Key (id)=(1) already exists." in found[1]
+
+
+@pytest.mark.parametrize(
+    ("before", "content"),
+    [(b"rax    0x0", b"rbx    0x1"), (b"main.main()", b"main.run(0x1)"), (b"cs     0x33", b"...")],
+)
+def test_functions_and_registers_of_go_follow_each_other(before: bytes, content: bytes) -> None:
+    assert not stack_trace.separates(before, content)
+    assert stack_trace.separates(b"GET /x(1)", b"plain")
+
+
+@pytest.mark.parametrize(
+    "pattern", [frames.TROUBLE, stack_trace._LOGGED, stack_trace._PANIC], ids=("trouble", "logged", "panic")
+)
+def test_what_is_quickly_looked_for_is_in_every_alarming_line(pattern: re.Pattern[bytes]) -> None:
+    @given(st.from_regex(pattern))
+    def check(content: bytes) -> None:
+        assert stack_trace._ALARM.search(content)
+
+    check()

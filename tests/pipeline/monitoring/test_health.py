@@ -1,0 +1,204 @@
+"""What is said of the facts: one fact is changed, one trouble is told."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from pipeline.config import settings
+from pipeline.config.settings import Settings
+from pipeline.monitoring import health, runbook
+from pipeline.monitoring.last_increase import Rises
+from pipeline.monitoring.pages import shipper_page, worker_page
+from tests.pipeline.monitoring.pages.reader import read
+
+NOW = 1_790_000_000.0
+AGES = {"count": 0, "p50": None, "p99": None, "p99_line": []}
+COMMON = {"name": "n", "version": "0", "started": NOW, "well": "All is said to be well.", "settings": {}}
+WORKER: dict[str, Any] = {
+    **COMMON,
+    "kind": "worker",
+    "partitions": ["logs-raw/0"],
+    "lag": [{"partition": 0, "records": 0, "bytes": 0, "seconds": 0.0, "committed": 5, "end": 5, "held_from": 0}],
+    "lag_trouble": "",
+    "dead_trouble": "",
+    "retention_seconds": 86400.0,
+    "events": 10,
+    "documents": {"created": 9, "there": 0, "safe_form": 0, "continued": 0, "dead": 0},
+    "dropped": {"health probe": 1},
+    "records": {"slice": 3},
+    "accounts": {"settled": 9, "in_work": 0, "slices_in_work": 0},
+    "in_work_bytes": 0,
+    "budget_bytes": 1,
+    "topic_raw": "logs-raw",
+    "topic_dead": "logs-dead",
+    "elasticsearch": {"urls": "http://es.invalid", "failing_since": None, "fault": "", "trouble": ""},
+    "refusals": [],
+    "rules": {"file": "rules.yaml", "digest": "abc", "rules": ["no debug"], "refused": []},
+    "refusal_flood": False,
+    "lost_records": 0,
+    "risen": {"gaps": None, "dead": None},
+    "history": {
+        "rates": {name: [] for name in ("crisp_worker_events", "crisp_worker_documents", "crisp_worker_raw_bytes")},
+        "levels": {"crisp_worker_lag_records": []},
+        "ages": {"taken": AGES, "indexed": AGES, "searchable": AGES},
+    },
+}
+SHIPPER: dict[str, Any] = {
+    **COMMON,
+    "kind": "shipper",
+    "kafka": "ok",
+    "checkpoint": "ok",
+    "pods": "ok",
+    "containers": 1,
+    "excluded_containers": 0,
+    "kept_out": [],
+    "refused_annotations": [],
+    "open_files": 1,
+    "unread_bytes": 0,
+    "unread_seconds": 0.0,
+    "in_flight_bytes": 0,
+    "silent_seconds": 0.0,
+    "acknowledged_bytes": 0,
+    "slices": {"acknowledged": 0, "failed": 0},
+    "backlogs": [],
+    "gaps": [],
+    "history": {
+        "rates": {"crisp_shipper_bytes": []},
+        "levels": {"crisp_shipper_unread_bytes": [], "crisp_shipper_in_flight_bytes": []},
+        "ages": {"read": AGES, "in_kafka": AGES},
+    },
+}
+
+
+GAP = {"namespace": "shop", "pod": "pay-1", "container": "pay", "bytes": 5, "reason": "vanished file"}
+
+
+def changed(facts: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    made = copy.deepcopy(facts)
+    *parts, last = path.split(".")
+    inner = made
+    for part in parts:
+        inner = inner[int(part)] if isinstance(inner, list) else inner[part]
+    inner[last] = value
+    return made
+
+
+@pytest.mark.parametrize("facts", [WORKER, SHIPPER], ids=["worker", "shipper"])
+def test_without_trouble_all_is_well(facts: dict[str, Any]) -> None:
+    assert health.level(health.of(facts, NOW)) == "well"
+
+
+@pytest.mark.parametrize(
+    ("facts", "path", "value", "level", "runbook"),
+    [
+        (WORKER, "elasticsearch.failing_since", NOW - 30, "bad", "elasticsearch"),
+        (WORKER, "elasticsearch.trouble", "no template", "bad", "elasticsearch"),
+        (WORKER, "accounts.in_work", 3, "bad", "accounts"),
+        (WORKER, "lag.0.seconds", 70.0, "warn", "lag"),
+        (WORKER, "lag.0.seconds", 50_000.0, "bad", "retention"),
+        (WORKER, "lag_trouble", "no broker", "warn", "lag"),
+        (WORKER, "dead_trouble", "no such topic", "bad", "dead-letters"),
+        (WORKER, "partitions", [], "warn", "lag"),
+        (WORKER, "risen.dead", NOW - 1700, "warn", "dead-letters"),
+        (WORKER, "risen.gaps", NOW - 1700, "bad", "gap"),
+        (WORKER, "refusal_flood", True, "bad", "refusals"),
+        (WORKER, "rules.refused", ["line 3", "line 4"], "warn", "rules-refused"),
+        (WORKER, "history.ages.searchable", {**AGES, "count": 3, "p99": 6.0}, "warn", "searchable-late"),
+        (SHIPPER, "kafka", "Kafka cannot be reached", "bad", "unread"),
+        (SHIPPER, "silent_seconds", 11.0, "bad", "unread"),
+        (SHIPPER, "unread_seconds", 61.0, "bad", "unread"),
+        (SHIPPER, "pods", "no answer", "warn", "pods"),
+        (SHIPPER, "gaps", [{**GAP, "time": NOW - 1700}], "bad", "gap"),
+    ],
+)
+def test_one_fact_makes_one_trouble(facts: dict[str, Any], path: str, value: Any, level: str, runbook: str) -> None:
+    (found,) = health.of(changed(facts, path, value), NOW)
+
+    assert (found.level, found.runbook) == (level, runbook)
+
+
+@pytest.mark.parametrize(
+    ("facts", "path", "value"),
+    [
+        (WORKER, "risen.dead", NOW - 1900),
+        (WORKER, "risen.gaps", NOW - 1900),
+        (SHIPPER, "gaps", [{**GAP, "time": NOW - 1900}]),
+    ],
+)
+def test_what_was_lost_long_ago_needs_nobody_any_more(facts: dict[str, Any], path: str, value: Any) -> None:
+    assert health.of(changed(facts, path, value), NOW) == []
+
+
+def test_a_count_that_rose_is_dated_and_one_that_stands_still_is_not() -> None:
+    counts = {"gaps": 0.0, "dead": 2.0}
+    rises = Rises({name: lambda name=name: counts[name] for name in counts})
+    rises.look(10.0)
+    counts["gaps"] = 1.0
+    rises.look(15.0)
+    rises.look(20.0)
+
+    assert rises.facts() == {"gaps": 15.0, "dead": 10.0}
+
+
+def test_the_worst_comes_first() -> None:
+    facts = changed(changed(WORKER, "risen.dead", NOW), "elasticsearch.trouble", "no template")
+
+    assert [trouble.level for trouble in health.of(facts, NOW)] == ["bad", "warn"]
+
+
+@pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", '"><img src=x onerror=y>', "\x1b]0;x\x07\u202e"])
+def test_a_page_shows_hostile_text_as_text(hostile: str) -> None:
+    refusal = {"workload": hostile, "reason": hostile, "count": 1, "last": NOW, "index": hostile, "example": hostile}
+    worker = worker_page.render({**WORKER, "refusals": [refusal], "name": hostile, "settings": {"A": hostile}}, hostile)
+    backlog = {"namespace": hostile, "pod": hostile, "container": hostile, "bytes": 1, "seconds": None}
+    shipper = shipper_page.render({**SHIPPER, "backlogs": [backlog], "kafka": hostile}, "")
+
+    for page in (worker, shipper):
+        found = read(page.body.decode())
+        assert not {"script", "img", "iframe", "object", "form"} & set(found.tags)
+        links = [value for name, value in found.attributes if name in {"href", "src", "action"}]
+        books = {f"/?runbook={name}" for name in runbook.names()}
+        assert set(links) <= {"/", "/?refresh=0", "/status.json", "/metrics", "data:,", *books}
+        assert not any(name.startswith("on") or name == "style" for name, _ in found.attributes)
+
+
+def test_secrets_and_credentials_are_never_among_the_settings() -> None:
+    effective = Settings(
+        es_password="hunter2",  # noqa: S106 - of nobody
+        es_user="u",
+        es_urls="https://u:hunter2@es.invalid:9200,http://b.invalid",
+    )
+
+    shown = settings.changed(effective)
+    assert shown == {
+        "ES_PASSWORD": "set, not shown",
+        "ES_USER": "u",
+        "CRISP_ES_URLS": "https://es.invalid:9200,http://b.invalid",
+    }
+
+
+@pytest.mark.parametrize("name", runbook.names())
+def test_a_page_shows_a_runbook_in_place_of_its_sections(name: str) -> None:
+    page = read(worker_page.render(WORKER, f"runbook={name}").body.decode())
+    title = runbook.text(name).partition("\n")[0].removeprefix("# ")
+
+    assert title in page.words
+    assert not {"```", "**", "]("} & {mark for mark in ("```", "**", "](") if mark in page.words}
+    assert ("http-equiv", "refresh") not in page.attributes
+    assert "Accounts since start" not in page.words
+
+
+def test_a_runbook_that_there_is_not_changes_nothing() -> None:
+    for query in ("runbook=../../etc/passwd", "runbook=", "runbook=<script>"):
+        assert "Accounts since start" in read(worker_page.render(WORKER, query).body.decode()).words
+
+
+def test_what_is_kept_out_and_asked_for_in_vain_stands_on_the_page() -> None:
+    rows = [{"namespace": "shop", "why": "pod excludes its stderr", "containers": 3}]
+    facts = {**SHIPPER, "kept_out": rows, "refused_annotations": ["logs.crisp/parser: no parser '<b>'"]}
+    shown = shipper_page.render(facts, "").body.decode()
+
+    assert "pod excludes its stderr" in shown
+    assert "no parser &#x27;&lt;b&gt;&#x27;" in shown or "no parser '&lt;b&gt;'" in shown
+    assert "Kept out" not in shipper_page.render(SHIPPER, "").body.decode()

@@ -1,0 +1,75 @@
+"""The table of metrics, and the registry that cannot grow without bounds."""
+
+import itertools
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.monitoring.metrics import BUCKETS, MOST_SERIES, OTHER, SHIPPER, WORKER, Metric, Metrics, quantile
+
+UNBOUNDED = {"pod", "uid", "path", "id", "message", "container", "file", "index", "trace", "topic"}
+ROWS = (*WORKER, *SHIPPER)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_row_follows_the_rules_of_prometheus(row: Metric) -> None:
+    assert re.fullmatch(r"crisp_(worker|shipper)_[a-z_]+", row.name)
+    assert row.kind in {"counter", "gauge", "histogram"}
+    assert not row.name.endswith("_total")
+    assert row.meaning
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_no_label_is_one_that_grows_with_the_cluster(row: Metric) -> None:
+    assert not set(row.labels) & UNBOUNDED
+
+
+def test_names_are_there_once() -> None:
+    assert len({row.name for row in ROWS}) == len(ROWS)
+
+
+def test_a_label_gone_wild_ends_in_one_series_and_nothing_is_lost() -> None:
+    metrics = Metrics(WORKER)
+    for number in range(MOST_SERIES + 500):
+        metrics.add("crisp_worker_dropped", rule=f"rule {number}")
+
+    found = metrics.by("crisp_worker_dropped", "rule")
+    assert len(found) == MOST_SERIES + 1
+    assert found[OTHER] == 500
+    assert metrics.total("crisp_worker_dropped") == MOST_SERIES + 500
+
+
+def test_a_partition_that_went_away_has_no_series() -> None:
+    metrics = Metrics(WORKER)
+    metrics.replace("crisp_worker_lag_records", "partition", {"0": 7.0, "1": 8.0})
+    metrics.replace("crisp_worker_lag_records", "partition", {"1": 9.0, "2": 0.0})
+
+    assert metrics.by("crisp_worker_lag_records", "partition") == {"1": 9.0, "2": 0.0}
+
+
+def test_a_histogram_reaches_a_minute_and_has_the_promises_as_bounds() -> None:
+    assert BUCKETS[-1] == 60.0
+    assert {2.0, 5.0} <= set(BUCKETS)
+
+
+def test_nothing_seen_has_no_quantile() -> None:
+    metrics = Metrics(WORKER)
+
+    assert quantile(metrics.buckets("crisp_worker_age_seconds", stage="indexed"), 0.99) is None
+
+
+@given(st.lists(st.floats(0, 59), min_size=1), st.sampled_from([0.5, 0.99, 1.0]))
+def test_a_quantile_lies_in_the_bucket_of_the_true_one(values: list[float], part: float) -> None:
+    metrics = Metrics(WORKER)
+    for value in values:
+        metrics.observe("crisp_worker_age_seconds", value, stage="indexed")
+    found = quantile(metrics.buckets("crisp_worker_age_seconds", stage="indexed"), part)
+
+    rank = max(1, -int(-part * len(values) // 1))
+    true = sorted(values)[rank - 1]
+    bounds = [0.0, *BUCKETS]
+    (bucket,) = [pair for pair in itertools.pairwise(bounds) if pair[0] < true <= pair[1] or true == pair[0] == 0]
+    assert found is not None
+    assert bucket[0] - 1e-9 <= found <= bucket[1] + 1e-9  # interpolation is done in floats

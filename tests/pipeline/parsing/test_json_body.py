@@ -1,0 +1,164 @@
+"""JSON bodies come to flat ECS names, and no value is lost on the way."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.contract import ecs
+from pipeline.parsing import flatten, json_body
+from tests.pipeline.parsing.examples import LOGGERS, Example
+
+CASES = Path(__file__).parents[4] / "shared" / "cases"
+
+
+def fields(content: bytes, limit: int = 200) -> dict[str, Any]:
+    found = json_body.fields(content, limit)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("content", "wanted"),
+    [
+        (b'{"message":"x","a":{"b":1},"c.d":2.5}', {"message": "x", "a.b": 1, "c.d": 2.5}),
+        (b'{"msg":"x","level":"WARN","ts":1}', {"message": "x", "log.level": "warn", "@timestamp": 1}),
+        (
+            b'{"level":30,"msg":"x","pid":7}',
+            {"log.level": "info", "event.severity": 30, "message": "x", "process.pid": 7},
+        ),
+        (b'{"message":"x","msg":"y"}', {"message": "x", "msg": "y"}),
+        (
+            b'{"severity":"ERROR","traceId":"t","dd.span_id":"s"}',
+            {"log.level": "error", "trace.id": "t", "span.id": "s"},
+        ),
+        (b'{"error":"boom"}', {"error.message": "boom"}),
+        (b'{"error":{"message":"boom","type":"E"}}', {"error.message": "boom", "error.type": "E"}),
+        (b'{"level":"loud"}', {"log.level": "loud"}),
+        (b'{"severity":"DEFAULT"}', {"log.level": "default"}),
+        (b'{"level":"Floor 5"}', {"log.level": "Floor 5"}),
+        (b'{"a":1,"a":2}', {"a": 1, "app.a": 2}),
+        (b'{"a":1,"a":2,"a":3}', {"a": 1, "app.a": [2, 3]}),
+        (b'{"a.b":1,"a":{"b":2}}', {"a.b": 1, "app.a.b": 2}),
+        (b'{"a":1,"a":{"b":2}}', {"a": 1, "a.b": 2}),
+        (b'{"stream":"x","_id":"y","host.name":"z"}', {"app.stream": "x", "app._id": "y", "app.host.name": "z"}),
+        (b'{"kubernetes":{"labels":{"a":"b"}},"crisp":1}', {"app.kubernetes.labels.a": "b", "app.crisp": 1}),
+        (b'{"":1," ":2,"a..b":3}', {"app._": 1, "app.app._": 2, "app.a._.b": 3}),
+        (b'{"n":18446744073709551616,"m":9223372036854775807}', {"n": "18446744073709551616", "m": 2**63 - 1}),
+        (
+            b'{"o":{"n":9223372036854775808,"m":-9223372036854775808},"l":[9223372036854775808,9223372036854775807]}',
+            {"o.n": "9223372036854775808", "o.m": -(2**63), "l": ["9223372036854775808", 2**63 - 1]},
+        ),
+        (b'{"l":[4,4.5]}', {"l": [4.0, 4.5]}),
+        (b'{"timestampSeconds":1795513350,"timestampNanos":7}', {"@timestamp": 1795513350000000007}),
+        (
+            b'{"orchestrator":{"a":1},"agent":{"b":2},"data_stream":{"c":3}}',
+            {
+                "app.orchestrator.a": 1,
+                "app.agent.b": 2,
+                "app.data_stream.c": 3,
+            },
+        ),
+        (b'{"f":0.1000000000000000055511151231257827}', {"f": "0.1000000000000000055511151231257827"}),
+        (b'{"o":{},"l":[],"n":null}', {"o": None, "l": [], "n": None}),
+        (b'{"l":[{"a":1},{"a":2,"b":3},4]}', {"l": [4], "l.a": [1, 2], "l.b": [3]}),
+        (b'{"l":[[1],[2]]}', {"l": "[[1],[2]]"}),
+    ],
+)
+def test_names_and_values(content: bytes, wanted: dict[str, Any]) -> None:
+    assert fields(content) == wanted
+
+
+@pytest.mark.parametrize("example", LOGGERS, ids=str)
+def test_a_logger_is_understood(example: Example) -> None:
+    assert fields(example.line.encode()) == example.fields
+    assert "message" in example.fields or "http.request.method" in example.fields
+
+
+@pytest.mark.parametrize(
+    "content", [b"{", b"[1]", b"null", b'"x"', b'{"a":"\\ud800"}', b'{"a":NaN}', b'{"a":1}x', b"{a}"]
+)
+def test_what_is_no_object_stays_text(content: bytes) -> None:
+    assert json_body.fields(content, 200) is None
+
+
+def test_more_fields_than_the_limit_overflow_as_json() -> None:
+    found = fields(orjson.dumps({f"k{number}": number for number in range(50)}), limit=10)
+
+    assert len(found) == 11
+    assert orjson.loads(found["app.overflow"]) == {f"k{number}": number for number in range(10, 50)}
+
+
+def test_what_loggers_write_is_a_field_over_any_limit() -> None:
+    names = {"msg": "x", "level": "info", "time": 1, "trace.id": "t"}
+    found = fields(orjson.dumps({**{f"k{number}": number for number in range(9)}, "o": {"p": 1}, **names}), limit=3)
+
+    assert (found["message"], found["log.level"], found["@timestamp"], found["trace.id"]) == ("x", "info", 1, "t")
+
+
+def test_objects_in_lists_end_as_json_too() -> None:
+    ((name, (value,)),) = fields(b'{"a":[' * 30 + b"1" + b"]}" * 30).items()
+
+    assert name.count("a") == flatten.MAX_DEPTH // 2  # a list is a level too
+    assert value.count("{") == 30 - flatten.MAX_DEPTH // 2
+
+
+def test_deep_objects_end_as_json() -> None:
+    found = fields(b'{"a":' * 100 + b"1" + b"}" * 100)
+
+    ((name, value),) = found.items()
+    assert name.count("a") == flatten.MAX_DEPTH
+    assert value.count("{") == 100 - flatten.MAX_DEPTH
+
+
+def test_hundreds_of_levels_stay_text() -> None:
+    assert json_body.fields(b'{"a":' * 1000 + b"1" + b"}" * 1000, 200) is None
+
+
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**70), 2**70)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=6), inner, max_size=4),
+    max_leaves=12,
+)
+KEYS = st.text(max_size=8) | st.sampled_from([*ecs.FIELDS, *json_body.ALIASES, "a", "a.b", "app.a", "."])
+
+
+@given(st.dictionaries(KEYS, VALUES, max_size=6))
+def test_any_object_becomes_flat_fields_of_names_that_are_free(body: dict[str, Any]) -> None:
+    content = json.dumps(body).encode()
+    found = json_body.fields(content, 200)
+
+    if found is None:
+        assert "\\ud" in content.decode()  # a lone surrogate: no document could hold it
+        return
+    assert orjson.loads(orjson.dumps(found)) is not None
+    for name, value in found.items():
+        assert not isinstance(value, dict)
+        assert name
+        assert not name.startswith(("_", "kubernetes.", "container.", "crisp."))
+        assert name not in {"log.offset", "log.length", "log.flags", "log.iostream", "host.name", "event.ingested"}
+
+
+SCALARS = st.integers(-(2**70), 2**70) | st.text(st.characters(codec="utf-8"), max_size=5)
+
+
+@given(st.lists(st.tuples(st.sampled_from(["a", "b", "message", "level", "_id", "", "stream"]), SCALARS), max_size=8))
+def test_every_value_is_there_even_of_keys_that_come_twice(pairs: list[tuple[str, Any]]) -> None:
+    content = ("{" + ",".join(f"{json.dumps(key)}:{json.dumps(value)}" for key, value in pairs) + "}").encode()
+    found = fields(content)
+
+    kept: list[str] = []
+    for value in found.values():
+        kept += [str(entry) for entry in value] if isinstance(value, list) else [str(value)]
+    for key, value in pairs:
+        if key != "level":  # a level comes to its normal spelling
+            assert str(value) in kept
+            kept.remove(str(value))

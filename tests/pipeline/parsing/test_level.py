@@ -1,0 +1,53 @@
+"""Levels of every logger come to one spelling; what is no level is none."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.parsing import level
+
+NORMAL = {"trace", "debug", "info", "notice", "warn", "error", "critical", "fatal"}
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        pytest.param("WARNING", "warn", id="python"),
+        pytest.param("warn", "warn", id="normal_already"),
+        pytest.param("I", "info", id="klog"),
+        pytest.param(" Info ", "info", id="blanks"),
+        pytest.param("SEVERE", "error", id="jul"),
+        pytest.param("FINEST", "trace", id="jul_lowest"),
+        pytest.param("dbug", "debug", id="dotnet"),
+        pytest.param("VRB", "trace", id="serilog_short"),
+        pytest.param("Information", "info", id="serilog"),
+        pytest.param("EMERGENCY", "fatal", id="gcp"),
+        pytest.param("CRITICAL", "critical", id="critical"),
+        pytest.param("dpanic", "critical", id="zap"),
+        pytest.param("INFO2", "info", id="opentelemetry"),
+        pytest.param("DEBUG5", "debug", id="postgresql"),
+        pytest.param(30, "info", id="bunyan"),
+        pytest.param(50, "error", id="pino"),
+    ],
+)
+def test_a_level_comes_to_its_normal_name(value: Any, name: str) -> None:
+    assert level.normal(value) == name
+
+
+@pytest.mark.parametrize("value", ["loud", "", " ", "errors", "i" * 100_000, 31, 3, 0, -1, True, 30.5, None, [], {}])
+def test_anything_else_is_no_level(value: Any) -> None:
+    assert level.normal(value) is None
+
+
+@pytest.mark.parametrize("name", sorted(NORMAL))
+def test_a_normal_name_stays(name: str) -> None:
+    assert level.normal(name) == level.normal(name.upper()) == name
+
+
+@given(st.text(max_size=12) | st.integers() | st.floats() | st.lists(st.integers(), max_size=2))
+def test_any_value_is_answered(value: Any) -> None:
+    found = level.normal(value)
+
+    assert found is None or found in NORMAL

@@ -1,0 +1,161 @@
+"""Formats of text: each with real-looking lines, near misses, and agreement with the types of the fields."""
+
+import ipaddress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.contract import ecs
+from pipeline.parsing import json_body, text_formats, timestamp
+from tests.pipeline.parsing.examples import TEXTS, Example
+
+
+@pytest.mark.parametrize("example", TEXTS, ids=str)
+def test_a_line_tells(example: Example) -> None:
+    assert text_formats.fields(example.line) == example.fields
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "the quick brown fox",
+        "Information about errors",
+        "log in failed",
+        "error while reading",
+        "Log: a book of days",
+        "config: loaded",
+        "LOG of the day",
+        "ERRORS: none",
+        "warned twice",
+        "Database ready",
+        "10 errors found",
+        "1:M is ready",
+        "I am ready",
+        "E1124 is a number",
+        "I, [as it were]",
+        "a=b c=d",
+        "Pool level=high size=1",
+        'msg="the level=error within" count=3',
+        "level=high msg=x",
+        "[section]",
+        "[Tue Nov 24 10:00:00 2026] [core:loud] x",
+        "    at com.example.Foo(Foo.java:12)",
+        "\x1b[31mred\x1b[0m",
+        "\x1b[31m",
+        "ready\nERROR behind a newline",
+        "Error handling: none",
+        "GET ready",
+        "POST mortem: done",
+        "[GIN] running",
+        "[Nest] is built",
+        "[main] INFO starts",
+        "Dear Error: hello",
+        "method=GET status=200",
+        "method=GET path=/x status=ok",
+        "Nov 24, 2026 10:00:00 AM shop.Orders load",
+        "Nov 24, 2026 10:00:00 AM shop.Orders load\nLOUD: x",
+        '{"level":"info"}',
+    ],
+)
+def test_an_unknown_line_tells_nothing(line: str) -> None:
+    assert text_formats.fields(line) is None
+
+
+def test_only_the_first_line_of_an_event_is_read() -> None:
+    assert text_formats.fields("ERROR it broke\n2026-11-24 10:00:00,123 INFO a.b.C - x") == {"log.level": "error"}
+
+
+def test_colours_do_not_matter() -> None:
+    plain = text_formats.fields("2026-11-24T10:00:00.123Z\tWARN\tsetup\tx")
+
+    assert text_formats.fields("\x1b[2m2026-11-24T10:00:00.123Z\x1b[0m\t\x1b[33mWARN\x1b[0m\tsetup\tx") == plain
+
+
+@pytest.mark.parametrize("example", TEXTS, ids=str)
+def test_a_time_of_a_line_can_be_read(example: Example) -> None:
+    time = example.fields.get("@timestamp")
+
+    assert time is None or timestamp.nanoseconds(time) is not None
+
+
+def _right(kind: str, value: Any) -> bool:
+    if isinstance(value, list):
+        return value != [] and all(_right(kind, one) for one in value)
+    if kind == "long":
+        return type(value) is int and -(2**63) <= value < 2**63
+    if kind == "ip":
+        return bool(ipaddress.ip_address(value))
+    return isinstance(value, str) and value != ""
+
+
+PIECES = st.sampled_from(
+    [piece for _, line, _ in TEXTS for piece in (line, *line.split(" "))]
+    + ["999.1.1.1", "[", "::::", "9" * 30, "\n", "\t"]
+)
+
+
+@given(st.one_of(st.text(max_size=60), st.lists(PIECES, max_size=6).map(" ".join), st.lists(PIECES).map("".join)))
+def test_whatever_the_text_names_and_types_are_those_of_the_table(text: str) -> None:
+    for name, value in (text_formats.fields(text) or {}).items():
+        assert _right(ecs.FIELDS[name].type, value), name
+        assert name != "message"
+        assert json_body._name(name) == name, "reserved"
+
+
+@given(st.sampled_from([line for _, line, _ in TEXTS]), st.integers(0, 200), st.text(max_size=3))
+def test_a_damaged_line_is_no_harm(line: str, at: int, text: str) -> None:
+    for name, value in (text_formats.fields(line[:at] + text + line[at + 1 :]) or {}).items():
+        assert _right(ecs.FIELDS[name].type, value), name
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "a",
+        "1",
+        " ",
+        "[",
+        "]",
+        '"',
+        "- ",
+        "a.",
+        "a/",
+        "/",
+        "::",
+        ".[",
+        "x{}",
+        "1.2.3.4 - - [",
+        "level=",
+        'a="',
+        "\\",
+        "2026-11-24 ",
+    ],
+)
+def test_a_very_long_line_is_no_harm(unit: str) -> None:
+    for prefix in (
+        "",
+        "2026-11-24 10:00:00,123 ",
+        "2026-11-24 10:00:00,123 INFO ",
+        "2026-11-24 10:00:00,123 [main] INFO a",
+        "[2026-11-24 10:00:00,123] INFO ",
+        "[2026-11-24T10:00:00,123][INFO ][",
+        '[2026-11-24T10:00:00.1Z] "GET / HTTP/2" 200 - ',
+        "10.1.1.1 - - [",
+        '10.1.1.1 - - [24/Nov/2026:10:00:01 +0000] "GET / HTTP/1.1" 200 1 "-" "-" 1 0.1 [] [] ',
+        "10.0.1.2:33317 [24/Nov/2026:12:14:14.655] a b 1/1/1/1/1 200 1 ",
+        "INFO ",
+        "level=x ",
+        "2026-11-24 10:00:00,123 INFO a",
+        "2026-11-24 10:00:00,123 INFO 1 --- [",
+        "[     0.001s]  INFO ",
+        "2026.11.24 10:00:00.123 [ 1 ] {",
+        "24-Nov-2026 10:00:00.123 INFO [",
+        "[I 2026-11-24 10:00:00.123 ",
+        "10:00AM INF ",
+        "Nov 24, 2026 10:00:00 AM ",
+    ):
+        text_formats.fields(prefix + (unit * 2**20)[: 2**20])
+        text_formats.fields(prefix + (unit * 3000)[:3000] + '"')

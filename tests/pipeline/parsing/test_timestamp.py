@@ -1,0 +1,33 @@
+"""Applications' own times: every spelling that names its zone, and numbers by their size."""
+
+from typing import Any
+
+import pytest
+
+from pipeline.parsing import timestamp
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("2026-11-24T09:42:30.686Z", "2026-11-24T09:42:30.686000000Z"),
+        ("2026-11-24 09:42:30,686 +0100", "2026-11-24T08:42:30.686000000Z"),
+        ("2026-11-24T09:42:30+01", "2026-11-24T08:42:30.000000000Z"),
+        (1795513350, "2026-11-24T09:42:30.000000000Z"),
+        (1795513350.25, "2026-11-24T09:42:30.250000000Z"),
+        (1795513350686, "2026-11-24T09:42:30.686000000Z"),
+        (1795513350686000001, "2026-11-24T09:42:30.686000001Z"),
+        ("1795513350", "2026-11-24T09:42:30.000000000Z"),
+        ("2026-11-24T09:42:30", None),
+        ("2026-13-24T09:42:30Z", None),
+        ("24/11/2026", None),
+        (True, None),
+        (42, None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_own_times(value: Any, text: str | None) -> None:
+    found = timestamp.nanoseconds(value)
+
+    assert (None if found is None else timestamp.text(found)) == text

@@ -1,0 +1,16 @@
+"""What of the worker needs no server."""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from pipeline.config.settings import load
+from pipeline.worker.worker import Worker
+
+
+async def test_a_page_that_is_asked_for_before_the_start_takes_nothing_from_it() -> None:
+    worker = Worker(load({"CRISP_WORKER_PORT": "0"}))
+    worker.app.finalize()
+    with ThreadPoolExecutor(1) as thread:
+        assert await asyncio.get_running_loop().run_in_executor(thread, worker.partitions) == []
+    worker.bind()
+    assert worker.app.consumer.loop is asyncio.get_running_loop()
