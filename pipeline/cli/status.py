@@ -15,13 +15,14 @@ from pipeline.cli.terminal import output
 from pipeline.config import settings
 from pipeline.config.settings import Settings
 from pipeline.monitoring import formatting, log
+from pipeline.monitoring.health import Severity, severity_of
 from pipeline.monitoring.printable import printable
 from pipeline.operations.inspect import overview
 
 EVERY_SECONDS = 2.0
 MOST_ROWS = 20
-COLOURS = {"bad": "bold red", "warn": "yellow", "well": "green"}
-WORDS = {"bad": "needs you", "warn": "look at it", "well": "all is well"}
+COLOURS = {"critical": "bold red", "warning": "yellow", "ok": "green"}
+WORDS = {"critical": "critical", "warning": "warning", "ok": "healthy"}
 EXAMPLE = """examples:
   crisp status            a live view on a terminal, until Ctrl-C; else once
   crisp status --once --strict && echo well
@@ -53,11 +54,11 @@ def run(args: argparse.Namespace) -> int:
 
 def code(state: str, *, strict: bool) -> int:
     """The exit code for a state."""
-    return 1 if state == "bad" or (strict and state == "warn") else 0
+    return 1 if state == "critical" or (strict and state == "warning") else 0
 
 
 async def _live(effective: Settings, console: Console) -> str:
-    state = "well"
+    state = Severity.OK.label
     with Live(console=console, auto_refresh=False, screen=False) as live:
         try:
             while True:
@@ -87,7 +88,7 @@ def _troubles(troubles: list[dict[str, str]]) -> RenderableType:
         more = f" and {len(same) - 1} more" if len(same) > 1 else ""
         words = Text(f"{printable(same[0]['of'])}{more}: {printable(same[0]['words'])}")
         words.append(f"  crisp runbook {runbook}", style="dim")
-        table.add_row(Text(" !" if severity == "bad" else " ·", style=COLOURS[severity]), words)
+        table.add_row(Text(" !" if severity == "critical" else " ·", style=COLOURS[severity]), words)
     return table
 
 
@@ -109,7 +110,7 @@ def _tables(parts: list[dict[str, Any]]) -> list[RenderableType]:
     if not parts:
         made.append(Text("No status pages are asked: CRISP_STATUS_URLS names none.", style="dim"))
     for kind, columns in (("shipper", _SHIPPER), ("worker", _WORKER)):
-        rows = sorted((part for part in known if part["kind"] == kind), key=lambda part: part["state"])  # bad first
+        rows = sorted((part for part in known if part["kind"] == kind), key=lambda part: -severity_of(part["state"]))
         if rows:
             table = Table(title=f"{kind}s", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
             table.add_column("name", overflow="fold")

@@ -1,6 +1,7 @@
 """What follows from the facts: is anything wrong, what does it mean for the lines, and which runbook to take."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
 from typing import Any, NamedTuple
 
 from pipeline.monitoring.formatting import clock, duration, number, size
@@ -15,17 +16,54 @@ SILENT_SECONDS = 10.0
 LONGEST_WORDS = 140
 
 
-class Trouble(NamedTuple):
-    """One thing that is wrong. `level`: bad (lines wait or are lost), warn (look at it soon)."""
+class Severity(IntEnum):
+    """How bad a problem is; the greater, the worse. Lines wait or are lost while something is critical."""
 
-    level: str
+    OK = 0
+    WARNING = 1
+    CRITICAL = 2
+
+    @property
+    def label(self) -> str:
+        """The name in JSON and in style sheets."""
+        return self.name.lower()
+
+
+def severity_of(label: str) -> Severity:
+    """The severity with this name in JSON."""
+    return Severity[label.upper()]
+
+
+class Trouble(NamedTuple):
+    """One thing that is wrong."""
+
+    level: Severity
     words: str
     runbook: str
 
+    def as_dict(self) -> dict[str, str]:
+        """The problem as JSON has it."""
+        return {"level": self.level.label, "words": self.words, "runbook": self.runbook}
 
-def level(troubles: Sequence[Trouble]) -> str:
-    """The worst of them: bad, warn, or well."""
-    return min((trouble.level for trouble in troubles), default="well")
+
+def critical(words: str, runbook: str) -> Trouble:
+    """A problem of the worst severity."""
+    return Trouble(Severity.CRITICAL, words, runbook)
+
+
+def warning(words: str, runbook: str) -> Trouble:
+    """A problem that can wait until the morning."""
+    return Trouble(Severity.WARNING, words, runbook)
+
+
+def level(severities: Iterable[Severity]) -> Severity:
+    """The worst of them."""
+    return max(severities, default=Severity.OK)
+
+
+def worst_first(troubles: Sequence[Trouble]) -> list[Trouble]:
+    """The same, sorted by severity."""
+    return sorted(troubles, key=lambda trouble: -trouble.level)
 
 
 def _fresh(moment: float | None, now: float) -> bool:
@@ -49,16 +87,14 @@ def of_worker(facts: dict[str, Any], now: float) -> list[Trouble]:
         *_rules(facts),
     ]
     if facts["lag_trouble"]:
-        found.append(Trouble("warn", f"Kafka cannot be asked: {facts['lag_trouble']}", "lag"))
+        found.append(warning(f"Kafka cannot be asked: {facts['lag_trouble']}", "lag"))
     elif not facts["partitions"]:
-        found.append(Trouble("warn", "No partitions: others have them all, or the group is being divided anew.", "lag"))
+        found.append(warning("No partitions: others have them all, or the group is being divided anew.", "lag"))
     found_by_search = facts["history"]["ages"]["searchable"]
     late = found_by_search["p99"]
     if found_by_search["count"] >= FEW and late is not None and late > LATE_SECONDS:
-        found.append(
-            Trouble("warn", f"Lines are {duration(late)} old before a search finds them (p99).", "searchable-late")
-        )
-    return sorted(found, key=lambda trouble: trouble.level)
+        found.append(warning(f"Lines are {duration(late)} old before a search finds them (p99).", "searchable-late"))
+    return worst_first(found)
 
 
 def _elasticsearch(facts: dict[str, Any], now: float) -> list[Trouble]:
@@ -66,12 +102,11 @@ def _elasticsearch(facts: dict[str, Any], now: float) -> list[Trouble]:
     found = []
     if place["trouble"]:
         words = f"Nothing is indexed: {place['trouble']}. Nothing is lost: Kafka keeps what comes."
-        found.append(Trouble("bad", words, "elasticsearch"))
+        found.append(critical(words, "elasticsearch"))
     if place["failing_since"]:
         since = place["failing_since"]
         found.append(
-            Trouble(
-                "bad",
+            critical(
                 f"Elasticsearch has taken nothing for {duration(now - since)}, since {clock(since)}. Nothing is lost:"
                 f" Kafka keeps what comes, and it is tried again all the time. {_said(place['fault'])}",
                 "elasticsearch",
@@ -82,9 +117,7 @@ def _elasticsearch(facts: dict[str, Any], now: float) -> list[Trouble]:
 
 def _dead_topic(facts: dict[str, Any]) -> list[Trouble]:
     trouble = facts["dead_trouble"]
-    return (
-        [Trouble("bad", f"Dead letters wait, and what came after them: {trouble}.", "dead-letters")] if trouble else []
-    )
+    return [critical(f"Dead letters wait, and what came after them: {trouble}.", "dead-letters")] if trouble else []
 
 
 def _accounts(facts: dict[str, Any]) -> list[Trouble]:
@@ -92,8 +125,9 @@ def _accounts(facts: dict[str, Any]) -> list[Trouble]:
     if accounts["in_work"] >= 0 and (accounts["in_work"] == 0 or accounts["slices_in_work"]):
         return []
     return [
-        Trouble(
-            "bad", f"The accounts do not add up: {number(accounts['in_work'], 'event')} unaccounted for.", "accounts"
+        critical(
+            f"The accounts do not add up: {number(accounts['in_work'], 'event')} unaccounted for.",
+            "accounts",
         )
     ]
 
@@ -103,10 +137,13 @@ def _lag(facts: dict[str, Any]) -> list[Trouble]:
     records = sum(row["records"] for row in facts["lag"])
     if waiting > facts["retention_seconds"] / 2:
         words = f"Kafka's retention is about to overtake this worker: its oldest record has waited {duration(waiting)}."
-        return [Trouble("bad", words, "retention")]
+        return [critical(words, "retention")]
     if waiting > BEHIND_SECONDS:
         return [
-            Trouble("warn", f"Behind: {number(records, 'record')} in Kafka, the oldest for {duration(waiting)}.", "lag")
+            warning(
+                f"Behind: {number(records, 'record')} in Kafka, the oldest for {duration(waiting)}.",
+                "lag",
+            )
         ]
     return []
 
@@ -115,20 +152,21 @@ def _kept_apart(facts: dict[str, Any], now: float) -> list[Trouble]:
     found = []
     dead = facts["documents"]["dead"] + facts["records"].get("dead", 0)
     if _fresh(facts["risen"]["dead"], now):
-        found.append(
-            Trouble("warn", f"{number(dead, 'dead letter')} since start in {facts['topic_dead']}.", "dead-letters")
-        )
+        found.append(warning(f"{number(dead, 'dead letter')} since start in {facts['topic_dead']}.", "dead-letters"))
     if facts["refusal_flood"]:
-        found.append(Trouble("bad", "A flood of refusals: look at the template and at the newest service.", "refusals"))
+        found.append(critical("A flood of refusals: look at the template and at the newest service.", "refusals"))
     gaps = facts["records"].get("gap", 0) + facts["lost_records"]
     if _fresh(facts["risen"]["gaps"], now):
         words = f"Lines were lost: {number(gaps, 'gap')} since start, each a document with crisp.gap.reason."
-        found.append(Trouble("bad", words, "gap"))
+        found.append(critical(words, "gap"))
     recent = [refusal for refusal in facts["refusals"] if now - refusal["last"] < RECENT_SECONDS]
     if recent:
         words = ", ".join(sorted({refusal["workload"] for refusal in recent})[:3])
         found.append(
-            Trouble("warn", f"Documents are refused for their content and go in in a safe form: {words}.", "refusals")
+            warning(
+                f"Documents are refused for their content and go in in a safe form: {words}.",
+                "refusals",
+            )
         )
     return found
 
@@ -139,7 +177,7 @@ def _rules(facts: dict[str, Any]) -> list[Trouble]:
         return []
     more = f" (and {number(len(refused) - 1, 'fault')} more)" if len(refused) > 1 else ""
     words = f"The rules file was refused, the rules before it stay in force: {refused[0]}{more}"
-    return [Trouble("warn", words, "rules-refused")]
+    return [warning(words, "rules-refused")]
 
 
 def of_shipper(facts: dict[str, Any], now: float) -> list[Trouble]:
@@ -151,26 +189,29 @@ def of_shipper(facts: dict[str, Any], now: float) -> list[Trouble]:
             "Lines do not reach Kafka. Nothing is lost while the files are there:"
             f" {size(facts['unread_bytes'])} wait in them. {_said(facts['kafka'])}"
         )
-        found.append(Trouble("bad", words, "unread"))
+        found.append(critical(words, "unread"))
     elif facts["silent_seconds"] > SILENT_SECONDS:
         words = (
             f"Kafka has answered nothing for {duration(facts['silent_seconds'])}. Nothing is lost: the files are there."
         )
-        found.append(Trouble("bad", words, "unread"))
+        found.append(critical(words, "unread"))
     elif waiting > BEHIND_SECONDS:
         found.append(
-            Trouble("bad", f"{size(facts['unread_bytes'])} are unread, the oldest for {duration(waiting)}.", "unread")
+            critical(
+                f"{size(facts['unread_bytes'])} are unread, the oldest for {duration(waiting)}.",
+                "unread",
+            )
         )
     gaps = [gap for gap in facts["gaps"] if _fresh(gap["time"], now)]
     if gaps:
         words = f"Lines were lost before they could be read: {number(len(gaps), 'gap')}."
-        found.append(Trouble("bad", words, "gap"))
+        found.append(critical(words, "gap"))
     if facts["checkpoint"] != "ok":
         words = f"The checkpoint cannot be written: {facts['checkpoint']}. A restart would send again what came since."
-        found.append(Trouble("warn", words, "checkpoint"))
+        found.append(warning(words, "checkpoint"))
     if facts["pods"] not in {"ok", "not asked"}:
-        found.append(Trouble("warn", f"Pods are not known, their labels will be missing: {facts['pods']}", "pods"))
-    return sorted(found, key=lambda trouble: trouble.level)
+        found.append(warning(f"Pods are not known, their labels will be missing: {facts['pods']}", "pods"))
+    return worst_first(found)
 
 
 def of(facts: dict[str, Any], now: float) -> list[Trouble]:

@@ -26,4 +26,5 @@ def facts(kind: str, name: str, well: str, effective: Settings) -> dict[str, Any
 def judged(found: dict[str, Any]) -> dict[str, Any]:
     """The facts with what follows from them."""
     troubles = health.of(found, time.time())
-    return {**found, "state": health.level(troubles), "troubles": [trouble._asdict() for trouble in troubles]}
+    state = health.level(trouble.level for trouble in troubles)
+    return {**found, "state": state.label, "troubles": [trouble.as_dict() for trouble in troubles]}

@@ -91,8 +91,8 @@ def test_the_pages_show_what_happened_and_ask_nobody_else(stack: Stack, tmp_path
     finally:
         flow.end()
 
-    assert "All is well" in worker.words
-    assert "All is well" in shipper.words
+    assert "Healthy" in worker.words
+    assert "Healthy" in shipper.words
     assert ["created", "7"] in worker.rows
     assert ["events that came", "7"] in worker.rows
     assert f"{len(''.join(lines))} B since start" in shipper.words
@@ -128,7 +128,7 @@ def test_a_gap_and_a_refused_rules_file_are_told_first(stack: Stack, tmp_path: P
     finally:
         flow.end()
 
-    assert "Needs you" in worker.words
+    assert "Critical" in worker.words
     assert "1 gap since start" in worker.words
     assert "rules.yaml:4:5" in worker.words
     assert "did you mean" in worker.words

@@ -74,7 +74,7 @@ def _status_is_told(running: Running) -> None:
     assert found["parts"][1]["events"] == 2
     assert found["elasticsearch"]["status"] in {"green", "yellow"}
     assert found["kafka"]["lag"] is not None
-    assert said.returncode == (1 if found["state"] == "bad" else 0)
+    assert said.returncode == (1 if found["state"] == "critical" else 0)
 
     shown = running.crisp("status", COLUMNS="140").stdout
     assert "shippers" in shown

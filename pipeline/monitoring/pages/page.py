@@ -10,14 +10,14 @@ from urllib.parse import parse_qs
 from pipeline import __version__
 from pipeline.monitoring import runbook
 from pipeline.monitoring.formatting import clock, duration
-from pipeline.monitoring.health import Trouble, level
+from pipeline.monitoring.health import Severity, Trouble, level
 from pipeline.monitoring.http_server import Answer
 from pipeline.monitoring.pages import runbook_page
 from pipeline.monitoring.pages.html import Child, Html, tag
 from pipeline.monitoring.pages.sparkline import spark
 
 REFRESH_SECONDS = 5
-WORDS = {"bad": "Needs you", "warn": "Look at it", "well": "All is well"}
+WORDS = {Severity.CRITICAL: "Critical", Severity.WARNING: "Warning", Severity.OK: "Healthy"}
 STYLE = resources.files("pipeline.monitoring.pages").joinpath("page.css").read_text()
 _HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 POLICY = (
@@ -41,7 +41,7 @@ def answer(facts: dict[str, Any], troubles: Sequence[Trouble], sections: list[Ht
         tag("meta", name="color-scheme", content="light dark"),
         None if still else tag("meta", http_equiv="refresh", content=REFRESH_SECONDS),
         tag("link", rel="icon", href="data:,"),
-        tag("title", f"{WORDS[level(troubles)]} · crisp {title}"),
+        tag("title", f"{WORDS[level(trouble.level for trouble in troubles)]} · crisp {title}"),
         tag("style", Html(STYLE)),
     )
     body = tag("body", _header(facts, now, still=still), tag("main", _verdict(facts, troubles), *sections))
@@ -71,11 +71,11 @@ def _header(facts: dict[str, Any], now: float, *, still: bool) -> Html:
 
 
 def _verdict(facts: dict[str, Any], troubles: Sequence[Trouble]) -> Html:
-    worst = level(troubles)
+    worst = level(trouble.level for trouble in troubles)
     if not troubles:
-        return tag("section", tag("h1", WORDS[worst]), tag("p", facts["well"]), class_=f"verdict {worst}")
+        return tag("section", tag("h1", WORDS[worst]), tag("p", facts["well"]), class_=f"verdict {worst.label}")
     rows = [tag("li", trouble.words, " ", runbook_page.link(trouble.runbook)) for trouble in troubles]
-    return tag("section", tag("h1", WORDS[worst]), tag("ul", *rows), class_=f"verdict {worst}", role="alert")
+    return tag("section", tag("h1", WORDS[worst]), tag("ul", *rows), class_=f"verdict {worst.label}", role="alert")
 
 
 def tile(

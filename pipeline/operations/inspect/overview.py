@@ -16,7 +16,7 @@ from pipeline.config.settings import Settings, variable, without_credentials
 from pipeline.elasticsearch.client import connect
 from pipeline.errors import SettingsError
 from pipeline.kafka import consumer_lag
-from pipeline.monitoring.health import Trouble, level
+from pipeline.monitoring.health import Severity, Trouble, level, severity_of
 
 ASK_SECONDS = 5.0
 MOST_BYTES = 4 << 20
@@ -51,11 +51,11 @@ async def gather(settings: Settings) -> dict[str, Any]:
     troubles = [*kafka.pop("troubles"), *elasticsearch.pop("troubles")]
     for part in parts:
         troubles += part["troubles"]
-    worst = level([Trouble(**{key: trouble[key] for key in Trouble._fields}) for trouble in troubles])
+    worst = level(severity_of(trouble["level"]) for trouble in troubles)
     return {
         "time": time.time(),
-        "state": worst,
-        "troubles": sorted(troubles, key=lambda trouble: trouble["level"]),
+        "state": worst.label,
+        "troubles": sorted(troubles, key=lambda trouble: -severity_of(trouble["level"])),
         "kafka": kafka,
         "elasticsearch": elasticsearch,
         "parts": parts,
@@ -107,12 +107,12 @@ def _words(fault: Exception) -> str:
 
 
 def _absent(name: str, why: str) -> dict[str, Any]:
-    trouble = _trouble("bad", f"Cannot be asked: {why}", "absent", name)
-    return {"kind": "unknown", "name": name, "state": "bad", "troubles": [trouble]}
+    trouble = _trouble(Severity.CRITICAL, f"Cannot be asked: {why}", "absent", name)
+    return {"kind": "unknown", "name": name, "state": Severity.CRITICAL.label, "troubles": [trouble]}
 
 
-def _trouble(severity: str, words: str, runbook: str, of: str) -> dict[str, str]:
-    return {**Trouble(severity, words, runbook)._asdict(), "of": of}
+def _trouble(severity: Severity, words: str, runbook: str, of: str) -> dict[str, str]:
+    return {**Trouble(severity, words, runbook).as_dict(), "of": of}
 
 
 async def _kafka(settings: Settings) -> dict[str, Any]:
@@ -123,14 +123,15 @@ async def _kafka(settings: Settings) -> dict[str, Any]:
     except (KafkaError, TimeoutError) as fault:
         why = "no broker answers" if isinstance(fault, (KafkaConnectionError, TimeoutError)) else _words(fault)
         words = f"Cannot be asked how far the workers are, at {brokers}: {why}."
-        return {"brokers": brokers, "lag": None, "troubles": [_trouble("bad", words, "unread", "Kafka")]}
+        return {"brokers": brokers, "lag": None, "troubles": [_trouble(Severity.CRITICAL, words, "unread", "Kafka")]}
     waiting = max((one.seconds or 0.0 for one in lags.values()), default=0.0)
+    late = _trouble(Severity.WARNING, f"Records wait for {waiting:.0f} s.", "lag", "Kafka")
     return {
         "brokers": brokers,
         "lag": sum(one.records for one in lags.values()),
         "oldest_seconds": waiting,
         "partitions": {str(number): {**one._asdict(), "records": one.records} for number, one in sorted(lags.items())},
-        "troubles": [_trouble("warn", f"Records wait for {waiting:.0f} s.", "lag", "Kafka")] if waiting > 60 else [],
+        "troubles": [late] if waiting > 60 else [],
     }
 
 
@@ -147,8 +148,12 @@ async def _elasticsearch(settings: Settings) -> dict[str, Any]:
         words = f"Cannot be reached at {without_credentials(settings.es_urls)}: {_words(fault)}."
     else:
         status = answer.body["status"]
-        bad = [_trouble("bad", "The cluster is red.", "elasticsearch", "Elasticsearch")] if status == "red" else []
+        bad = (
+            [_trouble(Severity.CRITICAL, "The cluster is red.", "elasticsearch", "Elasticsearch")]
+            if status == "red"
+            else []
+        )
         return {"status": status, "troubles": bad}
     finally:
         await client.close()
-    return {"status": "away", "troubles": [_trouble("bad", words, "elasticsearch", "Elasticsearch")]}
+    return {"status": "away", "troubles": [_trouble(Severity.CRITICAL, words, "elasticsearch", "Elasticsearch")]}

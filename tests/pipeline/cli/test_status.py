@@ -14,7 +14,7 @@ def shown(parts: list[dict[str, Any]], width: int) -> str:
     judged = [process_info.judged(part) for part in parts]
     troubles = [{**one, "of": f"{part['kind']} {part['name']}"} for part in judged for one in part["troubles"]]
     found = {
-        "state": "bad" if troubles else "well",
+        "state": "critical" if troubles else "ok",
         "time": NOW,
         "troubles": troubles,
         "kafka": {"lag": 3, "oldest_seconds": 1.0},

@@ -8,6 +8,7 @@ import pytest
 from pipeline.config import settings
 from pipeline.config.settings import Settings
 from pipeline.monitoring import health, runbook
+from pipeline.monitoring.health import Severity
 from pipeline.monitoring.last_increase import Rises
 from pipeline.monitoring.pages import shipper_page, worker_page
 from tests.pipeline.monitoring.pages.reader import read
@@ -86,30 +87,30 @@ def changed(facts: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("facts", [WORKER, SHIPPER], ids=["worker", "shipper"])
 def test_without_trouble_all_is_well(facts: dict[str, Any]) -> None:
-    assert health.level(health.of(facts, NOW)) == "well"
+    assert health.of(facts, NOW) == []
 
 
 @pytest.mark.parametrize(
     ("facts", "path", "value", "level", "runbook"),
     [
-        (WORKER, "elasticsearch.failing_since", NOW - 30, "bad", "elasticsearch"),
-        (WORKER, "elasticsearch.trouble", "no template", "bad", "elasticsearch"),
-        (WORKER, "accounts.in_work", 3, "bad", "accounts"),
-        (WORKER, "lag.0.seconds", 70.0, "warn", "lag"),
-        (WORKER, "lag.0.seconds", 50_000.0, "bad", "retention"),
-        (WORKER, "lag_trouble", "no broker", "warn", "lag"),
-        (WORKER, "dead_trouble", "no such topic", "bad", "dead-letters"),
-        (WORKER, "partitions", [], "warn", "lag"),
-        (WORKER, "risen.dead", NOW - 1700, "warn", "dead-letters"),
-        (WORKER, "risen.gaps", NOW - 1700, "bad", "gap"),
-        (WORKER, "refusal_flood", True, "bad", "refusals"),
-        (WORKER, "rules.refused", ["line 3", "line 4"], "warn", "rules-refused"),
-        (WORKER, "history.ages.searchable", {**AGES, "count": 3, "p99": 6.0}, "warn", "searchable-late"),
-        (SHIPPER, "kafka", "Kafka cannot be reached", "bad", "unread"),
-        (SHIPPER, "silent_seconds", 11.0, "bad", "unread"),
-        (SHIPPER, "unread_seconds", 61.0, "bad", "unread"),
-        (SHIPPER, "pods", "no answer", "warn", "pods"),
-        (SHIPPER, "gaps", [{**GAP, "time": NOW - 1700}], "bad", "gap"),
+        (WORKER, "elasticsearch.failing_since", NOW - 30, Severity.CRITICAL, "elasticsearch"),
+        (WORKER, "elasticsearch.trouble", "no template", Severity.CRITICAL, "elasticsearch"),
+        (WORKER, "accounts.in_work", 3, Severity.CRITICAL, "accounts"),
+        (WORKER, "lag.0.seconds", 70.0, Severity.WARNING, "lag"),
+        (WORKER, "lag.0.seconds", 50_000.0, Severity.CRITICAL, "retention"),
+        (WORKER, "lag_trouble", "no broker", Severity.WARNING, "lag"),
+        (WORKER, "dead_trouble", "no such topic", Severity.CRITICAL, "dead-letters"),
+        (WORKER, "partitions", [], Severity.WARNING, "lag"),
+        (WORKER, "risen.dead", NOW - 1700, Severity.WARNING, "dead-letters"),
+        (WORKER, "risen.gaps", NOW - 1700, Severity.CRITICAL, "gap"),
+        (WORKER, "refusal_flood", True, Severity.CRITICAL, "refusals"),
+        (WORKER, "rules.refused", ["line 3", "line 4"], Severity.WARNING, "rules-refused"),
+        (WORKER, "history.ages.searchable", {**AGES, "count": 3, "p99": 6.0}, Severity.WARNING, "searchable-late"),
+        (SHIPPER, "kafka", "Kafka cannot be reached", Severity.CRITICAL, "unread"),
+        (SHIPPER, "silent_seconds", 11.0, Severity.CRITICAL, "unread"),
+        (SHIPPER, "unread_seconds", 61.0, Severity.CRITICAL, "unread"),
+        (SHIPPER, "pods", "no answer", Severity.WARNING, "pods"),
+        (SHIPPER, "gaps", [{**GAP, "time": NOW - 1700}], Severity.CRITICAL, "gap"),
     ],
 )
 def test_one_fact_makes_one_trouble(facts: dict[str, Any], path: str, value: Any, level: str, runbook: str) -> None:
@@ -144,7 +145,7 @@ def test_a_count_that_rose_is_dated_and_one_that_stands_still_is_not() -> None:
 def test_the_worst_comes_first() -> None:
     facts = changed(changed(WORKER, "risen.dead", NOW), "elasticsearch.trouble", "no template")
 
-    assert [trouble.level for trouble in health.of(facts, NOW)] == ["bad", "warn"]
+    assert [trouble.level for trouble in health.of(facts, NOW)] == [Severity.CRITICAL, Severity.WARNING]
 
 
 @pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", '"><img src=x onerror=y>', "\x1b]0;x\x07\u202e"])
