@@ -23,10 +23,10 @@ MOST_BACKLOGS = 10
 MOST_KEPT_OUT = 50
 WELL = "Every line that stands in the files is in Kafka or on its way."
 WATCHED = Watched(
-    ("crisp_shipper_bytes", "crisp_shipper_slices"),
-    ("crisp_shipper_unread_bytes", "crisp_shipper_in_flight_bytes"),
-    "crisp_shipper_age_seconds",
-    ("read", "in_kafka"),
+    ("crisp_shipper_acked_bytes", "crisp_shipper_records_sent"),
+    ("crisp_shipper_backlog_bytes", "crisp_shipper_in_flight_bytes"),
+    "crisp_shipper_latency_seconds",
+    ("read", "acked"),
 )
 
 
@@ -55,10 +55,10 @@ def backlogs(tails: Mapping[Instance, Tail]) -> list[Backlog]:
 def measure(metrics: Metrics, tails: Mapping[Instance, Tail]) -> list[Backlog]:
     """Set the gauges of what is read; returns the biggest backlogs."""
     found = backlogs(tails)
-    metrics.set("crisp_shipper_containers", len(tails))
+    metrics.set("crisp_shipper_tracked_containers", len(tails))
     metrics.set("crisp_shipper_open_files", sum(len(tail.files) for tail in tails.values()))
-    metrics.set("crisp_shipper_unread_bytes", sum(backlog.bytes for backlog in found))
-    metrics.set("crisp_shipper_unread_seconds", max((backlog.seconds or 0.0 for backlog in found), default=0.0))
+    metrics.set("crisp_shipper_backlog_bytes", sum(backlog.bytes for backlog in found))
+    metrics.set("crisp_shipper_backlog_age_seconds", max((backlog.seconds or 0.0 for backlog in found), default=0.0))
     return found[:MOST_BACKLOGS]
 
 
@@ -98,18 +98,18 @@ class Standing:
         if not self._unstored:
             self._unstored_since = now
         self._unstored = str(fault or "")
-        self._metrics.set("crisp_shipper_unstored_seconds", now - self._unstored_since if fault else 0.0)
+        self._metrics.set("crisp_shipper_checkpoint_failing_seconds", now - self._unstored_since if fault else 0.0)
 
     def measure(self) -> None:
         """Set the gauges."""
-        self._metrics.set("crisp_shipper_gaps_untold", len(self._fleet.losses))
-        self._metrics.set("crisp_shipper_deleted_bytes", self._fleet.deleted_bytes)
+        self._metrics.set("crisp_shipper_unreported_losses", len(self._fleet.losses))
+        self._metrics.set("crisp_shipper_deleted_files_held_bytes", self._fleet.deleted_bytes)
         excluded = Counter(instance.namespace for instance in self._fleet.excluded)
-        self._metrics.replace("crisp_shipper_excluded", "namespace", {**excluded})
+        self._metrics.replace("crisp_shipper_excluded_containers", "namespace", {**excluded})
         self._backlogs = measure(self._metrics, self._fleet.tails)
         self._metrics.set("crisp_shipper_in_flight_bytes", self._delivery.in_flight)
-        self._metrics.set("crisp_shipper_refused_annotations", len(self._fleet.refused_annotations))
-        self._metrics.set("crisp_shipper_silent_seconds", self._delivery.silent())
+        self._metrics.set("crisp_shipper_invalid_annotations", len(self._fleet.refused_annotations))
+        self._metrics.set("crisp_shipper_kafka_unresponsive_seconds", self._delivery.silent())
 
     def facts(self) -> dict[str, Any]:
         """Where the shipper stands, for `/status.json`."""
@@ -129,17 +129,17 @@ class Standing:
             "unlabelled_containers": self._fleet.unlabelled(),
             "gaps": self._fleet.losses.recent(),
             "lost": self._lost(),
-            "deleted_bytes": int(value("crisp_shipper_deleted_bytes")),
-            "containers": int(value("crisp_shipper_containers")),
+            "deleted_bytes": int(value("crisp_shipper_deleted_files_held_bytes")),
+            "containers": int(value("crisp_shipper_tracked_containers")),
             "open_files": int(value("crisp_shipper_open_files")),
-            "unread_bytes": int(value("crisp_shipper_unread_bytes")),
+            "unread_bytes": int(value("crisp_shipper_backlog_bytes")),
             "in_flight_bytes": int(value("crisp_shipper_in_flight_bytes")),
-            "silent_seconds": value("crisp_shipper_silent_seconds"),
-            "unread_seconds": value("crisp_shipper_unread_seconds"),
-            "taken_bytes": int(value("crisp_shipper_taken_bytes")),
-            "acknowledged_bytes": int(value("crisp_shipper_bytes")),
-            "again_bytes": int(value("crisp_shipper_again_bytes")),
-            "slices": {name: int(value("crisp_shipper_slices", outcome=name)) for name in ("acknowledged", "failed")},
+            "silent_seconds": value("crisp_shipper_kafka_unresponsive_seconds"),
+            "unread_seconds": value("crisp_shipper_backlog_age_seconds"),
+            "taken_bytes": int(value("crisp_shipper_read_bytes")),
+            "acknowledged_bytes": int(value("crisp_shipper_acked_bytes")),
+            "again_bytes": int(value("crisp_shipper_retried_bytes")),
+            "slices": {name: int(value("crisp_shipper_records_sent", result=name)) for name in ("acked", "failed")},
             "backlogs": [dataclasses.asdict(backlog) for backlog in self._backlogs],
             "history": self._history.facts(),
         }
@@ -149,7 +149,7 @@ class Standing:
         """What was lost: bytes by reason, the containers that lost most, and how many gaps Kafka does not know yet."""
         most = self._fleet.losses.of_containers.most_common(MOST_BACKLOGS)
         names = ("namespace", "pod", "container", "bytes")
-        by_reason = self._metrics.by("crisp_shipper_gap_bytes", "reason")
+        by_reason = self._metrics.by("crisp_shipper_lost_bytes", "reason")
         return {
             "bytes": {reason: int(size) for reason, size in by_reason.items() if size},
             "containers": [dict(zip(names, (*name, size), strict=True)) for name, size in most],

@@ -127,7 +127,7 @@ def test_the_line_to_parse_prints_a_document() -> None:
 
 
 def test_every_command_is_in_the_table_of_commands() -> None:
-    named = set(re.findall(r"^\| `crisp (\w+)", README.read_text(), re.MULTILINE))
+    named = set(re.findall(r"^\| `crisp ([\w-]+)", README.read_text(), re.MULTILINE))
 
     assert named == set(COMMANDS)
 

@@ -129,7 +129,7 @@ class Delivery:
         """Hand over a slice; Kafka's answer is noted at the tail, and only here."""
         part, flight = taken
         publisher, size = self._publisher, len(part.value)
-        self._metrics.add("crisp_shipper_taken_bytes", size)
+        self._metrics.add("crisp_shipper_read_bytes", size)
         written = cri.first_time(part.value)
         self._aged("read", written)
 
@@ -140,12 +140,12 @@ class Delivery:
                 self._taken()
                 self._withheld.pop(tail, None)
                 tail.acknowledge(flight)
-                self._aged("in_kafka", written)
-                self._metrics.add("crisp_shipper_slices", outcome="acknowledged")
-                self._metrics.add("crisp_shipper_bytes", size)
+                self._aged("acked", written)
+                self._metrics.add("crisp_shipper_records_sent", result="acked")
+                self._metrics.add("crisp_shipper_acked_bytes", size)
             else:
-                self._metrics.add("crisp_shipper_slices", outcome="failed")
-                self._metrics.add("crisp_shipper_again_bytes", size)
+                self._metrics.add("crisp_shipper_records_sent", result="failed")
+                self._metrics.add("crisp_shipper_retried_bytes", size)
                 self._refused(fault, tail, size)
 
         publisher.hand_over(tail.key, part, answer)
@@ -171,7 +171,7 @@ class Delivery:
 
     def _aged(self, stage: str, written: int | None) -> None:
         if written is not None:
-            self._metrics.observe("crisp_shipper_age_seconds", max(0.0, time.time() - written / 1e9), stage=stage)
+            self._metrics.observe("crisp_shipper_latency_seconds", max(0.0, time.time() - written / 1e9), stage=stage)
 
     def _refused(self, fault: BaseException, tail: Tail | None = None, size: int = 0) -> None:
         self.failed = True
@@ -204,7 +204,7 @@ class Delivery:
         """A new producer; what is not acknowledged is read again."""
         self.stirred = time.monotonic()
         await self._publisher.stop(min(STOP_SECONDS, self._settings.ship_grace_seconds))
-        self._metrics.add("crisp_shipper_again_bytes", self._publisher.in_flight)
+        self._metrics.add("crisp_shipper_retried_bytes", self._publisher.in_flight)
         self._publisher = Publisher(self._settings, self._slice_bytes)
         for tail in tails:
             tail.rewind()

@@ -132,7 +132,7 @@ class Losses:
             return
         self._pending[loss.identity] = loss
         self._recent.appendleft((time.time(), loss))
-        self._metrics.add("crisp_shipper_gaps", reason=loss.reason)
+        self._metrics.add("crisp_shipper_lost_files", reason=loss.reason)
         if loss.size is not None:
             # what is on its way may still arrive
             self._count(loss, max(0, loss.size - max(loss.position, loss.acked.low)))
@@ -149,7 +149,7 @@ class Losses:
         if size <= 0:
             return
         loss.counted += size
-        self._metrics.add("crisp_shipper_gap_bytes", size, reason=loss.reason)
+        self._metrics.add("crisp_shipper_lost_bytes", size, reason=loss.reason)
         name = loss.instance.namespace, loss.instance.pod, loss.instance.container
         if len(self.of_containers) >= MOST_CONTAINERS and name not in self.of_containers:
             name = ("", "", "")

@@ -41,7 +41,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--pods", type=Path, help="Pod objects in JSON: labels and annotations that a DIR does not tell"
     )
     parser.add_argument(
-        "--young", type=float, default=60.0, metavar="SECONDS", help="an event not older may still be on its way (60)"
+        "--min-age", type=float, default=60.0, metavar="SECONDS", help="an event not older may still be on its way (60)"
     )
     parser.add_argument("--json", action="store_true", help="print the accounts as one JSON object")
 
@@ -79,7 +79,7 @@ async def _audit(effective: Settings, args: argparse.Namespace) -> tuple[list[Ac
                     share = f"{100 * done / size:.0f} %" if size else ""
                     progress.tell(f"{share} read, {looked_up:,} documents looked up: {what}")
 
-            made = Audit(effective, client, tell, args.young)
+            made = Audit(effective, client, tell, args.min_age)
             on_interrupt(made.stop.set)
             if args.source == KAFKA:
                 accounts = await made.of_kafka(round(since * 1000) if args.since else None)

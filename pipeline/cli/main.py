@@ -19,7 +19,7 @@ COMMANDS = {
     "setup": ("pipeline.cli.setup", "make topics and index template (idempotent)"),
     "parse": ("pipeline.cli.parse", "show what becomes of raw CRI lines"),
     "replay": ("pipeline.cli.replay", "index a time range of the raw topic again, what is there not twice"),
-    "dead": ("pipeline.cli.dead", "dead letters: list them by reason, send them again"),
+    "dead-letters": ("pipeline.cli.dead_letters", "dead letters: list them by reason, send them again"),
     "status": ("pipeline.cli.status", "where the flow stands: all shippers and workers, Kafka, Elasticsearch"),
     "tail": ("pipeline.cli.tail", "follow documents as they become searchable"),
     "trace": ("pipeline.cli.trace", "one document's way: file, slice, record, index, with the times"),
@@ -32,12 +32,13 @@ COMMANDS = {
     "config": ("pipeline.cli.config", "show the effective settings and where each came from"),
 }
 
+ALIASES = {"dead": "dead-letters"}
 
 COLLECTED_AFTER = 50_000  # objects made and not yet gone
 
 
 def _overview() -> str:
-    rows = [f"  {name:8} {summary}" for name, (_, summary) in COMMANDS.items()]
+    rows = [f"  {name:12} {summary}" for name, (_, summary) in COMMANDS.items()]
     return "commands:\n" + "\n".join(rows) + "\n\n`crisp COMMAND --help` says more."
 
 
@@ -53,8 +54,9 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"crisp {__version__}")
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND")
+    parser.add_argument("command", choices=[*COMMANDS, *ALIASES], metavar="COMMAND")
     name = parser.parse_args(argv[:1]).command
+    name = ALIASES.get(name, name)
     module_name, summary = COMMANDS[name]
     module = importlib.import_module(module_name)
     gc.freeze()

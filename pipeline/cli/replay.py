@@ -36,7 +36,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--since", required=True, metavar="TIME", help=f"from then on: {time_argument.HELP}")
     parser.add_argument("--until", metavar="TIME", help="up to then; without: to the end of the topic as it is now")
     parser.add_argument(
-        "--rules-changed", action="store_true", help="index by the rules of now what other rules may have made before"
+        "--allow-changed-rules",
+        "--rules-changed",
+        action="store_true",
+        help="index with the current rules, although other rules may have applied before",
     )
     parser.add_argument("--json", action="store_true", help="print the outcome as one JSON object")
 
@@ -51,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if until is not None and until <= since:
         raise UsageError("--until is not later than --since")
     try:
-        outcome = asyncio.run(_replay(effective, since, until, changed=args.rules_changed))
+        outcome = asyncio.run(_replay(effective, since, until, changed=args.allow_changed_rules))
     except KafkaError as fault:
         raise CrispError(f"Kafka at {effective.kafka_brokers} does not tell what it holds: {fault!r}") from fault
     if args.json:
@@ -88,7 +91,7 @@ def _refuse_others(met: dict[str, int], digest: str) -> None:
         ours = f"rules {digest}" if digest else "no rules"
         raise CrispError(
             f"the rules have changed since: of that time there are documents made {words}; now it is {ours}. What is"
-            " there stays as it is, what is absent would be made by the rules of now: say so with --rules-changed"
+            " there stays as it is, what is absent would be made by the rules of now: say so with --allow-changed-rules"
         )
 
 
@@ -96,16 +99,16 @@ def _show(outcome: dict[str, Any]) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     words = {
         "records": "records read",
-        "records_refused": "records that break the contract (see crisp dead list)",
+        "records_refused": "records that break the contract (see crisp dead-letters list)",
         "events": "events in them",
         "created": "documents created",
-        "safe_form": "created in a safe form",
-        "continued": "created beside a shorter one",
-        "there": "there already",
-        "dead": "dead-lettered",
+        "fallback": "created in a safe form",
+        "extended": "created beside a shorter one",
+        "duplicate": "there already",
+        "dead_lettered": "dead-lettered",
     }
     for name, text in words.items():
-        if outcome[name] or name in ("events", "created", "there"):
+        if outcome[name] or name in ("events", "created", "duplicate"):
             table.add_row(text, f"{outcome[name]:,}")
     for rule, number in outcome["dropped"].items():
         table.add_row(f"dropped ({rule})", f"{number:,}")

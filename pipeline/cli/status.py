@@ -138,10 +138,10 @@ Column = tuple[str, Callable[[dict[str, Any]], str]]
 
 _SHIPPER: tuple[Column, ...] = (
     ("files", lambda part: str(formatting.count(part["open_files"]))),
-    ("shipped", lambda part: f"{formatting.size(_last(part, 'crisp_shipper_bytes'))}/s"),
+    ("shipped", lambda part: f"{formatting.size(_last(part, 'crisp_shipper_acked_bytes'))}/s"),
     ("unread", lambda part: str(formatting.size(part["unread_bytes"]))),
     ("oldest", lambda part: str(formatting.duration(part["unread_seconds"]))),
-    ("in Kafka\np99", lambda part: _p99(part, "in_kafka")),
+    ("in Kafka\np99", lambda part: _p99(part, "acked")),
 )
 _WORKER: tuple[Column, ...] = (
     ("partitions", lambda part: str(len(part["partitions"]))),
@@ -150,5 +150,8 @@ _WORKER: tuple[Column, ...] = (
     ("indexed\np99", lambda part: _p99(part, "indexed")),
     ("searchable\np99", lambda part: _p99(part, "searchable")),
     ("refused", lambda part: str(formatting.count(sum(row["count"] for row in part["refusals"])))),
-    ("dead", lambda part: str(formatting.count(part["documents"]["dead"] + part["records"].get("dead", 0)))),
+    (
+        "dead",
+        lambda part: str(formatting.count(part["documents"]["dead_lettered"] + part["records"].get("invalid", 0))),
+    ),
 )

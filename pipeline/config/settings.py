@@ -47,7 +47,7 @@ class Settings:
     kafka_user: str = _row("", "SASL user")
     kafka_password: str = _row("", "SASL password", secret=True)
     kafka_password_file: str = _row("", "file that holds the SASL password instead; read again when it changes")
-    group: str = _row("crisp-worker", "consumer group of the workers")
+    kafka_group: str = _row("crisp-worker", "consumer group of the workers")
     topic_raw: str = _row("logs-raw", "topic of the raw slices")
     topic_dead: str = _row("logs-dead", "topic of the dead letters")
     topic_partitions: int = _row(12, "partitions of the raw topic that setup makes", least=1)
@@ -120,14 +120,18 @@ class Settings:
     es_timeout_seconds: float = _row(60.0, "longest wait for the answer to one request", least=1)
 
     # the worker
-    budget_bytes: int = _row(64 * MIB, "slices in work in one worker, and the documents made of them", least=2 * MIB)
+    worker_memory_budget_bytes: int = _row(
+        64 * MIB, "slices in work in one worker, and the documents made of them", least=2 * MIB
+    )
     bulk_max_bytes: int = _row(4 * MIB, "size of a bulk body", least=64 * KIB)
     bulk_linger_seconds: float = _row(0.2, "longest wait of a document for its bulk to fill", least=0)
     bulk_concurrency: int = _row(4, "most bulks in flight; fewer while Elasticsearch is slow", least=1)
     retry_max_seconds: float = _row(2.0, "longest pause between two tries", least=0.1)
-    session_seconds: float = _row(10.0, "without a heartbeat, a worker's partitions go to others after this", least=1)
-    lag_seconds: float = _row(5.0, "between two looks at the group's lag", least=0.1)
-    probe_seconds: float = _row(
+    kafka_session_timeout_seconds: float = _row(
+        10.0, "without a heartbeat, a worker's partitions go to others after this", least=1
+    )
+    lag_poll_seconds: float = _row(5.0, "between two looks at the group's lag", least=0.1)
+    search_probe_seconds: float = _row(
         10.0, "between two documents looked up by search, to measure when they are found; 0: none", least=0
     )
     worker_port: int = _row(0, "port of the worker's status and metrics; 0: none", least=0)
@@ -141,11 +145,11 @@ class Settings:
     )
     rules_file: str = _row("", "file of rules (YAML), read again when it changes; empty: none")
     rules_python_dir: str = _row("", "directory of the modules that rules may name; empty: none may")
-    rules_look_seconds: float = _row(5.0, "between two looks at the rules file for changes", least=0.1)
+    rules_poll_seconds: float = _row(5.0, "between two looks at the rules file for changes", least=0.1)
     redact: str = _row(
         "", f"kinds of secrets that are replaced in every field, blank-separated: {' '.join(SECRETS)}; empty: none"
     )
-    own_time_window_seconds: float = _row(
+    application_time_window_seconds: float = _row(
         86400.0, "an application's own time counts when this near the runtime's", least=0
     )
     parser: str = _row(

@@ -56,7 +56,7 @@ class Origin(NamedTuple):
 
     def fields(self) -> dict[str, Any]:
         """The same as fields of a document."""
-        return {"crisp.topic": self.topic, "crisp.partition": self.partition, "crisp.record": self.offset}
+        return {"crisp.topic": self.topic, "crisp.partition": self.partition, "crisp.offset": self.offset}
 
 
 UNKNOWN = Origin("", -1, -1, 0)

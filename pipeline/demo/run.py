@@ -94,7 +94,7 @@ class Run:
             "CRISP_WORKER_PORT": str(work),
             "CRISP_STATUS_HOST": "127.0.0.1",
             "CRISP_STATUS_URLS": f"http://127.0.0.1:{ship} http://127.0.0.1:{work}",
-            **({"CRISP_SESSION_SECONDS": "2"} if plan.chaos else {}),
+            **({"CRISP_KAFKA_SESSION_TIMEOUT_SECONDS": "2"} if plan.chaos else {}),
         }
         self._environment = environment
         self._settings = settings.load(environment)
@@ -133,7 +133,7 @@ class Run:
             async with asyncio.timeout(GIVE_UP_SECONDS):
                 while True:
                     with contextlib.suppress(GroupCoordinatorNotAvailableError):  # the first group of this Kafka
-                        (answer,) = await admin.describe_consumer_groups([self._settings.group])
+                        (answer,) = await admin.describe_consumer_groups([self._settings.kafka_group])
                         if answer.groups[0][2] == "Stable":
                             return
                     if self.worker.ended() is not None:

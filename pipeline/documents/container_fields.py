@@ -82,7 +82,7 @@ def _of_pod(
         "kubernetes.node.name": names["node"],
         "kubernetes.labels": labels,
         "kubernetes.annotations": fields.get("annotations") or {},
-        "crisp.unlabelled": bool(fields.get("unlabelled")) or "",
+        "crisp.metadata_missing": bool(fields.get("unlabelled")) or "",
         **_owner(fields.get("owner")),
     }
 

@@ -45,7 +45,7 @@ class Reader:
         self._limit = settings.field_limit
         self._strip = settings.ansi == "strip"
         self._probe_paths = frozenset(settings.health_paths.split())
-        self._window = int(settings.own_time_window_seconds * 1e9)
+        self._window = int(settings.application_time_window_seconds * 1e9)
         self._wide = self._window >= DAY_NS
         self._fractions = _MILLISECONDS if self._wide else frozenset[str]()
 

@@ -53,6 +53,6 @@ class Intake:
         else:
             parts = third_party.slices(value, origin, self._grouping)
             parcel = together([self._documents.of(part, now_ns, origin.fields()) for part in parts])
-            kind = "foreign"
+            kind = "third_party"
         parcel.origin, parcel.headers = origin, headers
         return parcel, kind

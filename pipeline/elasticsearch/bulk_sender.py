@@ -43,7 +43,7 @@ class Bulks:
                 return items
             if status in _OVERLOADED:
                 self.limit.refused()
-            self._metrics.add("crisp_worker_bulks", outcome="failed" if status != 200 else "unknown")
+            self._metrics.add("crisp_worker_bulk_requests", result="error" if status != 200 else "invalid_response")
             self._patience.failing(words(status, answer) if status != 200 else "the answer is cut or does not fit")
             await asyncio.sleep(next(pauses))
         raise AssertionError("it is tried for ever")
@@ -58,7 +58,7 @@ class Bulks:
         return first + await self.answered(b"\n".join(lines[2 * half :]), count - half)
 
     def _learn(self, items: list[Item], seconds: float, size: int) -> None:
-        self._metrics.add("crisp_worker_bulks", outcome="answered")
+        self._metrics.add("crisp_worker_bulk_requests", result="success")
         if items.count(bulk_response.CREATED) < len(items) and any(item.outcome is Outcome.RETRY for item in items):
             if any(item.reason.startswith("429") for item in items):
                 self.limit.refused()

@@ -42,13 +42,15 @@ class Probe:
             document, written = await self._chosen
             action = orjson.loads(document[: document.index(b"\n")])["create"]
             outcome = await self._look(action["_index"], action["_id"])
-            self._metrics.add("crisp_worker_probes", outcome=outcome)
-            if outcome != "gone":
-                self._metrics.observe("crisp_worker_age_seconds", max(0.0, time.time() - written), stage="searchable")
+            self._metrics.add("crisp_worker_search_probes", result=outcome)
+            if outcome != "missing":
+                self._metrics.observe(
+                    "crisp_worker_latency_seconds", max(0.0, time.time() - written), stage="searchable"
+                )
             await asyncio.sleep(self._every)
 
     async def _look(self, index: str, identity: str) -> str:
-        """`seen`, or `unseen` after the longest wait; `gone` when it is not there at all: refused, or deleted."""
+        """`found`; `timed_out` after the longest wait; `missing`: it does not exist."""
         limit = time.monotonic() + GIVE_UP_SECONDS
         pause = FIRST_PAUSE_SECONDS
         query = {"query": {"ids": {"values": [identity]}}, "size": 0, "terminate_after": 1}
@@ -56,11 +58,11 @@ class Probe:
             path = f"/{index}/_search?routing={identity}&filter_path=hits.total.value"
             answer = await self._ask("POST", path, orjson.dumps(query))
             if _is_found(answer):
-                return "seen"
+                return "found"
             await asyncio.sleep(pause)
             pause = min(LONGEST_PAUSE_SECONDS, 2 * pause)
         there = await self._ask("GET", f"/{index}/_doc/{identity}?_source=false", None)
-        return "gone" if isinstance(there, dict) and not there.get("found") else "unseen"
+        return "missing" if isinstance(there, dict) and not there.get("found") else "timed_out"
 
     async def _ask(self, method: str, path: str, body: bytes | None) -> Any:
         """The answer; None while there is none, since the indexer tells what ails Elasticsearch."""

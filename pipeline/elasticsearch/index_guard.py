@@ -78,4 +78,4 @@ class Places:
 
     def _note(self, trouble: str) -> None:
         self.trouble = trouble
-        self._metrics.set("crisp_worker_template_absent", float(bool(trouble)))
+        self._metrics.set("crisp_worker_index_template_missing", float(bool(trouble)))

@@ -142,7 +142,13 @@ def _settings(one: Template, settings: Settings) -> dict[str, Any]:
         "index.mapping.ignore_malformed": True,
         "index.mapping.total_fields.limit": settings.index_field_limit,
         "index.mapping.total_fields.ignore_dynamic_beyond_limit": True,
-        "index.query.default_field": ["message", "error.message", "error.stack_trace", "crisp.safe", "app.overflow"],
+        "index.query.default_field": [
+            "message",
+            "error.message",
+            "error.stack_trace",
+            "crisp.flattened",
+            "app.overflow",
+        ],
     }
 
 

@@ -70,9 +70,9 @@ class Indexer:
     def submit(self, parcel: Parcel, settled: Callable[[], None]) -> None:
         """Take a parcel; `settled` is called once, later, on the loop."""
         for rule, number in parcel.dropped.items():
-            self._metrics.add("crisp_worker_dropped", number, rule=rule)
+            self._metrics.add("crisp_worker_events_dropped", number, rule=rule)
         for rule, number in parcel.faults.items():
-            self._metrics.add("crisp_worker_rule_faults", number, rule=rule)
+            self._metrics.add("crisp_worker_hook_errors", number, rule=rule)
         self._metrics.add("crisp_worker_events", len(parcel.documents) + parcel.dropped.total())
         self._waiting.append((parcel, settled))
         self._size += parcel.size
@@ -92,7 +92,7 @@ class Indexer:
                     self._freed.clear()
                     await self._freed.wait()
                 self._in_flight += 1
-                self._metrics.set("crisp_worker_bulks_in_flight", self._in_flight)
+                self._metrics.set("crisp_worker_bulk_requests_in_flight", self._in_flight)
                 group.create_task(self._send(self._take()))
 
     async def _send(self, taken: Taken) -> None:
@@ -103,7 +103,7 @@ class Indexer:
                 raise
             raise RuntimeError("a bulk was ended by nobody") from fault  # else its parcels would wait for ever
         self._in_flight -= 1
-        self._metrics.set("crisp_worker_bulks_in_flight", self._in_flight)
+        self._metrics.set("crisp_worker_bulk_requests_in_flight", self._in_flight)
         self._freed.set()
         for _, settled in taken:
             settled()

@@ -99,7 +99,7 @@ class Patience:
         if self.failing_since is None:
             self.failing_since = time.time()
         self.fault = why
-        self._metrics.set("crisp_worker_backing_off", 1)
+        self._metrics.set("crisp_worker_elasticsearch_unavailable", 1)
         log.warning("Elasticsearch does not take documents, tried again for ever: %s", why)
 
     def recovered(self) -> None:
@@ -107,7 +107,7 @@ class Patience:
         if self.failing_since is not None:
             log.info("Elasticsearch takes documents again after %.1f s", time.time() - self.failing_since)
             self.failing_since = None
-            self._metrics.set("crisp_worker_backing_off", 0)
+            self._metrics.set("crisp_worker_elasticsearch_unavailable", 0)
 
 
 def words(status: int, answer: Any) -> str:

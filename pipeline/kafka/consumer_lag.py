@@ -40,7 +40,7 @@ class GroupLag:
         self._settings = settings
         self._consumer = AIOKafkaConsumer(
             **client.connection(settings),
-            group_id=settings.group,
+            group_id=settings.kafka_group,
             client_id="crisp-lag",
             enable_auto_commit=False,
             max_partition_fetch_bytes=1024,  # of a partition the first batch always comes

@@ -73,7 +73,7 @@ async def committed(settings: Settings) -> dict[int, int]:
     admin = AIOKafkaAdminClient(**client.connection(settings))
     await admin.start()
     try:
-        found = await admin.list_consumer_group_offsets(settings.group)
+        found = await admin.list_consumer_group_offsets(settings.kafka_group)
     finally:
         await admin.close()
     return {tp.partition: at.offset for tp, at in found.items() if tp.topic == settings.topic_raw and at.offset >= 0}

@@ -93,7 +93,7 @@ def of_worker(facts: dict[str, Any], now: float) -> list[Trouble]:
     found_by_search = facts["history"]["ages"]["searchable"]
     late = found_by_search["p99"]
     if found_by_search["count"] >= FEW and late is not None and late > LATE_SECONDS:
-        found.append(warning(f"Lines are {duration(late)} old before a search finds them (p99).", "searchable-late"))
+        found.append(warning(f"Lines are {duration(late)} old before a search finds them (p99).", "search-latency"))
     return worst_first(found)
 
 
@@ -127,7 +127,7 @@ def _accounts(facts: dict[str, Any]) -> list[Trouble]:
     return [
         critical(
             f"The accounts do not add up: {number(accounts['in_work'], 'event')} unaccounted for.",
-            "accounts",
+            "event-totals-mismatch",
         )
     ]
 
@@ -150,11 +150,13 @@ def _lag(facts: dict[str, Any]) -> list[Trouble]:
 
 def _kept_apart(facts: dict[str, Any], now: float) -> list[Trouble]:
     found = []
-    dead = facts["documents"]["dead"] + facts["records"].get("dead", 0)
+    dead = facts["documents"]["dead_lettered"] + facts["records"].get("invalid", 0)
     if _fresh(facts["risen"]["dead"], now):
         found.append(warning(f"{number(dead, 'dead letter')} since start in {facts['topic_dead']}.", "dead-letters"))
     if facts["refusal_flood"]:
-        found.append(critical("A flood of refusals: look at the template and at the newest service.", "refusals"))
+        found.append(
+            critical("A flood of refusals: look at the template and at the newest service.", "rejected-documents")
+        )
     gaps = facts["records"].get("gap", 0) + facts["lost_records"]
     if _fresh(facts["risen"]["gaps"], now):
         words = f"Lines were lost: {number(gaps, 'gap')} since start, each a document with crisp.gap.reason."
@@ -165,7 +167,7 @@ def _kept_apart(facts: dict[str, Any], now: float) -> list[Trouble]:
         found.append(
             warning(
                 f"Documents are refused for their content and go in in a safe form: {words}.",
-                "refusals",
+                "rejected-documents",
             )
         )
     return found
@@ -177,7 +179,7 @@ def _rules(facts: dict[str, Any]) -> list[Trouble]:
         return []
     more = f" (and {number(len(refused) - 1, 'fault')} more)" if len(refused) > 1 else ""
     words = f"The rules file was refused, the rules before it stay in force: {refused[0]}{more}"
-    return [warning(words, "rules-refused")]
+    return [warning(words, "rules-reload-failed")]
 
 
 def of_shipper(facts: dict[str, Any], now: float) -> list[Trouble]:
@@ -189,17 +191,17 @@ def of_shipper(facts: dict[str, Any], now: float) -> list[Trouble]:
             "Lines do not reach Kafka. Nothing is lost while the files are there:"
             f" {size(facts['unread_bytes'])} wait in them. {_said(facts['kafka'])}"
         )
-        found.append(critical(words, "unread"))
+        found.append(critical(words, "shipper-backlog"))
     elif facts["silent_seconds"] > SILENT_SECONDS:
         words = (
             f"Kafka has answered nothing for {duration(facts['silent_seconds'])}. Nothing is lost: the files are there."
         )
-        found.append(critical(words, "unread"))
+        found.append(critical(words, "shipper-backlog"))
     elif waiting > BEHIND_SECONDS:
         found.append(
             critical(
                 f"{size(facts['unread_bytes'])} are unread, the oldest for {duration(waiting)}.",
-                "unread",
+                "shipper-backlog",
             )
         )
     gaps = [gap for gap in facts["gaps"] if _fresh(gap["time"], now)]
@@ -210,7 +212,7 @@ def of_shipper(facts: dict[str, Any], now: float) -> list[Trouble]:
         words = f"The checkpoint cannot be written: {facts['checkpoint']}. A restart would send again what came since."
         found.append(warning(words, "checkpoint"))
     if facts["pods"] not in {"ok", "not asked"}:
-        found.append(warning(f"Pods are not known, their labels will be missing: {facts['pods']}", "pods"))
+        found.append(warning(f"Pods are not known, their labels will be missing: {facts['pods']}", "pod-metadata"))
     return worst_first(found)
 
 

@@ -52,7 +52,7 @@ class EcsFormatter(logging.Formatter):
         }
         fields.update((name, value) for name, value in vars(record).items() if name not in _PLAIN)
         if getattr(record, "left_out", 0):
-            fields["crisp.left_out"] = record.left_out  # type: ignore[attr-defined]
+            fields["crisp.suppressed"] = record.left_out  # type: ignore[attr-defined]
         if record.exc_info and record.exc_info[0] is not None:
             fields["error.type"] = record.exc_info[0].__name__
             fields["error.stack_trace"] = self.formatException(record.exc_info)

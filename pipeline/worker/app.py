@@ -19,7 +19,7 @@ NEVER = 30 * 86400.0
 def build(settings: Settings, lost: Lost, anew: Anew) -> faust.App:
     """An app that tells what its partitions lost, and which of them began anew."""
     app = faust.App(
-        settings.group,
+        settings.kafka_group,
         broker=";".join(f"kafka://{broker.strip()}" for broker in settings.kafka_brokers.split(",")),
         broker_credentials=credentials.credentials(settings),
         processing_guarantee="at_least_once",
@@ -33,8 +33,8 @@ def build(settings: Settings, lost: Lost, anew: Anew) -> faust.App:
         consumer_metadata_max_age_ms=30_000,  # a topic made late, or again, is seen after this
         broker_commit_interval=1.0,
         broker_commit_every=1_000_000,
-        broker_session_timeout=settings.session_seconds,
-        broker_heartbeat_interval=settings.session_seconds / 4,
+        broker_session_timeout=settings.kafka_session_timeout_seconds,
+        broker_heartbeat_interval=settings.kafka_session_timeout_seconds / 4,
         broker_rebalance_timeout=60.0,
         broker_request_timeout=60.0,
         stream_processing_timeout=NEVER,

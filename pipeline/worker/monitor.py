@@ -17,12 +17,12 @@ from pipeline.monitoring.last_increase import Rises
 from pipeline.monitoring.metrics import Metrics
 from pipeline.worker.ordered_acks import OrderedAcker
 
-AGES = "crisp_worker_age_seconds"
+AGES = "crisp_worker_latency_seconds"
 WATCHED = Watched(
-    ("crisp_worker_records", "crisp_worker_raw_bytes", "crisp_worker_events", "crisp_worker_documents"),
-    ("crisp_worker_lag_records", "crisp_worker_in_work_bytes"),
+    ("crisp_worker_records_received", "crisp_worker_received_bytes", "crisp_worker_events", "crisp_worker_documents"),
+    ("crisp_worker_consumer_lag_records", "crisp_worker_in_flight_bytes"),
     AGES,
-    ("taken", "indexed", "searchable"),
+    ("consumed", "indexed", "searchable"),
 )
 
 ANSWER_SECONDS = 30.0
@@ -47,14 +47,14 @@ class Watch:
         self.trouble = ""
         self.away = False
         """Kafka did not answer when it was last asked."""
-        metrics.set("crisp_worker_retention_seconds", settings.topic_retention_seconds)
+        metrics.set("crisp_worker_topic_retention_seconds", settings.topic_retention_seconds)
 
     def written(self, value: bytes) -> float | None:
         """When the first line of a record was written, in seconds since the epoch, where it tells; counts as taken."""
         moment = cri.first_time(value)
         if moment is None:
             return None
-        self._aged("taken", moment / 1e9)
+        self._aged("consumed", moment / 1e9)
         return moment / 1e9
 
     def settled(self, written: float | None, documents: list[bytes], probe: Probe) -> None:
@@ -90,39 +90,39 @@ class Watch:
                     async with asyncio.timeout(ANSWER_SECONDS):  # aiokafka waits for ever for a group's coordinator
                         lags = await lag.read(self._partitions(), self._acker.oldest())
                     self._note(lags)
-                    await asyncio.sleep(self._settings.lag_seconds)
+                    await asyncio.sleep(self._settings.lag_poll_seconds)
             except (KafkaError, TimeoutError) as fault:
                 self.away = isinstance(fault, TimeoutError | KafkaTimeoutError) or fault.retriable
                 self.trouble = f"the lag cannot be read: {fault!r}"
                 log.warning("the lag cannot be read, tried again: %r", fault)
-                await asyncio.sleep(self._settings.lag_seconds)
+                await asyncio.sleep(self._settings.lag_poll_seconds)
             finally:
                 await lag.stop()
 
     def _note(self, lags: dict[int, Lag]) -> None:
         self._lags = lags
         self.trouble, self.away = "", False
-        self._metrics.set("crisp_worker_partitions", len(lags))
+        self._metrics.set("crisp_worker_assigned_partitions", len(lags))
         for name, values in {
             "records": {number: float(lag.records) for number, lag in lags.items()},
             "bytes": {number: self._bytes(lag) for number, lag in lags.items()},
             "seconds": {number: lag.seconds for number, lag in lags.items() if lag.seconds is not None},
         }.items():
             by_label = {str(number): value for number, value in values.items()}
-            self._metrics.replace(f"crisp_worker_lag_{name}", "partition", by_label)
+            self._metrics.replace(f"crisp_worker_consumer_lag_{name}", "partition", by_label)
 
     def _bytes(self, lag: Lag) -> float:
         """Kafka does not tell bytes: the records' number by the mean size of those that came."""
-        records = self._metrics.total("crisp_worker_records")
-        return round(lag.records * self._metrics.get("crisp_worker_raw_bytes") / records) if records else 0.0
+        records = self._metrics.total("crisp_worker_records_received")
+        return round(lag.records * self._metrics.get("crisp_worker_received_bytes") / records) if records else 0.0
 
     def _gaps(self) -> float:
-        lost = self._metrics.get("crisp_worker_lost_records")
-        return self._metrics.get("crisp_worker_records", outcome="gap") + lost
+        lost = self._metrics.get("crisp_worker_records_lost")
+        return self._metrics.get("crisp_worker_records_received", outcome="gap") + lost
 
     def _dead(self) -> float:
-        documents = self._metrics.get("crisp_worker_documents", outcome="dead")
-        return self._metrics.get("crisp_worker_records", outcome="dead") + documents
+        documents = self._metrics.get("crisp_worker_documents", result="dead_lettered")
+        return self._metrics.get("crisp_worker_records_received", kind="invalid") + documents
 
     def behind(self) -> bool:
         """Whether Kafka has records that are not committed; False also when it does not say."""

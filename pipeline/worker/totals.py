@@ -4,21 +4,21 @@ from typing import Any
 
 from pipeline.monitoring.metrics import Metrics
 
-OUTCOMES = ("created", "there", "safe_form", "continued", "dead")
+OUTCOMES = ("created", "duplicate", "fallback", "extended", "dead_lettered")
 
 
 def of(metrics: Metrics, slices_in_work: int) -> dict[str, Any]:
     """Events that came = created + there + safe form + dead + dropped + in work. What continues another is beside."""
-    documents = {name: int(metrics.get("crisp_worker_documents", outcome=name)) for name in OUTCOMES}
-    dropped = {rule: int(number) for rule, number in metrics.by("crisp_worker_dropped", "rule").items()}
+    documents = {name: int(metrics.get("crisp_worker_documents", result=name)) for name in OUTCOMES}
+    dropped = {rule: int(number) for rule, number in metrics.by("crisp_worker_events_dropped", "rule").items()}
     events = int(metrics.get("crisp_worker_events"))
-    settled = sum(documents.values()) - documents["continued"]
+    settled = sum(documents.values()) - documents["extended"]
     return {
-        "lines": int(metrics.get("crisp_worker_lines")),
+        "lines": int(metrics.get("crisp_worker_received_lines")),
         "events": events,
         "documents": documents,
         "dropped": dropped,
-        "records": {name: int(number) for name, number in metrics.by("crisp_worker_records", "outcome").items()},
+        "records": {name: int(number) for name, number in metrics.by("crisp_worker_records_received", "kind").items()},
         "accounts": {
             "settled": settled,
             "in_work": events - settled - sum(dropped.values()),

@@ -50,9 +50,10 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics(WORKER)
-        self.budget = Budget(settings.budget_bytes)
+        self.budget = Budget(settings.worker_memory_budget_bytes)
         self.intake = Intake(settings)
         self.renewal = Renewal(settings, self.intake.use)
+        self.metrics.set("crisp_worker_rules_last_reload_successful", 1)
         self.secrets = Watched(settings)  # before anything reads one
         self.app = app.build(settings, self._lost, self._anew)
         self._taking = asyncio.Event()
@@ -61,7 +62,7 @@ class Worker:
         dead = self.app.topic(settings.topic_dead, value_serializer="raw", key_serializer="raw")
         self.burial = Burial(dead, settings)
         self.indexer = Indexer(self._client, settings, self.metrics, self.burial.bury)
-        self.probe = Probe(self.indexer.patience, self.metrics, settings.probe_seconds)
+        self.probe = Probe(self.indexer.patience, self.metrics, settings.search_probe_seconds)
         self.acker = OrderedAcker(lambda: int(self.app.consumer_generation_id))
         self._tasks: set[asyncio.Task[None]] = set()
         self._bound = False
@@ -97,8 +98,8 @@ class Worker:
 
     def _take(self, event: Any, value: bytes, slot: Slot) -> None:
         """Turn a record into documents and hand them over; a record that breaks the contract is dead-lettered."""
-        self.metrics.add("crisp_worker_raw_bytes", len(value))
-        self.metrics.add("crisp_worker_lines", value.count(b"\n"))
+        self.metrics.add("crisp_worker_received_bytes", len(value))
+        self.metrics.add("crisp_worker_received_lines", value.count(b"\n"))
         message = event.message
         headers = [(str(name), data or b"") for name, data in message.headers or ()]
         origin = Origin(message.topic, message.partition, message.offset, round((message.timestamp or 0) * 1000))
@@ -108,7 +109,7 @@ class Worker:
             letter = DeadLetter(self.intake.redacted(value), str(fault), origin, headers)
             self._spawn(self._bury_record(letter, message.key, slot))
             return
-        self.metrics.add("crisp_worker_records", outcome=outcome)
+        self.metrics.add("crisp_worker_records_received", outcome=outcome)
         self._signs.progress_at = time.monotonic()
         written = self.watch.written(value)
         self.budget.charge(parcel.size)
@@ -120,7 +121,7 @@ class Worker:
 
     def _settled(self, slot: Slot, size: int) -> None:
         self.budget.release(size)
-        self.metrics.set("crisp_worker_in_work_bytes", self.budget.used)
+        self.metrics.set("crisp_worker_in_flight_bytes", self.budget.used)
         self._signs.progress_at = time.monotonic()
         self.acker.done(slot)
 
@@ -128,7 +129,7 @@ class Worker:
         """Kafka's retention took records before this worker came to them: say so, in the index too."""
         number = message.offset - first
         log.error("Kafka's retention took %d records of %s/%d before they were indexed", number, *tp)
-        self.metrics.add("crisp_worker_lost_records", number)
+        self.metrics.add("crisp_worker_records_lost", number)
         moment = round((message.timestamp or 0) * 1e9)
         identity = gap.partition_identity(*tp)
         lost = Gap(identity, first, "", None, gap.KAFKA_RETENTION, until=moment, records=number)
@@ -140,7 +141,7 @@ class Worker:
     def _anew(self, tp: TP) -> None:
         """A partition's offsets began again: what is in work has offsets of the log that is gone."""
         log.error("the log of %s/%d began anew: it is read from its beginning", *tp)
-        self.metrics.add("crisp_worker_logs_begun_anew")
+        self.metrics.add("crisp_worker_partition_resets")
         self.acker.forget(tp)
 
     def _spawn(self, work: Any) -> None:
@@ -166,7 +167,7 @@ class Worker:
 
     async def _bury_record(self, letter: DeadLetter, key: bytes | None, slot: Slot) -> None:
         await self.burial.bury(letter, key)
-        self.metrics.add("crisp_worker_records", outcome="dead")
+        self.metrics.add("crisp_worker_records_received", kind="invalid")
         self._settled(slot, len(letter.value))
 
     async def _run_indexer(self) -> None:
@@ -189,9 +190,9 @@ class Worker:
 
     async def _renew_rules(self) -> None:
         while self.settings.rules_file:
-            await asyncio.sleep(self.settings.rules_look_seconds)
+            await asyncio.sleep(self.settings.rules_poll_seconds)
             self.renewal.look()
-            self.metrics.set("crisp_worker_rules_refused", int(bool(self.renewal.refused)))
+            self.metrics.set("crisp_worker_rules_last_reload_successful", int(not self.renewal.refused))
 
     async def _keep_beat(self) -> None:
         while True:
@@ -263,9 +264,9 @@ class Worker:
                 "topic_dead": self.settings.topic_dead,
                 "retention_seconds": self.settings.topic_retention_seconds,
                 "dead_trouble": self.burial.trouble,
-                "lost_records": int(self.metrics.get("crisp_worker_lost_records")),
+                "lost_records": int(self.metrics.get("crisp_worker_records_lost")),
                 "in_work_bytes": self.budget.used,
-                "budget_bytes": self.settings.budget_bytes,
+                "budget_bytes": self.settings.worker_memory_budget_bytes,
                 "rules": self.renewal.facts(),
                 **self.watch.facts(),
                 **self.indexer.facts(),

@@ -64,7 +64,7 @@ def _run(environment: dict[str, str], *arguments: str) -> None:
 
 def _audit(environment: dict[str, str], source: str) -> dict[str, Any]:
     started = time.monotonic()
-    command = [sys.executable, "-m", "pipeline.cli", "audit", "--from", source, "--json", "--young", "0"]
+    command = [sys.executable, "-m", "pipeline.cli", "audit", "--from", source, "--json", "--min-age", "0"]
     child = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE)
     assert child.stdout is not None
     said = json.loads(child.stdout.read())

@@ -28,7 +28,7 @@ FEATURES: dict[str, dict[str, Any]] = {
     "health probes off": {"health_paths": ""},
     "stack traces off": {"multiline": "off"},
     "a pattern of one's own for events": {"multiline_pattern": r"^[\[{0-9A-Za-z]"},
-    "an application's own time not believed": {"own_time_window_seconds": 0.0},
+    "an application's own time not believed": {"application_time_window_seconds": 0.0},
     "ANSI colours stripped": {"ansi": "strip"},
     **{f"redaction: {kind}": {"redact": kind} for kind in SECRETS},
     "redaction: all kinds": {"redact": " ".join(SECRETS)},

@@ -63,7 +63,7 @@ class Scene(NamedTuple):
             "CRISP_NODE_NAME": "node-1",
             "CRISP_TOPIC_RAW": self.topic,
             "CRISP_TOPIC_DEAD": f"{self.topic}-dead",
-            "CRISP_GROUP": self.topic,
+            "CRISP_KAFKA_GROUP": self.topic,
             "CRISP_ES_URLS": f"http://127.0.0.1:{self.sink}",
             "CRISP_WORKER_PORT": "0",
         }
@@ -72,7 +72,7 @@ class Scene(NamedTuple):
 def records(scene: Scene) -> int:
     """How many records the topic holds."""
     # A group that never committed: its lag is all there is.
-    return asyncio.run(total_lag(load({**scene.environment, "CRISP_GROUP": f"{scene.topic}-none"})))
+    return asyncio.run(total_lag(load({**scene.environment, "CRISP_KAFKA_GROUP": f"{scene.topic}-none"})))
 
 
 def received(scene: Scene) -> int:

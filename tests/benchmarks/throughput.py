@@ -77,7 +77,7 @@ class Scene:
             "CRISP_NODE_NAME": "node-1",
             "CRISP_TOPIC_RAW": f"{name}-raw",
             "CRISP_TOPIC_DEAD": f"{name}-dead",
-            "CRISP_GROUP": name,
+            "CRISP_KAFKA_GROUP": name,
             "CRISP_WORKER_PORT": "0",
             **extra,
         }

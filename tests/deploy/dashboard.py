@@ -24,7 +24,7 @@ class Panel(NamedTuple):
 
 
 def _age(stage: str, part: str = "worker") -> str:
-    name = f'crisp_{part}_age_seconds_bucket{{stage="{stage}"}}'
+    name = f'crisp_{part}_latency_seconds_bucket{{stage="{stage}"}}'
     return f"histogram_quantile(0.99, sum by (le) (rate({name}[$__rate_interval])))"
 
 
@@ -34,14 +34,18 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
         (
             Panel("Searchable after, p99", "s", "Promised: 5 s.", ((_age("searchable"), ""),), "stat"),
             Panel(
-                "Oldest record waits", "s", "In Kafka, not indexed.", (("max(crisp_worker_lag_seconds)", ""),), "stat"
+                "Oldest record waits",
+                "s",
+                "In Kafka, not indexed.",
+                (("max(crisp_worker_consumer_lag_seconds)", ""),),
+                "stat",
             ),
-            Panel("Oldest unread line", "s", "On any node.", (("max(crisp_shipper_unread_seconds)", ""),), "stat"),
+            Panel("Oldest unread line", "s", "On any node.", (("max(crisp_shipper_backlog_age_seconds)", ""),), "stat"),
             Panel(
                 "Kafka silent, at most",
                 "s",
                 "Of any shipper with slices on their way.",
-                (("max(crisp_shipper_silent_seconds)", ""),),
+                (("max(crisp_shipper_kafka_unresponsive_seconds)", ""),),
                 "stat",
             ),
             Panel(
@@ -49,8 +53,8 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "short",
                 "It takes nothing, or the index template is gone.",
                 (
-                    ("sum(crisp_worker_backing_off)", "backing off"),
-                    ("sum(crisp_worker_template_absent)", "without template"),
+                    ("sum(crisp_worker_elasticsearch_unavailable)", "backing off"),
+                    ("sum(crisp_worker_index_template_missing)", "without template"),
                 ),
                 "stat",
             ),
@@ -59,8 +63,8 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "short",
                 "Gaps, and records that Kafka's retention took, in the time shown.",
                 (
-                    ('sum(increase(crisp_worker_records_total{outcome="gap"}[$__range]))', "gaps"),
-                    ("sum(increase(crisp_worker_lost_records_total[$__range]))", "records"),
+                    ('sum(increase(crisp_worker_records_received_total{kind="gap"}[$__range]))', "gaps"),
+                    ("sum(increase(crisp_worker_records_lost_total[$__range]))", "records"),
                 ),
                 "stat",
             ),
@@ -74,8 +78,8 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Bps",
                 "Acknowledged by Kafka, and taken from it.",
                 (
-                    ("sum(rate(crisp_shipper_bytes_total[$__rate_interval]))", "shipped"),
-                    ("sum(rate(crisp_worker_raw_bytes_total[$__rate_interval]))", "taken"),
+                    ("sum(rate(crisp_shipper_acked_bytes_total[$__rate_interval]))", "shipped"),
+                    ("sum(rate(crisp_worker_received_bytes_total[$__rate_interval]))", "taken"),
                 ),
             ),
             Panel(
@@ -84,7 +88,7 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "What came, and what became of it.",
                 (
                     ("sum(rate(crisp_worker_events_total[$__rate_interval]))", "events"),
-                    ("sum by (outcome) (rate(crisp_worker_documents_total[$__rate_interval]))", "{{outcome}}"),
+                    ("sum by (result) (rate(crisp_worker_documents_total[$__rate_interval]))", "{{result}}"),
                 ),
             ),
             Panel(
@@ -93,8 +97,8 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Since the runtime wrote them.",
                 (
                     (_age("read", "shipper"), "read"),
-                    (_age("in_kafka", "shipper"), "in Kafka"),
-                    (_age("taken"), "taken"),
+                    (_age("acked", "shipper"), "in Kafka"),
+                    (_age("consumed"), "taken"),
                     (_age("indexed"), "indexed"),
                     (_age("searchable"), "searchable"),
                 ),
@@ -108,15 +112,18 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Lag",
                 "short",
                 "Records not settled.",
-                (("sum by (partition) (crisp_worker_lag_records)", "{{partition}}"),),
+                (("sum by (partition) (crisp_worker_consumer_lag_records)", "{{partition}}"),),
             ),
             Panel(
                 "Lag in seconds, against retention",
                 "s",
                 "Beyond the retention records are lost.",
-                (("max(crisp_worker_lag_seconds)", "oldest"), ("max(crisp_worker_retention_seconds)", "retention")),
+                (
+                    ("max(crisp_worker_consumer_lag_seconds)", "oldest"),
+                    ("max(crisp_worker_topic_retention_seconds)", "retention"),
+                ),
             ),
-            Panel("Unread on nodes", "bytes", "In log files.", (("topk(10, crisp_shipper_unread_bytes)", "{{pod}}"),)),
+            Panel("Unread on nodes", "bytes", "In log files.", (("topk(10, crisp_shipper_backlog_bytes)", "{{pod}}"),)),
         ),
     ),
     (
@@ -126,16 +133,19 @@ ROWS: tuple[tuple[str, tuple[Panel, ...]], ...] = (
                 "Refused for their content",
                 "short",
                 "By form; own: the document as it was.",
-                (("sum by (form) (increase(crisp_worker_refusals_total[5m]))", "{{form}}"),),
+                (("sum by (form) (increase(crisp_worker_documents_rejected_total[5m]))", "{{form}}"),),
             ),
             Panel(
-                "Dropped", "cps", "By rule.", (("sum by (rule) (rate(crisp_worker_dropped_total[5m]))", "{{rule}}"),)
+                "Dropped",
+                "cps",
+                "By rule.",
+                (("sum by (rule) (rate(crisp_worker_events_dropped_total[5m]))", "{{rule}}"),),
             ),
             Panel(
                 "Bulk requests",
                 "reqps",
-                "By outcome.",
-                (("sum by (outcome) (rate(crisp_worker_bulks_total[$__rate_interval]))", "{{outcome}}"),),
+                "By result.",
+                (("sum by (result) (rate(crisp_worker_bulk_requests_total[$__rate_interval]))", "{{result}}"),),
             ),
         ),
     ),

@@ -139,7 +139,7 @@ def scaling(objects: Objects) -> Iterator[str]:
         told = trigger["metadata"]
         wanted = {
             "topic": have.topic_raw,
-            "consumerGroup": have.group,
+            "consumerGroup": have.kafka_group,
             "bootstrapServers": have.kafka_brokers,
             "tls": "enable" if have.kafka_tls else "disable",
             "offsetResetPolicy": "earliest",

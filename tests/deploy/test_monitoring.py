@@ -107,8 +107,8 @@ def _told() -> set[str]:
     found = set()
     for module in (health, overview):
         for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"Trouble", "_trouble"}:
-                found |= {word.value for word in node.args[2:3] if isinstance(word, ast.Constant)}
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"critical", "warning", "_trouble"}:
+                found |= {word.value for word in node.args[1:3] if isinstance(word, ast.Constant)} & {*runbook.names()}
     return {str(name) for name in found}
 
 

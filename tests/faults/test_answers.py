@@ -93,7 +93,7 @@ def test_sigterm_drains_within_the_grace(make_scene: Maker, proxy: Proxy) -> Non
     scene.assert_all_found()
     assert code == 0
     assert seconds < scene.flow.settings.worker_grace_seconds
-    assert scene.status(port)["documents"]["there"] == 0
+    assert scene.status(port)["documents"]["duplicate"] == 0
     scene.row.note = f"ended after {seconds:.1f} s"
 
 
@@ -170,9 +170,9 @@ def test_one_line_of_a_hundred_is_refused_for_its_content(scene: Scene) -> None:
     for number in range(80):
         query = {"query": {"bool": {"filter": [{"term": {"kubernetes.pod.uid": log.uid}}, _phrase(number)]}}}
         (hit,) = scene.flow.ask(f"{scene.flow.prefix}-*/_search", query)["hits"]["hits"]
-        reason = hit["_source"].get("crisp.refused.reason", "")
+        reason = hit["_source"].get("crisp.rejected.reason", "")
         assert bool(reason) == (kinds[number % len(kinds)] in REFUSED), (number, hit["_source"])
-    safe = {"query": {"term": {"crisp.safe.n": "a word"}}}
+    safe = {"query": {"term": {"crisp.flattened.n": "a word"}}}
     assert scene.flow.ask(f"{scene.flow.prefix}-*/_count", safe)["count"] == 20
 
 

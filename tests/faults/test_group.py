@@ -174,7 +174,7 @@ def test_the_group_s_offsets_are_beyond_the_end(scene: Scene) -> None:
 
 async def _commit(scene: Scene, offset: int) -> None:
     consumer = AIOKafkaConsumer(
-        **client.connection(scene.flow.settings), group_id=scene.flow.settings.group, enable_auto_commit=False
+        **client.connection(scene.flow.settings), group_id=scene.flow.settings.kafka_group, enable_auto_commit=False
     )
     await consumer.start()
     try:
@@ -254,7 +254,9 @@ def _fill(scene: Scene, records: int) -> None:
 
 def test_retention_passes_a_worker_that_waits(make_scene: Maker) -> None:
     """Elasticsearch hangs until Kafka has forgotten what the worker had not fetched: said, counted, a document."""
-    scene = make_scene(CRISP_BUDGET_BYTES=str(2 * MIB), CRISP_COMPRESSION="none", CRISP_TOPIC_PARTITIONS="1")
+    scene = make_scene(
+        CRISP_WORKER_MEMORY_BUDGET_BYTES=str(2 * MIB), CRISP_COMPRESSION="none", CRISP_TOPIC_PARTITIONS="1"
+    )
     scene.flow.shipper.start()
     scene.stack.elasticsearch.pause()
     try:

@@ -58,7 +58,7 @@ def test_runbook_lag(make: Make, stack: Stack, tmp_path: Path) -> None:
     """Each small bulk takes half a second, so one worker does less than what is written, and six do more."""
     proxy = Proxy(stack.address.es_url)
     slow = {"CRISP_ES_URLS": proxy.url, "CRISP_BULK_CONCURRENCY": "1", "CRISP_BULK_MAX_BYTES": "65536"}
-    trial = make("CrispLagGrows", "lag", CRISP_TOPIC_PARTITIONS="6", **slow)
+    trial = make("CrispConsumerLagGrowing", "lag", CRISP_TOPIC_PARTITIONS="6", **slow)
     others = []
     try:
         trial.begin(rate=200, pods=60)
@@ -87,7 +87,7 @@ def test_runbook_lag(make: Make, stack: Stack, tmp_path: Path) -> None:
 
 
 def test_runbook_unread(make: Make, stack: Stack) -> None:
-    trial = make("CrispUnreadWithoutProgress", "unread")
+    trial = make("CrispShipperStalled", "shipper-backlog")
     trial.begin()
     trial.well()
     stack.kafka.pause()
@@ -110,7 +110,7 @@ def test_runbook_unread(make: Make, stack: Stack) -> None:
 
 def test_runbook_unread_since_the_start(make: Make, stack: Stack) -> None:
     """Nothing was ever handed to Kafka, so nothing waits for its answer: what tells are the files."""
-    trial = make("CrispUnreadWithoutProgress", "unread")
+    trial = make("CrispShipperStalled", "shipper-backlog")
     stack.kafka.kill()
     try:
         trial.fault("Kafka is away when the shipper starts")
@@ -163,7 +163,9 @@ tests:
 def test_runbook_refusals(make: Make, tmp_path: Path) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text("rules: []\n")
-    trial = make("CrispRefusals", "refusals", CRISP_RULES_FILE=str(rules), CRISP_RULES_LOOK_SECONDS="1")
+    trial = make(
+        "CrispDocumentsRejected", "rejected-documents", CRISP_RULES_FILE=str(rules), CRISP_RULES_POLL_SECONDS="1"
+    )
     trial.begin()
     trial.well()
     took = {"properties": {"took": {"type": "long", "ignore_malformed": False}}}
@@ -171,8 +173,8 @@ def test_runbook_refusals(make: Make, tmp_path: Path) -> None:
     trial.write(lambda _: '{"message":"odd","took":"5 ms"}')
     trial.fault("somebody has made a field a strict number, and a service writes words into it")
     trial.fires()
-    refused = hits(trial.book.do("crisp tail 'crisp.refused.type=*' -n 20 --no-follow --json"))
-    assert {found["crisp.refused.type"] for found in refused} == {"document_parsing_exception"}
+    refused = hits(trial.book.do("crisp tail 'crisp.rejected.type=*' -n 20 --no-follow --json"))
+    assert {found["crisp.rejected.type"] for found in refused} == {"document_parsing_exception"}
     assert {found["kubernetes.pod.name"] for found in refused} == {"pay-0"}
     assert trial.status(trial.work)["refusals"][0]["workload"] == "shop/app"
     (trial.book.directory / "rules.yaml").write_text(RULES)
@@ -185,7 +187,7 @@ def test_runbook_refusals(make: Make, tmp_path: Path) -> None:
 
 
 def test_runbook_flood(make: Make) -> None:
-    trial = make("CrispRefusalFlood", "refusals")
+    trial = make("CrispRejectionRateHigh", "rejected-documents")
     number = {"type": "long", "ignore_malformed": False}
     drift(trial.flow, lambda body: body["mappings"]["properties"].update({"trace.id": number}))
     trial.write(lambda number: f'{{"message":"line {number}","trace.id":"abc{number:x}"}}')
@@ -207,7 +209,7 @@ def test_runbook_flood(make: Make) -> None:
 def strict(body: dict) -> None:
     """Nothing that an application writes has a place, in no form of a document."""
     known = body["mappings"]["properties"]
-    named = {name: known[name] for name in known if not name.startswith("crisp.safe")}
+    named = {name: known[name] for name in known if not name.startswith("crisp.flattened")}
     body["mappings"].update(dynamic="strict", properties=named)
 
 
@@ -219,21 +221,21 @@ def test_runbook_dead_letters(make: Make) -> None:
     trial.begin(rate=5)
     trial.flow.produce(b"x\n", headers=[("crisp", b"1")])
     trial.fires()
-    eventually(lambda: trial.status(trial.work)["documents"]["dead"] > 3)
-    said = trial.book.do("crisp dead list")
+    eventually(lambda: trial.status(trial.work)["documents"]["dead_lettered"] > 3)
+    said = trial.book.do("crisp dead-letters list")
     assert "strict_dynamic_mapping_exception" in said
     assert f"{trial.flow.settings.topic_raw}/" in said
     assert "had drifted, put again" in trial.book.do("crisp setup")
     trial.book.ask("DELETE logs-YYYY.MM.DD")
     trial.book.do("crisp replay --since 24h")
-    trial.mended("`crisp setup`, today's index made again by `crisp replay`, `crisp dead retry`")
-    assert "1 refused again" in trial.book.do("crisp dead retry", code=1)  # what is none of ours stays none
+    trial.mended("`crisp setup`, today's index made again by `crisp replay`, `crisp dead-letters retry`")
+    assert "1 refused again" in trial.book.do("crisp dead-letters retry", code=1)  # what is none of ours stays none
     trial.clears(later=31 * MINUTE)
     trial.end_well()
 
 
 def test_runbook_elasticsearch_away(make: Make, stack: Stack) -> None:
-    trial = make("CrispElasticsearchTakesNothing", "elasticsearch")
+    trial = make("CrispElasticsearchUnavailable", "elasticsearch")
     trial.begin()
     trial.well()
     follower = trial.follow()
@@ -258,7 +260,7 @@ def test_runbook_elasticsearch_away(make: Make, stack: Stack) -> None:
 
 
 def test_runbook_elasticsearch_has_no_template(make: Make) -> None:
-    trial = make("CrispElasticsearchTakesNothing", "elasticsearch")
+    trial = make("CrispElasticsearchUnavailable", "elasticsearch")
     for one in index_template.all_of(trial.flow.settings):
         trial.flow.ask(f"_index_template/{one.name}", method="DELETE")
     trial.fault("the index template is not there")
@@ -272,7 +274,7 @@ def test_runbook_elasticsearch_has_no_template(make: Make) -> None:
 
 
 def test_runbook_shipper_absent(make: Make) -> None:
-    trial = make("CrispShipperAbsent", "absent")
+    trial = make("CrispShipperDown", "instance-down")
     name = '{daemonset="crisp-shipper"}'
     given = {
         f"kube_daemonset_status_desired_number_scheduled{name}": lambda: 1.0,
@@ -295,7 +297,7 @@ def test_runbook_shipper_absent(make: Make) -> None:
 
 
 def test_runbook_workers_absent(make: Make) -> None:
-    trial = make("CrispWorkersAbsent", "absent", set_up=False)
+    trial = make("CrispWorkersDown", "instance-down", set_up=False)
     trial.fault("the topic is not there")
     trial.begin()
     trial.fires()
@@ -307,7 +309,7 @@ def test_runbook_workers_absent(make: Make) -> None:
 
 
 def test_runbook_searchable_late(make: Make) -> None:
-    trial = make("CrispSearchableLate", "searchable-late")
+    trial = make("CrispSearchLatencyHigh", "search-latency")
     drift(trial.flow, lambda body: body["settings"]["index"].update(refresh_interval="20s"))
     trial.fault("the index is refreshed every 20 s")
     trial.begin()
@@ -349,7 +351,9 @@ def test_runbook_retention(make: Make, stack: Stack) -> None:
 def test_runbook_rules_refused(make: Make, tmp_path: Path) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES)
-    trial = make("CrispRulesRefused", "rules-refused", CRISP_RULES_FILE=str(rules), CRISP_RULES_LOOK_SECONDS="1")
+    trial = make(
+        "CrispRulesReloadFailed", "rules-reload-failed", CRISP_RULES_FILE=str(rules), CRISP_RULES_POLL_SECONDS="1"
+    )
     trial.begin()
     trial.well()
     before = trial.status(trial.work)["rules"]["digest"]

@@ -50,7 +50,7 @@ def test_a_disk_that_is_full_then_read_only(node: Node, disk: Path) -> None:
     node.assert_all_there()
     log.write("stdout", b"on a read-only disk")
     eventually(lambda: "Read-only" in node.facts()["checkpoint"])
-    assert float(metric(node, "crisp_shipper_unstored_seconds")) > 0
+    assert float(metric(node, "crisp_shipper_checkpoint_failing_seconds")) > 0
     flow.shipper.stop()
 
     subprocess.run(["mount", "-o", "remount,rw", disk], check=True)

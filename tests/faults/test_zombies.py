@@ -44,7 +44,9 @@ def _harmed(scene: Scene, harm: str) -> Part:
 )
 def test_a_worker_hangs(make_scene: Maker, harm: str, words: str) -> None:
     [port] = free_ports(1)
-    scene = make_scene(CRISP_WORKER_PORT=str(port), CRISP_LAG_SECONDS="0.5", CRISP_BUDGET_BYTES=str(4 * 2**20))
+    scene = make_scene(
+        CRISP_WORKER_PORT=str(port), CRISP_LAG_POLL_SECONDS="0.5", CRISP_WORKER_MEMORY_BUDGET_BYTES=str(4 * 2**20)
+    )
     worker = _harmed(scene, harm)
     scene.start()
     scene.write(4)
@@ -71,8 +73,8 @@ def test_a_worker_that_waits_for_a_server_is_well(make_scene: Maker, away: str, 
     [port] = free_ports(1)
     scene = make_scene(
         CRISP_WORKER_PORT=str(port),
-        CRISP_LAG_SECONDS="0.5",
-        CRISP_BUDGET_BYTES=str(4 * 2**20),
+        CRISP_LAG_POLL_SECONDS="0.5",
+        CRISP_WORKER_MEMORY_BUDGET_BYTES=str(4 * 2**20),
         CRISP_ES_TIMEOUT_SECONDS="3",  # as it is judged: quickly
     )
     _harmed(scene, "_nothing")

@@ -35,8 +35,8 @@ class Trial:
             "CRISP_WORKER_PORT": str(self.work),
             "CRISP_STATUS_HOST": "127.0.0.1",
             "CRISP_STATUS_URLS": f"http://127.0.0.1:{self.ship} http://127.0.0.1:{self.work}",
-            "CRISP_LAG_SECONDS": "1",
-            "CRISP_PROBE_SECONDS": "0.5",
+            "CRISP_LAG_POLL_SECONDS": "1",
+            "CRISP_SEARCH_PROBE_SECONDS": "0.5",
         }
         self.flow = Flow(stack, directory, **{**own, **extra})
         self.book = Runbook(page, self.flow, directory)

@@ -44,10 +44,10 @@ class Flow:
             "CRISP_TOPIC_RAW": f"{name}-raw",
             "CRISP_TOPIC_DEAD": f"{name}-dead",
             "CRISP_TOPIC_PARTITIONS": "3",
-            "CRISP_GROUP": name,
+            "CRISP_KAFKA_GROUP": name,
             "CRISP_INDEX_PREFIX": name,
             "CRISP_WORKER_PORT": "0",
-            "CRISP_SESSION_SECONDS": "2",
+            "CRISP_KAFKA_SESSION_TIMEOUT_SECONDS": "2",
             **extra,
         }
         self._directory = directory

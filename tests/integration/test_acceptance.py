@@ -73,7 +73,7 @@ def test_hostile_lines_and_every_format_are_taken_as_they_are(flow: Flow) -> Non
     examples = [example.line for example in TEXTS + LOGGERS if "\n" not in example.line]
     hits = _ship(flow, HOSTILE + examples)
 
-    assert [hit["_source"]["crisp.refused.reason"] for hit in hits if "crisp.refused.reason" in hit["_source"]] == []
+    assert [hit["_source"]["crisp.rejected.reason"] for hit in hits if "crisp.rejected.reason" in hit["_source"]] == []
     assert "dead-lettered" not in flow.worker.output.read_text()
 
 
@@ -90,13 +90,13 @@ def test_traces_of_every_language_are_taken_whole(flow: Flow) -> None:
     found = [hit["_source"] for hit in flow.documents()]
 
     assert sorted(source["message"] for source in found) == sorted(traces.values())
-    assert not [source for source in found if "crisp.refused.reason" in source]
+    assert not [source for source in found if "crisp.rejected.reason" in source]
 
 
 def test_the_conformance_cases_are_taken_as_they_are(flow: Flow, shared: Path) -> None:
     hits = _ship(flow, _shared(shared))
 
-    assert [hit["_source"]["crisp.refused.reason"] for hit in hits if "crisp.refused.reason" in hit["_source"]] == []
+    assert [hit["_source"]["crisp.rejected.reason"] for hit in hits if "crisp.rejected.reason" in hit["_source"]] == []
 
 
 @pytest.mark.parametrize(("query", "number"), [("a:1", 1), ("message:refused", 2), ("log.level:warn", 1), ("b.c:x", 1)])

@@ -26,7 +26,7 @@ def balanced(found: dict[str, Any]) -> bool:
     documents = found.get("documents")
     if not documents or found["accounts"]["slices_in_work"]:
         return False
-    beside = documents["continued"]
+    beside = documents["extended"]
     return bool(found["events"] == sum(documents.values()) - beside + sum(found["dropped"].values()))
 
 
@@ -57,7 +57,7 @@ def test_lines_in_are_documents_safe_forms_drops_and_dead_letters(stack: Stack, 
     assert (worker["lines"], worker["events"]) == (len(texts) + 2, 6)
     assert worker["dropped"] == {"health probe": 1}
     assert sum(worker["documents"].values()) == 5
-    assert (worker["records"]["foreign"], worker["records"]["dead"], worker["records"]["gap"]) == (1, 1, 0)
+    assert (worker["records"]["third_party"], worker["records"]["invalid"], worker["records"]["gap"]) == (1, 1, 0)
 
 
 def test_they_add_up_after_kills_rebalances_and_an_outage(stack: Stack, tmp_path: Path) -> None:

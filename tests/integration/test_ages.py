@@ -26,7 +26,7 @@ def ages(port: int) -> dict[str, Any]:
 
 
 def test_only_the_age_when_searchable_follows_the_refresh_interval(stack: Stack, tmp_path: Path) -> None:
-    flow, ship, work = with_pages(stack, tmp_path, CRISP_PROBE_SECONDS="0.1")
+    flow, ship, work = with_pages(stack, tmp_path, CRISP_SEARCH_PROBE_SECONDS="0.1")
     name = f"_index_template/{index_template.all_of(flow.settings)[0].name}"
     found = flow.ask(name)["index_templates"][0]["index_template"]
     found["template"]["settings"]["index"]["refresh_interval"] = "5s"
@@ -50,8 +50,8 @@ def test_only_the_age_when_searchable_follows_the_refresh_interval(stack: Stack,
         assert worker["searchable"]["p99"] > 2
         assert worker["indexed"]["count"] >= 15
         assert worker["indexed"]["p50"] < 2
-        assert shipper["read"]["p50"] <= shipper["in_kafka"]["p50"] < 2
-        assert 'crisp_worker_probes_total{outcome="seen"}' in get(work, "/metrics")[1]
+        assert shipper["read"]["p50"] <= shipper["acked"]["p50"] < 2
+        assert 'crisp_worker_search_probes_total{result="found"}' in get(work, "/metrics")[1]
     finally:
         flow.end()
 
@@ -59,7 +59,7 @@ def test_only_the_age_when_searchable_follows_the_refresh_interval(stack: Stack,
 @pytest.mark.faults
 def test_the_lag_is_told_while_elasticsearch_takes_nothing(stack: Stack, tmp_path: Path) -> None:
     work, nobody = free_ports(2)
-    ports = {"CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1", "CRISP_LAG_SECONDS": "0.5"}
+    ports = {"CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1", "CRISP_LAG_POLL_SECONDS": "0.5"}
     flow = Flow(stack, tmp_path, **ports)
     flow.set_up()
     lines = [line(f"of pod {number}") for number in range(5)]
@@ -79,7 +79,7 @@ def test_the_lag_is_told_while_elasticsearch_takes_nothing(stack: Stack, tmp_pat
         eventually(lambda: sum(row["bytes"] for row in json.loads(get(work, "/status.json")[1])["lag"]) > 0)
         assert status["elasticsearch"]["fault"]
         metrics = get(work, "/metrics")[1].splitlines()
-        told = [float(row.split()[1]) for row in metrics if row.startswith("crisp_worker_lag_records{")]
+        told = [float(row.split()[1]) for row in metrics if row.startswith("crisp_worker_consumer_lag_records{")]
         assert sum(told) == 5
     finally:
         astray.stop()

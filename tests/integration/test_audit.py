@@ -63,7 +63,7 @@ def test_exactly_what_was_deleted_is_missing_from_files_and_from_kafka(flow: Flo
     gone = random.Random(3).sample(documents, 9)
     remove(flow, gone)
     for source in ("kafka", str(flow.logs)):
-        code, said = audit(flow, source, "--young", "0")
+        code, said = audit(flow, source, "--min-age", "0")
         assert (code, said["missing"], said["found"]) == (1, 9, len(documents) - 9)
         named = [example["id"] for account in said["accounts"] for example in account["sample"]]
         assert sorted(named) == sorted(hit["_id"] for hit in gone)
@@ -81,7 +81,7 @@ def test_rotated_packed_restarted_and_partial_over_a_rotation(flow: Flow) -> Non
     flow.once(flow.worker)
 
     assert sorted(flow.messages()) == ["ERROR open", "begun, ended", "one", "restarted"]
-    code, said = audit(flow, str(flow.logs), "--young", "0")
+    code, said = audit(flow, str(flow.logs), "--min-age", "0")
     assert (code, said["found"], said["missing"]) == (0, 4, 0)
     assert said["unjudged"] == {"bytes of a line that is still being written": 4}
 
@@ -164,7 +164,7 @@ def test_an_interrupted_audit_tells_what_it_has_seen(flow: Flow) -> None:
     text = "".join(line(f"number {number}", at=at + number) for number in range(60_000))
     for number in range(4):
         (flow.container(f"pay-{number}") / "0.log").write_text(text)
-    command = [sys.executable, "-m", "pipeline.cli", "audit", "--from", str(flow.logs), "--json", "--young", "0"]
+    command = [sys.executable, "-m", "pipeline.cli", "audit", "--from", str(flow.logs), "--json", "--min-age", "0"]
     started = subprocess.Popen(
         command, env={**os.environ, **flow.environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

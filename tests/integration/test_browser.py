@@ -106,7 +106,7 @@ RULES = "rules:\n  - name: no debug\n    when: {level: debug}\n    drop: true\n"
 def test_a_gap_and_a_refused_rules_file_are_told_first(stack: Stack, tmp_path: Path, browser: Browser) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text(RULES)
-    watched = {"CRISP_RULES_FILE": str(rules), "CRISP_RULES_LOOK_SECONDS": "0.5"}
+    watched = {"CRISP_RULES_FILE": str(rules), "CRISP_RULES_POLL_SECONDS": "0.5"}
     flow, ship, work = with_pages(stack, tmp_path, **watched)
     log = flow.container("pay-1") / "0.log"
     line = f"{timestamp.text(time.time_ns())} stdout F a line\n"
@@ -120,7 +120,7 @@ def test_a_gap_and_a_refused_rules_file_are_told_first(stack: Stack, tmp_path: P
     try:
         eventually(lambda: flow.count() == 2)
         rules.write_text(RULES.replace("drop", "dorp"))
-        eventually(lambda: _troubles(work) >= {"gap", "rules-refused"})
+        eventually(lambda: _troubles(work) >= {"gap", "rules-reload-failed"})
         eventually(lambda: _troubles(ship) == {"gap"})
         worker = browser.load(f"http://127.0.0.1:{work}/", "worker-gap-and-rules")
         shipper = browser.load(f"http://127.0.0.1:{ship}/", "shipper-gap")
@@ -149,7 +149,7 @@ def _troubles(port: int) -> set[str]:
 def test_servers_that_are_away_are_told_and_where_the_lines_are(stack: Stack, tmp_path: Path, browser: Browser) -> None:
     ship, work, nobody = free_ports(3)
     ports = {"CRISP_SHIP_PORT": str(ship), "CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1"}
-    flow = Flow(stack, tmp_path, CRISP_LAG_SECONDS="0.5")
+    flow = Flow(stack, tmp_path, CRISP_LAG_POLL_SECONDS="0.5")
     flow.set_up()
     lines = f"{timestamp.text(time.time_ns())} stdout F a line\n" * 5
     for number in range(3):
@@ -162,7 +162,7 @@ def test_servers_that_are_away_are_told_and_where_the_lines_are(stack: Stack, tm
     worker_part.start()
     shipper_part.start()
     try:
-        eventually(lambda: "elasticsearch" in _troubles(work) and "unread" in _troubles(ship))
+        eventually(lambda: "elasticsearch" in _troubles(work) and "shipper-backlog" in _troubles(ship))
         eventually(lambda: json.loads(get(ship, "/status.json")[1])["unread_bytes"] == 3 * len(lines))
         eventually(lambda: sum(row["records"] for row in json.loads(get(work, "/status.json")[1])["lag"]) == 3)
         worker = browser.load(f"http://127.0.0.1:{work}/", "worker-elasticsearch-away")

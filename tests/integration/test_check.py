@@ -37,7 +37,7 @@ def test_after_setup_all_is_well(flow: Flow) -> None:
     assert found[f"topic {topic}"]["seen"] == "3 partitions"
     assert found[f"rights on {topic}"]["seen"] == "write, read, describe"
     assert found[f"rights on {dead}"]["seen"] == "write, describe"
-    assert found[f"group {flow.settings.group}"]["state"] == "ok"
+    assert found[f"group {flow.settings.kafka_group}"]["state"] == "ok"
     assert found["Elasticsearch"]["seen"].endswith(flow.stack.address.es_version)
     assert found[f"index template crisp-{flow.prefix}"]["seen"].startswith("ours")
     assert found["clock"]["state"] == "ok"

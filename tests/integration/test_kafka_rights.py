@@ -41,7 +41,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 
 @pytest.fixture
 def flow(stack: Stack, broker: Broker, tmp_path: Path) -> Iterator[Flow]:
-    names = {"CRISP_TOPIC_RAW": RAW, "CRISP_TOPIC_DEAD": DEAD, "CRISP_GROUP": "crisp-worker"}
+    names = {"CRISP_TOPIC_RAW": RAW, "CRISP_TOPIC_DEAD": DEAD, "CRISP_KAFKA_GROUP": "crisp-worker"}
     made = Flow(stack, tmp_path, **names, **broker.environment("none"))
     yield made
     made.end()

@@ -52,8 +52,8 @@ def test_a_replay_brings_back_what_was_deleted_and_a_second_one_nothing(flow: Fl
     flow.documents()
     second = crisp(flow, "replay", "--since", "1h")
 
-    assert (first["created"], first["there"], first["events"]) == (11, len(documents) - 11, len(documents))
-    assert (second["created"], second["there"]) == (0, len(documents))
+    assert (first["created"], first["duplicate"], first["events"]) == (11, len(documents) - 11, len(documents))
+    assert (second["created"], second["duplicate"]) == (0, len(documents))
     assert contents(flow) == before
     assert asyncio.run(committed(flow.settings)) == offsets
     assert crisp(flow, "replay", "--since", "2h", "--until", "1h")["records"] == 0
@@ -71,14 +71,14 @@ def test_a_replay_by_other_rules_than_those_before_must_be_said(flow: Flow, tmp_
     flow.become(CRISP_RULES_FILE=str(rules))
     said = refused(flow, "replay", "--since", "1h")
     assert "1 by no rules; now it is rules " in said
-    assert "--rules-changed" in said
+    assert "--allow-changed-rules" in said
     assert flow.messages() == ["kept"], "a refusal has done nothing"
 
-    assert crisp(flow, "replay", "--since", "1h", "--rules-changed")["created"] == 1
+    assert crisp(flow, "replay", "--since", "1h", "--allow-changed-rules")["created"] == 1
     (gone,) = [hit["_source"] for hit in flow.documents() if hit["_source"]["message"] == "gone"]
     assert gone["team"] == "shop"
     assert gone["crisp.rules"]
-    assert crisp(flow, "replay", "--since", "1h", "--rules-changed")["created"] == 0
+    assert crisp(flow, "replay", "--since", "1h", "--allow-changed-rules")["created"] == 0
 
     flow.become(CRISP_RULES_FILE=None)
     assert f"1 by rules {gone['crisp.rules']}; now it is no rules" in refused(flow, "replay", "--since", "1h")
@@ -133,7 +133,7 @@ def _delete_group(flow: Flow) -> bool:
     """By Kafka's own tool; it refuses until the session of the killed worker has ended."""
     command = [str(java.home() / "bin" / "java"), "-cp", f"{artifacts.kafka()}/*"]
     command += ["org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "--delete"]
-    command += ["--bootstrap-server", flow.settings.kafka_brokers, "--group", flow.settings.group]
+    command += ["--bootstrap-server", flow.settings.kafka_brokers, "--group", flow.settings.kafka_group]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ended.returncode == 0 or "GroupNotEmptyException" in ended.stdout + ended.stderr, ended.stdout + ended.stderr
     return not asyncio.run(committed(flow.settings))
@@ -145,7 +145,7 @@ def strict(flow: Flow) -> Flow:
     day = time.strftime("%Y.%m.%d", time.gmtime())
     (found,) = flow.ask(f"_index_template/{index_template.all_of(flow.settings)[0].name}")["index_templates"]
     mappings = found["index_template"]["template"]["mappings"]
-    names = [name for name in mappings["properties"] if not name.startswith("crisp.safe")]
+    names = [name for name in mappings["properties"] if not name.startswith("crisp.flattened")]
     mappings = {**mappings, "dynamic": "strict", "properties": {name: mappings["properties"][name] for name in names}}
     # Above the flow's own template, which would add its fields.
     flow.ask(f"_index_template/{flow.prefix}-x", {"index_patterns": [f"{flow.prefix}-20*"], "priority": 9999}, "PUT")
@@ -161,7 +161,7 @@ def test_dead_letters_are_listed_by_reason_and_sent_again_once_the_reason_is_gon
     flow.once(flow.shipper)
     flow.once(flow.worker)
 
-    listed = crisp(flow, "dead", "list")
+    listed = crisp(flow, "dead-letters", "list")
     assert (listed["letters"], listed["strange"]) == (6, 0)
     refused, malformed = listed["reasons"]
     assert (refused["count"], malformed["count"]) == (5, 1)
@@ -173,16 +173,16 @@ def test_dead_letters_are_listed_by_reason_and_sent_again_once_the_reason_is_gon
     found = crisp(flow, "audit", "--from", "kafka", codes=(0,))
     assert (found["dead"], found["missing"]) == (5, 0)
 
-    again = crisp(flow, "dead", "retry", codes=(1,))
+    again = crisp(flow, "dead-letters", "retry", codes=(1,))
     assert (again["letters"], again["created"], again["refused_again"]) == (6, 0, 6)
-    assert crisp(flow, "dead", "list")["letters"] == 6, "what is refused again has its letter already"
+    assert crisp(flow, "dead-letters", "list")["letters"] == 6, "what is refused again has its letter already"
 
     (index,) = flow.ask(f"{flow.prefix}-20*/_settings")
     flow.ask(index, method="DELETE")
     flow.ask(f"_index_template/{flow.prefix}-x", method="DELETE")
-    first = crisp(flow, "dead", "retry", codes=(1,))
+    first = crisp(flow, "dead-letters", "retry", codes=(1,))
     assert (first["created"], first["refused_again"]) == (5, 1)
     assert sorted(hit["_source"]["n"] for hit in flow.documents()) == [0, 1, 2, 3, 4]
-    second = crisp(flow, "dead", "retry", codes=(1,))
-    assert (second["created"], second["there"], second["refused_again"]) == (0, 5, 1)
+    second = crisp(flow, "dead-letters", "retry", codes=(1,))
+    assert (second["created"], second["duplicate"], second["refused_again"]) == (0, 5, 1)
     assert crisp(flow, "replay", "--since", "1h")["created"] == 0

@@ -43,7 +43,7 @@ def test_rules_are_in_force_change_without_a_restart_and_a_broken_file_is_refuse
         stack,
         tmp_path,
         CRISP_RULES_FILE=str(tmp_path / "map" / "rules.yaml"),
-        CRISP_RULES_LOOK_SECONDS="0.1",
+        CRISP_RULES_POLL_SECONDS="0.1",
         CRISP_ROUTES="infra=7 audit=90",
         CRISP_WORKER_PORT=str(port),
         CRISP_STATUS_HOST="127.0.0.1",
@@ -74,7 +74,7 @@ def test_rules_are_in_force_change_without_a_restart_and_a_broken_file_is_refuse
         eventually(lambda: flow.count() == 4)
 
         assert 'unknown key "dorp" (did you mean "drop"?)' in str(told()["refused"])
-        assert "crisp_worker_rules_refused 1.0" in get(port, "/metrics")[1]
+        assert "crisp_worker_rules_last_reload_successful 0.0" in get(port, "/metrics")[1]
         hits = flow.documents()
         assert [hit["_source"]["message"] for hit in hits] == ["login of x", "basket", "noise", "order"]
         assert [f"{flow.prefix}-audit." in hit["_index"] for hit in hits] == [True, False, False, False]
@@ -103,11 +103,11 @@ def test_the_audit_knows_what_rules_dropped_and_what_it_cannot_know(stack: Stack
     (tmp_path / "rules.yaml").write_text(
         "rules: [{name: by label, when: {label.app: null, message: '/x|noise/'}, drop: true}]"
     )
-    code, said = audit(flow, str(flow.logs), "--young", "0")
+    code, said = audit(flow, str(flow.logs), "--min-age", "0")
     assert (code, said["missing"]) == (0, 0)
     assert any("by label may have dropped" in reason for reason in said["unjudged"]), said
     (tmp_path / "rules.yaml").write_text("rules: [{name: none, when: {message: /nothing/}, drop: true}]")
-    assert audit(flow, "kafka", "--young", "0")[0] == 1
+    assert audit(flow, "kafka", "--min-age", "0")[0] == 1
 
 
 def test_no_secret_reaches_documents_safe_forms_or_dead_letters(stack: Stack, tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_every_command_does_its_work_with_the_least_rights(flow: SecuredFlow) ->
         assert (said["missing"], said["found"]) == (3, 17)
     assert crisp(flow, "trace", hits[5]["_id"])["indexed"]
     assert crisp(flow, "status")["elasticsearch"]["status"] in {"green", "yellow"}
-    assert crisp(flow, "dead", "list")["letters"] == 0
+    assert crisp(flow, "dead-letters", "list")["letters"] == 0
     tail = [sys.executable, "-m", "pipeline.cli", "tail", "-n", "30", "--no-follow", "--json", "app=app"]
     shown = subprocess.run(tail, env={**os.environ, **flow.environment}, capture_output=True, text=True, check=True)
     assert len(shown.stdout.splitlines()) == 17

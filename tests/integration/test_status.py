@@ -41,7 +41,7 @@ def test_both_tell_what_they_did(stack: Stack, tmp_path: Path) -> None:
         assert len(worker["partitions"]) == 3
         assert worker["elasticsearch"]["failing_since"] is None
         assert 'crisp_worker_documents_total{outcome="created"} 3.0' in get(work, "/metrics")[1]
-        assert f"crisp_shipper_bytes_total {float(len(''.join(lines)))}" in get(ship, "/metrics")[1]
+        assert f"crisp_shipper_acked_bytes_total {float(len(''.join(lines)))}" in get(ship, "/metrics")[1]
         page = read(get(work, "/")[1])
         assert ["created", "3"] in page.rows
         assert ["dropped by the rule “health probe”", "1"] in page.rows

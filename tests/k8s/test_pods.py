@@ -166,7 +166,7 @@ def test_a_hundred_pods_of_two_seconds_of_which_the_api_tells_late(labelled: Flo
     assert sorted(one["message"] for one in found) == expected
     in_time = {name for name, seconds in late.items() if seconds < 8.0}  # a slow machine is later than it wants to be
     bare = {one["kubernetes.pod.name"] for one in found if one["service.name"] != one["kubernetes.pod.name"]}
-    flagged = {one["kubernetes.pod.name"] for one in found if "crisp.unlabelled" in one}
+    flagged = {one["kubernetes.pod.name"] for one in found if "crisp.metadata_missing" in one}
     assert (in_time & bare, in_time & flagged) == (set(), set()), late
     assert len(in_time) > 50, late
 
@@ -185,7 +185,7 @@ def test_an_api_that_is_away_when_the_shipper_starts_stops_nothing(labelled: Flo
         time.sleep(1)
         return any(hit["_source"]["service.name"] == "before" for hit in labelled.documents())
 
-    assert (without["service.name"], without["crisp.unlabelled"]) == ("app", True)
+    assert (without["service.name"], without["crisp.metadata_missing"]) == ("app", True)
     eventually(known, 60)
     remove_pod(api, "before")
 

@@ -30,12 +30,12 @@ def safe_form(source: bytes, reason: str, *, indexed: bool) -> bytes:
         (kept if explicit else moved)[name] = value
     flags = kept.get("log.flags")
     kept["log.flags"] = [*(flags if isinstance(flags, list) else []), "safe_form"]
-    kept["crisp.refused.type"] = reason.partition(":")[0].rpartition(" ")[2]
-    kept["crisp.refused.reason"] = reason[:1024]
+    kept["crisp.rejected.type"] = reason.partition(":")[0].rpartition(" ")[2]
+    kept["crisp.rejected.reason"] = reason[:1024]
     if moved and indexed:
-        kept["crisp.safe"] = {name: _searchable(value) for name, value in moved.items()}
+        kept["crisp.flattened"] = {name: _searchable(value) for name, value in moved.items()}
     elif moved:
-        kept["crisp.safe_text"] = orjson.dumps(moved).decode()[:TEXT_LIMIT]
+        kept["crisp.raw_json"] = orjson.dumps(moved).decode()[:TEXT_LIMIT]
     return orjson.dumps(kept)
 
 

@@ -9,7 +9,7 @@ from pipeline.contract.dead_letter import DeadLetter
 from pipeline.documents.builder import Parcel
 from pipeline.elasticsearch.rejections.fallback_document import safe_form
 
-FORMS = ("own", "safe", "text")
+FORMS = ("original", "flattened", "text")
 CONTINUED = "~"
 CANARY_ID = "crisp-canary"
 
@@ -37,7 +37,7 @@ class Single:
     @property
     def outcome(self) -> str:
         """What it counts as when it is created."""
-        return "continued" if CONTINUED in self.id else "safe_form" if self.form else "created"
+        return "extended" if CONTINUED in self.id else "fallback" if self.form else "created"
 
     @property
     def last_form(self) -> bool:

@@ -38,7 +38,7 @@ class Settlement:
 
     def created(self, number: int) -> None:
         """Count documents that were created at the first try."""
-        self._metrics.add("crisp_worker_documents", number, outcome="created")
+        self._metrics.add("crisp_worker_documents", number, result="created")
         self._watch(number, 0)
 
     def look(self) -> None:
@@ -68,7 +68,7 @@ class Settlement:
     def _count(self, singles: list[Single], items: list[Item]) -> None:
         for single, item in zip(singles, items, strict=True):
             if item.outcome is Outcome.CREATED:
-                self._metrics.add("crisp_worker_documents", outcome=single.outcome)
+                self._metrics.add("crisp_worker_documents", result=single.outcome)
                 self._watch(1, 0)
 
     async def _next(self, single: Single, item: Item) -> Single | None:
@@ -80,7 +80,7 @@ class Settlement:
         if item.outcome is Outcome.THERE:
             if CONTINUED in single.id:
                 return None  # beside the event, which is counted already
-            self._metrics.add("crisp_worker_documents", outcome="there")
+            self._metrics.add("crisp_worker_documents", result="duplicate")
             return await self._continued(single) if single.length else None
         if bulk_response.RACE in item.reason and not single.raced:
             single.raced = True
@@ -92,7 +92,7 @@ class Settlement:
         return single.safer(item.reason)
 
     def _refused(self, single: Single, item: Item) -> None:
-        self._metrics.add("crisp_worker_refusals", form=FORMS[single.form])
+        self._metrics.add("crisp_worker_documents_rejected", form=FORMS[single.form])
         if not single.form:
             self.refusals.add(single.source, item.reason, (single.index, single.id), time.time())
         self._watch(0, 1)
@@ -101,7 +101,6 @@ class Settlement:
     def _watch(self, documents: int, refused: int) -> None:
         self.flood.add(documents, refused, time.monotonic())
         rises = self.flood.rises
-        self._metrics.set("crisp_worker_refusal_flood", float(rises))
         if rises and refused:
             log.error(
                 "a flood of refusals: of late %d documents were refused; look at the template and the newest service",
@@ -123,4 +122,4 @@ class Settlement:
             self._patience.failing(f"the index {single.index} refuses even a plain document: {item.reason}")
             await asyncio.sleep(next(pauses))
         await self._dead(single.dead(reason))
-        self._metrics.add("crisp_worker_documents", outcome="dead")
+        self._metrics.add("crisp_worker_documents", result="dead_lettered")

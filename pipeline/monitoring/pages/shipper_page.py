@@ -10,7 +10,7 @@ from pipeline.monitoring.pages import page
 from pipeline.monitoring.pages.html import Html, table, tag
 from pipeline.monitoring.pages.sparkline import spark
 
-STAGES = {"read": "read", "in_kafka": "acknowledged by Kafka"}
+STAGES = {"read": "read", "acked": "acknowledged by Kafka"}
 
 
 def render(facts: dict[str, Any], query: str) -> Answer:
@@ -29,7 +29,7 @@ def render(facts: dict[str, Any], query: str) -> Answer:
 
 def _tiles(facts: dict[str, Any]) -> Html:
     rates, levels = facts["history"]["rates"], facts["history"]["levels"]
-    shipped = rates["crisp_shipper_bytes"]
+    shipped = rates["crisp_shipper_acked_bytes"]
     waiting = facts["unread_seconds"]
     return page.tiles(
         page.tile(
@@ -39,7 +39,7 @@ def _tiles(facts: dict[str, Any]) -> Html:
             "Unread in the files",
             size(facts["unread_bytes"]),
             f"the oldest line for {duration(waiting)}" if facts["unread_bytes"] else "nothing waits",
-            levels["crisp_shipper_unread_bytes"],
+            levels["crisp_shipper_backlog_bytes"],
             alarm=waiting > health.BEHIND_SECONDS,
         ),
         page.tile(

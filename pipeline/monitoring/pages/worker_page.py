@@ -11,7 +11,7 @@ from pipeline.monitoring.pages.html import Html, table, tag
 from pipeline.monitoring.pages.sparkline import spark
 
 STAGES = {
-    "taken": "taken from Kafka",
+    "consumed": "taken from Kafka",
     "indexed": "indexed",
     "searchable": "found by a search",
 }
@@ -38,7 +38,7 @@ def _tiles(facts: dict[str, Any]) -> Html:
     events, documents = rates["crisp_worker_events"], rates["crisp_worker_documents"]
     records = sum(row["records"] for row in facts["lag"])
     waiting = max((row["seconds"] or 0.0 for row in facts["lag"]), default=0.0)
-    raw = rates["crisp_worker_raw_bytes"]
+    raw = rates["crisp_worker_received_bytes"]
     age = history["ages"]["searchable"]
     return page.tiles(
         page.tile("Events in", rate(_last(events)), f"{size(_last(raw))}/s", events),
@@ -49,7 +49,7 @@ def _tiles(facts: dict[str, Any]) -> Html:
             "Waiting in Kafka",
             f"{count(records)} records",
             f"the oldest for {duration(waiting)}" if records else "nothing waits",
-            levels["crisp_worker_lag_records"],
+            levels["crisp_worker_consumer_lag_records"],
             alarm=waiting > health.BEHIND_SECONDS,
         ),
         page.tile(
@@ -109,14 +109,14 @@ def _accounts(facts: dict[str, Any]) -> Html:
     accounts, documents = facts["accounts"], facts["documents"]
     rows = [
         ("created", count(documents["created"])),
-        ("there already: sent or read twice", count(documents["there"])),
-        ("created in a safe form", count(documents["safe_form"])),
-        (f"dead letters, in {facts['topic_dead']}", count(documents["dead"])),
+        ("there already: sent or read twice", count(documents["duplicate"])),
+        ("created in a safe form", count(documents["fallback"])),
+        (f"dead letters, in {facts['topic_dead']}", count(documents["dead_lettered"])),
         *((f"dropped by the rule “{rule}”", count(number)) for rule, number in sorted(facts["dropped"].items())),
         ("in work", count(accounts["in_work"])),
         ("events that came", count(facts["events"])),
     ]
-    beside = [f"{number(facts['documents']['continued'], 'longer form')} of events that were there already"]
+    beside = [f"{number(facts['documents']['extended'], 'longer form')} of events that were there already"]
     beside += [number(found, f"{outcome} record") for outcome, found in sorted(facts["records"].items()) if found]
     return page.section(
         "Accounts since start",

@@ -119,7 +119,7 @@ class Audit:
         except RecordError as fault:
             self._account(partition).unjudged[f"records that break the contract ({fault})"] += 1
             return
-        files = orjson.loads(dict(headers)["files"]) if kind != "foreign" else ()
+        files = orjson.loads(dict(headers)["files"]) if kind != "third_party" else ()
         accounts = {name: self._account(path) for name, path in files}
         other = next(iter(accounts.values())) if accounts else self._account(partition)
         await self._judge.take(parcel, accounts, other, doubt)

@@ -43,7 +43,7 @@ async def findings(settings: Settings) -> list[Finding]:
         allowed = await authorized_operations.of_topics(client, names)
         for name, asked in zip(names, (_raw, _dead), strict=True):
             made += await _tried(f"topic {name}", asked(settings, admin, topics[name], allowed), settings)
-        return made + await _tried(f"group {settings.group}", _group(settings, admin), settings)
+        return made + await _tried(f"group {settings.kafka_group}", _group(settings, admin), settings)
     finally:
         await admin.close()
         await client.close()
@@ -133,14 +133,14 @@ def _rights(topic: str, allowed: frozenset[str] | None, wanted: dict[str, str]) 
 
 
 async def _group(settings: Settings, admin: Any) -> list[Finding]:
-    what = f"group {settings.group}"
+    what = f"group {settings.kafka_group}"
     try:
-        (answer,) = await admin.describe_consumer_groups([settings.group], include_authorized_operations=True)
+        (answer,) = await admin.describe_consumer_groups([settings.kafka_group], include_authorized_operations=True)
     except GroupCoordinatorNotAvailableError:
         return [ok(what, "no group of any name was here yet")]
     code, _, state, _, _, members, *rest = answer.groups[0]
     if code:
-        return [failed(what, for_code(code).__name__, f"give this user READ on the group {settings.group}")]
+        return [failed(what, for_code(code).__name__, f"give this user READ on the group {settings.kafka_group}")]
     allowed = authorized_operations.named(rest[-1]) if rest else None
     if allowed is not None and "read" not in allowed:
         return [

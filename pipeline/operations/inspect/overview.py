@@ -107,7 +107,7 @@ def _words(fault: Exception) -> str:
 
 
 def _absent(name: str, why: str) -> dict[str, Any]:
-    trouble = _trouble(Severity.CRITICAL, f"Cannot be asked: {why}", "absent", name)
+    trouble = _trouble(Severity.CRITICAL, f"Cannot be asked: {why}", "instance-down", name)
     return {"kind": "unknown", "name": name, "state": Severity.CRITICAL.label, "troubles": [trouble]}
 
 
@@ -123,7 +123,11 @@ async def _kafka(settings: Settings) -> dict[str, Any]:
     except (KafkaError, TimeoutError) as fault:
         why = "no broker answers" if isinstance(fault, (KafkaConnectionError, TimeoutError)) else _words(fault)
         words = f"Cannot be asked how far the workers are, at {brokers}: {why}."
-        return {"brokers": brokers, "lag": None, "troubles": [_trouble(Severity.CRITICAL, words, "unread", "Kafka")]}
+        return {
+            "brokers": brokers,
+            "lag": None,
+            "troubles": [_trouble(Severity.CRITICAL, words, "shipper-backlog", "Kafka")],
+        }
     waiting = max((one.seconds or 0.0 for one in lags.values()), default=0.0)
     late = _trouble(Severity.WARNING, f"Records wait for {waiting:.0f} s.", "lag", "Kafka")
     return {

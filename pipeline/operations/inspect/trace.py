@@ -85,9 +85,9 @@ class Journey:
 
     async def _in_kafka(self, hit: dict[str, Any], read: int | None) -> list[Step]:
         source, spot = hit["_source"], place(hit["_id"])
-        if "crisp.record" in source:
+        if "crisp.offset" in source:
             origin = Origin(
-                source.get("crisp.topic", "?"), source.get("crisp.partition", -1), source["crisp.record"], 0
+                source.get("crisp.topic", "?"), source.get("crisp.partition", -1), source["crisp.offset"], 0
             )
             return [Step("in Kafka", None, f"{_spot(origin)}, a record that another shipper wrote")]
         if spot is None or read is None:

@@ -49,7 +49,7 @@ class Retry:
         return {
             "letters": read,
             "strange": strange,
-            **{name: number for name, number in refill.outcomes().items() if name != "dead"},
+            **{name: number for name, number in refill.outcomes().items() if name != "dead_lettered"},
             "refused_again": self._again.total(),
             "reasons": dict(self._again),
             "interrupted": self.stop.is_set(),

@@ -27,7 +27,7 @@ class Refill:
         self._metrics = Metrics(WORKER)
         self._indexer = Indexer(client, settings, self._metrics, bury)
         self._lookup = Lookup(client, settings)
-        self._budget = Budget(settings.budget_bytes)
+        self._budget = Budget(settings.worker_memory_budget_bytes)
         self._batch: list[Parcel] = []
         self._waiting = 0
         self.there = 0
@@ -81,9 +81,9 @@ class Refill:
     def outcomes(self) -> dict[str, int]:
         """Documents by what became of them until now."""
         value = self._metrics.get
-        names = ("created", "safe_form", "continued", "dead")
-        found = {name: int(value("crisp_worker_documents", outcome=name)) for name in names}
-        return {**found, "there": self.there + int(value("crisp_worker_documents", outcome="there"))}
+        names = ("created", "fallback", "extended", "dead_lettered")
+        found = {name: int(value("crisp_worker_documents", result=name)) for name in names}
+        return {**found, "duplicate": self.there + int(value("crisp_worker_documents", result="duplicate"))}
 
     @property
     def trouble(self) -> str:

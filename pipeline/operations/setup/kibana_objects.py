@@ -69,8 +69,8 @@ SEARCHES = (
         "crisp-refused",
         "crisp: refused documents",
         "Indexed in a safe form, since Elasticsearch refused them for their content.",
-        "crisp.refused.type: *",
-        (*PLACE, "crisp.refused.type", "crisp.refused.reason", "message"),
+        "crisp.rejected.type: *",
+        (*PLACE, "crisp.rejected.type", "crisp.rejected.reason", "message"),
     ),
 )
 CHARTS = (
@@ -86,7 +86,11 @@ CHARTS = (
     Chart("crisp-talkers", "Top talkers", "", "kubernetes.pod.name", "kubernetes.namespace"),
     Chart("crisp-gaps-by-reason", "Gaps by reason", "crisp.gap.reason: *", "@timestamp", "crisp.gap.reason"),
     Chart(
-        "crisp-refused-by-service", "Refused by service", "crisp.refused.type: *", "service.name", "crisp.refused.type"
+        "crisp-refused-by-service",
+        "Refused by service",
+        "crisp.rejected.type: *",
+        "service.name",
+        "crisp.rejected.type",
     ),
 )
 

@@ -130,7 +130,7 @@ def test_a_file_that_vanished_while_nobody_looked_is_told_by_what_was_known_of_i
     assert told.since or told.until
     scene.drain()
     assert scene.gaps() == []
-    assert scene.metric("crisp_shipper_gap_bytes", reason=gap.VANISHED) == second
+    assert scene.metric("crisp_shipper_lost_bytes", reason=gap.VANISHED) == second
 
 
 def test_one_that_was_read_as_far_as_was_known_may_have_lost_something(scene: Scene) -> None:
@@ -327,7 +327,7 @@ def test_beyond_the_bound_of_disk_the_biggest_backlog_goes_first(tmp_path: Path)
     assert sum(scene.read.values()) + sum(one.size or 0 for one in told) == (
         sum(sizes) + scene.path("noisy").stat().st_size + written["quiet-1"] + written["quiet-2"]
     )
-    assert scene.metric("crisp_shipper_gap_bytes", reason=gap.DISK_BOUND) == sum(one.size or 0 for one in told)
+    assert scene.metric("crisp_shipper_lost_bytes", reason=gap.DISK_BOUND) == sum(one.size or 0 for one in told)
 
 
 def test_what_is_on_its_way_when_a_file_is_given_up_is_counted_when_its_answer_comes(tmp_path: Path) -> None:
@@ -348,7 +348,7 @@ def test_what_is_on_its_way_when_a_file_is_given_up_is_counted_when_its_answer_c
             scene.waiting[0][0].rewind()
         (told,) = scene.gaps()
         assert (told.offset, told.size) == ((under_way, size - under_way) if arrives else (0, size))
-        assert scene.metric("crisp_shipper_gap_bytes", reason=gap.DISK_BOUND) == told.size
+        assert scene.metric("crisp_shipper_lost_bytes", reason=gap.DISK_BOUND) == told.size
 
 
 def test_quiet_files_are_parked_and_renamed_unread_ones_never(scene: Scene) -> None:

@@ -14,16 +14,16 @@ def shown(capsys: pytest.CaptureFixture[str], *, changed: bool = False, json: bo
 
 
 def test_value_origin_and_default(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setenv("CRISP_GROUP", "mine")
+    monkeypatch.setenv("CRISP_KAFKA_GROUP", "mine")
     monkeypatch.setenv("CRISP_TOPIC_RAW", "logs-raw")
 
     rows = orjson.loads(shown(capsys))
 
-    group = {name: rows["CRISP_GROUP"][name] for name in ("value", "from", "changed", "default")}
+    group = {name: rows["CRISP_KAFKA_GROUP"][name] for name in ("value", "from", "changed", "default")}
     assert group == {"value": "mine", "from": "environment", "changed": True, "default": "crisp-worker"}
     assert (rows["CRISP_TOPIC_RAW"]["from"], rows["CRISP_TOPIC_RAW"]["changed"]) == ("environment", False)
     assert rows["CRISP_BULK_MAX_BYTES"]["from"] == "default"
-    assert set(orjson.loads(shown(capsys, changed=True))) == {"CRISP_GROUP"}
+    assert set(orjson.loads(shown(capsys, changed=True))) == {"CRISP_KAFKA_GROUP"}
 
 
 @pytest.mark.parametrize("json", [True, False])

@@ -35,7 +35,7 @@ def test_what_a_hundred_nodes_say_is_said_once() -> None:
 
     assert "shipper node-000 and 99 more: Lines do not reach Kafka." in said
     assert said.count("Lines do not reach Kafka") == 1
-    assert said.count("crisp runbook unread") == 1
+    assert said.count("crisp runbook shipper-backlog") == 1
     assert "and 80 more, none of them worse" in said
 
 

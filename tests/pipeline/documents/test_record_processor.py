@@ -38,5 +38,5 @@ def test_whatever_lies_in_the_topic_becomes_documents_or_a_refusal(
 ) -> None:
     with contextlib.suppress(RecordError):
         parcel, kind = INTAKE._of(value, headers, ORIGIN, 1_795_000_000_000_000_000)  # so that other faults come out
-        assert kind in {"slice", "gap", "foreign"}
+        assert kind in {"slice", "gap", "third_party"}
         assert parcel.size == sum(map(len, parcel.documents))

@@ -36,7 +36,7 @@ def test_raw_cri_lines_are_read_as_they_are() -> None:
 
     assert [source["message"] for source in found] == ["a", "b", "not cri"]
     assert found[1]["log.flags"] == ["partial"]
-    assert (found[0]["crisp.topic"], found[0]["crisp.partition"], found[0]["crisp.record"]) == ("logs-raw", 3, 17)
+    assert (found[0]["crisp.topic"], found[0]["crisp.partition"], found[0]["crisp.offset"]) == ("logs-raw", 3, 17)
     assert "kubernetes.pod.name" not in found[0]
 
 

@@ -47,10 +47,10 @@ def outcome(*bodies: Any) -> str:
     ],
 )
 def test_an_answer_without_hits_is_no_hit(odd: Any) -> None:
-    assert outcome(odd, {"hits": {"total": {"value": 1}}}) == "seen"
+    assert outcome(odd, {"hits": {"total": {"value": 1}}}) == "found"
 
 
 def test_what_is_never_found_is_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(freshness_probe, "GIVE_UP_SECONDS", 0.2)
 
-    assert outcome({"hits": {"total": {"value": 0}}}, {"found": True}) == "unseen"
+    assert outcome({"hits": {"total": {"value": 0}}}, {"found": True}) == "timed_out"

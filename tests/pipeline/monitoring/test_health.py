@@ -25,7 +25,7 @@ WORKER: dict[str, Any] = {
     "dead_trouble": "",
     "retention_seconds": 86400.0,
     "events": 10,
-    "documents": {"created": 9, "there": 0, "safe_form": 0, "continued": 0, "dead": 0},
+    "documents": {"created": 9, "duplicate": 0, "fallback": 0, "extended": 0, "dead_lettered": 0},
     "dropped": {"health probe": 1},
     "records": {"slice": 3},
     "accounts": {"settled": 9, "in_work": 0, "slices_in_work": 0},
@@ -40,9 +40,11 @@ WORKER: dict[str, Any] = {
     "lost_records": 0,
     "risen": {"gaps": None, "dead": None},
     "history": {
-        "rates": {name: [] for name in ("crisp_worker_events", "crisp_worker_documents", "crisp_worker_raw_bytes")},
-        "levels": {"crisp_worker_lag_records": []},
-        "ages": {"taken": AGES, "indexed": AGES, "searchable": AGES},
+        "rates": {
+            name: [] for name in ("crisp_worker_events", "crisp_worker_documents", "crisp_worker_received_bytes")
+        },
+        "levels": {"crisp_worker_consumer_lag_records": []},
+        "ages": {"consumed": AGES, "indexed": AGES, "searchable": AGES},
     },
 }
 SHIPPER: dict[str, Any] = {
@@ -61,13 +63,13 @@ SHIPPER: dict[str, Any] = {
     "in_flight_bytes": 0,
     "silent_seconds": 0.0,
     "acknowledged_bytes": 0,
-    "slices": {"acknowledged": 0, "failed": 0},
+    "slices": {"acked": 0, "failed": 0},
     "backlogs": [],
     "gaps": [],
     "history": {
-        "rates": {"crisp_shipper_bytes": []},
-        "levels": {"crisp_shipper_unread_bytes": [], "crisp_shipper_in_flight_bytes": []},
-        "ages": {"read": AGES, "in_kafka": AGES},
+        "rates": {"crisp_shipper_acked_bytes": []},
+        "levels": {"crisp_shipper_backlog_bytes": [], "crisp_shipper_in_flight_bytes": []},
+        "ages": {"read": AGES, "acked": AGES},
     },
 }
 
@@ -95,7 +97,7 @@ def test_without_trouble_all_is_well(facts: dict[str, Any]) -> None:
     [
         (WORKER, "elasticsearch.failing_since", NOW - 30, Severity.CRITICAL, "elasticsearch"),
         (WORKER, "elasticsearch.trouble", "no template", Severity.CRITICAL, "elasticsearch"),
-        (WORKER, "accounts.in_work", 3, Severity.CRITICAL, "accounts"),
+        (WORKER, "accounts.in_work", 3, Severity.CRITICAL, "event-totals-mismatch"),
         (WORKER, "lag.0.seconds", 70.0, Severity.WARNING, "lag"),
         (WORKER, "lag.0.seconds", 50_000.0, Severity.CRITICAL, "retention"),
         (WORKER, "lag_trouble", "no broker", Severity.WARNING, "lag"),
@@ -103,13 +105,13 @@ def test_without_trouble_all_is_well(facts: dict[str, Any]) -> None:
         (WORKER, "partitions", [], Severity.WARNING, "lag"),
         (WORKER, "risen.dead", NOW - 1700, Severity.WARNING, "dead-letters"),
         (WORKER, "risen.gaps", NOW - 1700, Severity.CRITICAL, "gap"),
-        (WORKER, "refusal_flood", True, Severity.CRITICAL, "refusals"),
-        (WORKER, "rules.refused", ["line 3", "line 4"], Severity.WARNING, "rules-refused"),
-        (WORKER, "history.ages.searchable", {**AGES, "count": 3, "p99": 6.0}, Severity.WARNING, "searchable-late"),
-        (SHIPPER, "kafka", "Kafka cannot be reached", Severity.CRITICAL, "unread"),
-        (SHIPPER, "silent_seconds", 11.0, Severity.CRITICAL, "unread"),
-        (SHIPPER, "unread_seconds", 61.0, Severity.CRITICAL, "unread"),
-        (SHIPPER, "pods", "no answer", Severity.WARNING, "pods"),
+        (WORKER, "refusal_flood", True, Severity.CRITICAL, "rejected-documents"),
+        (WORKER, "rules.refused", ["line 3", "line 4"], Severity.WARNING, "rules-reload-failed"),
+        (WORKER, "history.ages.searchable", {**AGES, "count": 3, "p99": 6.0}, Severity.WARNING, "search-latency"),
+        (SHIPPER, "kafka", "Kafka cannot be reached", Severity.CRITICAL, "shipper-backlog"),
+        (SHIPPER, "silent_seconds", 11.0, Severity.CRITICAL, "shipper-backlog"),
+        (SHIPPER, "unread_seconds", 61.0, Severity.CRITICAL, "shipper-backlog"),
+        (SHIPPER, "pods", "no answer", Severity.WARNING, "pod-metadata"),
         (SHIPPER, "gaps", [{**GAP, "time": NOW - 1700}], Severity.CRITICAL, "gap"),
     ],
 )

@@ -3,7 +3,9 @@
 from pipeline.monitoring.history import MOST_SAMPLES, History, Watched
 from pipeline.monitoring.metrics import WORKER, Metrics
 
-WATCHED = Watched(("crisp_worker_events",), ("crisp_worker_lag_records",), "crisp_worker_age_seconds", ("indexed",))
+WATCHED = Watched(
+    ("crisp_worker_events",), ("crisp_worker_consumer_lag_records",), "crisp_worker_latency_seconds", ("indexed",)
+)
 
 
 def test_rates_levels_and_ages_are_those_of_the_intervals() -> None:
@@ -11,15 +13,15 @@ def test_rates_levels_and_ages_are_those_of_the_intervals() -> None:
     history = History(metrics, WATCHED)
     history.sample(0)
     metrics.add("crisp_worker_events", 50)
-    metrics.replace("crisp_worker_lag_records", "partition", {"0": 3, "1": 4})
+    metrics.replace("crisp_worker_consumer_lag_records", "partition", {"0": 3, "1": 4})
     for _ in range(100):
-        metrics.observe("crisp_worker_age_seconds", 1.2, stage="indexed")
+        metrics.observe("crisp_worker_latency_seconds", 1.2, stage="indexed")
     history.sample(5)
     history.sample(10)
 
     facts = history.facts()
     assert facts["rates"]["crisp_worker_events"] == [10.0, 0.0]
-    assert facts["levels"]["crisp_worker_lag_records"] == [0.0, 7.0, 7.0]
+    assert facts["levels"]["crisp_worker_consumer_lag_records"] == [0.0, 7.0, 7.0]
     ages = facts["ages"]["indexed"]
     assert ages["count"] == 100
     assert 1.0 < ages["p50"] < ages["p99"] <= 1.5
@@ -30,10 +32,10 @@ def test_what_is_older_than_the_window_is_forgotten() -> None:
     metrics = Metrics(WORKER)
     history = History(metrics, WATCHED)
     history.sample(0)
-    metrics.observe("crisp_worker_age_seconds", 40, stage="indexed")
+    metrics.observe("crisp_worker_latency_seconds", 40, stage="indexed")
     for number in range(1, MOST_SAMPLES + 5):
         history.sample(5 * number)
-    metrics.observe("crisp_worker_age_seconds", 0.2, stage="indexed")
+    metrics.observe("crisp_worker_latency_seconds", 0.2, stage="indexed")
 
     facts = history.facts()
     assert len(facts["rates"]["crisp_worker_events"]) == MOST_SAMPLES - 1

@@ -33,20 +33,20 @@ def test_names_are_there_once() -> None:
 def test_a_label_gone_wild_ends_in_one_series_and_nothing_is_lost() -> None:
     metrics = Metrics(WORKER)
     for number in range(MOST_SERIES + 500):
-        metrics.add("crisp_worker_dropped", rule=f"rule {number}")
+        metrics.add("crisp_worker_events_dropped", rule=f"rule {number}")
 
-    found = metrics.by("crisp_worker_dropped", "rule")
+    found = metrics.by("crisp_worker_events_dropped", "rule")
     assert len(found) == MOST_SERIES + 1
     assert found[OTHER] == 500
-    assert metrics.total("crisp_worker_dropped") == MOST_SERIES + 500
+    assert metrics.total("crisp_worker_events_dropped") == MOST_SERIES + 500
 
 
 def test_a_partition_that_went_away_has_no_series() -> None:
     metrics = Metrics(WORKER)
-    metrics.replace("crisp_worker_lag_records", "partition", {"0": 7.0, "1": 8.0})
-    metrics.replace("crisp_worker_lag_records", "partition", {"1": 9.0, "2": 0.0})
+    metrics.replace("crisp_worker_consumer_lag_records", "partition", {"0": 7.0, "1": 8.0})
+    metrics.replace("crisp_worker_consumer_lag_records", "partition", {"1": 9.0, "2": 0.0})
 
-    assert metrics.by("crisp_worker_lag_records", "partition") == {"1": 9.0, "2": 0.0}
+    assert metrics.by("crisp_worker_consumer_lag_records", "partition") == {"1": 9.0, "2": 0.0}
 
 
 def test_a_histogram_reaches_a_minute_and_has_the_promises_as_bounds() -> None:
@@ -57,15 +57,15 @@ def test_a_histogram_reaches_a_minute_and_has_the_promises_as_bounds() -> None:
 def test_nothing_seen_has_no_quantile() -> None:
     metrics = Metrics(WORKER)
 
-    assert quantile(metrics.buckets("crisp_worker_age_seconds", stage="indexed"), 0.99) is None
+    assert quantile(metrics.buckets("crisp_worker_latency_seconds", stage="indexed"), 0.99) is None
 
 
 @given(st.lists(st.floats(0, 59), min_size=1), st.sampled_from([0.5, 0.99, 1.0]))
 def test_a_quantile_lies_in_the_bucket_of_the_true_one(values: list[float], part: float) -> None:
     metrics = Metrics(WORKER)
     for value in values:
-        metrics.observe("crisp_worker_age_seconds", value, stage="indexed")
-    found = quantile(metrics.buckets("crisp_worker_age_seconds", stage="indexed"), part)
+        metrics.observe("crisp_worker_latency_seconds", value, stage="indexed")
+    found = quantile(metrics.buckets("crisp_worker_latency_seconds", stage="indexed"), part)
 
     rank = max(1, -int(-part * len(values) // 1))
     true = sorted(values)[rank - 1]

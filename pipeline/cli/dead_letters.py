@@ -1,4 +1,4 @@
-"""`crisp dead`: what lies in the dead-letter topic and why; and sending it again."""
+"""`crisp dead-letters`: what lies in the dead-letter topic and why; and sending it again."""
 
 import argparse
 import asyncio
@@ -23,9 +23,9 @@ from pipeline.operations.reindex.dead_letter_summary import Tally
 from pipeline.rules import loader as rules_file
 
 EXAMPLE = """examples:
-  crisp dead list
-  crisp dead list --since 7d --json
-  crisp dead retry
+  crisp dead-letters list
+  crisp dead-letters list --since 7d --json
+  crisp dead-letters retry
 
 Nothing is ever taken out of the topic: `retry` looks first which of the letters are searchable by now, and sends the
 others as a worker would. A second time it sends only what was refused again.
@@ -106,10 +106,8 @@ async def _retry(effective: Settings, since: int | None, *, as_json: bool) -> in
     if as_json:
         print(orjson.dumps(outcome).decode())
     else:
-        sent = outcome["created"] + outcome["safe_form"] + outcome["continued"]
-        print(
-            f"{outcome['letters']:,} letters: {outcome['there']:,} documents were searchable already, {sent:,} are now"
-        )
+        sent = outcome["created"] + outcome["fallback"] + outcome["extended"]
+        print(f"{outcome['letters']:,} letters: {outcome['duplicate']:,} were searchable before, {sent:,} are now")
         for reason, number in outcome["reasons"].items():
             print(f"{number:,} refused again: {reason}")
     return 130 if outcome["interrupted"] else 1 if outcome["refused_again"] else 0
