@@ -11,7 +11,7 @@ from pipeline.config import settings
 from pipeline.monitoring import log
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--once", action="store_true", help="end when every file is shipped and acknowledged")
 

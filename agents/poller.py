@@ -2,72 +2,74 @@
 
 import os
 
-from agents.state.file_registry import Registry
-from agents.state.missing_files import Missing
-from agents.tailing.container_tail import Tail
-from agents.tailing.file_handles import Descriptors
+from agents.state.file_registry import FileRegistry
+from agents.state.missing_files import MissingFileTracker
+from agents.tailing.container_tail import ContainerTail
+from agents.tailing.file_handles import FileHandles
 from agents.tailing.log_file import LogFile
-from pipeline.config.settings import Settings, open_max_bytes
+from pipeline.config.settings import Settings, buffer_max_bytes
 from pipeline.contract.pod_metadata import Instance
 
-SETTLE_SECONDS = 1.0  # a rotated file may get a last partial this long after its successor exists
+FINALISE_SECONDS = 1.0  # a rotated file may get a last partial this long after its successor exists
 
 
-class Growth:
+class FilePoller:
     """Looks at the files of a tail, and tells the registry and the missing what it finds."""
 
-    def __init__(self, settings: Settings, descriptors: Descriptors, registry: Registry, missing: Missing) -> None:
+    def __init__(
+        self, settings: Settings, file_handles: FileHandles, registry: FileRegistry, missing_files: MissingFileTracker
+    ) -> None:
         # What is open is not sent before it is known how it goes on: so what is packed must be there before that.
-        self._ahead_bytes = open_max_bytes(settings)
-        self._descriptors = descriptors
+        self._decompress_ahead_bytes = buffer_max_bytes(settings)
+        self._file_handles = file_handles
         self._registry = registry
-        self._missing = missing
+        self._missing_files = missing_files
 
-    def look(self, instance: Instance, tail: Tail, now: float) -> int:
+    def poll(self, instance: Instance, tail: ContainerTail, now: float) -> int:
         """Take in what the tail's files have grown to at `now`, monotonic seconds; returns the unread bytes."""
-        tail.looked = now
-        if len(tail.files) == 1 and not tail.ended and self._as_it_was(tail.files[0]):
-            tail.quiet = now - tail.files[0].grown
-            return max(0, tail.files[0].seen - tail.files[0].position)
+        tail.polled_at = now
+        if len(tail.files) == 1 and not tail.ended and self._is_unchanged(tail.files[0]):
+            tail.idle_seconds = now - tail.files[0].grew_at
+            return max(0, tail.files[0].last_size - tail.files[0].position)
         for number, file in enumerate(tail.files):
             live = number == len(tail.files) - 1 and not tail.ended
             modified, size = file.modified, file.size()
-            if size != file.seen or (file.modified != modified and not file.packed):
-                if file.parked and not self._descriptors.unpark(file):
+            if size != file.last_size or (file.modified != modified and not file.compressed):
+                if file.suspended and not self._file_handles.reopen(file):
                     continue
-                if (size < file.position and size < file.seen) or (not file.packed and file.rewritten()):
-                    self._truncated(instance, tail, number)
+                if (size < file.position and size < file.last_size) or (not file.compressed and file.was_truncated()):
+                    self._replace_truncated(instance, tail, number)
                     continue
-                file.seen, file.grown = size, now
+                file.last_size, file.grew_at = size, now
                 self.identify(instance, file)
-            if not live and now - file.grown > SETTLE_SECONDS:
+            if not live and now - file.grew_at > FINALISE_SECONDS:
                 self.identify(instance, file, final=True)
-                file.settled = True
-        tail.quiet = now - max((file.grown for file in tail.files), default=0.0)
-        return tail.unread() if self._unpacked(instance, tail) else 0
+                file.finalised = True
+        tail.idle_seconds = now - max((file.grew_at for file in tail.files), default=0.0)
+        return tail.backlog_bytes() if self._decompress_next(instance, tail) else 0
 
     @staticmethod
-    def _as_it_was(file: LogFile) -> bool:
+    def _is_unchanged(file: LogFile) -> bool:
         """Whether a file that is read as it lies there was not written since the last look."""
         modified = file.modified
-        if not file.packed and file.size() == file.seen and file.modified == modified:
+        if not file.compressed and file.size() == file.last_size and file.modified == modified:
             return True
         file.modified = modified  # the closer look is to see the change too
         return False
 
-    def _unpacked(self, instance: Instance, tail: Tail) -> bool:
+    def _decompress_next(self, instance: Instance, tail: ContainerTail) -> bool:
         """Unpack the file whose turn comes next, if it is packed; False while it is the first and cannot be."""
         before = 0
         for file in tail.files:
-            if file.packed and before <= self._ahead_bytes:
-                whole = self._descriptors.unpack(file)
+            if file.compressed and before <= self._decompress_ahead_bytes:
+                whole = self._file_handles.decompress(file)
                 if whole is False:
-                    self._missing.broken(instance, file)
+                    self._missing_files.archive_corrupt(instance, file)
                 return whole is not None or before > 0
-            before += max(0, file.seen - file.position)
+            before += max(0, file.last_size - file.position)
         return True
 
-    def _truncated(self, instance: Instance, tail: Tail, number: int) -> None:
+    def _replace_truncated(self, instance: Instance, tail: ContainerTail, number: int) -> None:
         """The file was cut and is written anew: what stands in it now is another file.
 
         What was not read of the old one is lost, unless a copy of it turns up (logrotate's copytruncate makes one).
@@ -75,16 +77,16 @@ class Growth:
         old = tail.files[number]
         fresh = LogFile(old.path, os.dup(old.descriptor), os.fstat(old.descriptor), old.root, old.rotated)
         if not any(other is not old and other.identity == old.identity for other in tail.files):
-            self._missing.truncated(instance, old)
-        tail.renew(number, fresh)
+            self._missing_files.truncated(instance, old)
+        tail.replace_file(number, fresh)
 
     def identify(self, instance: Instance, file: LogFile, *, final: bool = False) -> None:
         """Name the file once its first line is there, and go on where an earlier shipper was acknowledged."""
         if (
             file.identity
-            or file.parked
-            or not file.name(instance.uid, instance.container, instance.restart, final=final)
+            or file.suspended
+            or not file.identify(instance.uid, instance.container, instance.restart, final=final)
         ):
             return
         self._registry.resume(file)
-        self._missing.seen(file.identity)
+        self._missing_files.mark_present(file.identity)

@@ -8,21 +8,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from agents.containers import Fleet
+from agents.containers import ContainerLogs
 from agents.delivery.delivery import Delivery
 from agents.kubernetes.pod_watch import PodWatch
-from agents.tailing.container_tail import Tail
+from agents.tailing.container_tail import ContainerTail
 from pipeline.config.settings import Settings
 from pipeline.contract import cri
 from pipeline.contract.pod_metadata import Instance
 from pipeline.monitoring import process_info
-from pipeline.monitoring.history import EVERY_SECONDS, History, Watched
+from pipeline.monitoring.history import SAMPLE_SECONDS, History, HistoryMetrics
 from pipeline.monitoring.metrics import Metrics
 
-MOST_BACKLOGS = 10
-MOST_KEPT_OUT = 50
-WELL = "Every line that stands in the files is in Kafka or on its way."
-WATCHED = Watched(
+MAX_BACKLOGS = 10
+MAX_EXCLUSIONS = 50
+HEALTHY = "Every line that stands in the files is in Kafka or on its way."
+HISTORY_METRICS = HistoryMetrics(
     ("crisp_shipper_acked_bytes", "crisp_shipper_records_sent"),
     ("crisp_shipper_backlog_bytes", "crisp_shipper_in_flight_bytes"),
     "crisp_shipper_latency_seconds",
@@ -41,94 +41,96 @@ class Backlog:
     seconds: float | None
 
 
-def backlogs(tails: Mapping[Instance, Tail]) -> list[Backlog]:
+def backlogs(tails: Mapping[Instance, ContainerTail]) -> list[Backlog]:
     """Every container with unread bytes, the biggest first."""
     now = time.time()
     found = [
-        Backlog(instance.namespace, instance.pod, instance.container, unread, _age(tail, now))
+        Backlog(instance.namespace, instance.pod, instance.container, unread, _backlog_age(tail, now))
         for instance, tail in list(tails.items())
-        if (unread := tail.unread())
+        if (unread := tail.backlog_bytes())
     ]
     return sorted(found, key=lambda backlog: -backlog.bytes)
 
 
-def measure(metrics: Metrics, tails: Mapping[Instance, Tail]) -> list[Backlog]:
+def update_backlog_gauges(metrics: Metrics, tails: Mapping[Instance, ContainerTail]) -> list[Backlog]:
     """Set the gauges of what is read; returns the biggest backlogs."""
     found = backlogs(tails)
     metrics.set("crisp_shipper_tracked_containers", len(tails))
     metrics.set("crisp_shipper_open_files", sum(len(tail.files) for tail in tails.values()))
     metrics.set("crisp_shipper_backlog_bytes", sum(backlog.bytes for backlog in found))
     metrics.set("crisp_shipper_backlog_age_seconds", max((backlog.seconds or 0.0 for backlog in found), default=0.0))
-    return found[:MOST_BACKLOGS]
+    return found[:MAX_BACKLOGS]
 
 
-def _age(tail: Tail, now: float) -> float | None:
+def _backlog_age(tail: ContainerTail, now: float) -> float | None:
     """How long the first line that was not read has waited, by its own time."""
     for file in tail.files:
-        if file.seen > file.position and not file.closed:
+        if file.last_size > file.position and not file.closed:
             written = cri.first_time(os.pread(file.descriptor, 64, file.position))
             return None if written is None else max(0.0, now - written / 1e9)
     return None
 
 
-class Standing:
+class ShipperStatus:
     """What metrics and `/status.json` tell. `measure` is for the shipper's loop, `facts` for any thread."""
 
     def __init__(
-        self, settings: Settings, metrics: Metrics, delivery: Delivery, fleet: Fleet, pods: PodWatch | None
+        self, settings: Settings, metrics: Metrics, delivery: Delivery, containers: ContainerLogs, pods: PodWatch | None
     ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._delivery = delivery
-        self._fleet = fleet
+        self._containers = containers
         self._pods = pods
-        self._history = History(metrics, WATCHED)
+        self._history = History(metrics, HISTORY_METRICS)
         self._backlogs: list[Backlog] = []
-        self._unstored, self._unstored_since = "", 0.0
-        self._sample_at = 0.0
+        self._checkpoint_problem, self._checkpoint_failing_since = "", 0.0
+        self._next_sample_at = 0.0
 
     def sample(self, now: float) -> None:
         """Add to the history, where it is time."""
-        if now >= self._sample_at:
+        if now >= self._next_sample_at:
             self._history.sample(now)
-            self._sample_at = now + EVERY_SECONDS
+            self._next_sample_at = now + SAMPLE_SECONDS
 
-    def stored(self, fault: OSError | None, now: float) -> None:
+    def checkpoint_written(self, error: OSError | None, now: float) -> None:
         """The checkpoint was written, or could not be."""
-        if not self._unstored:
-            self._unstored_since = now
-        self._unstored = str(fault or "")
-        self._metrics.set("crisp_shipper_checkpoint_failing_seconds", now - self._unstored_since if fault else 0.0)
+        if not self._checkpoint_problem:
+            self._checkpoint_failing_since = now
+        self._checkpoint_problem = str(error or "")
+        self._metrics.set(
+            "crisp_shipper_checkpoint_failing_seconds", now - self._checkpoint_failing_since if error else 0.0
+        )
 
-    def measure(self) -> None:
+    def update_gauges(self) -> None:
         """Set the gauges."""
-        self._metrics.set("crisp_shipper_unreported_losses", len(self._fleet.losses))
-        self._metrics.set("crisp_shipper_deleted_files_held_bytes", self._fleet.deleted_bytes)
-        excluded = Counter(instance.namespace for instance in self._fleet.excluded)
+        self._metrics.set("crisp_shipper_unreported_losses", len(self._containers.losses))
+        self._metrics.set("crisp_shipper_deleted_files_held_bytes", self._containers.deleted_bytes)
+        excluded = Counter(instance.namespace for instance in self._containers.excluded)
         self._metrics.replace("crisp_shipper_excluded_containers", "namespace", {**excluded})
-        self._backlogs = measure(self._metrics, self._fleet.tails)
+        self._backlogs = update_backlog_gauges(self._metrics, self._containers.tails)
         self._metrics.set("crisp_shipper_in_flight_bytes", self._delivery.in_flight)
-        self._metrics.set("crisp_shipper_invalid_annotations", len(self._fleet.refused_annotations))
-        self._metrics.set("crisp_shipper_kafka_unresponsive_seconds", self._delivery.silent())
+        self._metrics.set("crisp_shipper_invalid_annotations", len(self._containers.invalid_annotations))
+        self._metrics.set("crisp_shipper_kafka_unresponsive_seconds", self._delivery.unresponsive_seconds())
 
-    def facts(self) -> dict[str, Any]:
+    def snapshot(self) -> dict[str, Any]:
         """Where the shipper stands, for `/status.json`."""
         value = self._metrics.get
         found = {
-            **process_info.facts("shipper", self._settings.node_name, WELL, self._settings),
+            **process_info.snapshot("shipper", self._settings.node_name, HEALTHY, self._settings),
             "node": self._settings.node_name,
-            "kafka": self._delivery.trouble or "ok",
-            "checkpoint": self._unstored or "ok",
-            "pods": "not asked" if self._pods is None else self._pods.trouble or "ok",
-            "excluded_containers": len(self._fleet.excluded),
+            "kafka": self._delivery.problem or "ok",
+            "checkpoint": self._checkpoint_problem or "ok",
+            "pods": "not asked" if self._pods is None else self._pods.problem or "ok",
+            "excluded_containers": len(self._containers.excluded),
             "kept_out": [
                 {"namespace": namespace, "why": why, "containers": number}
-                for (namespace, why), number in self._fleet.kept_out().most_common(MOST_KEPT_OUT)
+                for (namespace, why), number in self._containers.exclusions().most_common(MAX_EXCLUSIONS)
             ],
-            "refused_annotations": sorted(self._fleet.refused_annotations)[:MOST_KEPT_OUT],
-            "unlabelled_containers": self._fleet.unlabelled(),
-            "gaps": self._fleet.losses.recent(),
-            "lost": self._lost(),
+            "refused_annotations": sorted(self._containers.invalid_annotations)[:MAX_EXCLUSIONS],
+            "unlabelled_containers": self._containers.metadata_missing_count(),
+            "gaps": self._containers.losses.recent(),
+            "lost": self._loss_totals(),
             "deleted_bytes": int(value("crisp_shipper_deleted_files_held_bytes")),
             "containers": int(value("crisp_shipper_tracked_containers")),
             "open_files": int(value("crisp_shipper_open_files")),
@@ -141,17 +143,17 @@ class Standing:
             "again_bytes": int(value("crisp_shipper_retried_bytes")),
             "slices": {name: int(value("crisp_shipper_records_sent", result=name)) for name in ("acked", "failed")},
             "backlogs": [dataclasses.asdict(backlog) for backlog in self._backlogs],
-            "history": self._history.facts(),
+            "history": self._history.snapshot(),
         }
-        return process_info.judged(found)
+        return process_info.with_health(found)
 
-    def _lost(self) -> dict[str, Any]:
+    def _loss_totals(self) -> dict[str, Any]:
         """What was lost: bytes by reason, the containers that lost most, and how many gaps Kafka does not know yet."""
-        most = self._fleet.losses.of_containers.most_common(MOST_BACKLOGS)
+        most = self._containers.losses.bytes_by_container.most_common(MAX_BACKLOGS)
         names = ("namespace", "pod", "container", "bytes")
-        by_reason = self._metrics.by("crisp_shipper_lost_bytes", "reason")
+        by_reason = self._metrics.values_by_label("crisp_shipper_lost_bytes", "reason")
         return {
             "bytes": {reason: int(size) for reason, size in by_reason.items() if size},
             "containers": [dict(zip(names, (*name, size), strict=True)) for name, size in most],
-            "untold": len(self._fleet.losses),
+            "untold": len(self._containers.losses),
         }

@@ -3,7 +3,7 @@
 import asyncio
 
 
-def asked_for() -> bool:
+def was_requested() -> bool:
     """Whether the running task was asked to end; False when a CancelledError only came through it."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -20,9 +20,9 @@ class CrispError(Exception):
 class SettingsError(CrispError):
     """The settings are refused; `faults` has one line for each thing to mend."""
 
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__("; ".join(faults))
-        self.faults = faults
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
 
 
 class RulesError(SettingsError):
@@ -45,5 +45,5 @@ class SetupError(CrispError):
     """Topics or index template cannot be made, or what is there is not ours."""
 
 
-class LookupFailure(CrispError):
+class DocumentLookupError(CrispError):
     """Elasticsearch does not tell which documents are there."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from pipeline.local.stack import DEFAULT_VERSION, Stack, running
+from pipeline.local.stack import DEFAULT_VERSION, Stack, temporary_stack
 
 # CI says the same of the same commit each time; elsewhere every run looks further.
 settings.register_profile("ci", derandomize=True)
@@ -20,7 +20,7 @@ SHARED = Path(__file__).parent.parent.parent / "shared"
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """The servers (`ES_VERSION` names another Elasticsearch); both are gone after the last test, whatever happens."""
-    with running(os.environ.get("ES_VERSION", DEFAULT_VERSION)) as servers:
+    with temporary_stack(os.environ.get("ES_VERSION", DEFAULT_VERSION)) as servers:
         yield servers
 
 

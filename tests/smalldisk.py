@@ -9,12 +9,14 @@ import pytest
 
 
 @contextmanager
-def mounted(place: Path, kib: int) -> Iterator[Path]:
+def mounted(directory: Path, kib: int) -> Iterator[Path]:
     """A directory of that many KiB; skips the test where nothing may be mounted."""
-    place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", place], capture_output=True).returncode:
+    directory.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", directory], capture_output=True
+    ).returncode:
         pytest.skip("file systems may not be mounted here")
     try:
-        yield place
+        yield directory
     finally:
-        subprocess.run(["umount", "-l", place], check=True)
+        subprocess.run(["umount", "-l", directory], check=True)

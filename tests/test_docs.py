@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from pipeline.cli.main import COMMANDS
-from pipeline.config.settings import Settings, variable
+from pipeline.config.settings import Settings, env_name
 from pipeline.contract.ecs import FIELDS
 from pipeline.monitoring.metrics import SHIPPER, WORKER
 from tests.pipeline.parsing.examples import LOGGERS, TEXTS, Example
@@ -26,7 +26,7 @@ def settings_table() -> str:
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for row in dataclasses.fields(Settings):
         default = f"`{row.default}`" if row.default != "" else ""
-        rows.append(f"| `{variable(row.name)}` | {default} | {row.metadata['meaning']} |")
+        rows.append(f"| `{env_name(row.name)}` | {default} | {row.metadata['meaning']} |")
     return "\n".join(rows)
 
 
@@ -42,7 +42,7 @@ def metrics_table() -> str:
     rows = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
     for row in (*WORKER, *SHIPPER):
         labels = ", ".join(f"`{label}`" for label in row.labels)
-        rows.append(f"| `{row.shown}` | {row.kind} | {labels} | {row.meaning} |")
+        rows.append(f"| `{row.exposed_name}` | {row.kind} | {labels} | {row.meaning} |")
     return "\n".join(rows)
 
 
@@ -113,7 +113,7 @@ def test_every_crisp_command_in_the_readme_is_understood() -> None:
     assert len(lines) >= 8
     for name, *arguments in lines:
         parser = argparse.ArgumentParser(exit_on_error=False)
-        importlib.import_module(COMMANDS[name][0]).arguments(parser)
+        importlib.import_module(COMMANDS[name][0]).add_arguments(parser)
         parser.parse_args(arguments)
 
 

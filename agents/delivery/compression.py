@@ -11,7 +11,7 @@ CODECS = {"gzip": codec.gzip_encode, "lz4": codec.lz4_encode, "zstd": codec.zstd
 """The functions to which aiokafka's record batches give nothing but the bytes: the level is their last default."""
 
 
-def lighten() -> None:
+def use_fast_levels() -> None:
     """Have every producer of this process compress at the fast level, from its next batch on."""
     for encode in CODECS.values():
         encode.__defaults__ = (LEVEL,)

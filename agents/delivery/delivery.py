@@ -15,9 +15,9 @@ from collections.abc import Callable, Collection
 
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed
 
-from agents.delivery.producer import Publisher
-from agents.state.losses import Losses
-from agents.tailing.container_tail import Tail, Taken
+from agents.delivery.producer import RecordProducer
+from agents.state.losses import LossTracker
+from agents.tailing.container_tail import ContainerTail, PendingSlice
 from pipeline.config.settings import KIB, Settings
 from pipeline.contract import cri
 from pipeline.contract.gap import GapRecord
@@ -26,14 +26,14 @@ from pipeline.kafka import client
 from pipeline.monitoring.metrics import Metrics
 
 RETRY_SECONDS = 1.0
-MOST_RETRY_SECONDS = 15.0
-START_SECONDS = 20.0
+MAX_RETRY_SECONDS = 15.0
+CONNECT_TIMEOUT_SECONDS = 20.0
 STOP_SECONDS = 10.0
 WATCH_SECONDS = 2.0
-SILENT_SECONDS = 10.0
-WEDGED_SECONDS = 60.0
-WITHHELD_SECONDS = 20.0
-LEAST_SLICE_BYTES = 16 * KIB
+UNRESPONSIVE_SECONDS = 10.0
+STALLED_SECONDS = 60.0
+PAUSE_SECONDS = 20.0
+MIN_SLICE_BYTES = 16 * KIB
 
 log = logging.getLogger(__name__)
 
@@ -46,175 +46,175 @@ class Delivery:
         self._metrics = metrics
         self._stopping = stopping
         self._slice_bytes = settings.slice_max_bytes
-        self._publisher = Publisher(settings, self._slice_bytes)
-        self._withheld: dict[Tail, tuple[float, str]] = {}
-        self._absence = "not connected to Kafka yet"
-        self._refusal = ""
-        self._headless = ""
-        self._refusals = 0  # in a row
-        self._narrowed = False
+        self._producer = RecordProducer(settings, self._slice_bytes)
+        self._paused: dict[ContainerTail, tuple[float, str]] = {}
+        self._unavailable = "not connected to Kafka yet"
+        self._rejection = ""
+        self._leaderless = ""
+        self._rejections = 0  # in a row
+        self._slices_reduced = False
         self.failed = False
-        self.stirred = math.inf  # monotonic time of the last step, where a step may take long; not yet
+        self.last_active = math.inf  # monotonic time of the last step, where a step may take long; not yet
 
     @property
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """Why lines do not come to Kafka; empty when they do."""
-        withheld = next((words for _, words in self._withheld.values()), "")
-        return self._absence or self._refusal or self._headless or withheld
+        withheld = next((words for _, words in self._paused.values()), "")
+        return self._unavailable or self._rejection or self._leaderless or withheld
 
     @property
-    def room(self) -> asyncio.Event:
+    def capacity(self) -> asyncio.Event:
         """Set while more may be handed over."""
-        return self._publisher.room
+        return self._producer.capacity
 
     @property
-    def freed(self) -> asyncio.Event:
+    def acked(self) -> asyncio.Event:
         """Set whenever Kafka has answered; whoever waits for it clears it first."""
-        return self._publisher.freed
+        return self._producer.acked
 
     @property
     def in_flight(self) -> int:
         """Bytes that were handed over and not answered."""
-        return self._publisher.in_flight
+        return self._producer.in_flight
 
-    def takes(self, tail: Tail) -> bool:
+    def has_capacity(self, tail: ContainerTail) -> bool:
         """Whether the partition of a container has room for more."""
-        return self._publisher.takes(tail.key)
+        return self._producer.has_capacity(tail.key)
 
-    def silent(self) -> float:
+    def unresponsive_seconds(self) -> float:
         """Seconds for which a partition has not answered although it should."""
-        return self._publisher.silent()
+        return self._producer.unresponsive_seconds()
 
-    def renew(self) -> None:
+    def reload(self) -> None:
         """Take up changed secrets and certificates."""
-        self._publisher.renew()
+        self._producer.reload()
 
-    def withholds(self, tail: Tail, now: float) -> bool:
+    def is_paused(self, tail: ContainerTail, now: float) -> bool:
         """Whether the next event of a container is not to be sent now."""
-        return bool(self._withheld) and now < self._withheld.get(tail, (0.0, ""))[0]
+        return bool(self._paused) and now < self._paused.get(tail, (0.0, ""))[0]
 
     async def connect(self) -> None:
         """Return when Kafka takes us, or the shipper is to stop."""
         while not self._stopping.is_set():
-            self.stirred = time.monotonic()
-            why = await self._hindrance()
+            self.last_active = time.monotonic()
+            why = await self._connect_problem()
             if not why:
-                self._absence = ""
+                self._unavailable = ""
                 return
-            self._absence = f"Kafka cannot be used: {why}"
-            log.warning("%s; tried again for ever", self._absence)
-            await self._pause(RETRY_SECONDS)
+            self._unavailable = f"Kafka cannot be used: {why}"
+            log.warning("%s; tried again for ever", self._unavailable)
+            await self._sleep(RETRY_SECONDS)
 
-    async def _hindrance(self) -> str:
+    async def _connect_problem(self) -> str:
         """Connect; why it cannot be done now."""
         settings = self._settings
         try:
-            async with asyncio.timeout(START_SECONDS):
-                why = await client.trouble(settings, settings.topic_raw)
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                why = await client.connection_problem(settings, settings.topic_raw)
                 if not why:
-                    await self._publisher.start()
+                    await self._producer.start()
                 return why
         except TimeoutError:
-            return f"no answer within {START_SECONDS:.0f} s"
+            return f"no answer within {CONNECT_TIMEOUT_SECONDS:.0f} s"
         except (KafkaError, SettingsError) as fault:
-            return client.refusal(settings, settings.topic_raw, fault)
+            return client.explain_error(settings, settings.topic_raw, fault)
 
-    async def _pause(self, seconds: float) -> None:
+    async def _sleep(self, seconds: float) -> None:
         """Sleep, but not beyond a stop."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
 
-    def send(self, tail: Tail, taken: Taken) -> None:
+    def send(self, tail: ContainerTail, pending: PendingSlice) -> None:
         """Hand over a slice; Kafka's answer is noted at the tail, and only here."""
-        part, flight = taken
-        publisher, size = self._publisher, len(part.value)
-        self._metrics.add("crisp_shipper_read_bytes", size)
+        part, flight = pending
+        publisher, size = self._producer, len(part.value)
+        self._metrics.inc("crisp_shipper_read_bytes", size)
         written = cri.first_time(part.value)
-        self._aged("read", written)
+        self._observe_latency("read", written)
 
         def answer(fault: BaseException | None) -> None:
-            if publisher is not self._publisher:
+            if publisher is not self._producer:
                 return
             if fault is None:
-                self._taken()
-                self._withheld.pop(tail, None)
+                self._on_acked()
+                self._paused.pop(tail, None)
                 tail.acknowledge(flight)
-                self._aged("acked", written)
-                self._metrics.add("crisp_shipper_records_sent", result="acked")
-                self._metrics.add("crisp_shipper_acked_bytes", size)
+                self._observe_latency("acked", written)
+                self._metrics.inc("crisp_shipper_records_sent", result="acked")
+                self._metrics.inc("crisp_shipper_acked_bytes", size)
             else:
-                self._metrics.add("crisp_shipper_records_sent", result="failed")
-                self._metrics.add("crisp_shipper_retried_bytes", size)
-                self._refused(fault, tail, size)
+                self._metrics.inc("crisp_shipper_records_sent", result="failed")
+                self._metrics.inc("crisp_shipper_retried_bytes", size)
+                self._on_rejected(fault, tail, size)
 
-        publisher.hand_over(tail.key, part, answer)
+        publisher.send(tail.key, part, answer)
 
-    def tell(self, key: bytes, gap: GapRecord, told: Callable[[], None]) -> None:
+    def send_gap(self, key: bytes, gap: GapRecord, on_acked: Callable[[], None]) -> None:
         """Hand over a gap; calls `told` when Kafka has it."""
-        publisher = self._publisher
+        publisher = self._producer
 
         def answer(fault: BaseException | None) -> None:
-            if publisher is not self._publisher:
+            if publisher is not self._producer:
                 return
             if fault is None:
-                self._taken()
-                told()
+                self._on_acked()
+                on_acked()
             else:
-                self._refused(fault)
+                self._on_rejected(fault)
 
-        publisher.hand_over(key, gap, answer)
+        publisher.send(key, gap, answer)
 
-    def _taken(self) -> None:
-        self._refusal = self._absence = ""
-        self._refusals = 0
+    def _on_acked(self) -> None:
+        self._rejection = self._unavailable = ""
+        self._rejections = 0
 
-    def _aged(self, stage: str, written: int | None) -> None:
+    def _observe_latency(self, stage: str, written: int | None) -> None:
         if written is not None:
             self._metrics.observe("crisp_shipper_latency_seconds", max(0.0, time.time() - written / 1e9), stage=stage)
 
-    def _refused(self, fault: BaseException, tail: Tail | None = None, size: int = 0) -> None:
+    def _on_rejected(self, fault: BaseException, tail: ContainerTail | None = None, size: int = 0) -> None:
         self.failed = True
         if isinstance(fault, ProducerClosed):
             return
-        words = client.refusal(self._settings, self._settings.topic_raw, fault)
+        words = client.explain_error(self._settings, self._settings.topic_raw, fault)
         if isinstance(fault, MessageSizeTooLargeError) and tail is not None:
-            self._too_large(tail, size, words)
+            self._reduce_slices(tail, size, words)
         else:
-            self._refusal = f"Kafka refuses lines: {words}"
+            self._rejection = f"Kafka refuses lines: {words}"
             log.error("Kafka refused a slice, everything unacknowledged is read again: %s", words)
 
-    def _too_large(self, tail: Tail, size: int, words: str) -> None:
+    def _reduce_slices(self, tail: ContainerTail, size: int, words: str) -> None:
         """The topic takes less than a slice, or than an event. What an event is must not hang on what a topic takes."""
         if tail.limits.slice_bytes > self._slice_bytes:
             return  # cut before slices were made smaller, as all are from now on
-        if size <= self._slice_bytes and self._slice_bytes > LEAST_SLICE_BYTES:
-            if not self._narrowed:
-                self._narrowed = True
-                self._slice_bytes = max(LEAST_SLICE_BYTES, self._slice_bytes // 2)
+        if size <= self._slice_bytes and self._slice_bytes > MIN_SLICE_BYTES:
+            if not self._slices_reduced:
+                self._slices_reduced = True
+                self._slice_bytes = max(MIN_SLICE_BYTES, self._slice_bytes // 2)
                 log.error("a slice of %d bytes is made smaller: %s", size, words)
-        elif tail.limits.slice_bytes > LEAST_SLICE_BYTES:
-            tail.limits = dataclasses.replace(tail.limits, slice_bytes=LEAST_SLICE_BYTES)
+        elif tail.limits.slice_bytes > MIN_SLICE_BYTES:
+            tail.limits = dataclasses.replace(tail.limits, slice_bytes=MIN_SLICE_BYTES)
         else:
             held = f"an event of {size} bytes of {tail.key.decode()} waits: {words}"
-            self._withheld[tail] = time.monotonic() + WITHHELD_SECONDS, held
+            self._paused[tail] = time.monotonic() + PAUSE_SECONDS, held
             log.error("%s; tried again for ever, nothing later of that container is sent", held)
 
-    async def recover(self, tails: Collection[Tail], losses: Losses) -> None:
+    async def recover(self, tails: Collection[ContainerTail], losses: LossTracker) -> None:
         """A new producer; what is not acknowledged is read again."""
-        self.stirred = time.monotonic()
-        await self._publisher.stop(min(STOP_SECONDS, self._settings.ship_grace_seconds))
-        self._metrics.add("crisp_shipper_retried_bytes", self._publisher.in_flight)
-        self._publisher = Publisher(self._settings, self._slice_bytes)
+        self.last_active = time.monotonic()
+        await self._producer.stop(min(STOP_SECONDS, self._settings.ship_grace_seconds))
+        self._metrics.inc("crisp_shipper_retried_bytes", self._producer.in_flight)
+        self._producer = RecordProducer(self._settings, self._slice_bytes)
         for tail in tails:
             tail.rewind()
             if tail.limits.slice_bytes > self._slice_bytes:
                 tail.limits = dataclasses.replace(tail.limits, slice_bytes=self._slice_bytes)
-        losses.again()
-        self._withheld = {tail: held for tail, held in self._withheld.items() if tail in tails}
-        await self._pause(min(MOST_RETRY_SECONDS, RETRY_SECONDS * 2.0**self._refusals))
-        self._refusals = min(self._refusals + 1, 10)
-        self._narrowed = False
+        losses.report_again()
+        self._paused = {tail: held for tail, held in self._paused.items() if tail in tails}
+        await self._sleep(min(MAX_RETRY_SECONDS, RETRY_SECONDS * 2.0**self._rejections))
+        self._rejections = min(self._rejections + 1, 10)
+        self._slices_reduced = False
         await self.connect()
         self.failed = False
 
@@ -222,41 +222,45 @@ class Delivery:
         """Say why Kafka is silent, for as long as it is."""
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            self._look_at_leaders()
-            if self._publisher.silent(led=True) > SILENT_SECONDS and not self.failed:
-                await self._look_into()
+            self._check_leaders()
+            if self._producer.unresponsive_seconds(with_leader=True) > UNRESPONSIVE_SECONDS and not self.failed:
+                await self._diagnose()
 
-    def _look_at_leaders(self) -> None:
+    def _check_leaders(self) -> None:
         """Tell of partitions to which nothing can go; what goes to the others goes on."""
-        numbers = self._publisher.headless() if self._publisher.silent() > SILENT_SECONDS else []
+        numbers = (
+            self._producer.leaderless_partitions()
+            if self._producer.unresponsive_seconds() > UNRESPONSIVE_SECONDS
+            else []
+        )
         listed = ", ".join(map(str, numbers))
         words = (
             f"no leader in {self._settings.topic_raw} for partition {listed}: what goes there waits" if numbers else ""
         )
-        if words and words != self._headless:
+        if words and words != self._leaderless:
             log.warning("%s", words)
-        self._headless = words
+        self._leaderless = words
 
-    async def _look_into(self) -> None:
-        publisher = self._publisher
+    async def _diagnose(self) -> None:
+        publisher = self._producer
         try:
-            async with asyncio.timeout(START_SECONDS):
-                why = await client.trouble(self._settings, self._settings.topic_raw)
+            async with asyncio.timeout(CONNECT_TIMEOUT_SECONDS):
+                why = await client.connection_problem(self._settings, self._settings.topic_raw)
         except TimeoutError:
-            why = f"no answer within {START_SECONDS:.0f} s"
+            why = f"no answer within {CONNECT_TIMEOUT_SECONDS:.0f} s"
         except SettingsError as fault:
             why = str(fault)
-        silent = publisher.silent(led=True)
-        if publisher is not self._publisher or silent < SILENT_SECONDS:
+        silent = publisher.unresponsive_seconds(with_leader=True)
+        if publisher is not self._producer or silent < UNRESPONSIVE_SECONDS:
             return
         if why:
-            self._absence = f"Kafka has not answered for {silent:.0f} s: {why}"
+            self._unavailable = f"Kafka has not answered for {silent:.0f} s: {why}"
             log.warning("Kafka does not answer, nothing more is read until it does: %s", why)
-        elif silent > WEDGED_SECONDS:
-            self._refusal = f"Kafka can be reached, but has not answered for {silent:.0f} s"
-            log.error("%s: a new producer is made", self._refusal)
+        elif silent > STALLED_SECONDS:
+            self._rejection = f"Kafka can be reached, but has not answered for {silent:.0f} s"
+            log.error("%s: a new producer is made", self._rejection)
             self.failed = True
 
     async def stop(self, grace_seconds: float) -> None:
         """Flush, and disconnect."""
-        await self._publisher.stop(grace_seconds)
+        await self._producer.stop(grace_seconds)

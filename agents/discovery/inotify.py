@@ -9,9 +9,9 @@ import errno
 import os
 import struct
 
-_MODIFIED = 0x40 | 0x80 | 0x100 | 0x200  # IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE
-_SELF = 0x400 | 0x800  # IN_DELETE_SELF, IN_MOVE_SELF
-_ONLY_DIRECTORY, _NO_LINK = 0x01000000, 0x02000000
+_ENTRIES_CHANGED = 0x40 | 0x80 | 0x100 | 0x200  # IN_MOVED_FROM, IN_MOVED_TO, IN_CREATE, IN_DELETE
+_SELF_CHANGED = 0x400 | 0x800  # IN_DELETE_SELF, IN_MOVE_SELF
+_ONLYDIR, _DONT_FOLLOW = 0x01000000, 0x02000000
 _OVERFLOW, _IGNORED = 0x4000, 0x8000
 _EVENT = struct.Struct("iIII")
 
@@ -22,32 +22,32 @@ class Inotify:
     def __init__(self) -> None:
         """Raises OSError where the kernel has no instance left, or none at all."""
         self._libc = ctypes.CDLL(None, use_errno=True)
-        self.descriptor = self._checked(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
+        self.descriptor = self._check(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
         self._paths: dict[int, str] = {}
-        self._numbers: dict[str, int] = {}
+        self._watch_descriptors: dict[str, int] = {}
 
     @staticmethod
-    def _checked(result: int, call: str) -> int:
+    def _check(result: int, call: str) -> int:
         if result < 0:
             number = ctypes.get_errno()
             raise OSError(number, f"{call}: {os.strerror(number)}")
         return result
 
-    def watches(self, directory: str) -> bool:
+    def is_watched(self, directory: str) -> bool:
         """Whether the directory is watched."""
-        return directory in self._numbers
+        return directory in self._watch_descriptors
 
     def watch(self, directory: str) -> None:
         """Watch a directory; again is harmless. Raises OSError: ENOSPC when the limit of watches is reached."""
-        mask = _MODIFIED | _SELF | _ONLY_DIRECTORY | _NO_LINK
-        number = self._checked(
+        mask = _ENTRIES_CHANGED | _SELF_CHANGED | _ONLYDIR | _DONT_FOLLOW
+        number = self._check(
             self._libc.inotify_add_watch(self.descriptor, os.fsencode(directory), ctypes.c_uint32(mask)),
             "inotify_add_watch",
         )
         self._paths[number] = directory
-        self._numbers[directory] = number
+        self._watch_descriptors[directory] = number
 
-    def changed(self) -> set[str] | None:
+    def read_changed(self) -> set[str] | None:
         """The directories that have changed since the last call; None when events were lost: any may have."""
         directories: set[str] = set()
         lost = False
@@ -60,7 +60,7 @@ class Inotify:
                 directory = self._paths.get(number)
                 if directory is not None:
                     directories.add(directory)
-                    self._settle(number, directory, mask)
+                    self._drop_removed(number, directory, mask)
         return None if lost else directories
 
     def _read(self) -> bytes:
@@ -69,14 +69,14 @@ class Inotify:
         except BlockingIOError:
             return b""
 
-    def _settle(self, number: int, directory: str, mask: int) -> None:
+    def _drop_removed(self, number: int, directory: str, mask: int) -> None:
         """Forget a directory that is gone from its place: what has its name later is another one."""
-        if mask & _SELF and self._libc.inotify_rm_watch(self.descriptor, number) < 0:
+        if mask & _SELF_CHANGED and self._libc.inotify_rm_watch(self.descriptor, number) < 0:
             assert ctypes.get_errno() == errno.EINVAL, "only a watch that the kernel has removed already"
-        if mask & (_SELF | _IGNORED):
+        if mask & (_SELF_CHANGED | _IGNORED):
             del self._paths[number]
-            if self._numbers.get(directory) == number:
-                del self._numbers[directory]
+            if self._watch_descriptors.get(directory) == number:
+                del self._watch_descriptors[directory]
 
     def close(self) -> None:
         """Give the descriptor back."""

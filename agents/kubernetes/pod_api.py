@@ -12,20 +12,20 @@ from typing import Any
 
 import orjson
 
-from pipeline.config.settings import Settings, variable
+from pipeline.config.settings import Settings, env_name
 from pipeline.errors import SettingsError
 
-WATCH_SECONDS = 240  # the server ends a watch after this
-HANG_SECONDS = 90  # a watch that is silent for longer is dead: there is a bookmark every minute
-CONNECT_SECONDS = 5.0
-LIST_SECONDS = 30.0
+WATCH_TIMEOUT_SECONDS = 240  # the server ends a watch after this
+WATCH_READ_TIMEOUT_SECONDS = 90  # a watch that is silent for longer is dead: there is a bookmark every minute
+CONNECT_TIMEOUT_SECONDS = 5.0
+LIST_TIMEOUT_SECONDS = 30.0
 
 
 class Gone(Exception):
     """The API no longer has the history from where the watch should go on: list again."""
 
 
-class Refused(Exception):
+class StatusError(Exception):
     """The API's answer is no; where a watch should go on may be the reason."""
 
 
@@ -35,9 +35,9 @@ class PodApi:
     def __init__(self, client: Any, node: str) -> None:
         self._client = client
         self._selector = {"fieldSelector": f"spec.nodeName={node}"}
-        self._watched: Any = None
+        self._watch_connection: Any = None
 
-    def _call(self, query: dict[str, Any], timeout: tuple[float, float]) -> Any:
+    def _request(self, query: dict[str, Any], timeout: tuple[float, float]) -> Any:
         method, url, headers, *_ = self._client.param_serialize(
             method="GET",
             resource_path="/api/v1/pods",
@@ -49,18 +49,20 @@ class PodApi:
         if answer.status == 410:
             raise Gone
         if answer.status != 200:
-            raise Refused(f"status {answer.status}: {answer.data[:200]!r}")
+            raise StatusError(f"status {answer.status}: {answer.data[:200]!r}")
         return answer
 
     def get(self, query: dict[str, Any]) -> dict[str, Any]:
         """One answer. Raises Gone, Refused and what the network's libraries raise."""
-        found: dict[str, Any] = orjson.loads(self._call(query, (CONNECT_SECONDS, LIST_SECONDS)).data)
+        found: dict[str, Any] = orjson.loads(self._request(query, (CONNECT_TIMEOUT_SECONDS, LIST_TIMEOUT_SECONDS)).data)
         return found
 
     def watch(self, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
         """Events as they come, until the server ends. Raises as `get`, and where it is cut."""
-        answer = self._call({**query, "timeoutSeconds": WATCH_SECONDS}, (CONNECT_SECONDS, HANG_SECONDS))
-        self._watched = answer.connection
+        answer = self._request(
+            {**query, "timeoutSeconds": WATCH_TIMEOUT_SECONDS}, (CONNECT_TIMEOUT_SECONDS, WATCH_READ_TIMEOUT_SECONDS)
+        )
+        self._watch_connection = answer.connection
         rest = b""
         try:
             for chunk in answer.stream(65536):
@@ -68,13 +70,13 @@ class PodApi:
                 for line in lines:
                     yield orjson.loads(line)
         finally:
-            self._watched = None
+            self._watch_connection = None
             answer.release_conn()
             answer.close()
 
-    def cut(self) -> None:
+    def abort_watch(self) -> None:
         """End the watch that is going on, from another thread; its reader sees an end at once."""
-        held = getattr(self._watched, "sock", None)
+        held = getattr(self._watch_connection, "sock", None)
         if held is not None:
             with contextlib.suppress(OSError):
                 socket.socket.shutdown(held, socket.SHUT_RDWR)  # beneath TLS, which is the reader's
@@ -95,11 +97,11 @@ def connect(settings: Settings) -> PodApi:
     return PodApi(ApiClient(configuration), settings.node_name)
 
 
-def wanted(settings: Settings, environ: Callable[[str], str | None] = os.environ.get) -> bool:
+def is_enabled(settings: Settings, environ: Callable[[str], str | None] = os.environ.get) -> bool:
     """Whether pods are to be asked for. Raises SettingsError where they are, and nothing tells how."""
     reachable = bool(settings.kubeconfig) or bool(environ("KUBERNETES_SERVICE_HOST"))
     if settings.kubernetes == "on" and not reachable:
         raise SettingsError(
-            [f"{variable('kubernetes')}: on, but this is no pod and no {variable('kubeconfig')} is set"]
+            [f"{env_name('kubernetes')}: on, but this is no pod and no {env_name('kubeconfig')} is set"]
         )
     return settings.kubernetes != "off" and reachable

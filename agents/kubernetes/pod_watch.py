@@ -17,16 +17,16 @@ from typing import Any
 import orjson
 
 from agents.kubernetes import pod_api
-from agents.kubernetes.pod_api import Gone, PodApi, Refused
+from agents.kubernetes.pod_api import Gone, PodApi, StatusError
 from pipeline.config.settings import Settings
 from pipeline.contract import annotations
 from pipeline.contract.pod_metadata import Instance
 
 LIST_LIMIT = 200
-DOUBT_SECONDS = 3.0  # of silence, while somebody waits
+SILENT_SECONDS = 3.0  # of silence, while somebody waits
 FORGET_SECONDS = 60.0
-FIRST_PAUSE = 0.2
-MOST_PAUSE = 30.0
+FIRST_BACKOFF_SECONDS = 0.2
+MAX_BACKOFF_SECONDS = 30.0
 CONFIG_HASH = "kubernetes.io/config.hash"
 
 log = logging.getLogger(__name__)
@@ -40,17 +40,17 @@ class PodWatch:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._shown = frozenset(settings.annotations.split())
+        self._indexed_annotations = frozenset(settings.annotations.split())
         self._pods: dict[str, Pod] = {}
         self._stored = b""
         self._path = Path(settings.state_dir) / "pods.json"
         self._stopping = False
-        self._woken = threading.Event()  # begin anew at once
+        self._restart_requested = threading.Event()  # begin anew at once
         self._api: PodApi | None = None
-        self._heard = 0.0  # monotonic, when the API last said anything
-        self._gone: dict[str, float] = {}  # since when nobody needs a deleted pod
+        self._received_at = 0.0  # monotonic, when the API last said anything
+        self._unneeded_since: dict[str, float] = {}  # since when nobody needs a deleted pod
         self.changes = 0
-        self.trouble = "the API was not asked yet"
+        self.problem = "the API was not asked yet"
 
     def start(self) -> None:
         """Take what was stored and begin to watch."""
@@ -73,61 +73,61 @@ class PodWatch:
     def stop(self) -> None:
         """Watch no more."""
         self._stopping = True
-        self._begin_anew()
+        self._restart()
 
-    def doubt(self) -> None:
+    def restart_if_silent(self) -> None:
         """Somebody waits for a pod that is not known: a watch that is silent may be dead, and is begun anew."""
-        if time.monotonic() - self._heard > DOUBT_SECONDS:
-            self._heard = time.monotonic()
-            self._begin_anew()
+        if time.monotonic() - self._received_at > SILENT_SECONDS:
+            self._received_at = time.monotonic()
+            self._restart()
 
-    def _begin_anew(self) -> None:
-        self._woken.set()
+    def _restart(self) -> None:
+        self._restart_requested.set()
         if self._api is not None:
-            self._api.cut()
+            self._api.abort_watch()
 
-    def of(self, instance: Instance) -> Pod | None:
+    def find(self, instance: Instance) -> Pod | None:
         """The pod of a container instance, if it is known."""
         return self._pods.get(instance.uid)
 
-    def store(self, kept: set[str]) -> None:
+    def store(self, needed_uids: set[str]) -> None:
         """Forget pods that are deleted and of which nothing is to be read; store the others. Raises OSError."""
-        self._forget(kept)
+        self._forget(needed_uids)
         # The watching thread adds pods meanwhile: so no loop over the pods themselves.
-        encoded = orjson.dumps({uid: pod for uid in sorted(kept) if (pod := self._pods.get(uid)) is not None})
+        encoded = orjson.dumps({uid: pod for uid in sorted(needed_uids) if (pod := self._pods.get(uid)) is not None})
         if encoded != self._stored:
             beside = self._path.with_suffix(".new")
             beside.write_bytes(encoded)
             beside.replace(self._path)
             self._stored = encoded
 
-    def _forget(self, kept: set[str]) -> None:
+    def _forget(self, needed_uids: set[str]) -> None:
         """Drop deleted pods, but not at once: the file of one that lived two seconds may not be found yet."""
         now = time.monotonic()
-        gone = {uid for uid, pod in list(self._pods.items()) if pod.get("deleted") and uid not in kept}
-        self._gone = {uid: self._gone.get(uid, now) for uid in gone}
-        for uid in [uid for uid, since in self._gone.items() if now - since > FORGET_SECONDS]:
+        gone = {uid for uid, pod in list(self._pods.items()) if pod.get("deleted") and uid not in needed_uids}
+        self._unneeded_since = {uid: self._unneeded_since.get(uid, now) for uid in gone}
+        for uid in [uid for uid, since in self._unneeded_since.items() if now - since > FORGET_SECONDS]:
             del self._pods[uid]
 
     def _run(self) -> None:
-        pause, version = FIRST_PAUSE, ""
+        pause, version = FIRST_BACKOFF_SECONDS, ""
         while not self._stopping:
-            self._woken.clear()
+            self._restart_requested.clear()
             try:
                 self._api = api = pod_api.connect(self._settings)
                 version = version or self._list(api)
-                self.trouble, self._heard = "", time.monotonic()
+                self.problem, self._received_at = "", time.monotonic()
                 for reached in self._watch(api, version):
-                    version, pause, self._heard = reached, FIRST_PAUSE, time.monotonic()
+                    version, pause, self._received_at = reached, FIRST_BACKOFF_SECONDS, time.monotonic()
             except Gone:
                 version = ""
             except Exception as fault:  # noqa: BLE001 - whatever the network and its libraries raise: told, tried again
-                version = "" if isinstance(fault, Refused) else version
-                if not self._woken.is_set():
-                    self.trouble = f"pods cannot be watched: {fault}"
+                version = "" if isinstance(fault, StatusError) else version
+                if not self._restart_requested.is_set():
+                    self.problem = f"pods cannot be watched: {fault}"
                     log.warning("pods cannot be watched, tried again: %s", fault)
-            self._woken.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
-            pause = min(MOST_PAUSE, 2 * pause)
+            self._restart_requested.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            pause = min(MAX_BACKOFF_SECONDS, 2 * pause)
 
     def _list(self, api: PodApi) -> str:
         """Take all pods there are; those not there any more are deleted. Returns the version to watch from."""
@@ -136,7 +136,7 @@ class PodWatch:
         while True:
             page = api.get({"limit": LIST_LIMIT, **({"continue": more} if more else {})})
             for pod in page["items"]:
-                found |= self._take(pod)
+                found |= self._add(pod)
             more = page["metadata"].get("continue") or ""
             if not more:
                 break
@@ -153,15 +153,15 @@ class PodWatch:
             if kind == "ERROR":
                 if about.get("code") == 410:
                     raise Gone
-                raise Refused(str(about.get("message")))
+                raise StatusError(str(about.get("message")))
             if kind != "BOOKMARK":
-                for uid in self._take(about):
+                for uid in self._add(about):
                     self._pods[uid]["deleted"] = kind == "DELETED"
             yield str(about["metadata"]["resourceVersion"])
 
-    def _take(self, pod: Pod) -> set[str]:
+    def _add(self, pod: Pod) -> set[str]:
         """Keep a pod under its uid, and a static one under the uid that its directory has."""
-        kept = slim(pod, self._keeps)
+        kept = trim(pod, self._keeps_annotation)
         hashed = (pod["metadata"].get("annotations") or {}).get(CONFIG_HASH)
         uids = {uid for uid in (kept["metadata"]["uid"], hashed) if uid}
         for uid in uids:
@@ -169,15 +169,15 @@ class PodWatch:
         self.changes += 1
         return uids
 
-    def _keeps(self, name: str) -> bool:
+    def _keeps_annotation(self, name: str) -> bool:
         """Whether an annotation of that name is of any use."""
-        return name in self._shown or annotations.steers(name, self._settings.annotation_prefix)
+        return name in self._indexed_annotations or annotations.is_relevant(name, self._settings.annotation_prefix)
 
 
-def slim(pod: Pod, keeps: Callable[[str], bool]) -> Pod:
+def trim(pod: Pod, keeps_annotation: Callable[[str], bool]) -> Pod:
     """What is kept of a Pod object: a node's pods are hundreds, their specs kilobytes. `keeps`: which annotations."""
     about, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
-    chosen = {name: value for name, value in (about.get("annotations") or {}).items() if keeps(name)}
+    chosen = {name: value for name, value in (about.get("annotations") or {}).items() if keeps_annotation(name)}
     owners = [
         {key: owner.get(key) for key in ("kind", "name", "controller")} for owner in about.get("ownerReferences") or ()
     ]

@@ -18,15 +18,15 @@ from typing import Any
 
 import orjson
 
-from agents.tailing.byte_ranges import Ranges
+from agents.tailing.byte_ranges import ByteRanges
 from pipeline.contract.pod_metadata import Instance
-from pipeline.contract.record import Carried
+from pipeline.contract.record import Continuation
 
 VERSION = 2
 log = logging.getLogger(__name__)
 
 
-Container = tuple[str, str, str, str]
+ContainerIdentity = tuple[str, str, str, str]
 """Namespace, pod, uid, container: an instance without its restart number."""
 
 
@@ -49,14 +49,14 @@ class Entry:
     instance: Instance
     path: str
     size: int | None
-    grown: int
-    random: bool = False
-    lost: str = ""
-    carried: tuple[Carried, ...] = ()
+    modified: int
+    random_identity: bool = False
+    lost_reason: str = ""
+    continuations: tuple[Continuation, ...] = ()
 
-    def ranges(self) -> Ranges:
+    def ranges(self) -> ByteRanges:
         """The acknowledged ranges."""
-        return Ranges(self.low, [(start, end) for start, end in self.above])
+        return ByteRanges(self.low, [(start, end) for start, end in self.above])
 
 
 @dataclass(slots=True)
@@ -64,7 +64,7 @@ class State:
     """All that is remembered: the files, and the newest restart of each container whose log was ever found."""
 
     entries: list[Entry] = field(default_factory=list)
-    newest: dict[Container, int] = field(default_factory=dict)
+    newest_restarts: dict[ContainerIdentity, int] = field(default_factory=dict)
 
 
 class Checkpoint:
@@ -75,9 +75,9 @@ class Checkpoint:
         self._previous = directory / "checkpoint.previous.json"
         self._lock = -1
         self._directory = directory
-        self._written = b""
+        self._last_written = b""
 
-    def lock(self, waiting: Callable[[], None]) -> None:
+    def lock(self, on_wait: Callable[[], None]) -> None:
         """Wait until no other shipper holds the directory; calls `waiting` once if it has to.
 
         The lock is on the directory itself: a disk that is full or read-only takes no file for it. One that cannot be
@@ -89,7 +89,7 @@ class Checkpoint:
             try:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                waiting()
+                on_wait()
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
         except OSError as fault:
             log.error("the state directory cannot be used, a restart would send everything again: %s", fault)
@@ -115,7 +115,7 @@ class Checkpoint:
     def store(self, state: State) -> None:
         """Replace the checkpoint. Raises OSError; the copies there are then stay as they were."""
         encoded = encode(state)
-        if encoded == self._written:
+        if encoded == self._last_written:
             return
         beside = self.path.with_suffix(".new")
         with beside.open("wb") as file:
@@ -130,7 +130,7 @@ class Checkpoint:
             os.fsync(directory)
         finally:
             os.close(directory)
-        self._written = encoded
+        self._last_written = encoded
 
 
 def encode(state: State) -> bytes:
@@ -138,7 +138,7 @@ def encode(state: State) -> bytes:
     body = orjson.dumps(
         {
             "files": [[getattr(entry, name) for name in Entry.__slots__] for entry in state.entries],
-            "containers": [[*container, newest] for container, newest in state.newest.items()],
+            "containers": [[*container, newest] for container, newest in state.newest_restarts.items()],
         },
         default=list,  # named tuples
     )
@@ -169,7 +169,7 @@ def _state(found: Any) -> State:
     entries = [Entry(*row) for row in found["files"]]
     for entry in entries:
         entry.instance = Instance(*entry.instance)
-        entry.carried = tuple(Carried(*one) for one in entry.carried)
+        entry.continuations = tuple(Continuation(*one) for one in entry.continuations)
         entry.above = [(start, end) for start, end in entry.above]
     newest = {(row[0], row[1], row[2], row[3]): row[4] for row in found["containers"]}
     return State(entries, newest)

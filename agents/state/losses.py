@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from agents.state.checkpoint import Entry
-from agents.tailing.byte_ranges import Ranges
-from agents.tailing.container_tail import Tail
+from agents.tailing.byte_ranges import ByteRanges
+from agents.tailing.container_tail import ContainerTail
 from agents.tailing.log_file import LogFile
 from pipeline.contract import cri
 from pipeline.contract.gap import Gap
@@ -22,8 +22,8 @@ from pipeline.contract.pod_metadata import Instance
 from pipeline.monitoring.metrics import Metrics
 
 LOOK_BACK_BYTES = 65536
-MOST_RECENT = 20
-MOST_CONTAINERS = 1000  # of which losses are counted one by one
+RECENT_LOSSES = 20
+MAX_CONTAINERS = 1000  # of which losses are counted one by one
 
 log = logging.getLogger(__name__)
 
@@ -40,26 +40,26 @@ class Loss:
     instance: Instance
     path: str
     reason: str
-    acked: Ranges
+    acked: ByteRanges
     size: int | None
     position: int = 0
     since: int = 0
     until: int = 0
-    random: bool = False
-    counted: int = 0
+    random_identity: bool = False
+    counted_bytes: int = 0
     sent: bool = False
 
-    def missing(self) -> int | None:
+    def lost_bytes(self) -> int | None:
         """The bytes that are lost, as far as that is known now."""
-        return None if self.size is None else self.acked.missing(self.size)
+        return None if self.size is None else self.acked.unacked_bytes(self.size)
 
-    def gap(self) -> Gap:
+    def to_gap(self) -> Gap:
         """The same, to be told."""
         return Gap(
-            self.identity, self.acked.low, self.path, self.missing(), self.reason, since=self.since, until=self.until
+            self.identity, self.acked.low, self.path, self.lost_bytes(), self.reason, since=self.since, until=self.until
         )
 
-    def entry(self) -> Entry:
+    def to_entry(self) -> Entry:
         """The same, to be remembered."""
         return Entry(
             identity=self.identity,
@@ -71,16 +71,16 @@ class Loss:
             instance=self.instance,
             path=self.path,
             size=self.size,
-            grown=self.since or self.until,
-            random=self.random,
-            lost=self.reason,
+            modified=self.since or self.until,
+            random_identity=self.random_identity,
+            lost_reason=self.reason,
         )
 
 
-def of_file(instance: Instance, file: LogFile, reason: str) -> Loss:
+def from_file(instance: Instance, file: LogFile, reason: str) -> Loss:
     """The loss of an open file, to its present end."""
     size = file.size()
-    since = 0 if file.packed or file.parked else _time_before(file)
+    since = 0 if file.compressed or file.suspended else _last_read_time(file)
     return Loss(
         identity=file.identity,
         instance=instance,
@@ -91,11 +91,11 @@ def of_file(instance: Instance, file: LogFile, reason: str) -> Loss:
         position=file.position,
         since=since,
         until=file.modified,
-        random=file.random,
+        random_identity=file.random_identity,
     )
 
 
-def _time_before(file: LogFile) -> int:
+def _last_read_time(file: LogFile) -> int:
     """When the last line that was read was written, ns; 0 where that is not known."""
     start = max(0, file.position - LOOK_BACK_BYTES)
     for raw in reversed(os.pread(file.descriptor, file.position - start, start).split(b"\n")):
@@ -105,81 +105,89 @@ def _time_before(file: LogFile) -> int:
     return 0
 
 
-def of_entry(entry: Entry, reason: str) -> Loss:
+def from_entry(entry: Entry, reason: str) -> Loss:
     """The loss of a file that only the checkpoint knows; where all that it knew is acknowledged, of unknown size."""
     acked = entry.ranges()
     size = entry.size
-    if size is not None and not entry.lost and not acked.missing(size):
+    if size is not None and not entry.lost_reason and not acked.unacked_bytes(size):
         size = None
     return Loss(
-        entry.identity, entry.instance, entry.path, reason, acked, size, acked.low, entry.grown, random=entry.random
+        entry.identity,
+        entry.instance,
+        entry.path,
+        reason,
+        acked,
+        size,
+        acked.low,
+        entry.modified,
+        random_identity=entry.random_identity,
     )
 
 
-class Losses:
+class LossTracker:
     """The losses of a node that are not told yet, and the accounts of all."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._pending: dict[str, Loss] = {}
-        self.of_containers: Counter[tuple[str, str, str]] = Counter()  # bytes, by namespace, pod, container
-        self._told: set[Instance] = set()
-        self._recent: deque[tuple[float, Loss]] = deque(maxlen=MOST_RECENT)
+        self.bytes_by_container: Counter[tuple[str, str, str]] = Counter()  # bytes, by namespace, pod, container
+        self._logged: set[Instance] = set()
+        self._recent: deque[tuple[float, Loss]] = deque(maxlen=RECENT_LOSSES)
 
-    def note(self, loss: Loss) -> None:
+    def record(self, loss: Loss) -> None:
         """Something is lost: say so once for each container instance, and count it."""
         if loss.identity in self._pending:
             return
         self._pending[loss.identity] = loss
         self._recent.appendleft((time.time(), loss))
-        self._metrics.add("crisp_shipper_lost_files", reason=loss.reason)
+        self._metrics.inc("crisp_shipper_lost_files", reason=loss.reason)
         if loss.size is not None:
             # what is on its way may still arrive
             self._count(loss, max(0, loss.size - max(loss.position, loss.acked.low)))
-        if loss.instance not in self._told:
-            self._told.add(loss.instance)
+        if loss.instance not in self._logged:
+            self._logged.add(loss.instance)
             log.error(
                 "log bytes are lost, %s: %s",
                 loss.reason,
-                "of unknown number" if loss.size is None else f"{loss.counted} so far",
+                "of unknown number" if loss.size is None else f"{loss.counted_bytes} so far",
                 extra={"log.file.path": loss.path},
             )
 
     def _count(self, loss: Loss, size: int) -> None:
         if size <= 0:
             return
-        loss.counted += size
-        self._metrics.add("crisp_shipper_lost_bytes", size, reason=loss.reason)
+        loss.counted_bytes += size
+        self._metrics.inc("crisp_shipper_lost_bytes", size, reason=loss.reason)
         name = loss.instance.namespace, loss.instance.pod, loss.instance.container
-        if len(self.of_containers) >= MOST_CONTAINERS and name not in self.of_containers:
+        if len(self.bytes_by_container) >= MAX_CONTAINERS and name not in self.bytes_by_container:
             name = ("", "", "")
-        self.of_containers[name] += size
+        self.bytes_by_container[name] += size
 
-    def ready(self, tails: Mapping[Instance, Tail]) -> Iterator[Loss]:
+    def reportable(self, tails: Mapping[Instance, ContainerTail]) -> Iterator[Loss]:
         """Those that can be told now: nothing of them is on its way. What did arrive after all is no loss."""
         for identity, loss in list(self._pending.items()):
             tail = tails.get(loss.instance)
-            if loss.sent or (tail is not None and tail.in_flight and loss.acked.low < loss.position):
+            if loss.sent or (tail is not None and tail.in_flight_count and loss.acked.low < loss.position):
                 continue
-            missing = loss.missing()
+            missing = loss.lost_bytes()
             if missing == 0:
                 del self._pending[identity]
                 continue
-            self._count(loss, (missing or 0) - loss.counted)
+            self._count(loss, (missing or 0) - loss.counted_bytes)
             yield loss
 
-    def told(self, loss: Loss) -> None:
+    def reported(self, loss: Loss) -> None:
         """Kafka has the gap."""
         self._pending.pop(loss.identity, None)
 
-    def again(self) -> None:
+    def report_again(self) -> None:
         """Whatever was sent and not answered is lost on its way: tell it again."""
         for loss in self._pending.values():
             loss.sent = False
 
     def entries(self) -> list[Entry]:
         """What the checkpoint should remember."""
-        return [loss.entry() for loss in self._pending.values()]
+        return [loss.to_entry() for loss in self._pending.values()]
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -188,9 +196,9 @@ class Losses:
         """The containers of which something is still to be told."""
         return {loss.instance for loss in self._pending.values()}
 
-    def forget(self, kept: set[Instance]) -> None:
+    def prune(self, kept: set[Instance]) -> None:
         """Drop what is remembered of containers that are gone."""
-        self._told &= kept
+        self._logged &= kept
 
     def recent(self) -> list[dict[str, Any]]:
         """The newest losses since the start, for a status page."""
@@ -200,7 +208,7 @@ class Losses:
                 "namespace": loss.instance.namespace,
                 "pod": loss.instance.pod,
                 "container": loss.instance.container,
-                "bytes": loss.missing(),
+                "bytes": loss.lost_bytes(),
                 "reason": loss.reason,
             }
             for found, loss in self._recent

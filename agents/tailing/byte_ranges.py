@@ -3,7 +3,7 @@
 from bisect import insort
 
 
-class Ranges:
+class ByteRanges:
     """Half-open byte ranges, merged as they touch. `low`: everything below it is acknowledged."""
 
     __slots__ = ("above", "low")
@@ -11,16 +11,16 @@ class Ranges:
     def __init__(self, low: int = 0, above: list[tuple[int, int]] | None = None) -> None:
         self.low = low
         self.above: list[tuple[int, int]] = sorted(above or [])
-        self._settle()
+        self._merge()
 
     def add(self, start: int, end: int) -> None:
         """Note that the bytes from `start` to `end` were acknowledged; again is harmless."""
         if end <= self.low:
             return
         insort(self.above, (start, end))
-        self._settle()
+        self._merge()
 
-    def _settle(self) -> None:
+    def _merge(self) -> None:
         merged: list[tuple[int, int]] = []
         for start, end in self.above:
             if start <= self.low:
@@ -31,7 +31,7 @@ class Ranges:
                 merged.append((start, end))
         self.above = merged
 
-    def unread(self, position: int) -> tuple[int, int | None]:
+    def next_unacked(self, position: int) -> tuple[int, int | None]:
         """The first byte from `position` on that is not acknowledged, and where the next such range begins."""
         position = max(position, self.low)
         for start, end in self.above:
@@ -40,7 +40,7 @@ class Ranges:
             position = max(position, end)
         return position, None
 
-    def missing(self, size: int) -> int:
+    def unacked_bytes(self, size: int) -> int:
         """How many of the first `size` bytes are not acknowledged."""
         covered = min(self.low, size) + sum(max(0, min(end, size) - start) for start, end in self.above)
         return size - covered

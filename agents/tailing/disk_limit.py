@@ -6,15 +6,15 @@ one a line.
 
 from collections.abc import Mapping
 
-from agents.tailing.container_tail import Tail
+from agents.tailing.container_tail import ContainerTail
 from agents.tailing.log_file import LogFile
 from pipeline.contract.pod_metadata import Instance
 
-Held = tuple[Instance, Tail, LogFile]
+HeldFile = tuple[Instance, ContainerTail, LogFile]
 """A deleted file that is held open."""
 
 
-def surplus(tails: Mapping[Instance, Tail], most_bytes: int) -> tuple[int, list[Held]]:
+def files_to_abandon(tails: Mapping[Instance, ContainerTail], max_bytes: int) -> tuple[int, list[HeldFile]]:
     """The bytes of disk that deleted files hold now, and the files to give up so that `most_bytes` are kept to."""
     held = [
         (size, (instance, tail, file))
@@ -23,8 +23,8 @@ def surplus(tails: Mapping[Instance, Tail], most_bytes: int) -> tuple[int, list[
         if (size := file.held_bytes())
     ]
     total = left = sum(size for size, _ in held)
-    given_up: list[Held] = []
-    while left > most_bytes:
+    given_up: list[HeldFile] = []
+    while left > max_bytes:
         backlog: dict[Instance, int] = {}
         for _, (instance, _, file) in held:
             backlog[instance] = backlog.get(instance, 0) + file.size() - file.position

@@ -10,7 +10,7 @@ import resource
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from agents.discovery.scanner import Found
+from agents.discovery.scanner import DiscoveredFile
 from agents.tailing.log_file import LogFile, open_log
 
 RESERVE = 64  # descriptors for sockets, the checkpoint, directories
@@ -19,7 +19,7 @@ SCRATCH_MAX_BYTES = 256 << 20
 log = logging.getLogger(__name__)
 
 
-def raised_limit() -> int:
+def raise_open_file_limit() -> int:
     """The most log files that may be open: the process's limit, raised as far as it goes, but for a reserve."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
@@ -27,7 +27,7 @@ def raised_limit() -> int:
     return max(RESERVE, (hard if hard != resource.RLIM_INFINITY else 1 << 20) - RESERVE)
 
 
-class Descriptors:
+class FileHandles:
     """Opens files within a limit. `files`: every file that is held now; `quiet`: whether one may be parked."""
 
     def __init__(self, scratch: Path, limit: int, files: Callable[[], Iterable[tuple[LogFile, bool]]]) -> None:
@@ -35,53 +35,53 @@ class Descriptors:
         self._limit = limit
         self._files = files
         self._open = 0
-        self._short = False
+        self._exhausted = False
 
-    def count(self) -> None:
+    def recount(self) -> None:
         """Count anew what is open."""
-        self._open = sum(not (file.parked or file.closed) for file, _ in self._files())
+        self._open = sum(not (file.suspended or file.closed) for file, _ in self._files())
 
-    def open(self, found: Found) -> LogFile:
+    def open(self, discovered: DiscoveredFile) -> LogFile:
         """Open a file. Raises OSError; EMFILE when nothing can be parked for it."""
-        self._make_room()
-        descriptor = open_log(found.root, found.path)
+        self._suspend_idle()
+        descriptor = open_log(discovered.root, discovered.path)
         self._open += 1
-        return LogFile(found.path, descriptor, os.fstat(descriptor), found.root, found.rotated)
+        return LogFile(discovered.path, descriptor, os.fstat(descriptor), discovered.root, discovered.rotated)
 
-    def unpark(self, file: LogFile) -> bool:
+    def reopen(self, file: LogFile) -> bool:
         """Open a parked file again; False when that is not possible now."""
         try:
-            self._make_room()
-            file.unpark()
+            self._suspend_idle()
+            file.reopen()
         except OSError as fault:
             log.debug("parked log file cannot be opened: %s", fault)
             return False
         self._open += 1
         return True
 
-    def _make_room(self) -> None:
+    def _suspend_idle(self) -> None:
         """Park the file that was quiet for longest, where the limit is reached."""
         if self._open < self._limit:
-            self._short = False
+            self._exhausted = False
             return
-        quiet = [file for file, may in self._files() if may and not file.parked]
+        quiet = [file for file, may in self._files() if may and not file.suspended]
         if not quiet:
-            if not self._short:
-                self._short = True
+            if not self._exhausted:
+                self._exhausted = True
                 log.error("no descriptor is left for a log file: raise the limit of open files (now %d)", self._limit)
             raise OSError(errno.EMFILE, "no descriptor is left for a log file")
-        quiet.sort(key=lambda file: file.grown)
+        quiet.sort(key=lambda file: file.grew_at)
         for file in quiet[: max(1, len(quiet) // 10)]:
-            file.park()
+            file.suspend()
             self._open -= 1
 
-    def unpack(self, file: LogFile) -> bool | None:
+    def decompress(self, file: LogFile) -> bool | None:
         """Unpack a file whose turn has come: whether its archive was whole; None when there is no space for it now."""
-        used = sum(other.unpacked for other, _ in self._files())
-        if used and used + file.seen > SCRATCH_MAX_BYTES:
+        used = sum(other.scratch_bytes for other, _ in self._files())
+        if used and used + file.last_size > SCRATCH_MAX_BYTES:
             return None
         try:
-            return file.unpack(self._scratch)
+            return file.decompress(self._scratch)
         except OSError as fault:
             log.warning("packed log file cannot be unpacked, tried again: %s", fault)
             return None

@@ -11,13 +11,13 @@ import tempfile
 import zlib
 from pathlib import Path
 
-from agents.tailing.byte_ranges import Ranges
+from agents.tailing.byte_ranges import ByteRanges
 from pipeline.contract import cri, record
-from pipeline.contract.record import Carried
+from pipeline.contract.record import Continuation
 
-MAX_UNPACKED_BYTES = 1 << 30
+MAX_DECOMPRESSED_BYTES = 1 << 30
 HEAD_BYTES = 64
-_CHUNK = 1 << 18
+_BLOCK_BYTES = 1 << 18
 
 
 def open_log(root: str, path: Path) -> int:
@@ -42,7 +42,7 @@ def open_log(root: str, path: Path) -> int:
     return descriptor
 
 
-def unpack(descriptor: int, scratch: Path) -> tuple[int, bool]:
+def decompress(descriptor: int, scratch: Path) -> tuple[int, bool]:
     """Unpack a gzip file into an unlinked file of `scratch`: its descriptor, and whether the archive was whole.
 
     What stands before a fault in the archive is kept, and no more than MAX_UNPACKED_BYTES; of several archives one
@@ -54,24 +54,24 @@ def unpack(descriptor: int, scratch: Path) -> tuple[int, bool]:
     position, whole = 0, True
     with tempfile.TemporaryFile(dir=scratch) as target:
         try:
-            while not inflate.eof and target.tell() < MAX_UNPACKED_BYTES:
+            while not inflate.eof and target.tell() < MAX_DECOMPRESSED_BYTES:
                 chunk = inflate.unconsumed_tail
                 if not chunk:
-                    chunk = os.pread(descriptor, _CHUNK, position)
+                    chunk = os.pread(descriptor, _BLOCK_BYTES, position)
                     position += len(chunk)
-                unpacked = inflate.decompress(chunk, min(_CHUNK, MAX_UNPACKED_BYTES - target.tell()))
+                unpacked = inflate.decompress(chunk, min(_BLOCK_BYTES, MAX_DECOMPRESSED_BYTES - target.tell()))
                 target.write(unpacked)
                 if not chunk and not unpacked:
                     break
         except zlib.error:
             whole = False
         target.flush()
-        behind = inflate.unused_data + os.pread(descriptor, _CHUNK, position)
+        behind = inflate.unused_data + os.pread(descriptor, _BLOCK_BYTES, position)
         os.close(descriptor)
         return os.dup(target.fileno()), whole and inflate.eof and not behind.strip(b"\0")
 
 
-def _packed_head(descriptor: int) -> bytes:
+def _compressed_head(descriptor: int) -> bytes:
     """The first bytes of what a gzip file holds; empty for a broken one."""
     try:
         return zlib.decompressobj(wbits=31).decompress(os.pread(descriptor, 65536, 0), record.FIRST_LINE_BYTES)
@@ -79,10 +79,10 @@ def _packed_head(descriptor: int) -> bytes:
         return b""
 
 
-Stamp = tuple[int, int]
+Signature = tuple[int, int]
 
 
-def stamp(status: os.stat_result) -> Stamp:
+def file_signature(status: os.stat_result) -> Signature:
     """What tells whether the file of an inode is still the one seen before: inodes are used again."""
     return status.st_size, status.st_mtime_ns
 
@@ -97,65 +97,65 @@ class LogFile:
     __slots__ = (
         "acked",
         "archive",
-        "carried",
         "closed",
+        "compressed",
+        "continuations",
         "descriptor",
         "device",
-        "grown",
+        "finalised",
+        "grew_at",
         "head",
         "identity",
         "inode",
+        "last_size",
+        "listed",
         "modified",
-        "named",
-        "packed",
-        "parked",
         "path",
         "position",
-        "random",
+        "random_identity",
         "root",
         "rotated",
-        "seen",
-        "settled",
-        "stamp",
-        "unpacked",
+        "scratch_bytes",
+        "signature",
+        "suspended",
     )
 
     def __init__(self, path: Path, descriptor: int, file_stat: os.stat_result, root: str, rotated: str = "") -> None:
         self.path = path
         self.root = root
         self.rotated = rotated  # as `Found` has it
-        self.named = True  # found under a name at the last look
+        self.listed = True  # found under a name at the last look
         self.archive = path.suffix == ".gz"
-        self.packed = self.archive  # and not unpacked yet
-        self.parked = False
-        self.unpacked = 0  # bytes of scratch space that it takes
+        self.compressed = self.archive  # and not unpacked yet
+        self.suspended = False
+        self.scratch_bytes = 0  # bytes of scratch space that it takes
         self.modified = file_stat.st_mtime_ns
         self.descriptor = descriptor
         self.device = file_stat.st_dev
         self.inode = file_stat.st_ino
-        self.stamp = stamp(file_stat)
+        self.signature = file_signature(file_stat)
         self.identity = ""
-        self.random = False  # the first line has no time to name the file by
+        self.random_identity = False  # the first line has no time to name the file by
         self.head = b""  # how it begins, to know it again
-        self.acked = Ranges()
-        self.carried: tuple[Carried, ...] = ()  # parts of events that go on where `acked` ends
+        self.acked = ByteRanges()
+        self.continuations: tuple[Continuation, ...] = ()  # parts of events that go on where `acked` ends
         self.position = 0
-        self.settled = False  # a rotated file that is not written any more
-        self.seen = 0  # size when last looked at
-        self.grown = 0.0  # monotonic time of the last growth
+        self.finalised = False  # a rotated file that is not written any more
+        self.last_size = 0  # size when last looked at
+        self.grew_at = 0.0  # monotonic time of the last growth
         self.closed = False
 
     @property
-    def place(self) -> tuple[int, ...]:
+    def location(self) -> tuple[int, ...]:
         """By what it is found again: its inode; of an archive that was unpacked, which holds it no longer, more."""
-        if self.archive and not self.packed:
-            return self.device, self.inode, *self.stamp
+        if self.archive and not self.compressed:
+            return self.device, self.inode, *self.signature
         return self.device, self.inode
 
-    def name(self, pod_uid: str, container: str, restart: int, *, final: bool = False) -> bool:
+    def identify(self, pod_uid: str, container: str, restart: int, *, final: bool = False) -> bool:
         """Find the file's identity; False while its first line is not there (`final`: it will not come)."""
-        if self.packed:
-            head, final = _packed_head(self.descriptor), True
+        if self.compressed:
+            head, final = _compressed_head(self.descriptor), True
         else:
             head = os.pread(self.descriptor, record.FIRST_LINE_BYTES, 0)
         end = head.find(b"\n")
@@ -164,64 +164,64 @@ class LogFile:
         self.head = head[:HEAD_BYTES]
         if end >= 0:
             head = head[:end]
-        self.random = not cri.is_stamped(head)
-        if self.random:
+        self.random_identity = not cri.has_time(head)
+        if self.random_identity:
             self.identity = record.random_identity(secrets.token_bytes(record.IDENTITY_BYTES))
         else:
             self.identity = record.identity(pod_uid, container, restart, head)
         return True
 
-    def resume(self, acked: Ranges, carried: tuple[Carried, ...]) -> None:
+    def resume(self, acked: ByteRanges, continuations: tuple[Continuation, ...]) -> None:
         """Go on where an earlier shipper was acknowledged."""
         self.acked = acked
-        self.carried = carried
+        self.continuations = continuations
         self.position = acked.low
 
     def size(self) -> int:
         """The file's size now; of a packed one what its end says that it holds (RFC 1952, ISIZE)."""
-        if self.packed:
+        if self.compressed:
             packed = os.fstat(self.descriptor).st_size
             return int.from_bytes(os.pread(self.descriptor, 4, packed - 4), "little")
-        if self.parked:
+        if self.suspended:
             try:
                 status = os.lstat(self.path)
             except OSError:
-                return self.seen
+                return self.last_size
             if (status.st_dev, status.st_ino) != (self.device, self.inode):
-                return self.seen
+                return self.last_size
         else:
             status = os.fstat(self.descriptor)
         self.modified = status.st_mtime_ns
         return status.st_size
 
-    def rewritten(self) -> bool:
+    def was_truncated(self) -> bool:
         """Whether the file no longer begins as it did: it was cut and is written anew."""
         return bool(self.identity) and os.pread(self.descriptor, len(self.head), 0) != self.head
 
-    def unpack(self, scratch: Path) -> bool:
+    def decompress(self, scratch: Path) -> bool:
         """Unpack; False when the archive is broken: then it ends sooner. Raises OSError when there is no space."""
-        self.descriptor, whole = unpack(self.descriptor, scratch)
-        self.packed = False
-        self.unpacked = self.seen = os.fstat(self.descriptor).st_size
+        self.descriptor, whole = decompress(self.descriptor, scratch)
+        self.compressed = False
+        self.scratch_bytes = self.last_size = os.fstat(self.descriptor).st_size
         return whole
 
-    def park(self) -> None:
+    def suspend(self) -> None:
         """Give the descriptor back for now."""
         os.close(self.descriptor)
-        self.descriptor, self.parked = -1, True
+        self.descriptor, self.suspended = -1, True
 
-    def unpark(self) -> None:
+    def reopen(self) -> None:
         """Open it again. Raises OSError, also when its name has become another file's."""
         descriptor = open_log(self.root, self.path)
         status = os.fstat(descriptor)
         if (status.st_dev, status.st_ino) != (self.device, self.inode):
             os.close(descriptor)
             raise FileNotFoundError(f"{self.path}: another file has this name now")
-        self.descriptor, self.parked = descriptor, False
+        self.descriptor, self.suspended = descriptor, False
 
     def held_bytes(self) -> int:
         """The disk that it takes although it has no name any more."""
-        if self.named or self.parked or self.closed or self.unpacked:
+        if self.listed or self.suspended or self.closed or self.scratch_bytes:
             return 0
         status = os.fstat(self.descriptor)
         return 0 if status.st_nlink else status.st_blocks * 512
@@ -235,19 +235,19 @@ class LogFile:
 
         Never reads over a range that is acknowledged already; `position` is moved over such ranges only.
         """
-        if self.parked:
+        if self.suspended:
             return self.position, b"", True
-        self.position, limit = self.acked.unread(self.position)
+        self.position, limit = self.acked.next_unacked(self.position)
         wanted = length if limit is None else min(length, limit - self.position)
         data = os.pread(self.descriptor, wanted, self.position)
         at_end = limit is None and len(data) < wanted
         return self.position, data, at_end
 
-    def bytes(self, start: int, length: int) -> bytes:
+    def read_at(self, start: int, length: int) -> bytes:
         """What stands in the file, whether read already or not."""
         return os.pread(self.descriptor, length, start)
 
-    def inside_line(self, offset: int) -> bool:
+    def is_inside_line(self, offset: int) -> bool:
         """Whether a raw line goes on at the offset."""
         return offset > 0 and os.pread(self.descriptor, 1, offset - 1) not in (b"\n", b"")
 
@@ -261,11 +261,11 @@ class LogFile:
             offset = start
         return 0
 
-    def has_line(self) -> bool:
+    def has_complete_line(self) -> bool:
         """Whether a whole line stands behind the position."""
         start, data = self.position, b"\n"
         while data:
-            data = os.pread(self.descriptor, _CHUNK, start)
+            data = os.pread(self.descriptor, _BLOCK_BYTES, start)
             if b"\n" in data:
                 return True
             start += len(data)
@@ -275,6 +275,6 @@ class LogFile:
         """Give the descriptor back; again is harmless."""
         if not self.closed:
             self.closed = True
-            if not self.parked:
+            if not self.suspended:
                 os.close(self.descriptor)
             self.descriptor = -1

@@ -13,17 +13,17 @@ from typing import Generic, NamedTuple, TypeVar
 from stringzilla import rfind
 
 from pipeline.contract import cri
-from pipeline.contract.record import Carried, Grouping
+from pipeline.contract.record import Continuation, Grouping
 from pipeline.grouping import stack_trace, start_pattern
-from pipeline.grouping.event import Open
+from pipeline.grouping.event import OpenEvent
 from pipeline.grouping.grouper import Grouper, gap_exceeded
 
-SWALLOWED_BYTES = 65536
+MAX_UNPARSED_BYTES = 65536
 
 File = TypeVar("File")
 
 
-class Piece(NamedTuple, Generic[File]):
+class Chunk(NamedTuple, Generic[File]):
     """Whole lines of a file, from `offset` on: they are `data[start:stop]`, which is not copied."""
 
     file: File
@@ -32,15 +32,15 @@ class Piece(NamedTuple, Generic[File]):
     start: int
     stop: int
 
-    def part(self, start: int, stop: int) -> "Piece[File]":
+    def subrange(self, start: int, stop: int) -> "Chunk[File]":
         """What stands between two places of `data`."""
-        return Piece(self.file, self.offset + start - self.start, self.data, start, stop)
+        return Chunk(self.file, self.offset + start - self.start, self.data, start, stop)
 
     def size(self) -> int:
         """How many bytes the lines are."""
         return self.stop - self.start
 
-    def bytes(self) -> bytes:
+    def to_bytes(self) -> bytes:
         """The lines, copied unless they are all of `data`."""
         return self.data[self.start : self.stop]
 
@@ -53,64 +53,70 @@ class Piece(NamedTuple, Generic[File]):
         return self.offset + self.stop - self.start
 
 
-class Line(NamedTuple):
+class LocatedLine(NamedTuple):
     """A line found: in which piece, from where to behind its newline, and what it says."""
 
-    piece: int
+    chunk: int
     start: int
     stop: int
-    cri: cri.Line
+    parsed: cri.Line
 
 
-class Pending(NamedTuple):
+class OpenEventLines(NamedTuple):
     """An event that is open at the end of the pieces, and its lines so far."""
 
-    event: Open
-    lines: list[Line]
+    event: OpenEvent
+    lines: list[LocatedLine]
 
 
-def pending(pieces: list[Piece[File]], grouping: Grouping, carried: Iterable[Carried] = ()) -> list[Pending]:
+def find_open_events(
+    chunks: list[Chunk[File]], grouping: Grouping, continuations: Iterable[Continuation] = ()
+) -> list[OpenEventLines]:
     """The events still open at the end of the pieces; nothing was open before but what `carried` says."""
     found = []
-    files = list(dict.fromkeys(piece.file for piece in pieces))
-    marks = [_mark(piece) for piece in pieces]
+    files = list(dict.fromkeys(piece.file for piece in chunks))
+    marks = [_stream_delimiter(piece) for piece in chunks]
     for stream in cri.STREAMS:
-        lines, from_start = _tail(pieces, [mark + stream + mark for mark in marks], stream, grouping)
+        lines, from_start = _last_lines(chunks, [mark + stream + mark for mark in marks], stream, grouping)
         if not lines:
             continue
         grouper = Grouper(grouping)
-        grouper.carry(one for one in carried if from_start and one.stream.encode() == stream)
-        places = [(files.index(pieces[line.piece].file), _offset(pieces, line)) for line in lines]
+        grouper.resume(one for one in continuations if from_start and one.stream.encode() == stream)
+        places = [(files.index(chunks[line.chunk].file), _file_offset(chunks, line)) for line in lines]
         for place, line in zip(places, lines, strict=True):
-            grouper.take(*place, line.stop - line.start, line.cri)
-        found += [Pending(event, lines[places.index((event.file, event.offset)) :]) for event in grouper.open()]
+            grouper.add_line(*place, line.stop - line.start, line.parsed)
+        found += [
+            OpenEventLines(event, lines[places.index((event.file, event.offset)) :]) for event in grouper.open_events()
+        ]
     return found
 
 
-def divide(pieces: list[Piece[File]], opened: list[Pending]) -> tuple[list[Piece[File]], list[Piece[File]]]:
+def split_off_open(
+    chunks: list[Chunk[File]], open_events: list[OpenEventLines]
+) -> tuple[list[Chunk[File]], list[Chunk[File]]]:
     """What may be sent, and what must be held: the lines of open events."""
-    spans = _spans(pieces, sorted(line for event in opened for line in event.lines))
-    chosen: list[Piece[File]] = []
-    held: list[Piece[File]] = []
-    for number, piece in enumerate(pieces):
+    spans = _spans(chunks, sorted(line for event in open_events for line in event.lines))
+    chosen: list[Chunk[File]] = []
+    held: list[Chunk[File]] = []
+    for number, piece in enumerate(chunks):
         position = piece.start
         for start, stop in spans.get(number, ()):
             if start > position:
-                chosen.append(piece.part(position, start))
-            held.append(piece.part(start, stop))
+                chosen.append(piece.subrange(position, start))
+            held.append(piece.subrange(start, stop))
             position = stop
         if position < piece.stop:
-            chosen.append(piece.part(position, piece.stop))
+            chosen.append(piece.subrange(position, piece.stop))
     return chosen, held
 
 
-def _spans(pieces: list[Piece[File]], lines: list[Line]) -> dict[int, list[list[int]]]:
+def _spans(pieces: list[Chunk[File]], lines: list[LocatedLine]) -> dict[int, list[list[int]]]:
     """Where lines stand in each piece, those of no stream behind them included; what touches is one span."""
     spans: dict[int, list[list[int]]] = {}
     for line, following in itertools.zip_longest(lines, lines[1:]):
-        touched = following is not None and (following.piece, following.start) == (line.piece, line.stop)
-        stop = line.stop if touched else _swallow(pieces[line.piece], line.stop)
-        found = spans.setdefault(line.piece, [])
+        touched = following is not None and (following.chunk, following.start) == (line.chunk, line.stop)
+        stop = line.stop if touched else _skip_unparsed(pieces[line.chunk], line.stop)
+        found = spans.setdefault(line.chunk, [])
         if found and found[-1][1] == line.start:
             found[-1][1] = stop
         else:
@@ -118,14 +124,14 @@ def _spans(pieces: list[Piece[File]], lines: list[Line]) -> dict[int, list[list[
     return spans
 
 
-def unparsed(piece: Piece[File]) -> int:
+def end_of_unparsed(chunk: Chunk[File]) -> int:
     """Where the lines at the piece's beginning end that are no CRI lines."""
-    return _swallow(piece, piece.start)
+    return _skip_unparsed(chunk, chunk.start)
 
 
-def _swallow(piece: Piece[File], start: int) -> int:
+def _skip_unparsed(piece: Chunk[File], start: int) -> int:
     """Behind the lines from `start` on that are no CRI lines: they have their time from the line before."""
-    limit = min(piece.stop, start + SWALLOWED_BYTES)
+    limit = min(piece.stop, start + MAX_UNPARSED_BYTES)
     while start < limit:
         stop = piece.data.find(b"\n", start, piece.stop) + 1 or piece.stop
         if cri.parse(piece.data[start:stop].removesuffix(b"\n")) is not None:
@@ -134,26 +140,30 @@ def _swallow(piece: Piece[File], start: int) -> int:
     return start
 
 
-def _offset(pieces: list[Piece[File]], line: Line) -> int:
-    piece = pieces[line.piece]
+def _file_offset(pieces: list[Chunk[File]], line: LocatedLine) -> int:
+    piece = pieces[line.chunk]
     return piece.offset + line.start - piece.start
 
 
-def _tail(
-    pieces: list[Piece[File]], needles: list[bytes], stream: bytes, grouping: Grouping
-) -> tuple[list[Line], bool]:
+def _last_lines(
+    pieces: list[Chunk[File]], needles: list[bytes], stream: bytes, grouping: Grouping
+) -> tuple[list[LocatedLine], bool]:
     """The last lines of a stream, from one that certainly begins an event on; or all of them, then True."""
-    lines: list[Line] = []
-    for line in _backwards(pieces, needles, stream):
+    lines: list[LocatedLine] = []
+    for line in _lines_backwards(pieces, needles, stream):
         # The end of a partial does not tell by its own bytes how its line began.
-        if len(lines) > 1 and not line.cri.partial and _separate(lines[-1].cri, lines[-2].cri, grouping):
+        if (
+            len(lines) > 1
+            and not line.parsed.partial
+            and _starts_new_event(lines[-1].parsed, lines[-2].parsed, grouping)
+        ):
             lines.pop()
             return lines[::-1], False
         lines.append(line)
     return lines[::-1], True
 
 
-def _separate(line: cri.Line, later: cri.Line, grouping: Grouping) -> bool:
+def _starts_new_event(line: cri.Line, later: cri.Line, grouping: Grouping) -> bool:
     """Whether `later`, the next line of its stream, certainly begins an event."""
     if line.partial:
         return gap_exceeded(line.time, later.time, grouping.partial_gap)
@@ -162,13 +172,13 @@ def _separate(line: cri.Line, later: cri.Line, grouping: Grouping) -> bool:
     if later.partial:
         return gap_exceeded(line.time, later.time, grouping.trace_gap)
     if grouping.mode == "pattern":
-        certain = bool(start_pattern.begins(grouping.pattern)(later.content))
+        certain = bool(start_pattern.compile_start_pattern(grouping.pattern)(later.content))
     else:
-        certain = stack_trace.separates(line.content, later.content)
+        certain = stack_trace.certainly_starts_event(line.content, later.content)
     return certain or gap_exceeded(line.time, later.time, grouping.trace_gap)
 
 
-def _backwards(pieces: list[Piece[File]], needles: list[bytes], stream: bytes) -> Iterator[Line]:
+def _lines_backwards(pieces: list[Chunk[File]], needles: list[bytes], stream: bytes) -> Iterator[LocatedLine]:
     """The lines of a stream, the last one first. In each of them in a piece stands its needle, and seldom elsewhere."""
     for number in range(len(pieces) - 1, -1, -1):
         _, _, data, begin, end = pieces[number]
@@ -177,11 +187,11 @@ def _backwards(pieces: list[Piece[File]], needles: list[bytes], stream: bytes) -
             stop = data.find(b"\n", at, end) + 1 or end
             line = cri.parse(data[start:stop].removesuffix(b"\n"))
             if line is not None and line.stream == stream:
-                yield Line(number, start, stop, line)
+                yield LocatedLine(number, start, stop, line)
             end = start
 
 
-def _mark(piece: Piece[File]) -> bytes:
+def _stream_delimiter(piece: Chunk[File]) -> bytes:
     """What stands around the stream's name in every line; the first CRI line tells the format."""
     _, _, data, start, end = piece
     while start < end:

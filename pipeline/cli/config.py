@@ -20,7 +20,7 @@ exit code 0; 2 when a setting is refused: every fault is a line then"""
 HIDDEN = "set, not shown"
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--changed", action="store_true", help="only what is not as it is by default")
     parser.add_argument(
@@ -42,7 +42,7 @@ def _rows() -> dict[str, dict[str, Any]]:
     effective = settings.load()
     rows = {}
     for row in dataclasses.fields(effective):
-        name, value = settings.variable(row.name), getattr(effective, row.name)
+        name, value = settings.env_name(row.name), getattr(effective, row.name)
         origin = "environment" if name in os.environ else "default"
         if row.metadata["secret"] and value:
             rows[name] = {"value": HIDDEN, "from": origin, "changed": True, "default": row.default}

@@ -13,13 +13,13 @@ from pipeline.cli.terminal.interrupt import on_interrupt
 from pipeline.cli.terminal.progress import Progress
 from pipeline.config import settings
 from pipeline.config.settings import Settings
-from pipeline.documents.record_processor import Intake
+from pipeline.documents.record_processor import RecordProcessor
 from pipeline.elasticsearch.client import connect
 from pipeline.errors import CrispError
 from pipeline.kafka import dead_letter_topic
 from pipeline.monitoring import log
-from pipeline.operations.reindex.dead_letter_retry import Retry
-from pipeline.operations.reindex.dead_letter_summary import Tally
+from pipeline.operations.reindex.dead_letter_retry import DeadLetterRetry
+from pipeline.operations.reindex.dead_letter_summary import DeadLetterSummary
 from pipeline.rules import loader as rules_file
 
 EXAMPLE = """examples:
@@ -32,7 +32,7 @@ others as a worker would. A second time it sends only what was refused again.
 exit code 0: done; 1: letters were refused again, or it cannot be done; 130: interrupted"""
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("action", nargs="?", choices=("list", "retry"), default="list")
     parser.add_argument("--since", metavar="TIME", help=f"only letters that came since {time_argument.HELP}")
@@ -42,8 +42,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit code 0; for `retry` 1 if letters were refused again, 130 when interrupted. Raises CrispError."""
     effective = settings.load()
-    log.plainly()
-    since = round(time_argument.seconds("--since", args.since, datetime.now(UTC)) * 1000) if args.since else None
+    log.configure_cli()
+    since = (
+        round(time_argument.parse_time_argument("--since", args.since, datetime.now(UTC)) * 1000)
+        if args.since
+        else None
+    )
     try:
         if args.action == "list":
             return asyncio.run(_list(effective, since, as_json=args.json))
@@ -53,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _list(effective: Settings, since: int | None, *, as_json: bool) -> int:
-    tally, strange = Tally(), 0
-    async for letter, place in dead_letter_topic.letters(effective, since):
+    tally, strange = DeadLetterSummary(), 0
+    async for letter, place in dead_letter_topic.read_dead_letters(effective, since):
         if letter is None:
             strange += 1
         else:
@@ -96,9 +100,9 @@ async def _retry(effective: Settings, since: int | None, *, as_json: bool) -> in
             def tell(read: int, outcomes: dict[str, int], trouble: str) -> None:
                 if progress.due:
                     words = ", ".join(f"{number:,} {name}" for name, number in outcomes.items() if number)
-                    progress.tell(f"{read:,} letters: {words} {trouble}")
+                    progress.update(f"{read:,} letters: {words} {trouble}")
 
-            made = Retry(effective, client, Intake(effective, rules_file.load(effective)), tell)
+            made = DeadLetterRetry(effective, client, RecordProcessor(effective, rules_file.load(effective)), tell)
             on_interrupt(made.stop.set)
             outcome = await made.run(since)
     finally:

@@ -11,8 +11,8 @@ from typing import Any
 
 from pipeline.cli.terminal.progress import Progress
 from pipeline.demo import existing_logs, report
-from pipeline.demo.existing_logs import GivenLogs
-from pipeline.demo.run import Plan, Run, Tell
+from pipeline.demo.existing_logs import ExistingLogs
+from pipeline.demo.run import OnProgress, Plan, Run
 from pipeline.errors import UsageError
 from pipeline.local import artifacts, stack
 from pipeline.local.stack import Stack
@@ -26,11 +26,11 @@ EXAMPLE = """examples:
 exit code 0: every line is there exactly once; 1: not, or a server does not run; 130: Ctrl-C before the writing began"""
 
 
-Work = Callable[[Stack, Tell, Callable[..., None]], Callable[[], bool]]
+DemoTask = Callable[[Stack, OnProgress, Callable[..., None]], Callable[[], bool]]
 """Does its work with servers that run; returns what shows the report."""
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--lines", type=int, metavar="N", help="lines to write (20000)")
     parser.add_argument("--rate", type=float, metavar="R", help="lines a second (2000); 0: as fast as it goes")
@@ -44,14 +44,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Exit code 0 if nothing is missing or double, else 1."""
-    _check(args)
+    _validate(args)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+        signal.signal(number, _exit_on_signal)
     directory = Path(tempfile.mkdtemp(prefix="crisp-demo-"))
     good = None
     try:
-        good = _written(args, directory) if args.logs is None else _given(args, directory)
+        good = _run_generated_logs(args, directory) if args.logs is None else _run_existing_logs(args, directory)
     except KeyboardInterrupt:
         good = True  # there is nothing to look into
         raise
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if good else 1
 
 
-def _check(args: argparse.Namespace) -> None:
+def _validate(args: argparse.Namespace) -> None:
     """Refuse what does not go together. Raises UsageError, StackError."""
     if args.lines is not None and args.lines < 1:
         raise UsageError("--lines must be 1 or more")
@@ -73,47 +73,50 @@ def _check(args: argparse.Namespace) -> None:
         others = [name for name in ("lines", "rate", "chaos") if getattr(args, name)]
         if others:
             raise UsageError(f"--logs ships what is there: it does not go with --{others[0]}")
-        existing_logs.refuse_empty(args.logs)
+        existing_logs.require_log_files(args.logs)
 
 
-def _end(number: int, _: Any) -> None:
+def _exit_on_signal(number: int, _: Any) -> None:
     """A request to end is one to end everything that was started."""
     raise SystemExit(128 + number)
 
 
-def _written(args: argparse.Namespace, directory: Path) -> bool:
+def _run_generated_logs(args: argparse.Namespace, directory: Path) -> bool:
     plan = Plan(
         0 if args.follow else args.lines or 20_000, 2000 if args.rate is None else args.rate, args.chaos, args.seed
     )
 
-    def work(servers: Stack, tell: Tell, note: Callable[..., None]) -> Callable[[], bool]:
+    def work(servers: Stack, tell: OnProgress, note: Callable[..., None]) -> Callable[[], bool]:
         demo = Run(servers, directory, plan, tell)
         try:
-            demo.begin()
-            note("meanwhile, in another shell: crisp status, crisp tail, crisp trace, or the pages", demo.around())
+            demo.start()
+            note(
+                "meanwhile, in another shell: crisp status, crisp tail, crisp trace, or the pages",
+                demo.export_command(),
+            )
             demo.write()
-            found = demo.report(demo.settle())
+            found = demo.report(demo.wait_until_searchable())
         finally:
-            demo.end()
-        return lambda: report.of_run(found, plan, as_json=args.json)
+            demo.stop()
+        return lambda: report.show_run(found, plan, as_json=args.json)
 
-    return _with_servers(args, work)
+    return _run_with_servers(args, work)
 
 
-def _given(args: argparse.Namespace, directory: Path) -> bool:
-    def work(servers: Stack, tell: Tell, _: Callable[..., None]) -> Callable[[], bool]:
-        demo = GivenLogs(servers, directory, args.logs, tell)
+def _run_existing_logs(args: argparse.Namespace, directory: Path) -> bool:
+    def work(servers: Stack, tell: OnProgress, _: Callable[..., None]) -> Callable[[], bool]:
+        demo = ExistingLogs(servers, directory, args.logs, tell)
         try:
             accounts, numbers = demo.run(follow=args.follow)
             examples = demo.examples()
         finally:
-            demo.end()
-        return lambda: report.of_given(accounts, numbers, examples, as_json=args.json)
+            demo.stop()
+        return lambda: report.show_existing_logs(accounts, numbers, examples, as_json=args.json)
 
-    return _with_servers(args, work)
+    return _run_with_servers(args, work)
 
 
-def _with_servers(args: argparse.Namespace, work: Work) -> bool:
+def _run_with_servers(args: argparse.Namespace, task: DemoTask) -> bool:
     """Do the work with servers of its own; what it returns shows the report when they have ended."""
     with Progress() as progress:
         said = ""
@@ -122,9 +125,9 @@ def _with_servers(args: argparse.Namespace, work: Work) -> bool:
             nonlocal said
             parts = [f"{written:,} lines written"] if written else []
             parts += [f"{found:,} documents searchable"] if written or found else []
-            progress.tell(f"{what}: {', '.join(parts)}" if parts else what, now=what != said)
+            progress.update(f"{what}: {', '.join(parts)}" if parts else what, now=what != said)
             said = what
 
-        with stack.running(args.es_version, lambda what: tell(what, 0, 0)) as servers:
-            show = work(servers, tell, progress.note)
+        with stack.temporary_stack(args.es_version, lambda what: tell(what, 0, 0)) as servers:
+            show = task(servers, tell, progress.print_lines)
     return show()

@@ -16,7 +16,7 @@ from pipeline.local.stack import DEFAULT_VERSION, Stack
 _SERVERS = ("kafka", "elasticsearch")
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("action", choices=("up", "down", "status"))
     parser.add_argument(
@@ -31,31 +31,31 @@ def run(args: argparse.Namespace) -> int:
         return _up(args.es_version, as_json=args.json)
     if args.action == "down":
         return _down(as_json=args.json)
-    state = _state()
-    running = {name: _alive(state.get(f"{name}_pid", 0)) for name in _SERVERS}
+    state = _read_state()
+    running = {name: _is_running(state.get(f"{name}_pid", 0)) for name in _SERVERS}
     _show({**state, "running": running}, as_json=args.json)
     return 0 if all(running.values()) else 1
 
 
-def _directory() -> Path:
+def _state_directory() -> Path:
     return Path(tempfile.gettempdir(), f"crisp-local-{os.getuid()}")
 
 
-def _state() -> dict[str, Any]:
+def _read_state() -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads((_directory() / "state.json").read_text())
+        found: dict[str, Any] = json.loads((_state_directory() / "state.json").read_text())
     except FileNotFoundError:
         return {}
     return found
 
 
 def _up(version: str, *, as_json: bool) -> int:
-    state = _state()
-    if state and all(_alive(state[f"{name}_pid"]) for name in _SERVERS):
+    state = _read_state()
+    if state and all(_is_running(state[f"{name}_pid"]) for name in _SERVERS):
         _show(state, as_json=as_json)
         return 0
-    _remove(state)
-    directory = _directory()
+    _stop_servers(state)
+    directory = _state_directory()
     directory.mkdir()
     directory.chmod(0o755)
     if directory.stat().st_uid != os.getuid():
@@ -63,13 +63,13 @@ def _up(version: str, *, as_json: bool) -> int:
     stack = Stack(directory, version, detached=True)
     stack.start(print if not as_json else lambda _: None)
     (directory / "state.json").write_text(stack.state())
-    _show(_state(), as_json=as_json)
+    _show(_read_state(), as_json=as_json)
     return 0
 
 
 def _down(*, as_json: bool) -> int:
-    state = _state()
-    _remove(state)
+    state = _read_state()
+    _stop_servers(state)
     if as_json:
         print(json.dumps({"stopped": sorted(name for name in _SERVERS if state.get(f"{name}_pid"))}))
     else:
@@ -77,15 +77,15 @@ def _down(*, as_json: bool) -> int:
     return 0
 
 
-def _remove(state: dict[str, Any]) -> None:
+def _stop_servers(state: dict[str, Any]) -> None:
     for name in _SERVERS:
         pid = state.get(f"{name}_pid", 0)
-        if _alive(pid):
-            stop_session(pid, 10.0, lambda pid=pid: None if _alive(pid) else 0)  # type: ignore[misc]
-    shutil.rmtree(_directory(), ignore_errors=True)
+        if _is_running(pid):
+            stop_session(pid, 10.0, lambda pid=pid: None if _is_running(pid) else 0)  # type: ignore[misc]
+    shutil.rmtree(_state_directory(), ignore_errors=True)
 
 
-def _alive(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     """Whether the process is still the server that we started, not another one of that number."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -102,7 +102,7 @@ def _show(state: dict[str, Any], *, as_json: bool) -> None:
         print("no local servers are up: crisp local up")
         return
     url = f"http://127.0.0.1:{state['es_port']}"
-    up = "up" if elasticsearch.healthy(url) else "not answering"
+    up = "up" if elasticsearch.is_healthy(url) else "not answering"
     print(f"Elasticsearch {state['es_version']} ({up})\n  export CRISP_ES_URLS={url}")
-    up = "up" if _alive(state["kafka_pid"]) else "down"
+    up = "up" if _is_running(state["kafka_pid"]) else "down"
     print(f"Kafka {artifacts.KAFKA_VERSION} ({up})\n  export CRISP_KAFKA_BROKERS=127.0.0.1:{state['kafka_port']}")

@@ -34,10 +34,10 @@ COMMANDS = {
 
 ALIASES = {"dead": "dead-letters"}
 
-COLLECTED_AFTER = 50_000  # objects made and not yet gone
+GC_THRESHOLD = 50_000  # objects made and not yet gone
 
 
-def _overview() -> str:
+def _command_list() -> str:
     rows = [f"  {name:12} {summary}" for name, (_, summary) in COMMANDS.items()]
     return "commands:\n" + "\n".join(rows) + "\n\n`crisp COMMAND --help` says more."
 
@@ -46,11 +46,11 @@ def main(argv: list[str] | None = None) -> int:
     """Run one command; exit code 2 for wrong usage or refused settings, 1 for a fault of the world."""
     argv = sys.argv[1:] if argv is None else argv
     # Lines make short-lived objects without cycles, which need no collector: it looks seldom, at modules never.
-    gc.set_threshold(COLLECTED_AFTER, 20, 100)
+    gc.set_threshold(GC_THRESHOLD, 20, 100)
     parser = argparse.ArgumentParser(
         prog="crisp",
         description="Kubernetes container logs, through Kafka, into Elasticsearch.",
-        epilog=_overview(),
+        epilog=_command_list(),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"crisp {__version__}")
@@ -66,13 +66,13 @@ def main(argv: list[str] | None = None) -> int:
         epilog=getattr(module, "EXAMPLE", None),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    module.arguments(command_parser)
+    module.add_arguments(command_parser)
     try:
         return int(module.run(command_parser.parse_args(argv[1:])))
     except SettingsError as error:
         # A fault of the rules begins with its place, so that editors and CI find it.
         before = "" if isinstance(error, RulesError) else "crisp: "
-        for fault in error.faults:
+        for fault in error.problems:
             print(f"{before}{fault}", file=sys.stderr)
         return 2
     except UsageError as error:

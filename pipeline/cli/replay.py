@@ -15,12 +15,12 @@ from pipeline.cli.terminal.interrupt import on_interrupt
 from pipeline.cli.terminal.progress import Progress
 from pipeline.config import settings
 from pipeline.config.settings import Settings
-from pipeline.documents.record_processor import Intake
+from pipeline.documents.record_processor import RecordProcessor
 from pipeline.elasticsearch.client import connect
-from pipeline.elasticsearch.id_lookup import Lookup
+from pipeline.elasticsearch.id_lookup import DocumentLookup
 from pipeline.errors import CrispError, UsageError
 from pipeline.monitoring import log
-from pipeline.operations.reindex.replay import Replay, rules_met
+from pipeline.operations.reindex.replay import Replay, count_by_rules
 from pipeline.rules import loader as rules_file
 
 EXAMPLE = """examples:
@@ -31,7 +31,7 @@ A second time creates nothing. The workers go on meanwhile: their consumer group
 exit code 0: done; 1: it cannot be done, or the rules have changed; 130: interrupted (run it again for the rest)"""
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--since", required=True, metavar="TIME", help=f"from then on: {time_argument.HELP}")
     parser.add_argument("--until", metavar="TIME", help="up to then; without: to the end of the topic as it is now")
@@ -47,14 +47,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit code 0 when the range is done, 130 when interrupted; raises CrispError else."""
     effective = settings.load()
-    log.plainly()
+    log.configure_cli()
     now = datetime.now(UTC)
-    since = round(time_argument.seconds("--since", args.since, now) * 1000)
-    until = round(time_argument.seconds("--until", args.until, now) * 1000) if args.until else None
+    since = round(time_argument.parse_time_argument("--since", args.since, now) * 1000)
+    until = round(time_argument.parse_time_argument("--until", args.until, now) * 1000) if args.until else None
     if until is not None and until <= since:
         raise UsageError("--until is not later than --since")
     try:
-        outcome = asyncio.run(_replay(effective, since, until, changed=args.allow_changed_rules))
+        outcome = asyncio.run(_replay(effective, since, until, allow_changed_rules=args.allow_changed_rules))
     except KafkaError as fault:
         raise CrispError(f"Kafka at {effective.kafka_brokers} does not tell what it holds: {fault!r}") from fault
     if args.json:
@@ -64,28 +64,30 @@ def run(args: argparse.Namespace) -> int:
     return 130 if outcome["interrupted"] else 0
 
 
-async def _replay(effective: Settings, since: int, until: int | None, *, changed: bool) -> dict[str, Any]:
+async def _replay(effective: Settings, since: int, until: int | None, *, allow_changed_rules: bool) -> dict[str, Any]:
     rules = rules_file.load(effective)
     client = connect(effective)
     try:
-        if not changed:
-            _refuse_others(await rules_met(Lookup(client, effective), since, until), rules.digest if rules else "")
+        if not allow_changed_rules:
+            _require_unchanged_rules(
+                await count_by_rules(DocumentLookup(client, effective), since, until), rules.digest if rules else ""
+            )
         with Progress() as progress:
 
             def tell(read: int, size: int, outcomes: dict[str, int], trouble: str) -> None:
                 if progress.due:
                     words = ", ".join(f"{number:,} {name}" for name, number in outcomes.items() if number)
-                    progress.tell(f"{read:,} of {size:,} records: {words} {trouble}")
+                    progress.update(f"{read:,} of {size:,} records: {words} {trouble}")
 
-            made = Replay(effective, client, Intake(effective, rules), tell)
+            made = Replay(effective, client, RecordProcessor(effective, rules), tell)
             on_interrupt(made.stop.set)
             return await made.run(since, until)
     finally:
         await client.close()
 
 
-def _refuse_others(met: dict[str, int], digest: str) -> None:
-    others = {name: number for name, number in met.items() if name != digest}
+def _require_unchanged_rules(documents_by_digest: dict[str, int], digest: str) -> None:
+    others = {name: number for name, number in documents_by_digest.items() if name != digest}
     if others:
         words = ", ".join(f"{number:,} by {f'rules {name}' if name else 'no rules'}" for name, number in others.items())
         ours = f"rules {digest}" if digest else "no rules"

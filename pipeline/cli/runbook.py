@@ -15,7 +15,7 @@ EXAMPLE = """examples:
   crisp runbook lag"""
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument(
         "name", nargs="?", metavar="NAME", help="as `crisp status`, pages and alerts name it; none: all"

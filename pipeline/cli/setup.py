@@ -10,7 +10,7 @@ from pipeline.elasticsearch import roles
 from pipeline.operations.setup import kibana_objects, setup
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--quiet", action="store_true", help="say nothing unless something fails")
     parser.add_argument(
@@ -31,13 +31,13 @@ def run(args: argparse.Namespace) -> int:
         print(kibana_objects.ndjson(effective).decode(), end="")
         return 0
     if args.roles:
-        print(json.dumps(roles.all_of(effective), indent=2))
+        print(json.dumps(roles.all_roles(effective), indent=2))
         return 0
-    said = asyncio.run(_made(effective, kibana_only=args.kibana_only))
+    said = asyncio.run(_set_up(effective, kibana_only=args.kibana_only))
     if not args.quiet:
         print("\n".join(said))
     return 0
 
 
-async def _made(effective: Settings, *, kibana_only: bool) -> list[str]:
-    return [await setup.kibana(effective)] if kibana_only else await setup.everything(effective)
+async def _set_up(effective: Settings, *, kibana_only: bool) -> list[str]:
+    return [await setup.import_kibana_objects(effective)] if kibana_only else await setup.create_all(effective)

@@ -18,8 +18,8 @@ from pipeline.monitoring.printable import printable
 from pipeline.operations.inspect import filter_query
 from pipeline.operations.inspect.follower import Follower, Hit
 
-EVERY_SECONDS = 1.0
-COLOURS = {
+POLL_SECONDS = 1.0
+LEVEL_STYLES = {
     "trace": "dim",
     "debug": "dim",
     "info": "green",
@@ -37,7 +37,7 @@ EXAMPLE = """examples:
 names: app, level, ns, pod, container, node, stream, trace, or any field; operators = != >= <= > <"""
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument(
         "filter", nargs="*", metavar="FILTER", help="NAME=VALUE, or words of the message; all must hold"
@@ -49,11 +49,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print until Ctrl-C."""
-    query = filter_query.query(args.filter)
+    query = filter_query.build_query(args.filter)
     if not 0 <= args.n <= 10_000:
         raise UsageError(f"-n {args.n}: from 0 to 10,000")
     effective = settings.load()
-    log.plainly()
+    log.configure_cli()
     asyncio.run(_tail(effective, args, query))
     return 0
 
@@ -69,14 +69,14 @@ async def _tail(effective: Settings, args: argparse.Namespace, query: dict[str, 
         already = {hit["_id"] for hit in shown}  # what came between the start and that look
         told = ""
         while not args.no_follow:
-            await asyncio.sleep(EVERY_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
             try:
-                found = await follower.look()
+                found = await follower.poll()
             except CrispError as fault:
-                told = _tell(f"{fault}; it is tried again", told)
+                told = _report_change(f"{fault}; it is tried again", told)
                 continue
             if told:
-                _tell("Elasticsearch answers again", told)
+                _report_change("Elasticsearch answers again", told)
                 told = ""
             _show([hit for hit in found if hit["_id"] not in already], console, as_json=args.json)
             already.clear()
@@ -84,11 +84,11 @@ async def _tail(effective: Settings, args: argparse.Namespace, query: dict[str, 
         await client.close()
 
 
-def _tell(words: str, told: str) -> str:
+def _report_change(message: str, last: str) -> str:
     """Say it, unless that was what was said last; returns it."""
-    if words != told:
-        print(f"crisp: {words}", file=sys.stderr, flush=True)
-    return words
+    if message != last:
+        print(f"crisp: {message}", file=sys.stderr, flush=True)
+    return message
 
 
 def _show(hits: list[Hit], console: Console, *, as_json: bool) -> None:
@@ -96,15 +96,15 @@ def _show(hits: list[Hit], console: Console, *, as_json: bool) -> None:
         if as_json:
             sys.stdout.write(orjson.dumps({key: hit[key] for key in ("_index", "_id", "_source")}).decode() + "\n")
         else:
-            console.print(line(hit["_source"]))
+            console.print(format_document(hit["_source"]))
     sys.stdout.flush()
 
 
-def line(source: dict[str, Any]) -> Text:
+def format_document(source: dict[str, Any]) -> Text:
     """A document as one reads it: time, level, service, pod, message; with what steers a terminal made harmless."""
     level = str(source.get("log.level", ""))
     made = Text(printable(str(source.get("@timestamp", "")))[11:23] + " ", style="dim")
-    made.append(f"{printable(level)[:8]:8} ", style=COLOURS.get(level, "default"))
+    made.append(f"{printable(level)[:8]:8} ", style=LEVEL_STYLES.get(level, "default"))
     made.append(printable(str(source.get("service.name", "-"))), style="bold")
     where = f"{source.get('kubernetes.namespace', '')}/{source.get('kubernetes.pod.name', '')}"
     made.append(f" {printable(where)} ", style="dim")

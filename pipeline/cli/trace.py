@@ -17,7 +17,7 @@ from pipeline.elasticsearch.client import connect
 from pipeline.errors import CrispError
 from pipeline.monitoring import formatting, log
 from pipeline.monitoring.printable import printable
-from pipeline.operations.inspect.trace import Journey, Step
+from pipeline.operations.inspect.trace import DocumentTracer, Step
 
 EXAMPLE = """example:
   crisp trace "$(crisp tail -n 1 --no-follow --json | jq -r ._id)"
@@ -25,7 +25,7 @@ EXAMPLE = """example:
 exit code 0: it is in the index; 1: it is not, or nobody can tell"""
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("id", metavar="ID", help="a document's id (_id)")
     parser.add_argument(
@@ -40,8 +40,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Exit code 0 when the document is in the index."""
     effective = settings.load()
-    log.plainly()
-    since = time_argument.seconds("--since", args.since, datetime.now(UTC))
+    log.configure_cli()
+    since = time_argument.parse_time_argument("--since", args.since, datetime.now(UTC))
     try:
         hit, steps = asyncio.run(_trace(effective, args.id, round(since * 1000)))
     except KafkaError as fault:
@@ -53,21 +53,21 @@ def run(args: argparse.Namespace) -> int:
     return 0 if hit else 1
 
 
-async def _trace(effective: Settings, identity: str, since: int) -> tuple[dict[str, Any] | None, list[Step]]:
+async def _trace(effective: Settings, document_id: str, since: int) -> tuple[dict[str, Any] | None, list[Step]]:
     client = connect(effective)
     try:
-        journey = Journey(effective, client)
-        hit = await journey.document(identity)
-        return hit, await journey.of(hit) if hit else await journey.astray(identity, since)
+        journey = DocumentTracer(effective, client)
+        hit = await journey.find_document(document_id)
+        return hit, await journey.steps(hit) if hit else await journey.find_unindexed(document_id, since)
     finally:
         await client.close()
 
 
-def _show(identity: str, hit: dict[str, Any] | None, steps: list[Step]) -> None:
+def _show(document_id: str, hit: dict[str, Any] | None, steps: list[Step]) -> None:
     console = output.console()
     if not hit:
         where = "it lies here:" if steps else "nor is it in Kafka since then; `--since` looks further back"
-        console.print(f"No document {printable(identity)} is in the index; {where}", markup=False)
+        console.print(f"No document {printable(document_id)} is in the index; {where}", markup=False)
     table = Table(*[""] * 3, Column(overflow="fold"), box=None, padding=(0, 2, 0, 0), show_header=False)
     began = next((step.time for step in steps if step.time is not None), None)
     for step in steps:

@@ -19,14 +19,14 @@ from pipeline.monitoring import log as ownlog
 from pipeline.worker import credentials
 from pipeline.worker.worker import Worker
 
-LOOK_SECONDS = 0.5
-COMMIT_SECONDS = 5.0
-LEAVE_SECONDS = 10.0
+LAG_POLL_SECONDS = 0.5
+COMMIT_TIMEOUT_SECONDS = 5.0
+LEAVE_TIMEOUT_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
 
-def arguments(parser: argparse.ArgumentParser) -> None:
+def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("--once", action="store_true", help="end when the lag is zero and everything is settled")
 
@@ -50,41 +50,41 @@ async def _run(effective: Settings, *, once: bool) -> int:
         loop.add_signal_handler(number, stopping.set)
     ends = [asyncio.create_task(stopping.wait()), asyncio.create_task(app.wait_until_stopped())]
     if once:
-        ends.append(asyncio.create_task(_drained(worker)))
-    worker.web.start(effective.status_host, effective.worker_port)
-    if not await _admitted(worker, stopping):
+        ends.append(asyncio.create_task(_wait_until_drained(worker)))
+    worker.status_server.start(effective.status_host, effective.worker_port)
+    if not await _wait_for_kafka(worker, stopping):
         return 0
-    worker.bind()
+    worker.create_consumer()
     await app.start()
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     crashed = app.crashed
     if not crashed:  # else what is in work is never settled
         await _drain(worker)
     code = 1 if crashed else 0
-    _end_for_certain(code)
+    _schedule_forced_exit(code)
     await app.stop()
     for task in ends:
         task.cancel()
     return code
 
 
-def _end_for_certain(code: int) -> None:
+def _schedule_forced_exit(code: int) -> None:
     """End the process after a while: Faust and its thread wait for a broker that does not answer, however long."""
 
     def end() -> None:
         log.warning("Kafka does not answer: ended without leaving the group, which will notice")
         os._exit(code)
 
-    timer = threading.Timer(LEAVE_SECONDS, end)
+    timer = threading.Timer(LEAVE_TIMEOUT_SECONDS, end)
     timer.daemon = True
     timer.start()
 
 
-async def _admitted(worker: Worker, stopping: asyncio.Event) -> bool:
+async def _wait_for_kafka(worker: Worker, stopping: asyncio.Event) -> bool:
     """Whether a broker lets us in: tried until one does, or until a stop. Faust would end the process."""
-    while fault := await client.trouble(worker.settings):
+    while fault := await client.connection_problem(worker.settings):
         log.warning("Kafka cannot be used, tried again for ever: %s", fault)
-        worker.beat()
+        worker.record_heartbeat()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(worker.settings.retry_max_seconds):
                 await stopping.wait()
@@ -93,36 +93,36 @@ async def _admitted(worker: Worker, stopping: asyncio.Event) -> bool:
     # By now a file may have another password than when the app was built; nobody has connected with that one yet.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AlreadyConfiguredWarning)
-        worker.app.conf.broker_credentials = credentials.credentials(worker.settings)
+        worker.app.conf.broker_credentials = credentials.broker_credentials(worker.settings)
     return True
 
 
 async def _drain(worker: Worker) -> None:
     """After SIGTERM: take no more, let what is in work be settled within the grace, commit."""
-    worker.stop_taking()
+    worker.pause()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(worker.settings.worker_grace_seconds):
-            await worker.acker.empty()
+            await worker.acker.wait_until_empty()
     # Not by `timeout`: while another commit is under way, Faust swallows the end of the wait and begins a commit anew.
-    await asyncio.wait([asyncio.create_task(worker.app.consumer.commit())], timeout=COMMIT_SECONDS)
+    await asyncio.wait([asyncio.create_task(worker.app.consumer.commit())], timeout=COMMIT_TIMEOUT_SECONDS)
 
 
-async def _drained(worker: Worker) -> None:
+async def _wait_until_drained(worker: Worker) -> None:
     """Return when the group has committed to the end of every partition."""
     effective = worker.settings
     while True:
-        await asyncio.sleep(LOOK_SECONDS)
-        if worker.acker.in_work():
+        await asyncio.sleep(LAG_POLL_SECONDS)
+        if worker.acker.pending():
             continue
         try:
             left = await total_lag(effective)
         except KafkaError as fault:
             log.warning("the lag cannot be read, tried again: %s", fault)
             continue
-        if left == 0 and not worker.acker.in_work():
+        if left == 0 and not worker.acker.pending():
             return
 
 
 async def total_lag(effective: Settings) -> int:
     """Records of the raw topic that the group has not committed. Raises KafkaError."""
-    return sum(part.records for part in (await consumer_lag.once(effective, ages=False)).values())
+    return sum(part.records for part in (await consumer_lag.read_lag(effective, ages=False)).values())

@@ -5,12 +5,12 @@ from typing import Any
 
 from pipeline.config.settings import Settings
 from pipeline.contract import annotations
-from pipeline.contract.annotations import STREAMS, Wish
+from pipeline.contract.annotations import STREAMS, PodOptions
 from pipeline.contract.pod_metadata import Instance
 
-NAMESPACE = "namespace is excluded"
-POD = "pod is excluded"
-ITSELF = "pod excludes itself"
+NAMESPACE_EXCLUDED = "namespace is excluded"
+POD_EXCLUDED = "pod is excluded"
+EXCLUDED_BY_ANNOTATION = "pod excludes itself"
 
 
 class Exclusion:
@@ -22,18 +22,18 @@ class Exclusion:
         self._by_annotation = settings.pods_may_exclude
         self._prefix = settings.annotation_prefix
 
-    def wish(self, pod: dict[str, Any], container: str) -> Wish:
+    def pod_options(self, pod: dict[str, Any], container: str) -> PodOptions:
         """What a Pod object asks for a container, as far as it may."""
-        return self.allowed(annotations.of(pod, container, self._prefix))
+        return self.restrict(annotations.pod_options(pod, container, self._prefix))
 
-    def rule(self, instance: Instance, wish: Wish) -> str:
+    def reason(self, instance: Instance, options: PodOptions) -> str:
         """Why a container is not read, empty for one that is."""
         if instance.namespace in self._namespaces:
-            return NAMESPACE
+            return NAMESPACE_EXCLUDED
         if any(fnmatchcase(f"{instance.namespace}/{instance.pod}", pattern) for pattern in self._pods):
-            return POD
-        return ITSELF if self.allowed(wish).excluded.issuperset(STREAMS) else ""
+            return POD_EXCLUDED
+        return EXCLUDED_BY_ANNOTATION if self.restrict(options).excluded_streams.issuperset(STREAMS) else ""
 
-    def allowed(self, wish: Wish) -> Wish:
+    def restrict(self, options: PodOptions) -> PodOptions:
         """What a pod asks for, but for what it may not ask for."""
-        return wish if self._by_annotation else wish._replace(excluded=frozenset())
+        return options if self._by_annotation else options._replace(excluded_streams=frozenset())

@@ -6,12 +6,12 @@ A secret never leaves here but to the client that needs it: it is in no log, no 
 import os
 from pathlib import Path
 
-from pipeline.config.settings import Settings, variable
+from pipeline.config.settings import Settings, env_name
 from pipeline.errors import SettingsError
 
-SECRETS = ("kafka_password", "es_password", "es_api_key")
+SECRET_SETTINGS = ("kafka_password", "es_password", "es_api_key")
 _FILES = (
-    *(f"{name}_file" for name in SECRETS),
+    *(f"{name}_file" for name in SECRET_SETTINGS),
     "kafka_ca_file",
     "kafka_cert_file",
     "kafka_key_file",
@@ -27,25 +27,25 @@ def read(settings: Settings, name: str) -> str:
     try:
         return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as fault:
-        raise SettingsError([f"{variable(name + '_file')}: {path} cannot be read: {fault}"]) from fault
+        raise SettingsError([f"{env_name(name + '_file')}: {path} cannot be read: {fault}"]) from fault
 
 
-class Watched:
+class SecretFileWatcher:
     """The files that the settings name, as they were when last looked at."""
 
     def __init__(self, settings: Settings) -> None:
         self._paths = {name: getattr(settings, name) for name in _FILES if getattr(settings, name)}
-        self._seen = {name: _mark(path) for name, path in self._paths.items()}
+        self._seen = {name: _signature(path) for name, path in self._paths.items()}
 
-    def changed(self) -> list[str]:
+    def poll(self) -> list[str]:
         """The variables whose file is another one than when last asked; one that is away for a moment is none."""
-        now = {name: _mark(path) for name, path in self._paths.items()}
+        now = {name: _signature(path) for name, path in self._paths.items()}
         changed = [name for name, mark in now.items() if mark and mark != self._seen[name]]
         self._seen |= {name: now[name] for name in changed}
-        return [variable(name) for name in changed]
+        return [env_name(name) for name in changed]
 
 
-def _mark(path: str) -> tuple[int, ...]:
+def _signature(path: str) -> tuple[int, ...]:
     """Differs whenever the file does; a mounted Secret changes by a link to another directory."""
     try:
         found = os.stat(path)

@@ -19,40 +19,43 @@ VECTOR = "vector.dev"
 _MIRROR = "kubernetes.io/config.mirror"
 _NAME = re.compile(r"(exclude|parser)(?:_(stdout|stderr))?(?:-(.+))?|(multiline)(?:-(.+))?")
 # Parsers that Fluent Bit comes with, or that everybody defines under such a name.
-_OF_FLUENT_BIT = {
+_FLUENT_BIT_PARSERS = {
     **{name: name for name in ("json", "logfmt", "klog")},
     **dict.fromkeys(("apache", "apache2", "nginx", "k8s-nginx-ingress", "envoy", "istio-envoy-proxy"), "access"),
 }
 _TRUE = frozenset({"true", "on", "yes", "1"})
 _FALSE = frozenset({"false", "off", "no", "0"})
-_FALSE_OF_GO = frozenset({"0", "f", "F", "false", "False", "FALSE"})  # strconv.ParseBool, which Filebeat asks
+_GO_FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})  # strconv.ParseBool, which Filebeat asks
 
 
-class Wish(NamedTuple):
+class PodOptions(NamedTuple):
     """What a pod asks for one of its containers.
 
     `excluded`: streams that are not to be indexed. `parsers`: by stream, how its lines are read. `multiline`:
     `traces`, `off` or a pattern, empty for what is usual. `refused`: what is asked for and cannot be, in words.
     """
 
-    excluded: frozenset[str] = frozenset()
+    excluded_streams: frozenset[str] = frozenset()
     parsers: dict[str, str] = {}  # noqa: RUF012 - never changed
     multiline: str = ""
-    refused: tuple[str, ...] = ()
+    invalid: tuple[str, ...] = ()
 
 
-NO_WISH = Wish()
-Said = dict[tuple[str, str], tuple[str, str]]
+NO_OPTIONS = PodOptions()
+StreamAnnotations = dict[tuple[str, str], tuple[str, str]]
 """Annotation and value, by what is asked for and the stream."""
 
 
-def of(pod: dict[str, Any], container: str, prefix: str) -> Wish:
+def pod_options(pod: dict[str, Any], container: str, prefix: str) -> PodOptions:
     """What a Pod object asks for a container; `prefix` is that of our annotations."""
     about = pod.get("metadata") or {}
     annotations = {str(name): str(value) for name, value in (about.get("annotations") or {}).items()}
-    refused = [f"{name}: no such annotation" for name in annotations if _strange(name, prefix)]
-    ours, theirs = _said(annotations, prefix, container), _said(annotations, FLUENT_BIT, container)
-    excluded = _by_others(annotations, about.get("labels") or {}, container, theirs)
+    refused = [f"{name}: no such annotation" for name in annotations if _is_unknown(name, prefix)]
+    ours, theirs = (
+        _stream_annotations(annotations, prefix, container),
+        _stream_annotations(annotations, FLUENT_BIT, container),
+    )
+    excluded = _excluded_for_other_shippers(annotations, about.get("labels") or {}, container, theirs)
     parsers: dict[str, str] = {}
     for stream in STREAMS:
         if ("exclude", stream) in ours:
@@ -60,30 +63,30 @@ def of(pod: dict[str, Any], container: str, prefix: str) -> Wish:
             if value.lower() not in _TRUE | _FALSE:
                 refused.append(f"{name}: {value!r} is neither true nor false")
             excluded = excluded - {stream} | ({stream} if value.lower() in _TRUE else set())
-        parser, fault = _parser(ours.get(("parser", stream)), theirs.get(("parser", stream)))
+        parser, fault = _select_parser(ours.get(("parser", stream)), theirs.get(("parser", stream)))
         parsers |= {stream: parser} if parser else {}
         refused += [fault] if fault else []
     multiline = ours.get(("multiline", STREAMS[0]), ("", ""))[1].strip()
-    return Wish(frozenset(excluded), parsers, multiline, tuple(dict.fromkeys(refused)))
+    return PodOptions(frozenset(excluded), parsers, multiline, tuple(dict.fromkeys(refused)))
 
 
-def steers(name: str, prefix: str) -> bool:
+def is_relevant(name: str, prefix: str) -> bool:
     """Whether an annotation of that name may mean something here."""
     owner = name.partition("/")[0]
     return name == _MIRROR or owner in {prefix, FLUENT_BIT, VECTOR} or owner.startswith(FILEBEAT)
 
 
-def is_static(annotations: dict[str, Any]) -> bool:
+def is_mirror_pod(annotations: dict[str, Any]) -> bool:
     """Whether a pod of these annotations stands for one that the node's kubelet has from a file."""
     return _MIRROR in annotations
 
 
-def _strange(name: str, prefix: str) -> bool:
+def _is_unknown(name: str, prefix: str) -> bool:
     owner, _, rest = name.partition("/")
     return owner == prefix and _NAME.fullmatch(rest) is None
 
 
-def _said(annotations: dict[str, str], prefix: str, container: str) -> Said:
+def _stream_annotations(annotations: dict[str, str], prefix: str, container: str) -> StreamAnnotations:
     """What annotations of one spelling say of the container, by what it is about and the stream."""
     asked = []
     for name, value in annotations.items():
@@ -91,19 +94,21 @@ def _said(annotations: dict[str, str], prefix: str, container: str) -> Said:
         match = _NAME.fullmatch(rest) if owner == prefix else None
         if match is not None and (match[3] or match[5]) in {None, container}:
             asked.append(((match[3] or match[5]) is not None, match[2] or "", match[1] or match[4], name, value))
-    found: Said = {}
+    found: StreamAnnotations = {}
     for _, stream, kind, name, value in sorted(asked):
         for one in (stream,) if stream else STREAMS:
             found[kind, one] = (name, value)
     return found
 
 
-def _by_others(annotations: dict[str, str], labels: dict[str, Any], container: str, fluent_bit: Said) -> set[str]:
+def _excluded_for_other_shippers(
+    annotations: dict[str, str], labels: dict[str, Any], container: str, fluent_bit: StreamAnnotations
+) -> set[str]:
     """The streams that are excluded for other shippers."""
     enabled = annotations.get(f"{FILEBEAT}.{container}/enabled", annotations.get(f"{FILEBEAT}/enabled", ""))
     containers = annotations.get(f"{VECTOR}/exclude-containers", "").split(",")
     if (
-        enabled in _FALSE_OF_GO
+        enabled in _GO_FALSE
         or labels.get(f"{VECTOR}/exclude") == "true"
         or container in {name.strip() for name in containers}
     ):
@@ -111,13 +116,13 @@ def _by_others(annotations: dict[str, str], labels: dict[str, Any], container: s
     return {stream for stream in STREAMS if fluent_bit.get(("exclude", stream), ("", ""))[1].lower() in _TRUE - {"1"}}
 
 
-def _parser(ours: tuple[str, str] | None, fluent_bit: tuple[str, str] | None) -> tuple[str, str]:
+def _select_parser(ours: tuple[str, str] | None, fluent_bit: tuple[str, str] | None) -> tuple[str, str]:
     """The parser of a stream, empty for what is usual; and what is wrong with what is asked for."""
     if ours is not None:
         name, value = ours
         return (value, "") if value in PARSERS else ("", f"{name}: no parser {value!r}")
     if fluent_bit is not None:
         name, value = fluent_bit
-        parser = _OF_FLUENT_BIT.get(value, "")
+        parser = _FLUENT_BIT_PARSERS.get(value, "")
         return parser, "" if parser else f"{name}: no parser here has the meaning of {value!r}"
     return "", ""

@@ -19,7 +19,7 @@ STREAMS = (b"stdout", b"stderr")
 LATEST = 2**63 - 1  # nanoseconds in 64 bits, which is what Elasticsearch can store: until the year 2262
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_LONGEST_TIME = 36  # with nine digits, a zone, and the blank behind it
+_MAX_TIME_LENGTH = 36  # with nine digits, a zone, and the blank behind it
 _DATE_AND_TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 _TIME = re.compile(rb"(" + _DATE_AND_TIME.pattern + rb")(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 
@@ -70,7 +70,7 @@ def nanoseconds(time: bytes) -> int | None:
 
 def first_time(lines: bytes) -> int | None:
     """When the first of some CRI lines was written, nanoseconds since the epoch; None where it does not tell."""
-    return nanoseconds(lines[:_LONGEST_TIME].split(b" ", 1)[0])
+    return nanoseconds(lines[:_MAX_TIME_LENGTH].split(b" ", 1)[0])
 
 
 def utc(time: bytes) -> str:
@@ -88,7 +88,7 @@ def utc(time: bytes) -> str:
 def parse(raw: bytes) -> Line | None:
     """Read one raw line (without its newline); None when it is neither CRI nor docker's json-file."""
     if raw.startswith(b'{"log":'):
-        return _docker(raw)
+        return _parse_docker(raw)
     parts = raw.split(b" ", 3)
     if len(parts) < 3 or parts[1] not in STREAMS or nanoseconds(parts[0]) is None:
         return None
@@ -96,17 +96,17 @@ def parse(raw: bytes) -> Line | None:
     return Line(parts[0], parts[1], partial, parts[3] if len(parts) == 4 else b"")
 
 
-def is_stamped(first: bytes) -> bool:
+def has_time(first_line: bytes) -> bool:
     """Whether a file's first line (or what there is of it) tells a time, so that it names the file for ever.
 
     Docker's time stands at the end: it must be within what the file is named by, else two files might share a name.
     """
-    if first.startswith(b'{"log":'):
-        return b'"time":"' in first[:FIRST_LINE_BYTES]
-    return nanoseconds(first.split(b" ", 1)[0]) is not None
+    if first_line.startswith(b'{"log":'):
+        return b'"time":"' in first_line[:FIRST_LINE_BYTES]
+    return nanoseconds(first_line.split(b" ", 1)[0]) is not None
 
 
-def _docker(raw: bytes) -> Line | None:
+def _parse_docker(raw: bytes) -> Line | None:
     """Docker's json-file: a `log` without a final newline goes on in the next object."""
     try:
         entry = orjson.loads(raw)

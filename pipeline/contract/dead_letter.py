@@ -11,10 +11,10 @@ headers  those of the raw record, as they were, and
 
 from dataclasses import dataclass
 
-from pipeline.contract.record import Headers, Origin
+from pipeline.contract.record import Headers, KafkaPosition
 from pipeline.errors import RecordError
 
-MARK = "dead-"
+HEADER_PREFIX = "dead-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,35 +23,35 @@ class DeadLetter:
 
     value: bytes
     reason: str
-    origin: Origin
+    origin: KafkaPosition
     headers: Headers
     index: str = ""
     id: str = ""
 
 
-def encode(letter: DeadLetter) -> Headers:
+def encode(dead_letter: DeadLetter) -> Headers:
     """The headers with which a letter's value lies in the topic."""
-    topic, partition, offset, timestamp = letter.origin
+    topic, partition, offset, timestamp = dead_letter.origin
     headers = [
-        *((name, data) for name, data in letter.headers if not name.startswith(MARK)),
-        ("dead-reason", letter.reason.encode()),
+        *((name, data) for name, data in dead_letter.headers if not name.startswith(HEADER_PREFIX)),
+        ("dead-reason", dead_letter.reason.encode()),
         ("dead-source", f"{topic}/{partition}/{offset}".encode()),
         ("dead-time", b"%d" % timestamp),
     ]
-    if letter.id:
-        headers += [("dead-index", letter.index.encode()), ("dead-id", letter.id.encode())]
+    if dead_letter.id:
+        headers += [("dead-index", dead_letter.index.encode()), ("dead-id", dead_letter.id.encode())]
     return headers
 
 
 def decode(value: bytes, headers: Headers) -> DeadLetter:
     """Read a letter. Raises RecordError for what is none."""
-    about = {name: data.decode("utf-8", "replace") for name, data in headers if name.startswith(MARK)}
+    about = {name: data.decode("utf-8", "replace") for name, data in headers if name.startswith(HEADER_PREFIX)}
     if "dead-reason" not in about:
         raise RecordError("no dead letter: it has no header dead-reason")
     try:
         topic, partition, offset = about.get("dead-source", "/-1/-1").rsplit("/", 2)
-        origin = Origin(topic, int(partition), int(offset), int(about.get("dead-time", 0)))
+        origin = KafkaPosition(topic, int(partition), int(offset), int(about.get("dead-time", 0)))
     except ValueError as cause:
         raise RecordError(f"dead letter: its source cannot be read: {cause}") from cause
-    own = [(name, data) for name, data in headers if not name.startswith(MARK)]
+    own = [(name, data) for name, data in headers if not name.startswith(HEADER_PREFIX)]
     return DeadLetter(value, about["dead-reason"], origin, own, about.get("dead-index", ""), about.get("dead-id", ""))

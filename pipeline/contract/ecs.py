@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 ECS_VERSION = "8.11.0"
 
-APPLICATION = "app"
+APPLICATION_PREFIX = "app"
 """Prefix under which an application's field goes whose own name is reserved: `app.kubernetes.labels`."""
 
-LABELS = "labels"
+LABELS_PREFIX = "labels"
 """Prefix of labels that a setting makes fields of their own: ECS `labels.<dedotted key>`, keywords."""
 
 
@@ -169,7 +169,7 @@ DNS: dict[str, Field] = _keywords(
     }
 )
 
-PLACE: dict[str, Field] = {
+INFRASTRUCTURE: dict[str, Field] = {
     "host.ip": Field("ip", "addresses of the node"),
     **_keywords(
         {
@@ -245,7 +245,7 @@ KUBERNETES: dict[str, Field] = {
     ),
 }
 
-OWN: dict[str, Field] = {
+CRISP: dict[str, Field] = {
     "app.overflow": Field("text", "fields of an application over the limit of fields, as JSON"),
     "crisp.gap.bytes": Field("long", "bytes of a log that vanished unread; absent: unknown"),
     "crisp.gap.records": Field("long", "records that Kafka's retention took before they were indexed"),
@@ -266,7 +266,17 @@ OWN: dict[str, Field] = {
     "crisp.suppressed": Field("long", "repetitions of this message that crisp kept back"),
 }
 
-FIELDS: dict[str, Field] = {**CORE, **LOG, **ERROR, **SERVICE, **REQUEST, **DNS, **PLACE, **KUBERNETES, **OWN}
+FIELDS: dict[str, Field] = {
+    **CORE,
+    **LOG,
+    **ERROR,
+    **SERVICE,
+    **REQUEST,
+    **DNS,
+    **INFRASTRUCTURE,
+    **KUBERNETES,
+    **CRISP,
+}
 """Every field by its full name."""
 
 FLATTENED: frozenset[str] = frozenset(name for name, field in FIELDS.items() if field.type == "flattened")

@@ -23,13 +23,13 @@ from pipeline.contract import record
 from pipeline.contract.record import IDENTITY, IDENTITY_BYTES, VERSION, Headers, SourceFile
 from pipeline.errors import RecordError
 
-VANISHED = "vanished file"
-JUMP = "jump in restart numbers"
-DISK_BOUND = "disk bound"
-TRUNCATED = "truncated file"
-BROKEN = "broken archive"
+VANISHED_FILE = "vanished file"
+RESTART_JUMP = "jump in restart numbers"
+DISK_LIMIT = "disk bound"
+TRUNCATED_FILE = "truncated file"
+CORRUPT_ARCHIVE = "broken archive"
 KAFKA_RETENTION = "kafka retention"
-OF_SHIPPER = (VANISHED, JUMP, DISK_BOUND, TRUNCATED, BROKEN)
+SHIPPER_REASONS = (VANISHED_FILE, RESTART_JUMP, DISK_LIMIT, TRUNCATED_FILE, CORRUPT_ARCHIVE)
 
 
 class Gap(NamedTuple):
@@ -55,7 +55,7 @@ class GapRecord:
 
     gap: Gap
     node: str
-    read: int
+    read_at: int
     pod: bytes
 
     @property
@@ -86,21 +86,21 @@ def message(gap: Gap) -> str:
     return f"{lost} before they were read: {gap.reason}"
 
 
-def encode(found: GapRecord) -> Headers:
+def encode(gap_record: GapRecord) -> Headers:
     """The headers of a gap's record; its value is empty."""
     return [
         ("crisp", VERSION),
-        ("gap", orjson.dumps(found.gap._asdict())),
-        ("files", orjson.dumps([list(file) for file in found.files])),
-        ("node", found.node.encode()),
-        ("read", b"%d" % found.read),
-        ("pod", found.pod),
+        ("gap", orjson.dumps(gap_record.gap._asdict())),
+        ("files", orjson.dumps([list(file) for file in gap_record.files])),
+        ("node", gap_record.node.encode()),
+        ("read", b"%d" % gap_record.read_at),
+        ("pod", gap_record.pod),
     ]
 
 
 def is_gap(headers: Headers) -> bool:
     """Whether a record of ours tells of a gap; to be asked before `record.decode`."""
-    return any(name == "gap" for name, _ in headers) and record.is_ours(headers)
+    return any(name == "gap" for name, _ in headers) and record.is_crisp_record(headers)
 
 
 def decode(headers: Headers) -> GapRecord:

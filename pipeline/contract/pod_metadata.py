@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from pipeline.contract import annotations as annotation
-from pipeline.contract.annotations import Wish
+from pipeline.contract.annotations import PodOptions
 
 POD_DIRECTORY = re.compile(r"([a-z0-9][a-z0-9.-]{0,252})_([a-z0-9][a-z0-9.-]{0,252})_([A-Za-z0-9-]{1,64})")
 CONTAINER_DIRECTORY = re.compile(r"[a-z0-9][a-z0-9-]{0,252}")
@@ -34,7 +34,7 @@ class Instance(NamedTuple):
     restart: int
 
 
-def instance(path: str) -> Instance | None:
+def parse_path(path: str) -> Instance | None:
     """The container instance whose log has that path; None when the path does not tell."""
     parts = PurePath(path).parts
     link = _LINK.fullmatch(parts[-1]) if parts else None
@@ -49,101 +49,103 @@ def instance(path: str) -> Instance | None:
     return Instance(directory[1], directory[2], directory[3], parts[-2], int(file[1]))
 
 
-def from_path(found: Instance, node: str) -> bytes:
+def from_path(instance: Instance, node: str) -> bytes:
     """What the log's path tells, as JSON."""
-    return orjson.dumps({**found._asdict(), "node": node, "source": "path"})
+    return orjson.dumps({**instance._asdict(), "node": node, "source": "path"})
 
 
-def from_link(path: str, about: bytes) -> bytes:
+def from_link(path: str, metadata: bytes) -> bytes:
     """The metadata with the container's id, where the path is a link of the kubelet's, which tells it."""
     link = _LINK.fullmatch(PurePath(path).name)
-    return about if link is None else orjson.dumps({"container_id": f"//{link[4]}", **orjson.loads(about)})
+    return metadata if link is None else orjson.dumps({"container_id": f"//{link[4]}", **orjson.loads(metadata)})
 
 
-def unlabelled(about: bytes) -> bytes:
+def mark_metadata_missing(metadata: bytes) -> bytes:
     """The same metadata, marked: more was to be known of the pod, and did not come in time."""
-    return orjson.dumps({**orjson.loads(about), "unlabelled": True})
+    return orjson.dumps({**orjson.loads(metadata), "unlabelled": True})
 
 
-def of_plain(name: str, node: str) -> bytes:
+def from_plain_file(name: str, node: str) -> bytes:
     """The metadata of a plain log file: a container of no pod."""
-    return _bare(name, node, "plain")
+    return _without_pod(name, node, "plain")
 
 
-def of_docker(identity: str, config: dict[str, Any], node: str) -> bytes:
+def from_docker(identity: str, config: dict[str, Any], node: str) -> bytes:
     """What docker's `config.v2.json` tells of a container: name, image, labels."""
-    inner = _object(config, "Config")
+    inner = _get_object(config, "Config")
     name = str(config.get("Name") or "").removeprefix("/") or identity[:12]
-    return _bare(
+    return _without_pod(
         name,
         node,
         "docker",
         image=str(inner.get("Image") or ""),
         container_id=f"docker://{identity}",
-        labels={str(key): str(value) for key, value in _object(inner, "Labels").items()},
+        labels={str(key): str(value) for key, value in _get_object(inner, "Labels").items()},
     )
 
 
-def is_of_kubelet(config: dict[str, Any]) -> bool:
+def is_kubelet_managed(config: dict[str, Any]) -> bool:
     """Whether docker runs the container for a kubelet, by its `config.v2.json`."""
-    return "io.kubernetes.pod.uid" in _object(_object(config, "Config"), "Labels")
+    return "io.kubernetes.pod.uid" in _get_object(_get_object(config, "Config"), "Labels")
 
 
-def _bare(name: str, node: str, source: str, **more: Any) -> bytes:
+def _without_pod(name: str, node: str, source: str, **optional: Any) -> bytes:
     fields = {"namespace": "", "pod": "", "uid": "", "container": name, "restart": 0, "node": node, "source": source}
-    return orjson.dumps({**fields, **{key: value for key, value in more.items() if value}})
+    return orjson.dumps({**fields, **{key: value for key, value in optional.items() if value}})
 
 
 def from_api(
-    found: Instance,
+    instance: Instance,
     node: str,
     pod: dict[str, Any],
     annotations: frozenset[str] = frozenset(),
-    wish: Wish = annotation.NO_WISH,
+    options: PodOptions = annotation.NO_OPTIONS,
 ) -> bytes:
     """The same with what a Pod object tells, and what it asks for; of its annotations only the chosen ones, by name."""
-    about = _object(pod, "metadata")
-    spec, status = _object(pod, "spec"), _object(pod, "status")
-    labels = _object(about, "labels")
-    running = _named(status, ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"), found)
-    wanted = _named(spec, ("containers", "initContainers", "ephemeralContainers"), found)
-    chosen = {name: value for name, value in _object(about, "annotations").items() if name in annotations}
+    about = _get_object(pod, "metadata")
+    spec, status = _get_object(pod, "spec"), _get_object(pod, "status")
+    labels = _get_object(about, "labels")
+    running = _container_entry(
+        status, ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"), instance
+    )
+    wanted = _container_entry(spec, ("containers", "initContainers", "ephemeralContainers"), instance)
+    chosen = {name: value for name, value in _get_object(about, "annotations").items() if name in annotations}
     fields = {
-        "namespace": about.get("namespace") or found.namespace,
-        "pod": about.get("name") or found.pod,
+        "namespace": about.get("namespace") or instance.namespace,
+        "pod": about.get("name") or instance.pod,
         # A mirror pod's own uid is the API's; its directory has the uid of the static pod's file.
-        "uid": found.uid or about.get("uid") or "",
-        "container": found.container,
-        "restart": found.restart,
+        "uid": instance.uid or about.get("uid") or "",
+        "container": instance.container,
+        "restart": instance.restart,
         "node": node or spec.get("nodeName") or "",
         "source": "api",
         "image": wanted.get("image") or running.get("image") or "",
-        "container_id": _container_id(running, found.restart),
+        "container_id": _container_id(running, instance.restart),
         "labels": labels,
         "annotations": chosen,
-        "owner": _owner(about, labels),
-        "static": annotation.is_static(_object(about, "annotations")),
-        "excluded": sorted(wish.excluded),
-        **_parsers(wish),
+        "owner": _workload(about, labels),
+        "static": annotation.is_mirror_pod(_get_object(about, "annotations")),
+        "excluded": sorted(options.excluded_streams),
+        **_parsers(options),
     }
     return orjson.dumps({name: value for name, value in fields.items() if value not in ("", {}, [], None, False)})
 
 
-def _parsers(wish: Wish) -> dict[str, str]:
-    stdout, stderr = (wish.parsers.get(stream, "") for stream in annotation.STREAMS)
+def _parsers(options: PodOptions) -> dict[str, str]:
+    stdout, stderr = (options.parsers.get(stream, "") for stream in annotation.STREAMS)
     return {"parser": stdout} if stdout == stderr else {"parser_stdout": stdout, "parser_stderr": stderr}
 
 
-def _object(holder: dict[str, Any], name: str) -> dict[str, Any]:
+def _get_object(holder: dict[str, Any], name: str) -> dict[str, Any]:
     value = holder.get(name)
     return value if isinstance(value, dict) else {}
 
 
-def _named(holder: dict[str, Any], lists: tuple[str, ...], found: Instance) -> dict[str, Any]:
+def _container_entry(holder: dict[str, Any], lists: tuple[str, ...], instance: Instance) -> dict[str, Any]:
     """The entry of the container in one of the lists."""
     for name in lists:
         for entry in holder.get(name) or ():
-            if isinstance(entry, dict) and entry.get("name") == found.container:
+            if isinstance(entry, dict) and entry.get("name") == instance.container:
                 return entry
     return {}
 
@@ -153,13 +155,13 @@ def _container_id(status: dict[str, Any], restart: int) -> str:
     count = status.get("restartCount")
     if count is None or count == restart:
         return str(status.get("containerID") or "")
-    last = _object(_object(status, "lastState"), "terminated") if count == restart + 1 else {}
+    last = _get_object(_get_object(status, "lastState"), "terminated") if count == restart + 1 else {}
     return str(last.get("containerID") or "")
 
 
-def _owner(about: dict[str, Any], labels: dict[str, Any]) -> dict[str, str] | None:
+def _workload(metadata: dict[str, Any], labels: dict[str, Any]) -> dict[str, str] | None:
     """The workload that the pod belongs to: above a ReplicaSet its Deployment, above a Job its CronJob."""
-    owners = [owner for owner in about.get("ownerReferences") or () if isinstance(owner, dict)]
+    owners = [owner for owner in metadata.get("ownerReferences") or () if isinstance(owner, dict)]
     owner = next((owner for owner in owners if owner.get("controller")), owners[0] if owners else None)
     if owner is None:
         return None

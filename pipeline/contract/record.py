@@ -46,7 +46,7 @@ Headers = list[tuple[str, bytes]]
 """Kafka's headers: names and raw values, in order."""
 
 
-class Origin(NamedTuple):
+class KafkaPosition(NamedTuple):
     """Where a record stood in Kafka; `timestamp` in milliseconds, as Kafka has it."""
 
     topic: str
@@ -54,12 +54,12 @@ class Origin(NamedTuple):
     offset: int
     timestamp: int
 
-    def fields(self) -> dict[str, Any]:
+    def document_fields(self) -> dict[str, Any]:
         """The same as fields of a document."""
         return {"crisp.topic": self.topic, "crisp.partition": self.partition, "crisp.offset": self.offset}
 
 
-UNKNOWN = Origin("", -1, -1, 0)
+UNKNOWN_POSITION = KafkaPosition("", -1, -1, 0)
 
 
 class SourceFile(NamedTuple):
@@ -94,7 +94,7 @@ class Grouping(NamedTuple):
     pattern: str = ""
 
 
-class Carried(NamedTuple):
+class Continuation(NamedTuple):
     """What must be known to read on in an event that was too long, from the first line of a later part.
 
     `stream`: stdout or stderr; empty: the rest of a raw line that was itself too long. `part` counts from 1; `state`
@@ -115,12 +115,12 @@ class LogSlice:
     files: tuple[SourceFile, ...]
     segments: tuple[Segment, ...]
     node: str
-    read: int
+    read_at: int
     grouping: Grouping
     pod: bytes
-    after: bytes = b""
-    carried: tuple[Carried, ...] = ()
-    goes_on: tuple[str, ...] = ()
+    previous_time: bytes = b""
+    continuations: tuple[Continuation, ...] = ()
+    continued_streams: tuple[str, ...] = ()
 
 
 def identity(pod_uid: str, container: str, restart: int, first_line: bytes) -> str:
@@ -172,24 +172,24 @@ def decode_segments(coded: bytes) -> tuple[Segment, ...]:
     return tuple(segments)
 
 
-def encode(part: LogSlice) -> tuple[bytes, Headers]:
+def encode(log_slice: LogSlice) -> tuple[bytes, Headers]:
     """Value and headers of a slice's record."""
     headers = [
         ("crisp", VERSION),
-        ("files", orjson.dumps([list(file) for file in part.files])),
-        ("segments", encode_segments(part.segments)),
-        ("node", part.node.encode()),
-        ("read", b"%d" % part.read),
-        ("grouping", _encode_grouping(part.grouping)),
-        ("pod", part.pod),
+        ("files", orjson.dumps([list(file) for file in log_slice.files])),
+        ("segments", encode_segments(log_slice.segments)),
+        ("node", log_slice.node.encode()),
+        ("read", b"%d" % log_slice.read_at),
+        ("grouping", _encode_grouping(log_slice.grouping)),
+        ("pod", log_slice.pod),
     ]
-    if part.after:
-        headers.append(("after", part.after))
-    if part.carried:
-        headers.append(("carried", orjson.dumps([list(one) for one in part.carried])))
-    if part.goes_on:
-        headers.append(("goes_on", ",".join(part.goes_on).encode()))
-    return part.value, headers
+    if log_slice.previous_time:
+        headers.append(("after", log_slice.previous_time))
+    if log_slice.continuations:
+        headers.append(("carried", orjson.dumps([list(one) for one in log_slice.continuations])))
+    if log_slice.continued_streams:
+        headers.append(("goes_on", ",".join(log_slice.continued_streams).encode()))
+    return log_slice.value, headers
 
 
 @lru_cache(maxsize=64)
@@ -197,7 +197,7 @@ def _encode_grouping(grouping: Grouping) -> bytes:
     return orjson.dumps(grouping._asdict())
 
 
-def is_ours(headers: Headers) -> bool:
+def is_crisp_record(headers: Headers) -> bool:
     """Whether a record claims to keep this contract; else it is foreign."""
     return any(name == "crisp" for name, _ in headers)
 
@@ -218,12 +218,12 @@ def decode(value: bytes | None, headers: Headers) -> LogSlice:
             files=tuple(SourceFile(str(name), str(path)) for name, path in orjson.loads(fields["files"])),
             segments=decode_segments(fields["segments"]),
             node=fields["node"].decode(),
-            read=int(fields["read"]),
-            grouping=_grouping(fields["grouping"]),
+            read_at=int(fields["read"]),
+            grouping=_decode_grouping(fields["grouping"]),
             pod=fields["pod"],
-            after=fields.get("after", b""),
-            carried=_carried(fields.get("carried", b"")),
-            goes_on=tuple(fields["goes_on"].decode().split(",")) if "goes_on" in fields else (),
+            previous_time=fields.get("after", b""),
+            continuations=_decode_continuations(fields.get("carried", b"")),
+            continued_streams=tuple(fields["goes_on"].decode().split(",")) if "goes_on" in fields else (),
         )
     except (ValueError, TypeError) as cause:
         raise RecordError(f"headers cannot be read: {cause}") from cause
@@ -232,7 +232,7 @@ def decode(value: bytes | None, headers: Headers) -> LogSlice:
 
 
 @lru_cache(maxsize=64)
-def _grouping(encoded: bytes) -> Grouping:
+def _decode_grouping(encoded: bytes) -> Grouping:
     grouping = Grouping(**orjson.loads(encoded))
     if grouping.mode not in MODES:
         raise RecordError(f"header grouping: mode {grouping.mode!r} is not known here")
@@ -243,26 +243,26 @@ def _grouping(encoded: bytes) -> Grouping:
     return grouping
 
 
-def _carried(encoded: bytes) -> tuple[Carried, ...]:
+def _decode_continuations(encoded: bytes) -> tuple[Continuation, ...]:
     if not encoded:
         return ()
-    found = tuple(Carried(*entry) for entry in orjson.loads(encoded))
+    found = tuple(Continuation(*entry) for entry in orjson.loads(encoded))
     for one in found:
         if one.stream not in ("stdout", "stderr", "") or not one.part > 1 or not isinstance(one.state, int):
             raise RecordError(f"header carried: {list(one)} is not known here")
     return found
 
 
-def _check(part: LogSlice) -> None:
-    if not part.value.endswith(b"\n"):
+def _check(log_slice: LogSlice) -> None:
+    if not log_slice.value.endswith(b"\n"):
         raise RecordError("the value does not end with a newline")
-    total = sum(segment.length for segment in part.segments)
-    if len(part.value) - total not in (0, 1):
-        raise RecordError(f"the segments say {total} bytes, the value has {len(part.value)}")
-    if not set(part.goes_on) <= {"stdout", "stderr"}:
-        raise RecordError(f"header goes_on: {part.goes_on!r} are not streams")
-    for file in part.files:
+    total = sum(segment.length for segment in log_slice.segments)
+    if len(log_slice.value) - total not in (0, 1):
+        raise RecordError(f"the segments say {total} bytes, the value has {len(log_slice.value)}")
+    if not set(log_slice.continued_streams) <= {"stdout", "stderr"}:
+        raise RecordError(f"header goes_on: {log_slice.continued_streams!r} are not streams")
+    for file in log_slice.files:
         if not IDENTITY.fullmatch(file.identity):
             raise RecordError(f"header files: {file.identity[:40]!r} is not an identity")
-    if any(segment.file >= len(part.files) for segment in part.segments):
+    if any(segment.file >= len(log_slice.files) for segment in log_slice.segments):
         raise RecordError("header segments: names a file that header files does not have")

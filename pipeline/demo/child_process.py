@@ -8,13 +8,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipeline.config.settings import Settings, variable
+from pipeline.config.settings import Settings, env_name
 from pipeline.local.process import die_with_parent, peak_rss_mib, process_cpu_seconds
 
 STOP_SECONDS = 30.0
 
 
-class Part:
+class ChildProcess:
     """`crisp ship` or `crisp worker` as a child process."""
 
     def __init__(self, name: str, environment: Mapping[str, str], directory: Path) -> None:
@@ -24,7 +24,7 @@ class Part:
         self.program: tuple[str, ...] = ("-m", "pipeline.cli")
         self._environment = {**_without_settings(os.environ), **environment}
         self._cpu = 0.0
-        self._ended_cpu = 0.0
+        self._exited_cpu = 0.0
         self._rss = 0.0
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -41,12 +41,12 @@ class Part:
                 preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
             )
 
-    def send(self, number: signal.Signals) -> None:
+    def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal, and go on."""
         assert self._child is not None
         self._child.send_signal(number)
 
-    def ended(self) -> int | None:
+    def poll(self) -> int | None:
         """The exit code, once it has ended by itself."""
         return self._child.poll() if self._child else None
 
@@ -64,18 +64,18 @@ class Part:
     def kill(self) -> None:
         """kill -9, and note it."""
         self.kills += 1
-        self._end(signal.SIGKILL)
+        self._terminate(signal.SIGKILL)
 
     def stop(self) -> int:
         """SIGTERM and wait; returns the exit code."""
-        return self._end(signal.SIGTERM)
+        return self._terminate(signal.SIGTERM)
 
-    def _end(self, number: signal.Signals) -> int:
+    def _terminate(self, number: signal.Signals) -> int:
         child = self._child
         if child is None:
             return 0
         self.measure()
-        self._ended_cpu += self._cpu
+        self._exited_cpu += self._cpu
         self._cpu = 0.0
         child.send_signal(number)
         try:
@@ -89,7 +89,7 @@ class Part:
     @property
     def cpu_seconds(self) -> float:
         """CPU time of all its lives."""
-        return self._ended_cpu + self._cpu
+        return self._exited_cpu + self._cpu
 
     @property
     def rss_mib(self) -> float:
@@ -99,5 +99,5 @@ class Part:
 
 def _without_settings(environ: Mapping[str, str]) -> dict[str, str]:
     """The user's environment without settings of crisp: they are for his own servers, not for these."""
-    own = {variable(row.name) for row in dataclasses.fields(Settings)}
+    own = {env_name(row.name) for row in dataclasses.fields(Settings)}
     return {name: value for name, value in environ.items() if name not in own}

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from pipeline.parsing import timestamp
 
-PIECE_BYTES = 16384
-KEPT_FILES = 4
+PARTIAL_BYTES = 16384
+MAX_ROTATED_FILES = 4
 REOPEN_SECONDS = 0.01
 
 
@@ -31,7 +31,7 @@ class ContainerLog:
         uid: str,
         container: str,
         rotate_bytes: int,
-        kept: int = KEPT_FILES,
+        max_rotated: int = MAX_ROTATED_FILES,
     ) -> None:
         self.uid = uid
         self.container = container
@@ -39,8 +39,8 @@ class ContainerLog:
         self.directory.mkdir(parents=True)
         self.rotations = 0
         self._live = self.directory / "0.log"
-        self._limit = rotate_bytes
-        self._kept = kept
+        self._rotate_bytes = rotate_bytes
+        self._max_rotated = max_rotated
         self._rotated_at = 0.0
         self._open()
 
@@ -50,22 +50,22 @@ class ContainerLog:
 
     def write(self, stream: str, line: bytes) -> None:
         """One line of the container, without its newline."""
-        for start in range(0, len(line) or 1, PIECE_BYTES):
-            piece = line[start : start + PIECE_BYTES]
-            self.piece(stream, "F" if start + PIECE_BYTES >= len(line) else "P", piece)
+        for start in range(0, len(line) or 1, PARTIAL_BYTES):
+            piece = line[start : start + PARTIAL_BYTES]
+            self.write_entry(stream, "F" if start + PARTIAL_BYTES >= len(line) else "P", piece)
 
-    def piece(self, stream: str, tag: str, content: bytes) -> None:
+    def write_entry(self, stream: str, tag: str, content: bytes) -> None:
         """One line of the file."""
-        raw = f"{timestamp.text(time.time_ns())} {stream} {tag} ".encode() + content + b"\n"
+        raw = f"{timestamp.format_utc(time.time_ns())} {stream} {tag} ".encode() + content + b"\n"
         self._size += os.write(self._file, raw)
 
     def rotate(self) -> None:
         """Rotate if the file is long enough; the names have a grain of seconds, so at most once a second."""
         now = time.time()
-        if self._size < self._limit or now - self._rotated_at < 1.1:
+        if self._size < self._rotate_bytes or now - self._rotated_at < 1.1:
             return
         stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
-        self._pack()
+        self._compress_rotated()
         self._live.rename(self.directory / f"0.log.{stamp}")
         time.sleep(REOPEN_SECONDS)
         os.close(self._file)
@@ -73,11 +73,11 @@ class ContainerLog:
         self._rotated_at = now
         self.rotations += 1
 
-    def _pack(self) -> None:
+    def _compress_rotated(self) -> None:
         rotated = sorted(self.directory.glob("0.log.*"))
-        for path in rotated[: max(0, len(rotated) + 1 - self._kept)]:
+        for path in rotated[: max(0, len(rotated) + 1 - self._max_rotated)]:
             path.unlink()
-        for path in rotated[max(0, len(rotated) + 1 - self._kept) :]:
+        for path in rotated[max(0, len(rotated) + 1 - self._max_rotated) :]:
             if path.suffix != ".gz":
                 beside = path.with_name(path.name + ".tmp")
                 with path.open("rb") as plain, gzip.open(beside, "wb") as packed:

@@ -22,14 +22,14 @@ class Balance:
     written: int
     searchable: int
     missing: int
-    doubled: int
+    duplicated: int
 
 
 def line_key(uid: str, line: bytes) -> bytes:
     """What a line written is known by."""
     if line.startswith(b"{"):
         body = orjson.loads(line)
-        line = _numbered(body["event"]["sequence"], body["message"])
+        line = _numbered_message(body["event"]["sequence"], body["message"])
     return _digest(uid, line)
 
 
@@ -37,11 +37,11 @@ def document_keys(source: dict[str, Any]) -> list[bytes]:
     """What the lines in a document are known by."""
     uid, message = source["kubernetes.pod.uid"], source["message"]
     if "event.sequence" in source:
-        return [_digest(uid, _numbered(source["event.sequence"], message))]
+        return [_digest(uid, _numbered_message(source["event.sequence"], message))]
     return [_digest(uid, line) for line in message.encode().split(b"\n")]
 
 
-def _numbered(number: int, message: str) -> bytes:
+def _numbered_message(number: int, message: str) -> bytes:
     return f"{number}:{message}".encode()
 
 
@@ -55,37 +55,37 @@ class Ledger:
     def __init__(self) -> None:
         self.lines = 0
         self._written: dict[str, Counter[bytes]] = {}
-        self._doubled = 0  # of the containers that are settled
+        self._duplicated = 0  # of the containers that are settled
 
-    def wrote(self, uid: str, line: bytes) -> None:
+    def record(self, uid: str, line: bytes) -> None:
         """Note a line before it is written."""
         self.lines += 1
         # As the document will have it: a JSON document cannot hold bytes that are not UTF-8.
         self._written.setdefault(uid, Counter())[line_key(uid, line.decode("utf-8", "replace").encode())] += 1
 
-    def open(self) -> list[str]:
+    def open_containers(self) -> list[str]:
         """The containers whose lines are not settled."""
         return list(self._written)
 
-    def balance(self, found: Counter[bytes]) -> Balance:
+    def balance(self, searchable: Counter[bytes]) -> Balance:
         """Compare with the lines found of the open containers. A line that nobody wrote counts as doubled."""
-        missing, doubled = self._compared(self._written, found)
-        return Balance(self.lines, self.lines - missing, missing, doubled + self._doubled)
+        missing, doubled = self._compare(self._written, searchable)
+        return Balance(self.lines, self.lines - missing, missing, doubled + self._duplicated)
 
-    def settle(self, uids: Iterable[str], found: Counter[bytes]) -> bool:
+    def finalise(self, uids: Iterable[str], searchable: Counter[bytes]) -> bool:
         """Forget the lines of containers that have ended, if all of them were found; whether they were."""
-        missing, doubled = self._compared(uids, found)
+        missing, doubled = self._compare(uids, searchable)
         if missing:
             return False
-        self._doubled += doubled
+        self._duplicated += doubled
         for uid in uids:
             self._written.pop(uid, None)
         return True
 
-    def _compared(self, uids: Iterable[str], found: Counter[bytes]) -> tuple[int, int]:
+    def _compare(self, uids: Iterable[str], searchable: Counter[bytes]) -> tuple[int, int]:
         there = missing = 0
         for uid in uids:
             for key, number in self._written.get(uid, Counter()).items():
-                there += min(number, found[key])
-                missing += max(0, number - found[key])
-        return missing, found.total() - there
+                there += min(number, searchable[key])
+                missing += max(0, number - searchable[key])
+        return missing, searchable.total() - there

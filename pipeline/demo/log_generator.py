@@ -14,36 +14,36 @@ from pipeline.demo.ledger import Ledger
 from pipeline.demo.sample_services import SERVICES, Burst
 
 ROTATE_BYTES = 2 * 1024 * 1024
-PODS = 2
-WATCH_EVERY = 25
-WATCH_CHAOS = 5  # a kill counts while a watched line is on its way, so watch more of them
+PODS_PER_SERVICE = 2
+WATCH_INTERVAL = 25
+CHAOS_WATCH_INTERVAL = 5  # a kill counts while a watched line is on its way, so watch more of them
 
 
-class Feed:
+class LogGenerator:
     """All containers: write some lines of each in turn. `watch` holds trace ids of lines to watch."""
 
-    def __init__(self, root: Path, ledger: Ledger, seed: int, watch_every: int = WATCH_EVERY) -> None:
-        self._watch_every = watch_every
+    def __init__(self, root: Path, ledger: Ledger, seed: int, watch_interval: int = WATCH_INTERVAL) -> None:
+        self._watch_interval = watch_interval
         random_ = random.Random(seed)
         self._root = root
         self._ledger = ledger
         self._services: list[tuple[ContainerLog, Iterator[Burst]]] = [
             (self._container("shop", name, random_), service(random.Random(random_.random())))
             for name, service in SERVICES.items()
-            for _ in range(PODS)
+            for _ in range(PODS_PER_SERVICE)
         ]
-        self._followed: list[_Followed] = []
+        self._followed: list[_FollowedOutput] = []
         self._random = random_
         self._turn = 0
         self._rotations = 0
-        self.watch: list[str] = []
+        self.watched_traces: list[str] = []
 
     def _container(self, namespace: str, name: str, random_: random.Random) -> ContainerLog:
         pod = f"{name}-{random_.getrandbits(32):08x}"
         uid = str(uuid.UUID(int=random_.getrandbits(128), version=4))
         return ContainerLog(self._root, namespace, pod, uid, name, ROTATE_BYTES)
 
-    def replace(self) -> list[ContainerLog]:
+    def replace_pods(self) -> list[ContainerLog]:
         """All pods end, and others take their place, as in a deployment; the logs of those that ended, as they are."""
         ended = self.logs()
         self._rotations = self.rotations()
@@ -54,9 +54,9 @@ class Feed:
             log.close()
         return ended
 
-    def follow(self, name: str, output: Path) -> None:
+    def follow_output(self, name: str, output: Path) -> None:
         """Write what a real server prints as a container of that name."""
-        self._followed.append(_Followed(output, self._container("infra", name, self._random)))
+        self._followed.append(_FollowedOutput(output, self._container("infra", name, self._random)))
 
     def write(self, lines: int) -> None:
         """Write about that many lines of the generated services, one burst of each in turn."""
@@ -66,20 +66,20 @@ class Feed:
             self._turn += 1
             stream, burst = next(service)
             for line in burst:
-                self._put(log, stream, line)
-            if self._turn % self._watch_every == 0 and burst[0].startswith(b"{"):
-                self.watch.append(orjson.loads(burst[0])["trace.id"])
+                self._write_line(log, stream, line)
+            if self._turn % self._watch_interval == 0 and burst[0].startswith(b"{"):
+                self.watched_traces.append(orjson.loads(burst[0])["trace.id"])
 
-    def copy(self) -> None:
+    def copy_output(self) -> None:
         """Write what the servers printed since the last time; rotate where it is time."""
         for followed in self._followed:
             for line in followed.lines():
-                self._put(followed.log, "stdout", line)
+                self._write_line(followed.log, "stdout", line)
         for log in self.logs():
             log.rotate()
 
-    def _put(self, log: ContainerLog, stream: str, line: bytes) -> None:
-        self._ledger.wrote(log.uid, line)
+    def _write_line(self, log: ContainerLog, stream: str, line: bytes) -> None:
+        self._ledger.record(log.uid, line)
         log.write(stream, line)
 
     def logs(self) -> list[ContainerLog]:
@@ -98,17 +98,17 @@ class Feed:
             followed.close()
 
 
-class _Followed:
+class _FollowedOutput:
     """A server's output file and the container that its lines go to."""
 
     def __init__(self, output: Path, log: ContainerLog) -> None:
         self.log = log
         self._file = output.open("rb")
-        self._rest = b""
+        self._incomplete_line = b""
 
     def lines(self) -> list[bytes]:
         """The whole lines printed since the last time."""
-        *lines, self._rest = (self._rest + self._file.read()).split(b"\n")
+        *lines, self._incomplete_line = (self._incomplete_line + self._file.read()).split(b"\n")
         return lines
 
     def close(self) -> None:

@@ -8,17 +8,17 @@ from rich.console import Console
 from rich.table import Table
 
 from pipeline.demo.run import Plan, Report
-from pipeline.operations.audit.tally import Account
+from pipeline.operations.audit.tally import Tally
 
-_GOOD = "every line is there exactly once"
+_SUCCESS = "every line is there exactly once"
 
 
-def of_run(found: Report, plan: Plan, *, as_json: bool) -> bool:
+def show_run(report: Report, plan: Plan, *, as_json: bool) -> bool:
     """Show what came of a run; whether it was good."""
     if as_json:
-        print(orjson.dumps({**found.numbers, "good": found.good}).decode())
-        return found.good
-    numbers = found.numbers
+        print(orjson.dumps({**report.numbers, "good": report.good}).decode())
+        return report.good
+    numbers = report.numbers
     backlog = "" if plan.rate else " (as fast as it goes: this is the backlog)"
     rows = {
         "lines written": f"{numbers['written']:,} in {numbers['seconds']} s, {numbers['rotations']} rotations",
@@ -35,21 +35,23 @@ def of_run(found: Report, plan: Plan, *, as_json: bool) -> bool:
             f"{words} {numbers[f'{name}_kills']} times ({numbers[f'{name}_kills_outstanding']} with lines on their way)"
             for name, words in (("ship", "shipper"), ("worker", "worker"))
         )
-    _show(rows, found.examples)
+    _show(rows, report.examples)
     if numbers.get("chaos_too_weak"):
-        _say("too few kills came while lines were on their way: this run proves nothing; try more --lines", good=False)
+        _show_conclusion(
+            "too few kills came while lines were on their way: this run proves nothing; try more --lines", good=False
+        )
     else:
-        _say(_GOOD if found.good else "NOT every line is there exactly once", good=found.good)
-    return found.good
+        _show_conclusion(_SUCCESS if report.good else "NOT every line is there exactly once", good=report.good)
+    return report.good
 
 
-def of_given(
-    accounts: list[Account], numbers: dict[str, Any], examples: list[dict[str, Any]], *, as_json: bool
+def show_existing_logs(
+    tallies: list[Tally], numbers: dict[str, Any], examples: list[dict[str, Any]], *, as_json: bool
 ) -> bool:
     """Show what became of a directory's logs; whether all is there."""
     good = not numbers["missing"] and not numbers["doubled"]
     if as_json:
-        print(orjson.dumps({**numbers, "good": good, "accounts": [one.row() for one in accounts]}).decode())
+        print(orjson.dumps({**numbers, "good": good, "accounts": [one.as_dict() for one in tallies]}).decode())
         return good
     rows = {
         "events": f"{numbers['events']:,} of {numbers['files']:,} files, shipped and indexed in {numbers['seconds']} s",
@@ -61,7 +63,9 @@ def of_given(
         **({"on their way": f"{numbers['waiting']:,}"} if numbers["waiting"] else {}),
     }
     _show(rows, examples)
-    _say("every event is there exactly once" if good else "NOT every event is there exactly once", good=good)
+    _show_conclusion(
+        "every event is there exactly once" if good else "NOT every event is there exactly once", good=good
+    )
     return good
 
 
@@ -82,7 +86,7 @@ def _show(rows: dict[str, str], examples: list[dict[str, Any]]) -> None:
     console.print(table)
 
 
-def _say(verdict: str, *, good: bool) -> None:
-    Console().print(f"[{'green' if good else 'red'}]{verdict}[/]", highlight=False)
+def _show_conclusion(conclusion: str, *, good: bool) -> None:
+    Console().print(f"[{'green' if good else 'red'}]{conclusion}[/]", highlight=False)
     if sys.stdout.isatty():
         print("to look around yourself: crisp demo --follow, or crisp local up, then crisp setup, ship and worker")

@@ -14,10 +14,10 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from pipeline.config import settings
-from pipeline.demo.child_process import Part
+from pipeline.demo.child_process import ChildProcess
 from pipeline.demo.ledger import Balance, Ledger
-from pipeline.demo.log_generator import WATCH_CHAOS, WATCH_EVERY, Feed, provoke_stack_trace
-from pipeline.demo.pod_replacer import Turnover
+from pipeline.demo.log_generator import CHAOS_WATCH_INTERVAL, WATCH_INTERVAL, LogGenerator, provoke_stack_trace
+from pipeline.demo.pod_replacer import PodReplacer
 from pipeline.demo.searcher import Searcher
 from pipeline.errors import StackError
 from pipeline.kafka import client
@@ -26,17 +26,17 @@ from pipeline.local.stack import Stack
 from pipeline.operations.setup import setup
 
 TICK_SECONDS = 0.05
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 BURST = 1000  # lines at a time when as fast as it goes
-TROUBLE_EVERY_SECONDS = 3.0
-STILL_SECONDS = 3.0  # without a new document: then it is time to compare
+STACK_TRACE_INTERVAL_SECONDS = 3.0
+IDLE_SECONDS = 3.0  # without a new document: then it is time to compare
 GIVE_UP_SECONDS = 60.0
-LEAST_KILLS = 5
-CHAOS_SECONDS = 100.0  # a run must last that long for five kills of the worker
-SHIPPER_PAUSES = (1.0, 3.0)
-WORKER_PAUSES = (8.0, 15.0)
+MIN_KILLS = 5
+MIN_CHAOS_SECONDS = 100.0  # a run must last that long for five kills of the worker
+SHIPPER_KILL_INTERVAL = (1.0, 3.0)
+WORKER_KILL_INTERVAL = (8.0, 15.0)
 
-Tell = Callable[[str, int, int], None]
+OnProgress = Callable[[str, int, int], None]
 """Shows the progress: what goes on, lines written, documents searchable."""
 
 
@@ -51,12 +51,12 @@ class Plan:
 
 
 @dataclass(slots=True)
-class Kills:
+class KillSchedule:
     """When a part is killed next, and how many kills came while lines were on their way."""
 
-    part: Part
-    pauses: tuple[float, float]
-    at: float
+    process: ChildProcess
+    interval: tuple[float, float]
+    next_at: float
     outstanding: int = 0
 
 
@@ -71,16 +71,16 @@ class Report:
     @property
     def good(self) -> bool:
         """Whether every line is there exactly once."""
-        return not self.balance.missing and not self.balance.doubled and not self.numbers.get("chaos_too_weak")
+        return not self.balance.missing and not self.balance.duplicated and not self.numbers.get("chaos_too_weak")
 
 
 class Run:
     """The parts of one run. `begin`, `write`, `settle`, `report`, `end`, in that order."""
 
-    def __init__(self, stack: Stack, directory: Path, plan: Plan, tell: Tell) -> None:
+    def __init__(self, stack: Stack, directory: Path, plan: Plan, on_progress: OnProgress) -> None:
         self._stack = stack
         self._plan = plan
-        self._tell = tell
+        self._on_progress = on_progress
         self._random = random.Random(plan.seed)
         self._logs = directory / "pods"
         self._logs.mkdir()
@@ -98,34 +98,39 @@ class Run:
         }
         self._environment = environment
         self._settings = settings.load(environment)
-        self.shipper = Part("ship", environment, directory)
-        self.worker = Part("worker", environment, directory)
+        self.shipper = ChildProcess("ship", environment, directory)
+        self.worker = ChildProcess("worker", environment, directory)
         self.ledger = Ledger()
-        self.feed = Feed(self._logs, self.ledger, plan.seed, watch_every=WATCH_CHAOS if plan.chaos else WATCH_EVERY)
+        self.generator = LogGenerator(
+            self._logs, self.ledger, plan.seed, watch_interval=CHAOS_WATCH_INTERVAL if plan.chaos else WATCH_INTERVAL
+        )
         self.searcher = Searcher(stack.address.es_url)
-        self._kills = [Kills(self.shipper, SHIPPER_PAUSES, 0.0), Kills(self.worker, WORKER_PAUSES, 0.0)]
-        self._turnover = Turnover(self.feed, self.ledger, self.searcher)
-        self._found = 0
+        self._kills = [
+            KillSchedule(self.shipper, SHIPPER_KILL_INTERVAL, 0.0),
+            KillSchedule(self.worker, WORKER_KILL_INTERVAL, 0.0),
+        ]
+        self._replacer = PodReplacer(self.generator, self.ledger, self.searcher)
+        self._searchable = 0
         self._seconds = 0.0
 
-    def around(self) -> str:
+    def export_command(self) -> str:
         """What to paste into another shell to look around while it runs."""
         names = ("CRISP_KAFKA_BROKERS", "CRISP_ES_URLS", "CRISP_STATUS_URLS")
         return "export " + " ".join(f"{name}={shlex.quote(self._environment[name])}" for name in names)
 
-    def begin(self) -> None:
+    def start(self) -> None:
         """Topics, template, shipper, worker."""
-        self._tell("making topics and index template", 0, 0)
-        asyncio.run(setup.everything(self._settings))
+        self._on_progress("making topics and index template", 0, 0)
+        asyncio.run(setup.create_all(self._settings))
         self.shipper.start()
         self.worker.start()
-        self._tell("waiting for the worker to join its group", 0, 0)
-        asyncio.run(self._joined())
+        self._on_progress("waiting for the worker to join its group", 0, 0)
+        asyncio.run(self._wait_for_group())
         self._es_cpu = self._stack.elasticsearch.cpu_seconds()
-        self.feed.follow("kafka", self._stack.kafka.output)
-        self.feed.follow("elasticsearch", self._stack.elasticsearch.output)
+        self.generator.follow_output("kafka", self._stack.kafka.output)
+        self.generator.follow_output("elasticsearch", self._stack.elasticsearch.output)
 
-    async def _joined(self) -> None:
+    async def _wait_for_group(self) -> None:
         """Return when the worker has its partitions, so that its start is not counted as latency."""
         admin = AIOKafkaAdminClient(**client.connection(self._settings))
         await admin.start()
@@ -136,7 +141,7 @@ class Run:
                         (answer,) = await admin.describe_consumer_groups([self._settings.kafka_group])
                         if answer.groups[0][2] == "Stable":
                             return
-                    if self.worker.ended() is not None:
+                    if self.worker.poll() is not None:
                         return  # `_look` tells why
                     await asyncio.sleep(TICK_SECONDS)
         except TimeoutError:
@@ -148,81 +153,81 @@ class Run:
         """Write the lines, live; returns when all are written, or at an interrupt."""
         rate = self._plan.rate
         if self._plan.chaos and self._plan.lines:
-            rate = min(rate or self._plan.lines, self._plan.lines / CHAOS_SECONDS)
+            rate = min(rate or self._plan.lines, self._plan.lines / MIN_CHAOS_SECONDS)
         started = time.monotonic()
         looked = 0.0
-        trouble = started + TROUBLE_EVERY_SECONDS
+        trouble = started + STACK_TRACE_INTERVAL_SECONDS
         for kills in self._kills:
-            kills.at = started + self._random.uniform(*kills.pauses)
+            kills.next_at = started + self._random.uniform(*kills.interval)
         try:
             while not self._plan.lines or self.ledger.lines < self._plan.lines:
                 now = time.monotonic()
                 due = BURST if not rate else int((now - started) * rate) - self.ledger.lines
                 if self._plan.lines:
                     due = min(due, self._plan.lines - self.ledger.lines)
-                self.feed.write(max(0, due))
-                self.feed.copy()
+                self.generator.write(max(0, due))
+                self.generator.copy_output()
                 if now >= trouble:
                     provoke_stack_trace(self._stack.address.kafka_port)
-                    trouble = now + TROUBLE_EVERY_SECONDS
-                if now - looked >= LOOK_SECONDS:
-                    self._look("writing")
+                    trouble = now + STACK_TRACE_INTERVAL_SECONDS
+                if now - looked >= POLL_SECONDS:
+                    self._poll("writing")
                     looked = now
                     if not self._plan.lines:
-                        self._turnover.look(now)
-                self._disturb(now)
+                        self._replacer.poll(now)
+                self._kill_due_processes(now)
                 if rate:
                     time.sleep(max(0.0, TICK_SECONDS - (time.monotonic() - now)))
         except KeyboardInterrupt:
-            self._tell("interrupted: what is written is still brought home", self.ledger.lines, self._found)
-        self.feed.copy()
-        self._turnover.end()
+            self._on_progress("interrupted: what is written is still brought home", self.ledger.lines, self._searchable)
+        self.generator.copy_output()
+        self._replacer.close()
         self._seconds = time.monotonic() - started
 
-    def _look(self, what: str) -> None:
-        for trace in self.feed.watch:
+    def _poll(self, activity: str) -> None:
+        for trace in self.generator.watched_traces:
             self.searcher.watch(trace)
-        self.feed.watch.clear()
-        self.searcher.look()
-        self._found = self.searcher.count()
+        self.generator.watched_traces.clear()
+        self.searcher.poll()
+        self._searchable = self.searcher.count()
         for part in (self.shipper, self.worker):
-            code = part.ended()
+            code = part.poll()
             if code is not None:
                 raise StackError(f"crisp {part.name} ended by itself with code {code}: {last_line(part.output)}")
             part.measure()
-        self._tell(what, self.ledger.lines, self._found)
+        self._on_progress(activity, self.ledger.lines, self._searchable)
 
-    def _disturb(self, now: float) -> None:
+    def _kill_due_processes(self, now: float) -> None:
         """kill -9 what is due, and start it again at once."""
         if not self._plan.chaos:
             return
         for kills in self._kills:
-            if now >= kills.at:
-                kills.outstanding += bool(self.searcher.watching())
-                kills.part.kill()
-                kills.part.start()
-                kills.at = now + self._random.uniform(*kills.pauses)
+            if now >= kills.next_at:
+                kills.outstanding += bool(self.searcher.outstanding())
+                kills.process.kill()
+                kills.process.start()
+                kills.next_at = now + self._random.uniform(*kills.interval)
 
-    def settle(self) -> Balance:
+    def wait_until_searchable(self) -> Balance:
         """Wait until every line is found, or nothing more comes."""
         still_since = given_up = time.monotonic()
         last = -1
         while True:
-            self._look("waiting for the last lines")
+            self._poll("waiting for the last lines")
             now = time.monotonic()
-            if self._found != last:
-                last, still_since, given_up = self._found, now, now
-            if now - still_since >= STILL_SECONDS and not self.searcher.watching():
+            if self._searchable != last:
+                last, still_since, given_up = self._searchable, now, now
+            if now - still_since >= IDLE_SECONDS and not self.searcher.outstanding():
                 balance = self._balance()
                 if not balance.missing or now - given_up >= GIVE_UP_SECONDS:
                     return balance
                 still_since = now
             elif now - given_up >= GIVE_UP_SECONDS:
                 return self._balance()
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
 
     def _balance(self) -> Balance:
-        return self.ledger.balance(self.searcher.keys(self.ledger.open()))
+        return self.ledger.balance(self.searcher.line_keys(self.ledger.open_containers()))
 
     def report(self, balance: Balance) -> Report:
         """The figures, after the parts have ended."""
@@ -234,8 +239,8 @@ class Run:
             "written": balance.written,
             "searchable": balance.searchable,
             "missing": balance.missing,
-            "doubled": balance.doubled,
-            "documents": self._found,
+            "doubled": balance.duplicated,
+            "documents": self._searchable,
             "latency_p50_s": round(p50, 3),
             "latency_p99_s": round(p99, 3),
             "latency_lines": len(self.searcher.latencies),
@@ -245,21 +250,21 @@ class Run:
             "shipper_rss_mib": round(self.shipper.rss_mib, 1),
             "worker_rss_mib": round(self.worker.rss_mib, 1),
             "seconds": round(self._seconds, 1),
-            "rotations": self.feed.rotations(),
+            "rotations": self.generator.rotations(),
             "elasticsearch": self._stack.address.es_url,
         }
         if self._plan.chaos:
             for kills in self._kills:
-                numbers[f"{kills.part.name}_kills"] = kills.part.kills
-                numbers[f"{kills.part.name}_kills_outstanding"] = kills.outstanding
-            numbers["chaos_too_weak"] = any(kills.outstanding < LEAST_KILLS for kills in self._kills)
+                numbers[f"{kills.process.name}_kills"] = kills.process.kills
+                numbers[f"{kills.process.name}_kills_outstanding"] = kills.outstanding
+            numbers["chaos_too_weak"] = any(kills.outstanding < MIN_KILLS for kills in self._kills)
         return Report(balance, numbers, self.searcher.examples())
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """End what is still running."""
         self.shipper.stop()
         self.worker.stop()
-        self.feed.close()
+        self.generator.close()
 
 
 def last_line(output: Path) -> str:

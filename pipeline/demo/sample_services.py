@@ -16,8 +16,8 @@ Burst = tuple[str, list[bytes]]
 _NAMES = ("order", "basket", "payment", "customer", "invoice", "parcel", "voucher", "refund")
 _PATHS = ("/api/orders", "/api/basket", "/static/app.js", "/api/customers", "/", "/api/search")
 _AGENTS = ("Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0", "curl/8.9.1", "okhttp/4.12.0")
-_LONG_EVERY = 4000
-_TROUBLE_EVERY = 150
+_LONG_LINE_INTERVAL = 4000
+_ERROR_INTERVAL = 150
 
 
 def checkout(random_: random.Random) -> Iterator[Burst]:
@@ -36,7 +36,7 @@ def checkout(random_: random.Random) -> Iterator[Burst]:
             "event": {"sequence": number, "duration": random_.randrange(10**6, 10**9)},
             "shop": {"items": random_.randrange(1, 9), "total": round(random_.uniform(1, 500), 2)},
         }
-        if number % _LONG_EVERY == 0:
+        if number % _LONG_LINE_INTERVAL == 0:
             body["shop.basket"] = " ".join(random_.choices(_NAMES, k=6000))
         yield "stdout", [orjson.dumps(body)]
 
@@ -70,7 +70,7 @@ def mailer(random_: random.Random) -> Iterator[Burst]:
     number = 0
     while True:
         number += 1
-        if number % _TROUBLE_EVERY:
+        if number % _ERROR_INTERVAL:
             text = f"INFO:shop.mailer:mail {number} to customer {random_.randrange(10**6)} sent"
             yield "stdout", [text.encode()]
         else:

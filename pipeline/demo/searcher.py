@@ -11,9 +11,9 @@ from typing import Any
 
 from pipeline.demo.ledger import document_keys
 
-PAGE = 5000
-WATCHED = 400  # lines watched at a time; more would cost Elasticsearch more than the pipeline does
-MEASURED = 100_000  # latencies: the newest are kept
+PAGE_SIZE = 5000
+MAX_WATCHED = 400  # lines watched at a time; more would cost Elasticsearch more than the pipeline does
+MAX_LATENCIES = 100_000  # latencies: the newest are kept
 _FIELDS = ["message", "event.sequence", "kubernetes.pod.uid"]
 
 
@@ -23,9 +23,9 @@ class Searcher:
     def __init__(self, url: str) -> None:
         self._url = url
         self._watched: dict[str, float] = {}
-        self.latencies: deque[float] = deque(maxlen=MEASURED)
+        self.latencies: deque[float] = deque(maxlen=MAX_LATENCIES)
 
-    def _ask(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _request(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         request = urllib.request.Request(  # noqa: S310 - our own http address
             self._url + path,
             data=None if body is None else json.dumps(body).encode(),
@@ -42,23 +42,23 @@ class Searcher:
 
     def count(self) -> int:
         """Documents that a search finds now."""
-        return int(self._ask("/logs-*/_count").get("count", 0))
+        return int(self._request("/logs-*/_count").get("count", 0))
 
     def watch(self, trace: str) -> None:
         """Measure from now on how long the line with this trace id takes."""
-        if len(self._watched) < WATCHED:
+        if len(self._watched) < MAX_WATCHED:
             self._watched[trace] = time.monotonic()
 
-    def watching(self) -> int:
+    def outstanding(self) -> int:
         """Watched lines that are not searchable yet."""
         return len(self._watched)
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """See which of the watched lines are searchable now."""
         if not self._watched:
             return
         traces = list(self._watched)
-        found = self._ask(
+        found = self._request(
             "/logs-*/_search",
             {
                 "size": len(traces),
@@ -81,21 +81,21 @@ class Searcher:
         cuts = statistics.quantiles(self.latencies, n=100, method="inclusive")
         return cuts[49], cuts[98]
 
-    def keys(self, uids: list[str]) -> Counter[bytes]:
+    def line_keys(self, uids: list[str]) -> Counter[bytes]:
         """What all lines in all documents of these containers are known by."""
-        self._ask("/logs-*/_refresh")
+        self._request("/logs-*/_refresh")
         found: Counter[bytes] = Counter()
-        for source in self._all({"terms": {"kubernetes.pod.uid": uids}}):
+        for source in self._scroll({"terms": {"kubernetes.pod.uid": uids}}):
             found.update(document_keys(source))
         return found
 
-    def _all(self, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        body = {"size": PAGE, "sort": ["_doc"], "_source": _FIELDS, "query": query}
-        page = self._ask("/logs-*/_search?scroll=2m", body)
+    def _scroll(self, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        body = {"size": PAGE_SIZE, "sort": ["_doc"], "_source": _FIELDS, "query": query}
+        page = self._request("/logs-*/_search?scroll=2m", body)
         while hits := page.get("hits", {}).get("hits"):
             for hit in hits:
                 yield hit["_source"]
-            page = self._ask("/_search/scroll", {"scroll": "2m", "scroll_id": page["_scroll_id"]})
+            page = self._request("/_search/scroll", {"scroll": "2m", "scroll_id": page["_scroll_id"]})
 
     def examples(self) -> list[dict[str, Any]]:
         """One document in full of each of some kinds: from JSON, with a request in it, of several lines."""
@@ -104,6 +104,6 @@ class Searcher:
             {"exists": {"field": "url.path"}},
             {"term": {"log.flags": "multiline"}},
         )
-        found = [self._ask("/logs-*/_search", {"size": 1, "query": query}) for query in queries]
+        found = [self._request("/logs-*/_search", {"size": 1, "query": query}) for query in queries]
         hits = [page["hits"]["hits"][0] for page in found if page.get("hits", {}).get("hits")]
-        return hits or list(self._ask("/logs-*/_search", {"size": 1}).get("hits", {}).get("hits", ()))
+        return hits or list(self._request("/logs-*/_search", {"size": 1}).get("hits", {}).get("hits", ()))

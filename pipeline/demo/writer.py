@@ -16,15 +16,15 @@ from pipeline.demo.container_log import ContainerLog
 from pipeline.demo.sample_services import SERVICES
 
 ROTATE_BYTES = 2 * 1024 * 1024
-TURNS_PER_SECOND = 10
+BATCHES_PER_SECOND = 10
 
 
 def write(root: Path, rate: float, stopping: Event, random_: random.Random) -> None:
     """Write about `rate` lines a second, one container a service, until `stopping` is set."""
-    services = [(_container(root, name, random_), make(random_)) for name, make in SERVICES.items()]
+    services = [(_container_log(root, name, random_), make(random_)) for name, make in SERVICES.items()]
     turns = itertools.cycle(services)
     written, began = 0, time.monotonic()
-    while not stopping.wait(1 / TURNS_PER_SECOND):
+    while not stopping.wait(1 / BATCHES_PER_SECOND):
         while written < (time.monotonic() - began) * rate:
             log, service = next(turns)
             stream, burst = next(service)
@@ -36,7 +36,7 @@ def write(root: Path, rate: float, stopping: Event, random_: random.Random) -> N
         log.close()
 
 
-def _container(root: Path, name: str, random_: random.Random) -> ContainerLog:
+def _container_log(root: Path, name: str, random_: random.Random) -> ContainerLog:
     pod = f"{name}-{random_.getrandbits(32):08x}"
     uid = str(uuid.UUID(int=random_.getrandbits(128), version=4))
     return ContainerLog(root, "shop", pod, uid, name, ROTATE_BYTES)

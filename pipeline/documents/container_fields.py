@@ -15,11 +15,11 @@ from pipeline.contract.annotations import PARSERS, STREAMS
 from pipeline.contract.ecs import ECS_VERSION
 from pipeline.errors import RecordError
 
-OWNERS = {"deployment", "replicaset", "statefulset", "daemonset", "job", "cronjob"}
+OWNER_KINDS = {"deployment", "replicaset", "statefulset", "daemonset", "job", "cronjob"}
 
 
 @dataclass(frozen=True, slots=True)
-class Container:
+class ContainerFields:
     """`constant`: fields that no log line may change; `service`: those that hold unless the line has its own.
 
     `route` is the index that its documents go to, empty for the common one (see `pipeline.config.routes`); `parser`
@@ -28,20 +28,20 @@ class Container:
     """
 
     constant: dict[str, Any]
-    service: dict[str, str]
+    service_defaults: dict[str, str]
     route: str = ""
     parser: str = "auto"
-    parsers: dict[bytes, str] = field(default_factory=dict)
-    excluded: frozenset[bytes] = frozenset()
+    stream_parsers: dict[bytes, str] = field(default_factory=dict)
+    excluded_streams: frozenset[bytes] = frozenset()
 
 
-def read(pod: bytes, settings: Settings) -> Container:
+def parse(pod: bytes, settings: Settings) -> ContainerFields:
     """The container of a record. Raises RecordError when the metadata breaks the contract."""
     try:
         fields = orjson.loads(pod)
         labels = {str(name): str(value) for name, value in (fields.get("labels") or {}).items()}
         names = {name: str(fields[name]) for name in ("namespace", "pod", "container")}
-        names |= {name: _text(fields, name) for name in ("uid", "node")}
+        names |= {name: _get_text(fields, name) for name in ("uid", "node")}
     except (ValueError, KeyError, AttributeError, TypeError) as cause:
         raise RecordError(f"header pod: {cause!r}") from cause
     constant = {
@@ -49,24 +49,26 @@ def read(pod: bytes, settings: Settings) -> Container:
         "agent.version": __version__,
         "host.name": names["node"],
         "container.name": names["container"],
-        "container.id": _text(fields, "container_id").rpartition("//")[2],
-        "container.runtime": _text(fields, "container_id").partition("://")[0],
-        **_image(_text(fields, "image")),
+        "container.id": _get_text(fields, "container_id").rpartition("//")[2],
+        "container.runtime": _get_text(fields, "container_id").partition("://")[0],
+        **_image_fields(_get_text(fields, "image")),
     }
-    constant |= _of_pod(fields, names, labels, settings) if names["namespace"] else {"container.labels": labels}
-    if "//" not in _text(fields, "container_id"):
+    constant |= _pod_fields(fields, names, labels, settings) if names["namespace"] else {"container.labels": labels}
+    if "//" not in _get_text(fields, "container_id"):
         constant["container.runtime"] = ""
-    return Container(
+    return ContainerFields(
         constant={name: value for name, value in constant.items() if value not in ("", {}, [])},
-        service=_service(labels, names, settings),
-        route=_route(names["namespace"], settings),
-        parser=_parser(fields, "parser") or settings.parser,
-        parsers={stream.encode(): parser for stream in STREAMS if (parser := _parser(fields, f"parser_{stream}"))},
-        excluded=frozenset(stream.encode() for stream in STREAMS if stream in (fields.get("excluded") or ())),
+        service_defaults=_service_fields(labels, names, settings),
+        route=_select_route(names["namespace"], settings),
+        parser=_get_parser(fields, "parser") or settings.parser,
+        stream_parsers={
+            stream.encode(): parser for stream in STREAMS if (parser := _get_parser(fields, f"parser_{stream}"))
+        },
+        excluded_streams=frozenset(stream.encode() for stream in STREAMS if stream in (fields.get("excluded") or ())),
     )
 
 
-def _of_pod(
+def _pod_fields(
     fields: dict[str, Any], names: dict[str, str], labels: dict[str, str], settings: Settings
 ) -> dict[str, Any]:
     """What only a container of a pod has."""
@@ -77,38 +79,38 @@ def _of_pod(
         "kubernetes.pod.name": names["pod"],
         "kubernetes.pod.uid": names["uid"],
         "kubernetes.container.name": names["container"],
-        "kubernetes.container.image": _text(fields, "image"),
-        "kubernetes.container.restart_count": _restart(fields),
+        "kubernetes.container.image": _get_text(fields, "image"),
+        "kubernetes.container.restart_count": _restart_count(fields),
         "kubernetes.node.name": names["node"],
         "kubernetes.labels": labels,
         "kubernetes.annotations": fields.get("annotations") or {},
         "crisp.metadata_missing": bool(fields.get("unlabelled")) or "",
-        **_owner(fields.get("owner")),
+        **_owner_fields(fields.get("owner")),
     }
 
 
-def _route(namespace: str, settings: Settings) -> str:
-    infra = namespace in settings.infra_namespaces.split() and routes.INFRA in routes.read(settings.routes)
+def _select_route(namespace: str, settings: Settings) -> str:
+    infra = namespace in settings.infra_namespaces.split() and routes.INFRA in routes.parse(settings.routes)
     return routes.INFRA if infra else ""
 
 
-def _text(fields: dict[str, Any], name: str) -> str:
+def _get_text(fields: dict[str, Any], name: str) -> str:
     value = fields.get(name)
     return value if isinstance(value, str) else ""
 
 
-def _parser(fields: dict[str, Any], name: str) -> str:
+def _get_parser(fields: dict[str, Any], name: str) -> str:
     """A parser that is asked for; empty where it is none of ours, or none is asked for."""
-    return found if (found := _text(fields, name)) in PARSERS else ""
+    return found if (found := _get_text(fields, name)) in PARSERS else ""
 
 
-def _restart(fields: dict[str, Any]) -> int | str:
+def _restart_count(fields: dict[str, Any]) -> int | str:
     """The restarts before this instance; empty where nobody told."""
     restart = fields.get("restart", 0 if fields.get("source") == "api" else "")
     return restart if isinstance(restart, int) and 0 <= restart < 2**31 else ""
 
 
-def _image(reference: str) -> dict[str, Any]:
+def _image_fields(reference: str) -> dict[str, Any]:
     """Image name and tag apart: `reg:5000/a/b:1.2@sha256:…` is name reg:5000/a/b, tag 1.2."""
     plain, _, digest = reference.partition("@")
     name, colon, tag = plain.rpartition(":")
@@ -122,14 +124,14 @@ def _image(reference: str) -> dict[str, Any]:
     return fields
 
 
-def _owner(owner: Any) -> dict[str, str]:
+def _owner_fields(owner: Any) -> dict[str, str]:
     """The workload: `kubernetes.deployment.name` and its like."""
-    if not isinstance(owner, dict) or str(owner.get("kind", "")).lower() not in OWNERS:
+    if not isinstance(owner, dict) or str(owner.get("kind", "")).lower() not in OWNER_KINDS:
         return {}
     return {f"kubernetes.{str(owner['kind']).lower()}.name": str(owner.get("name", ""))}
 
 
-def _service(labels: dict[str, str], names: dict[str, str], settings: Settings) -> dict[str, str]:
+def _service_fields(labels: dict[str, str], names: dict[str, str], settings: Settings) -> dict[str, str]:
     chosen = [labels[name] for name in settings.service_labels.split() if labels.get(name)]
     service = {
         "ecs.version": ECS_VERSION,

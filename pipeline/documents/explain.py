@@ -13,18 +13,18 @@ from pipeline.config.settings import Settings
 from pipeline.contract import record
 from pipeline.contract.record import LogSlice
 from pipeline.documents import container_fields, event_reader
-from pipeline.documents.builder import Documents
-from pipeline.documents.container_fields import Container
+from pipeline.documents.builder import DocumentBuilder
+from pipeline.documents.container_fields import ContainerFields
 from pipeline.documents.event_reader import EXCLUDED_RULE
 from pipeline.grouping.event import MULTILINE, Event
-from pipeline.grouping.grouper import events_of
+from pipeline.grouping.grouper import group_slice
 from pipeline.parsing import logger_dialects
 from pipeline.rules.ruleset import Ruleset
-from pipeline.rules.test_case import hits
+from pipeline.rules.test_case import to_hits
 
 Fields = dict[str, Any]
 
-_OF_RECORD = {
+_RECORD_ORIGINS = {
     "log.offset": "place in the file",
     "log.length": "place in the file",
     "log.file.path": "path of the file",
@@ -35,11 +35,11 @@ _OF_RECORD = {
     "crisp.part": "joining of lines",
     "crisp.rules": "rules file",
 }
-_OF_SETTINGS = ("orchestrator.", "agent.")
+_SETTINGS_PREFIXES = ("orchestrator.", "agent.")
 
 
 @dataclass(slots=True)
-class Told:
+class Explanation:
     """One event: its hit, or the rule that drops it; `origins` by field, `applied` the rules that it met."""
 
     id: str
@@ -47,13 +47,13 @@ class Told:
     hit: Fields | None
     rule: str = ""
     origins: dict[str, str] = field(default_factory=dict)
-    applied: list[str] = field(default_factory=list)
+    applied_rules: list[str] = field(default_factory=list)
 
-    def row(self) -> Fields:
+    def to_json(self) -> Fields:
         """As JSON."""
         if self.hit is None:
-            return {"_id": self.id, "dropped": self.rule, "message": self.message, "rules": self.applied}
-        return {**self.hit, "explain": self.origins, **({"rules": self.applied} if self.applied else {})}
+            return {"_id": self.id, "dropped": self.rule, "message": self.message, "rules": self.applied_rules}
+        return {**self.hit, "explain": self.origins, **({"rules": self.applied_rules} if self.applied_rules else {})}
 
 
 class Explainer:
@@ -62,75 +62,79 @@ class Explainer:
     def __init__(self, settings: Settings, rules: Ruleset | None) -> None:
         self._settings = settings
         self._rules = rules
-        self._documents = Documents(settings, rules)
+        self._builder = DocumentBuilder(settings, rules)
 
-    def of(self, part: LogSlice, now_ns: int) -> Iterator[Told]:
+    def explain(self, log_slice: LogSlice, now_ns: int) -> Iterator[Explanation]:
         """Each event of a slice. Raises RecordError for broken metadata."""
-        parcel = self._documents.of(part, now_ns)
-        made = {hit["_id"]: hit for hit in hits(parcel.documents)}
-        known = container_fields.read(part.pod, self._settings)
-        for event in events_of(part):
-            identity = part.files[event[0]].identity
+        parcel = self._builder.build(log_slice, now_ns)
+        made = {hit["_id"]: hit for hit in to_hits(parcel.documents)}
+        known = container_fields.parse(log_slice.pod, self._settings)
+        for event in group_slice(log_slice):
+            identity = log_slice.files[event[0]].identity
             name = record.document_id(identity, event[1])
-            yield self._told(event, identity, known, Told(name, "", made.get(name)))
+            yield self._explain_event(event, identity, known, Explanation(name, "", made.get(name)))
 
-    def _told(self, event: Event, identity: str, known: Container, told: Told) -> Told:
-        reader = event_reader.reader(known, self._settings)
-        fields = reader.fields(event)
-        told.message = str(fields["message"])
-        origins = _of_line(event, fields)
-        ruling = self._rules.of({**known.constant, **known.service}) if self._rules else None
+    def _explain_event(
+        self, event: Event, identity: str, container: ContainerFields, explanation: Explanation
+    ) -> Explanation:
+        reader = event_reader.make_reader(container, self._settings)
+        fields = reader.read_fields(event)
+        explanation.message = str(fields["message"])
+        origins = _line_origins(event, fields)
+        ruling = self._rules.compile_for({**container.constant, **container.service_defaults}) if self._rules else None
         kept = False
         if ruling is not None:
             before = dict(fields)
 
             def seen(rule: str) -> None:
-                told.applied.append(rule)
+                explanation.applied_rules.append(rule)
                 changed = [name for name, value in fields.items() if name not in before or before[name] != value]
                 origins.update(dict.fromkeys(changed, f"rule {rule}"))
                 before.clear()
                 before.update(fields)
 
-            case = ruling.judge(fields, identity, event[1], seen)
-            told.rule, kept = case.dropped, case.kept
-            for rule in case.faults:
-                told.applied.append(f"{rule} (its hook failed)")
-        told.rule = told.rule or ("" if kept else reader.probe(fields))
-        if event[4] in known.excluded:
-            told.rule = EXCLUDED_RULE
-        if told.hit is not None:
-            told.rule = ""
-            told.origins = self._origins(told.hit["_source"], fields, origins, known)
-        return told
+            case = ruling.apply(fields, identity, event[1], seen)
+            explanation.rule, kept = case.dropped_by, case.kept
+            for rule in case.failed_hooks:
+                explanation.applied_rules.append(f"{rule} (its hook failed)")
+        explanation.rule = explanation.rule or ("" if kept else reader.probe_rule(fields))
+        if event[4] in container.excluded_streams:
+            explanation.rule = EXCLUDED_RULE
+        if explanation.hit is not None:
+            explanation.rule = ""
+            explanation.origins = self._field_origins(explanation.hit["_source"], fields, origins, container)
+        return explanation
 
-    def _origins(self, source: Fields, fields: Fields, origins: dict[str, str], known: Container) -> dict[str, str]:
+    def _field_origins(
+        self, source: Fields, fields: Fields, origins: dict[str, str], container: ContainerFields
+    ) -> dict[str, str]:
         """The origin of each field as it came to be in the document, in the document's order."""
         found = {}
         for name, value in source.items():
-            origin = self._of_container(name, known) if name not in fields else origins.get(name, "")
+            origin = self._container_origin(name, container) if name not in fields else origins.get(name, "")
             if name == "@timestamp":
                 origin = "the runtime" if "log.iotime" not in source else origins.get(name, "the line's own time")
             elif name == "log.iotime":
                 origin = "the runtime"
             elif name == "app.@timestamp" and not origin:
                 origin = "the line's own time, which is not near the runtime's"
-            elif name in fields and fields[name] != value and name not in _OF_RECORD:
+            elif name in fields and fields[name] != value and name not in _RECORD_ORIGINS:
                 origin = f"{origin}, redacted"
-            found[name] = origin or _OF_RECORD.get(name) or "redaction"
+            found[name] = origin or _RECORD_ORIGINS.get(name) or "redaction"
         return found
 
-    def _of_container(self, name: str, known: Container) -> str:
-        if name in _OF_RECORD:
-            return _OF_RECORD[name]
-        if name in known.service:
-            return self._of_service(name, known)
-        if name not in known.constant:
+    def _container_origin(self, name: str, container: ContainerFields) -> str:
+        if name in _RECORD_ORIGINS:
+            return _RECORD_ORIGINS[name]
+        if name in container.service_defaults:
+            return self._service_origin(name, container)
+        if name not in container.constant:
             return ""
-        return "settings" if name.startswith(_OF_SETTINGS) else "pod metadata"
+        return "settings" if name.startswith(_SETTINGS_PREFIXES) else "pod metadata"
 
-    def _of_service(self, name: str, known: Container) -> str:
-        labels = known.constant.get("kubernetes.labels") or {}
-        value = known.service[name]
+    def _service_origin(self, name: str, container: ContainerFields) -> str:
+        labels = container.constant.get("kubernetes.labels") or {}
+        value = container.service_defaults[name]
         wanted = {
             "service.name": self._settings.service_labels.split(),
             "service.version": ["version", "app.kubernetes.io/version"],
@@ -146,28 +150,30 @@ class Explainer:
         return "container's name"
 
 
-def _of_line(event: Event, fields: Fields) -> dict[str, str]:
+def _line_origins(event: Event, fields: Fields) -> dict[str, str]:
     """The origins of what the line itself says."""
     content, flags = event[5], event[6]
-    body = _body(content) if not flags else None
+    body = _flat_json_body(content) if not flags else None
     if body is None:
         origins = dict.fromkeys(fields, "text format")
         origins["message"] = "the line"
     else:
-        spelled = {wanted.partition("/")[0]: alias for alias, wanted in logger_dialects.spellings(tuple(body)).items()}
+        spelled = {
+            wanted.partition("/")[0]: alias for alias, wanted in logger_dialects.find_spellings(tuple(body)).items()
+        }
         origins = {}
         for name in fields:
-            alias = spelled.get(name) or spelled.get(_ROOTS.get(name, ""))
+            alias = spelled.get(name) or spelled.get(_DERIVED_FROM.get(name, ""))
             origins[name] = "JSON body" if name in body or alias is None else f"JSON body, {alias}"
         if "message" not in body and "message" not in spelled:
             origins["message"] = "the line"
     if flags & MULTILINE:
         origins.update({name: "stack trace" for name in fields if name.startswith("error.")})
-    origins.update({name: _OF_RECORD[name] for name in fields if name in _OF_RECORD})
+    origins.update({name: _RECORD_ORIGINS[name] for name in fields if name in _RECORD_ORIGINS})
     return origins
 
 
-_ROOTS = {
+_DERIVED_FROM = {
     **dict.fromkeys(("url.path", "url.query", "url.domain", "url.scheme", "http.version"), "url.original"),
     **dict.fromkeys(("log.origin.file.line", "log.origin.function"), "log.origin.file.name"),
     "source.ip": "source.address",
@@ -177,7 +183,7 @@ _ROOTS = {
 """Fields that come of another one's value."""
 
 
-def _body(content: bytes) -> Fields | None:
+def _flat_json_body(content: bytes) -> Fields | None:
     """The names of a JSON body, nested ones joined by dots; None for what is none."""
     if content[:1] != b"{":
         return None

@@ -14,24 +14,24 @@ class Outcome(enum.Enum):
     """What becomes of one document."""
 
     CREATED = "created"
-    THERE = "already there"
+    EXISTS = "already there"
     RETRY = "sent again"
-    REFUSED = "refused for its content"
+    REJECTED = "refused for its content"
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class ItemResult:
     """The answer for one document; `reason` is Elasticsearch's words for what is not done."""
 
     outcome: Outcome
     reason: str = ""
 
 
-CREATED = Item(Outcome.CREATED)
-THERE = Item(Outcome.THERE)
+CREATED = ItemResult(Outcome.CREATED)
+EXISTS = ItemResult(Outcome.EXISTS)
 
 # Real answers with status 400 that are about the document; every other 400 is about the place.
-DOCUMENT_FAULTS = {
+DOCUMENT_ERROR_TYPES = {
     "document_parsing_exception",  # 8.x: a value does not fit its field's type, depth, duplicate keys
     "mapper_parsing_exception",  # the same, older, and a field that cannot be added
     "strict_dynamic_mapping_exception",
@@ -39,7 +39,7 @@ DOCUMENT_FAULTS = {
     "input_coercion_exception",
     "max_bytes_length_exceeded_exception",
 }
-DOCUMENT_FAULT_WORDS = (
+DOCUMENT_ERROR_REASONS = (
     "immense term",  # a keyword of more than 32,766 bytes
     "Limit of total fields",
     "Limit of mapping depth",
@@ -60,44 +60,44 @@ class AllCreated(NamedTuple):
     documents: int
 
 
-_ALL = b'{"errors":false,'
-_ONE = b'"status":201'
+_NO_ERRORS = b'{"errors":false,'
+_CREATED_STATUS = b'"status":201'
 _END = b"]}"
 
 
-def loads(answer: bytes) -> AllCreated | None:
+def parse_all_created(response: bytes) -> AllCreated | None:
     """The mostly met answer, seen without parsing it; None for every other one."""
-    whole = answer.startswith(_ALL) and answer.endswith(_END)
-    return AllCreated(answer.count(_ONE)) if whole else None
+    whole = response.startswith(_NO_ERRORS) and response.endswith(_END)
+    return AllCreated(response.count(_CREATED_STATUS)) if whole else None
 
 
-RACE = "cannot be changed from type"
+MAPPING_RACE = "cannot be changed from type"
 """Words of a refusal that may be gone at the next try: by then the new field has the other's type, and takes ours."""
 
 
-def classify(status: int, kind: str, reason: str) -> Item:
+def classify(status: int, kind: str, reason: str) -> ItemResult:
     """The meaning of one item's status, error type and reason."""
     if status in (200, 201):
         return CREATED
     if status == 409:
-        return THERE
+        return EXISTS
     words = f"{status} {kind}: {reason}"
     if status == 400:
-        about_it = kind in DOCUMENT_FAULTS or (
-            kind == "illegal_argument_exception" and any(word in reason for word in DOCUMENT_FAULT_WORDS)
+        about_it = kind in DOCUMENT_ERROR_TYPES or (
+            kind == "illegal_argument_exception" and any(word in reason for word in DOCUMENT_ERROR_REASONS)
         )
-        return Item(Outcome.REFUSED if about_it else Outcome.RETRY, words)
-    return Item(Outcome.RETRY, words)
+        return ItemResult(Outcome.REJECTED if about_it else Outcome.RETRY, words)
+    return ItemResult(Outcome.RETRY, words)
 
 
-def read_answer(answer: Any, sent: int) -> list[Item] | None:
+def parse_response(response: Any, sent: int) -> list[ItemResult] | None:
     """The items of a whole answer, in the order sent; None when it is cut, malformed or miscounted."""
-    if isinstance(answer, AllCreated):
-        return [CREATED] * sent if answer.documents == sent else None
-    if not isinstance(answer, dict) or not isinstance(answer.get("items"), list) or len(answer["items"]) != sent:
+    if isinstance(response, AllCreated):
+        return [CREATED] * sent if response.documents == sent else None
+    if not isinstance(response, dict) or not isinstance(response.get("items"), list) or len(response["items"]) != sent:
         return None
     items = []
-    for entry in answer["items"]:
+    for entry in response["items"]:
         result = next(iter(entry.values())) if isinstance(entry, dict) and entry else None
         if not isinstance(result, dict) or not isinstance(result.get("status"), int):
             return None

@@ -13,13 +13,13 @@ from typing import Any
 from elastic_transport import AiohttpHttpNode, NodeConfig, TlsError
 from elastic_transport import ConnectionError as NodeConnectionError
 
-EXTRA = "_crisp_fingerprint"
+EXTRAS_KEY = "_crisp_fingerprint"
 """Key of `NodeConfig._extras` that holds the fingerprint."""
 
-_LOOK_SECONDS = 10.0
+_FETCH_TIMEOUT_SECONDS = 10.0
 
 
-def context() -> ssl.SSLContext:
+def make_context() -> ssl.SSLContext:
     """A context that verifies everything and trusts nothing yet."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     # Without this a certificate that signs itself (a server's own, not an authority's) could not be trusted alone.
@@ -27,7 +27,7 @@ def context() -> ssl.SSLContext:
     return made
 
 
-def normal(text: str) -> str:
+def normalize(text: str) -> str:
     """A fingerprint as 64 lower-case hex digits. Raises ValueError for what is none."""
     digits = text.replace(":", "").strip().lower()
     if len(bytes.fromhex(digits)) != hashlib.sha256().digest_size:
@@ -40,21 +40,21 @@ class PinnedNode(AiohttpHttpNode):
 
     def __init__(self, config: NodeConfig) -> None:
         super().__init__(config)
-        self._looking = asyncio.Lock()
+        self._pin_lock = asyncio.Lock()
         self._pinned = config.ssl_context is None
 
     async def perform_request(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override] # the base class is not async
         """As the library's, after the look. Raises its TlsError when no certificate has the fingerprint."""
-        async with self._looking:
+        async with self._pin_lock:
             if not self._pinned:
                 await self._pin()
         return await super().perform_request(*args, **kwargs)
 
     async def _pin(self) -> None:
-        wanted = self.config._extras[EXTRA]  # noqa: SLF001 - the library's documented place for such values
+        wanted = self.config._extras[EXTRAS_KEY]  # noqa: SLF001 - the library's documented place for such values
         try:
-            async with asyncio.timeout(_LOOK_SECONDS):
-                chain = await _chain(self.config.host, self.config.port)
+            async with asyncio.timeout(_FETCH_TIMEOUT_SECONDS):
+                chain = await _fetch_chain(self.config.host, self.config.port)
         except ssl.SSLError as fault:
             raise TlsError(str(fault), errors=(fault,)) from fault
         except OSError as fault:
@@ -68,7 +68,7 @@ class PinnedNode(AiohttpHttpNode):
         raise TlsError(f"none of the {len(chain)} certificates that {self.base_url} shows has the fingerprint {wanted}")
 
 
-async def _chain(host: str, port: int) -> list[bytes]:
+async def _fetch_chain(host: str, port: int) -> list[bytes]:
     """The certificates (DER) that a server shows, unverified."""
     look = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     look.check_hostname = False

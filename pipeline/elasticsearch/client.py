@@ -11,7 +11,7 @@ from elastic_transport.client_utils import url_to_node_config
 from elasticsearch import AsyncElasticsearch
 
 from pipeline.config import secrets
-from pipeline.config.settings import Settings, variable
+from pipeline.config.settings import Settings, env_name
 from pipeline.elasticsearch import bulk_response, certificate_pinning
 from pipeline.errors import SettingsError
 
@@ -23,7 +23,7 @@ _SPARE_CONNECTIONS = 4
 _DEAD_NODE_SECONDS = 10.0
 
 
-class PreparedNdjson(NdjsonSerializer):
+class PreparedNdjsonSerializer(NdjsonSerializer):
     """Passes a prepared bulk body on; the library's own would copy it twice."""
 
     def dumps(self, data: Any) -> bytes:
@@ -31,12 +31,12 @@ class PreparedNdjson(NdjsonSerializer):
         return data if isinstance(data, bytes) else super().dumps(data)
 
 
-class Answers(OrjsonSerializer):
+class BulkAwareSerializer(OrjsonSerializer):
     """JSON, but for the mostly met answer to a bulk request, which need not be parsed."""
 
     def loads(self, data: bytes) -> Any:
         """The answer."""
-        return bulk_response.loads(data) or super().loads(data)
+        return bulk_response.parse_all_created(data) or super().loads(data)
 
 
 def connect(settings: Settings) -> AsyncElasticsearch:
@@ -50,8 +50,8 @@ def connect(settings: Settings) -> AsyncElasticsearch:
             **_credentials(settings),
             node_class=node_class,
             serializers={
-                **dict.fromkeys(_JSON_TYPES, Answers()),
-                **dict.fromkeys(_NDJSON_TYPES, PreparedNdjson()),
+                **dict.fromkeys(_JSON_TYPES, BulkAwareSerializer()),
+                **dict.fromkeys(_NDJSON_TYPES, PreparedNdjsonSerializer()),
             },
             max_retries=len(configs) - 1,
             retry_on_timeout=False,
@@ -69,10 +69,10 @@ def _credentials(settings: Settings) -> dict[str, Any]:
     return {}
 
 
-def renew(client: AsyncElasticsearch, settings: Settings) -> None:
+def reload(client: AsyncElasticsearch, settings: Settings) -> None:
     """Have a client use the present secrets and authorities for whatever it sends from now on. Raises SettingsError."""
     if settings.es_ca_file and settings.es_verify:
-        _load_ca(_tls(settings), settings.es_ca_file)
+        _load_ca(_ssl_context(settings), settings.es_ca_file)
     client._headers = client.options(**_credentials(settings))._headers  # noqa: SLF001 - others hold this very client
 
 
@@ -84,15 +84,15 @@ def node_configs(settings: Settings) -> list[NodeConfig]:
         try:
             configs[address] = url_to_node_config(address, use_default_ports_for_scheme=True)
         except ValueError as fault:
-            faults.append(f"{variable('es_urls')}: {address!r}: {fault}")
+            faults.append(f"{env_name('es_urls')}: {address!r}: {fault}")
     if not configs and not faults:
-        faults.append(f"{variable('es_urls')}: no address")
+        faults.append(f"{env_name('es_urls')}: no address")
     if faults:
         raise SettingsError(faults)
-    return [_configured(config, settings) for config in configs.values()]
+    return [_configure(config, settings) for config in configs.values()]
 
 
-def _configured(config: NodeConfig, settings: Settings) -> NodeConfig:
+def _configure(config: NodeConfig, settings: Settings) -> NodeConfig:
     config = config.replace(
         request_timeout=settings.es_timeout_seconds,
         connections_per_node=settings.bulk_concurrency + _SPARE_CONNECTIONS,
@@ -100,14 +100,14 @@ def _configured(config: NodeConfig, settings: Settings) -> NodeConfig:
     )
     if config.scheme != "https":
         return config
-    extras = {certificate_pinning.EXTRA: _fingerprint(settings)} if settings.es_ca_fingerprint else {}
-    return config.replace(ssl_context=_tls(settings), verify_certs=settings.es_verify, _extras=extras)
+    extras = {certificate_pinning.EXTRAS_KEY: _read_fingerprint(settings)} if settings.es_ca_fingerprint else {}
+    return config.replace(ssl_context=_ssl_context(settings), verify_certs=settings.es_verify, _extras=extras)
 
 
 @functools.cache
-def _tls(settings: Settings) -> ssl.SSLContext:
+def _ssl_context(settings: Settings) -> ssl.SSLContext:
     if settings.es_verify and settings.es_ca_fingerprint:
-        return certificate_pinning.context()
+        return certificate_pinning.make_context()
     context = ssl.create_default_context()
     if settings.es_ca_file:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -123,11 +123,11 @@ def _load_ca(context: ssl.SSLContext, path: str) -> None:
         where = {"capath": path} if os.path.isdir(path) else {"cafile": path}
         context.load_verify_locations(**where)
     except (OSError, ssl.SSLError) as fault:
-        raise SettingsError([f"{variable('es_ca_file')}: {path} cannot be read as PEM: {fault}"]) from fault
+        raise SettingsError([f"{env_name('es_ca_file')}: {path} cannot be read as PEM: {fault}"]) from fault
 
 
-def _fingerprint(settings: Settings) -> str:
+def _read_fingerprint(settings: Settings) -> str:
     try:
-        return certificate_pinning.normal(settings.es_ca_fingerprint)
+        return certificate_pinning.normalize(settings.es_ca_fingerprint)
     except ValueError as fault:
-        raise SettingsError([f"{variable('es_ca_fingerprint')}: {fault}"]) from fault
+        raise SettingsError([f"{env_name('es_ca_fingerprint')}: {fault}"]) from fault

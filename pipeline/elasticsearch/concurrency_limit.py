@@ -4,33 +4,33 @@ Additive increase, multiplicative decrease, as TCP does it. Answers that take mu
 mean that bulks queue up over there: then there are no more of them, and one less after a while.
 """
 
-SLOW = 2.0
+SLOW_FACTOR = 2.0
 """An answer this many times slower than the quickest of late has waited in a queue."""
-START = 2
-_DRIFT = 1.02
+INITIAL = 2
+_BASELINE_DRIFT = 1.02
 
 
-class Limit:
+class ConcurrencyLimit:
     """The bulks allowed at a time, from 1 to `most`. Times in seconds."""
 
-    def __init__(self, most: int) -> None:
-        self._most = float(most)
-        self._allowed = min(self._most, START)
-        self._quickest = 0.0
+    def __init__(self, maximum: int) -> None:
+        self._maximum = float(maximum)
+        self._allowed = min(self._maximum, INITIAL)
+        self._fastest = 0.0
 
     @property
     def allowed(self) -> int:
         """Bulks that may be in flight now."""
         return int(self._allowed)
 
-    def answered(self, seconds: float) -> None:
+    def on_success(self, seconds: float) -> None:
         """A full bulk was answered after so long; smaller ones tell nothing."""
-        slow = bool(self._quickest) and seconds > SLOW * self._quickest
+        slow = bool(self._fastest) and seconds > SLOW_FACTOR * self._fastest
         # What was quick once may never come again: the mark drifts towards what is seen.
-        self._quickest = min(seconds, self._quickest * _DRIFT) if self._quickest else seconds
+        self._fastest = min(seconds, self._fastest * _BASELINE_DRIFT) if self._fastest else seconds
         step = -0.5 if slow else 1.0
-        self._allowed = min(self._most, max(1.0, self._allowed + step / self._allowed))
+        self._allowed = min(self._maximum, max(1.0, self._allowed + step / self._allowed))
 
-    def refused(self) -> None:
+    def on_overload(self) -> None:
         """Elasticsearch had too much to do, or did not answer in time."""
         self._allowed = max(1.0, self._allowed / 2)

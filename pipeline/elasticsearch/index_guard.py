@@ -15,67 +15,67 @@ from pipeline.config.settings import Settings
 from pipeline.elasticsearch import index_template
 from pipeline.monitoring.metrics import Metrics
 
-AGAIN_SECONDS = 86400.0
-TROUBLE_SECONDS = 2.0
+RECHECK_SECONDS = 86400.0
+RETRY_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
 
-Ask = Callable[[str, tuple[int, ...]], Awaitable[tuple[int, Any]]]
+GetUntil = Callable[[str, tuple[int, ...]], Awaitable[tuple[int, Any]]]
 """GET a path for ever, until the status is one of those; returns status and answer."""
 
 
-class Places:
+class IndexResolver:
     """What is known of the indices written to."""
 
-    def __init__(self, settings: Settings, ask: Ask, metrics: Metrics) -> None:
+    def __init__(self, settings: Settings, get_until: GetUntil, metrics: Metrics) -> None:
         self._settings = settings
-        self._ask = ask
+        self._get_until = get_until
         self._metrics = metrics
-        self._known: dict[str, tuple[str, float]] = {}
+        self._resolved: dict[str, tuple[str, float]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
-        self.trouble = ""
+        self.problem = ""
 
-    async def of(self, index: str) -> str:
+    async def resolve(self, index: str) -> str:
         """The index to write to instead of `index`: mostly itself. Waits while the template is absent."""
-        found = self._known.get(index)
+        found = self._resolved.get(index)
         if found is not None and time.monotonic() < found[1]:
             return found[0]
         async with self._locks.setdefault(index, asyncio.Lock()):
-            found = self._known.get(index)
+            found = self._resolved.get(index)
             if found is None or time.monotonic() >= found[1]:
-                found = self._known[index] = (await self._look(index), time.monotonic() + AGAIN_SECONDS)
+                found = self._resolved[index] = (await self._look_up(index), time.monotonic() + RECHECK_SECONDS)
             return found[0]
 
-    async def _look(self, index: str) -> str:
+    async def _look_up(self, index: str) -> str:
         while True:
-            status, answer = await self._ask(f"/{index}/_mapping", (200, 404))
+            status, answer = await self._get_until(f"/{index}/_mapping", (200, 404))
             if status == 404:
-                if await self._template_stands(index):
+                if await self._template_exists(index):
                     return index
-                await asyncio.sleep(TROUBLE_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
                 continue
-            self._note("")
-            if any(index_template.is_ours(entry["mappings"].get("_meta")) for entry in answer.values()):
+            self._set_problem("")
+            if any(index_template.is_owned_by_crisp(entry["mappings"].get("_meta")) for entry in answer.values()):
                 return index
             prefix = self._settings.index_prefix
             instead = f"{prefix}-{index_template.OWNER}.{index.removeprefix(prefix + '-')}"
             log.error("the index %s is not crisp's: it is left alone, documents go to %s", index, instead)
             return instead
 
-    async def _template_stands(self, index: str) -> bool:
+    async def _template_exists(self, index: str) -> bool:
         """Whether a new index would be ours; believed where the rights do not reach to look."""
-        name = index_template.of_index(index, self._settings).name
-        status, answer = await self._ask(f"/_index_template/{name}", (200, 403, 404))
+        name = index_template.template_for(index, self._settings).name
+        status, answer = await self._get_until(f"/_index_template/{name}", (200, 403, 404))
         if status == 403:
             return True
         found = answer.get("index_templates") if status == 200 else None
-        if found and index_template.is_ours(found[0]["index_template"].get("_meta")):
-            self._note("")
+        if found and index_template.is_owned_by_crisp(found[0]["index_template"].get("_meta")):
+            self._set_problem("")
             return True
-        self._note(f"the index template {name} is not there: run `crisp setup`")
-        log.error("nothing is indexed: %s", self.trouble)
+        self._set_problem(f"the index template {name} is not there: run `crisp setup`")
+        log.error("nothing is indexed: %s", self.problem)
         return False
 
-    def _note(self, trouble: str) -> None:
-        self.trouble = trouble
-        self._metrics.set("crisp_worker_index_template_missing", float(bool(trouble)))
+    def _set_problem(self, problem: str) -> None:
+        self.problem = problem
+        self._metrics.set("crisp_worker_index_template_missing", float(bool(problem)))

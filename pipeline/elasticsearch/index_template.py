@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pipeline.config import routes
 from pipeline.config.settings import Settings
-from pipeline.contract.ecs import FIELDS, LABELS, Field
+from pipeline.contract.ecs import FIELDS, LABELS_PREFIX, Field
 
 VERSION = 2
 OWNER = "crisp"
@@ -18,30 +18,30 @@ LATE = "late"
 """Last part of the name of the index for lines older than the retention."""
 
 # What stands in for a mapper that the server does not have.
-_PLAIN = {"match_only_text": "text", "wildcard": "keyword", "date_nanos": "date"}
-_PLAIN_OF = {"error.stack_trace": "text"}  # longer than a keyword may be
+_FALLBACK_TYPES = {"match_only_text": "text", "wildcard": "keyword", "date_nanos": "date"}
+_FALLBACK_TYPE_OF_FIELD = {"error.stack_trace": "text"}  # longer than a keyword may be
 _KEYWORD_LIMIT = 8191  # characters: 32,766 bytes, Lucene's longest term, at four bytes each
 
-LIFECYCLE = "index.lifecycle.name"
+LIFECYCLE_SETTING = "index.lifecycle.name"
 
-_ABSENT_TYPE = re.compile(r"(?:mapper type \[|No handler for type \[)(\w+)\]")
+_UNSUPPORTED_TYPE = re.compile(r"(?:mapper type \[|No handler for type \[)(\w+)\]")
 _READ_ONLY = re.compile(r"set as read-only by \[([\w.-]+)\]")
-_ABSENT_SETTING = re.compile(r"unknown setting \[([\w.]+)\]")
+_UNSUPPORTED_SETTING = re.compile(r"unknown setting \[([\w.]+)\]")
 
 
-class Lacking(NamedTuple):
+class Unsupported(NamedTuple):
     """What a server does not have: mappers and index settings by name."""
 
     types: frozenset[str] = frozenset()
     settings: frozenset[str] = frozenset()
 
 
-def lacking(reason: str) -> Lacking:
+def unsupported_features(reason: str) -> Unsupported:
     """What a refusal of the template says that the server does not have; nothing if it says something else."""
-    return Lacking(frozenset(_ABSENT_TYPE.findall(reason)), frozenset(_ABSENT_SETTING.findall(reason)))
+    return Unsupported(frozenset(_UNSUPPORTED_TYPE.findall(reason)), frozenset(_UNSUPPORTED_SETTING.findall(reason)))
 
 
-def owner_of(reason: str) -> str:
+def managed_by(reason: str) -> str:
     """Who alone may change a thing, by Elasticsearch's refusal: `file_settings`, its operator's; empty: nobody."""
     found = _READ_ONLY.search(reason)
     return found[1] if found else ""
@@ -56,55 +56,59 @@ class Template(NamedTuple):
     days: int
 
 
-def all_of(settings: Settings) -> list[Template]:
+def all_templates(settings: Settings) -> list[Template]:
     """The templates: of the common indices, of every route, and of the one for late lines, which never rolls away."""
     prefix, title = settings.index_prefix, f"{OWNER}-{settings.index_prefix}"
     common = Template(title, (f"{prefix}-20*", f"{prefix}-{OWNER}.*"), title, settings.retention_days)
     of_routes = [
         Template(f"{title}-{route}", (f"{prefix}-{route}.20*",), f"{title}-{route}", days)
-        for route, days in routes.read(settings.routes).items()
+        for route, days in routes.parse(settings.routes).items()
     ]
     return [common, *of_routes, Template(f"{title}-{LATE}", (f"{prefix}-{LATE}*",), "", 0)]
 
 
-def of_index(index: str, settings: Settings) -> Template:
+def template_for(index: str, settings: Settings) -> Template:
     """The template that an index of ours is made by."""
-    templates = all_of(settings)
+    templates = all_templates(settings)
     fitting = (one for one in templates if any(index.startswith(pattern[:-1]) for pattern in one.patterns))
     return next(fitting, templates[0])
 
 
-def patterns(settings: Settings) -> list[str]:
+def index_patterns(settings: Settings) -> list[str]:
     """Every index name that is ours, as patterns."""
-    return [pattern for one in all_of(settings) for pattern in one.patterns]
+    return [pattern for one in all_templates(settings) for pattern in one.patterns]
 
 
-def body(one: Template, settings: Settings, without: Lacking) -> dict[str, Any]:
+def body(template: Template, settings: Settings, unsupported: Unsupported) -> dict[str, Any]:
     """A template as Elasticsearch takes it, without what the server does not have."""
     return {
-        "index_patterns": list(one.patterns),
+        "index_patterns": list(template.patterns),
         "priority": PRIORITY,
         "version": VERSION,
         "_meta": meta(settings),
         "template": {
-            "settings": {key: value for key, value in _settings(one, settings).items() if key not in without.settings},
+            "settings": {
+                key: value
+                for key, value in _index_settings(template, settings).items()
+                if key not in unsupported.settings
+            },
             "mappings": {
                 "_meta": meta(settings),
                 "subobjects": False,
                 "date_detection": False,
                 "numeric_detection": False,
-                "dynamic_templates": _DYNAMIC,
-                "properties": {field: _property(field, row, without.types) for field, row in FIELDS.items()},
+                "dynamic_templates": _DYNAMIC_TEMPLATES,
+                "properties": {field: _property(field, row, unsupported.types) for field, row in FIELDS.items()},
             },
         },
     }
 
 
-def drift(stands: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+def drift(installed: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     """Where a template that stands (its settings flat, as text) differs from the wanted one, by the setting's name."""
-    pairs = [("index_patterns", stands.get("index_patterns"), wanted["index_patterns"])]
-    have, want = stands.get("template", {}), wanted["template"]
-    pairs += _pairs("", have.get("settings", {}), {key: _text(value) for key, value in want["settings"].items()})
+    pairs = [("index_patterns", installed.get("index_patterns"), wanted["index_patterns"])]
+    have, want = installed.get("template", {}), wanted["template"]
+    pairs += _pairs("", have.get("settings", {}), {key: _as_returned(value) for key, value in want["settings"].items()})
     mappings, properties = dict(have.get("mappings", {})), dict(want["mappings"])
     pairs += _pairs("mappings.", mappings.pop("properties", {}), properties.pop("properties"))
     pairs += _pairs("mappings.", mappings, properties)
@@ -115,7 +119,7 @@ def _pairs(prefix: str, have: dict[str, Any], want: dict[str, Any]) -> list[tupl
     return [(prefix + name, have.get(name), want.get(name)) for name in have.keys() | want.keys()]
 
 
-def _text(value: Any) -> Any:
+def _as_returned(value: Any) -> Any:
     """A setting as Elasticsearch gives it back."""
     if isinstance(value, list):
         return [str(entry) for entry in value]
@@ -127,13 +131,13 @@ def meta(settings: Settings) -> dict[str, Any]:
     return {"owner": OWNER, "version": VERSION, "prefix": settings.index_prefix}
 
 
-def is_ours(marked: Any) -> bool:
+def is_owned_by_crisp(value: Any) -> bool:
     """Whether the `_meta` of a template or of an index is a crisp's."""
-    return isinstance(marked, dict) and marked.get("owner") == OWNER
+    return isinstance(value, dict) and value.get("owner") == OWNER
 
 
-def _settings(one: Template, settings: Settings) -> dict[str, Any]:
-    lifecycle = {LIFECYCLE: one.policy} if one.policy else {}
+def _index_settings(template: Template, settings: Settings) -> dict[str, Any]:
+    lifecycle = {LIFECYCLE_SETTING: template.policy} if template.policy else {}
     return {
         **lifecycle,
         "index.number_of_shards": settings.index_shards,
@@ -152,10 +156,10 @@ def _settings(one: Template, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _property(field: str, row: Field, absent: frozenset[str]) -> dict[str, Any]:
+def _property(field: str, row: Field, unsupported_types: frozenset[str]) -> dict[str, Any]:
     kind = row.type
-    if kind in absent:
-        kind = _PLAIN_OF.get(field) or _PLAIN.get(kind, kind)
+    if kind in unsupported_types:
+        kind = _FALLBACK_TYPE_OF_FIELD.get(field) or _FALLBACK_TYPES.get(kind, kind)
     if kind == "alias":
         return {"type": kind, "path": row.path}
     if not row.index:
@@ -165,10 +169,10 @@ def _property(field: str, row: Field, absent: frozenset[str]) -> dict[str, Any]:
     return {"type": kind}
 
 
-_DYNAMIC: list[dict[str, Any]] = [
+_DYNAMIC_TEMPLATES: list[dict[str, Any]] = [
     {
         "labels": {
-            "path_match": f"{LABELS}.*",
+            "path_match": f"{LABELS_PREFIX}.*",
             "mapping": {"type": "keyword", "ignore_above": _KEYWORD_LIMIT},
         }
     },

@@ -12,27 +12,27 @@ from pipeline.elasticsearch import index_template
 Role = dict[str, Any]
 
 
-def all_of(settings: Settings) -> dict[str, Role]:
+def all_roles(settings: Settings) -> dict[str, Role]:
     """Every role, by the name that it is to have."""
-    names = index_template.patterns(settings)
+    names = index_template.index_patterns(settings)
     return {
         # `monitor`: to see that the index template stands before the first document of a day.
-        "crisp_worker": _role(
+        "crisp_worker": _make_role(
             ["monitor"], names, ["create_doc", "auto_configure", "create_index", "view_index_metadata", "read"]
         ),
         "crisp_setup": {
-            **_role(["monitor", "manage_index_templates", "manage_ilm"], names, ["view_index_metadata"]),
-            **_saved_objects(settings),
+            **_make_role(["monitor", "manage_index_templates", "manage_ilm"], names, ["view_index_metadata"]),
+            **_kibana_privileges(settings),
         },
-        "crisp_audit": _role(["monitor"], names, ["read", "view_index_metadata"]),
+        "crisp_audit": _make_role(["monitor"], names, ["read", "view_index_metadata"]),
     }
 
 
-def _role(cluster: list[str], names: list[str], privileges: list[str]) -> Role:
+def _make_role(cluster: list[str], names: list[str], privileges: list[str]) -> Role:
     return {"cluster": cluster, "indices": [{"names": names, "privileges": privileges}]}
 
 
-def _saved_objects(settings: Settings) -> Role:
+def _kibana_privileges(settings: Settings) -> Role:
     """In Kibana, where one is named: the saved objects of its one space. To Elasticsearch that is an application."""
     if not settings.kibana_url:
         return {}

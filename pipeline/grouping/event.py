@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from pipeline.contract.record import Carried
+from pipeline.contract.record import Continuation
 
 PARTIAL = 1  # a partial that was never closed
 MULTILINE = 2  # several lines of the container in one event
@@ -17,7 +17,7 @@ The time is empty for a line that is not CRI and has none before it; `part` coun
 """
 
 
-class Open(NamedTuple):
+class OpenEvent(NamedTuple):
     """An event that a later line could still continue, until `gap` nanoseconds after `last_time`.
 
     `carried`: what whoever reads on from its first line must know, if it is a later part of one that was too long.
@@ -28,4 +28,4 @@ class Open(NamedTuple):
     last_time: bytes
     gap: int
     stream: bytes
-    carried: Carried | None
+    continuation: Continuation | None

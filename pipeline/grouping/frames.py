@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 
 from pipeline.grouping import frames_java, frames_python
-from pipeline.grouping.frames_python import foreign
+from pipeline.grouping.frames_python import is_indented_text
 
 HEAD = 1  # speaks of an error; a frame may follow
 BODY = 2  # in the frames of Java, JavaScript, C#, Ruby
@@ -17,12 +17,12 @@ RAILS = 3  # in Rails' frames
 NESTED = 4  # after `nested exception is:`
 OBJECT = 5  # in the object that Node prints behind the frames
 NESTED_TEXT = 6
-PLACE = 7  # Node names the place first, then shows the source line
+LOCATION = 7  # Node names the place first, then shows the source line
 LOGGED = 8  # a logger's line of level warning or worse; the error's class may follow, then its frames
 SOURCE = 9
 THROWN = 14  # the error's class begins the line; its text may go on indented
 NODE = 15  # the frames behind a source line, until Node says its version
-FAULT = 16  # `Error: …`, as Rust's main and JavaScript write it; a cause may follow behind a blank line
+ERROR_LINE = 16  # `Error: …`, as Rust's main and JavaScript write it; a cause may follow behind a blank line
 CAUSES = 17
 RUBY = 19  # the frames behind a line of Ruby's logger, not indented
 GO_PANIC = 20
@@ -43,11 +43,11 @@ CONSOLE = 60  # .NET's console format: the category, then the text indented
 ELIXIR = 61
 LUA = 62
 
-CLASS = re.compile(rb"(?:[a-z][\w$]*\.)+(?:[A-Z][\w$]*)?(?:Exception|Error|Throwable)(?::|$)")
-CERTAIN = re.compile(rb"[{\[0-9]")
-_NET_CLASS = re.compile(rb"(?:[A-Z]\w*\.)+\w*Exception(?::|$)")
+ERROR_CLASS = re.compile(rb"(?:[a-z][\w$]*\.)+(?:[A-Z][\w$]*)?(?:Exception|Error|Throwable)(?::|$)")
+CERTAIN_START = re.compile(rb"[{\[0-9]")
+_DOTNET_ERROR_CLASS = re.compile(rb"(?:[A-Z]\w*\.)+\w*Exception(?::|$)")
 GOROUTINE = re.compile(rb"goroutine \d+ |runtime stack:$")
-TROUBLE = re.compile(
+ERROR_WORDS = re.compile(
     rb"[Ee]xception|[Ee]rror|Throwable|[Ff]ailure|stack trace|ERROR|WARN|FATAL|SEVERE|CRITICAL|Uncaught|Unhandled"
 )
 _FRAME = re.compile(
@@ -63,12 +63,12 @@ _XDEBUG_FRAME = re.compile(rb"PHP +\d+\. ")
 GO_FUNCTION = re.compile(rb"created by \S|[^\s{\[\"'=\d][^\s\"'=(]*\(.*\)$|\.\.\.|r\w\w? +0x|[cfg]s +0x|exit status \d")
 
 
-def _indented(content: bytes) -> bool:
+def _is_indented(content: bytes) -> bool:
     return content[:1] in (b" ", b"\t")
 
 
 def _head(content: bytes) -> int:
-    if _indented(content):
+    if _is_indented(content):
         if _FRAME.match(content):
             return _body(content)
         return RAILS if not content.strip() else 0
@@ -83,19 +83,19 @@ def _head(content: bytes) -> int:
 
 def _logged(content: bytes) -> int:
     """A logger's line that tells of an error, and the traceback right behind it."""
-    if (state := frames_python.traceback(content)) != 0:
+    if (state := frames_python.traceback_state(content)) != 0:
         return state
     if content.startswith(b"** ("):
         return ELIXIR
     if RUBY_FRAME.match(content):
         return RUBY
-    if CLASS.match(content, 1 if content.startswith(b"\t") else 0):  # Tomcat indents it
+    if ERROR_CLASS.match(content, 1 if content.startswith(b"\t") else 0):  # Tomcat indents it
         return THROWN
-    return THROWN if _NET_CLASS.match(content) else _head(content)
+    return THROWN if _DOTNET_ERROR_CLASS.match(content) else _head(content)
 
 
 def _record(content: bytes) -> int:
-    return LOGGED if frames_java.tells(content) else 0
+    return LOGGED if frames_java.is_record_text(content) else 0
 
 
 def _ruby(content: bytes) -> int:
@@ -103,21 +103,21 @@ def _ruby(content: bytes) -> int:
 
 
 def _thrown(content: bytes) -> int:
-    return _head(content) or (THROWN if content.strip() and foreign(content) else 0)
+    return _head(content) or (THROWN if content.strip() and is_indented_text(content) else 0)
 
 
-def _fault(content: bytes) -> int:
+def _error_line(content: bytes) -> int:
     return CAUSES if not content else _head(content)
 
 
 def _causes(content: bytes) -> int:
     if content in (b"Caused by:", b"Location:", b"Stack backtrace:"):
         return CAUSES
-    return CAUSES if not content or foreign(content) else 0
+    return CAUSES if not content or is_indented_text(content) else 0
 
 
 def _body(content: bytes) -> int:
-    if not _indented(content):
+    if not _is_indented(content):
         return BODY if content.startswith((b"Caused by: ", b"Wrapped by: ", b"Suppressed: ", b"--- End of ")) else 0
     if content.endswith((b" {", b"<---")):
         return OBJECT if content.endswith(b"{") else INNER
@@ -133,11 +133,11 @@ def _inner(content: bytes) -> int:
 def _object(content: bytes) -> int:
     if content == b"}":
         return BODY
-    return OBJECT if _indented(content) else 0
+    return OBJECT if _is_indented(content) else 0
 
 
 def _node(content: bytes) -> int:
-    return NODE if not content or _indented(content) or content == b"}" or content.startswith(b"Node.js v") else 0
+    return NODE if not content or _is_indented(content) or content == b"}" or content.startswith(b"Node.js v") else 0
 
 
 def _rails(content: bytes) -> int:
@@ -145,25 +145,25 @@ def _rails(content: bytes) -> int:
 
 
 def _nested(content: bytes) -> int:
-    return 0 if CERTAIN.match(content) or not content else NESTED_TEXT
+    return 0 if CERTAIN_START.match(content) or not content else NESTED_TEXT
 
 
 def _nested_text(content: bytes) -> int:
     return NESTED_TEXT if not content else _body(content)
 
 
-def _place(content: bytes) -> int:
-    return SOURCE if foreign(content) else 0
+def _location(content: bytes) -> int:
+    return SOURCE if is_indented_text(content) else 0
 
 
 def _source(content: bytes) -> int:
-    if not content or foreign(content):
+    if not content or is_indented_text(content):
         return SOURCE
-    return NODE if frames_python.NAME.match(content) and TROUBLE.search(content) else 0
+    return NODE if frames_python.ERROR_NAME.match(content) and ERROR_WORDS.search(content) else 0
 
 
 def _go_panic(content: bytes) -> int:
-    if foreign(content):
+    if is_indented_text(content):
         return GO_PANIC
     return _go_blank(content)
 
@@ -175,7 +175,7 @@ def _go_blank(content: bytes) -> int:
 
 
 def _go_frames(content: bytes) -> int:
-    if foreign(content) or GO_FUNCTION.match(content):
+    if is_indented_text(content) or GO_FUNCTION.match(content):
         return GO_FRAMES
     return 0 if content else GO_BLANK  # a blank line is between two goroutines
 
@@ -201,50 +201,54 @@ def _xdebug(content: bytes) -> int:
 def _numbered(content: bytes) -> int:
     if _PHP_MAIN.match(content):
         return MAIN
-    if _NUMBERED.match(content) or foreign(content) or content == b"<asynchronous suspension>":
+    if _NUMBERED.match(content) or is_indented_text(content) or content == b"<asynchronous suspension>":
         return NUMBERED
     return NUMBERED if content.startswith(b'"}') else 0  # the end of Monolog's context
 
 
 def _dart(content: bytes) -> int:
-    if CERTAIN.match(content) or not content:
+    if CERTAIN_START.match(content) or not content:
         return 0
     return DART_SOURCE if content.startswith(b"FormatException") else DART_TEXT
 
 
 def _dart_source(content: bytes) -> int:
-    return DART_TEXT if content and not CERTAIN.match(content) and not _NUMBERED.match(content) else _dart_text(content)
+    return (
+        DART_TEXT
+        if content and not CERTAIN_START.match(content) and not _NUMBERED.match(content)
+        else _dart_text(content)
+    )
 
 
 def _dart_text(content: bytes) -> int:
     if not content or content.startswith((b"Receiver: ", b"Tried calling: ", b"Found: ")):
         return DART_TEXT
-    return NUMBERED if _NUMBERED.match(content) else (DART_TEXT if foreign(content) else 0)
+    return NUMBERED if _NUMBERED.match(content) else (DART_TEXT if is_indented_text(content) else 0)
 
 
 def _rust(content: bytes) -> int:
-    return 0 if CERTAIN.match(content) or not content else RUST_TEXT
+    return 0 if CERTAIN_START.match(content) or not content else RUST_TEXT
 
 
 def _rust_text(content: bytes) -> int:
-    return RUST_TEXT if foreign(content) or content.startswith((b"note: ", b"stack backtrace:")) else 0
+    return RUST_TEXT if is_indented_text(content) or content.startswith((b"note: ", b"stack backtrace:")) else 0
 
 
 def _console(content: bytes) -> int:
-    return CONSOLE if foreign(content) else 0
+    return CONSOLE if is_indented_text(content) else 0
 
 
 def _elixir(content: bytes) -> int:
-    return ELIXIR if foreign(content) else 0
+    return ELIXIR if is_indented_text(content) else 0
 
 
 def _lua(content: bytes) -> int:
-    return LUA if foreign(content) or content.startswith(b"coroutine ") else 0
+    return LUA if is_indented_text(content) or content.startswith(b"coroutine ") else 0
 
 
-STEPS: dict[int, Callable[[bytes], int]] = {
-    **frames_python.STEPS,
-    **frames_java.STEPS,
+TRANSITIONS: dict[int, Callable[[bytes], int]] = {
+    **frames_python.TRANSITIONS,
+    **frames_java.TRANSITIONS,
     frames_java.RECORD: _record,
     HEAD: _head,
     BODY: _body,
@@ -253,13 +257,13 @@ STEPS: dict[int, Callable[[bytes], int]] = {
     NESTED: _nested,
     OBJECT: _object,
     NESTED_TEXT: _nested_text,
-    PLACE: _place,
+    LOCATION: _location,
     LOGGED: _logged,
     RUBY: _ruby,
     SOURCE: _source,
     THROWN: _thrown,
     NODE: _node,
-    FAULT: _fault,
+    ERROR_LINE: _error_line,
     CAUSES: _causes,
     GO_PANIC: _go_panic,
     GO_BLANK: _go_blank,

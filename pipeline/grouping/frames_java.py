@@ -12,28 +12,28 @@ DUMP = 64
 
 MONTHS: frozenset[bytes] = frozenset(b"Ja Fe Ma Ap Ju Au Se Oc No De".split())
 """The first two bytes of a record."""
-THREADS = b"Full thread dump "
+THREAD_DUMP = b"Full thread dump "
 
 # JDK 20 and later have a narrow blank before AM and PM.
 _HEADER = re.compile(
     rb"[A-Z][a-z]{2} \d{1,2}, \d{4},? \d{1,2}:\d\d:\d\d(?: |\xe2\x80\xaf)[AP]M (?:[\w$]+\.)*[\w$]+(?: [\w$<>]+)?$"
 )
 _LEVEL = re.compile(rb"(?:SEVERE|WARNING|INFO|CONFIG|FINE|FINER|FINEST): ")
-_BEHIND_THREADS = (b'"', b"JNI global ref", b"Found ", b"=====", b"Java stack information ", b"Heap")
+_DUMP_LINE_STARTS = (b'"', b"JNI global ref", b"Found ", b"=====", b"Java stack information ", b"Heap")
 
 
-def heads(content: bytes) -> bool:
+def is_record_header(content: bytes) -> bool:
     """Whether a line is the first of a record."""
     return content[:2] in MONTHS and _HEADER.match(content) is not None
 
 
-def tells(content: bytes) -> bool:
+def is_record_text(content: bytes) -> bool:
     """Whether a line is the second of a record."""
     return _LEVEL.match(content) is not None
 
 
 def _dump(content: bytes) -> int:
-    return DUMP if content[:1] in (b"", b" ", b"\t") or content.startswith(_BEHIND_THREADS) else 0
+    return DUMP if content[:1] in (b"", b" ", b"\t") or content.startswith(_DUMP_LINE_STARTS) else 0
 
 
-STEPS: dict[int, Callable[[bytes], int]] = {DUMP: _dump}
+TRANSITIONS: dict[int, Callable[[bytes], int]] = {DUMP: _dump}

@@ -14,57 +14,57 @@ PYTHON_FATAL = 13  # the interpreter itself gives up
 PYTHON_TASK = 18  # asyncio tells of a task before it shows the traceback
 
 TRACEBACK = b"Traceback (most recent call last):"
-GROUP = b"  + Exception Group " + TRACEBACK
-NAME = re.compile(rb"[A-Za-z_][\w.]*(?::|$)")
+GROUP_TRACEBACK = b"  + Exception Group " + TRACEBACK
+ERROR_NAME = re.compile(rb"[A-Za-z_][\w.]*(?::|$)")
 _JAVA_FRAME = b"\tat "
-_BEHIND = (b"[SQL: ", b"[parameters: ", b"(Background on this error at: ", b"DETAIL:  ", b"HINT:  ", b"LINE ")
-_DUMPED = (b"Current thread 0x", b"Thread 0x", b"Python runtime state: ", b"Extension modules: ")
+_ERROR_DETAILS = (b"[SQL: ", b"[parameters: ", b"(Background on this error at: ", b"DETAIL:  ", b"HINT:  ", b"LINE ")
+_CRASH_DUMP_STARTS = (b"Current thread 0x", b"Thread 0x", b"Python runtime state: ", b"Extension modules: ")
 
 
-def foreign(content: bytes) -> bool:
+def is_indented_text(content: bytes) -> bool:
     """Indented, and no frame of Java's: where one stands, no other language's trace is under way."""
     return content[:1] in (b" ", b"\t") and not content.startswith(_JAVA_FRAME)
 
 
-def goes_on(content: bytes) -> bool:
+def is_error_detail(content: bytes) -> bool:
     """Whether a line that looks like a beginning may stand behind an error's message."""
-    return content.startswith(_BEHIND)
+    return content.startswith(_ERROR_DETAILS)
 
 
-def traceback(content: bytes) -> int:
+def traceback_state(content: bytes) -> int:
     """The state behind a traceback's first line; 0 for any other."""
     if content == TRACEBACK:
         return PYTHON
-    return PYTHON_END if content == GROUP else 0
+    return PYTHON_END if content == GROUP_TRACEBACK else 0
 
 
 def _frames(content: bytes) -> int:
-    if foreign(content):
-        return PYTHON if content != GROUP else 0
-    return PYTHON_END if NAME.match(content) else 0
+    if is_indented_text(content):
+        return PYTHON if content != GROUP_TRACEBACK else 0
+    return PYTHON_END if ERROR_NAME.match(content) else 0
 
 
 def _end(content: bytes) -> int:
-    if foreign(content):
-        return 0 if content == GROUP or content.startswith(b'  File "') else PYTHON_END
+    if is_indented_text(content):
+        return 0 if content == GROUP_TRACEBACK or content.startswith(b'  File "') else PYTHON_END
     if content.startswith((b"During handling of the above exc", b"The above exception was the dire")):
         return PYTHON_CHAIN
-    return 0 if content and not goes_on(content) else PYTHON_END
+    return 0 if content and not is_error_detail(content) else PYTHON_END
 
 
 def _chain(content: bytes) -> int:
-    return traceback(content) if content else PYTHON_CHAIN
+    return traceback_state(content) if content else PYTHON_CHAIN
 
 
 def _fatal(content: bytes) -> int:
-    return PYTHON_FATAL if not content or foreign(content) or content.startswith(_DUMPED) else 0
+    return PYTHON_FATAL if not content or is_indented_text(content) or content.startswith(_CRASH_DUMP_STARTS) else 0
 
 
 def _task(content: bytes) -> int:
-    return PYTHON_TASK if content.startswith(b"future: <") else traceback(content)
+    return PYTHON_TASK if content.startswith(b"future: <") else traceback_state(content)
 
 
-STEPS: dict[int, Callable[[bytes], int]] = {
+TRANSITIONS: dict[int, Callable[[bytes], int]] = {
     PYTHON: _frames,
     PYTHON_END: _end,
     PYTHON_CHAIN: _chain,

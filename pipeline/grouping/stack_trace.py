@@ -13,9 +13,9 @@ record of java.util.logging's is asked at once (`announces`), since after it any
 import re
 
 from pipeline.grouping import frames, frames_java, frames_python
-from pipeline.grouping.frames_python import GROUP, TRACEBACK
+from pipeline.grouping.frames_python import GROUP_TRACEBACK, TRACEBACK
 
-OPENER = b":"
+OPENING_BYTE = b":"
 """The last byte of a line after which anything may come."""
 
 _CLASS_STARTS = frozenset(b"ja or co ne io ko sc de ak gr fe jd Sy Mi".split())  # java., org. … of a class's name
@@ -32,23 +32,23 @@ SECOND_LINE_STARTS: frozenset[bytes] = frozenset(
 SUSPECT_STARTS = SECOND_LINE_STARTS | frames_java.MONTHS
 """Those, and the first two bytes of what must be asked at once."""
 
-_LATER_STARTS = SECOND_LINE_STARTS | frozenset(
+_CONTINUATION_STARTS = SECOND_LINE_STARTS | frozenset(
     [
         *b"} Su Du Th Tr cr .. ex st ru <a Ne No Re Fo Cu Py Ex Lo Wr [p JN He Ja ==".split(),
         *(b'"' + bytes((byte,)) for byte in range(256)),
     ]
 )
-_ASKED = frozenset((TRACEBACK, b"stack traceback:"))
+_SECOND_LINES = frozenset((TRACEBACK, b"stack traceback:"))
 _LOGGED = re.compile(
     rb"(?:^|[\s\[|:(])(?:ERROR|WARN(?:ING)?|FATAL|SEVERE|CRITICAL|ERR|FTL)(?:[\s\]|:,)/]|$)"
     rb"|\[(?:error|critical|exception) *\]|\blevel=(?:error|fatal|critical)\b"
 )
-_LEVEL_WITHIN = 160
-_TOLD = (b"Exception in ", b"Exception ignored in", b"Unhandled exception in ", b"Internal Server Error: ")
-_SOURCE = re.compile(rb"(?:/|file:|node:)\S+:\d+$")
+_LEVEL_MAX_OFFSET = 160
+_ERROR_STARTS = (b"Exception in ", b"Exception ignored in", b"Unhandled exception in ", b"Internal Server Error: ")
+_SOURCE_LOCATION = re.compile(rb"(?:/|file:|node:)\S+:\d+$")
 _CONSOLE = re.compile(rb"(?:fail|crit|warn|info|dbug|trce): \S.*\[\d+\]$")
 _PERL = re.compile(rb".{1,400} at \S{1,200} line \d{1,9}\.$")
-_ALARM = re.compile(
+_ERROR_PREFILTER = re.compile(
     rb"xception|rror|Throwable|ailure|k trace|ERR|WARN|FATAL|SEVERE|CRITICAL|Unhandled|Uncaught|FTL|critical|fatal"
     rb"|panic"
 )
@@ -58,12 +58,12 @@ _SIGNAL = re.compile(rb"SIG[A-Z]{3,4}: ")
 _OBJECT = re.compile(rb"\[?(?:Unhandled\w+|Uncaught|[A-Z]\w{0,60}Error)\b.{0,2000} \{$")
 
 
-def announces(content: bytes) -> bool:
+def decides_at_once(content: bytes) -> bool:
     """Whether any line may follow this one, so that it is asked at once."""
-    return content[-1:] == OPENER or frames_java.heads(content)
+    return content[-1:] == OPENING_BYTE or frames_java.is_record_header(content)
 
 
-def start(content: bytes) -> int:
+def start_state(content: bytes) -> int:
     """The state after the first line of a trace; 0 if it cannot be one."""
     first = content[:1]
     if first == b"{":
@@ -71,31 +71,31 @@ def start(content: bytes) -> int:
     if content.startswith(b'  File "'):
         return frames_python.PYTHON  # a syntax error has no traceback before it
     if content.endswith(b":"):
-        state = _announced(content)
+        state = _colon_line_state(content)
         if state:
             return state
-    elif frames_java.heads(content):
+    elif frames_java.is_record_header(content):
         return frames_java.RECORD
-    alarming = _ALARM.search(content) is not None
-    return _crashed(content, alarming=alarming) or _told(content, alarming=alarming)
+    alarming = _ERROR_PREFILTER.search(content) is not None
+    return _crash_state(content, may_be_error=alarming) or _error_line_state(content, may_be_error=alarming)
 
 
-def _announced(content: bytes) -> int:
+def _colon_line_state(content: bytes) -> int:
     """Of a line that ends with a colon."""
     if content.endswith(TRACEBACK):
-        return frames_python.PYTHON if content != GROUP else frames_python.PYTHON_END
+        return frames_python.PYTHON if content != GROUP_TRACEBACK else frames_python.PYTHON_END
     if content == b"Unhandled exception:":
         return frames.DART
-    if content.startswith(frames_java.THREADS):
+    if content.startswith(frames_java.THREAD_DUMP):
         return frames_java.DUMP
     if frames.GOROUTINE.match(content):
         return frames.GO_FRAMES
     return frames.RUST if content.startswith(b"thread '") and b" panicked at " in content else 0
 
 
-def _crashed(content: bytes, *, alarming: bool) -> int:
+def _crash_state(content: bytes, *, may_be_error: bool) -> int:
     """Of a program's last words."""
-    if content.startswith(b"fatal error: ") or (alarming and _PANIC.search(content)):
+    if content.startswith(b"fatal error: ") or (may_be_error and _PANIC.search(content)):
         return frames.GO_PANIC
     if content.startswith(b"Fatal Python error: "):
         return frames_python.PYTHON_FATAL
@@ -106,58 +106,60 @@ def _crashed(content: bytes, *, alarming: bool) -> int:
     return frames.GO_SIGNAL if _SIGNAL.match(content) else 0
 
 
-def _told(content: bytes, *, alarming: bool) -> int:
+def _error_line_state(content: bytes, *, may_be_error: bool) -> int:
     """Of a line that tells of an error."""
     if content.endswith(b" exception was never retrieved"):
         return frames_python.PYTHON_TASK
     if _CONSOLE.match(content):
         return frames.CONSOLE
-    if _SOURCE.match(content):
-        return frames.PLACE
+    if _SOURCE_LOCATION.match(content):
+        return frames.LOCATION
     if content.endswith(b" {") and _OBJECT.match(content):
         return frames.OBJECT
-    if frames.CLASS.match(content):
+    if frames.ERROR_CLASS.match(content):
         return frames.THROWN
-    if content.startswith(_TOLD) or (alarming and _LOGGED.search(content, 0, _LEVEL_WITHIN)):
+    if content.startswith(_ERROR_STARTS) or (may_be_error and _LOGGED.search(content, 0, _LEVEL_MAX_OFFSET)):
         return frames.LOGGED
     if content.startswith(b"Error: "):
-        return frames.FAULT
-    if alarming and frames.TROUBLE.search(content):
+        return frames.ERROR_LINE
+    if may_be_error and frames.ERROR_WORDS.search(content):
         return frames.HEAD
     return frames.HEAD if content.startswith((b"lua: ", b"PHP ")) or _PERL.match(content) else 0
 
 
 def may_continue(content: bytes) -> bool:
     """Whether this can be the second line of a trace whose first line was not asked yet."""
-    return content[:2] in SECOND_LINE_STARTS or content in _ASKED
+    return content[:2] in SECOND_LINE_STARTS or content in _SECOND_LINES
 
 
-def separates(before: bytes, content: bytes) -> bool:
+def certainly_starts_event(previous: bytes, content: bytes) -> bool:
     """Whether `content`, whose stream has `before` just before it, certainly begins an event.
 
     Only behind a blank or indented line, or one that ends with a colon, may a line of any shape continue a trace; a
     frame of Java's is followed by lines of known shapes only, and functions and registers of Go's by their like.
     """
-    if content[:2] in _LATER_STARTS or content.endswith(TRACEBACK) or frames_python.goes_on(content):
+    if content[:2] in _CONTINUATION_STARTS or content.endswith(TRACEBACK) or frames_python.is_error_detail(content):
         return False
-    if frames.RUBY_FRAME.match(content) or (frames_java.heads(before) and frames_java.tells(content)):
+    if frames.RUBY_FRAME.match(content) or (
+        frames_java.is_record_header(previous) and frames_java.is_record_text(content)
+    ):
         return False
-    if frames.CERTAIN.match(content):
+    if frames.CERTAIN_START.match(content):
         return True
-    if not before or frames_python.foreign(before) or before.endswith(b":"):
+    if not previous or frames_python.is_indented_text(previous) or previous.endswith(b":"):
         return False
-    if frames.GO_FUNCTION.match(before) and frames.GO_FUNCTION.match(content):
+    if frames.GO_FUNCTION.match(previous) and frames.GO_FUNCTION.match(content):
         return False
-    return not before.startswith(b"FormatException")
+    return not previous.startswith(b"FormatException")
 
 
-def step(state: int, content: bytes) -> int:
+def next_state(state: int, content: bytes) -> int:
     """The state after `content` if it continues a trace in `state`; else 0."""
-    return frames.STEPS[state](content)
+    return frames.TRANSITIONS[state](content)
 
 
-STATES = tuple(frames.STEPS)
+STATES = tuple(frames.TRANSITIONS)
 """Every state of the grammar."""
-OWN = 90  # in an event of a users' own pattern, which stands in no grammar
-CARRIED_STATES = frozenset({0, OWN, *STATES})
+PATTERN_EVENT = 90  # in an event of a users' own pattern, which stands in no grammar
+CONTINUATION_STATES = frozenset({0, PATTERN_EVENT, *STATES})
 """What a later part of an event that was too long may begin with."""

@@ -7,12 +7,12 @@ from typing import Any
 MAX_LENGTH = 1000
 _MAX_MEMORY = 1 << 20  # bytes, of one compiled pattern
 
-Begins = Callable[[bytes], Any]
+StartMatcher = Callable[[bytes], Any]
 """True for a content that begins an event."""
 
 
 @lru_cache(maxsize=128)
-def begins(pattern: str) -> Begins:
+def compile_start_pattern(pattern: str) -> StartMatcher:
     """The test of a pattern; it may match anywhere in the line. Raises ValueError that says what is wrong with it."""
     # Loaded only where a pattern is in use: a shipper without one saves the memory.
     import re2
@@ -26,12 +26,12 @@ def begins(pattern: str) -> Begins:
     options.log_errors = False
     options.never_capture = True
     try:
-        search: Begins = re2.compile(pattern, options).search
+        search: StartMatcher = re2.compile(pattern, options).search
     except re2.error as fault:
-        raise ValueError(f"pattern {pattern!r}: {_words(fault)}") from fault
+        raise ValueError(f"pattern {pattern!r}: {_message(fault)}") from fault
     return search
 
 
-def _words(fault: Exception) -> str:
-    said = fault.args[0] if fault.args else fault
+def _message(error: Exception) -> str:
+    said = error.args[0] if error.args else error
     return said.decode(errors="replace") if isinstance(said, bytes) else str(said)

@@ -11,7 +11,7 @@ from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 OPERATIONS = {"read": 3, "write": 4, "describe": 8}
-UNTOLD = -(2**31)
+OMITTED = -(2**31)
 
 
 class _MetadataResponse(Response):  # type: ignore[misc] # aiokafka ships no types
@@ -70,14 +70,14 @@ class _MetadataRequest(Request[_MetadataRequest8]):  # type: ignore[misc] # aiok
         return request_struct_class(self._topics, False, False, True)  # noqa: FBT003 - positions of the protocol
 
 
-def named(bits: int) -> frozenset[str] | None:
+def operations_of(bits: int) -> frozenset[str] | None:
     """The operations in Kafka's bit field, None where the broker does not tell."""
-    if bits == UNTOLD:
+    if bits == OMITTED:
         return None
     return frozenset(name for name, number in OPERATIONS.items() if bits >> number & 1)
 
 
-async def of_topics(client: AIOKafkaClient, topics: list[str]) -> dict[str, frozenset[str] | None]:
+async def fetch_topic_operations(client: AIOKafkaClient, topics: list[str]) -> dict[str, frozenset[str] | None]:
     """What may be done with each of the topics that are there. Raises KafkaError."""
     answer: Any = await client.send(client.get_random_node(), _MetadataRequest(topics))
-    return {topic[1]: named(topic[4]) for topic in answer.topics if not topic[0]}
+    return {topic[1]: operations_of(topic[4]) for topic in answer.topics if not topic[0]}

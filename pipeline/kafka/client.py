@@ -20,10 +20,10 @@ from aiokafka.errors import (
 from aiokafka.protocol.metadata import MetadataRequest
 
 from pipeline.config import secrets
-from pipeline.config.settings import Settings, record_max_bytes, variable
+from pipeline.config.settings import Settings, env_name, record_max_bytes
 from pipeline.errors import SettingsError
 
-_TRY_MS = 5000
+_CONNECT_TIMEOUT_MS = 5000
 
 
 def connection(settings: Settings) -> dict[str, Any]:
@@ -57,11 +57,11 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
         context = ssl.create_default_context(cafile=settings.kafka_ca_file or None)
     except (OSError, ssl.SSLError) as fault:
         raise _unreadable("kafka_ca_file", settings.kafka_ca_file, fault) from fault
-    _load_own(context, settings)
+    _load_client_certificate(context, settings)
     return context
 
 
-def renew(settings: Settings, *clients: Any) -> None:
+def reload(settings: Settings, *clients: Any) -> None:
     """Use changed secrets and certificates for every connection from now on; raises SettingsError.
 
     `clients` are the aiokafka clients of producers and consumers that run.
@@ -70,13 +70,13 @@ def renew(settings: Settings, *clients: Any) -> None:
     if context is not None:
         if settings.kafka_ca_file:
             context.load_verify_locations(settings.kafka_ca_file)
-        _load_own(context, settings)
+        _load_client_certificate(context, settings)
     if settings.kafka_sasl != "none":
         for client in clients:
             client._sasl_plain_password = secrets.read(settings, "kafka_password")  # noqa: SLF001
 
 
-def _load_own(context: ssl.SSLContext, settings: Settings) -> None:
+def _load_client_certificate(context: ssl.SSLContext, settings: Settings) -> None:
     if settings.kafka_cert_file:
         try:
             context.load_cert_chain(settings.kafka_cert_file, settings.kafka_key_file or None)
@@ -84,8 +84,8 @@ def _load_own(context: ssl.SSLContext, settings: Settings) -> None:
             raise _unreadable("kafka_cert_file", settings.kafka_cert_file, fault) from fault
 
 
-def _unreadable(name: str, path: str, fault: Exception) -> SettingsError:
-    return SettingsError([f"{variable(name)}: {path} cannot be read as PEM: {fault}"])
+def _unreadable(name: str, path: str, error: Exception) -> SettingsError:
+    return SettingsError([f"{env_name(name)}: {path} cannot be read as PEM: {error}"])
 
 
 async def partitions(settings: Settings, topic: str) -> list[int]:
@@ -101,7 +101,7 @@ async def partitions(settings: Settings, topic: str) -> list[int]:
     return [partition["partition"] for partition in found["partitions"]]
 
 
-async def trouble(settings: Settings, topic: str = "") -> str:
+async def connection_problem(settings: Settings, topic: str = "") -> str:
     """Why no broker lets us in, or the topic cannot be written, in words that name the setting; empty when all is well.
 
     aiokafka itself says only that it could not bootstrap, and would have a missing topic made as the broker likes.
@@ -111,50 +111,50 @@ async def trouble(settings: Settings, topic: str = "") -> str:
     for broker in arguments.pop("bootstrap_servers"):
         host, _, port = broker.rpartition(":")
         try:
-            opened = await create_conn(host, int(port), request_timeout_ms=_TRY_MS, **arguments)
+            opened = await create_conn(host, int(port), request_timeout_ms=_CONNECT_TIMEOUT_MS, **arguments)
             try:
-                return await _about(opened, topic, settings) if topic else ""
+                return await _topic_problem(opened, topic, settings) if topic else ""
             finally:
                 opened.close()
         except (KafkaError, OSError, TimeoutError, ValueError) as fault:
-            faults.append(f"{broker}: {_words(fault)}")
+            faults.append(f"{broker}: {_explain_connection_error(fault)}")
     return "; ".join(faults)
 
 
-async def _about(opened: Any, topic: str, settings: Settings) -> str:
+async def _topic_problem(broker: Any, topic: str, settings: Settings) -> str:
     """What hinders writing to the topic, as the broker behind a connection tells it."""
-    answer = await opened.send(MetadataRequest([topic], allow_auto_topic_creation=False))
+    answer = await broker.send(MetadataRequest([topic], allow_auto_topic_creation=False))
     (found,) = answer.topics
     code, partitions = found[0], found[-1]
     if code:
-        return refusal(settings, topic, for_code(code)())
+        return explain_error(settings, topic, for_code(code)())
     led = any(partition[2] >= 0 for partition in partitions)
     return "" if led else f"none of the {len(partitions)} partitions of {topic} has a leader"
 
 
-def refusal(settings: Settings, topic: str, fault: BaseException) -> str:
+def explain_error(settings: Settings, topic: str, error: BaseException) -> str:
     """What a fault that Kafka answers with means for us, and what is to be done about it."""
-    if isinstance(fault, TopicAuthorizationFailedError | ClusterAuthorizationFailedError):
-        more = "" if isinstance(fault, TopicAuthorizationFailedError) else ", before Kafka 2.8 IdempotentWrite too"
-        return f"the user of {variable('kafka_user')} may not write to {topic}: it needs the right Write on it{more}"
-    if isinstance(fault, UnknownTopicOrPartitionError):
+    if isinstance(error, TopicAuthorizationFailedError | ClusterAuthorizationFailedError):
+        more = "" if isinstance(error, TopicAuthorizationFailedError) else ", before Kafka 2.8 IdempotentWrite too"
+        return f"the user of {env_name('kafka_user')} may not write to {topic}: it needs the right Write on it{more}"
+    if isinstance(error, UnknownTopicOrPartitionError):
         return f"there is no topic {topic}: `crisp setup` makes it"
-    if isinstance(fault, MessageSizeTooLargeError):
+    if isinstance(error, MessageSizeTooLargeError):
         return (
             f"it is more than the topic {topic} takes: set its max.message.bytes to {record_max_bytes(settings)} "
-            f"(`crisp setup` does), or {variable('event_max_bytes')} to less"
+            f"(`crisp setup` does), or {env_name('event_max_bytes')} to less"
         )
-    return str(fault) or type(fault).__name__
+    return str(error) or type(error).__name__
 
 
-def _words(fault: Exception) -> str:
-    said = str(fault) or type(fault).__name__
-    if isinstance(fault, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted, check {variable('kafka_ca_file')}: {said}"
-    if isinstance(fault, ssl.SSLError):
-        return f"no TLS with it, check {variable('kafka_tls')} and {variable('kafka_cert_file')}: {said}"
-    if "uthentication" in f"{type(fault).__name__} {said}":
-        return f"it refuses us, check {variable('kafka_user')} and {variable('kafka_password')}: {said}"
-    if "SaslMechanism" in f"{type(fault).__name__} {said}":
-        return f"it does not know that mechanism, check {variable('kafka_sasl')}: {said}"
+def _explain_connection_error(error: Exception) -> str:
+    said = str(error) or type(error).__name__
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted, check {env_name('kafka_ca_file')}: {said}"
+    if isinstance(error, ssl.SSLError):
+        return f"no TLS with it, check {env_name('kafka_tls')} and {env_name('kafka_cert_file')}: {said}"
+    if "uthentication" in f"{type(error).__name__} {said}":
+        return f"it refuses us, check {env_name('kafka_user')} and {env_name('kafka_password')}: {said}"
+    if "SaslMechanism" in f"{type(error).__name__} {said}":
+        return f"it does not know that mechanism, check {env_name('kafka_sasl')}: {said}"
     return said

@@ -33,7 +33,7 @@ class Lag(NamedTuple):
         return self.end - self.first
 
 
-class GroupLag:
+class LagReader:
     """Asks Kafka. `start` and every question raise KafkaError."""
 
     def __init__(self, settings: Settings) -> None:
@@ -79,7 +79,7 @@ class GroupLag:
         firsts = {tp: min(ends[tp], max(begins[tp], committed[tp] or 0)) for tp in wanted}
         written = dict(times or {})
         unknown = [tp for tp in wanted if firsts[tp] < ends[tp] and tp.partition not in written]
-        written |= await self._times({tp: firsts[tp] for tp in unknown}) if unknown and ages else {}
+        written |= await self._write_times({tp: firsts[tp] for tp in unknown}) if unknown and ages else {}
         now = time.time()
         return {
             tp.partition: Lag(
@@ -88,7 +88,7 @@ class GroupLag:
             for tp in wanted
         }
 
-    async def _times(self, offsets: dict[TopicPartition, int]) -> dict[int, float]:
+    async def _write_times(self, offsets: dict[TopicPartition, int]) -> dict[int, float]:
         """When the records at these offsets were written, in seconds since the epoch."""
         self._consumer.assign(list(offsets))
         for tp, offset in offsets.items():
@@ -108,9 +108,9 @@ def _age(records: int, written: float | None, now: float) -> float | None:
     return None if written is None else max(0.0, now - written)
 
 
-async def once(settings: Settings, *, ages: bool = True) -> dict[int, Lag]:
+async def read_lag(settings: Settings, *, ages: bool = True) -> dict[int, Lag]:
     """The lag of every partition. Raises KafkaError."""
-    lag = GroupLag(settings)
+    lag = LagReader(settings)
     await lag.start()
     try:
         return await lag.read(ages=ages)

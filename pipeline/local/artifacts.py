@@ -19,7 +19,7 @@ from pipeline.errors import StackError
 
 KAFKA_VERSION = "4.1.1"
 ELASTICSEARCH_VERSIONS = ("8.19.21", "8.11.0")
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 _POM = """<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>crisp</groupId><artifactId>kafka</artifactId><version>1</version><dependencies>{dependencies}</dependencies>
 </project>
@@ -41,21 +41,23 @@ class Pin(NamedTuple):
     name: str
 
 
-def cache() -> Path:
+def cache_directory() -> Path:
     """Where fetched files are kept: `crisp` in the user's cache directory."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crisp"
 
 
 def kafka() -> Path:
     """The directory of Kafka's jars. Raises StackError."""
-    return _have(f"kafka-{KAFKA_VERSION}", _fetch_kafka)
+    return _ensure_cached(f"kafka-{KAFKA_VERSION}", _fetch_kafka)
 
 
 def elasticsearch(version: str) -> Path:
     """The distribution of Elasticsearch as a zip file. Raises StackError."""
     if version not in ELASTICSEARCH_VERSIONS:
         raise StackError(f"Elasticsearch {version} is not pinned here, only {', '.join(ELASTICSEARCH_VERSIONS)}")
-    directory = _have(f"elasticsearch-{version}", lambda into, repository: _fetch_zip(version, into, repository))
+    directory = _ensure_cached(
+        f"elasticsearch-{version}", lambda into, repository: _fetch_zip(version, into, repository)
+    )
     return directory / f"elasticsearch-{version}.zip"
 
 
@@ -66,12 +68,12 @@ def pins(name: str) -> list[Pin]:
     return [Pin(row[0], int(row[1]), row[2]) for row in rows]
 
 
-def _have(name: str, fetch: Callable[[Path, Path], None]) -> Path:
+def _ensure_cached(name: str, fetch: Callable[[Path, Path], None]) -> Path:
     """The cached directory of that name, fetched and checked first if it is not there."""
-    directory = cache() / name
+    directory = cache_directory() / name
     if not directory.is_dir():
-        cache().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache(), prefix=f".{name}-") as temporary:
+        cache_directory().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache_directory(), prefix=f".{name}-") as temporary:
             into, repository = Path(temporary, "files"), Path(temporary, "maven")
             into.mkdir()
             with _progress(name, repository, sum(pin.size for pin in pins(name))):
@@ -85,15 +87,15 @@ def _have(name: str, fetch: Callable[[Path, Path], None]) -> Path:
     return directory
 
 
-def _fetch_kafka(into: Path, repository: Path) -> None:
-    pom = into.parent / "pom.xml"
+def _fetch_kafka(target: Path, repository: Path) -> None:
+    pom = target.parent / "pom.xml"
     pom.write_text(_POM.format(dependencies="".join(_DEPENDENCY.format(*row) for row in _KAFKA)))
-    _maven(repository, f"{_PLUGIN}:copy-dependencies", f"-DoutputDirectory={into}", "-f", str(pom))
+    _maven(repository, f"{_PLUGIN}:copy-dependencies", f"-DoutputDirectory={target}", "-f", str(pom))
 
 
-def _fetch_zip(version: str, into: Path, repository: Path) -> None:
+def _fetch_zip(version: str, target: Path, repository: Path) -> None:
     name = f"org.elasticsearch.distribution.integ-test-zip:elasticsearch:{version}:zip"
-    _maven(repository, f"{_PLUGIN}:copy", f"-Dartifact={name}", f"-DoutputDirectory={into}")
+    _maven(repository, f"{_PLUGIN}:copy", f"-Dartifact={name}", f"-DoutputDirectory={target}")
 
 
 def _maven(repository: Path, *arguments: str) -> None:
@@ -116,7 +118,7 @@ def _check(name: str, directory: Path) -> None:
 
 
 @contextmanager
-def _progress(name: str, watched: Path, expected: int) -> Iterator[None]:
+def _progress(name: str, directory: Path, expected: int) -> Iterator[None]:
     """A bar on standard error while Maven fills the watched directory, which it does without a word."""
     done = threading.Event()
     columns = (TextColumn("fetching {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
@@ -124,8 +126,8 @@ def _progress(name: str, watched: Path, expected: int) -> Iterator[None]:
         task = progress.add_task(name, total=expected)
 
         def watch() -> None:
-            while not done.wait(_LOOK_SECONDS):
-                progress.update(task, completed=min(expected, _size(watched)))
+            while not done.wait(_POLL_SECONDS):
+                progress.update(task, completed=min(expected, _size(directory)))
 
         thread = threading.Thread(target=watch, daemon=True)
         thread.start()

@@ -10,31 +10,31 @@ PASSWORD = "crisp-local"  # noqa: S105 - of stores that hold keys for loopback o
 _DAYS = "30"
 
 
-class Authority:
+class CertificateAuthority:
     """Files in a directory: `ca.pem` to trust, `server.p12` for servers on 127.0.0.1 and localhost."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.certificate = directory / "ca.pem"
-        self.server = directory / "server.p12"
-        self._own = directory / "ca.p12"
+        self.server_keystore = directory / "server.p12"
+        self._ca_keystore = directory / "ca.p12"
 
-    def make(self) -> None:
+    def create(self) -> None:
         """Make them all. Raises StackError."""
         self.directory.mkdir()
-        self._pair(self._own, "ca", "CN=crisp local authority", "bc:c=ca:true", "ku:c=keyCertSign")
-        self._keytool(self._own, "-exportcert", "-rfc", "-alias", "ca", "-file", str(self.certificate))
-        self._pair(self.server, "server", "CN=crisp local server")
+        self._generate_key_pair(self._ca_keystore, "ca", "CN=crisp local authority", "bc:c=ca:true", "ku:c=keyCertSign")
+        self._keytool(self._ca_keystore, "-exportcert", "-rfc", "-alias", "ca", "-file", str(self.certificate))
+        self._generate_key_pair(self.server_keystore, "server", "CN=crisp local server")
         request, signed = self.directory / "server.csr", self.directory / "server.pem"
-        self._keytool(self.server, "-certreq", "-alias", "server", "-file", str(request))
+        self._keytool(self.server_keystore, "-certreq", "-alias", "server", "-file", str(request))
         sign = ("-gencert", "-rfc", "-alias", "ca", "-ext", "SAN=ip:127.0.0.1,dns:localhost", "-validity", _DAYS)
-        self._keytool(self._own, *sign, "-infile", str(request), "-outfile", str(signed))
-        self._keytool(self.server, "-importcert", "-noprompt", "-alias", "ca", "-file", str(self.certificate))
-        self._keytool(self.server, "-importcert", "-noprompt", "-alias", "server", "-file", str(signed))
+        self._keytool(self._ca_keystore, *sign, "-infile", str(request), "-outfile", str(signed))
+        self._keytool(self.server_keystore, "-importcert", "-noprompt", "-alias", "ca", "-file", str(self.certificate))
+        self._keytool(self.server_keystore, "-importcert", "-noprompt", "-alias", "server", "-file", str(signed))
         for path in (self.directory, *self.directory.iterdir()):
             path.chmod(0o755)
 
-    def _pair(self, store: Path, alias: str, name: str, *extensions: str) -> None:
+    def _generate_key_pair(self, store: Path, alias: str, name: str, *extensions: str) -> None:
         options = [part for extension in extensions for part in ("-ext", extension)]
         self._keytool(
             store, "-genkeypair", "-alias", alias, "-dname", name, "-keyalg", "EC", "-validity", _DAYS, *options

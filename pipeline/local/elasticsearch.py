@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.local import artifacts, java
-from pipeline.local.certificate_authority import PASSWORD, Authority
+from pipeline.local.certificate_authority import PASSWORD, CertificateAuthority
 from pipeline.local.process import ServerProcess
 
 START_SECONDS = 120.0
@@ -43,7 +43,7 @@ _SECURED = (
 class Security(NamedTuple):
     """What a node with security needs: an authority, and the superuser's password."""
 
-    authority: Authority
+    authority: CertificateAuthority
     password: str
 
 
@@ -67,19 +67,19 @@ def start(
         _unpack(artifacts.elasticsearch(version), directory)
         (home / "config" / "elasticsearch.yml").write_text(_SETTINGS.format(port=port, transport=transport, home=home))
         if security:
-            _keep(security, home, runtime)
+            _store_secrets(security, home, runtime)
     user = _UNPRIVILEGED if os.getuid() == 0 else None
     if user:
-        _give(directory, user)
+        _chown(directory, user)
     environment = {"ES_JAVA_HOME": str(runtime), "ES_JAVA_OPTS": "-Xms1g -Xmx1g", "ES_PATH_CONF": str(home / "config")}
     options = (*(_SECURED if security else ()), *options)
     command = [str(home / "bin" / "elasticsearch"), *(f"-E{option}" for option in options)]
     return ServerProcess("elasticsearch", command, directory, environment=environment, user=user, detached=detached)
 
 
-def _keep(security: Security, home: Path, runtime: Path) -> None:
+def _store_secrets(security: Security, home: Path, runtime: Path) -> None:
     """Put the superuser's password where the node finds it, and its key: it may read files of its own only."""
-    shutil.copy(security.authority.server, home / "config" / "http.p12")
+    shutil.copy(security.authority.server_keystore, home / "config" / "http.p12")
     tool = [str(home / "bin" / "elasticsearch-keystore")]
     environment = {**os.environ, "ES_JAVA_HOME": str(runtime), "ES_PATH_CONF": str(home / "config")}
     for arguments in (["create"], ["add", "--stdin", "bootstrap.password"]):
@@ -96,14 +96,14 @@ def _unpack(archive: Path, directory: Path) -> None:
                 Path(path).chmod(0o755)
 
 
-def _give(directory: Path, user: str) -> None:
+def _chown(directory: Path, user: str) -> None:
     """Make the files another user's; the directories above must let it through."""
     owner = pwd.getpwnam(user)
     for path in (directory, *directory.rglob("*")):
         shutil.chown(path, owner.pw_uid, owner.pw_gid)
 
 
-def healthy(url: str, headers: Mapping[str, str] | None = None, context: ssl.SSLContext | None = None) -> bool:
+def is_healthy(url: str, headers: Mapping[str, str] | None = None, context: ssl.SSLContext | None = None) -> bool:
     """Whether the node answers and can take documents."""
     try:
         asked = urllib.request.Request(f"{url}/_cluster/health", headers=dict(headers or {}))  # noqa: S310 - our own

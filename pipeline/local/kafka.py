@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from pipeline.errors import StackError
 from pipeline.local import artifacts, java
-from pipeline.local.certificate_authority import PASSWORD, Authority
+from pipeline.local.certificate_authority import PASSWORD, CertificateAuthority
 from pipeline.local.process import ServerProcess
 
 START_SECONDS = 60.0
@@ -53,10 +53,10 @@ appender.console.layout.pattern=[%d] %p %m (%c)%n
 """
 
 
-class Doors(NamedTuple):
+class Listeners(NamedTuple):
     """Listeners beside the plain one: with SASL over TLS for one user, and with TLS alone."""
 
-    authority: Authority
+    authority: CertificateAuthority
     user: str
     password: str
     sasl_port: int
@@ -70,30 +70,30 @@ class Doors(NamedTuple):
     @property
     def properties(self) -> str:
         """What the broker must know of them."""
-        store = {"store": self.authority.server, "secret": PASSWORD, "plain": _PLAIN, "scram": _SCRAM}
+        store = {"store": self.authority.server_keystore, "secret": PASSWORD, "plain": _PLAIN, "scram": _SCRAM}
         return _SECURED.format(user=self.user, password=self.password, **store)
 
     @property
-    def users(self) -> list[str]:
+    def scram_options(self) -> list[str]:
         """Options of the storage tool: SCRAM's users live in the metadata."""
         known = f"[name={self.user},password={self.password}]"
         return [part for kind in ("256", "512") for part in ("--add-scram", f"SCRAM-SHA-{kind}={known}")]
 
 
 def start(
-    directory: Path, port: int, controller: int, *, detached: bool = False, doors: Doors | None = None
+    directory: Path, port: int, controller: int, *, detached: bool = False, listeners: Listeners | None = None
 ) -> ServerProcess:
     """Start a broker whose data live in the directory; `ready` tells when it serves. Raises StackError."""
     runtime, jars = java.home(), artifacts.kafka()
     properties, logging = directory / "server.properties", directory / "log4j2.properties"
     command = [str(runtime / "bin" / "java"), "-cp", f"{jars}/*"]
     if not properties.exists():
-        addresses = doors.addresses if doors else ""
+        addresses = listeners.addresses if listeners else ""
         text = _PROPERTIES.format(port=port, controller=controller, data=directory / "data", doors=addresses)
-        properties.write_text(text + (doors.properties if doors else ""))
+        properties.write_text(text + (listeners.properties if listeners else ""))
         logging.write_text(_LOGGING)
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        users = doors.users if doors else []
+        users = listeners.scram_options if listeners else []
         tool = [*command, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(properties)]
         _format([*tool, *users])
     options = ["-Xmx512m", "-XX:+UseG1GC", f"-Dlog4j2.configurationFile={logging}"]
@@ -110,10 +110,10 @@ def _format(command: list[str]) -> None:
 
 def wait(server: ServerProcess, port: int) -> None:
     """Return when the broker serves. Raises StackError."""
-    server.wait(lambda: _serves(port), START_SECONDS)
+    server.wait(lambda: _is_serving(port), START_SECONDS)
 
 
-def _serves(port: int) -> bool:
+def _is_serving(port: int) -> bool:
     """Whether the broker answers the request that asks for the versions of its protocol."""
     request = struct.pack(">hhih", 18, 0, 1, -1)  # ApiVersions v0, no client id
     try:

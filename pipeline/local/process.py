@@ -52,12 +52,12 @@ class ServerProcess:
         while not ready():
             ended = self._child.poll()
             if ended is not None:
-                raise StackError(f"{self.name} ended with code {ended}:\n{self._tail()}")
+                raise StackError(f"{self.name} ended with code {ended}:\n{self._last_output()}")
             if time.monotonic() > limit:
-                raise StackError(f"{self.name} was not ready within {seconds:.0f} s:\n{self._tail()}")
+                raise StackError(f"{self.name} was not ready within {seconds:.0f} s:\n{self._last_output()}")
             time.sleep(0.1)
 
-    def _tail(self) -> str:
+    def _last_output(self) -> str:
         return "\n".join(self.output.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
 
     def stop(self, seconds: float = 10.0) -> None:
@@ -81,19 +81,19 @@ class ServerProcess:
         return session_cpu_seconds(self.pid)
 
 
-def stop_session(pid: int, seconds: float, ended: Callable[[], object]) -> None:
+def stop_session(pid: int, seconds: float, poll: Callable[[], object]) -> None:
     """SIGTERM to a process group, SIGKILL after a while; returns when its leader is gone."""
     limit = time.monotonic() + seconds
     try:
         if seconds:
             os.killpg(pid, signal.SIGTERM)
-            while time.monotonic() < limit and ended() is None:
+            while time.monotonic() < limit and poll() is None:
                 time.sleep(0.05)
         os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:
         pass  # it is gone, and so are its children
     limit = time.monotonic() + 10
-    while ended() is None and time.monotonic() < limit:
+    while poll() is None and time.monotonic() < limit:
         time.sleep(0.02)
 
 
@@ -130,9 +130,9 @@ def peak_rss_mib(pid: int) -> float:
     return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM")), 0.0)
 
 
-def free_ports(number: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Loopback ports that nobody listens on just now."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:
         return [opened.getsockname()[1] for opened in sockets]
     finally:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.local import elasticsearch
-from pipeline.local.certificate_authority import Authority
+from pipeline.local.certificate_authority import CertificateAuthority
 from pipeline.local.elasticsearch import Security
-from pipeline.local.kafka import Doors
+from pipeline.local.kafka import Listeners
 from pipeline.local.process import ServerProcess, free_ports
 from pipeline.local.stack import DEFAULT_VERSION, Stack
 
@@ -25,12 +25,12 @@ class SecuredStack(Stack):
 
     def __init__(self, directory: Path, version: str = DEFAULT_VERSION) -> None:
         super().__init__(directory, version)
-        self.authority = Authority(directory / "authority")
+        self.authority = CertificateAuthority(directory / "authority")
         self.password = secrets.token_urlsafe(12)
         sasl, tls = free_ports(2)
-        self.doors = self._doors = Doors(self.authority, USER, self.password, sasl, tls)
+        self.listeners = self._listeners = Listeners(self.authority, USER, self.password, sasl, tls)
         self._security = Security(self.authority, self.password)
-        self.authority.make()
+        self.authority.create()
 
     @property
     def es_url(self) -> str:
@@ -41,7 +41,7 @@ class SecuredStack(Stack):
     def environment(self) -> dict[str, str]:
         """The settings that make crisp use these servers, as their superuser."""
         return {
-            "CRISP_KAFKA_BROKERS": f"127.0.0.1:{self.doors.sasl_port}",
+            "CRISP_KAFKA_BROKERS": f"127.0.0.1:{self.listeners.sasl_port}",
             "CRISP_KAFKA_TLS": "true",
             "CRISP_KAFKA_CA_FILE": str(self.authority.certificate),
             "CRISP_KAFKA_SASL": "SCRAM-SHA-512",
@@ -75,5 +75,5 @@ class SecuredStack(Stack):
         login = base64.b64encode(f"{SUPERUSER}:{self.password}".encode()).decode()
         headers = {"authorization": f"Basic {login}"}
         self.elasticsearch.wait(
-            lambda: elasticsearch.healthy(self.es_url, headers, context), elasticsearch.START_SECONDS
+            lambda: elasticsearch.is_healthy(self.es_url, headers, context), elasticsearch.START_SECONDS
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.local import artifacts, elasticsearch, java, kafka
 from pipeline.local.elasticsearch import Security
-from pipeline.local.kafka import Doors
+from pipeline.local.kafka import Listeners
 from pipeline.local.process import ServerProcess, free_ports
 
 DEFAULT_VERSION = artifacts.ELASTICSEARCH_VERSIONS[0]
@@ -45,7 +45,7 @@ class Stack:
         kafka_port, controller, es_port, transport = free_ports(4)
         self.address = Address(kafka_port, controller, es_port, transport, version)
         self._detached = detached
-        self._doors: Doors | None = None
+        self._listeners: Listeners | None = None
         self._security: Security | None = None
         self.kafka: ServerProcess
         self.elasticsearch: ServerProcess
@@ -55,14 +55,14 @@ class Stack:
         """The settings that make crisp use these servers."""
         return {"CRISP_KAFKA_BROKERS": self.address.brokers, "CRISP_ES_URLS": self.address.es_url}
 
-    def start(self, tell: Callable[[str], None] = lambda _: None) -> None:
+    def start(self, on_progress: Callable[[str], None] = lambda _: None) -> None:
         """Start both and wait until both serve. Raises StackError; then neither runs."""
         java.home()  # before anything is fetched for it
         artifacts.kafka()
         artifacts.elasticsearch(self.address.es_version)
         started: list[ServerProcess] = []
         try:
-            tell(f"starting Kafka {artifacts.KAFKA_VERSION} and Elasticsearch {self.address.es_version}")
+            on_progress(f"starting Kafka {artifacts.KAFKA_VERSION} and Elasticsearch {self.address.es_version}")
             started.append(self.start_elasticsearch())
             started.append(self.start_kafka())
             self.wait_kafka()
@@ -79,7 +79,7 @@ class Stack:
             self._home("kafka"),
             address.kafka_port,
             address.controller_port,
-            doors=self._doors,
+            listeners=self._listeners,
             detached=self._detached,
         )
         return self.kafka
@@ -104,7 +104,7 @@ class Stack:
 
     def wait_elasticsearch(self) -> None:
         """Return when the node takes documents. Raises StackError."""
-        self.elasticsearch.wait(lambda: elasticsearch.healthy(self.address.es_url), elasticsearch.START_SECONDS)
+        self.elasticsearch.wait(lambda: elasticsearch.is_healthy(self.address.es_url), elasticsearch.START_SECONDS)
 
     def stop(self) -> None:
         """End both; their files stay."""
@@ -124,14 +124,16 @@ class Stack:
 
 
 @contextmanager
-def running(version: str = DEFAULT_VERSION, tell: Callable[[str], None] = lambda _: None) -> Iterator[Stack]:
+def temporary_stack(
+    version: str = DEFAULT_VERSION, on_progress: Callable[[str], None] = lambda _: None
+) -> Iterator[Stack]:
     """A stack in a directory of its own, both gone at the end."""
     # Not in the user's cache: Elasticsearch may run as another user, to whom a home directory is closed.
     directory = Path(tempfile.mkdtemp(prefix="crisp-stack-"))
     directory.chmod(0o755)
     stack = Stack(directory, version)
     try:
-        stack.start(tell)
+        stack.start(on_progress)
         try:
             yield stack
         finally:

@@ -46,6 +46,6 @@ def rate(value: float, unit: str = "") -> Figure:
     return Figure(f"{shown}{unit and ' ' + unit}/s")
 
 
-def clock(moment: float) -> str:
+def utc_time(timestamp: float) -> str:
     """A time of the day in UTC, with the date when it is another day than that."""
-    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -4,16 +4,16 @@ from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from pipeline.monitoring.formatting import clock, duration, number, size
+from pipeline.monitoring.formatting import duration, number, size, utc_time
 
-LATE_SECONDS = 5.0
-FEW = 3  # fewer documents looked up in a minute say nothing of the next
+SEARCH_DELAY_SECONDS = 5.0
+MIN_PROBES = 3  # fewer documents looked up in a minute say nothing of the next
 BEHIND_SECONDS = 60.0
 RECENT_SECONDS = 900.0
-TOLD_SECONDS = 1800.0
+REPORTED_SECONDS = 1800.0
 """As long as the alerts on losses and dead letters look back."""
-SILENT_SECONDS = 10.0
-LONGEST_WORDS = 140
+UNRESPONSIVE_SECONDS = 10.0
+MAX_ERROR_CHARACTERS = 140
 
 
 class Severity(IntEnum):
@@ -29,76 +29,76 @@ class Severity(IntEnum):
         return self.name.lower()
 
 
-def severity_of(label: str) -> Severity:
+def parse_severity(label: str) -> Severity:
     """The severity with this name in JSON."""
     return Severity[label.upper()]
 
 
-class Trouble(NamedTuple):
+class Problem(NamedTuple):
     """One thing that is wrong."""
 
-    level: Severity
-    words: str
+    severity: Severity
+    message: str
     runbook: str
 
     def as_dict(self) -> dict[str, str]:
         """The problem as JSON has it."""
-        return {"level": self.level.label, "words": self.words, "runbook": self.runbook}
+        return {"level": self.severity.label, "words": self.message, "runbook": self.runbook}
 
 
-def critical(words: str, runbook: str) -> Trouble:
+def critical(message: str, runbook: str) -> Problem:
     """A problem of the worst severity."""
-    return Trouble(Severity.CRITICAL, words, runbook)
+    return Problem(Severity.CRITICAL, message, runbook)
 
 
-def warning(words: str, runbook: str) -> Trouble:
+def warning(message: str, runbook: str) -> Problem:
     """A problem that can wait until the morning."""
-    return Trouble(Severity.WARNING, words, runbook)
+    return Problem(Severity.WARNING, message, runbook)
 
 
-def level(severities: Iterable[Severity]) -> Severity:
+def worst_severity(severities: Iterable[Severity]) -> Severity:
     """The worst of them."""
     return max(severities, default=Severity.OK)
 
 
-def worst_first(troubles: Sequence[Trouble]) -> list[Trouble]:
+def worst_first(problems: Sequence[Problem]) -> list[Problem]:
     """The same, sorted by severity."""
-    return sorted(troubles, key=lambda trouble: -trouble.level)
+    return sorted(problems, key=lambda trouble: -trouble.severity)
 
 
-def _fresh(moment: float | None, now: float) -> bool:
-    return moment is not None and now - moment < TOLD_SECONDS
+def _is_recent(moment: float | None, now: float) -> bool:
+    return moment is not None and now - moment < REPORTED_SECONDS
 
 
-def _said(words: str) -> str:
+def _shortened(message: str) -> str:
     """A server's own words, not all of them: the section on it has them whole."""
-    short = words if len(words) <= LONGEST_WORDS else f"{words[:LONGEST_WORDS].rstrip()}…"
+    short = message if len(message) <= MAX_ERROR_CHARACTERS else f"{message[:MAX_ERROR_CHARACTERS].rstrip()}…"
     return f"({short})"
 
 
-def of_worker(facts: dict[str, Any], now: float) -> list[Trouble]:
+def worker_problems(status: dict[str, Any], now: float) -> list[Problem]:
     """What is wrong with a worker, the worst first."""
     found = [
-        *_elasticsearch(facts, now),
-        *_dead_topic(facts),
-        *_accounts(facts),
-        *_lag(facts),
-        *_kept_apart(facts, now),
-        *_rules(facts),
+        *_elasticsearch(status, now),
+        *_dead_letter_topic(status),
+        *_totals(status),
+        *_lag(status),
+        *_losses_and_rejections(status, now),
+        *_rules(status),
     ]
-    if facts["lag_trouble"]:
-        found.append(warning(f"Kafka cannot be asked: {facts['lag_trouble']}", "lag"))
-    elif not facts["partitions"]:
+    if status["lag_trouble"]:
+        found.append(warning(f"Kafka cannot be asked: {status['lag_trouble']}", "lag"))
+    elif not status["partitions"]:
         found.append(warning("No partitions: others have them all, or the group is being divided anew.", "lag"))
-    found_by_search = facts["history"]["ages"]["searchable"]
+    found_by_search = status["history"]["ages"]["searchable"]
     late = found_by_search["p99"]
-    if found_by_search["count"] >= FEW and late is not None and late > LATE_SECONDS:
+    if found_by_search["count"] >= MIN_PROBES and late is not None and late > SEARCH_DELAY_SECONDS:
         found.append(warning(f"Lines are {duration(late)} old before a search finds them (p99).", "search-latency"))
     return worst_first(found)
 
 
-def _elasticsearch(facts: dict[str, Any], now: float) -> list[Trouble]:
-    place = facts["elasticsearch"]
+def _elasticsearch(status: dict[str, Any], now: float) -> list[Problem]:
+    place = status["elasticsearch"]
     found = []
     if place["trouble"]:
         words = f"Nothing is indexed: {place['trouble']}. Nothing is lost: Kafka keeps what comes."
@@ -107,21 +107,21 @@ def _elasticsearch(facts: dict[str, Any], now: float) -> list[Trouble]:
         since = place["failing_since"]
         found.append(
             critical(
-                f"Elasticsearch has taken nothing for {duration(now - since)}, since {clock(since)}. Nothing is lost:"
-                f" Kafka keeps what comes, and it is tried again all the time. {_said(place['fault'])}",
+                f"Elasticsearch has taken nothing for {duration(now - since)}, since {utc_time(since)}."
+                f" Nothing is lost: Kafka keeps the records; retrying. {_shortened(place['fault'])}",
                 "elasticsearch",
             )
         )
     return found
 
 
-def _dead_topic(facts: dict[str, Any]) -> list[Trouble]:
-    trouble = facts["dead_trouble"]
+def _dead_letter_topic(status: dict[str, Any]) -> list[Problem]:
+    trouble = status["dead_trouble"]
     return [critical(f"Dead letters wait, and what came after them: {trouble}.", "dead-letters")] if trouble else []
 
 
-def _accounts(facts: dict[str, Any]) -> list[Trouble]:
-    accounts = facts["accounts"]
+def _totals(status: dict[str, Any]) -> list[Problem]:
+    accounts = status["accounts"]
     if accounts["in_work"] >= 0 and (accounts["in_work"] == 0 or accounts["slices_in_work"]):
         return []
     return [
@@ -132,10 +132,10 @@ def _accounts(facts: dict[str, Any]) -> list[Trouble]:
     ]
 
 
-def _lag(facts: dict[str, Any]) -> list[Trouble]:
-    waiting = max((row["seconds"] or 0.0 for row in facts["lag"]), default=0.0)
-    records = sum(row["records"] for row in facts["lag"])
-    if waiting > facts["retention_seconds"] / 2:
+def _lag(status: dict[str, Any]) -> list[Problem]:
+    waiting = max((row["seconds"] or 0.0 for row in status["lag"]), default=0.0)
+    records = sum(row["records"] for row in status["lag"])
+    if waiting > status["retention_seconds"] / 2:
         words = f"Kafka's retention is about to overtake this worker: its oldest record has waited {duration(waiting)}."
         return [critical(words, "retention")]
     if waiting > BEHIND_SECONDS:
@@ -148,20 +148,20 @@ def _lag(facts: dict[str, Any]) -> list[Trouble]:
     return []
 
 
-def _kept_apart(facts: dict[str, Any], now: float) -> list[Trouble]:
+def _losses_and_rejections(status: dict[str, Any], now: float) -> list[Problem]:
     found = []
-    dead = facts["documents"]["dead_lettered"] + facts["records"].get("invalid", 0)
-    if _fresh(facts["risen"]["dead"], now):
-        found.append(warning(f"{number(dead, 'dead letter')} since start in {facts['topic_dead']}.", "dead-letters"))
-    if facts["refusal_flood"]:
+    dead = status["documents"]["dead_lettered"] + status["records"].get("invalid", 0)
+    if _is_recent(status["risen"]["dead"], now):
+        found.append(warning(f"{number(dead, 'dead letter')} since start in {status['topic_dead']}.", "dead-letters"))
+    if status["refusal_flood"]:
         found.append(
             critical("A flood of refusals: look at the template and at the newest service.", "rejected-documents")
         )
-    gaps = facts["records"].get("gap", 0) + facts["lost_records"]
-    if _fresh(facts["risen"]["gaps"], now):
+    gaps = status["records"].get("gap", 0) + status["lost_records"]
+    if _is_recent(status["risen"]["gaps"], now):
         words = f"Lines were lost: {number(gaps, 'gap')} since start, each a document with crisp.gap.reason."
         found.append(critical(words, "gap"))
-    recent = [refusal for refusal in facts["refusals"] if now - refusal["last"] < RECENT_SECONDS]
+    recent = [refusal for refusal in status["refusals"] if now - refusal["last"] < RECENT_SECONDS]
     if recent:
         words = ", ".join(sorted({refusal["workload"] for refusal in recent})[:3])
         found.append(
@@ -173,8 +173,8 @@ def _kept_apart(facts: dict[str, Any], now: float) -> list[Trouble]:
     return found
 
 
-def _rules(facts: dict[str, Any]) -> list[Trouble]:
-    refused = facts["rules"]["refused"]
+def _rules(status: dict[str, Any]) -> list[Problem]:
+    refused = status["rules"]["refused"]
     if not refused:
         return []
     more = f" (and {number(len(refused) - 1, 'fault')} more)" if len(refused) > 1 else ""
@@ -182,40 +182,39 @@ def _rules(facts: dict[str, Any]) -> list[Trouble]:
     return [warning(words, "rules-reload-failed")]
 
 
-def of_shipper(facts: dict[str, Any], now: float) -> list[Trouble]:
+def shipper_problems(status: dict[str, Any], now: float) -> list[Problem]:
     """What is wrong with a shipper, the worst first."""
     found = []
-    waiting = facts["unread_seconds"]
-    if facts["kafka"] != "ok":
+    waiting = status["unread_seconds"]
+    if status["kafka"] != "ok":
         words = (
             "Lines do not reach Kafka. Nothing is lost while the files are there:"
-            f" {size(facts['unread_bytes'])} wait in them. {_said(facts['kafka'])}"
+            f" {size(status['unread_bytes'])} wait in them. {_shortened(status['kafka'])}"
         )
         found.append(critical(words, "shipper-backlog"))
-    elif facts["silent_seconds"] > SILENT_SECONDS:
-        words = (
-            f"Kafka has answered nothing for {duration(facts['silent_seconds'])}. Nothing is lost: the files are there."
-        )
+    elif status["silent_seconds"] > UNRESPONSIVE_SECONDS:
+        silence = duration(status["silent_seconds"])
+        words = f"Kafka has answered nothing for {silence}. Nothing is lost: the files are there."
         found.append(critical(words, "shipper-backlog"))
     elif waiting > BEHIND_SECONDS:
         found.append(
             critical(
-                f"{size(facts['unread_bytes'])} are unread, the oldest for {duration(waiting)}.",
+                f"{size(status['unread_bytes'])} are unread, the oldest for {duration(waiting)}.",
                 "shipper-backlog",
             )
         )
-    gaps = [gap for gap in facts["gaps"] if _fresh(gap["time"], now)]
+    gaps = [gap for gap in status["gaps"] if _is_recent(gap["time"], now)]
     if gaps:
         words = f"Lines were lost before they could be read: {number(len(gaps), 'gap')}."
         found.append(critical(words, "gap"))
-    if facts["checkpoint"] != "ok":
-        words = f"The checkpoint cannot be written: {facts['checkpoint']}. A restart would send again what came since."
+    if status["checkpoint"] != "ok":
+        words = f"The checkpoint cannot be written: {status['checkpoint']}. A restart would send again what came since."
         found.append(warning(words, "checkpoint"))
-    if facts["pods"] not in {"ok", "not asked"}:
-        found.append(warning(f"Pods are not known, their labels will be missing: {facts['pods']}", "pod-metadata"))
+    if status["pods"] not in {"ok", "not asked"}:
+        found.append(warning(f"Pods are not known, their labels will be missing: {status['pods']}", "pod-metadata"))
     return worst_first(found)
 
 
-def of(facts: dict[str, Any], now: float) -> list[Trouble]:
+def find_problems(status: dict[str, Any], now: float) -> list[Problem]:
     """What is wrong, by the kind of the process."""
-    return of_worker(facts, now) if facts["kind"] == "worker" else of_shipper(facts, now)
+    return worker_problems(status, now) if status["kind"] == "worker" else shipper_problems(status, now)

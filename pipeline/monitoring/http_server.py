@@ -14,9 +14,9 @@ import orjson
 
 from pipeline.monitoring.metrics import Metrics
 
-MOST_CLIENTS = 32
-MOST_REQUEST_BYTES = 8192
-CLIENT_SECONDS = 5.0
+MAX_CLIENTS = 32
+MAX_REQUEST_BYTES = 8192
+CLIENT_TIMEOUT_SECONDS = 5.0
 _HEADERS = (
     "Cache-Control: no-store",
     "X-Content-Type-Options: nosniff",
@@ -25,57 +25,57 @@ _HEADERS = (
     "Cross-Origin-Resource-Policy: same-origin",
     "Connection: close",
 )
-_NO_CONTENT = "default-src 'none'; frame-ancestors 'none'"
+_DENY_ALL = "default-src 'none'; frame-ancestors 'none'"
 
 log = logging.getLogger(__name__)
 
-Trouble = Callable[[], str]
+HealthCheck = Callable[[], str]
 """Why it is not alive, or not ready; empty when it is."""
 
-Facts = Callable[[], dict[str, Any]]
+StatusProvider = Callable[[], dict[str, Any]]
 """Where the part stands, as `/status.json` has it."""
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """What is sent: status line, media type, body, and what a browser may do with it."""
 
     status: str
-    kind: str
+    content_type: str
     body: bytes
-    policy: str = _NO_CONTENT
+    content_security_policy: str = _DENY_ALL
 
     def encode(self, *, head: bool) -> bytes:
         """The bytes; for HEAD without the body."""
         own = (
-            f"Content-Type: {self.kind}",
+            f"Content-Type: {self.content_type}",
             f"Content-Length: {len(self.body)}",
-            f"Content-Security-Policy: {self.policy}",
+            f"Content-Security-Policy: {self.content_security_policy}",
         )
         allow = ("Allow: GET, HEAD",) if self.status.startswith("405") else ()
         lines = (f"HTTP/1.1 {self.status}", *own, *allow, *_HEADERS, "", "")
         return "\r\n".join(lines).encode() + (b"" if head else self.body)
 
 
-class Web:
+class StatusServer:
     """The endpoint of one process. `page` makes the answer to `/` of the facts and the query."""
 
     def __init__(
         self,
         metrics: Metrics,
-        alive: Trouble,
-        ready: Trouble,
-        status: Facts,
-        page: Callable[[dict[str, Any], str], Answer],
+        alive: HealthCheck,
+        ready: HealthCheck,
+        status: StatusProvider,
+        page: Callable[[dict[str, Any], str], Response],
     ) -> None:
-        self._pages: dict[str, Callable[[str], Answer]] = {
+        self._routes: dict[str, Callable[[str], Response]] = {
             "/": lambda query: page(status(), query),
-            "/livez": lambda _: _health(alive()),
-            "/readyz": lambda _: _health(ready()),
-            "/metrics": lambda _: Answer("200 OK", "text/plain; version=0.0.4; charset=utf-8", metrics.page()),
-            "/status.json": lambda _: Answer("200 OK", "application/json", orjson.dumps(status())),
+            "/livez": lambda _: _health_response(alive()),
+            "/readyz": lambda _: _health_response(ready()),
+            "/metrics": lambda _: Response("200 OK", "text/plain; version=0.0.4; charset=utf-8", metrics.exposition()),
+            "/status.json": lambda _: Response("200 OK", "application/json", orjson.dumps(status())),
         }
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._ending = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._clients = 0
 
     def start(self, host: str, port: int) -> int:
@@ -92,7 +92,9 @@ class Web:
 
     async def _run(self, host: str, port: int, bound: list[int], ready: threading.Event) -> None:
         try:
-            server = await asyncio.start_server(self._serve, host, port, limit=MOST_REQUEST_BYTES, backlog=MOST_CLIENTS)
+            server = await asyncio.start_server(
+                self._handle_client, host, port, limit=MAX_REQUEST_BYTES, backlog=MAX_CLIENTS
+            )
         except OSError as fault:
             log.error("status and metrics cannot be served on %s:%d: %s", host, port, fault)
             ready.set()
@@ -101,20 +103,20 @@ class Web:
         bound.append(server.sockets[0].getsockname()[1])
         ready.set()
         async with server:
-            await self._ending.wait()
+            await self._stopping.wait()
 
     def stop(self) -> None:
         """Listen no more."""
         if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._ending.set)
+            self._loop.call_soon_threadsafe(self._stopping.set)
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _handle_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One request, one answer; who takes too long for either is dropped, and who comes when many are there."""
         self._clients += 1
         try:
-            if self._clients <= MOST_CLIENTS:
-                async with asyncio.timeout(CLIENT_SECONDS):
-                    writer.write(await self._answer(reader))
+            if self._clients <= MAX_CLIENTS:
+                async with asyncio.timeout(CLIENT_TIMEOUT_SECONDS):
+                    writer.write(await self._respond(reader))
                     await writer.drain()
                     writer.close()
                     await writer.wait_closed()
@@ -124,34 +126,34 @@ class Web:
             self._clients -= 1
             writer.transport.abort()
 
-    async def _answer(self, reader: asyncio.StreamReader) -> bytes:
+    async def _respond(self, reader: asyncio.StreamReader) -> bytes:
         try:
             request = await reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError:
-            return Answer("431 Request Header Fields Too Large", "text/plain", b"too much\n").encode(head=False)
+            return Response("431 Request Header Fields Too Large", "text/plain", b"too much\n").encode(head=False)
         except asyncio.IncompleteReadError:
             return b""
         parts = request.split(b"\r\n", 1)[0].decode("latin-1").split(" ")
         if len(parts) != 3 or not parts[2].startswith("HTTP/1."):
-            return Answer("400 Bad Request", "text/plain", b"no HTTP request\n").encode(head=False)
+            return Response("400 Bad Request", "text/plain", b"no HTTP request\n").encode(head=False)
         method, target, _ = parts
         if method not in {"GET", "HEAD"}:
-            return Answer("405 Method Not Allowed", "text/plain", b"GET or HEAD\n").encode(head=False)
-        return self._page(target).encode(head=method == "HEAD")
+            return Response("405 Method Not Allowed", "text/plain", b"GET or HEAD\n").encode(head=False)
+        return self._render(target).encode(head=method == "HEAD")
 
-    def _page(self, target: str) -> Answer:
+    def _render(self, target: str) -> Response:
         path, _, query = target.partition("?")
-        page = self._pages.get(path)
+        page = self._routes.get(path)
         if page is None:
-            return Answer("404 Not Found", "text/plain", ("try " + ", ".join(self._pages) + "\n").encode())
+            return Response("404 Not Found", "text/plain", ("try " + ", ".join(self._routes) + "\n").encode())
         try:
             return page(query)
         except Exception as fault:  # a page that cannot be made must not take its thread with it
             log.exception("the page %s cannot be made", path)
-            return Answer("500 Internal Server Error", "text/plain", f"{type(fault).__name__}\n".encode())
+            return Response("500 Internal Server Error", "text/plain", f"{type(fault).__name__}\n".encode())
 
 
-def _health(trouble: str) -> Answer:
-    if trouble:
-        return Answer("503 Service Unavailable", "text/plain; charset=utf-8", f"{trouble}\n".encode())
-    return Answer("200 OK", "text/plain; charset=utf-8", b"ok\n")
+def _health_response(problem: str) -> Response:
+    if problem:
+        return Response("503 Service Unavailable", "text/plain; charset=utf-8", f"{problem}\n".encode())
+    return Response("200 OK", "text/plain; charset=utf-8", b"ok\n")

@@ -2,25 +2,25 @@
 
 from collections.abc import Callable, Mapping
 
-Read = Callable[[], float]
+ReadCount = Callable[[], float]
 
 
-class Rises:
+class LastIncrease:
     """Counts that begin at 0, by name."""
 
-    def __init__(self, counts: Mapping[str, Read]) -> None:
+    def __init__(self, counts: Mapping[str, ReadCount]) -> None:
         self._counts = counts
-        self._seen = dict.fromkeys(counts, 0.0)
+        self._previous = dict.fromkeys(counts, 0.0)
         self._times: dict[str, float | None] = dict.fromkeys(counts)
 
-    def look(self, now: float) -> None:
+    def update(self, now: float) -> None:
         """Note at `now`, seconds since the epoch, which have risen since the last look."""
         for name, read in self._counts.items():
             value = read()
-            if value > self._seen[name]:
+            if value > self._previous[name]:
                 self._times[name] = now
-            self._seen[name] = value
+            self._previous[name] = value
 
-    def facts(self) -> dict[str, float | None]:
+    def snapshot(self) -> dict[str, float | None]:
         """When each last rose; None for never."""
         return dict(self._times)

@@ -11,9 +11,9 @@ from datetime import UTC, datetime
 
 import orjson
 
-QUIET_SECONDS = 10.0
-_MOST_MESSAGES = 1000
-_PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "left_out", "taskName"}
+RATE_LIMIT_SECONDS = 10.0
+_MAX_MESSAGES = 1000
+_STANDARD_ATTRIBUTES = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "left_out", "taskName"}
 
 
 class RateLimit(logging.Filter):
@@ -27,11 +27,11 @@ class RateLimit(logging.Filter):
         """Whether the record is written."""
         key = f"{record.name}:{record.msg}"
         now = time.monotonic()
-        last, kept_back = self._last.get(key, (-QUIET_SECONDS, 0))
-        if now - last < QUIET_SECONDS and record.levelno < logging.CRITICAL:
+        last, kept_back = self._last.get(key, (-RATE_LIMIT_SECONDS, 0))
+        if now - last < RATE_LIMIT_SECONDS and record.levelno < logging.CRITICAL:
             self._last[key] = (last, kept_back + 1)
             return False
-        if len(self._last) >= _MOST_MESSAGES:
+        if len(self._last) >= _MAX_MESSAGES:
             self._last.clear()
         self._last[key] = (now, 0)
         record.left_out = kept_back
@@ -50,7 +50,7 @@ class EcsFormatter(logging.Formatter):
             "log.logger": record.name,
             "service.name": "crisp",
         }
-        fields.update((name, value) for name, value in vars(record).items() if name not in _PLAIN)
+        fields.update((name, value) for name, value in vars(record).items() if name not in _STANDARD_ATTRIBUTES)
         if getattr(record, "left_out", 0):
             fields["crisp.suppressed"] = record.left_out  # type: ignore[attr-defined]
         if record.exc_info and record.exc_info[0] is not None:
@@ -59,7 +59,7 @@ class EcsFormatter(logging.Formatter):
         return orjson.dumps(fields, default=str).decode()
 
 
-def plainly() -> None:
+def configure_cli() -> None:
     """For a command that a person runs: warnings as plain lines; a client's own words about an outage not at all."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("crisp: %(message)s"))

@@ -26,7 +26,7 @@ class Metric(NamedTuple):
     values: tuple[str, ...] = ()
 
     @property
-    def shown(self) -> str:
+    def exposed_name(self) -> str:
         """The name under which Prometheus has it."""
         return self.name + ("_total" if self.kind == "counter" else "")
 
@@ -136,14 +136,14 @@ SHIPPER = (
         "counter",
         ("reason",),
         "files of which bytes vanished before they were read",
-        gap.OF_SHIPPER,
+        gap.SHIPPER_REASONS,
     ),
     Metric(
         "crisp_shipper_lost_bytes",
         "counter",
         ("reason",),
         "bytes that vanished unread, as far as they are known",
-        gap.OF_SHIPPER,
+        gap.SHIPPER_REASONS,
     ),
     Metric("crisp_shipper_unreported_losses", "gauge", (), "gaps of which Kafka has no record yet"),
     Metric(
@@ -174,7 +174,7 @@ SHIPPER = (
 BUCKETS = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0)
 """Upper bounds of the histograms, in seconds; what a promise says (2 s, 5 s) is one of them."""
 
-MOST_SERIES = 1000
+MAX_SERIES = 1000
 OTHER = "other"
 
 
@@ -183,53 +183,53 @@ class Metrics:
 
     def __init__(self, table: tuple[Metric, ...]) -> None:
         self._registry = CollectorRegistry()
-        self._made = {row.name: _make(row, self._registry) for row in table}
-        self._labelled: dict[str, dict[tuple[str, ...], Any]] = {row.name: {} for row in table}
+        self._collectors = {row.name: _create_collector(row, self._registry) for row in table}
+        self._labelled_series: dict[str, dict[tuple[str, ...], Any]] = {row.name: {} for row in table}
         for row in table:
             for value in row.values:
-                self._of(row.name, {row.labels[0]: value})
+                self._series(row.name, {row.labels[0]: value})
 
-    def _of(self, name: str, labels: dict[str, str]) -> Any:
+    def _series(self, name: str, labels: dict[str, str]) -> Any:
         """The series of a metric; beyond the limit one for all the others."""
         if not labels:
-            return self._made[name]
-        known = self._labelled[name]
+            return self._collectors[name]
+        known = self._labelled_series[name]
         values = tuple(labels.values())
         found = known.get(values)
         if found is None:
-            if len(known) >= MOST_SERIES:
-                return self._made[name].labels(**dict.fromkeys(labels, OTHER))
-            found = known[values] = self._made[name].labels(**labels)
+            if len(known) >= MAX_SERIES:
+                return self._collectors[name].labels(**dict.fromkeys(labels, OTHER))
+            found = known[values] = self._collectors[name].labels(**labels)
         return found
 
-    def add(self, name: str, amount: float = 1, **labels: str) -> None:
+    def inc(self, name: str, amount: float = 1, **labels: str) -> None:
         """Raise a counter."""
-        self._of(name, labels).inc(amount)
+        self._series(name, labels).inc(amount)
 
     def set(self, name: str, value: float, **labels: str) -> None:
         """Set a gauge."""
-        self._of(name, labels).set(value)
+        self._series(name, labels).set(value)
 
     def observe(self, name: str, value: float, **labels: str) -> None:
         """Put a value into a histogram."""
-        self._of(name, labels).observe(value)
+        self._series(name, labels).observe(value)
 
     def replace(self, name: str, label: str, values: dict[str, float]) -> None:
         """Set a gauge by one label; series of other values go away."""
-        for (gone,) in self._labelled[name].keys() - {(value,) for value in values}:
-            self._made[name].remove(gone)
-            del self._labelled[name][(gone,)]
+        for (gone,) in self._labelled_series[name].keys() - {(value,) for value in values}:
+            self._collectors[name].remove(gone)
+            del self._labelled_series[name][(gone,)]
         for value, number in values.items():
             self.set(name, number, **{label: value})
 
     def _samples(self, name: str) -> list[Sample]:
-        return [sample for metric in self._made[name].collect() for sample in metric.samples]
+        return [sample for metric in self._collectors[name].collect() for sample in metric.samples]
 
     def get(self, name: str, **labels: str) -> float:
         """A counter's or gauge's present value, 0 where nothing was counted."""
         return next((sample.value for sample in self._samples(name) if sample.labels == labels), 0.0)
 
-    def by(self, name: str, label: str) -> dict[str, float]:
+    def values_by_label(self, name: str, label: str) -> dict[str, float]:
         """A counter's or gauge's values by one label."""
         found = [sample for sample in self._samples(name) if not sample.name.endswith("_created")]
         return {sample.labels[label]: sample.value for sample in found}
@@ -244,25 +244,25 @@ class Metrics:
         up_to = [sample.value for sample in samples if labels.items() <= sample.labels.items()]
         return tuple(after - before for before, after in zip([0.0, *up_to], up_to, strict=False))
 
-    def page(self) -> bytes:
+    def exposition(self) -> bytes:
         """All metrics in Prometheus's text format."""
         return generate_latest(self._registry)
 
 
-def _make(row: Metric, registry: CollectorRegistry) -> Any:
+def _create_collector(row: Metric, registry: CollectorRegistry) -> Any:
     if row.kind == "histogram":
         return Histogram(row.name, row.meaning, row.labels, buckets=BUCKETS, registry=registry)
     kinds = {"counter": Counter, "gauge": Gauge}
     return kinds[row.kind](row.name, row.meaning, row.labels, registry=registry)
 
 
-def quantile(counts: tuple[float, ...], part: float) -> float | None:
+def quantile(counts: tuple[float, ...], fraction: float) -> float | None:
     """The value under which so great a part of the counts lies, by `BUCKETS`; None without any.
 
     Within a bucket values are taken as spread evenly, as Prometheus's `histogram_quantile` does; beyond the last
     bound it is that bound.
     """
-    wanted = part * sum(counts)
+    wanted = fraction * sum(counts)
     if not wanted:
         return None
     low = 0.0

@@ -11,20 +11,20 @@ from pipeline.monitoring import health
 _STARTED = time.time()
 
 
-def facts(kind: str, name: str, well: str, effective: Settings) -> dict[str, Any]:
+def snapshot(kind: str, name: str, healthy_message: str, effective: Settings) -> dict[str, Any]:
     """The first of the facts; `well`: what to say when nothing is wrong."""
     return {
         "kind": kind,
         "name": name,
         "version": __version__,
         "started": _STARTED,
-        "well": well,
-        "settings": settings.changed(effective),
+        "well": healthy_message,
+        "settings": settings.non_defaults(effective),
     }
 
 
-def judged(found: dict[str, Any]) -> dict[str, Any]:
+def with_health(status: dict[str, Any]) -> dict[str, Any]:
     """The facts with what follows from them."""
-    troubles = health.of(found, time.time())
-    state = health.level(trouble.level for trouble in troubles)
-    return {**found, "state": state.label, "troubles": [trouble.as_dict() for trouble in troubles]}
+    troubles = health.find_problems(status, time.time())
+    state = health.worst_severity(trouble.severity for trouble in troubles)
+    return {**status, "state": state.label, "troubles": [trouble.as_dict() for trouble in troubles]}

@@ -15,14 +15,14 @@ from pipeline.contract import cri, record
 from pipeline.contract.pod_metadata import Instance
 from pipeline.contract.record import Grouping, LogSlice, SourceFile
 from pipeline.errors import CrispError
-from pipeline.operations.slicer import BLOCK_BYTES, Piece, Slicing
+from pipeline.operations.slicer import BLOCK_BYTES, LineRun, Slicer
 
 STDIN = "-"
-UNSTAMPED = "A" * record.IDENTITY_CHARACTERS
+UNTIMED_IDENTITY = "A" * record.IDENTITY_CHARACTERS
 """Identity of a file whose first line has no time: in the flow it gets a random one."""
 
 
-class LineInput:
+class LogInput:
     """The files of one instance; `named` is the path that the documents tell instead of the file's own.
 
     `read` gives the bytes of a file by its name, some at a time.
@@ -32,7 +32,7 @@ class LineInput:
         self,
         instance: Instance,
         files: list[str],
-        named: str,
+        path_override: str,
         *,
         grouping: Grouping,
         pod: bytes,
@@ -41,18 +41,18 @@ class LineInput:
     ) -> None:
         self._instance = instance
         self._paths = sorted(files, key=lambda name: (name.endswith(".log"), name))
-        self._named = named
-        self._slicing = Slicing(grouping, pod, node, BLOCK_BYTES)
-        self._read = read or _blocks
+        self._path_override = path_override
+        self._slicer = Slicer(grouping, pod, node, BLOCK_BYTES)
+        self._read = read or _read_blocks
 
     def slices(self) -> Iterator[LogSlice]:
         """All lines, a last one without a newline too. Raises CrispError for a file that cannot be read."""
         for path in self._paths:
-            for piece in self._pieces(path):
-                yield from self._slicing.take(piece)
-        yield from self._slicing.end()
+            for piece in self._line_runs(path):
+                yield from self._slicer.add(piece)
+        yield from self._slicer.flush()
 
-    def _pieces(self, path: str) -> Iterator[Piece]:
+    def _line_runs(self, path: str) -> Iterator[LineRun]:
         """Runs of whole lines of one file."""
         offset, rest = 0, b""
         for block in self._read(path):
@@ -60,32 +60,34 @@ class LineInput:
             end = data.rfind(b"\n") + 1
             rest = data[end:]
             if end:
-                yield self._number(path, data, offset), offset, data[:end]
+                yield self._file_number(path, data, offset), offset, data[:end]
                 offset += end
         if rest:
-            yield self._number(path, rest, offset), offset, rest + b"\n"
+            yield self._file_number(path, rest, offset), offset, rest + b"\n"
 
-    def _number(self, path: str, data: bytes, offset: int) -> int:
+    def _file_number(self, path: str, data: bytes, offset: int) -> int:
         """The number of the file, which its first line names."""
         if offset == 0:
             first = data.partition(b"\n")[0]
             who = self._instance
-            name = record.identity(who.uid, who.container, who.restart, first) if cri.is_stamped(first) else UNSTAMPED
-            self._slicing.files.append(SourceFile(name, self._named or str(Path(path).absolute())))
-        return len(self._slicing.files) - 1
+            name = (
+                record.identity(who.uid, who.container, who.restart, first) if cri.has_time(first) else UNTIMED_IDENTITY
+            )
+            self._slicer.files.append(SourceFile(name, self._path_override or str(Path(path).absolute())))
+        return len(self._slicer.files) - 1
 
 
-def _blocks(path: str) -> Iterator[bytes]:
+def _read_blocks(path: str) -> Iterator[bytes]:
     """The bytes of a file, some at a time; those of an archive unpacked."""
     try:
-        with _opened(path) as stream:
+        with _open(path) as stream:
             while block := stream.read(BLOCK_BYTES):
                 yield block
     except (OSError, EOFError, zlib.error) as fault:
         raise CrispError(f"{path}: {getattr(fault, 'strerror', None) or fault}") from fault
 
 
-def _opened(path: str) -> BinaryIO:
+def _open(path: str) -> BinaryIO:
     if path == STDIN:
         return open(sys.stdin.fileno(), "rb", closefd=False)
     if path.endswith(".gz"):

@@ -4,31 +4,31 @@ from pipeline.config import routes
 from pipeline.config.settings import Settings
 from pipeline.contract import cri, record
 from pipeline.contract.record import LogSlice, Segment, SourceFile
-from pipeline.documents.builder import Documents
+from pipeline.documents.builder import DocumentBuilder
 from pipeline.rules.ruleset import Ruleset
-from pipeline.rules.test_case import AT, Trial, hits
+from pipeline.rules.test_case import DEFAULT_TIME, RuleTest, to_hits
 
-SECOND = 10**9
+NANOSECONDS_PER_SECOND = 10**9
 
 
-def run(trials: tuple[Trial, ...], rules: Ruleset, settings: Settings) -> list[tuple[Trial, list[str]]]:
+def run_rule_tests(tests: tuple[RuleTest, ...], rules: Ruleset, settings: Settings) -> list[tuple[RuleTest, list[str]]]:
     """Each test with how what came out differs from what was expected; no differences: it passed."""
-    documents = Documents(settings, rules)
-    known = list(routes.read(settings.routes))
-    return [(trial, _run(trial, documents, known, settings)) for trial in trials]
+    documents = DocumentBuilder(settings, rules)
+    known = list(routes.parse(settings.routes))
+    return [(trial, _run_test(trial, documents, known, settings)) for trial in tests]
 
 
-def _run(trial: Trial, documents: Documents, known: list[str], settings: Settings) -> list[str]:
-    first = trial.data.partition(b"\n")[0]
-    read = (cri.first_time(trial.data) or cri.nanoseconds(AT.encode()) or 0) + SECOND
+def _run_test(test: RuleTest, documents: DocumentBuilder, route_names: list[str], settings: Settings) -> list[str]:
+    first = test.data.partition(b"\n")[0]
+    read = (cri.first_time(test.data) or cri.nanoseconds(DEFAULT_TIME.encode()) or 0) + NANOSECONDS_PER_SECOND
     part = LogSlice(
-        value=trial.data,
+        value=test.data,
         files=(SourceFile(record.identity("", "", 0, first), ""),),
-        segments=(Segment(0, 0, len(trial.data)),),
+        segments=(Segment(0, 0, len(test.data)),),
         node="node",
-        read=read,
+        read_at=read,
         grouping=settings.grouping,
-        pod=trial.pod,
+        pod=test.pod,
     )
-    parcel = documents.of(part, read)
-    return trial.differences(hits(parcel.documents), list(parcel.dropped.elements()), known)
+    parcel = documents.build(part, read)
+    return test.differences(to_hits(parcel.documents), list(parcel.dropped.elements()), route_names)

@@ -19,7 +19,7 @@ _REQUEST = r'"(?:([A-Z]{3,10}) (\S+)(?: HTTP/([\d.]{1,5}))?|[^"]*)"'
 _COMBINED = re.compile(
     rf'(\S+) \S+ (\S+) \[([^\]]{{20,40}})\] {_REQUEST} (\d{{3}}) (\d{{1,18}}|-)(?: "([^"]*)" "([^"]*)"(.*))?', re.ASCII
 )
-_BEHIND = re.compile(
+_TRAILER = re.compile(
     r" (?:(\d{1,12}) (\d{1,9}\.\d{3}) \[[^\]]*\] \[[^\]]*\] .* ([0-9a-f]{32})$"  # ingress-nginx
     r"|\d{1,12} \"[^\"]*\" \"[^\"]*\" (\d{1,9})ms$"  # Traefik
     r'|(?:rt=|request_time=)?"?(\d{1,9}\.\d{3})\b)',
@@ -64,15 +64,15 @@ def combined(line: str) -> Fields | None:
     if agent and agent != "-":
         found["user_agent.original"] = agent
     if behind:
-        _take_behind(found, behind)
+        _add_trailer(found, behind)
     time = _common_time(at)
     if time:
         found["@timestamp"] = time
     return found
 
 
-def _take_behind(found: Fields, behind: str) -> None:
-    match = _BEHIND.match(behind)
+def _add_trailer(found: Fields, behind: str) -> None:
+    match = _TRAILER.match(behind)
     if match is None:
         return
     length, ingress, identifier, traefik, plain = match.groups()
@@ -151,7 +151,7 @@ def _request(method: str | None, target: str | None, version: str | None, status
 
 
 def _source(client: str) -> Fields:
-    address = field_values.address(client)
+    address = field_values.parse_ip(client)
     return {"source.address": client, "source.ip": address} if address else {"source.address": client}
 
 

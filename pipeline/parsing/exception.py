@@ -8,18 +8,20 @@ import re
 Error = tuple[str, str]
 """Type (a class's name, or `panic`) and message."""
 
-_LOOKED_AT = 2000  # characters of a line
-_FIRST_LINES = 7
+_MAX_LINE_CHARACTERS = 2000  # characters of a line
+_MAX_LEADING_LINES = 7
 _TRACEBACK = "Traceback (most recent call last):"
-_BEHIND = ("DETAIL:  ", "HINT:  ", "LINE ")
+_POSTGRESQL_DETAILS = ("DETAIL:  ", "HINT:  ", "LINE ")
 """What PostgreSQL adds to the message of an error of Python's."""
-_CLASS = r"(?:[A-Za-z_$][\w.$]*)?(?:Exception|Error|Throwable|Failure)[\w$]*+"
-_NAMED = re.compile(
+_CLASS_NAME = r"(?:[A-Za-z_$][\w.$]*)?(?:Exception|Error|Throwable|Failure)[\w$]*+"
+_EXCEPTION_LINE = re.compile(
     r"(?:Exception in thread .{0,200}? |Unhandled [Ee]xception[.:] |Uncaught |Caused by: |\(node:\d+\) \w{0,60}: )?"
-    rf"({_CLASS})(?: \(\w+\)| \[\w+\])?(?:: ?(.*))?$"
+    rf"({_CLASS_NAME})(?: \(\w+\)| \[\w+\])?(?:: ?(.*))?$"
 )
-_WITHIN = re.compile(r"(?<![\w.$])((?:[a-z][\w$]*+\.)++(?:[A-Z][\w$]*)?(?:Exception|Error|Throwable))(?:: (.*))?$")
-_SHAPES = (
+_EMBEDDED_EXCEPTION = re.compile(
+    r"(?<![\w.$])((?:[a-z][\w$]*+\.)++(?:[A-Z][\w$]*)?(?:Exception|Error|Throwable))(?:: (.*))?$"
+)
+_PATTERNS = (
     re.compile(r"\S+:\d+:in .{1,200}?: (?P<text>.*) \((?P<type>[A-Z][\w:]*)\)$"),  # Ruby
     re.compile(r"[DIWEFA], \[.{1,60}?\] +[A-Z]+ -- [^:]{0,100}: (?P<text>.*) \((?P<type>[A-Z][\w:]*)\)$"),  # its logger
     re.compile(r" ?(?P<type>[A-Z][\w:]*) \((?P<text>.*)\):$"),  # Rails
@@ -30,26 +32,26 @@ _SHAPES = (
 )
 _PANIC = re.compile(r"(?:.{0,200}?\bpanic|fatal error): (?P<text>.*)$|.{0,200}?: panic serving \S+: (?P<served>.*)$")
 _RUST = re.compile(r"thread '.{0,200}?' (?:\(\d+\) )?panicked at (?:'(?P<text>.*)', \S+$)?")
-_SINGLE = re.compile(
+_SINGLE_LINE = re.compile(
     r"((?:(?:[a-z][\w$]*+\.)++(?:[A-Z][\w$]*)?|[A-Z]\w{2,80})(?:Exception|Error)): (.*)$"
     r"|PHP (?:Fatal|Parse) error: +(?:Uncaught (\w+): )?(.*)$"
 )
 
 
-def of_trace(message: str) -> Error | None:
+def from_trace(message: str) -> Error | None:
     """Type and message of the error that a joined trace is about; None when they are not certain."""
     lines = message.split("\n")
-    first = [line[:_LOOKED_AT] for line in lines[:_FIRST_LINES]]
+    first = [line[:_MAX_LINE_CHARACTERS] for line in lines[:_MAX_LEADING_LINES]]
     if first[0].startswith('  File "') or any(line.endswith(_TRACEBACK) for line in first):
-        return _python(lines)
+        return _from_python_traceback(lines)
     for number, line in enumerate(first):
         if (panic := _panic(line, first[number + 1 :])) is not None:
             return panic
-        if (named := _NAMED.match(line.lstrip())) is not None:
+        if (named := _EXCEPTION_LINE.match(line.lstrip())) is not None:
             return named[1], named[2] or ""
-        if (found := _shaped(line)) is not None:
+        if (found := _from_pattern(line)) is not None:
             return found
-    within = _WITHIN.search(first[0])
+    within = _EMBEDDED_EXCEPTION.search(first[0])
     return (within[1], within[2] or "") if within else None
 
 
@@ -63,32 +65,32 @@ def _panic(line: str, behind: list[str]) -> Error | None:
     return None
 
 
-def _shaped(line: str) -> Error | None:
-    for pattern in _SHAPES:
+def _from_pattern(line: str) -> Error | None:
+    for pattern in _PATTERNS:
         found = pattern.match(line)
         if found is not None:
             return found["type"], found["text"]
     return None
 
 
-def _python(lines: list[str]) -> Error | None:
+def _from_python_traceback(lines: list[str]) -> Error | None:
     """The last line that is not indented names the error; of a group, the line behind the bar."""
     for number in range(len(lines) - 1, -1, -1):
         line = lines[number]
-        if line[:1] not in ("", " ", "\t", "[", "(") and not line.startswith(_BEHIND):
-            return _pythons("\n".join([line, *lines[number + 1 :]]).rstrip("\n")) or _shaped(line)
+        if line[:1] not in ("", " ", "\t", "[", "(") and not line.startswith(_POSTGRESQL_DETAILS):
+            return _parse_python_error("\n".join([line, *lines[number + 1 :]]).rstrip("\n")) or _from_pattern(line)
     group = next((line for line in lines if line.startswith("  | ") and line[4:5].isalpha()), "")
-    return _pythons(group[4:])
+    return _parse_python_error(group[4:])
 
 
-def _pythons(text: str) -> Error | None:
+def _parse_python_error(text: str) -> Error | None:
     name, _, said = text.partition(": ")
     return (name, said) if re.fullmatch(r"[A-Za-z_][\w.]*", name) else None
 
 
-def of_line(line: str) -> Error | None:
+def from_line(line: str) -> Error | None:
     """The error that a line of its own begins with, by its class's full name or one that ends so."""
-    match = _SINGLE.match(line, 0, _LOOKED_AT)
+    match = _SINGLE_LINE.match(line, 0, _MAX_LINE_CHARACTERS)
     if match is None:
         return None
     name, said, php, text = match.groups()

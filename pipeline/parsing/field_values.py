@@ -11,30 +11,32 @@ from ipaddress import ip_address
 from typing import Any
 
 Fields = dict[str, Any]
-Reading = Callable[[Any], Fields | None]
+Converter = Callable[[Any], Fields | None]
 
 _CALLER = re.compile(r"(.{1,300}?):(\d{1,9})(?::\d{1,9})?(?: \((.{1,200})\))?", re.DOTALL)
 _SECONDS = re.compile(r"(\d{1,9})(?:\.(\d{1,9})\d*)?s")
-_SPAN = re.compile(r"(?:(\d{1,6})h)?(?:(\d{1,9})m(?!s))?(?:(\d{1,18})(?:\.(\d{1,9})\d*)?(ns|[uµμ]s|ms|s))?", re.ASCII)
+_GO_DURATION = re.compile(
+    r"(?:(\d{1,6})h)?(?:(\d{1,9})m(?!s))?(?:(\d{1,18})(?:\.(\d{1,9})\d*)?(ns|[uµμ]s|ms|s))?", re.ASCII
+)
 _UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10**9}
 _TRACE = re.compile(r"projects/[^/]{1,100}/traces/(\w{1,64})")
 _URL = re.compile(r"(?:([a-z][a-z0-9+.-]{1,20})://([^/?#]{0,255}))?([^?#]*)(?:\?([^#]*))?(?:#.*)?", re.DOTALL)
 _REQUEST = re.compile(r"([A-Z]{3,10}) (\S{1,8192}) HTTP/([\d.]{1,5})", re.ASCII)
 _HTTP = re.compile(r"(?:HTTP/)?([\d.]{1,5})")
-_LONGEST_URL = 8192
+_MAX_URL_LENGTH = 8192
 
 
-def text(name: str) -> Reading:
+def text(name: str) -> Converter:
     """Text alone."""
     return lambda value: {name: value} if isinstance(value, str) else None
 
 
-def scalar(name: str) -> Reading:
+def scalar(name: str) -> Converter:
     """Whatever is there."""
     return lambda value: None if value is None else {name: value}
 
 
-def number(name: str) -> Reading:
+def number(name: str) -> Converter:
     """A whole number of 64 bits, as one or as digits."""
 
     def reading(value: Any) -> Fields | None:
@@ -50,7 +52,7 @@ def message(value: Any) -> Fields | None:
     return {"message": value} if isinstance(value, str) else None
 
 
-def trace(value: Any) -> Fields | None:
+def trace_id(value: Any) -> Fields | None:
     """An id, Google's within its resource's name."""
     if not isinstance(value, str):
         return None
@@ -79,7 +81,7 @@ def url(value: Any) -> Fields | None:
     if not isinstance(value, str) or not value:
         return None
     found: Fields = {"url.original": value}
-    match = _URL.fullmatch(value) if len(value) <= _LONGEST_URL else None
+    match = _URL.fullmatch(value) if len(value) <= _MAX_URL_LENGTH else None
     if match is None:
         return found
     scheme, host, path, query = match.groups()
@@ -112,12 +114,12 @@ def source(value: Any) -> Fields | None:
     if not isinstance(value, str) or value in ("", "-"):
         return None
     first = value.partition(",")[0].strip()
-    found = address(first)
+    found = parse_ip(first)
     return {"source.address": first, "source.ip": found} if found else {"source.address": first}
 
 
 @lru_cache(maxsize=4096)
-def address(client: str) -> str:
+def parse_ip(client: str) -> str:
     """The client's IP address; empty for a host name or a zone, which an `ip` field refuses."""
     try:
         found = ip_address(client.removeprefix("[").removesuffix("]"))
@@ -134,7 +136,7 @@ def http_version(value: Any) -> Fields | None:
     return {"http.version": match[1]} if match else None
 
 
-def duration(unit: int) -> Reading:
+def duration(unit: int) -> Converter:
     """Nanoseconds of a number of `unit` nanoseconds, or of text like `0.123s`."""
 
     def reading(value: Any) -> Fields | None:
@@ -150,9 +152,9 @@ def duration(unit: int) -> Reading:
     return reading
 
 
-def span(value: Any) -> Fields | None:
+def go_duration(value: Any) -> Fields | None:
     """Go's text of a duration, `1m2.5s` or `123.4µs`, as nanoseconds."""
-    match = _SPAN.fullmatch(value) if isinstance(value, str) and value else None
+    match = _GO_DURATION.fullmatch(value) if isinstance(value, str) and value else None
     if match is None:
         return None
     hours, minutes, whole, fraction, unit = match.groups()
@@ -190,11 +192,11 @@ def klog_level(value: Any) -> Fields | None:
     return {"log.level": "info" if value < 4 else "debug", "event.severity": value} if type(value) is int else None
 
 
-READINGS: dict[str, Reading] = {
+CONVERTERS: dict[str, Converter] = {
     "message": message,
     "@timestamp": scalar("@timestamp"),
     "log.level": scalar("log.level"),
-    "trace.id": trace,
+    "trace.id": trace_id,
     "span.id": span_id,
     "log.origin.file.name": origin,
     "log.origin.file.line": number("log.origin.file.line"),
@@ -214,7 +216,7 @@ READINGS: dict[str, Reading] = {
     "event.duration": duration(10**9),
     "event.duration/ms": duration(10**6),
     "event.duration/ns": duration(1),
-    "event.duration/go": span,
+    "event.duration/go": go_duration,
     "log.level/otel": otel_level,
     "log.level/syslog": syslog_level,
     "log.level/klog": klog_level,

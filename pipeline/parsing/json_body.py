@@ -14,10 +14,10 @@ from typing import Any
 
 import orjson
 
-from pipeline.contract.ecs import APPLICATION
+from pipeline.contract.ecs import APPLICATION_PREFIX
 from pipeline.parsing import field_values, flatten, level, logger_dialects
 
-MAX_NAME = 256
+MAX_NAME_LENGTH = 256
 ALIASES = logger_dialects.ALIASES
 OVERFLOW = flatten.OVERFLOW
 
@@ -25,82 +25,100 @@ Fields = dict[str, Any]
 Shape = tuple[Any, ...]
 """The names of an object's pairs, then the types of their values."""
 
-SERVICE = frozenset({"ecs.version", "service.name", "service.version", "service.environment"})
+SERVICE_FIELDS = frozenset({"ecs.version", "service.name", "service.version", "service.environment"})
 """What a container's metadata tells too, unless the log does."""
 
-_SHAPES = 2048
-_REMEMBERED = 100  # pairs; a shape of more is worked out each time
+_MAX_PLANS = 2048
+_MAX_CACHED_PAIRS = 100  # pairs; a shape of more is worked out each time
 _LONG_NUMBER = re.compile(rb"\d{16}|\d\.\d{15}")
-_NANOS = {
+_NANOSECOND_FIELDS = {
     "timestamp.seconds": "timestamp.nanos",
     "timestampSeconds": "timestampNanos",
     "instant.epochSecond": "instant.nanoOfSecond",
 }
-_OUR_NAMES = (
+_RESERVED_NAMES = (
     "host.name event.created event.ingested stream container kubernetes orchestrator agent crisp data_stream "
     "log.offset log.length log.iostream log.flags log.file.path log.iotime"
 )
-_OURS = frozenset(_OUR_NAMES.split())
-_OUR_ROOTS = ("kubernetes.", "container.", "orchestrator.", "agent.", "crisp.", "data_stream.", "_")
+_RESERVED = frozenset(_RESERVED_NAMES.split())
+_RESERVED_PREFIXES = ("kubernetes.", "container.", "orchestrator.", "agent.", "crisp.", "data_stream.", "_")
 
 
 class _Plan:
     """What becomes of an object of one shape, once it is flat."""
 
     __slots__ = (
-        *("flat", "floats", "ints", "level", "level_text", "names", "nanos", "own", "quotes"),
-        *("readings", "same", "simple", "verbatim"),
+        *(
+            "flat",
+            "has_floats",
+            "integer_names",
+            "has_level",
+            "level_is_text",
+            "names",
+            "nanos",
+            "service_fields",
+            "quote_count",
+        ),
+        *("converters", "names_unchanged", "simple", "verbatim"),
     )
 
     def __init__(self, shape: Shape) -> None:
         names, types = shape[: len(shape) // 2], shape[len(shape) // 2 :]
         self.flat = flatten.SCALARS.issuperset(types)
-        self.floats = float in types
-        self.ints = [name for name, kind in zip(names, types, strict=True) if kind is int]
-        self.quotes = 2 * (len(names) + types.count(str))
-        self.readings: list[tuple[str, field_values.Reading]] = []
-        self.names = self._named(names, dict(zip(names, types, strict=True)))
-        self.same = not self.readings and self.names == names
-        self.level = "log.level" in self.names or any(own for own, _ in self.readings)
-        self.nanos = next(((own, nano) for own, nano in _NANOS.items() if own in names and nano in names), None)
+        self.has_floats = float in types
+        self.integer_names = [name for name, kind in zip(names, types, strict=True) if kind is int]
+        self.quote_count = 2 * (len(names) + types.count(str))
+        self.converters: list[tuple[str, field_values.Converter]] = []
+        self.names = self._map_names(names, dict(zip(names, types, strict=True)))
+        self.names_unchanged = not self.converters and self.names == names
+        self.has_level = "log.level" in self.names or any(own for own, _ in self.converters)
+        self.nanos = next(
+            ((own, nano) for own, nano in _NANOSECOND_FIELDS.items() if own in names and nano in names), None
+        )
         texts = {name for name, kind in zip(names, types, strict=True) if kind is str}
-        self.simple = self.flat and not self.floats and not self.ints
+        self.simple = self.flat and not self.has_floats and not self.integer_names
         looked_at = {"url.path"} | ({"@timestamp"} - texts)
         self.verbatim = (
-            self.same and self.flat and not self.floats and "message" in texts and looked_at.isdisjoint(names)
+            self.names_unchanged
+            and self.flat
+            and not self.has_floats
+            and "message" in texts
+            and looked_at.isdisjoint(names)
         )
         # Plain texts alone: whether they are a level's normal name is one look-up.
-        self.level_text = not self.readings and "log.level" in self.names and self._type("log.level", types) is str
-        self.own = SERVICE.intersection(self.names)
+        self.level_is_text = (
+            not self.converters and "log.level" in self.names and self._type_of("log.level", types) is str
+        )
+        self.service_fields = SERVICE_FIELDS.intersection(self.names)
 
-    def _type(self, name: str, types: Shape) -> Any:
+    def _type_of(self, name: str, types: Shape) -> Any:
         return types[self.names.index(name)]
 
-    def _named(self, names: tuple[str, ...], types: dict[str, type]) -> tuple[str, ...]:
+    def _map_names(self, names: tuple[str, ...], types: dict[str, type]) -> tuple[str, ...]:
         """The name of each value; a spelling that needs more than a new name goes among the readings."""
-        spelled = logger_dialects.spellings(names)
+        spelled = logger_dialects.find_spellings(names)
         renamed: dict[str, str] = {}
         taken: set[str] = set()
         for name in names:
             if name not in spelled:
-                renamed[name] = _free(_name(name), taken)
+                renamed[name] = _unused_name(_permitted_name(name), taken)
         for name, wanted in spelled.items():
             target = wanted.partition("/")[0]
-            reading = field_values.READINGS.get(wanted)
+            reading = field_values.CONVERTERS.get(wanted)
             if target in taken or (reading is None and types[name] is not str):
-                renamed[name] = _free(_name(name), taken)
+                renamed[name] = _unused_name(_permitted_name(name), taken)
             elif reading is None or (types[name] is str and wanted in {"message", "log.level", "@timestamp"}):
-                renamed[name] = _free(target, taken)
+                renamed[name] = _unused_name(target, taken)
             else:
-                renamed[name] = _free(_name(name), taken)
-                self.readings.append((renamed[name], reading))
+                renamed[name] = _unused_name(_permitted_name(name), taken)
+                self.converters.append((renamed[name], reading))
                 taken.add(target)
         return tuple([renamed[name] for name in names])
 
     def apply(self, body: Fields) -> Fields:
         """The fields of a flat object of this shape."""
         fields = dict(zip(self.names, body.values(), strict=True))
-        for own, reading in self.readings:
+        for own, reading in self.converters:
             found = reading(fields[own])
             if found is not None:
                 del fields[own]
@@ -118,25 +136,25 @@ def _plan(body: Fields) -> _Plan:
     plan = _plans.get(shape)
     if plan is None:
         plan = _Plan(shape)
-        if len(_plans) >= _SHAPES:
+        if len(_plans) >= _MAX_PLANS:
             _plans.clear()
-        if len(body) <= _REMEMBERED:
+        if len(body) <= _MAX_CACHED_PAIRS:
             _plans[shape] = plan
     return plan
 
 
-def fields(content: bytes, field_limit: int) -> Fields | None:
+def parse_fields(content: bytes, field_limit: int) -> Fields | None:
     """The fields of a JSON object, at most about `field_limit`; None when the content is not a JSON object."""
-    found = read(content, field_limit)
+    found = parse(content, field_limit)
     return found[0] if found else None
 
 
-Body = tuple[Fields, bool, frozenset[str]]
+ParsedBody = tuple[Fields, bool, frozenset[str]]
 """What a JSON object says: its fields; whether the bytes between the outer braces are these very fields, each name
 once; the names of the service's fields among them. A plain tuple, for speed."""
 
 
-def read(content: bytes, field_limit: int) -> Body | None:
+def parse(content: bytes, field_limit: int) -> ParsedBody | None:
     """A JSON object; None when the content is none. The hot path: what can be is asked of the shape's plan."""
     try:
         body = orjson.loads(content)
@@ -146,47 +164,51 @@ def read(content: bytes, field_limit: int) -> Body | None:
         return None
     plan = _plans.get((*body, *map(type, body.values()))) or _plan(body)
     # So many quotes there are only if no quote was escaped and no key came twice: the whole was read.
-    if content.count(b'"') == plan.quotes and plan.simple and len(body) <= field_limit:
+    if content.count(b'"') == plan.quote_count and plan.simple and len(body) <= field_limit:
         verbatim = plan.verbatim and content[-1:] == b"}"
     else:
-        verbatim = plan.verbatim and _as_read(content, body, plan, field_limit) and content[-1:] == b"}"
+        verbatim = plan.verbatim and _is_lossless(content, body, plan, field_limit) and content[-1:] == b"}"
         if not verbatim:
             try:
-                body, plan = _flattened(content, body, plan, field_limit)
+                body, plan = _flatten(content, body, plan, field_limit)
             except RecursionError:
                 return None  # hundreds of levels deep: nobody's log, kept as text
-    if not plan.same:
+    if not plan.names_unchanged:
         body = plan.apply(body)
         if plan.nanos:
             _join_nanos(body, plan.nanos)
-    if plan.level and (not plan.level_text or body["log.level"] not in level.NORMAL) and not _level(body):
+    if (
+        plan.has_level
+        and (not plan.level_is_text or body["log.level"] not in level.NORMAL)
+        and not _normalize_level(body)
+    ):
         verbatim = False
-    return body, verbatim, plan.own
+    return body, verbatim, plan.service_fields
 
 
-def _flattened(content: bytes, body: Fields, plan: _Plan, field_limit: int) -> tuple[Fields, _Plan]:
-    if _as_read(content, body, plan, field_limit):
+def _flatten(content: bytes, body: Fields, plan: _Plan, field_limit: int) -> tuple[Fields, _Plan]:
+    if _is_lossless(content, body, plan, field_limit):
         return body, plan
     body = flatten.flatten(content, body, field_limit)
     return body, _plan(body)
 
 
-def _as_read(content: bytes, body: Fields, plan: _Plan, field_limit: int) -> bool:
+def _is_lossless(content: bytes, body: Fields, plan: _Plan, field_limit: int) -> bool:
     """Whether an object is flat and was read without loss: no key twice, no number beyond 64 bits or a double."""
-    if not plan.flat or len(body) > field_limit or 2 * flatten.literals(content) != plan.quotes:
+    if not plan.flat or len(body) > field_limit or 2 * flatten.count_literals(content) != plan.quote_count:
         return False
-    for name in plan.ints:
+    for name in plan.integer_names:
         if not -(2**63) <= body[name] < 2**63:
             return False
-    return not (plan.floats and _LONG_NUMBER.search(content))
+    return not (plan.has_floats and _LONG_NUMBER.search(content))
 
 
-def _level(body: Fields) -> bool:
+def _normalize_level(body: Fields) -> bool:
     """Bring the level to its normal spelling; whether it had that already."""
     own = body.get("log.level")
     if type(own) is str and own in level.NORMAL:
         return True
-    normal = level.normal(own)
+    normal = level.normalize(own)
     if normal is None and isinstance(own, str) and own.isalpha():
         normal = own.lower()  # a logger's own name for one, `DEFAULT` or `Audit`
     if normal is None or normal == own:
@@ -204,28 +226,28 @@ def _join_nanos(body: Fields, names: tuple[str, str]) -> None:
         body["@timestamp"] = seconds * 10**9 + body.pop(names[1])
 
 
-def _free(name: str, taken: set[str]) -> str:
+def _unused_name(name: str, taken: set[str]) -> str:
     """The name, or aside where it is taken."""
     aside, number = name, 1
     while aside in taken:
-        aside = f"{APPLICATION}.{name}" if number == 1 else f"{APPLICATION}.{name}.{number}"
+        aside = f"{APPLICATION_PREFIX}.{name}" if number == 1 else f"{APPLICATION_PREFIX}.{name}.{number}"
         number += 1
     taken.add(aside)
     return aside
 
 
 @lru_cache(maxsize=16384)
-def _name(path: str) -> str:
+def _permitted_name(path: str) -> str:
     """The name that a field may have: as it is, or under `app.` where it is ours or Elasticsearch would refuse it."""
     if not path or not all(part.strip() for part in path.split(".")):
-        path = f"{APPLICATION}." + ".".join(part if part.strip() else "_" for part in path.split("."))
-    if len(path) > MAX_NAME:
-        path = path[:MAX_NAME]
-    if path in _OURS or path.startswith(_OUR_ROOTS):
-        return f"{APPLICATION}.{path}"
+        path = f"{APPLICATION_PREFIX}." + ".".join(part if part.strip() else "_" for part in path.split("."))
+    if len(path) > MAX_NAME_LENGTH:
+        path = path[:MAX_NAME_LENGTH]
+    if path in _RESERVED or path.startswith(_RESERVED_PREFIXES):
+        return f"{APPLICATION_PREFIX}.{path}"
     return path
 
 
-def allowed(name: str) -> bool:
+def is_writable(name: str) -> bool:
     """Whether a field may have that name when it is not the pipeline itself that sets it."""
-    return _name(name) == name
+    return _permitted_name(name) == name

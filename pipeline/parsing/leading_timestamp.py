@@ -14,7 +14,7 @@ from pipeline.parsing import level, server_log, spring_boot
 Fields = dict[str, Any]
 
 # Possessive quantifiers: what was read is not read again in another way, so no line costs more than its length.
-_STAMP = re.compile(
+_TIMESTAMP = re.compile(
     r"(?:(\d{4}[-/]\d\d[-/]\d\d)[T ])?(\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?(?: ?(Z\b|UTC\b|GMT\b|[+-]\d\d:?\d\d\b))?"
     r"[\]\s|:-]*+([\[(<]?) ?(?:([A-Za-z]{1,11}\d?)(?=[\s\])>:|/]|$))?",
     re.ASCII,
@@ -30,7 +30,7 @@ _BEFORE_LEVEL = re.compile(
     r"\[?(?P<level>[A-Za-z]{3,9}\d?)\b",
     re.ASCII,
 )
-_BEHIND_LEVEL = re.compile(
+_AFTER_LEVEL = re.compile(
     r"(?:\|(?P<nlog>[\w.$+`]{1,100}+)\||[\])>]?[\s|:-]*+(?:"
     r"\[(?P<bracketed>[\w.$]{1,100}+)\] \((?P<executor>[^)]{1,100}+)\) "  # JBoss, Quarkus
     r"|(?P<pid>\d{1,10}+)#\d++: "  # nginx
@@ -44,7 +44,7 @@ _BEHIND_LEVEL = re.compile(
 )
 _IN_BRACKETS = re.compile(r" in ([\w.]{1,60}): |\] \[([\w:.]{1,60})\] ", re.ASCII)  # Flask, Fluent Bit
 _HCLOG = re.compile(r"\](?:  |(?<=[A-Z]{5}\]) )[\w.-]{1,60}: ", re.ASCII)
-_SIMPLE = re.compile(r"[\w$-]+", re.ASCII)
+_SIMPLE_NAME = re.compile(r"[\w$-]+", re.ASCII)
 _ORIGIN = re.compile(r"([\w./-]{1,200}\.go):(\d{1,9}): ", re.ASCII)
 _ELASTICSEARCH = re.compile(r"\]\[(\w+) *\]\[([^\]\s]{1,200}) *\]", re.ASCII)
 _ENVOY = re.compile(r"\]\[(\d{1,10})\]\[(\w+)\]\[([\w-]{1,60})\]", re.ASCII)
@@ -52,9 +52,9 @@ _MYSQL = {"Note": "notice", "System": "info"}
 _ZONES = {"Z": "Z", "UTC": "Z", "GMT": "Z"}
 
 
-def fields(line: str, at: int = 0) -> Fields | None:
+def parse(line: str, at: int = 0) -> Fields | None:
     """The fields of a line whose time begins at `at`; None when none does, or the line says nothing else."""
-    match = _STAMP.match(line, at)
+    match = _TIMESTAMP.match(line, at)
     if match is None:
         return None
     day, clock, fraction, zone, opening, word = match.groups()
@@ -66,18 +66,18 @@ def fields(line: str, at: int = 0) -> Fields | None:
     name = level.WORDS.get(word) if word else None
     if name is not None:
         found["log.level"] = name
-        if not (at and _take_brackets(found, line, end, day)):
+        if not (at and _add_bracketed(found, line, end, day)):
             rust = zone == "Z" and fraction is not None and len(fraction) == 6
             certain = rust or (zone is not None and opening == "[" and _HCLOG.match(line, end) is not None)
-            _take_behind(found, line, end, certain=certain)
-    elif not (word and len(word) == 1 and _letter(found, line, word, end)):
-        _take_later(found, line, match.start(5))
+            _add_after_level(found, line, end, certain=certain)
+    elif not (word and len(word) == 1 and _add_letter_level(found, line, word, end)):
+        _add_later_level(found, line, match.start(5))
     return found or None
 
 
-def _take_brackets(found: Fields, line: str, end: int, day: str | None) -> bool:
+def _add_bracketed(found: Fields, line: str, end: int, day: str | None) -> bool:
     """Where the time is in brackets: Kafka's logger at the end, Flask's module, Fluent Bit's part."""
-    if line[-1] == ")" and _take_last(found, line):
+    if line[-1] == ")" and _add_trailing_logger(found, line):
         return True
     match = _IN_BRACKETS.match(line, end)
     if match is None or (match[2] and (day is None or day[4] != "/")):
@@ -90,19 +90,19 @@ def _take_brackets(found: Fields, line: str, end: int, day: str | None) -> bool:
     return True
 
 
-def nested(line: str) -> Fields | None:
+def parse_nested(line: str) -> Fields | None:
     """The fields of a line whose time is in brackets, and its level and logger in brackets behind."""
     at = line.find("][", 20, 40)
     match = _ENVOY.match(line, at)
     if match is not None:
-        name = level.normal(match[2])
+        name = level.normalize(match[2])
         return {"log.level": name, "log.logger": match[3], "process.thread.id": int(match[1])} if name else None
     match = _ELASTICSEARCH.match(line, at)
-    name = level.normal(match[1]) if match else None
+    name = level.normalize(match[1]) if match else None
     return {"log.level": name, "log.logger": match[2]} if match and name else None
 
 
-def _letter(found: Fields, line: str, letter: str, end: int) -> bool:
+def _add_letter_level(found: Fields, line: str, letter: str, end: int) -> bool:
     """A letter is a level where etcd's bar or MongoDB's component follows."""
     name = level.LETTERS.get(letter)
     if name is None or not (line.startswith(" | ", end) or line[end + 1 : end + 4].isupper()):
@@ -111,12 +111,12 @@ def _letter(found: Fields, line: str, letter: str, end: int) -> bool:
     return True
 
 
-def _take_behind(found: Fields, line: str, end: int, *, certain: bool) -> None:
+def _add_after_level(found: Fields, line: str, end: int, *, certain: bool) -> None:
     """A single word is a logger only where the format leaves no doubt, as `certain` says."""
-    if " --- [" in line and (spring := spring_boot.fields(line, end)):
+    if " --- [" in line and (spring := spring_boot.parse(line, end)):
         found.update(spring)
         return
-    match = _BEHIND_LEVEL.match(line, end)
+    match = _AFTER_LEVEL.match(line, end)
     if match is None:
         return
     nlog, bracketed, executor, nginx, calico, at, source, row, thread, logger, function, number = match.groups()
@@ -130,7 +130,7 @@ def _take_behind(found: Fields, line: str, end: int, *, certain: bool) -> None:
     elif calico or source or (number and not function):
         found["log.origin.file.name"] = calico or source or logger
         found["log.origin.file.line"] = int(at or row or number)
-    elif certain or thread or line[match.end() - 1] == "\t" or not _SIMPLE.fullmatch(logger):
+    elif certain or thread or line[match.end() - 1] == "\t" or not _SIMPLE_NAME.fullmatch(logger):
         found["log.logger"] = logger
         if thread:
             found["process.thread.name"] = thread.rstrip()
@@ -139,11 +139,11 @@ def _take_behind(found: Fields, line: str, end: int, *, certain: bool) -> None:
             found["log.origin.file.line"] = int(number)
 
 
-def _take_later(found: Fields, line: str, start: int) -> None:
+def _add_later_level(found: Fields, line: str, start: int) -> None:
     """The level is behind a thread, a process, a logger or a source file."""
     match = _BEFORE_LEVEL.match(line, start)
     if match is None:
-        _take_origin(found, line, start)
+        _add_origin(found, line, start)
         return
     word, closing = match["level"], line[match.end() : match.end() + 1]
     name = level.WORDS.get(word) if word.isupper() or closing == "]" else None
@@ -156,7 +156,7 @@ def _take_later(found: Fields, line: str, start: int) -> None:
         found["process.pid"] = int(pid or sidekiq)
     elif thread:
         found["process.thread.name"] = thread.rstrip()
-        behind = _BEHIND_LEVEL.match(line, match.end())
+        behind = _AFTER_LEVEL.match(line, match.end())
         if behind is not None and behind["logger"]:
             found["log.logger"] = behind["logger"]
     elif file:
@@ -166,14 +166,14 @@ def _take_later(found: Fields, line: str, start: int) -> None:
         found["log.logger"] = logger or channel
 
 
-def _take_origin(found: Fields, line: str, start: int) -> None:
+def _add_origin(found: Fields, line: str, start: int) -> None:
     match = _ORIGIN.match(line, start)
     if match is not None:
         found["log.origin.file.name"] = match[1]
         found["log.origin.file.line"] = int(match[2])
 
 
-def _take_last(found: Fields, line: str) -> bool:
+def _add_trailing_logger(found: Fields, line: str) -> bool:
     """Kafka's and ZooKeeper's pattern has the logger at the end, in parentheses."""
     logger = line[line.rfind("(") + 1 : -1]
     if len(logger) > 200 or " " in logger or "." not in logger:

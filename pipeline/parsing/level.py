@@ -39,13 +39,13 @@ LETTERS: dict[str, str] = {letter: _NORMAL[letter.lower()] for letter in "TDINWE
 NORMAL = frozenset(_SPELLINGS)
 """The normal names."""
 
-_LONGEST = 40  # a longer text is no level, blanks around it included
+_MAX_LENGTH = 40  # a longer text is no level, blanks around it included
 
 
-def normal(value: object) -> str | None:
+def normalize(value: object) -> str | None:
     """The normal name of a level as a logger wrote it, in any case; None if it is not one."""
     if isinstance(value, str):
-        return _NORMAL.get(value) or (_NORMAL.get(value.strip().lower()) if len(value) <= _LONGEST else None)
+        return _NORMAL.get(value) or (_NORMAL.get(value.strip().lower()) if len(value) <= _MAX_LENGTH else None)
     if isinstance(value, int) and not isinstance(value, bool):
         return _NUMBERS.get(value)
     return None

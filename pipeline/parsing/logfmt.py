@@ -7,50 +7,50 @@ from pipeline.parsing import field_values, level
 
 Fields = dict[str, Any]
 
-_LOOKED_AT = 1024
+_MAX_CHARACTERS = 1024
 _KEY = re.compile(r"[A-Za-z_][\w.-]{0,40}=", re.ASCII)
 _PAIRS = re.compile(r'(?<![\w.-])([A-Za-z_][\w.-]*+)=("[^"\\]*+(?:\\.[^"\\]*+)*+"|[^\s"]*+)')
 _CALLER = re.compile(r"(.{1,190}):(\d{1,9})$", re.ASCII)
 _ZONED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$", re.ASCII)
 _STATUS = re.compile(r"\d{3}", re.ASCII)
 
-_TEXTS = {
+_TEXT_FIELDS = {
     "log.logger": ("logger", "component", "module"),
     "trace.id": ("traceID", "trace_id"),
     "span.id": ("spanID", "span_id"),
     "error.message": ("err", "error"),
 }
 """What a text becomes as it is, by the keys that it may have."""
-_WANTED = frozenset(key for keys in _TEXTS.values() for key in keys) | {
+_KNOWN_KEYS = frozenset(key for keys in _TEXT_FIELDS.values() for key in keys) | {
     *("level", "lvl", "severity", "time", "ts", "t", "caller", "source"),
     *("method", "status", "path", "uri", "url", "duration", "took", "latency"),
 }
 
 
-def fields(line: str) -> Fields | None:
+def parse(line: str) -> Fields | None:
     """Pairs with a level among the first of them, or those of a request."""
     requested = "method=" in line and "status=" in line
     if not (requested or "level=" in line or "lvl=" in line or "severity=" in line) or _KEY.match(line) is None:
         return None
     pairs = _pairs(line)
     found = _request(pairs) if requested else {}
-    name = level.normal(_first(pairs, ("level", "lvl", "severity")))
+    name = level.normalize(_first_value(pairs, ("level", "lvl", "severity")))
     if name is None:
         return found or None
     found["log.level"] = name
-    for field, keys in _TEXTS.items():
-        if text := _first(pairs, keys):
+    for field, keys in _TEXT_FIELDS.items():
+        if text := _first_value(pairs, keys):
             found[field] = text
-    time = _first(pairs, ("time", "ts", "t"))
+    time = _first_value(pairs, ("time", "ts", "t"))
     if time and _ZONED.match(time):
         found["@timestamp"] = time
-    caller = _first(pairs, ("caller", "source"))
+    caller = _first_value(pairs, ("caller", "source"))
     if caller and (origin := _CALLER.match(caller)) is not None:
         found["log.origin.file.name"], found["log.origin.file.line"] = origin[1], int(origin[2])
     return found
 
 
-def _first(pairs: dict[str, str], keys: tuple[str, ...]) -> str:
+def _first_value(pairs: dict[str, str], keys: tuple[str, ...]) -> str:
     """The text of the first of these keys that has one."""
     for key in keys:
         if text := pairs.get(key):
@@ -61,25 +61,25 @@ def _first(pairs: dict[str, str], keys: tuple[str, ...]) -> str:
 def _request(pairs: dict[str, str]) -> Fields:
     """The request that pairs tell of; nothing where one of its parts is missing."""
     method, status = pairs.get("method", ""), pairs.get("status", "")
-    target = field_values.url(_first(pairs, ("path", "uri", "url")))
+    target = field_values.url(_first_value(pairs, ("path", "uri", "url")))
     if target is None or not method.isupper() or _STATUS.fullmatch(status) is None:
         return {}
     found: Fields = {"http.request.method": method, "http.response.status_code": int(status), **target}
-    return found | (field_values.span(_first(pairs, ("duration", "took", "latency"))) or {})
+    return found | (field_values.go_duration(_first_value(pairs, ("duration", "took", "latency"))) or {})
 
 
 def _pairs(line: str) -> dict[str, str]:
     """The pairs that mean something here, each at its first place; what stands in quotes is no pair."""
-    looked = line[:_LOOKED_AT]
+    looked = line[:_MAX_CHARACTERS]
     if "\\" in looked:
         read = ((key, text.strip('"')) for key, text in _PAIRS.findall(looked))
-        return {key: text for key, text in reversed([*read]) if key in _WANTED}
+        return {key: text for key, text in reversed([*read]) if key in _KNOWN_KEYS}
     found: dict[str, str] = {}
     parts = looked.split('"')
     for number in range(0, len(parts), 2):
         for token in parts[number].split():
             key, _, text = token.partition("=")
-            if key in _WANTED and key not in found:
+            if key in _KNOWN_KEYS and key not in found:
                 quoted = not text and number + 1 < len(parts) and parts[number].endswith(token)
                 found[key] = parts[number + 1] if quoted else text
     return found

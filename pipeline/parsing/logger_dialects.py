@@ -63,9 +63,9 @@ class Dialect:
     """`known_by`: names of which all are there, `unless` one of others is; `spellings`: their name to the ECS name."""
 
     name: str
-    known_by: frozenset[str]
+    required_names: frozenset[str]
     spellings: dict[str, str]
-    unless: frozenset[str] = frozenset()
+    excluded_names: frozenset[str] = frozenset()
 
 
 def _dialect(name: str, known_by: str, spellings: str, unless: str = "") -> Dialect:
@@ -183,13 +183,13 @@ ALIASES: dict[str, str] = {alias: name for alias, (_, name) in _ORDER.items()}
 """Every spelling that holds everywhere, with its ECS name."""
 
 
-def spellings(names: tuple[str, ...]) -> dict[str, str]:
+def find_spellings(names: tuple[str, ...]) -> dict[str, str]:
     """Of these names those that are a spelling of another, in the order in which they may take it."""
     have = frozenset(names)
     found = {
         alias: name
         for dialect in DIALECTS
-        if dialect.known_by <= have and not dialect.unless & have
+        if dialect.required_names <= have and not dialect.excluded_names & have
         for alias, name in dialect.spellings.items()
         if alias in have
     }

@@ -11,7 +11,7 @@ from typing import Any
 from pipeline.parsing import field_values, level
 
 Fields = dict[str, Any]
-Reading = Callable[[str], Fields | None]
+LineParser = Callable[[str], Fields | None]
 
 _NGINX = re.compile(
     r", client: ([^,\s]{1,100}), server: ([^,]{0,255})"
@@ -42,7 +42,7 @@ _PHP = re.compile(
 )
 _PHP_LEVELS = {"Fatal": "fatal", "Parse": "fatal", "Warning": "warn", "Notice": "notice", "Deprecated": "notice"}
 _NEST = re.compile(r"\[Nest\] (\d{1,10}) +- .{15,30}? +([A-Z]{3,7}) \[([^\]]{1,100})\]", re.ASCII)
-_SIMPLE = re.compile(r"\[([^\]]{1,100})\] ([A-Z]{4,5}) ([\w.$]{1,200}) - ", re.ASCII)
+_SLF4J_SIMPLE = re.compile(r"\[([^\]]{1,100})\] ([A-Z]{4,5}) ([\w.$]{1,200}) - ", re.ASCII)
 _CLICKHOUSE = re.compile(
     r"\d{4}\.\d\d\.\d\d [\d:.]{8,18} \[ (\d{1,10}) \] \{[^}]{0,60}\} <(\w{4,11})> ([\w.]{1,100}): ", re.ASCII
 )
@@ -59,7 +59,7 @@ _TORNADO = re.compile(
     r"\[([DIWEC]) (?:\d{6}|\d{4}-\d\d-\d\d) \d\d:\d\d:\d\d(?:\.\d{3})? ([\w.]{1,100})(?::(\d{1,9}))?\] ", re.ASCII
 )
 _SPARK = re.compile(r"\d\d/\d\d/\d\d \d\d:\d\d:\d\d ([A-Z]{4,5}) ([\w.$]{1,100}): ", re.ASCII)
-_NUMBERS = frozenset(("process.pid", "process.thread.id"))
+_NUMERIC_FIELDS = frozenset(("process.pid", "process.thread.id"))
 
 
 def nginx(line: str) -> Fields:
@@ -102,7 +102,7 @@ def coredns(line: str) -> Fields | None:
         "dns.question.type": kind,
         "dns.question.class": family,
         "network.transport": "udp" if transport == "udp" else "tcp",
-        **(field_values.READINGS["event.duration"](f"{took}s") or {}),
+        **(field_values.CONVERTERS["event.duration"](f"{took}s") or {}),
     }
     if code != "-":
         found["dns.response_code"] = code
@@ -123,7 +123,10 @@ def gin(line: str) -> Fields | None:
     status, took, client, method, target = match.groups()
     found: Fields = {"http.response.status_code": int(status), "http.request.method": method}
     return (
-        found | (field_values.span(took) or {}) | (field_values.url(target) or {}) | (field_values.source(client) or {})
+        found
+        | (field_values.go_duration(took) or {})
+        | (field_values.url(target) or {})
+        | (field_values.source(client) or {})
     )
 
 
@@ -170,7 +173,7 @@ def tornado(line: str) -> Fields | None:
     return {**found, "log.logger": match[2]}
 
 
-def _leveled(pattern: re.Pattern[str], known: Callable[[str], str | None], *names: str) -> Reading:
+def _level_parser(pattern: re.Pattern[str], known: Callable[[str], str | None], *names: str) -> LineParser:
     """Reads lines that begin with the pattern: its groups are the fields of these names, `known` tells the level."""
 
     def read(line: str) -> Fields | None:
@@ -181,21 +184,21 @@ def _leveled(pattern: re.Pattern[str], known: Callable[[str], str | None], *name
         name = known(found["log.level"])
         if name is None:
             return None
-        numbers = {field: int(found[field]) for field in _NUMBERS & found.keys()}
+        numbers = {field: int(found[field]) for field in _NUMERIC_FIELDS & found.keys()}
         return {**found, **numbers, "log.level": name}
 
     return read
 
 
-nest = _leveled(_NEST, level.normal, "process.pid", "log.level", "log.logger")
+nest = _level_parser(_NEST, level.normalize, "process.pid", "log.level", "log.logger")
 """NestJS' console."""
-clickhouse = _leveled(_CLICKHOUSE, level.normal, "process.thread.id", "log.level", "log.logger")
+clickhouse = _level_parser(_CLICKHOUSE, level.normalize, "process.thread.id", "log.level", "log.logger")
 """ClickHouse: thread, query, level, part."""
-tomcat = _leveled(_TOMCAT, level.WORDS.get, "log.level", "process.thread.name", "log.logger")
+tomcat = _level_parser(_TOMCAT, level.WORDS.get, "log.level", "process.thread.name", "log.logger")
 """Tomcat's one-line formatter: level, thread, class and method."""
-linkerd = _leveled(_LINKERD, level.WORDS.get, "log.level", "log.logger")
+linkerd = _level_parser(_LINKERD, level.WORDS.get, "log.level", "log.logger")
 """Linkerd's proxy, whose time is since its start."""
-simple = _leveled(_SIMPLE, level.WORDS.get, "process.thread.name", "log.level", "log.logger")
+slf4j_simple = _level_parser(_SLF4J_SIMPLE, level.WORDS.get, "process.thread.name", "log.level", "log.logger")
 """SLF4J's simple logger: thread, level, logger."""
-spark = _leveled(_SPARK, level.WORDS.get, "log.level", "log.logger")
+spark = _level_parser(_SPARK, level.WORDS.get, "log.level", "log.logger")
 """`26/11/24 10:00:00 INFO SparkContext: `, whose year is no year to anybody else."""

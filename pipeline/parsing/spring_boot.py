@@ -5,7 +5,7 @@ from typing import Any
 
 Fields = dict[str, Any]
 
-_BEHIND_LEVEL = re.compile(
+_AFTER_LEVEL = re.compile(
     r" *+(?:\[[^,\]]{0,60},(?P<trace>[0-9a-f]{0,32}),(?P<span>[0-9a-f]{0,16})(?:,\w{0,5})?\] ++)?"  # Sleuth
     r"(?P<pid>\d{1,10}) --- (?P<brackets>(?:\[[^\]]{0,100}\] ++){1,3})"
     r"(?P<logger>[A-Za-z_$](?:[\w$./-]|\[[^\]\s]{0,60}\])*+) *+: ",
@@ -15,9 +15,9 @@ _BRACKET = re.compile(r"\[ *([^\]]*?) *\]")
 _IDS = re.compile(r"(?:([0-9a-f]{32})-([0-9a-f]{16}))?-?", re.ASCII)
 
 
-def fields(line: str, at: int) -> Fields:
+def parse(line: str, at: int) -> Fields:
     """What stands behind the level, which ends at `at`; nothing where it is no line of Spring's."""
-    match = _BEHIND_LEVEL.match(line, at)
+    match = _AFTER_LEVEL.match(line, at)
     if match is None:
         return {}
     brackets = _BRACKET.findall(match["brackets"])

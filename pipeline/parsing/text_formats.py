@@ -14,7 +14,7 @@ from typing import Any
 
 from pipeline.parsing import access_log, ansi, exception, leading_timestamp, level, logfmt, server_log
 
-LOOKED_AT = 4096
+MAX_CHARACTERS = 4096
 
 Fields = dict[str, Any]
 
@@ -27,9 +27,9 @@ _APACHE = re.compile(
     r"\[\w{3} \w{3} \d\d \d\d:\d\d:\d\d\.?\d* \d{4}\] \[(?:(\w+):)?(\w+)\d?\] (?:\[pid (\d{1,10})\b)?", re.ASCII
 )
 _RUBY = re.compile(r"([DIWEFA]), \[[\d:.T-]{19,26} #(\d{1,10})\] +[A-Z]+ -- ([^:]{0,100}): ", re.ASCII)
-_FIRST = re.compile(r"[\[(<]?([A-Za-z]{3,11}\d?)(?=([\])>:|\t]|$| +[-|] | ))", re.ASCII)
-_NAMED = re.compile(r":([A-Za-z_][\w.]{0,200}):", re.ASCII)
-_DOTNET = re.compile(r": ([\w.+`]{1,200})\[(\d{1,9})\](?: |$)", re.ASCII)
+_LEADING_LEVEL = re.compile(r"[\[(<]?([A-Za-z]{3,11}\d?)(?=([\])>:|\t]|$| +[-|] | ))", re.ASCII)
+_PYTHON_LOGGER = re.compile(r":([A-Za-z_][\w.]{0,200}):", re.ASCII)
+_DOTNET_LOGGER = re.compile(r": ([\w.+`]{1,200})\[(\d{1,9})\](?: |$)", re.ASCII)
 _JUL = re.compile(
     r"[A-Z][a-z]{2} \d{1,2}, \d{4},? \d{1,2}:\d\d:\d\d[ \u202f][AP]M ([\w.$]{1,200})(?: ([\w$<>]{1,200}))?\n"
     r"([A-Z]{4,7}): ",
@@ -37,19 +37,19 @@ _JUL = re.compile(
 )
 
 
-def fields(message: str) -> Fields | None:
+def parse(message: str) -> Fields | None:
     """The fields that a line's format gives; None when it is in no format known here."""
-    read = _BY_FIRST.get(message[:1])
+    read = _BY_FIRST_CHARACTER.get(message[:1])
     if read is None:
         return None
-    line = message if len(message) <= LOOKED_AT else message[:LOOKED_AT]
+    line = message if len(message) <= MAX_CHARACTERS else message[:MAX_CHARACTERS]
     if "\n" in line:
         if (match := _JUL.match(line)) is not None:
             return _jul(match)
         line = line[: line.index("\n")]
     if "\x1b" in line:
-        line = str(ansi.stripped(line)).strip()
-        read = _BY_FIRST.get(line[:1], _nothing)
+        line = str(ansi.strip(line)).strip()
+        read = _BY_FIRST_CHARACTER.get(line[:1], _no_format)
     return read(line)
 
 
@@ -61,14 +61,14 @@ def _jul(match: re.Match[str]) -> Fields | None:
     return {key: text for key, text in found.items() if text} if name else None
 
 
-def _nothing(_: str) -> None:
+def _no_format(_: str) -> None:
     return None
 
 
-def _digit(line: str) -> Fields | None:
+def _digit_first(line: str) -> Fields | None:
     mark = line[4:5]
     if mark == "-" or mark == "/" or line[2:3] == line[5:6] == ":":
-        found = leading_timestamp.fields(line)
+        found = leading_timestamp.parse(line)
         if found is not None or mark == "/":
             return found
     read = _BY_CLOCK.get(line[2:3] + line[4:5])
@@ -108,15 +108,15 @@ def _ruby(line: str) -> Fields | None:
     match = _RUBY.match(line)
     if match is None:
         return None
-    found = {"log.level": level.normal(match[1]), "process.pid": int(match[2])}
+    found = {"log.level": level.normalize(match[1]), "process.pid": int(match[2])}
     return {**found, "log.logger": match[3]} if match[3].strip() else found
 
 
-def _word(line: str) -> Fields | None:
+def _letter_first(line: str) -> Fields | None:
     """Begins with a letter: a level's word, klog, Ruby's logger, logfmt, an access log by host name, an error."""
     start = line[:3]
-    if start in _BEGINNINGS:
-        found = _level_first(line) if start not in _METHODS else server_log.morgan(line)
+    if start in _LEVEL_AND_METHOD_PREFIXES:
+        found = _level_first(line) if start not in _METHOD_PREFIXES else server_log.morgan(line)
         if found is not None:
             return found
     mark = line[1:2]
@@ -125,16 +125,16 @@ def _word(line: str) -> Fields | None:
     elif mark == ",":
         found = _ruby(line)
     elif "=" in line[:40]:
-        found = logfmt.fields(line)
+        found = logfmt.parse(line)
     else:
         found = access_log.combined(line) if '] "' in line else None
-    if found is None and ": " in line and (what := exception.of_line(line)) is not None:
+    if found is None and ": " in line and (what := exception.from_line(line)) is not None:
         return {"error.type": what[0], "error.message": what[1]}
     return found
 
 
 def _level_first(line: str) -> Fields | None:
-    match = _FIRST.match(line)
+    match = _LEADING_LEVEL.match(line)
     if match is None:
         return None
     word, behind = match.groups()
@@ -145,7 +145,7 @@ def _level_first(line: str) -> Fields | None:
         return request
     found: Fields = {"log.level": name}
     if behind == ":":
-        logger = _NAMED.match(line, match.end()) or _DOTNET.match(line, match.end())
+        logger = _PYTHON_LOGGER.match(line, match.end()) or _DOTNET_LOGGER.match(line, match.end())
         if logger is not None:
             found["log.logger"] = logger[1]
     elif behind == "]" and (told := server_log.coredns(line)) is not None:
@@ -153,7 +153,7 @@ def _level_first(line: str) -> Fields | None:
     return found
 
 
-def _bracket(line: str) -> Fields | None:
+def _bracket_first(line: str) -> Fields | None:
     """Begins with `[`: a time in brackets, or a level."""
     if line[1:2].isdecimal():
         return _bracketed_time(line)
@@ -166,22 +166,22 @@ def _bracket(line: str) -> Fields | None:
         match = _APACHE.match(line)
         if match is not None:
             return {**_apache(match), **server_log.apache_client(line)} or None
-    return _level_first(line) or server_log.simple(line)
+    return _level_first(line) or server_log.slf4j_simple(line)
 
 
 def _bracketed_time(line: str) -> Fields | None:
     behind = line.find("] ", 2, 12)
     if behind > 0 and line[1:behind].isdecimal():  # NATS has its process before the time
-        return leading_timestamp.fields(line, behind + 2)
+        return leading_timestamp.parse(line, behind + 2)
     if '] "' in line[:60]:
         return access_log.envoy(line) if line[5:6] == "-" else access_log.django(line)
     if line[3:4] == "-":
         return server_log.php(line)
-    return leading_timestamp.nested(line) if "][" in line[20:40] else leading_timestamp.fields(line, 1)
+    return leading_timestamp.parse_nested(line) if "][" in line[20:40] else leading_timestamp.parse(line, 1)
 
 
 def _apache(match: re.Match[str]) -> Fields:
-    name = level.normal(match[2])
+    name = level.normalize(match[2])
     if name is None:
         return {}
     found: Fields = {"log.level": name}
@@ -206,23 +206,23 @@ _BY_BRACKET: dict[str, Callable[[str], Fields | None]] = {
 }
 _COLON_ONLY = frozenset({"LOG", "CONFIG", "ALERT", "FAIL", "FINE"})
 """Capitals that begin headlines too."""
-_METHODS = frozenset(("GET", "HEA", "POS", "PUT", "PAT", "DEL", "OPT"))
-_BEGINNINGS = frozenset(word[:3] for word in level.WORDS) | _METHODS
-_BY_FIRST: dict[str, Callable[[str], Fields | None]] = {
-    **dict.fromkeys("0123456789", _digit),
-    **dict.fromkeys("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", _word),
+_METHOD_PREFIXES = frozenset(("GET", "HEA", "POS", "PUT", "PAT", "DEL", "OPT"))
+_LEVEL_AND_METHOD_PREFIXES = frozenset(word[:3] for word in level.WORDS) | _METHOD_PREFIXES
+_BY_FIRST_CHARACTER: dict[str, Callable[[str], Fields | None]] = {
+    **dict.fromkeys("0123456789", _digit_first),
+    **dict.fromkeys("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", _letter_first),
     **dict.fromkeys("<(", _level_first),
-    "[": _bracket,
+    "[": _bracket_first,
     ":": access_log.combined,  # IPv6
-    "\x1b": _nothing,  # colours: read again without them
+    "\x1b": _no_format,  # colours: read again without them
 }
-READERS: dict[str, Callable[[str], Fields | None]] = {
-    "auto": fields,
-    "text": fields,
-    "json": _nothing,
-    "none": _nothing,
+PARSERS: dict[str, Callable[[str], Fields | None]] = {
+    "auto": parse,
+    "text": parse,
+    "json": _no_format,
+    "none": _no_format,
     "klog": _klog,
-    "logfmt": logfmt.fields,
+    "logfmt": logfmt.parse,
     "access": _access,
 }
 """By the name of a parser, as a setting or a pod's annotation has it."""

@@ -7,32 +7,32 @@ from typing import Any
 
 from pipeline.contract import cri
 
-_SPELLING = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))? ?(Z|z|UTC|[+-]\d\d(?::?\d\d)?)")
+_PATTERN = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))? ?(Z|z|UTC|[+-]\d\d(?::?\d\d)?)")
 # A number is seconds, milliseconds, microseconds or nanoseconds, told by its size: from 1973 to 2286 as seconds.
 _UNITS = ((10**8, 10**10, 10**9), (10**11, 10**13, 10**6), (10**14, 10**16, 10**3), (10**17, 10**19, 1))
 
 
 @lru_cache(maxsize=1024)
-def _second(seconds: int) -> str:
+def _format_second(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def text(nanoseconds: int) -> str:
+def format_utc(nanoseconds: int) -> str:
     """RFC 3339 in UTC with nine fraction digits."""
     seconds, fraction = divmod(nanoseconds, 10**9)
-    return f"{_second(seconds)}.{fraction:09d}Z"
+    return f"{_format_second(seconds)}.{fraction:09d}Z"
 
 
-def nanoseconds(value: Any) -> int | None:
+def parse(value: Any) -> int | None:
     """Nanoseconds since the epoch; None for what is no time, or names no zone: then it could be any hour."""
     if isinstance(value, str):
-        return _written(value)
+        return _parse_text(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return _number(value)
+        return _parse_number(value)
     return None
 
 
-def _number(value: float) -> int | None:
+def _parse_number(value: float) -> int | None:
     for least, most, unit in _UNITS:
         if least <= value < most:
             if isinstance(value, int):
@@ -41,11 +41,11 @@ def _number(value: float) -> int | None:
     return None
 
 
-def _written(value: str) -> int | None:
-    match = _SPELLING.fullmatch(value)
+def _parse_text(value: str) -> int | None:
+    match = _PATTERN.fullmatch(value)
     if match is None:
         try:
-            return _number(float(value) if "." in value else int(value)) if value[:1].isdecimal() else None
+            return _parse_number(float(value) if "." in value else int(value)) if value[:1].isdecimal() else None
         except ValueError:
             return None
     day, clock, fraction, zone = match.groups()

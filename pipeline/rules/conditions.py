@@ -15,9 +15,9 @@ import yaml
 
 from pipeline.parsing import level
 from pipeline.rules import field_names
-from pipeline.rules.yaml_source import Faults, mapping, near, scalar, sequence, words
+from pipeline.rules.yaml_source import Diagnostics, mapping, scalar, sequence, suggestion, text_of
 
-Test = Callable[[Any], bool]
+Predicate = Callable[[Any], bool]
 """Whether a field's value is met; an absent field's value is None."""
 
 LEVELS = ("trace", "debug", "info", "notice", "warn", "error", "critical", "fatal")
@@ -30,8 +30,8 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": lambda value, limit: value > limit,
     "<": lambda value, limit: value < limit,
 }
-_SILENT = re2.Options()
-_SILENT.log_errors = False
+_RE2_OPTIONS = re2.Options()
+_RE2_OPTIONS.log_errors = False
 
 OPERATORS = ("is", "not", "matches", "contains", "starts_with", "ends_with")
 EXPECTED = f"a value, a list of values, or a mapping of {', '.join(OPERATORS)}"
@@ -42,86 +42,86 @@ class Condition:
     """A test of one field, by the document's name."""
 
     name: str
-    test: Test
+    predicate: Predicate
 
 
-def read(name: str, node: yaml.Node, faults: Faults) -> Condition:
+def parse(name: str, node: yaml.Node, faults: Diagnostics) -> Condition:
     """The condition that a node says on a field."""
-    return Condition(name, _value(name, node, faults))
+    return Condition(name, _parse_value(name, node, faults))
 
 
-def pattern(node: yaml.Node, text: str, faults: Faults) -> Any:
+def compile_pattern(node: yaml.Node, text: str, faults: Diagnostics) -> Any:
     """A compiled pattern of RE2, or None with a fault."""
     try:
-        return re2.compile(text, _SILENT)
+        return re2.compile(text, _RE2_OPTIONS)
     except re2.error as fault:
         reason = fault.args[0] if fault.args else ""
-        faults.at(node, f"not a pattern of RE2: {reason.decode() if isinstance(reason, bytes) else reason}")
+        faults.add(node, f"not a pattern of RE2: {reason.decode() if isinstance(reason, bytes) else reason}")
         return None
 
 
-def _several(test: Test) -> Test:
+def _any_item(test: Predicate) -> Predicate:
     def any_of(value: Any) -> bool:
         return any(map(test, value)) if isinstance(value, list) else test(value)
 
     return any_of
 
 
-def _value(name: str, node: yaml.Node, faults: Faults) -> Test:
+def _parse_value(name: str, node: yaml.Node, faults: Diagnostics) -> Predicate:
     if isinstance(node, yaml.SequenceNode):
-        return _any([_value(name, inner, faults) for inner in node.value], node, faults)
+        return _any_of([_parse_value(name, inner, faults) for inner in node.value], node, faults)
     if isinstance(node, yaml.MappingNode):
-        return _operators(name, node, faults)
-    return _several(_scalar(name, node, faults))
+        return _parse_operators(name, node, faults)
+    return _any_item(_parse_scalar(name, node, faults))
 
 
-def _scalar(name: str, node: yaml.Node, faults: Faults) -> Test:
+def _parse_scalar(name: str, node: yaml.Node, faults: Diagnostics) -> Predicate:
     value = scalar(node, faults, EXPECTED)
     if not isinstance(value, str):
-        return _literal(name, node, faults)
-    for known in (_pattern, _range, _comparison, _glob):
+        return _parse_literal(name, node, faults)
+    for known in (_parse_pattern, _parse_range, _parse_comparison, _parse_glob):
         test = known(name, node, value, faults)
         if test is not None:
             return test
-    return _literal(name, node, faults)
+    return _parse_literal(name, node, faults)
 
 
-def _any(tests: list[Test], node: yaml.Node, faults: Faults) -> Test:
+def _any_of(tests: list[Predicate], node: yaml.Node, faults: Diagnostics) -> Predicate:
     if not tests:
-        faults.at(node, "expected at least one value, found an empty list")
+        faults.add(node, "expected at least one value, found an empty list")
     return lambda value: any(test(value) for test in tests)
 
 
-def _pattern(name: str, node: yaml.Node, text: str, faults: Faults) -> Test | None:
+def _parse_pattern(name: str, node: yaml.Node, text: str, faults: Diagnostics) -> Predicate | None:
     if len(text) < 3 or text[0] != "/" or text[-1] != "/":
         return None
-    if name in field_names.PATHS:
-        faults.at(node, f"{text} may be a path or a pattern here: write {{is: {text}}} or {{matches: ...}}")
+    if name in field_names.PATH_VALUED_FIELDS:
+        faults.add(node, f"{text} may be a path or a pattern here: write {{is: {text}}} or {{matches: ...}}")
         return None
-    return _matching(node, text[1:-1], faults)
+    return _pattern_predicate(node, text[1:-1], faults)
 
 
-def _matching(node: yaml.Node, text: str, faults: Faults) -> Test:
+def _pattern_predicate(node: yaml.Node, text: str, faults: Diagnostics) -> Predicate:
     """A pattern; what is none but a text is looked for at a tenth of the cost."""
     if re2.escape(text) == text:
-        return _text_test("contains", text)
-    return _found(pattern(node, text, faults))
+        return _text_predicate("contains", text)
+    return _search_predicate(compile_pattern(node, text, faults))
 
 
-def _found(compiled: Any) -> Test:
+def _search_predicate(compiled: Any) -> Predicate:
     if compiled is None:
         return lambda _: False
     search = compiled.search
     return lambda value: value is not None and search(as_text(value)) is not None
 
 
-def _range(_: str, node: yaml.Node, text: str, faults: Faults) -> Test | None:
+def _parse_range(_: str, node: yaml.Node, text: str, faults: Diagnostics) -> Predicate | None:
     match = _RANGE.fullmatch(text)
     if match is None:
         return None
     low, high = float(match[1]), float(match[2])
     if low > high:
-        faults.at(node, f"{text} holds no number: the first is the larger one")
+        faults.add(node, f"{text} holds no number: the first is the larger one")
 
     def within(value: Any) -> bool:
         number = as_number(value)
@@ -130,17 +130,17 @@ def _range(_: str, node: yaml.Node, text: str, faults: Faults) -> Test | None:
     return within
 
 
-def _comparison(name: str, node: yaml.Node, text: str, faults: Faults) -> Test | None:
+def _parse_comparison(name: str, node: yaml.Node, text: str, faults: Diagnostics) -> Predicate | None:
     match = _COMPARISON.fullmatch(text)
     if match is None:
         return None
     compare = _COMPARE[match[1]]
     if name == "log.level":
-        limit = _ORDER.get(_level(node, match[2], faults), 0)
+        limit = _ORDER.get(_parse_level(node, match[2], faults), 0)
         return lambda value: value in LEVELS and compare(_ORDER[value], limit)
     bound = as_number(match[2])
     if bound is None:
-        faults.at(
+        faults.add(
             node, f'expected a number behind {match[1]}, found "{match[2]}" (only log.level has an order of words)'
         )
         return None
@@ -152,74 +152,74 @@ def _comparison(name: str, node: yaml.Node, text: str, faults: Faults) -> Test |
     return compared
 
 
-def _glob(_: str, __: yaml.Node, text: str, ___: Faults) -> Test | None:
+def _parse_glob(_: str, __: yaml.Node, text: str, ___: Diagnostics) -> Predicate | None:
     if "*" not in text:
         return None
     if text.count("*") == 1 and text[0] == "*":
-        return _text_test("ends_with", text[1:])
+        return _text_predicate("ends_with", text[1:])
     if text.count("*") == 1 and text[-1] == "*":
-        return _text_test("starts_with", text[:-1])
-    return _found(re2.compile(glob(text), _SILENT))
+        return _text_predicate("starts_with", text[:-1])
+    return _search_predicate(re2.compile(glob_to_pattern(text), _RE2_OPTIONS))
 
 
-def glob(text: str) -> str:
+def glob_to_pattern(text: str) -> str:
     """A text with `*` for anything as a pattern of the whole."""
     return "(?s)^" + ".*".join(re2.escape(part) for part in text.split("*")) + "$"
 
 
-def _literal(name: str, node: yaml.Node, faults: Faults) -> Test:
+def _parse_literal(name: str, node: yaml.Node, faults: Diagnostics) -> Predicate:
     value = scalar(node, faults, EXPECTED)
     if value is None:
         return lambda found: found is None
     if isinstance(value, bool):
         text = as_text(value)
     else:
-        text = _level(node, str(node.value), faults) if name == "log.level" else str(node.value)
+        text = _parse_level(node, str(node.value), faults) if name == "log.level" else str(node.value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return lambda found: found is not None and (as_text(found) == text or as_number(found) == value)
     return lambda found: found is not None and (found == text or as_text(found) == text)
 
 
-def _level(node: yaml.Node, text: str, faults: Faults) -> str:
-    name = level.normal(text)
+def _parse_level(node: yaml.Node, text: str, faults: Diagnostics) -> str:
+    name = level.normalize(text)
     if name is None:
-        faults.at(node, f'"{text}" is no level{near(text, LEVELS)}: expected one of {", ".join(LEVELS)}')
+        faults.add(node, f'"{text}" is no level{suggestion(text, LEVELS)}: expected one of {", ".join(LEVELS)}')
     return name or text
 
 
-def _operators(name: str, node: yaml.MappingNode, faults: Faults) -> Test:
+def _parse_operators(name: str, node: yaml.MappingNode, faults: Diagnostics) -> Predicate:
     """Every operator of the mapping holds."""
-    tests: list[Test] = []
+    tests: list[Predicate] = []
     for key, value in mapping(node, faults, EXPECTED).values():
         if key.value == "not":
-            tests.append(_negated(_value(name, value, faults)))
-        elif key.value in _TEXT_TESTS or key.value in ("is", "matches"):
-            ones = [_several(_operator(key.value, name, one, faults)) for one in sequence(value)]
-            tests.append(_any(ones, value, faults))
+            tests.append(_negate(_parse_value(name, value, faults)))
+        elif key.value in _TEXT_OPERATORS or key.value in ("is", "matches"):
+            ones = [_any_item(_parse_operator(key.value, name, one, faults)) for one in sequence(value)]
+            tests.append(_any_of(ones, value, faults))
         else:
-            faults.at(key, f'unknown operator "{key.value}"{near(key.value, OPERATORS)}: expected {EXPECTED}')
+            faults.add(key, f'unknown operator "{key.value}"{suggestion(key.value, OPERATORS)}: expected {EXPECTED}')
     if not node.value:
-        faults.at(node, f"expected {EXPECTED}, found an empty mapping")
+        faults.add(node, f"expected {EXPECTED}, found an empty mapping")
     return lambda value: all(test(value) for test in tests)
 
 
-def _negated(test: Test) -> Test:
+def _negate(test: Predicate) -> Predicate:
     return lambda value: not test(value)
 
 
-def _operator(operator: str, name: str, node: yaml.Node, faults: Faults) -> Test:
+def _parse_operator(operator: str, name: str, node: yaml.Node, faults: Diagnostics) -> Predicate:
     if operator == "is":
-        return _literal(name, node, faults)
-    text = words(node, faults, f"a text for {operator}")
-    return _matching(node, text, faults) if operator == "matches" else _text_test(operator, text)
+        return _parse_literal(name, node, faults)
+    text = text_of(node, faults, f"a text for {operator}")
+    return _pattern_predicate(node, text, faults) if operator == "matches" else _text_predicate(operator, text)
 
 
-def _text_test(operator: str, text: str) -> Test:
-    test = _TEXT_TESTS[operator]
+def _text_predicate(operator: str, text: str) -> Predicate:
+    test = _TEXT_OPERATORS[operator]
     return lambda value: value is not None and test(as_text(value), text)
 
 
-_TEXT_TESTS: dict[str, Callable[[str, str], bool]] = {
+_TEXT_OPERATORS: dict[str, Callable[[str, str], bool]] = {
     "contains": lambda value, text: text in value,
     "starts_with": str.startswith,
     "ends_with": str.endswith,

@@ -4,14 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-Hooks = Callable[[str], tuple[Callable[..., Any], bytes]]
+HookFinder = Callable[[str], tuple[Callable[..., Any], bytes]]
 """Finds a hook by `module:function`: the function and the source it came from. Raises ValueError."""
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class RuleContext:
     """What a rules file may refer to."""
 
     routes: tuple[str, ...]
     field_limit: int
-    hooks: Hooks
+    find_hook: HookFinder

@@ -8,7 +8,7 @@ what would break ids, order or the container's own fields cannot be set.
 from pipeline.contract.ecs import FIELDS, FLATTENED
 from pipeline.parsing import json_body
 
-SHORT = {
+SHORT_NAMES = {
     "namespace": "kubernetes.namespace",
     "pod": "kubernetes.pod.name",
     "container": "kubernetes.container.name",
@@ -26,69 +26,69 @@ PREFIXES = {
 }
 GROUPS = {"label": "label.", "labels": "labels.", "annotation": "annotation.", "annotations": "annotations."}
 """Names whose value may be a mapping of names: `label: {app: web}`."""
-FIELD = "field"
+FIELD_GROUP = "field"
 """The group whose names are taken as they are: `field: {namespace: x}` is the application's own `namespace`."""
 
-_CONTAINER_ROOTS = ("kubernetes.", "container.", "orchestrator.", "agent.")
-_OF_PATH = frozenset(
+_CONTAINER_PREFIXES = ("kubernetes.", "container.", "orchestrator.", "agent.")
+_FROM_LOG_PATH = frozenset(
     {"kubernetes.namespace", "kubernetes.pod.name", "kubernetes.pod.uid", "kubernetes.container.name", "container.name"}
 )
-_OF_EVENT = frozenset({"log.iostream", "log.flags"})
-_UNKNOWN_YET = frozenset({"@timestamp", "log.offset", "log.length", "log.file.path", "log.iotime"}) | {
+_FROM_EVENT = frozenset({"log.iostream", "log.flags"})
+_SET_AFTER_RULES = frozenset({"@timestamp", "log.offset", "log.length", "log.file.path", "log.iotime"}) | {
     "event.created",
     "event.ingested",
 }
-PATHS = frozenset({"url.path", "url.original", "url.full", "process.executable", "log.origin.file.name"})
+PATH_VALUED_FIELDS = frozenset({"url.path", "url.original", "url.full", "process.executable", "log.origin.file.name"})
 """Fields whose values begin and end with a slash by themselves."""
 
 
-def full(name: str) -> str:
+def full_name(name: str) -> str:
     """The document's name of a field."""
-    if name in SHORT:
-        return SHORT[name]
+    if name in SHORT_NAMES:
+        return SHORT_NAMES[name]
     for short, whole in PREFIXES.items():
         if name.startswith(short) and len(name) > len(short):
             return whole + name[len(short) :]
     return name
 
 
-def of_container(name: str) -> bool:
+def is_container_field(name: str) -> bool:
     """Whether a field is the same for every line of a container."""
-    return name == "host.name" or name.startswith(_CONTAINER_ROOTS)
+    return name == "host.name" or name.startswith(_CONTAINER_PREFIXES)
 
 
-def of_pod(name: str) -> bool:
+def is_pod_field(name: str) -> bool:
     """Whether a field's value comes from a Pod object, not from the path of a log file."""
-    return (of_container(name) or name.startswith("service.")) and name not in _OF_PATH
+    return (is_container_field(name) or name.startswith("service.")) and name not in _FROM_LOG_PATH
 
 
-def unaskable(name: str) -> str:
+def why_not_conditionable(name: str) -> str:
     """Why no condition can be on a field, empty if one can."""
-    if name in _UNKNOWN_YET or name.startswith(("crisp.", "data_stream.")):
+    if name in _SET_AFTER_RULES or name.startswith(("crisp.", "data_stream.")):
         return f'"{name}" is set after the rules were applied'
-    if of_container(name) and name not in FIELDS and not any(name.startswith(f"{root}.") for root in FLATTENED):
+    if is_container_field(name) and name not in FIELDS and not any(name.startswith(f"{root}.") for root in FLATTENED):
         return f'"{name}" is no field of a container'
     if name in FLATTENED:
         return f'"{name}" holds many: say which, as in {name}.app'
     return ""
 
 
-def unsettable(name: str) -> str:
+def why_read_only(name: str) -> str:
     """Why no rule may give a value to a field, empty if one may. An application may not either."""
-    if name in _OF_EVENT or not json_body.allowed(name):
+    if name in _FROM_EVENT or not json_body.is_writable(name):
         return f'"{name}" is crisp\'s own: a rule cannot change it'
     return ""
 
 
-def suspicious(name: str) -> str:
+def likely_typo_of(name: str) -> str:
     """The name that was probably meant by one that only an application could have; empty if none."""
     if name in FIELDS or "." in name:
         return ""
-    close = [short for short in (*SHORT, *GROUPS) if _one_apart(short, name)]
+    close = [short for short in (*SHORT_NAMES, *GROUPS) if _is_one_edit_apart(short, name)]
     return close[0] if close else ""
 
 
-def _one_apart(known: str, name: str) -> bool:
+def _is_one_edit_apart(known: str, name: str) -> bool:
     """Whether a letter more, less, other or two swapped make one name of the other."""
     if known == name or abs(len(known) - len(name)) > 1 or len(name) < 3:
         return False
@@ -98,6 +98,6 @@ def _one_apart(known: str, name: str) -> bool:
     return swapped or one[1:] == other[1:] or one == other[1:] or one[1:] == other
 
 
-def askable() -> list[str]:
+def conditionable_names() -> list[str]:
     """Every name that crisp itself knows and a condition can be on."""
-    return [*SHORT, *(name for name in FIELDS if not unaskable(name))]
+    return [*SHORT_NAMES, *(name for name in FIELDS if not why_not_conditionable(name))]

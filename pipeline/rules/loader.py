@@ -7,25 +7,25 @@ from pipeline.config import routes
 from pipeline.config.settings import Settings
 from pipeline.errors import RulesError
 from pipeline.rules import python_hook
-from pipeline.rules.context import World
-from pipeline.rules.parser import Read, read
+from pipeline.rules.context import RuleContext
+from pipeline.rules.parser import ParsedRules, parse_rules_file
 from pipeline.rules.ruleset import Ruleset
 
 
 def load(settings: Settings) -> Ruleset | None:
     """The rules in force, None where the settings name no file. Raises RulesError with every fault."""
-    return examine(settings).ruleset if settings.rules_file else None
+    return load_file(settings).ruleset if settings.rules_file else None
 
 
-def examine(settings: Settings) -> Read:
+def load_file(settings: Settings) -> ParsedRules:
     """The file with its tests and warnings. Raises RulesError with every fault."""
-    made = parsed(contents(settings), settings)
-    if made.faults:
-        raise RulesError(made.faults)
+    made = parse(read_bytes(settings), settings)
+    if made.problems:
+        raise RulesError(made.problems)
     return made
 
 
-def contents(settings: Settings) -> bytes:
+def read_bytes(settings: Settings) -> bytes:
     """The bytes of the file. Raises RulesError."""
     try:
         return Path(settings.rules_file).read_bytes()
@@ -33,8 +33,8 @@ def contents(settings: Settings) -> bytes:
         raise RulesError([f"{settings.rules_file}: the rules cannot be read: {fault.strerror}"]) from fault
 
 
-def parsed(text: bytes, settings: Settings) -> Read:
+def parse(text: bytes, settings: Settings) -> ParsedRules:
     """A text as the settings' rules file."""
-    hooks = partial(python_hook.find, settings.rules_python_dir)
-    world = World(tuple(routes.read(settings.routes)), settings.field_limit, hooks)
-    return read(text, settings.rules_file, world)
+    hooks = partial(python_hook.load, settings.rules_python_dir)
+    world = RuleContext(tuple(routes.parse(settings.routes)), settings.field_limit, hooks)
+    return parse_rules_file(text, settings.rules_file, world)

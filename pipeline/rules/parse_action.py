@@ -18,7 +18,7 @@ _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,15})?", re.ASCII)
 
 
 def _json(field_limit: int) -> Parser:
-    return lambda text: json_body.fields(text.strip().encode("utf-8", "replace"), field_limit)
+    return lambda text: json_body.parse_fields(text.strip().encode("utf-8", "replace"), field_limit)
 
 
 def _logfmt(field_limit: int) -> Parser:
@@ -28,7 +28,7 @@ def _logfmt(field_limit: int) -> Parser:
             taken = _logfmt_value(value)
             before = pairs.get(key, pairs)
             pairs[key] = taken if before is pairs else [*(before if isinstance(before, list) else [before]), taken]
-        return json_body.fields(orjson.dumps(pairs), field_limit) if "=" in text and pairs else None
+        return json_body.parse_fields(orjson.dumps(pairs), field_limit) if "=" in text and pairs else None
 
     return parse
 
@@ -42,21 +42,21 @@ def _logfmt_value(text: str) -> Any:
     return orjson.loads(text) if _NUMBER.fullmatch(text) else text
 
 
-def _text(name: str) -> Callable[[int], Parser]:
-    return lambda _: text_formats.READERS[name]
+def _text_format(name: str) -> Callable[[int], Parser]:
+    return lambda _: text_formats.PARSERS[name]
 
 
 FORMATS: dict[str, Callable[[int], Parser]] = {
     "json": _json,
     "logfmt": _logfmt,
-    "access": _text("access"),
-    "klog": _text("klog"),
-    "text": _text("text"),
+    "access": _text_format("access"),
+    "klog": _text_format("klog"),
+    "text": _text_format("text"),
 }
 """Parsers by the name of their format, made for a limit of fields; `text` is any format that crisp recognises."""
 
 
-def by_pattern(compiled: Any, fields: dict[str, str]) -> Parser:
+def pattern_parser(compiled: Any, fields: dict[str, str]) -> Parser:
     """A parser that takes the named groups of a pattern of RE2, each under its field's name."""
     whole = frozenset(name for name in fields.values() if name in FIELDS and FIELDS[name].type == "long")
     search = compiled.search

@@ -9,7 +9,7 @@ from typing import Any
 _REFERENCE = re.compile(r"([A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*):([A-Za-z_]\w*)", re.ASCII)
 
 
-def find(directory: str, reference: str) -> tuple[Callable[..., Any], bytes]:
+def load(directory: str, reference: str) -> tuple[Callable[..., Any], bytes]:
     """The function of `package.module:function`, and its module's source. Raises ValueError in words.
 
     The module is loaded anew each time, so that a changed one counts when the rules are read again.

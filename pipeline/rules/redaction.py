@@ -14,7 +14,7 @@ from typing import Any
 import orjson
 import re2
 
-from pipeline.contract.ecs import APPLICATION
+from pipeline.contract.ecs import APPLICATION_PREFIX
 from pipeline.grouping.event import Event
 from pipeline.rules import pem_block
 
@@ -32,9 +32,9 @@ _AWS = re2.compile(
 )
 _AWS_NAME = re2.compile(r"(?i)secret[_\-.]?(?:access)?[_\-.]?key$")
 _AWS_VALUE = re.compile(r"[A-Za-z0-9/+]{40}", re.ASCII)
-_KEY_EDGE = r"-----{} [A-Z0-9 ]{{0,40}}PRIVATE KEY(?: BLOCK)?-----"
+_KEY_MARKER = r"-----{} [A-Z0-9 ]{{0,40}}PRIVATE KEY(?: BLOCK)?-----"
 _KEY = re2.compile(
-    rf"(?s)({_KEY_EDGE.format('BEGIN')})(?:.*?{_KEY_EDGE.format('END')}|[A-Za-z0-9+/=\s\\:,.\-]*)",
+    rf"(?s)({_KEY_MARKER.format('BEGIN')})(?:.*?{_KEY_MARKER.format('END')}|[A-Za-z0-9+/=\s\\:,.\-]*)",
 )
 _JWT = re2.compile(r"eyJ[\w\-]{8,}\.(?:[\w\-]*\.[\w\-]+(?:\.[\w\-]+){0,2}|[\w\-]+\.?)")
 _DIGITS = re2.compile(r"\d(?:[ \-]?\d){12,}")
@@ -95,7 +95,7 @@ def _card(text: str) -> Spans:
             if start < taken:
                 continue
             for _, stop in groups[first:]:
-                if is_card(re.sub("[ -]", "", text[start:stop])):
+                if is_card_number(re.sub("[ -]", "", text[start:stop])):
                     yield start, stop
                     taken = stop
                     break
@@ -115,7 +115,7 @@ def _within_number(text: str, begin: int, end: int) -> bool:
     )
 
 
-def is_card(digits: str) -> bool:
+def is_card_number(digits: str) -> bool:
     """Whether digits are a payment card's number: a known issuer's length and beginning, and the check digit."""
     if not _BRANDS.fullmatch(digits):
         return False
@@ -138,90 +138,87 @@ KINDS: dict[str, tuple[Callable[[str], Spans], str]] = {
 class Redaction:
     """Replaces secrets of some kinds, and what some own patterns of RE2 find (each with its replacement)."""
 
-    def __init__(self, kinds: Iterable[str], own: Iterable[tuple[Any, str]] = (), replacement: str = "") -> None:
+    def __init__(self, kinds: Iterable[str], patterns: Iterable[tuple[Any, str]] = (), replacement: str = "") -> None:
         chosen = set(kinds)
         self._finders = [
             (kind, KINDS[kind][0], replacement or f"[redacted {kind}]") for kind in KINDS if kind in chosen
         ]
-        self._finders += [("own", _own(pattern), text) for pattern, text in own]
-        self._aws, self._key = (
+        self._finders += [("own", _pattern_finder(pattern), text) for pattern, text in patterns]
+        self._aws_replacement, self._key_replacement = (
             next((text for kind, _, text in self._finders if kind == wanted), "") for wanted in ("aws", "private-key")
         )
-        self._looks_everywhere = any(kind not in KINDS for kind, _, _ in self._finders)
+        self._has_patterns = any(kind not in KINDS for kind, _, _ in self._finders)
         self._trigger = re2.compile("|".join(KINDS[kind][1] for kind, _, _ in self._finders if kind in KINDS))
 
-    def key_lines(self, value: bytes, events: Iterable[Event]) -> frozenset[pem_block.Place]:
+    def find_key_lines(self, value: bytes, events: Iterable[Event]) -> frozenset[pem_block.Position]:
         """The events of a slice that are lines of a private key."""
-        return pem_block.lines(events) if self._key and pem_block.EDGE in value else frozenset()
+        return pem_block.find_key_lines(events) if self._key_replacement and pem_block.MARKER in value else frozenset()
 
-    def concerns(self, event: Event, key_lines: frozenset[pem_block.Place]) -> bool:
+    def may_contain(self, event: Event, key_lines: frozenset[pem_block.Position]) -> bool:
         """Whether an event of a slice can have secrets."""
         content = event[5]
-        return self.touches(content) or (
-            bool(self._key) and (event[:2] in key_lines or pem_block.is_full_line(content))
+        return self.matches_trigger(content) or (
+            bool(self._key_replacement) and (event[:2] in key_lines or pem_block.is_full_line(content))
         )
 
-    def event(self, fields: dict[str, Any], event: Event, key_lines: frozenset[pem_block.Place]) -> None:
+    def redact_event(self, fields: dict[str, Any], event: Event, key_lines: frozenset[pem_block.Position]) -> None:
         """An event's fields without its secrets, in place."""
-        self.clean(fields)
-        if self._key and (event[:2] in key_lines or pem_block.is_full_line(event[5])):
-            fields["message"] = self._key
+        self.redact_fields(fields)
+        if self._key_replacement and (event[:2] in key_lines or pem_block.is_full_line(event[5])):
+            fields["message"] = self._key_replacement
 
-    def touches(self, content: bytes) -> bool:
+    def matches_trigger(self, content: bytes) -> bool:
         """Whether an event's content can have secrets; a backslash can hide one in JSON."""
         return b"\\" in content or self._trigger.search(content) is not None
 
-    def text(self, text: str) -> str:
+    def redact_text(self, text: str) -> str:
         """The text without its secrets."""
         for _, find, replacement in self._finders:
             spans = list(find(text))
             if spans:
-                text = _replaced(text, spans, lambda _, replacement=replacement: replacement)  # type: ignore[misc]
+                text = _replace_spans(text, spans, lambda _, replacement=replacement: replacement)  # type: ignore[misc]
         return text
 
-    def value(self, value: Any, name: str = "") -> Any:
+    def redact_value(self, value: Any, name: str = "") -> Any:
         """The same for a field's value, lists included; a number that is a card's becomes text."""
         if isinstance(value, str):
-            if self._aws and _AWS_VALUE.fullmatch(value) and _AWS_NAME.search(name):
-                return self._aws
-            return self.text(value)
+            if self._aws_replacement and _AWS_VALUE.fullmatch(value) and _AWS_NAME.search(name):
+                return self._aws_replacement
+            return self.redact_text(value)
         if isinstance(value, list):
-            return [self.value(entry, name) for entry in value]
+            return [self.redact_value(entry, name) for entry in value]
         if isinstance(value, dict):
-            return {self.text(key): self.value(entry, key) for key, entry in value.items()}
+            return {self.redact_text(key): self.redact_value(entry, key) for key, entry in value.items()}
         if isinstance(value, int) and abs(value) >= 10**11:
-            text = self.text(str(value))
+            text = self.redact_text(str(value))
             return value if text == str(value) else text
         return value
 
-    def clean(self, fields: dict[str, Any]) -> None:
+    def redact_fields(self, fields: dict[str, Any]) -> None:
         """Every field of a document, in place; a name that is a secret is replaced too."""
-        if (
-            not self._looks_everywhere
-            and self._trigger.search("\n".join([*fields, *map(str, fields.values())])) is None
-        ):
+        if not self._has_patterns and self._trigger.search("\n".join([*fields, *map(str, fields.values())])) is None:
             return  # seen in one look; no kind's form is lost by an escape in the text of a list
         for name, value in list(fields.items()):
-            fields[name] = self.value(value, name)
-            shown = self.text(name)
+            fields[name] = self.redact_value(value, name)
+            shown = self.redact_text(name)
             if shown != name:
-                _gather(fields, f"{APPLICATION}.{shown}", fields.pop(name))
+                _append(fields, f"{APPLICATION_PREFIX}.{shown}", fields.pop(name))
 
-    def raw(self, data: bytes) -> bytes:
+    def mask_bytes(self, data: bytes) -> bytes:
         """Raw bytes with stars for secrets, of the same length, so that offsets in them stay true."""
         if not self._finders:
             return data
-        return b"\n".join(map(self._line, self._starred(data).split(b"\n")))
+        return b"\n".join(map(self._mask_json_line, self._mask_matches(data).split(b"\n")))
 
-    def _starred(self, data: bytes) -> bytes:
+    def _mask_matches(self, data: bytes) -> bytes:
         text = data.decode("latin-1")
         for _, find, _ in self._finders:
             spans = list(find(text))
             if spans:
-                text = _replaced(text, spans, lambda secret: re.sub(r"[^\n]", "*", secret))
+                text = _replace_spans(text, spans, lambda secret: re.sub(r"[^\n]", "*", secret))
         return text.encode("latin-1")
 
-    def _line(self, line: bytes) -> bytes:
+    def _mask_json_line(self, line: bytes) -> bytes:
         """A line whose JSON hides a secret behind escapes or names is starred whole behind its first brace."""
         begin = line.find(b"{")
         if begin < 0:
@@ -230,14 +227,14 @@ class Redaction:
             body = orjson.loads(line[begin:])
         except orjson.JSONDecodeError:
             return line
-        return line if self.value(body) == body else line[:begin] + b"*" * (len(line) - begin)
+        return line if self.redact_value(body) == body else line[:begin] + b"*" * (len(line) - begin)
 
 
-def _own(pattern: Any) -> Callable[[str], Spans]:
+def _pattern_finder(pattern: Any) -> Callable[[str], Spans]:
     return lambda text: (match.span() for match in pattern.finditer(text) if match.end() > match.start())
 
 
-def _replaced(text: str, spans: list[tuple[int, int]], by: Callable[[str], str]) -> str:
+def _replace_spans(text: str, spans: list[tuple[int, int]], by: Callable[[str], str]) -> str:
     parts = []
     position = 0
     for begin, end in sorted(spans):
@@ -247,7 +244,7 @@ def _replaced(text: str, spans: list[tuple[int, int]], by: Callable[[str], str])
     return "".join((*parts, text[position:]))
 
 
-def _gather(fields: dict[str, Any], name: str, value: Any) -> None:
+def _append(fields: dict[str, Any], name: str, value: Any) -> None:
     before = fields.get(name, fields)
     held = [] if before is fields else before if isinstance(before, list) else [before]
     fields[name] = [*held, *(value if isinstance(value, list) else [value])] if held else value

@@ -17,53 +17,53 @@ from pipeline.rules.ruleset import Ruleset
 log = logging.getLogger(__name__)
 
 
-class Renewal:
+class RulesReloader:
     """Holds the rules and hands them to `use`; `look` reads them again. Raises RulesError at the start only."""
 
-    def __init__(self, settings: Settings, use: Callable[[Ruleset | None], None]) -> None:
+    def __init__(self, settings: Settings, on_reload: Callable[[Ruleset | None], None]) -> None:
         self._settings = settings
-        self._use = use
-        self._seen = self._content()
+        self._on_reload = on_reload
+        self._last_content = self._read_content()
         self.rules = loader.load(settings)
-        self.refused: list[str] = []
-        use(self.rules)
+        self.problems: list[str] = []
+        on_reload(self.rules)
 
-    def _content(self) -> tuple[bytes, ...]:
+    def _read_content(self) -> tuple[bytes, ...]:
         """The file's bytes and those of the modules that it may name. Raises RulesError."""
         if not self._settings.rules_file:
             return ()
         modules = sorted(Path(self._settings.rules_python_dir).rglob("*.py")) if self._settings.rules_python_dir else []
-        return (loader.contents(self._settings), *(_bytes(path) for path in modules))
+        return (loader.read_bytes(self._settings), *(_read_or_empty(path) for path in modules))
 
-    def look(self) -> None:
+    def poll(self) -> None:
         """Take what the file says now, if it says something new and is without faults."""
         try:
-            before, self._seen = self._seen, ()
-            self._seen = self._content()
-            if self._seen == before:
+            before, self._last_content = self._last_content, ()
+            self._last_content = self._read_content()
+            if self._last_content == before:
                 return
             rules = loader.load(self._settings)
         except RulesError as refusal:
-            if refusal.faults != self.refused:
-                log.error("the new rules are refused, those before stay: %s", "; ".join(refusal.faults))
-            self.refused = refusal.faults
+            if refusal.problems != self.problems:
+                log.error("the new rules are refused, those before stay: %s", "; ".join(refusal.problems))
+            self.problems = refusal.problems
             return
-        self.rules, self.refused = rules, []
-        self._use(rules)
+        self.rules, self.problems = rules, []
+        self._on_reload(rules)
         log.info("new rules are in force", extra={"crisp.rules": rules.digest if rules else ""})
 
-    def facts(self) -> dict[str, Any]:
+    def snapshot(self) -> dict[str, Any]:
         """What is in force, for the status."""
         names = [rule.name for rule in self.rules.rules] if self.rules else []
         return {
             "file": self._settings.rules_file,
             "digest": self.rules.digest if self.rules else "",
             "rules": names,
-            "refused": self.refused,
+            "refused": self.problems,
         }
 
 
-def _bytes(path: Path) -> bytes:
+def _read_or_empty(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError:

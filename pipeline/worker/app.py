@@ -9,21 +9,21 @@ waiting for empty streams in a rebalance; no tables, no leader topic, the round-
 import faust
 from mode.supervisors import CrashingSupervisor
 
-from pipeline.config.settings import MIB, Settings, letter_max_bytes, record_max_bytes
+from pipeline.config.settings import MIB, Settings, dead_letter_max_bytes, record_max_bytes
 from pipeline.worker import consumer, credentials
-from pipeline.worker.consumer import Anew, Lost
+from pipeline.worker.consumer import OnLogReset, OnRecordsLost
 
-NEVER = 30 * 86400.0
+NO_TIMEOUT_SECONDS = 30 * 86400.0
 
 
-def build(settings: Settings, lost: Lost, anew: Anew) -> faust.App:
+def build(settings: Settings, on_records_lost: OnRecordsLost, on_log_reset: OnLogReset) -> faust.App:
     """An app that tells what its partitions lost, and which of them began anew."""
     app = faust.App(
         settings.kafka_group,
         broker=";".join(f"kafka://{broker.strip()}" for broker in settings.kafka_brokers.split(",")),
-        broker_credentials=credentials.credentials(settings),
+        broker_credentials=credentials.broker_credentials(settings),
         processing_guarantee="at_least_once",
-        broker_max_poll_interval=NEVER,
+        broker_max_poll_interval=NO_TIMEOUT_SECONDS,
         stream_wait_empty=False,
         agent_supervisor=CrashingSupervisor,
         stream_buffer_maxsize=16,
@@ -37,8 +37,8 @@ def build(settings: Settings, lost: Lost, anew: Anew) -> faust.App:
         broker_heartbeat_interval=settings.kafka_session_timeout_seconds / 4,
         broker_rebalance_timeout=60.0,
         broker_request_timeout=60.0,
-        stream_processing_timeout=NEVER,
-        broker_commit_livelock_soft_timeout=NEVER,
+        stream_processing_timeout=NO_TIMEOUT_SECONDS,
+        broker_commit_livelock_soft_timeout=NO_TIMEOUT_SECONDS,
         stream_publish_on_commit=False,
         cython_optimizations=False,
         table_standby_replicas=0,
@@ -49,7 +49,7 @@ def build(settings: Settings, lost: Lost, anew: Anew) -> faust.App:
         value_serializer="raw",
         producer_acks=-1,
         producer_compression_type="zstd",
-        producer_max_request_size=letter_max_bytes(settings),
+        producer_max_request_size=dead_letter_max_bytes(settings),
         producer_request_timeout=60.0,
         producer_linger=0.05,
         producer_threaded=False,
@@ -57,5 +57,5 @@ def build(settings: Settings, lost: Lost, anew: Anew) -> faust.App:
         worker_redirect_stdouts=False,
         datadir="/tmp/crisp-faust",  # noqa: S108 - nothing is written there: there are no tables
     )
-    consumer.install(app, lost, anew)
+    consumer.install(app, on_records_lost, on_log_reset)
     return app

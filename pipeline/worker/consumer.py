@@ -19,9 +19,9 @@ from pipeline.config.settings import MIB
 FETCH_MAX_BYTES = 16 * MIB
 """Of one answer of a broker; aiokafka's own limit is 50 MiB, more than half of what a worker may have."""
 
-Lost = Callable[[TP, int, ConsumerMessage], None]
+OnRecordsLost = Callable[[TP, int, ConsumerMessage], None]
 """Told that the records from an offset up to a message's are gone from the log."""
-Anew = Callable[[TP], None]
+OnLogReset = Callable[[TP], None]
 """Told that a partition's log has begun anew."""
 
 
@@ -29,7 +29,7 @@ _LOGGER = logging.getLogger("faust.consumer")
 """Else mode names loggers after modules of ours."""
 
 
-class Thread(driver.AIOKafkaConsumerThread):
+class ConsumerThread(driver.AIOKafkaConsumerThread):
     """The consumer's thread, with a bound on what is fetched ahead."""
 
     logger = _LOGGER
@@ -45,17 +45,17 @@ class Consumer(driver.Consumer):
 
     logger = _LOGGER
 
-    lost: Lost
-    anew: Anew
+    on_records_lost: OnRecordsLost
+    on_log_reset: OnLogReset
 
     def on_init(self) -> None:
         """As Faust's, and where each partition stands: the offset to come, the offset to commit."""
         super().on_init()
-        self.expected: dict[TP, int] = {}
-        self._settled: dict[TP, int] = {}
+        self.next_offsets: dict[TP, int] = {}
+        self._offsets_to_commit: dict[TP, int] = {}
 
-    def _new_consumer_thread(self) -> Thread:
-        return Thread(self, loop=self.loop, beacon=self.beacon)
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def ack(self, message: Any) -> bool:
         """Note a record as settled; acks come in order, so those before it are."""
@@ -63,48 +63,50 @@ class Consumer(driver.Consumer):
             return False
         message.acked = True
         self._unacked_messages.discard(message)
-        self._settled[message.tp] = message.offset + 1
+        self._offsets_to_commit[message.tp] = message.offset + 1
         return True
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
-        return (tp for tp in list(self._settled) if topics is None or tp in topics or tp.topic in topics)
+        return (tp for tp in list(self._offsets_to_commit) if topics is None or tp in topics or tp.topic in topics)
 
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
-        return {tp: self._settled[tp] for tp in tps if self._settled[tp] != self._committed_offset[tp]}
+        return {
+            tp: self._offsets_to_commit[tp] for tp in tps if self._offsets_to_commit[tp] != self._committed_offset[tp]
+        }
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """As Faust's: what was acked since the last commit is done again by the next owner."""
         for tp in revoked:
-            self._settled.pop(tp, None)
-            self.expected.pop(tp, None)
+            self._offsets_to_commit.pop(tp, None)
+            self.next_offsets.pop(tp, None)
         await super().on_partitions_revoked(revoked)
 
     async def perform_seek(self) -> None:
         """As Faust's, to the group's offsets."""
         await super().perform_seek()
-        self.expected = {tp: offset for tp, offset in self._read_offset.items() if offset is not None}
+        self.next_offsets = {tp: offset for tp, offset in self._read_offset.items() if offset is not None}
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust names it
         """As Faust's, but for the jumps that a log can make."""
         async for tp, message in super().getmany(timeout):
-            expected = self.expected.get(tp)
+            expected = self.next_offsets.get(tp)
             if expected is not None and message.offset > expected:
-                await self._skipped(tp, expected, message)
+                await self._handle_skipped_offsets(tp, expected, message)
             elif expected is not None and message.offset < expected:
-                self._settled.pop(tp, None)
+                self._offsets_to_commit.pop(tp, None)
                 self._committed_offset[tp] = None
-                self.anew(tp)
-            self.expected[tp] = message.offset + 1
+                self.on_log_reset(tp)
+            self.next_offsets[tp] = message.offset + 1
             self._read_offset[tp] = message.offset  # so that Faust sees neither a gap nor a record to drop
             yield tp, message
 
-    async def _skipped(self, tp: TP, expected: int, message: Any) -> None:
+    async def _handle_skipped_offsets(self, tp: TP, expected: int, message: Any) -> None:
         """Offsets are missing: taken by the retention, or never records at all (a transaction's marks)."""
         earliest = (await self.earliest_offsets(tp))[tp]
         if earliest > expected:
-            self.lost(tp, expected, message)
+            self.on_records_lost(tp, expected, message)
 
-    def thread_lives(self) -> bool:
+    def is_thread_alive(self) -> bool:
         """Whether the thread that speaks to Kafka still runs."""
         thread = self._thread._thread  # noqa: SLF001 - mode has no name for it
         return thread is not None and thread.is_alive()
@@ -116,7 +118,7 @@ class Transport(driver.Transport):
     Consumer = Consumer
 
 
-def install(app: faust.App, lost: Lost, anew: Anew) -> None:
+def install(app: faust.App, on_records_lost: OnRecordsLost, on_log_reset: OnLogReset) -> None:
     """Make an app use it; before the app is finalized."""
-    made = type("Consumer", (Consumer,), {"lost": staticmethod(lost), "anew": staticmethod(anew)})
+    made = type("Consumer", (Consumer,), {"lost": staticmethod(on_records_lost), "anew": staticmethod(on_log_reset)})
     app.transport = type("Transport", (Transport,), {"Consumer": made})(app.conf.broker_consumer, app)

@@ -8,13 +8,13 @@ from typing import Any
 
 from elasticsearch import AsyncElasticsearch
 
-from pipeline.config.secrets import Watched
+from pipeline.config.secrets import SecretFileWatcher
 from pipeline.config.settings import Settings
 from pipeline.elasticsearch import client as elasticsearch_client
 from pipeline.errors import SettingsError
 from pipeline.kafka import client as kafka_client
 
-LOOK_SECONDS = 5.0
+POLL_SECONDS = 5.0
 
 log = logging.getLogger(__name__)
 
@@ -23,17 +23,17 @@ KafkaClients = Callable[[], list[Any]]
 
 
 async def run(
-    settings: Settings, watched: Watched, elasticsearch: AsyncElasticsearch, kafka_clients: KafkaClients
+    settings: Settings, watcher: SecretFileWatcher, elasticsearch: AsyncElasticsearch, kafka_clients: KafkaClients
 ) -> None:
     """Look until cancelled. `watched` is older than the clients, so that no change falls between."""
     while True:
-        await asyncio.sleep(LOOK_SECONDS)
-        changed = watched.changed()
+        await asyncio.sleep(POLL_SECONDS)
+        changed = watcher.poll()
         if not changed:
             continue
         try:
-            kafka_client.renew(settings, *kafka_clients())
-            elasticsearch_client.renew(elasticsearch, settings)
+            kafka_client.reload(settings, *kafka_clients())
+            elasticsearch_client.reload(elasticsearch, settings)
         except (SettingsError, OSError, ssl.SSLError) as fault:
             log.error("%s changed, but cannot be used: %s", ", ".join(changed), fault)
         else:

@@ -8,7 +8,7 @@ from pipeline.config.settings import Settings
 from pipeline.kafka import client
 
 
-def credentials(settings: Settings) -> CredentialsT | None:
+def broker_credentials(settings: Settings) -> CredentialsT | None:
     """TLS and SASL as Faust wants them; None for a plain connection."""
     context = client.tls_context(settings)
     if settings.kafka_sasl != "none":

@@ -10,132 +10,136 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from pipeline.config.settings import Settings
 from pipeline.contract import cri
-from pipeline.elasticsearch.freshness_probe import Probe
-from pipeline.kafka.consumer_lag import GroupLag, Lag
-from pipeline.monitoring.history import EVERY_SECONDS, History, Watched
-from pipeline.monitoring.last_increase import Rises
+from pipeline.elasticsearch.freshness_probe import FreshnessProbe
+from pipeline.kafka.consumer_lag import Lag, LagReader
+from pipeline.monitoring.history import SAMPLE_SECONDS, History, HistoryMetrics
+from pipeline.monitoring.last_increase import LastIncrease
 from pipeline.monitoring.metrics import Metrics
 from pipeline.worker.ordered_acks import OrderedAcker
 
-AGES = "crisp_worker_latency_seconds"
-WATCHED = Watched(
+LATENCY_METRIC = "crisp_worker_latency_seconds"
+HISTORY_METRICS = HistoryMetrics(
     ("crisp_worker_records_received", "crisp_worker_received_bytes", "crisp_worker_events", "crisp_worker_documents"),
     ("crisp_worker_consumer_lag_records", "crisp_worker_in_flight_bytes"),
-    AGES,
+    LATENCY_METRIC,
     ("consumed", "indexed", "searchable"),
 )
 
-ANSWER_SECONDS = 30.0
+REQUEST_TIMEOUT_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
 
-Partitions = Callable[[], set[int]]
+AssignedPartitions = Callable[[], set[int]]
 """The partitions of the raw topic that the worker has now."""
 
 
-class Watch:
+class WorkerMonitor:
     """One worker's measures. `run` is a task of its own."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, partitions: Partitions, acker: OrderedAcker) -> None:
+    def __init__(
+        self, settings: Settings, metrics: Metrics, partitions: AssignedPartitions, acker: OrderedAcker
+    ) -> None:
         self._settings = settings
         self._metrics = metrics
         self._partitions = partitions
         self._acker = acker
-        self._history = History(metrics, WATCHED)
-        self._rises = Rises({"gaps": self._gaps, "dead": self._dead})
+        self._history = History(metrics, HISTORY_METRICS)
+        self._increases = LastIncrease({"gaps": self._gap_count, "dead": self._dead_letter_count})
         self._lags: dict[int, Lag] = {}
-        self.trouble = ""
-        self.away = False
+        self.problem = ""
+        self.kafka_unavailable = False
         """Kafka did not answer when it was last asked."""
         metrics.set("crisp_worker_topic_retention_seconds", settings.topic_retention_seconds)
 
-    def written(self, value: bytes) -> float | None:
+    def observe_consumed(self, value: bytes) -> float | None:
         """When the first line of a record was written, in seconds since the epoch, where it tells; counts as taken."""
         moment = cri.first_time(value)
         if moment is None:
             return None
-        self._aged("consumed", moment / 1e9)
+        self._observe_latency("consumed", moment / 1e9)
         return moment / 1e9
 
-    def settled(self, written: float | None, documents: list[bytes], probe: Probe) -> None:
+    def observe_indexed(self, written_at: float | None, documents: list[bytes], probe: FreshnessProbe) -> None:
         """A record's documents are indexed."""
-        if written is None or not documents:
+        if written_at is None or not documents:
             return
-        self._aged("indexed", written)
-        probe.offer(documents[0], written)
+        self._observe_latency("indexed", written_at)
+        probe.offer(documents[0], written_at)
 
-    def _aged(self, stage: str, written: float) -> None:
-        self._metrics.observe(AGES, max(0.0, time.time() - written), stage=stage)
+    def _observe_latency(self, stage: str, written_at: float) -> None:
+        self._metrics.observe(LATENCY_METRIC, max(0.0, time.time() - written_at), stage=stage)
 
     async def run(self) -> None:
         """Measure until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._sample())
-            group.create_task(self._measure())
+            group.create_task(self._sample_history())
+            group.create_task(self._measure_lag())
 
-    async def _sample(self) -> None:
+    async def _sample_history(self) -> None:
         while True:
             self._history.sample(time.monotonic())
-            self._rises.look(time.time())
-            await asyncio.sleep(EVERY_SECONDS)
+            self._increases.update(time.time())
+            await asyncio.sleep(SAMPLE_SECONDS)
 
-    async def _measure(self) -> None:
+    async def _measure_lag(self) -> None:
         """Ask for the lag again and again; with a new connection after a fault."""
         while True:
-            lag = GroupLag(self._settings)
+            lag = LagReader(self._settings)
             try:
-                async with asyncio.timeout(ANSWER_SECONDS):
+                async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
                     await lag.start()
                 while True:
-                    async with asyncio.timeout(ANSWER_SECONDS):  # aiokafka waits for ever for a group's coordinator
-                        lags = await lag.read(self._partitions(), self._acker.oldest())
-                    self._note(lags)
+                    async with asyncio.timeout(
+                        REQUEST_TIMEOUT_SECONDS
+                    ):  # aiokafka waits for ever for a group's coordinator
+                        lags = await lag.read(self._partitions(), self._acker.oldest_timestamps())
+                    self._set_lags(lags)
                     await asyncio.sleep(self._settings.lag_poll_seconds)
             except (KafkaError, TimeoutError) as fault:
-                self.away = isinstance(fault, TimeoutError | KafkaTimeoutError) or fault.retriable
-                self.trouble = f"the lag cannot be read: {fault!r}"
+                self.kafka_unavailable = isinstance(fault, TimeoutError | KafkaTimeoutError) or fault.retriable
+                self.problem = f"the lag cannot be read: {fault!r}"
                 log.warning("the lag cannot be read, tried again: %r", fault)
                 await asyncio.sleep(self._settings.lag_poll_seconds)
             finally:
                 await lag.stop()
 
-    def _note(self, lags: dict[int, Lag]) -> None:
+    def _set_lags(self, lags: dict[int, Lag]) -> None:
         self._lags = lags
-        self.trouble, self.away = "", False
+        self.problem, self.kafka_unavailable = "", False
         self._metrics.set("crisp_worker_assigned_partitions", len(lags))
         for name, values in {
             "records": {number: float(lag.records) for number, lag in lags.items()},
-            "bytes": {number: self._bytes(lag) for number, lag in lags.items()},
+            "bytes": {number: self._lag_bytes(lag) for number, lag in lags.items()},
             "seconds": {number: lag.seconds for number, lag in lags.items() if lag.seconds is not None},
         }.items():
             by_label = {str(number): value for number, value in values.items()}
             self._metrics.replace(f"crisp_worker_consumer_lag_{name}", "partition", by_label)
 
-    def _bytes(self, lag: Lag) -> float:
+    def _lag_bytes(self, lag: Lag) -> float:
         """Kafka does not tell bytes: the records' number by the mean size of those that came."""
         records = self._metrics.total("crisp_worker_records_received")
         return round(lag.records * self._metrics.get("crisp_worker_received_bytes") / records) if records else 0.0
 
-    def _gaps(self) -> float:
+    def _gap_count(self) -> float:
         lost = self._metrics.get("crisp_worker_records_lost")
         return self._metrics.get("crisp_worker_records_received", outcome="gap") + lost
 
-    def _dead(self) -> float:
+    def _dead_letter_count(self) -> float:
         documents = self._metrics.get("crisp_worker_documents", result="dead_lettered")
         return self._metrics.get("crisp_worker_records_received", kind="invalid") + documents
 
-    def behind(self) -> bool:
+    def has_lag(self) -> bool:
         """Whether Kafka has records that are not committed; False also when it does not say."""
-        return not self.trouble and any(lag.records for lag in self._lags.values())
+        return not self.problem and any(lag.records for lag in self._lags.values())
 
-    def facts(self) -> dict[str, Any]:
+    def snapshot(self) -> dict[str, Any]:
         """For `/status.json`."""
         return {
             "lag": [
                 {
                     "partition": number,
                     "records": lag.records,
-                    "bytes": int(self._bytes(lag)),
+                    "bytes": int(self._lag_bytes(lag)),
                     "seconds": lag.seconds,
                     "committed": lag.first,
                     "end": lag.end,
@@ -143,7 +147,7 @@ class Watch:
                 }
                 for number, lag in sorted(self._lags.items())
             ],
-            "lag_trouble": self.trouble,
-            "risen": self._rises.facts(),
-            "history": self._history.facts(),
+            "lag_trouble": self.problem,
+            "risen": self._increases.snapshot(),
+            "history": self._history.snapshot(),
         }

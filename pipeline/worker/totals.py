@@ -7,10 +7,12 @@ from pipeline.monitoring.metrics import Metrics
 OUTCOMES = ("created", "duplicate", "fallback", "extended", "dead_lettered")
 
 
-def of(metrics: Metrics, slices_in_work: int) -> dict[str, Any]:
+def snapshot(metrics: Metrics, slices_in_work: int) -> dict[str, Any]:
     """Events that came = created + there + safe form + dead + dropped + in work. What continues another is beside."""
     documents = {name: int(metrics.get("crisp_worker_documents", result=name)) for name in OUTCOMES}
-    dropped = {rule: int(number) for rule, number in metrics.by("crisp_worker_events_dropped", "rule").items()}
+    dropped = {
+        rule: int(number) for rule, number in metrics.values_by_label("crisp_worker_events_dropped", "rule").items()
+    }
     events = int(metrics.get("crisp_worker_events"))
     settled = sum(documents.values()) - documents["extended"]
     return {
@@ -18,7 +20,10 @@ def of(metrics: Metrics, slices_in_work: int) -> dict[str, Any]:
         "events": events,
         "documents": documents,
         "dropped": dropped,
-        "records": {name: int(number) for name, number in metrics.by("crisp_worker_records_received", "kind").items()},
+        "records": {
+            name: int(number)
+            for name, number in metrics.values_by_label("crisp_worker_records_received", "kind").items()
+        },
         "accounts": {
             "settled": settled,
             "in_work": events - settled - sum(dropped.values()),

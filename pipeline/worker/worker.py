@@ -11,35 +11,35 @@ from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
 from pipeline import cancellation
-from pipeline.config.secrets import Watched
+from pipeline.config.secrets import SecretFileWatcher
 from pipeline.config.settings import Settings
 from pipeline.contract import gap
 from pipeline.contract.dead_letter import DeadLetter
 from pipeline.contract.gap import Gap, GapRecord
-from pipeline.contract.record import Origin
-from pipeline.documents.builder import Parcel
-from pipeline.documents.record_processor import Intake
+from pipeline.contract.record import KafkaPosition
+from pipeline.documents.builder import DocumentBatch
+from pipeline.documents.record_processor import RecordProcessor
 from pipeline.elasticsearch.client import connect
-from pipeline.elasticsearch.freshness_probe import Probe
+from pipeline.elasticsearch.freshness_probe import FreshnessProbe
 from pipeline.elasticsearch.indexer import Indexer
 from pipeline.errors import RecordError
 from pipeline.monitoring import process_info
-from pipeline.monitoring.http_server import Web
+from pipeline.monitoring.http_server import StatusServer
 from pipeline.monitoring.metrics import WORKER, Metrics
 from pipeline.monitoring.pages import worker_page
-from pipeline.rules.reload import Renewal
+from pipeline.rules.reload import RulesReloader
 from pipeline.worker import app, credential_reload, liveness, totals
 from pipeline.worker.consumer import Consumer
-from pipeline.worker.dead_letter_producer import Burial
-from pipeline.worker.liveness import Signs
-from pipeline.worker.memory_budget import Budget
-from pipeline.worker.monitor import Watch
-from pipeline.worker.ordered_acks import OrderedAcker, Slot
+from pipeline.worker.dead_letter_producer import DeadLetterProducer
+from pipeline.worker.liveness import HealthSigns
+from pipeline.worker.memory_budget import MemoryBudget
+from pipeline.worker.monitor import WorkerMonitor
+from pipeline.worker.ordered_acks import OrderedAcker, PendingRecord
 
-LOOK_SECONDS = 10.0
-NO_POD = b'{"namespace":"","pod":"","container":""}'
+HEALTH_SAMPLE_SECONDS = 10.0
+UNKNOWN_POD = b'{"namespace":"","pod":"","container":""}'
 
-WELL = "Every line that came is indexed or on its way."
+HEALTHY = "Every line that came is indexed or on its way."
 
 log = logging.getLogger(__name__)
 
@@ -50,203 +50,209 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics(WORKER)
-        self.budget = Budget(settings.worker_memory_budget_bytes)
-        self.intake = Intake(settings)
-        self.renewal = Renewal(settings, self.intake.use)
+        self.budget = MemoryBudget(settings.worker_memory_budget_bytes)
+        self.processor = RecordProcessor(settings)
+        self.rules_reloader = RulesReloader(settings, self.processor.set_rules)
         self.metrics.set("crisp_worker_rules_last_reload_successful", 1)
-        self.secrets = Watched(settings)  # before anything reads one
-        self.app = app.build(settings, self._lost, self._anew)
-        self._taking = asyncio.Event()
-        self._taking.set()
+        self.secret_watcher = SecretFileWatcher(settings)  # before anything reads one
+        self.app = app.build(settings, self._records_lost, self._log_reset)
+        self._consuming = asyncio.Event()
+        self._consuming.set()
         self._client = connect(settings)
         dead = self.app.topic(settings.topic_dead, value_serializer="raw", key_serializer="raw")
-        self.burial = Burial(dead, settings)
-        self.indexer = Indexer(self._client, settings, self.metrics, self.burial.bury)
-        self.probe = Probe(self.indexer.patience, self.metrics, settings.search_probe_seconds)
+        self.dead_letter_producer = DeadLetterProducer(dead, settings)
+        self.indexer = Indexer(self._client, settings, self.metrics, self.dead_letter_producer.send)
+        self.probe = FreshnessProbe(self.indexer.retrying_client, self.metrics, settings.search_probe_seconds)
         self.acker = OrderedAcker(lambda: int(self.app.consumer_generation_id))
         self._tasks: set[asyncio.Task[None]] = set()
-        self._bound = False
-        self.watch = Watch(settings, self.metrics, self._numbers, self.acker)
+        self._consumer_created = False
+        self.monitor = WorkerMonitor(settings, self.metrics, self._raw_partitions, self.acker)
         self.name = f"{socket.gethostname()}/{os.getpid()}"
-        self._accounts = totals.of(self.metrics, 0)
-        self.web = Web(self.metrics, self._alive, self._ready, self.status, worker_page.render)
+        self._totals = totals.snapshot(self.metrics, 0)
+        self.status_server = StatusServer(
+            self.metrics, self._liveness_failure, self._readiness_failure, self.status, worker_page.render
+        )
         now = time.monotonic()
-        self._signs = Signs(beat_at=now, flowing_at=now, idle_at=now, progress_at=now)
+        self._health_signs = HealthSigns(heartbeat_at=now, consuming_at=now, idle_at=now, progress_at=now)
         raw = self.app.topic(
             settings.topic_raw, value_type=bytes, value_serializer="raw", key_type=bytes, key_serializer="raw"
         )
         self.app.agent(raw, name="index")(self._index)
         self.app.task(self._run_indexer)
-        self.app.task(self._keep_beat)
-        self.app.task(self._run_watch)
-        self.app.task(self._look)
-        self.app.task(self._renew_rules)
-        self.app.task(self._renew)
-        self.app.on_partitions_revoked.connect(self._revoked)
+        self.app.task(self._heartbeat)
+        self.app.task(self._run_monitor)
+        self.app.task(self._sample_health)
+        self.app.task(self._reload_rules)
+        self.app.task(self._reload_credentials)
+        self.app.on_partitions_revoked.connect(self._partitions_revoked)
 
     async def _index(self, stream: Any) -> None:
         async for event in stream.noack().events():
             value = event.message.value or b""
             await self.budget.acquire(len(value))
-            await self._taking.wait()
-            self._take(event, value, self.acker.add(event))
+            await self._consuming.wait()
+            self._process(event, value, self.acker.add(event))
 
-    def stop_taking(self) -> None:
+    def pause(self) -> None:
         """Take no more records; what is in work goes on."""
-        self._taking.clear()
+        self._consuming.clear()
         self._consumer.stop_flow()
 
-    def _take(self, event: Any, value: bytes, slot: Slot) -> None:
+    def _process(self, event: Any, value: bytes, record: PendingRecord) -> None:
         """Turn a record into documents and hand them over; a record that breaks the contract is dead-lettered."""
-        self.metrics.add("crisp_worker_received_bytes", len(value))
-        self.metrics.add("crisp_worker_received_lines", value.count(b"\n"))
+        self.metrics.inc("crisp_worker_received_bytes", len(value))
+        self.metrics.inc("crisp_worker_received_lines", value.count(b"\n"))
         message = event.message
         headers = [(str(name), data or b"") for name, data in message.headers or ()]
-        origin = Origin(message.topic, message.partition, message.offset, round((message.timestamp or 0) * 1000))
+        origin = KafkaPosition(message.topic, message.partition, message.offset, round((message.timestamp or 0) * 1000))
         try:
-            parcel, outcome = self.intake.of(value, headers, origin, time.time_ns())
+            parcel, outcome = self.processor.process(value, headers, origin, time.time_ns())
         except RecordError as fault:
-            letter = DeadLetter(self.intake.redacted(value), str(fault), origin, headers)
-            self._spawn(self._bury_record(letter, message.key, slot))
+            letter = DeadLetter(self.processor.redact(value), str(fault), origin, headers)
+            self._spawn(self._dead_letter_record(letter, message.key, record))
             return
-        self.metrics.add("crisp_worker_records_received", outcome=outcome)
-        self._signs.progress_at = time.monotonic()
-        written = self.watch.written(value)
-        self.budget.charge(parcel.size)
-        self.indexer.submit(parcel, lambda: self._indexed(parcel, written, slot, len(value) + parcel.size))
+        self.metrics.inc("crisp_worker_records_received", outcome=outcome)
+        self._health_signs.progress_at = time.monotonic()
+        written = self.monitor.observe_consumed(value)
+        self.budget.grow(parcel.size)
+        self.indexer.submit(parcel, lambda: self._on_indexed(parcel, written, record, len(value) + parcel.size))
 
-    def _indexed(self, parcel: Parcel, written: float | None, slot: Slot, size: int) -> None:
-        self.watch.settled(written, parcel.documents, self.probe)
-        self._settled(slot, size)
+    def _on_indexed(self, batch: DocumentBatch, written_at: float | None, record: PendingRecord, size: int) -> None:
+        self.monitor.observe_indexed(written_at, batch.documents, self.probe)
+        self._settle(record, size)
 
-    def _settled(self, slot: Slot, size: int) -> None:
+    def _settle(self, record: PendingRecord, size: int) -> None:
         self.budget.release(size)
         self.metrics.set("crisp_worker_in_flight_bytes", self.budget.used)
-        self._signs.progress_at = time.monotonic()
-        self.acker.done(slot)
+        self._health_signs.progress_at = time.monotonic()
+        self.acker.settle(record)
 
-    def _lost(self, tp: TP, first: int, message: Any) -> None:
+    def _records_lost(self, tp: TP, first: int, message: Any) -> None:
         """Kafka's retention took records before this worker came to them: say so, in the index too."""
         number = message.offset - first
         log.error("Kafka's retention took %d records of %s/%d before they were indexed", number, *tp)
-        self.metrics.add("crisp_worker_records_lost", number)
+        self.metrics.inc("crisp_worker_records_lost", number)
         moment = round((message.timestamp or 0) * 1e9)
         identity = gap.partition_identity(*tp)
         lost = Gap(identity, first, "", None, gap.KAFKA_RETENTION, until=moment, records=number)
-        headers = gap.encode(GapRecord(lost, "", time.time_ns(), NO_POD))
-        parcel, _ = self.intake.of(b"", headers, Origin(*tp, first, moment // 10**6), time.time_ns())
-        slot = self.acker.hold(int(self.app.consumer_generation_id), tp)
-        self.indexer.submit(parcel, lambda: self.acker.done(slot))
+        headers = gap.encode(GapRecord(lost, "", time.time_ns(), UNKNOWN_POD))
+        parcel, _ = self.processor.process(b"", headers, KafkaPosition(*tp, first, moment // 10**6), time.time_ns())
+        slot = self.acker.add_barrier(int(self.app.consumer_generation_id), tp)
+        self.indexer.submit(parcel, lambda: self.acker.settle(slot))
 
-    def _anew(self, tp: TP) -> None:
+    def _log_reset(self, tp: TP) -> None:
         """A partition's offsets began again: what is in work has offsets of the log that is gone."""
         log.error("the log of %s/%d began anew: it is read from its beginning", *tp)
-        self.metrics.add("crisp_worker_partition_resets")
-        self.acker.forget(tp)
+        self.metrics.inc("crisp_worker_partition_resets")
+        self.acker.drop_partition(tp)
 
     def _spawn(self, work: Any) -> None:
-        task = asyncio.create_task(self._guard(work))
+        task = asyncio.create_task(self._run_or_crash(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _guard(self, work: Any) -> None:
+    async def _run_or_crash(self, work: Any) -> None:
         """Whatever gets out of a task is a bug: end the process, the offset stays where it was."""
         try:
             await work
         except asyncio.CancelledError as fault:
-            if not cancellation.asked_for():
-                await self._end(fault)
+            if not cancellation.was_requested():
+                await self._crash(fault)
             raise
         except Exception as fault:
-            await self._end(fault)
+            await self._crash(fault)
             raise
 
-    async def _end(self, fault: BaseException) -> None:
-        log.critical("the worker ends itself", exc_info=fault)
-        await self.app.crash(fault)
+    async def _crash(self, error: BaseException) -> None:
+        log.critical("the worker ends itself", exc_info=error)
+        await self.app.crash(error)
 
-    async def _bury_record(self, letter: DeadLetter, key: bytes | None, slot: Slot) -> None:
-        await self.burial.bury(letter, key)
-        self.metrics.add("crisp_worker_records_received", kind="invalid")
-        self._settled(slot, len(letter.value))
+    async def _dead_letter_record(self, letter: DeadLetter, key: bytes | None, record: PendingRecord) -> None:
+        await self.dead_letter_producer.send(letter, key)
+        self.metrics.inc("crisp_worker_records_received", kind="invalid")
+        self._settle(record, len(letter.value))
 
     async def _run_indexer(self) -> None:
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._guard(self.indexer.run()))
-                group.create_task(self._guard(self.probe.run()))
+                group.create_task(self._run_or_crash(self.indexer.run()))
+                group.create_task(self._run_or_crash(self.probe.run()))
         finally:
             await self._client.close()
 
-    async def _renew(self) -> None:
-        await self._guard(credential_reload.run(self.settings, self.secrets, self._client, self._kafka_clients))
+    async def _reload_credentials(self) -> None:
+        await self._run_or_crash(
+            credential_reload.run(self.settings, self.secret_watcher, self._client, self._kafka_clients)
+        )
 
     def _kafka_clients(self) -> list[Any]:
         # Faust has no name for the clients that it wraps.
         return [self._consumer._thread._ensure_consumer()._client, self.app.producer._producer.client]  # type: ignore[attr-defined]  # noqa: SLF001
 
-    async def _run_watch(self) -> None:
-        await self._guard(self.watch.run())
+    async def _run_monitor(self) -> None:
+        await self._run_or_crash(self.monitor.run())
 
-    async def _renew_rules(self) -> None:
+    async def _reload_rules(self) -> None:
         while self.settings.rules_file:
             await asyncio.sleep(self.settings.rules_poll_seconds)
-            self.renewal.look()
-            self.metrics.set("crisp_worker_rules_last_reload_successful", int(not self.renewal.refused))
+            self.rules_reloader.poll()
+            self.metrics.set("crisp_worker_rules_last_reload_successful", int(not self.rules_reloader.problems))
 
-    async def _keep_beat(self) -> None:
+    async def _heartbeat(self) -> None:
         while True:
-            self.beat()
-            self._accounts = totals.of(self.metrics, self.acker.in_work())
+            self.record_heartbeat()
+            self._totals = totals.snapshot(self.metrics, self.acker.pending())
             await asyncio.sleep(1.0)
 
-    def beat(self) -> None:
+    def record_heartbeat(self) -> None:
         """Note that the loop turns."""
-        self._signs.beat_at = time.monotonic()
+        self._health_signs.heartbeat_at = time.monotonic()
 
     @property
     def _consumer(self) -> Consumer:
         return cast(Consumer, self.app.consumer)
 
-    async def _look(self) -> None:
+    async def _sample_health(self) -> None:
         """Look at oneself now and then, for `liveness`."""
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(HEALTH_SAMPLE_SECONDS)
             consumer, now = self._consumer, time.monotonic()
-            self.indexer.settlement.look()
-            self._signs.thread_lives = consumer.thread_lives()
-            if self.watch.away or (consumer.flow_active and not self.app.rebalancing):
-                self._signs.flowing_at = now
-            if self._waits_for_others() or not (self.budget.used or self.watch.behind()):
-                self._signs.idle_at = now
+            self.indexer.rejection_handler.refresh_rate()
+            self._health_signs.consumer_thread_alive = consumer.is_thread_alive()
+            if self.monitor.kafka_unavailable or (consumer.flow_active and not self.app.rebalancing):
+                self._health_signs.consuming_at = now
+            if self._dependency_unavailable() or not (self.budget.used or self.monitor.has_lag()):
+                self._health_signs.idle_at = now
 
-    def _waits_for_others(self) -> bool:
-        return bool(self.indexer.failing_since or self.indexer.places.trouble or self.burial.waiting)
+    def _dependency_unavailable(self) -> bool:
+        return bool(
+            self.indexer.failing_since or self.indexer.index_resolver.problem or self.dead_letter_producer.pending
+        )
 
-    def _alive(self) -> str:
+    def _liveness_failure(self) -> str:
         """Why the process has to be started again, for `/livez`."""
-        return liveness.trouble(self._signs, time.monotonic())
+        return liveness.failure_reason(self._health_signs, time.monotonic())
 
-    def _ready(self) -> str:
+    def _readiness_failure(self) -> str:
         return "" if self.partitions() else "no partitions yet"
 
-    def bind(self) -> None:
+    def create_consumer(self) -> None:
         """Have Faust make its consumer now, in the loop that runs.
 
         It is made when first asked for: by a page asked for early, that would be in the pages' own thread and loop.
         So no page asks before.
         """
-        self._bound = bool(self.app.consumer)
+        self._consumer_created = bool(self.app.consumer)
 
     def partitions(self) -> list[str]:
         """The partitions that this worker has now."""
         return sorted(f"{tp.topic}/{tp.partition}" for tp in self._assigned())
 
-    def _numbers(self) -> set[int]:
+    def _raw_partitions(self) -> set[int]:
         return {tp.partition for tp in self._assigned() if tp.topic == self.settings.topic_raw}
 
     def _assigned(self) -> frozenset[TP]:
-        if not self._bound:
+        if not self._consumer_created:
             return frozenset()
         try:
             return frozenset(self.app.consumer.assignment())
@@ -255,23 +261,23 @@ class Worker:
 
     def status(self) -> dict[str, Any]:
         """Where the worker stands, for its page and `/status.json`."""
-        return process_info.judged(
+        return process_info.with_health(
             {
-                **process_info.facts("worker", self.name, WELL, self.settings),
+                **process_info.snapshot("worker", self.name, HEALTHY, self.settings),
                 "partitions": self.partitions(),
-                **self._accounts,
+                **self._totals,
                 "topic_raw": self.settings.topic_raw,
                 "topic_dead": self.settings.topic_dead,
                 "retention_seconds": self.settings.topic_retention_seconds,
-                "dead_trouble": self.burial.trouble,
+                "dead_trouble": self.dead_letter_producer.problem,
                 "lost_records": int(self.metrics.get("crisp_worker_records_lost")),
                 "in_work_bytes": self.budget.used,
                 "budget_bytes": self.settings.worker_memory_budget_bytes,
-                "rules": self.renewal.facts(),
-                **self.watch.facts(),
-                **self.indexer.facts(),
+                "rules": self.rules_reloader.snapshot(),
+                **self.monitor.snapshot(),
+                **self.indexer.snapshot(),
             }
         )
 
-    async def _revoked(self, *_: Any, **__: Any) -> None:
-        self.acker.forget_others()
+    async def _partitions_revoked(self, *_: Any, **__: Any) -> None:
+        self.acker.drop_revoked()

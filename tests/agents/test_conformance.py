@@ -6,20 +6,20 @@ from typing import Any
 
 import pytest
 
-from agents.containers import Fleet
-from agents.discovery.directory_cache import Listing
-from agents.discovery.scanner import Discovery, kubelet
+from agents.containers import ContainerLogs
+from agents.discovery.directory_cache import DirectoryCache
+from agents.discovery.scanner import Discovery, kubelet_layout
 from agents.kubernetes.pod_watch import PodWatch
 from agents.state.checkpoint import decode, encode
-from pipeline.cli.parse import STANDARD_PATH
+from pipeline.cli.parse import DEFAULT_PATH
 from pipeline.config.settings import Settings
 from pipeline.contract import pod_metadata, record
 from pipeline.contract.pod_metadata import Instance
-from pipeline.contract.record import UNKNOWN, Headers
-from pipeline.documents.record_processor import Intake
-from pipeline.rules.test_case import hits
-from tests.pipeline.conformance import MONTHS, Case, Document, cases, differences, pod_of, raw_lines
-from tests.pipeline.test_conformance import NOT_MET, needs_cases
+from pipeline.contract.record import UNKNOWN_POSITION, Headers
+from pipeline.documents.record_processor import RecordProcessor
+from pipeline.rules.test_case import to_hits
+from tests.pipeline.conformance import MONTHS, Case, Document, cases, differences, pod_object, raw_lines
+from tests.pipeline.test_conformance import KNOWN_DIFFERENCES, needs_cases
 
 NOW = 1_795_513_350 * 10**9  # 2026-11-24T09:42:30Z
 CASES = [case for kind in ("cri", "metadata") for case in cases(kind, "core", "derived")]
@@ -31,7 +31,7 @@ class Shipped:
 
     def __init__(self, root: Path, case: Case, **settings: Any) -> None:
         self.case, self.clock = case, 1000.0
-        self.about = pod_of(case) or None
+        self.about = pod_object(case) or None
         node = str(((self.about or {}).get("spec") or {}).get("nodeName") or "node-1")
         state = root / "state"
         state.mkdir()
@@ -42,8 +42,10 @@ class Shipped:
         self.start(None)
 
     def start(self, stored: bytes | None) -> None:
-        self.fleet = Fleet(self.settings, decode(stored) if stored else None, self.pods, clock=lambda: self.clock)
-        self.discovery = Discovery([kubelet(self.root)], Listing())
+        self.fleet = ContainerLogs(
+            self.settings, decode(stored) if stored else None, self.pods, clock=lambda: self.clock
+        )
+        self.discovery = Discovery([kubelet_layout(self.root)], DirectoryCache())
 
     def crash(self) -> None:
         stored = encode(self.fleet.state())
@@ -54,7 +56,7 @@ class Shipped:
 
     def instance(self) -> Instance:
         """The container of the case; what its path does not tell is made up, or the Pod object's."""
-        found = pod_metadata.instance(self.case.get("path", "")) or pod_metadata.instance(STANDARD_PATH)
+        found = pod_metadata.parse_path(self.case.get("path", "")) or pod_metadata.parse_path(DEFAULT_PATH)
         assert found is not None
         metadata = (self.about or {}).get("metadata") or {}
         uid = metadata.get("uid") or found.uid or "11111111-2222-3333-4444-555555555555"
@@ -63,7 +65,7 @@ class Shipped:
     def tell(self) -> None:
         if self.pods is not None and self.about is not None:
             metadata = {**self.about["metadata"], "uid": self.instance().uid}
-            self.pods._take({**self.about, "metadata": metadata})
+            self.pods._add({**self.about, "metadata": metadata})
 
     def write(self, name: str, data: bytes) -> None:
         instance = self.instance()
@@ -79,19 +81,19 @@ class Shipped:
             self.fleet.update(self.discovery.scan(), now)
             self.clock += 1.1
             for instance, tail in list(self.fleet.tails.items()):
-                self.fleet.look(instance, tail, self.clock)
-                while tail.described and (taken := tail.take(now)):
-                    self.records.append(record.encode(taken.part))
-                    tail.acknowledge(taken.flight)
+                self.fleet.poll(instance, tail, self.clock)
+                while tail.metadata_ready and (taken := tail.next_slice(now)):
+                    self.records.append(record.encode(taken.log_slice))
+                    tail.acknowledge(taken.in_flight)
 
     def documents(self) -> list[Document]:
         """What the worker makes of the records, in the order of place."""
-        intake = Intake(self.settings)
+        intake = RecordProcessor(self.settings)
         found = []
         for value, headers in self.records:
-            parcel, kind = intake.of(value, headers, UNKNOWN, NOW)
+            parcel, kind = intake.process(value, headers, UNKNOWN_POSITION, NOW)
             assert kind == "slice"
-            found += [hit["_source"] for hit in hits(parcel.documents)]
+            found += [hit["_source"] for hit in to_hits(parcel.documents)]
         return found
 
 
@@ -128,14 +130,18 @@ def _halves(raw: bytes) -> Iterator[bytes]:
 
 @needs_cases
 @pytest.mark.parametrize("how", [whole, torn], ids=["whole", "torn"])
-@pytest.mark.parametrize("case", [case for case in CASES if case["id"] not in NOT_MET], ids=lambda case: case["id"])
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case["id"] not in KNOWN_DIFFERENCES], ids=lambda case: case["id"]
+)
 def test_from_files_to_documents(tmp_path: Path, case: Case, how: Any) -> None:
     assert list(differences(case, how(tmp_path, case))) == []
 
 
 @needs_cases
 @pytest.mark.parametrize("how", [whole, torn], ids=["whole", "torn"])
-@pytest.mark.parametrize("case", [case for case in CASES if case["id"] in NOT_MET], ids=lambda case: case["id"])
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case["id"] in KNOWN_DIFFERENCES], ids=lambda case: case["id"]
+)
 def test_halves_of_a_line_that_are_months_apart_join_by_setting(tmp_path: Path, case: Case, how: Any) -> None:
     (tmp_path / "by-default").mkdir()
     (tmp_path / "by-setting").mkdir()

@@ -17,17 +17,17 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from agents.containers import Fleet
-from agents.discovery.directory_cache import Listing
-from agents.discovery.scanner import Discovery, kubelet
+from agents.containers import ContainerLogs
+from agents.discovery.directory_cache import DirectoryCache
+from agents.discovery.scanner import Discovery, kubelet_layout
 from agents.state.checkpoint import State, decode, encode
-from agents.tailing.container_tail import Tail, Taken
+from agents.tailing.container_tail import ContainerTail, PendingSlice
 from pipeline.config.settings import Settings
 from pipeline.contract import record
 from pipeline.contract.pod_metadata import Instance
 from pipeline.contract.record import Grouping
 from pipeline.grouping.event import SPLIT, Event
-from pipeline.grouping.grouper import Grouper, events_of
+from pipeline.grouping.grouper import Grouper, group_slice
 
 KINDS = {
     "plain": (b"F", b"all is well"),
@@ -48,7 +48,7 @@ GROUPINGS = (
     Grouping("off", max_bytes=EVENT_BYTES),
     Grouping("pattern", max_bytes=EVENT_BYTES, max_lines=5, pattern="^(all|java)"),
 )
-Known = dict[str, tuple[bytes, int, int]]
+EventsById = dict[str, tuple[bytes, int, int]]
 """Content, flags and part of the events, by document id."""
 
 
@@ -72,17 +72,17 @@ class Node:
         self.generations: list[bytearray] = [bytearray()]
         self.live = self.directory / "0.log"
         self.live.touch()
-        self.torn = b""  # the end of a line of which the beginning is in the file
+        self.unwritten = b""  # the end of a line of which the beginning is in the file
 
-    def write(self, stream: str, kind: str, *, tear: int = 0) -> None:
+    def write(self, stream: str, kind: str, *, incomplete_bytes: int = 0) -> None:
         """A line, behind what of the last one was not written yet; of a torn line only its first bytes."""
         self.number += 1
         self.now += 1000
         tag, content = KINDS[kind]
         content = content + b" %d" % self.number if kind not in {"frame", "empty", "json"} else content
         raw = b"%b %b %b %b\n" % (cri_time(self.now), stream.encode(), tag, content)
-        cut = min(tear, len(raw) - 1) if tear else len(raw)
-        rest, self.torn = self.torn, raw[cut:]
+        cut = min(incomplete_bytes, len(raw) - 1) if incomplete_bytes else len(raw)
+        rest, self.unwritten = self.unwritten, raw[cut:]
         self.append(rest + raw[:cut])
 
     def append(self, raw: bytes) -> None:
@@ -91,7 +91,7 @@ class Node:
         self.generations[-1] += raw
 
     def rotate(self) -> None:
-        self.torn = b""
+        self.unwritten = b""
         for old in sorted(self.directory.glob("0.log.*")):
             if old.suffix != ".gz":
                 packed = old.with_name(old.name + ".gz")
@@ -105,34 +105,36 @@ class Node:
         """The container ends and begins anew; its first line would continue a trace, were it the same container."""
         self.now += 1000
         self.live = self.directory / "1.log"
-        self.torn = b""
+        self.unwritten = b""
         with self.live.open("wb") as file:
             file.write(cri_time(self.now) + b" stderr F \tat com.example.Foo.bar(Foo.java:1)\n")
 
-    def expected(self, grouping: Grouping) -> Known:
+    def expected(self, grouping: Grouping) -> EventsById:
         files = [bytes(generation) for generation in self.generations if generation]
         grouper = Grouper(grouping)
-        grouper.feed((number, 0, data) for number, data in enumerate(files))
-        return _known(grouper.finish(), [_identity(data, 0) for data in files]) | self._restarted(grouping)
+        grouper.add_runs((number, 0, data) for number, data in enumerate(files))
+        return _events_by_id(grouper.finish(), [_identity(data, 0) for data in files]) | self._expected_after_restart(
+            grouping
+        )
 
-    def _restarted(self, grouping: Grouping) -> Known:
+    def _expected_after_restart(self, grouping: Grouping) -> EventsById:
         if self.live.name == "0.log":
             return {}
         data = self.live.read_bytes()
         grouper = Grouper(grouping)
-        grouper.feed([(0, 0, data)])
-        return _known(grouper.finish(), [_identity(data, 1)])
+        grouper.add_runs([(0, 0, data)])
+        return _events_by_id(grouper.finish(), [_identity(data, 1)])
 
 
 def _identity(data: bytes, restart: int) -> str:
     return record.identity("0000-1111", "pay", restart, data.split(b"\n", 1)[0])
 
 
-def _known(events: list[Event], files: list[str]) -> Known:
+def _events_by_id(events: list[Event], files: list[str]) -> EventsById:
     return {record.document_id(files[event[0]], event[1]): (event[5], event[6], event[7]) for event in events}
 
 
-class Shipping:
+class ManualShipper:
     """The shipper's parts, run by hand: nothing is acknowledged, stored or lost but when the history says so."""
 
     def __init__(self, node: Node, grouping: Grouping) -> None:
@@ -148,78 +150,78 @@ class Shipping:
         self.stored = encode(State())
         self.arrived: list[record.LogSlice] = []
         self.clock = 0.0
-        self.fleet = Fleet(self.settings, None)
+        self.containers = ContainerLogs(self.settings, None)
         self.start()
 
     def start(self) -> None:
-        for tail in self.fleet.tails.values():
+        for tail in self.containers.tails.values():
             for file in tail.files:
                 file.close()
-        self.fleet = Fleet(self.settings, decode(self.stored))
-        self.fleet._labelling._grouping = self.grouping
-        self.discovery = Discovery([kubelet(self.node.logs)], Listing())
-        self.waiting: list[tuple[Tail, Taken]] = []
+        self.containers = ContainerLogs(self.settings, decode(self.stored))
+        self.containers._policy._grouping = self.grouping
+        self.discovery = Discovery([kubelet_layout(self.node.logs)], DirectoryCache())
+        self.in_flight: list[tuple[ContainerTail, PendingSlice]] = []
 
     def scan(self) -> None:
-        self.fleet.update(self.discovery.scan(), self.node.now)
+        self.containers.update(self.discovery.scan(), self.node.now)
 
-    def take(self) -> bool:
+    def read_slices(self) -> bool:
         took = False
-        for instance, tail in list(self.fleet.tails.items()):
-            self.fleet.look(instance, tail, self.clock)
-            taken = tail.take(self.node.now)
+        for instance, tail in list(self.containers.tails.items()):
+            self.containers.poll(instance, tail, self.clock)
+            taken = tail.next_slice(self.node.now)
             if taken is not None:
                 took = True
-                self.waiting.append((tail, taken))
+                self.in_flight.append((tail, taken))
                 self.check(tail, taken)
         return took
 
-    def check(self, tail: Tail, taken: Taken) -> None:
+    def check(self, tail: ContainerTail, taken: PendingSlice) -> None:
         """What must be true of every slice."""
-        assert len(taken.part.segments) <= record.MAX_SEGMENTS
+        assert len(taken.log_slice.segments) <= record.MAX_SEGMENTS
         assert all(len(file.acked.above) <= 64 for file in tail.files)
 
-    def arrive(self, taken: Taken) -> None:
-        value, headers = record.encode(taken.part)
+    def deliver(self, taken: PendingSlice) -> None:
+        value, headers = record.encode(taken.log_slice)
         self.arrived.append(record.decode(value, headers))
 
     def acknowledge(self, number: int) -> None:
-        tail, taken = self.waiting.pop(number % len(self.waiting))
-        self.arrive(taken)
-        tail.acknowledge(taken.flight)
+        tail, taken = self.in_flight.pop(number % len(self.in_flight))
+        self.deliver(taken)
+        tail.acknowledge(taken.in_flight)
 
-    def lose_answers(self, arrived: int) -> None:
+    def lose_responses(self, arrived: int) -> None:
         """Of what is on its way some arrives, but no answer comes back."""
-        for number, (_, taken) in enumerate(self.waiting):
+        for number, (_, taken) in enumerate(self.in_flight):
             if arrived >> number & 1:
-                self.arrive(taken)
-        self.waiting.clear()
+                self.deliver(taken)
+        self.in_flight.clear()
 
     def fail(self, arrived: int) -> None:
-        self.lose_answers(arrived)
-        for tail in self.fleet.tails.values():
+        self.lose_responses(arrived)
+        for tail in self.containers.tails.values():
             tail.rewind()
 
     def crash(self, arrived: int) -> None:
-        self.lose_answers(arrived)
+        self.lose_responses(arrived)
         self.start()
 
     def store(self) -> None:
-        self.stored = encode(self.fleet.state())
+        self.stored = encode(self.containers.state())
 
     def drain(self) -> None:
         self.node.now += 100 * SECOND
         for _ in range(6):
             self.clock += 5
             self.scan()
-            while self.take() or self.waiting:
-                while self.waiting:
+            while self.read_slices() or self.in_flight:
+                while self.in_flight:
                     self.acknowledge(0)
 
-    def received(self) -> Known:
-        found: Known = {}
+    def received(self) -> EventsById:
+        found: EventsById = {}
         for part in self.arrived:
-            for key, event in _known(events_of(part), [file.identity for file in part.files]).items():
+            for key, event in _events_by_id(group_slice(part), [file.identity for file in part.files]).items():
                 assert found.setdefault(key, event) == event, "one id, two contents"
         return found
 
@@ -231,17 +233,17 @@ class Histories(RuleBasedStateMachine):
         super().__init__()
         self.directory = Path(tempfile.mkdtemp())
         self.node = Node(self.directory)
-        self.shipping: Shipping | None = None
+        self.optional_shipper: ManualShipper | None = None
 
     @property
-    def ship(self) -> Shipping:
-        assert self.shipping is not None
-        return self.shipping
+    def shipper(self) -> ManualShipper:
+        assert self.optional_shipper is not None
+        return self.optional_shipper
 
-    @precondition(lambda self: self.shipping is None)
+    @precondition(lambda self: self.optional_shipper is None)
     @rule(grouping=st.sampled_from(GROUPINGS))
-    def begin(self, grouping: Grouping) -> None:
-        self.shipping = Shipping(self.node, grouping)
+    def start_shipper(self, grouping: Grouping) -> None:
+        self.optional_shipper = ManualShipper(self.node, grouping)
 
     @rule(
         lines=st.lists(
@@ -253,66 +255,70 @@ class Histories(RuleBasedStateMachine):
             self.node.write(stream, kind)
 
     @precondition(lambda self: b"\n" in self.node.generations[-1])
-    @rule(stream=st.sampled_from(["stdout", "stderr"]), kind=st.sampled_from(sorted(KINDS)), tear=st.integers(32, 1500))
-    def tear(self, stream: str, kind: str, tear: int) -> None:
-        self.node.write(stream, kind, tear=tear)
+    @rule(
+        stream=st.sampled_from(["stdout", "stderr"]),
+        kind=st.sampled_from(sorted(KINDS)),
+        incomplete_bytes=st.integers(32, 1500),
+    )
+    def write_incomplete(self, stream: str, kind: str, incomplete_bytes: int) -> None:
+        self.node.write(stream, kind, incomplete_bytes=incomplete_bytes)
 
-    @precondition(lambda self: bool(self.node.generations[-1]) and not self.node.torn)
+    @precondition(lambda self: bool(self.node.generations[-1]) and not self.node.unwritten)
     @rule(raw=st.sampled_from([b"\0" * 40 + b"\n", b"no CRI line\n", b"\n", b"2026-01-01T00:00:00Z std"]))
-    def garble(self, raw: bytes) -> None:
+    def write_garbage(self, raw: bytes) -> None:
         """What a node that crashed leaves behind: the next line stands right behind it."""
         self.node.append(raw)
 
     @rule(seconds=st.sampled_from([0.3, 0.9, 1.2, 2.0, 61.0]))
     def wait(self, seconds: float) -> None:
         self.node.now += int(seconds * SECOND)
-        if self.shipping:
-            self.shipping.clock += seconds
+        if self.optional_shipper:
+            self.optional_shipper.clock += seconds
 
     @rule()
     def rotate(self) -> None:
         self.node.rotate()
 
-    @precondition(lambda self: self.shipping)
+    @precondition(lambda self: self.optional_shipper)
     @rule()
     def scan(self) -> None:
-        self.ship.scan()
+        self.shipper.scan()
 
-    @precondition(lambda self: self.shipping)
+    @precondition(lambda self: self.optional_shipper)
     @rule(times=st.integers(1, 3))
-    def take(self, times: int) -> None:
+    def read_slices(self, times: int) -> None:
         for _ in range(times):
-            self.ship.take()
+            self.shipper.read_slices()
 
-    @precondition(lambda self: self.shipping and self.shipping.waiting)
+    @precondition(lambda self: self.optional_shipper and self.optional_shipper.in_flight)
     @rule(numbers=st.lists(st.integers(0, 3), min_size=1, max_size=4))
     def acknowledge(self, numbers: list[int]) -> None:
         for number in numbers:
-            if self.ship.waiting:
-                self.ship.acknowledge(number)
+            if self.shipper.in_flight:
+                self.shipper.acknowledge(number)
 
-    @precondition(lambda self: self.shipping)
+    @precondition(lambda self: self.optional_shipper)
     @rule()
     def store(self) -> None:
-        self.ship.store()
+        self.shipper.store()
 
-    @precondition(lambda self: self.shipping)
+    @precondition(lambda self: self.optional_shipper)
     @rule(arrived=st.integers(0, 15))
     def fail(self, arrived: int) -> None:
-        self.ship.fail(arrived)
+        self.shipper.fail(arrived)
 
-    @precondition(lambda self: self.shipping)
+    @precondition(lambda self: self.optional_shipper)
     @rule(arrived=st.integers(0, 15))
     def crash(self, arrived: int) -> None:
-        self.ship.crash(arrived)
+        self.shipper.crash(arrived)
 
     def teardown(self) -> None:
         try:
-            if self.shipping is not None:
+            if self.optional_shipper is not None:
                 self.node.restart()
-                self.ship.drain()
-                assert self.ship.received() == self.node.expected(self.ship.grouping)
-                self.ship.start()
+                self.shipper.drain()
+                assert self.shipper.received() == self.node.expected(self.shipper.grouping)
+                self.shipper.start()
         finally:
             shutil.rmtree(self.directory)
 
@@ -325,14 +331,14 @@ def test_every_history_gives_the_same_events() -> None:
 
 
 @pytest.fixture
-def history(tmp_path: Path) -> Iterator[Shipping]:
+def history(tmp_path: Path) -> Iterator[ManualShipper]:
     """A container and its shipper."""
-    made = Shipping(Node(tmp_path), Grouping())
+    made = ManualShipper(Node(tmp_path), Grouping())
     yield made
     made.start()
 
 
-def agreed(shipping: Shipping) -> Known:
+def drain_and_verify(shipping: ManualShipper) -> EventsById:
     """What arrived in the end, and that it is what was written."""
     shipping.drain()
     received = shipping.received()
@@ -340,42 +346,42 @@ def agreed(shipping: Shipping) -> Known:
     return received
 
 
-def test_a_rotated_file_in_the_inode_of_one_that_was_packed_is_read(history: Shipping) -> None:
+def test_a_rotated_file_in_the_inode_of_one_that_was_packed_is_read(history: ManualShipper) -> None:
     node = history.node
     node.write("stderr", "plain")
     node.rotate()
     history.scan()
-    history.take()
+    history.read_slices()
     node.now += 1200 * SECOND // 1000
     history.clock += 1.2
-    history.take()
+    history.read_slices()
     history.acknowledge(0)
     history.scan()
     for _ in range(2):
         node.write("stdout", "plain")
         node.rotate()
 
-    assert len(agreed(history)) == 3
+    assert len(drain_and_verify(history)) == 3
 
 
-def test_an_idle_flush_and_a_crash_before_its_checkpoint_agree(history: Shipping) -> None:
+def test_an_idle_flush_and_a_crash_before_its_checkpoint_agree(history: ManualShipper) -> None:
     node = history.node
     node.write("stderr", "start")
     history.scan()
     node.now += 2 * SECOND
     history.clock += 2
     history.scan()
-    history.take()
-    assert history.waiting, "the idle flush"
+    history.read_slices()
+    assert history.in_flight, "the idle flush"
     history.crash(arrived=1)
     node.write("stderr", "frame")
     history.scan()
-    history.take()
+    history.read_slices()
 
-    assert len(agreed(history)) == 2
+    assert len(drain_and_verify(history)) == 2
 
 
-def test_a_line_held_open_for_hours_stops_nothing_else(history: Shipping) -> None:
+def test_a_line_held_open_for_hours_stops_nothing_else(history: ManualShipper) -> None:
     """A prompt is written piece by piece, each within the gap, while the other stream goes on."""
     node = history.node
     for _ in range(300):
@@ -383,19 +389,19 @@ def test_a_line_held_open_for_hours_stops_nothing_else(history: Shipping) -> Non
         node.write("stdout", "plain")
         node.now += 50 * SECOND
         history.scan()
-        while history.take():
-            while history.waiting:
+        while history.read_slices():
+            while history.in_flight:
                 history.acknowledge(0)
     sent = sum(part.value.count(b"stdout") for part in history.arrived)
 
     assert sent >= 299
-    assert any(flags & SPLIT for _, flags, _ in agreed(history).values())
+    assert any(flags & SPLIT for _, flags, _ in drain_and_verify(history).values())
 
 
 def test_instance_is_read_from_the_path(tmp_path: Path) -> None:
     Node(tmp_path)
 
-    found = Discovery([kubelet(tmp_path / "logs")], Listing()).scan()
+    found = Discovery([kubelet_layout(tmp_path / "logs")], DirectoryCache()).scan()
 
     assert [file.instance for file in found] == [Instance("shop", "pay-1", "0000-1111", "pay", 0)]
 
@@ -403,7 +409,9 @@ def test_instance_is_read_from_the_path(tmp_path: Path) -> None:
 def test_an_event_longer_than_a_slice_goes_on_in_a_packed_file() -> None:
     """The packed file is unpacked for it: what is open before it waits for nothing else."""
     node = Histories()
-    node.begin(grouping=Grouping(mode="pattern", max_bytes=700, max_lines=5, max_places=31, pattern="^(all|java)"))
+    node.start_shipper(
+        grouping=Grouping(mode="pattern", max_bytes=700, max_lines=5, max_places=31, pattern="^(all|java)")
+    )
     node.write(lines=[("stdout", "empty"), ("stdout", "part"), ("stdout", "part"), ("stderr", "frame")])
     node.write(lines=[("stdout", kind) for kind in ("empty", "empty", "empty", "frame", "part")])
     for _ in range(2):
@@ -414,48 +422,48 @@ def test_an_event_longer_than_a_slice_goes_on_in_a_packed_file() -> None:
     node.teardown()
 
 
-def shipped(history: Shipping) -> None:
+def ship_all(history: ManualShipper) -> None:
     """Look, and send all that may be sent."""
     history.scan()
-    while history.take():
-        while history.waiting:
+    while history.read_slices():
+        while history.in_flight:
             history.acknowledge(0)
 
 
-def test_a_torn_tail_behind_an_open_partial_stops_nothing(history: Shipping) -> None:
+def test_a_torn_tail_behind_an_open_partial_stops_nothing(history: ManualShipper) -> None:
     """The node crashed in mid-line; the file is rotated, and the container writes on."""
     node = history.node
     node.write("stdout", "part")
     node.append(b"2026-09-21T14:13:20.000")
-    shipped(history)
+    ship_all(history)
     node.rotate()
     for _ in range(3):
         node.write("stdout", "plain")
         node.now += 2 * SECOND
         history.clock += 2
-        shipped(history)
+        ship_all(history)
 
     assert sum(part.value.count(b"all is well") for part in history.arrived) == 3
-    agreed(history)
+    drain_and_verify(history)
 
 
-def test_the_last_words_of_a_container_go_when_the_next_one_starts(history: Shipping) -> None:
+def test_the_last_words_of_a_container_go_when_the_next_one_starts(history: ManualShipper) -> None:
     node = history.node
     node.write("stderr", "plain")
     node.write("stderr", "part")
-    shipped(history)
+    ship_all(history)
     assert history.arrived == [] or b"a piece" not in history.arrived[-1].value
     node.restart()
     history.clock += 2
     history.scan()
     history.clock += 2
-    shipped(history)
+    ship_all(history)
 
     assert any(b"a piece of a long line,  2" in part.value for part in history.arrived)
-    assert len(agreed(history)) == 3
+    assert len(drain_and_verify(history)) == 3
 
 
-def test_an_empty_file_between_two_halves_of_a_line_does_not_part_them(history: Shipping) -> None:
+def test_an_empty_file_between_two_halves_of_a_line_does_not_part_them(history: ManualShipper) -> None:
     """Found hours later: that the file is empty does not mean that nothing comes behind it."""
     node = history.node
     node.write("stdout", "part")
@@ -463,6 +471,6 @@ def test_an_empty_file_between_two_halves_of_a_line_does_not_part_them(history: 
         node.rotate()
     node.write("stdout", "plain")
     node.now += 3600 * SECOND
-    shipped(history)
+    ship_all(history)
 
-    assert len(agreed(history)) == 1
+    assert len(drain_and_verify(history)) == 1

@@ -16,18 +16,18 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from agents.containers import Fleet
-from agents.discovery.directory_cache import Listing
-from agents.discovery.scanner import Discovery, kubelet
+from agents.containers import ContainerLogs
+from agents.discovery.directory_cache import DirectoryCache
+from agents.discovery.scanner import Discovery, kubelet_layout
 from agents.state.checkpoint import State, decode, encode
-from agents.tailing.container_tail import Tail, Taken
+from agents.tailing.container_tail import ContainerTail, PendingSlice
 from pipeline.config.settings import Settings
 from pipeline.contract import gap, record
 from pipeline.contract.gap import Gap
 from pipeline.contract.pod_metadata import Instance
 
 SECOND = 10**9
-KEPT = 3  # rotated files that the kubelet keeps
+KEPT_ROTATED_FILES = 3  # rotated files that the kubelet keeps
 
 
 class Generation:
@@ -36,8 +36,8 @@ class Generation:
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
         self.data = bytearray()
-        self.removed = self.cut = self.listed = False
-        self.looked = 0
+        self.removed = self.truncated = self.listed = False
+        self.polled_bytes = 0
 
     @property
     def identity(self) -> str:
@@ -59,10 +59,10 @@ class Node(RuleBasedStateMachine):
         self.arrived: list[record.LogSlice] = []  # those of them that Kafka acknowledged
         self.gaps: dict[tuple[str, int], Gap] = {}
         self.stored: bytes | None = None
-        self.waiting: list[tuple[Tail, Taken]] = []
+        self.in_flight: list[tuple[ContainerTail, PendingSlice]] = []
         self.crashed = False
-        self.last_tag = b"F"
-        self.fleet: Fleet | None = None
+        self.previous_tag = b"F"
+        self.containers: ContainerLogs | None = None
         self.start_pod()
         self.start_shipper()
 
@@ -103,32 +103,32 @@ class Node(RuleBasedStateMachine):
     def write(self, stream: bytes, tag: bytes, size: int) -> None:
         self.number += 1
         self.now += 1000
-        self.last_tag = tag
+        self.previous_tag = tag
         text = b"%d %b" % (self.number, b"x" * size)
         self.append(b"%b %b %b %b\n" % (cri_time(self.now), stream, tag, text))
 
-    @precondition(lambda self: self.last_tag == b"F")
-    @rule(cut=st.integers(36, 60))
-    def write_torn(self, cut: int) -> None:
+    @precondition(lambda self: self.previous_tag == b"F")
+    @rule(length=st.integers(36, 60))
+    def write_incomplete(self, length: int) -> None:
         """Half a line; the rest comes with the next write, or never."""
         self.number += 1
         self.now += 1000
-        self.append((b"%b stdout F torn %d" % (cri_time(self.now), self.number))[:cut])
+        self.append((b"%b stdout F torn %d" % (cri_time(self.now), self.number))[:length])
 
     @precondition(has_live)
     @rule()
     def rotate(self) -> None:
         """As the kubelet does: remove the oldest, pack the rotated ones, rename, reopen."""
-        self.make_room()
+        self.remove_oldest()
         self.rename()
         self.open_live()
 
-    def make_room(self) -> None:
+    def remove_oldest(self) -> None:
         rotated = sorted(name for name in self.on_disk if name.startswith(f"{self.live}."))
-        for name in rotated[: max(0, len(rotated) - KEPT + 1)]:
+        for name in rotated[: max(0, len(rotated) - KEPT_ROTATED_FILES + 1)]:
             self.remove(name)
-        for name in self.rotated():
-            self.pack(name)
+        for name in self.rotated_names():
+            self.compress(name)
             self.remove(name)
 
     @precondition(has_live)
@@ -151,13 +151,13 @@ class Node(RuleBasedStateMachine):
         self.on_disk[self.live] = self.on_disk.pop(self.writing)
         self.writing = self.live
 
-    @precondition(lambda self: self.rotated())
+    @precondition(lambda self: self.rotated_names())
     @rule()
-    def pack_and_linger(self) -> None:
+    def compress_and_keep_original(self) -> None:
         """The packed file has its name, the plain one is not removed yet."""
-        self.pack(self.rotated()[0])
+        self.compress(self.rotated_names()[0])
 
-    def rotated(self) -> list[str]:
+    def rotated_names(self) -> list[str]:
         """Rotated files that are not written any more, and not packed."""
         return sorted(
             name
@@ -165,7 +165,7 @@ class Node(RuleBasedStateMachine):
             if name.startswith(f"{self.live}.") and not name.endswith(".gz") and name != self.writing
         )
 
-    def pack(self, name: str) -> None:
+    def compress(self, name: str) -> None:
         beside = self.directory / f"{name}.tmp"
         beside.write_bytes(gzip.compress((self.directory / name).read_bytes()))
         beside.rename(self.directory / f"{name}.gz")
@@ -200,7 +200,7 @@ class Node(RuleBasedStateMachine):
         """Plainly, or as logrotate's copytruncate: a copy first."""
         old = self.on_disk[self.live]
         path = self.directory / self.live
-        old.cut = True
+        old.truncated = True
         if copied:
             self.rotations += 1
             name = f"{self.live}.20260101-{self.rotations:06d}"
@@ -227,91 +227,91 @@ class Node(RuleBasedStateMachine):
             logs_dir=str(self.root / "logs"), state_dir=str(self.root), node_name="n", slice_max_bytes=16 * 1024
         )
         state = None if self.stored is None else decode(self.stored)
-        self.fleet = Fleet(settings, state, clock=lambda: self.clock)
-        self.discovery = Discovery([kubelet(self.root / "logs")], Listing())
+        self.containers = ContainerLogs(settings, state, clock=lambda: self.clock)
+        self.discovery = Discovery([kubelet_layout(self.root / "logs")], DirectoryCache())
 
-    def end_shipper(self) -> None:
-        if self.fleet is not None:
-            for tail in self.fleet.tails.values():
+    def stop_shipper(self) -> None:
+        if self.containers is not None:
+            for tail in self.containers.tails.values():
                 for file in tail.files:
                     file.close()
-        self.fleet = None
-        self.waiting.clear()
+        self.containers = None
+        self.in_flight.clear()
 
-    @precondition(lambda self: self.fleet is None)
+    @precondition(lambda self: self.containers is None)
     @rule()
-    def come_back(self) -> None:
+    def restart_shipper(self) -> None:
         self.start_shipper()
 
-    @precondition(lambda self: self.fleet is not None)
+    @precondition(lambda self: self.containers is not None)
     @rule()
     def crash(self) -> None:
         self.crashed = True
-        self.end_shipper()
+        self.stop_shipper()
 
-    @precondition(lambda self: self.fleet is not None)
+    @precondition(lambda self: self.containers is not None)
     @rule()
     def store(self) -> None:
-        assert self.fleet is not None
-        self.stored = encode(self.fleet.state())
+        assert self.containers is not None
+        self.stored = encode(self.containers.state())
 
-    @precondition(lambda self: self.fleet is not None)
+    @precondition(lambda self: self.containers is not None)
     @rule()
     def scan(self) -> None:
-        assert self.fleet is not None
-        self.fleet.update(self.discovery.scan(), self.now)
+        assert self.containers is not None
+        self.containers.update(self.discovery.scan(), self.now)
         for generation in self.on_disk.values():
             generation.listed = True
 
-    @precondition(lambda self: self.fleet is not None)
+    @precondition(lambda self: self.containers is not None)
     @rule()
     def read(self) -> None:
-        self.take()
+        self.read_slices()
 
-    def take(self) -> bool:
+    def read_slices(self) -> bool:
         took = False
         for tail in self.tails():
-            taken = tail.take(self.now)
+            taken = tail.next_slice(self.now)
             if taken is not None:
                 took = True
-                self.sent.append(record.decode(*record.encode(taken.part)))
-                self.waiting.append((tail, taken))
+                self.sent.append(record.decode(*record.encode(taken.log_slice)))
+                self.in_flight.append((tail, taken))
         return took
 
-    def tails(self) -> Iterator[Tail]:
-        assert self.fleet is not None
-        for instance, tail in list(self.fleet.tails.items()):
-            self.fleet.look(instance, tail, self.clock)
+    def tails(self) -> Iterator[ContainerTail]:
+        assert self.containers is not None
+        for instance, tail in list(self.containers.tails.items()):
+            self.containers.poll(instance, tail, self.clock)
             for file in tail.files:
                 for generation in self.generations:
                     if file.identity and generation.data and generation.identity == file.identity:
-                        generation.looked = max(generation.looked, file.seen)
+                        generation.polled_bytes = max(generation.polled_bytes, file.last_size)
             yield tail
 
     @rule()
     def acknowledge(self) -> None:
-        for tail, taken in self.waiting:
-            tail.acknowledge(taken.flight)
-            self.arrived.append(taken.part)
-        self.waiting.clear()
+        for tail, taken in self.in_flight:
+            tail.acknowledge(taken.in_flight)
+            self.arrived.append(taken.log_slice)
+        self.in_flight.clear()
 
-    @precondition(lambda self: self.fleet is not None)
+    @precondition(lambda self: self.containers is not None)
     @rule()
     def fail(self) -> None:
-        assert self.fleet is not None
-        self.waiting.clear()
-        for tail in self.fleet.tails.values():
+        assert self.containers is not None
+        self.in_flight.clear()
+        for tail in self.containers.tails.values():
             tail.rewind()
-        self.fleet.losses.again()
+        self.containers.losses.report_again()
 
-    @precondition(lambda self: self.fleet is not None)
+    @precondition(lambda self: self.containers is not None)
     @rule()
-    def tell(self) -> None:
-        assert self.fleet is not None
-        for loss in list(self.fleet.losses.ready(self.fleet.tails)):
-            told = loss.gap()
+    def acknowledge_gaps(self) -> None:
+        assert self.containers is not None
+        for loss in list(self.containers.losses.reportable(self.containers.tails)):
+            told = loss.to_gap()
             self.gaps[told.identity, told.offset] = told
-            self.fleet.told(loss)
+            self.containers.gap_acknowledged(loss)
 
     @rule(seconds=st.sampled_from([0.3, 1.2, 61.0]))
     def wait(self, seconds: float) -> None:
@@ -321,7 +321,7 @@ class Node(RuleBasedStateMachine):
     # --- what must hold
 
     def drain(self) -> None:
-        if self.fleet is None:
+        if self.containers is None:
             self.start_shipper()
         if self.on_disk[self.writing].data[-1:] not in (b"", b"\n"):
             self.append(b"\n")
@@ -329,16 +329,16 @@ class Node(RuleBasedStateMachine):
         for _ in range(8):
             self.wait(100)
             self.scan()
-            while self.take():
+            while self.read_slices():
                 self.acknowledge()
-            self.tell()
+            self.acknowledge_gaps()
 
     def teardown(self) -> None:
         try:
             self.drain()
             self.check()
         finally:
-            self.end_shipper()
+            self.stop_shipper()
             shutil.rmtree(self.root)
 
     def check(self) -> None:
@@ -355,25 +355,25 @@ class Node(RuleBasedStateMachine):
             for number, offset, length in part.segments:
                 received[part.files[number].identity][offset : offset + length] = b"\1" * length
         for identity, generation in by_identity.items():
-            self.account(identity, generation, received[identity].count(0))
+            self.check_generation(identity, generation, received[identity].count(0))
 
-    def account(self, identity: str, generation: Generation, missing: int) -> None:
+    def check_generation(self, identity: str, generation: Generation, missing: int) -> None:
         told = [one for one in self.gaps.values() if one.identity == identity]
         sizes = [one.size for one in told]
         if generation in self.on_disk.values():
             assert (missing, told) == (0, []), "a file that is there was not read"
         elif self.crashed:
             # an answer that came just before the crash is forgotten, and told as a loss
-            unknown = [one for one in self.gaps.values() if one.reason in {gap.JUMP, gap.VANISHED}]
-            assert not missing or told or unknown or generation.cut or not self.remembered(generation)
+            unknown = [one for one in self.gaps.values() if one.reason in {gap.RESTART_JUMP, gap.VANISHED_FILE}]
+            assert not missing or told or unknown or generation.truncated or not self.is_remembered(generation)
         elif not missing:
             assert not told, f"a gap tells of bytes that arrived: {told}"
         elif generation.listed:
-            unseen = len(generation.data) - generation.looked if generation.cut else 0
-            unopened = [one for one in self.gaps.values() if one.reason == gap.VANISHED]
+            unseen = len(generation.data) - generation.polled_bytes if generation.truncated else 0
+            unopened = [one for one in self.gaps.values() if one.reason == gap.VANISHED_FILE]
             assert missing <= unseen or sizes == [missing - unseen] or unopened
 
-    def remembered(self, generation: Generation) -> bool:
+    def is_remembered(self, generation: Generation) -> bool:
         """Whether the shipper that came back could know of the file."""
         state = State() if self.stored is None else decode(self.stored)
         return any(entry.identity == generation.identity for entry in state.entries)
@@ -422,7 +422,7 @@ def test_what_a_copy_still_holds_is_not_told_as_lost() -> None:
 def test_a_torn_first_line_is_not_told_as_lost_while_it_is_not_named() -> None:
     """Ended, it was named without its newline; the shipper that comes back must wait before it names it so again."""
     node = Node()
-    node.write_torn(cut=36)
+    node.write_incomplete(length=36)
     node.restart_container(times=1)
     node.scan()
     node.read()
@@ -441,7 +441,7 @@ def test_an_empty_file_without_a_live_name_is_held_although_another_one_ended_em
     for _ in range(2):
         node.scan()
         node.wait(seconds=61.0)
-        node.take()
+        node.read_slices()
     node.scan()
     node.delete_pod()
     node.rename()
@@ -458,9 +458,9 @@ def test_a_new_log_in_the_inode_of_an_archive_that_was_unpacked_is_read() -> Non
     node.write(stream=b"stdout", tag=b"F", size=0)
     node.rename()
     node.open_live()
-    node.pack_and_linger()
+    node.compress_and_keep_original()
     node.scan()
-    node.take()
+    node.read_slices()
     (archive,) = node.directory.glob("*.gz")
     inode = archive.stat().st_ino
     node.remove(archive.name)

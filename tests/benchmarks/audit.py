@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config.settings import load
-from pipeline.local.stack import running
+from pipeline.local.stack import temporary_stack
 from pipeline.operations.setup import setup
 from tests.benchmarks import workload
 
@@ -30,7 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lines", type=int, default=1_000_000)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="crisp-bench-") as temporary, running() as stack:
+    with tempfile.TemporaryDirectory(prefix="crisp-bench-") as temporary, temporary_stack() as stack:
         logs = Path(temporary, "pods")
         size = workload.write(logs, args.lines)
         environment = {
@@ -39,20 +39,20 @@ def main() -> None:
             "CRISP_STATE_DIR": f"{temporary}/state",
             "CRISP_NODE_NAME": "node-1",
         }
-        asyncio.run(setup.everything(load(environment)))
+        asyncio.run(setup.create_all(load(environment)))
         for name in ("ship", "worker"):
             _run(environment, name, "--once")
         url = stack.address.es_url
-        _ask(f"{url}/logs-*/_refresh", "POST")
-        found = _ask(f"{url}/logs-*/_search?size=5000", "GET")["hits"]["hits"]
+        _request(f"{url}/logs-*/_refresh", "POST")
+        found = _request(f"{url}/logs-*/_search?size=5000", "GET")["hits"]["hits"]
         for hit in random.Random(1).sample(found, DELETED):
-            _ask(f"{url}/{hit['_index']}/_doc/{hit['_id']}?refresh=true", "DELETE")
-        runs = {source: _audit(environment, source) for source in (str(logs), "kafka")}
+            _request(f"{url}/{hit['_index']}/_doc/{hit['_id']}?refresh=true", "DELETE")
+        runs = {source: _run_audit(environment, source) for source in (str(logs), "kafka")}
     said = {"lines": args.lines, "mib": round(size / 2**20, 1), "deleted": DELETED}
     print(json.dumps({**said, "directory": runs[str(logs)], "kafka": runs["kafka"]}))
 
 
-def _ask(url: str, method: str) -> Any:
+def _request(url: str, method: str) -> Any:
     with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=120) as answer:
         return json.load(answer)
 
@@ -62,7 +62,7 @@ def _run(environment: dict[str, str], *arguments: str) -> None:
     subprocess.run(command, env={**os.environ, **environment}, check=True)
 
 
-def _audit(environment: dict[str, str], source: str) -> dict[str, Any]:
+def _run_audit(environment: dict[str, str], source: str) -> dict[str, Any]:
     started = time.monotonic()
     command = [sys.executable, "-m", "pipeline.cli", "audit", "--from", source, "--json", "--min-age", "0"]
     child = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE)

@@ -32,7 +32,7 @@ async def _send(path: Path, producer: AIOKafkaProducer, topic: str, room: asynci
 
 
 async def _run(paths: list[Path], brokers: str, topic: str) -> None:
-    compression.lighten()
+    compression.use_fast_levels()
     producer = AIOKafkaProducer(
         bootstrap_servers=brokers,
         acks="all",

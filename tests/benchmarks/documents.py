@@ -15,25 +15,25 @@ from pipeline.config.settings import Settings
 from pipeline.contract import pod_metadata
 from pipeline.contract.pod_metadata import Instance
 from pipeline.contract.record import LogSlice, Segment, SourceFile
-from pipeline.documents.builder import Documents
+from pipeline.documents.builder import DocumentBuilder
 from pipeline.parsing import timestamp
 from tests.benchmarks import lines
 
-SLICE = 600  # lines in a slice under load
+LINES_PER_SLICE = 600  # lines in a slice under load
 NOW = 1_795_513_350 * 10**9  # 2026-11-24T09:42:30Z
 
 
-def slices(number: int, kinds: list[Callable[[random.Random, int], str]], settings: Settings) -> list[LogSlice]:
+def slices(count: int, kinds: list[Callable[[random.Random, int], str]], settings: Settings) -> list[LogSlice]:
     """Slices of one container each, every container with its own kind of lines."""
-    return [_slice(index, kinds[index % len(kinds)], settings) for index in range(number)]
+    return [_slice(index, kinds[index % len(kinds)], settings) for index in range(count)]
 
 
 def _slice(index: int, line: Callable[[random.Random, int], str], settings: Settings) -> LogSlice:
     random_ = random.Random(index)
-    at = NOW - SLICE * 500_000
+    at = NOW - LINES_PER_SLICE * 500_000
     value = "".join(
-        f"{timestamp.text(at + number * 500_000)} stdout F {line(random_, at + number * 500_000)}\n"
-        for number in range(SLICE)
+        f"{timestamp.format_utc(at + number * 500_000)} stdout F {line(random_, at + number * 500_000)}\n"
+        for number in range(LINES_PER_SLICE)
     ).encode()
     who = Instance("shop", f"app-{index % 20}", f"{index % 20:08d}-1111-2222-3333-444444444444", "app", 0)
     labels = {"app": "shop", "app.kubernetes.io/version": "2.4.1", "pod-template-hash": "66b6d9f8c4"}
@@ -43,18 +43,18 @@ def _slice(index: int, line: Callable[[random.Random, int], str], settings: Sett
         files=(SourceFile("AAAAAAAAAAAAAAAA", "/var/log/pods/shop_app_u/app/0.log"),),
         segments=(Segment(0, 0, len(value)),),
         node="node-1",
-        read=NOW,
+        read_at=NOW,
         grouping=settings.grouping,
         pod=pod_metadata.from_api(who, "node-1", about),
     )
 
 
-def rate(parts: list[LogSlice], documents: Documents) -> float:
+def rate(parts: list[LogSlice], documents: DocumentBuilder) -> float:
     """Lines per CPU-second."""
     started = time.process_time()
     for part in parts:
-        documents.of(part, NOW + 10**9)
-    return len(parts) * SLICE / (time.process_time() - started)
+        documents.build(part, NOW + 10**9)
+    return len(parts) * LINES_PER_SLICE / (time.process_time() - started)
 
 
 def main() -> None:
@@ -67,7 +67,7 @@ def main() -> None:
     kinds: dict[str, Any] = {"mixed": mixed, "json": [lines.ecs]}
     kinds |= {f"text {kind.__name__.strip('_')}": [kind] for kind in lines.FORMATS}
     settings = Settings()
-    work = {name: (slices(args.slices, chosen, settings), Documents(settings)) for name, chosen in kinds.items()}
+    work = {name: (slices(args.slices, chosen, settings), DocumentBuilder(settings)) for name, chosen in kinds.items()}
     runs = [{name: rate(*pair) for name, pair in work.items()} for _ in range(args.runs)]
     print(json.dumps({name: round(statistics.median(run[name] for run in runs)) for name in work}, indent=1))
 

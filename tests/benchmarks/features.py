@@ -10,10 +10,10 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.settings import SECRETS, Settings
-from pipeline.documents.builder import Documents
-from pipeline.rules.context import World
-from pipeline.rules.parser import read
+from pipeline.config.settings import SECRET_KINDS, Settings
+from pipeline.documents.builder import DocumentBuilder
+from pipeline.rules.context import RuleContext
+from pipeline.rules.parser import parse_rules_file
 from pipeline.rules.ruleset import Ruleset
 from tests.benchmarks import lines
 from tests.benchmarks.documents import rate, slices
@@ -30,8 +30,8 @@ FEATURES: dict[str, dict[str, Any]] = {
     "a pattern of one's own for events": {"multiline_pattern": r"^[\[{0-9A-Za-z]"},
     "an application's own time not believed": {"application_time_window_seconds": 0.0},
     "ANSI colours stripped": {"ansi": "strip"},
-    **{f"redaction: {kind}": {"redact": kind} for kind in SECRETS},
-    "redaction: all kinds": {"redact": " ".join(SECRETS)},
+    **{f"redaction: {kind}": {"redact": kind} for kind in SECRET_KINDS},
+    "redaction: all kinds": {"redact": " ".join(SECRET_KINDS)},
 }
 RULES = {
     "a rule for other containers": "rules: [{name: a, when: {namespace: other}, drop: true}]",
@@ -41,19 +41,19 @@ RULES = {
 
 
 def _ruleset(text: str) -> Ruleset | None:
-    made = read(text.encode(), "rules.yaml", World((), 200, lambda _: (lambda _event: None, b"")))
-    assert not made.faults, made.faults
+    made = parse_rules_file(text.encode(), "rules.yaml", RuleContext((), 200, lambda _: (lambda _event: None, b"")))
+    assert not made.problems, made.problems
     return made.ruleset
 
 
-def _work(number: int) -> dict[str, tuple[list[Any], Documents]]:
+def _work(number: int) -> dict[str, tuple[list[Any], DocumentBuilder]]:
     mixed: list[Any] = [kind for text in lines.FORMATS for kind in (lines.ecs, text)]
     work = {}
     for name, wanted in FEATURES.items():
         settings = Settings(**wanted)
-        work[name] = (slices(number, mixed, settings), Documents(settings))
+        work[name] = (slices(number, mixed, settings), DocumentBuilder(settings))
     parts = slices(number, mixed, Settings())
-    return work | {name: (parts, Documents(Settings(), _ruleset(text))) for name, text in RULES.items()}
+    return work | {name: (parts, DocumentBuilder(Settings(), _ruleset(text))) for name, text in RULES.items()}
 
 
 def table(medians: dict[str, float]) -> str:

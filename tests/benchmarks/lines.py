@@ -24,7 +24,7 @@ def text(random_: random.Random, words: int) -> str:
 def ecs(random_: random.Random, at: int) -> str:
     """An ECS logger's line."""
     body = {
-        "@timestamp": timestamp.text(at)[:23] + "Z",
+        "@timestamp": timestamp.format_utc(at)[:23] + "Z",
         "log.level": random_.choice(("info", "info", "info", "debug", "warn")),
         "message": text(random_, 12),
         "ecs.version": "1.6.0",
@@ -35,18 +35,18 @@ def ecs(random_: random.Random, at: int) -> str:
 
 
 def _logback(random_: random.Random, at: int) -> str:
-    clock = timestamp.text(at)[:23].replace("T", " ")
+    clock = timestamp.format_utc(at)[:23].replace("T", " ")
     return f"{clock} INFO  [http-nio-8080-exec-{random_.randrange(9)}] c.e.shop.OrderService - {text(random_, 22)}"
 
 
 def _klog(random_: random.Random, at: int) -> str:
-    clock = timestamp.text(at)
+    clock = timestamp.format_utc(at)
     head = f"I{clock[5:7]}{clock[8:10]} {clock[11:26]}       1 controller.go:{random_.randrange(999)}]"
     return f'{head} "{text(random_, 25)}"'
 
 
 def _logfmt(random_: random.Random, at: int) -> str:
-    return f'time="{timestamp.text(at)[:19]}Z" level=info msg="{text(random_, 22)}" component=cri'
+    return f'time="{timestamp.format_utc(at)[:19]}Z" level=info msg="{text(random_, 22)}" component=cri'
 
 
 def _access(random_: random.Random, at: int) -> str:

@@ -22,7 +22,7 @@ import hypothesis
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-SECONDS = 90  # a test that takes longer has noticed
+TIMEOUT_SECONDS = 90  # a test that takes longer has noticed
 TESTS: dict[str, list[str]] = {
     "pipeline.contract.cri": ["tests/pipeline/contract/test_cri.py", "tests/pipeline/grouping/test_grouper.py"],
     "pipeline.grouping.stack_trace": ["tests/pipeline/grouping/test_stack_trace.py"],
@@ -63,53 +63,53 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 }
 
 
-class _Fault(ast.NodeTransformer):
+class _Mutation(ast.NodeTransformer):
     """Makes the fault of one number; with none, counts how many there could be."""
 
     def __init__(self, wanted: int = -1) -> None:
         self.wanted = wanted
-        self.seen = 0
-        self.where = ""
+        self.count = 0
+        self.description = ""
 
-    def _here(self, node: ast.AST, what: str) -> bool:
-        self.seen += 1
-        if self.seen - 1 != self.wanted:
+    def _is_wanted(self, node: ast.AST, change: str) -> bool:
+        self.count += 1
+        if self.count - 1 != self.wanted:
             return False
-        self.where = f"line {getattr(node, 'lineno', 0)}: {what}"
+        self.description = f"line {getattr(node, 'lineno', 0)}: {change}"
         return True
 
     def visit_Compare(self, node: ast.Compare) -> ast.AST:
         for index, operator in enumerate(node.ops):
             other = _COMPARISONS.get(type(operator))
-            if other and self._here(node, f"{ast.unparse(node)}: {other.__name__}"):
+            if other and self._is_wanted(node, f"{ast.unparse(node)}: {other.__name__}"):
                 node.ops[index] = other()
         return self.generic_visit(node)
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
-        if self._here(node, f"{ast.unparse(node)}: and, or"):
+        if self._is_wanted(node, f"{ast.unparse(node)}: and, or"):
             node.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
         return self.generic_visit(node)
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
-        if isinstance(node.op, ast.Not) and self._here(node, f"{ast.unparse(node)}: no not"):
+        if isinstance(node.op, ast.Not) and self._is_wanted(node, f"{ast.unparse(node)}: no not"):
             return node.operand
         return self.generic_visit(node)
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         other = _OPERATORS.get(type(node.op))
-        if other and self._here(node, f"{ast.unparse(node)}: {other.__name__}"):
+        if other and self._is_wanted(node, f"{ast.unparse(node)}: {other.__name__}"):
             node.op = other()
         return self.generic_visit(node)
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         kinds = {bool: lambda value: not value, int: lambda value: value + 1, bytes: lambda value: b"XX" + value}
         change = {**kinds, str: lambda value: "XX" + value}.get(type(node.value))
-        if change and self._here(node, f"{node.value!r:.60}: another"):
+        if change and self._is_wanted(node, f"{node.value!r:.60}: another"):
             return ast.copy_location(ast.Constant(change(node.value)), node)
         return node
 
     def visit_If(self, node: ast.If) -> ast.AST:
-        if isinstance(node.test, ast.Name | ast.Attribute | ast.Call) and self._here(
+        if isinstance(node.test, ast.Name | ast.Attribute | ast.Call) and self._is_wanted(
             node, f"if {ast.unparse(node.test)}: negated"
         ):
             node.test = ast.UnaryOp(ast.Not(), node.test)
@@ -118,12 +118,12 @@ class _Fault(ast.NodeTransformer):
     def visit_Expr(self, node: ast.Expr) -> ast.AST:
         if isinstance(node.value, ast.Constant):
             return node  # a docstring
-        if self._here(node, f"{ast.unparse(node)}: left out"):
+        if self._is_wanted(node, f"{ast.unparse(node)}: left out"):
             return ast.copy_location(ast.Pass(), node)
         return self.generic_visit(node)
 
     def visit_Continue(self, node: ast.Continue) -> ast.AST:
-        return ast.copy_location(ast.Break(), node) if self._here(node, "continue: break") else node
+        return ast.copy_location(ast.Break(), node) if self._is_wanted(node, "continue: break") else node
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         if node.value is not None:
@@ -139,12 +139,12 @@ class _Fault(ast.NodeTransformer):
         return node
 
 
-def _trial(name: str, tree: ast.Module, file: Path) -> bool:
+def _is_killed(name: str, tree: ast.Module, file: Path) -> bool:
     """Whether the tests of a module notice its fault, in a fork."""
     child = os.fork()
     if child == 0:
-        os._exit(0 if _passes(name, tree, file) else 1)
-    ended = time.monotonic() + SECONDS
+        os._exit(0 if _tests_pass(name, tree, file) else 1)
+    ended = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < ended:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
@@ -155,7 +155,7 @@ def _trial(name: str, tree: ast.Module, file: Path) -> bool:
     return True
 
 
-def _passes(name: str, tree: ast.Module, file: Path) -> bool:
+def _tests_pass(name: str, tree: ast.Module, file: Path) -> bool:
     hypothesis.settings.register_profile(
         "mutants", max_examples=60, derandomize=True, database=None, phases=[hypothesis.Phase.generate]
     )
@@ -174,18 +174,18 @@ def _passes(name: str, tree: ast.Module, file: Path) -> bool:
         return pytest.main(["-x", "-q", "-p", "no:cacheprovider", early, *TESTS[name]]) == pytest.ExitCode.OK
 
 
-def faults(name: str) -> Iterator[tuple[str, bool]]:
+def mutants(name: str) -> Iterator[tuple[str, bool]]:
     """Every fault of a module, and whether it was noticed."""
     file = ROOT / f"{name.replace('.', '/')}.py"
     whole = ast.parse(file.read_text())
-    count = _Fault()
+    count = _Mutation()
     count.visit(deepcopy(whole))
-    if _trial(name, deepcopy(whole), file):
+    if _is_killed(name, deepcopy(whole), file):
         raise SystemExit(f"{name}: its tests fail without any fault")
-    for number in range(count.seen):
-        fault = _Fault(number)
+    for number in range(count.count):
+        fault = _Mutation(number)
         tree = ast.fix_missing_locations(fault.visit(deepcopy(whole)))
-        yield fault.where, _trial(name, tree, file)
+        yield fault.description, _is_killed(name, tree, file)
 
 
 def main() -> None:
@@ -195,7 +195,7 @@ def main() -> None:
     os.chdir(ROOT)
     for name in parser.parse_args().modules:
         tried = noticed = 0
-        for where, killed in faults(name):
+        for where, killed in mutants(name):
             tried += 1
             noticed += killed
             if not killed:

@@ -26,8 +26,8 @@ from rich.table import Table
 
 from pipeline.cli.worker import total_lag
 from pipeline.config.settings import load
-from pipeline.local.artifacts import cache
-from pipeline.local.stack import Stack, running
+from pipeline.local.artifacts import cache_directory
+from pipeline.local.stack import Stack, temporary_stack
 from pipeline.operations.setup import setup
 from tests.benchmarks import sink, workload
 
@@ -43,7 +43,7 @@ class Usage(NamedTuple):
     rss: float
 
 
-class Scene(NamedTuple):
+class Measurement(NamedTuple):
     """One measurement's surroundings."""
 
     stack: Stack
@@ -69,19 +69,19 @@ class Scene(NamedTuple):
         }
 
 
-def records(scene: Scene) -> int:
+def count_records(scene: Measurement) -> int:
     """How many records the topic holds."""
     # A group that never committed: its lag is all there is.
     return asyncio.run(total_lag(load({**scene.environment, "CRISP_KAFKA_GROUP": f"{scene.topic}-none"})))
 
 
-def received(scene: Scene) -> int:
+def count_received(scene: Measurement) -> int:
     """How many documents the bulk endpoint has taken."""
     with urllib.request.urlopen(f"http://127.0.0.1:{scene.sink}/received", timeout=60) as answer:
         return int(answer.read())
 
 
-def until_done(scene: Scene, command: list[str], done: Callable[[], bool]) -> Usage:
+def run_until(scene: Measurement, command: list[str], done: Callable[[], bool]) -> Usage:
     """Run a program that does not end by itself until the work is done, then end it."""
     output = scene.directory / "output"
     with output.open("wb") as file:
@@ -95,45 +95,45 @@ def until_done(scene: Scene, command: list[str], done: Callable[[], bool]) -> Us
     finally:
         with contextlib.suppress(ProcessLookupError):
             child.send_signal(signal.SIGTERM)
-    return _ended(child)
+    return _wait(child)
 
 
-def to_its_end(*command: str, environment: dict[str, str]) -> Usage:
+def run_once(*command: str, environment: dict[str, str]) -> Usage:
     """Run one of crisp's parts with `--once`."""
     child = subprocess.Popen(
         [sys.executable, "-m", "pipeline.cli", *command, "--once"], env={**os.environ, **environment}
     )
-    return _ended(child)
+    return _wait(child)
 
 
-def _ended(child: subprocess.Popen[bytes]) -> Usage:
+def _wait(child: subprocess.Popen[bytes]) -> Usage:
     _, _, usage = os.wait4(child.pid, 0)
     child.returncode = 0
     return Usage(usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def crisp_ship(scene: Scene) -> Usage:
+def crisp_ship(scene: Measurement) -> Usage:
     """The shipper: slices cut between events, pod metadata from paths."""
-    return to_its_end("ship", environment=scene.environment)
+    return run_once("ship", environment=scene.environment)
 
 
-def crisp_both(scene: Scene) -> Usage:
+def crisp_both(scene: Measurement) -> Usage:
     """Shipper and worker: everything that a document has."""
-    shipper = to_its_end("ship", environment=scene.environment)
-    worker = to_its_end("worker", environment=scene.environment)
+    shipper = run_once("ship", environment=scene.environment)
+    worker = run_once("worker", environment=scene.environment)
     return Usage(shipper.cpu + worker.cpu, max(shipper.rss, worker.rss))
 
 
-def rsyslog_kafka(scene: Scene) -> Usage:
+def rsyslog_kafka(scene: Measurement) -> Usage:
     """Raw lines by librdkafka, zstd, acks=all."""
     action = f"""action(type="omkafka" broker="{scene.stack.address.brokers}" topic="{scene.topic}" template="raw"
   confParam=["compression.codec=zstd","acks=all","linger.ms=50","queue.buffering.max.messages=200000"]
   partitions.auto="on" queue.type="LinkedList" queue.size="200000" queue.dequeueBatchSize="4096"
   action.resumeInterval="1")"""  # it sleeps so long, 30 s by default, whenever its producer's queue is full
-    return until_done(scene, _rsyslog(scene, action), lambda: records(scene) >= scene.lines)
+    return run_until(scene, _rsyslog(scene, action), lambda: count_records(scene) >= scene.lines)
 
 
-def rsyslog_sink(scene: Scene) -> Usage:
+def rsyslog_sink(scene: Measurement) -> Usage:
     """CRI fields by position, JSON parsed, bulk requests; no joining, no mapping, no ids."""
     action = f"""set $!time = field($msg, 32, 1);
 set $!stream = field($msg, 32, 2);
@@ -142,10 +142,10 @@ if $!log startswith "{{" then set $.parsed = parse_json($!log, "\\$!body");
 action(type="omelasticsearch" server="127.0.0.1" serverport="{scene.sink}" template="all" bulkmode="on"
   searchIndex="logs" searchType="" maxbytes="4m" queue.type="LinkedList" queue.size="200000"
   queue.dequeueBatchSize="4096")"""
-    return until_done(scene, _rsyslog(scene, action), lambda: received(scene) >= scene.lines)
+    return run_until(scene, _rsyslog(scene, action), lambda: count_received(scene) >= scene.lines)
 
 
-def _rsyslog(scene: Scene, action: str) -> list[str]:
+def _rsyslog(scene: Measurement, action: str) -> list[str]:
     path = scene.directory / "rsyslog.conf"
     path.write_text(f"""global(workDirectory="{scene.directory}" maxMessageSize="1m")
 module(load="imfile") module(load="omkafka") module(load="omelasticsearch")
@@ -159,7 +159,7 @@ ruleset(name="out") {{
     return ["rsyslogd", "-n", "-f", str(path), "-i", str(scene.directory / "rsyslog.pid")]
 
 
-def collector_kafka(scene: Scene) -> Usage:
+def collector_kafka(scene: Measurement) -> Usage:
     """Raw lines, one a record, by franz-go, zstd, acks=all."""
     path = scene.directory / "otelcol.yaml"
     path.write_text(f"""receivers:
@@ -176,14 +176,14 @@ service:
   pipelines:
     logs: {{receivers: [filelog], processors: [batch], exporters: [kafka]}}
 """)
-    return until_done(scene, [str(collector()), "--config", f"file:{path}"], lambda: records(scene) >= scene.lines)
+    return run_until(scene, [str(collector()), "--config", f"file:{path}"], lambda: count_records(scene) >= scene.lines)
 
 
 def collector() -> Path:
     """The collector, built first if it is not there (some three minutes)."""
-    path = cache() / "otelcol-0.155.0"
+    path = cache_directory() / "otelcol-0.155.0"
     if not path.exists():
-        with tempfile.TemporaryDirectory(dir=cache(), prefix=".otelcol-") as temporary:
+        with tempfile.TemporaryDirectory(dir=cache_directory(), prefix=".otelcol-") as temporary:
             here = Path(temporary)
             shutil.copytree(_OTELCOL, here, dirs_exist_ok=True)
             environment = {**os.environ, "GOFLAGS": "-mod=mod", "CGO_ENABLED": "0"}
@@ -193,7 +193,7 @@ def collector() -> Path:
     return path
 
 
-def lacking(name: str) -> str:
+def missing_requirement(name: str) -> str:
     """Why a contestant cannot take part here; empty if it can."""
     if name.startswith("rsyslog"):
         places = [Path("/usr/lib", machine, "rsyslog") for machine in ("x86_64-linux-gnu", "aarch64-linux-gnu")]
@@ -201,12 +201,16 @@ def lacking(name: str) -> str:
         absent = [module for module in _RSYSLOG_MODULES if module not in have]
         if shutil.which("rsyslogd") is None or absent:
             return "rsyslog, rsyslog-kafka and rsyslog-elasticsearch are not installed"
-    if name.startswith("collector") and not (cache() / "otelcol-0.155.0").exists() and shutil.which("go") is None:
+    if (
+        name.startswith("collector")
+        and not (cache_directory() / "otelcol-0.155.0").exists()
+        and shutil.which("go") is None
+    ):
         return "Go is needed to build it once"
     return ""
 
 
-CONTESTS: dict[str, tuple[Callable[[Scene], Usage], ...]] = {
+COMPARISONS: dict[str, tuple[Callable[[Measurement], Usage], ...]] = {
     "files to Kafka": (crisp_ship, rsyslog_kafka, collector_kafka),
     "files to bulk requests": (crisp_both, rsyslog_sink),
 }
@@ -221,17 +225,17 @@ def main() -> None:
     args = parser.parse_args()
     table = Table("work", "who", "lines per CPU-second", "CPU-seconds per million lines", "peak MiB", "against crisp")
     console = Console(width=140)
-    with tempfile.TemporaryDirectory(prefix="crisp-peers-") as temporary, running() as stack:
+    with tempfile.TemporaryDirectory(prefix="crisp-peers-") as temporary, temporary_stack() as stack:
         logs = Path(temporary, "pods")
         size = workload.write(logs, args.lines)
-        for work, contestants in CONTESTS.items():
+        for work, contestants in COMPARISONS.items():
             taking_part = []
             for contestant in contestants:
-                if why := lacking(contestant.__name__):
+                if why := missing_requirement(contestant.__name__):
                     console.print(f"{contestant.__name__} takes no part: {why}")
                 elif not args.only or args.only in contestant.__name__:
                     taking_part.append(contestant)
-            usages = _in_turns(taking_part, stack, logs, Path(temporary), args)
+            usages = _run_in_turns(taking_part, stack, logs, Path(temporary), args)
             ours = next(iter(usages.values()), None)
             for name, usage in usages.items():
                 per_million = usage.cpu * 1e6 / args.lines
@@ -242,8 +246,12 @@ def main() -> None:
     console.print(table)
 
 
-def _in_turns(
-    contestants: list[Callable[[Scene], Usage]], stack: Stack, logs: Path, directory: Path, args: argparse.Namespace
+def _run_in_turns(
+    contestants: list[Callable[[Measurement], Usage]],
+    stack: Stack,
+    logs: Path,
+    directory: Path,
+    args: argparse.Namespace,
 ) -> dict[str, Usage]:
     seen: dict[str, list[Usage]] = {contestant.__name__: [] for contestant in contestants}
     for run in range(args.runs):
@@ -252,8 +260,8 @@ def _in_turns(
             home = directory / f"{name}-{run}"
             home.mkdir()
             with sink.running() as port:
-                scene = Scene(stack, logs, home, f"{name.replace('_', '-')}-{run}", args.lines, port)
-                asyncio.run(setup.topics(load(scene.environment)))
+                scene = Measurement(stack, logs, home, f"{name.replace('_', '-')}-{run}", args.lines, port)
+                asyncio.run(setup.create_topics(load(scene.environment)))
                 seen[name].append(contestant(scene))
             shutil.rmtree(home)
     return {

@@ -9,10 +9,10 @@ import json
 import statistics
 from typing import Any
 
-from pipeline.config.settings import SECRETS, Settings
-from pipeline.documents.builder import Documents
-from pipeline.rules.context import World
-from pipeline.rules.parser import read
+from pipeline.config.settings import SECRET_KINDS, Settings
+from pipeline.documents.builder import DocumentBuilder
+from pipeline.rules.context import RuleContext
+from pipeline.rules.parser import parse_rules_file
 from tests.benchmarks import lines
 from tests.benchmarks.documents import rate, slices
 
@@ -35,8 +35,8 @@ RULES = {
 }
 
 
-def _world() -> World:
-    return World(("infra",), 200, lambda _: (lambda event: event.__setitem__("team", "shop"), b""))
+def _context() -> RuleContext:
+    return RuleContext(("infra",), 200, lambda _: (lambda event: event.__setitem__("team", "shop"), b""))
 
 
 def main() -> None:
@@ -45,14 +45,14 @@ def main() -> None:
     parser.add_argument("--slices", type=int, default=20)
     parser.add_argument("--runs", type=int, default=5)
     args = parser.parse_args()
-    work: dict[str, Documents] = {"no rules": Documents(Settings())}
+    work: dict[str, DocumentBuilder] = {"no rules": DocumentBuilder(Settings())}
     for name, text in RULES.items():
-        made = read(text.encode(), "rules.yaml", _world())
-        assert not made.faults, made.faults
-        work[name] = Documents(Settings(), made.ruleset)
-    for kind in SECRETS:
-        work[f"CRISP_REDACT={kind}"] = Documents(Settings(redact=kind))
-    work["CRISP_REDACT, all kinds"] = Documents(Settings(redact=" ".join(SECRETS)))
+        made = parse_rules_file(text.encode(), "rules.yaml", _context())
+        assert not made.problems, made.problems
+        work[name] = DocumentBuilder(Settings(), made.ruleset)
+    for kind in SECRET_KINDS:
+        work[f"CRISP_REDACT={kind}"] = DocumentBuilder(Settings(redact=kind))
+    work["CRISP_REDACT, all kinds"] = DocumentBuilder(Settings(redact=" ".join(SECRET_KINDS)))
     mixed: list[Any] = [kind for text in lines.FORMATS for kind in (lines.ecs, text)]
     parts = slices(args.slices, mixed, Settings())
     runs = [{name: rate(parts, documents) for name, documents in work.items()} for _ in range(args.runs)]

@@ -17,7 +17,7 @@ _TEMPLATE = b'{"index_templates":[{"name":"t","index_template":{"_meta":{"owner"
 _FOUND = b'{"hits":{"total":{"value":1}}}'
 
 
-class _Count:
+class _Received:
     """Documents taken so far."""
 
     documents = 0
@@ -44,11 +44,11 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         body = await reader.readexactly(int(lengths[0].split(b":")[1])) if lengths else b""
         if b"_bulk" in head.split(b"\r\n", 1)[0]:
             count = body.count(b"\n") // 2
-            _Count.documents += count
+            _Received.documents += count
             items = b",".join([b'{"create":{"status":201}}'] * count)
             answer = _HEAD % (len(b'{"errors":false,"items":[%b]}' % items), b'{"errors":false,"items":[%b]}' % items)
         elif b"/received" in head:
-            answer = _HEAD % (len(b"%d" % _Count.documents), b"%d" % _Count.documents)
+            answer = _HEAD % (len(b"%d" % _Received.documents), b"%d" % _Received.documents)
         elif b"_search" in head:
             answer = _HEAD % (len(_FOUND), _FOUND)
         elif b"_mapping" in head:

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.config.settings import load
-from pipeline.demo.child_process import Part
+from pipeline.demo.child_process import ChildProcess
 from pipeline.local.process import free_ports, peak_rss_mib
-from pipeline.local.stack import Stack, running
+from pipeline.local.stack import Stack, temporary_stack
 from pipeline.operations.setup import setup
 from pipeline.parsing import timestamp
 from tests.benchmarks import sink, workload
@@ -28,9 +28,9 @@ from tests.benchmarks import sink, workload
 BUILD = Path(__file__).parent.parent.parent / "build"
 CONTAINERS = 110
 WARM_SECONDS = 5.0
-LOOK_SECONDS = 0.05
-SHIP = ["pipeline.cli", "ship", "--once"]
-WORK = ["pipeline.cli", "worker", "--once"]
+POLL_SECONDS = 0.05
+RUN_SHIPPER = ["pipeline.cli", "ship", "--once"]
+RUN_WORKER = ["pipeline.cli", "worker", "--once"]
 HEAD = "| case | lines per CPU-second | CPU-seconds per million lines | wall s | peak MiB | % of a core |"
 
 
@@ -49,7 +49,7 @@ class Usage(NamedTuple):
         return f"| {name} | {speed} | {self.wall:.1f} | {self.mib:.0f} | {share} |"
 
 
-class Scene:
+class Benchmark:
     """The servers, the log files written so far, and a fresh topic for each run."""
 
     def __init__(self, stack: Stack, directory: Path, lines: int, seconds: float) -> None:
@@ -81,7 +81,7 @@ class Scene:
             "CRISP_WORKER_PORT": "0",
             **extra,
         }
-        asyncio.run(setup.topics(load(made)))
+        asyncio.run(setup.create_topics(load(made)))
         return made
 
     def kubeconfig(self) -> Path:
@@ -105,9 +105,9 @@ class Scene:
     def ship(self, files: int = 10, **extra: str) -> Usage:
         """The shipper over the workload, with the Kubernetes client loaded."""
         pods = {"CRISP_KUBECONFIG": str(self.kubeconfig()), "CRISP_METADATA_WAIT_SECONDS": "0"}
-        return _measure(SHIP, self.environment(self.logs(files), **pods, **extra), self._lines // files * files)
+        return _measure(RUN_SHIPPER, self.environment(self.logs(files), **pods, **extra), self._lines // files * files)
 
-    def bare(self) -> Usage:
+    def floor(self) -> Usage:
         """The floor: `tests.benchmarks.bare` over the same files."""
         made = self.environment(self.logs(10))
         brokers, topic = made["CRISP_KAFKA_BROKERS"], made["CRISP_TOPIC_RAW"]
@@ -117,18 +117,18 @@ class Scene:
         """A worker over what a shipper sent, to a sink."""
         with sink.running() as port:
             environment = self.environment(self.logs(10), CRISP_ES_URLS=f"http://127.0.0.1:{port}")
-            _measure(SHIP, environment, self._lines)
-            return _measure(WORK, environment, self._lines)
+            _measure(RUN_SHIPPER, environment, self._lines)
+            return _measure(RUN_WORKER, environment, self._lines)
 
-    def quiet(self, *, trickle: bool) -> Usage:
+    def idle(self, *, trickle: bool) -> Usage:
         """A shipper of many containers that write nothing, or a line a second each."""
         root = self._directory / f"quiet-{self._runs}"
-        files = list(_quiet_files(root))
-        shipper = Part("ship", self.environment(root, CRISP_SHIP_PORT="0"), self._directory)
+        files = list(_create_idle_logs(root))
+        shipper = ChildProcess("ship", self.environment(root, CRISP_SHIP_PORT="0"), self._directory)
         shipper.start()
         try:
             time.sleep(WARM_SECONDS)
-            return _share(shipper, self.seconds, files if trickle else [])
+            return _measure_idle(shipper, self.seconds, files if trickle else [])
         finally:
             shipper.stop()
 
@@ -144,7 +144,7 @@ def _measure(command: list[str], environment: dict[str, str], lines: int) -> Usa
         peak = max(
             peak, peak_rss_mib(child.pid)
         )  # what wait4 tells of memory counts the parent's too, from before the exec
-        time.sleep(LOOK_SECONDS)
+        time.sleep(POLL_SECONDS)
     _, status, usage = ended
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
@@ -152,42 +152,42 @@ def _measure(command: list[str], environment: dict[str, str], lines: int) -> Usa
     return Usage(usage.ru_utime + usage.ru_stime, time.monotonic() - started, peak, lines)
 
 
-def _quiet_files(root: Path) -> Iterator[Path]:
+def _create_idle_logs(root: Path) -> Iterator[Path]:
     for number in range(CONTAINERS):
         directory = root / f"shop_app-{number}_{number:08d}-1111-2222-3333-444444444444" / "app"
         directory.mkdir(parents=True)
-        _write(directory / "0.log")
+        _write_line(directory / "0.log")
         yield directory / "0.log"
 
 
-def _write(path: Path) -> None:
+def _write_line(path: Path) -> None:
     with path.open("a") as file:
-        file.write(f"{timestamp.text(time.time_ns())} stdout F {'a line of a quiet service ' * 6}\n")
+        file.write(f"{timestamp.format_utc(time.time_ns())} stdout F {'a line of a quiet service ' * 6}\n")
 
 
-def _share(shipper: Part, seconds: float, files: list[Path]) -> Usage:
+def _measure_idle(shipper: ChildProcess, seconds: float, files: list[Path]) -> Usage:
     """What the shipper takes while every file gets a line a second."""
     shipper.measure()
     before, started = shipper.cpu_seconds, time.monotonic()
     while (now := time.monotonic()) < started + seconds:
         for path in files:
-            _write(path)
+            _write_line(path)
         time.sleep(max(0.0, 1 - (time.monotonic() - now)))
     shipper.measure()
     return Usage(shipper.cpu_seconds - before, time.monotonic() - started, shipper.rss_mib)
 
 
-CASES: dict[str, Callable[[Scene], Usage]] = {
-    "shipper, 10 files, zstd": Scene.ship,
-    "bare reader and producer, 10 files, zstd": Scene.bare,
+CASES: dict[str, Callable[[Benchmark], Usage]] = {
+    "shipper, 10 files, zstd": Benchmark.ship,
+    "bare reader and producer, 10 files, zstd": Benchmark.floor,
     "shipper, 100 files, zstd": lambda scene: scene.ship(100),
     "shipper, 1000 files, zstd": lambda scene: scene.ship(1000),
     "shipper, 10 files, lz4": lambda scene: scene.ship(CRISP_COMPRESSION="lz4"),
     "shipper, 10 files, gzip": lambda scene: scene.ship(CRISP_COMPRESSION="gzip"),
     "shipper, 10 files, none": lambda scene: scene.ship(CRISP_COMPRESSION="none"),
-    f"shipper, {CONTAINERS} containers, idle": lambda scene: scene.quiet(trickle=False),
-    f"shipper, {CONTAINERS} containers, a line a second each": lambda scene: scene.quiet(trickle=True),
-    "worker, 10 files": Scene.work,
+    f"shipper, {CONTAINERS} containers, idle": lambda scene: scene.idle(trickle=False),
+    f"shipper, {CONTAINERS} containers, a line a second each": lambda scene: scene.idle(trickle=True),
+    "worker, 10 files": Benchmark.work,
 }
 
 
@@ -203,23 +203,23 @@ def main() -> None:
     if not chosen:
         parser.error(f"no case has {args.only!r} in its name")
     seen: dict[str, list[Usage]] = {name: [] for name in chosen}
-    with tempfile.TemporaryDirectory(prefix="crisp-bench-") as temporary, running() as stack:
-        scene = Scene(stack, Path(temporary), args.lines, args.seconds)
+    with tempfile.TemporaryDirectory(prefix="crisp-bench-") as temporary, temporary_stack() as stack:
+        scene = Benchmark(stack, Path(temporary), args.lines, args.seconds)
         for _ in range(args.runs):
             for name, case in chosen.items():
                 seen[name].append(case(scene))
-    _tell(seen, f"{args.lines:,} lines of 200 to 260 bytes, medians of {args.runs} runs in turns")
+    _write_results(seen, f"{args.lines:,} lines of 200 to 260 bytes, medians of {args.runs} runs in turns")
 
 
-def _tell(seen: dict[str, list[Usage]], what: str) -> None:
+def _write_results(usages_by_case: dict[str, list[Usage]], title: str) -> None:
     rows = []
-    for name, usages in seen.items():
+    for name, usages in usages_by_case.items():
         median = Usage(*(statistics.median(column) for column in zip(*usages, strict=True)))
         rows.append(median.row(name))
-    table = "\n".join([what, "", HEAD, "|---|--:|--:|--:|--:|--:|", *rows])
+    table = "\n".join([title, "", HEAD, "|---|--:|--:|--:|--:|--:|", *rows])
     BUILD.mkdir(exist_ok=True)
     (BUILD / "bench.md").write_text(table + "\n")
-    runs = {name: [usage._asdict() for usage in usages] for name, usages in seen.items()}
+    runs = {name: [usage._asdict() for usage in usages] for name, usages in usages_by_case.items()}
     (BUILD / "bench.json").write_text(json.dumps(runs, indent=1))
     print(table)
 

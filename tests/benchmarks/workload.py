@@ -28,7 +28,7 @@ def _file(root: Path, number: int, lines: int, random_: random.Random) -> int:
             burst = _burst(random_, line, at)
             for stream, tag, content in burst:
                 at += 500_000
-                out.write(f"{timestamp.text(at)} {stream} {tag} {content}\n".encode())
+                out.write(f"{timestamp.format_utc(at)} {stream} {tag} {content}\n".encode())
             written += len(burst)
     return path.stat().st_size
 

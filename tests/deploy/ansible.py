@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 
 from pipeline.errors import StackError
-from pipeline.local.artifacts import cache
+from pipeline.local.artifacts import cache_directory
 
 LOCK = Path(__file__).parent / "ansible.lock"
 
 
 def directory() -> Path:
     """Where the environment of this lock is, or will be."""
-    return cache() / f"ansible-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}"
+    return cache_directory() / f"ansible-{hashlib.sha256(LOCK.read_bytes()).hexdigest()[:12]}"
 
 
 def program(name: str) -> Path:

@@ -173,7 +173,7 @@ def _plain(row: Metric) -> Panel:
     legend = " ".join(f"{{{{{label}}}}}" for label in row.labels)
     unit = "bytes" if "bytes" in row.name else "s" if row.name.endswith("_seconds") else "short"
     if row.kind == "counter":
-        query = f"sum{by} (rate({row.shown}[$__rate_interval]))"
+        query = f"sum{by} (rate({row.exposed_name}[$__rate_interval]))"
         unit = "Bps" if unit == "bytes" else "cps"
     else:
         query = f"sum{by} ({row.name})"

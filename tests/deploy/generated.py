@@ -12,12 +12,12 @@ import yaml
 
 from pipeline.config.settings import Settings
 from pipeline.elasticsearch import index_template, lifecycle_policy, roles
-from pipeline.elasticsearch.index_template import Lacking
+from pipeline.elasticsearch.index_template import Unsupported
 from tests.deploy import dashboard
 
 COMPONENTS = Path(__file__).parent.parent.parent / "deploy" / "components"
 # Of the version in components/elasticsearch-eck; a newer server lacks nothing, and `crisp setup` then adds it.
-LACKING_8_11 = Lacking(settings=frozenset({"index.mapping.total_fields.ignore_dynamic_beyond_limit"}))
+LACKING_8_11 = Unsupported(settings=frozenset({"index.mapping.total_fields.ignore_dynamic_beyond_limit"}))
 KIBANA = "http://logs-kb-http.logging.svc:5601"  # of components/kibana-eck; that there is one is what gives a right
 _HEADER = "# Made from the code by `make docs`; not by hand.\n"
 
@@ -42,14 +42,14 @@ def roles_secret() -> dict[str, Any]:
         "apiVersion": "v1",
         "kind": "Secret",
         "metadata": _metadata("crisp-elasticsearch-roles", "10"),
-        "stringData": {"roles.yml": _Text(_dump(roles.all_of(Settings(kibana_url=KIBANA))))},
+        "stringData": {"roles.yml": _Text(_dump(roles.all_roles(Settings(kibana_url=KIBANA))))},
     }
 
 
 def stack_config_policy() -> dict[str, Any]:
     """The same lifecycle policies and templates as setup's, kept by the operator."""
     settings = Settings()
-    templates = index_template.all_of(settings)
+    templates = index_template.all_templates(settings)
     return {
         "apiVersion": "stackconfigpolicy.k8s.elastic.co/v1alpha1",
         "kind": "StackConfigPolicy",

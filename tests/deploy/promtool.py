@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from pipeline.errors import StackError
-from pipeline.local.artifacts import cache
+from pipeline.local.artifacts import cache_directory
 
 VERSION = "0.316.0"  # of the module; Prometheus 3.16
 _PACKAGE = "github.com/prometheus/prometheus/cmd/promtool"
@@ -15,7 +15,7 @@ _PACKAGE = "github.com/prometheus/prometheus/cmd/promtool"
 
 def path() -> Path:
     """Where it is, once it was built."""
-    return cache() / f"promtool-{VERSION}" / "promtool"
+    return cache_directory() / f"promtool-{VERSION}" / "promtool"
 
 
 def build() -> Path:
@@ -24,8 +24,8 @@ def build() -> Path:
         return path()
     if shutil.which("go") is None:
         raise StackError("Go is needed to build promtool")
-    cache().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache(), prefix=".promtool-") as temporary:
+    cache_directory().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache_directory(), prefix=".promtool-") as temporary:
         made = Path(temporary, "bin")
         environment = {**os.environ, "GOBIN": str(made), "CGO_ENABLED": "0"}
         command = ["nice", "-n", "10", "go", "install", "-trimpath", "-ldflags=-s -w", f"{_PACKAGE}@v{VERSION}"]

@@ -9,7 +9,7 @@ import yaml
 
 from pipeline import __version__
 from pipeline.cli.main import COMMANDS
-from pipeline.config.settings import Settings, variable
+from pipeline.config.settings import Settings, env_name
 from tests.deploy.manifests import (
     DEPLOY,
     ROOT,
@@ -77,7 +77,7 @@ def test_every_crisp_command_is_understood() -> None:
     assert len(lines) >= 3
     for name, *arguments in lines:
         parser = argparse.ArgumentParser(exit_on_error=False)
-        importlib.import_module(COMMANDS[name][0]).arguments(parser)
+        importlib.import_module(COMMANDS[name][0]).add_arguments(parser)
         parser.parse_args(arguments)
 
 
@@ -120,7 +120,7 @@ def test_stages_profiles_and_services_exist() -> None:
 
 @pytest.mark.parametrize("text", [README, MIGRATION], ids=["README", "migration"])
 def test_every_setting_that_is_named_is_one(text: str) -> None:
-    known = {variable(name) for name in Settings.__dataclass_fields__}
+    known = {env_name(name) for name in Settings.__dataclass_fields__}
     named = set(re.findall(r"\b(CRISP_[A-Z_]+[A-Z])\b", text))
 
     assert named

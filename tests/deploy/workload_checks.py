@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline.cli.main import COMMANDS
 from pipeline.config import settings
-from pipeline.config.settings import Settings, variable
+from pipeline.config.settings import Settings, env_name
 from pipeline.errors import SettingsError
 from pipeline.rules import loader
 from tests.deploy.manifests import (
@@ -93,8 +93,8 @@ def ports(objects: Objects) -> Iterator[str]:
                 if probe in container and container[probe]["httpGet"]["port"] not in names:
                     yield f"{title(entry)}: {probe} asks a port that has no such name"
             wanted = PORTS.get(entry["metadata"]["name"])
-            if wanted and effective.get(variable(wanted)) != str(names.get("status")):
-                yield f"{title(entry)}: {variable(wanted)} is not the port named status"
+            if wanted and effective.get(env_name(wanted)) != str(names.get("status")):
+                yield f"{title(entry)}: {env_name(wanted)} is not the port named status"
 
 
 def probes(objects: Objects) -> Iterator[str]:
@@ -119,7 +119,7 @@ def variables(objects: Objects) -> Iterator[str]:
             yield f"{title(entry)}: there is no command {container['args'][0]}"
         grace = GRACES.get(entry["metadata"]["name"])
         if grace and pod_spec(entry)["terminationGracePeriodSeconds"] < getattr(loaded, grace) + 20:
-            yield f"{title(entry)}: is killed before {variable(grace)} is over"
+            yield f"{title(entry)}: is killed before {env_name(grace)} is over"
         yield from (f"{title(entry)}: {fault}" for fault in _unmounted(environment(objects, entry), container))
 
 
@@ -154,8 +154,8 @@ def rules(objects: Objects) -> Iterator[str]:
         if "subPath" in mount or volume["configMap"]["name"] != "crisp-rules":
             yield f"{title(entry)}: its rules would change with a restart only"
         data = named(objects, "ConfigMap", volume["configMap"]["name"])["data"]
-        read = loader.parsed(data.get(path.name, "").encode(), effective_settings(objects, entry))
-        yield from (f"{title(entry)}: {fault}" for fault in read.faults)
+        read = loader.parse(data.get(path.name, "").encode(), effective_settings(objects, entry))
+        yield from (f"{title(entry)}: {fault}" for fault in read.problems)
 
 
 def effective_settings(objects: Objects, workload: Manifest) -> Settings:
@@ -166,7 +166,7 @@ def effective_settings(objects: Objects, workload: Manifest) -> Settings:
 
 def secrets(objects: Objects) -> Iterator[str]:
     """A secret in a ConfigMap or in a manifest."""
-    secret = {variable(row.name) for row in dataclasses.fields(Settings) if row.metadata["secret"]}
+    secret = {env_name(row.name) for row in dataclasses.fields(Settings) if row.metadata["secret"]}
     for entry in of_kind(objects, "ConfigMap"):
         yield from (f"{title(entry)}: holds {name}" for name in sorted(secret & set(entry.get("data", ()))))
     for entry in workloads(objects):

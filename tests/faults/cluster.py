@@ -31,7 +31,7 @@ class Cluster:
         for number in BROKERS:
             self.start(number)
         for number in BROKERS:
-            self.wait(number)
+            self.wait_until_ready(number)
 
     def _prepare(self, number: int, identity: str) -> None:
         """What `kafka.start` would do for a broker alone."""
@@ -55,7 +55,7 @@ class Cluster:
         """Start a broker, again after an end with the same data and address."""
         self.processes[number] = kafka.start(self._directories[number], self._ports[number], self._controllers[number])
 
-    def wait(self, number: int) -> None:
+    def wait_until_ready(self, number: int) -> None:
         """Return when it serves."""
         kafka.wait(self.processes[number], self._ports[number])
 
@@ -68,7 +68,7 @@ class Cluster:
         """The leader of each partition of the raw topic, -1 where it has none."""
         return asyncio.run(_leaders(settings))
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """End what is running."""
         for process in self.processes.values():
             process.kill()
@@ -91,4 +91,4 @@ def running(directory: Path) -> Iterator[Cluster]:
     try:
         yield made
     finally:
-        made.end()
+        made.stop()

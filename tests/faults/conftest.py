@@ -12,7 +12,7 @@ from tests.faults.results import Row
 from tests.faults.scene import Scene
 from tests.integration.flow import Flow
 
-Maker = Callable[..., Scene]
+SceneFactory = Callable[..., Scene]
 
 
 @pytest.fixture
@@ -21,11 +21,11 @@ def row(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Row]:
     fault, _, variant = request.node.name.removeprefix("test_").replace("_", " ").rstrip("]").partition("[")
     made = Row(f"{fault}: {variant.strip()}" if variant else fault, stack.address.es_version)
     yield made
-    results.keep(made)
+    results.save(made)
 
 
 @pytest.fixture
-def make_scene(stack: Stack, tmp_path: Path, row: Row) -> Iterator[Maker]:
+def make_scene(stack: Stack, tmp_path: Path, row: Row) -> Iterator[SceneFactory]:
     """Makes the one scene of a test, with settings of its own."""
     made: list[Scene] = []
 
@@ -38,7 +38,7 @@ def make_scene(stack: Stack, tmp_path: Path, row: Row) -> Iterator[Maker]:
 
     yield make
     for scene in made:
-        scene.end()
+        scene.stop()
     for name in ("kafka", "elasticsearch"):  # a test that failed may have left it killed
         if getattr(stack, name)._child.poll() is not None:
             getattr(stack, f"start_{name}")()
@@ -47,7 +47,7 @@ def make_scene(stack: Stack, tmp_path: Path, row: Row) -> Iterator[Maker]:
 
 
 @pytest.fixture
-def scene(make_scene: Maker) -> Scene:
+def scene(make_scene: SceneFactory) -> Scene:
     """Shipper and worker, set up; lines to write, and the ledger that knows them."""
     return make_scene()
 
@@ -57,4 +57,4 @@ def node(stack: Stack, tmp_path: Path) -> Iterator[Node]:
     """A shipper alone; its topics are the test's to make."""
     made = Node(stack, tmp_path)
     yield made
-    made.end()
+    made.stop()

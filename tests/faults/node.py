@@ -14,7 +14,7 @@ from tests.faults.rotated import RotatedLog
 from tests.integration.flow import Flow, eventually
 from tests.integration.test_status import get
 
-NEVER = 1 << 40
+NEVER_ROTATED = 1 << 40
 
 
 class Node:
@@ -29,41 +29,41 @@ class Node:
 
     def container(self, name: str) -> RotatedLog:
         """One more container, which is never rotated."""
-        self.logs.append(RotatedLog(self.flow.logs, name, NEVER, 4))
+        self.logs.append(RotatedLog(self.flow.logs, name, NEVER_ROTATED, 4))
         return self.logs[-1]
 
-    def facts(self) -> dict[str, Any]:
+    def snapshot(self) -> dict[str, Any]:
         """What the shipper tells of itself."""
         found: dict[str, Any] = json.loads(get(self.port, "/status.json")[1])
         return found
 
-    def said(self) -> str:
+    def shipper_log(self) -> str:
         """The shipper's own log."""
         return self.flow.shipper.output.read_text()
 
     def topic(self) -> RawTopic:
         """What Kafka holds now."""
-        return RawTopic(self.flow.records(self.reader.topic_raw, reader=self.reader))
+        return RawTopic(self.flow.records(self.reader.topic_raw, reader_settings=self.reader))
 
-    def all_there(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether Kafka holds every byte that the files have held until now, each at its place."""
-        held = {name: held for log in self.logs for name, held in log.held().items()}
+        held = {name: held for log in self.logs for name, held in log.contents().items()}
         try:
             topic = self.topic()
         except KafkaError:
             return False
-        return topic.missing(held) == 0 and not topic.gaps
+        return topic.count_missing(held) == 0 and not topic.gaps
 
-    def assert_all_there(self, seconds: float = 60) -> None:
+    def assert_complete(self, seconds: float = 60) -> None:
         """Every byte comes to the topic in time."""
         try:
-            eventually(self.all_there, seconds, every=1.0)
+            eventually(self.is_complete, seconds, every=1.0)
         except AssertionError as fault:
-            fault.add_note(self.said()[-3000:])
+            fault.add_note(self.shipper_log()[-3000:])
             raise
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """End what is running."""
-        self.flow.end()
+        self.flow.stop()
         for log in self.logs:
             log.close()

@@ -19,15 +19,15 @@ from tests.deploy import promtool
 from tests.integration.test_status import get
 
 RULES = Path(__file__).parent.parent.parent / "deploy" / "components" / "monitoring" / "alerts.yaml"
-EVERY_SECONDS = 1.0
-RECENT = 15
-_GROWING = re.compile(r"_(total|bucket|count|sum)(\{|$)")
+SCRAPE_SECONDS = 1.0
+RATE_WINDOW = 15
+_COUNTER = re.compile(r"_(total|bucket|count|sum)(\{|$)")
 
-Given = Callable[[], float]
+FakeGauge = Callable[[], float]
 """What kube-state-metrics would say of the processes of this test."""
 
 
-def expression(alert: str) -> str:
+def alert_expression(alert: str) -> str:
     """The alert's expression, as it is deployed."""
     groups = yaml.safe_load(RULES.read_text())["spec"]["groups"]
     (found,) = [rule["expr"] for group in groups for rule in group["rules"] if rule["alert"] == alert]
@@ -37,28 +37,28 @@ def expression(alert: str) -> str:
 class Prometheus:
     """Series of the processes on these ports, by the name of each; those of a port that does not answer are stale."""
 
-    def __init__(self, ports: Mapping[str, int], given: Mapping[str, Given] | None = None) -> None:
+    def __init__(self, ports: Mapping[str, int], fake_gauges: Mapping[str, FakeGauge] | None = None) -> None:
         self.ports = dict(ports)
-        self._given = given or {}
-        self._began = time.monotonic()
+        self._fake_gauges = fake_gauges or {}
+        self._started_at = time.monotonic()
         self._series: dict[str, dict[int, float | None]] = defaultdict(dict)
         self._last = 0
         self._lock = threading.Lock()
-        self._ended = threading.Event()
+        self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Scrape no more."""
-        self._ended.set()
+        self._stopped.set()
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._ended.wait(EVERY_SECONDS):
-            tick = round((time.monotonic() - self._began) / EVERY_SECONDS)
-            found = {name: get_value() for name, get_value in self._given.items()}
+        while not self._stopped.wait(SCRAPE_SECONDS):
+            tick = round((time.monotonic() - self._started_at) / SCRAPE_SECONDS)
+            found = {name: get_value() for name, get_value in self._fake_gauges.items()}
             for pod, port in dict(self.ports).items():
-                found |= _scraped(pod, port)
+                found |= _scrape(pod, port)
             with self._lock:
                 for name in self._series.keys() - found.keys():
                     self._series[name][tick] = None
@@ -66,13 +66,13 @@ class Prometheus:
                     self._series[name][tick] = value
                 self._last = tick
 
-    def true(self, alert: str, later: int = 0) -> bool:
+    def is_firing(self, alert: str, later: int = 0) -> bool:
         """Whether the alert's expression is true as of the last scrape.
 
         `later` seconds after it, gauges being as they are and counters growing as they did in the last scrapes: for
         expressions that look back over more time than a test has.
         """
-        expr = expression(alert)
+        expr = alert_expression(alert)
         names = set(re.findall(r"[a-z]\w*_\w+", expr))
         with self._lock:
             last = self._last
@@ -81,10 +81,10 @@ class Prometheus:
                 for name, values in sorted(self._series.items())
                 if name.partition("{")[0] in names
             ]
-        return _says(expr, series, last + later)
+        return _evaluate(expr, series, last + later)
 
 
-def _scraped(pod: str, port: int) -> dict[str, float]:
+def _scrape(pod: str, port: int) -> dict[str, float]:
     status, page = get(port, "/metrics")
     if status != 200:
         return {}
@@ -105,13 +105,13 @@ def _values(name: str, values: Mapping[int, float | None], last: int, later: int
         before = value is not None or (before and tick not in values)
     end = values.get(last)
     if later and end is not None:
-        begin = values.get(last - RECENT)
-        step = max(0.0, end - begin) / RECENT if begin is not None and _GROWING.search(name) else 0.0
+        begin = values.get(last - RATE_WINDOW)
+        step = max(0.0, end - begin) / RATE_WINDOW if begin is not None and _COUNTER.search(name) else 0.0
         words.append(f"{end + step}+{step}x{later - 1}")
     return " ".join(words)
 
 
-def _says(expr: str, series: list[dict[str, str]], moment: int) -> bool:
+def _evaluate(expr: str, series: list[dict[str, str]], moment: int) -> bool:
     """What promtool makes of it: the one of the two answers that it does not refuse."""
     for value in (0, 1):
         case = {

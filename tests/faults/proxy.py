@@ -8,11 +8,11 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
-Spoil = Callable[[bytes], bytes | None]
+Corruption = Callable[[bytes], bytes | None]
 """What is answered instead of a bulk's answer; None: the connection is closed without one."""
 
 
-def silent(_: bytes) -> bytes | None:
+def no_response(_: bytes) -> bytes | None:
     """No answer at all."""
     return None
 
@@ -27,14 +27,14 @@ def malformed(_: bytes) -> bytes:
     return b'{"took":1,"errors":false,"items":"many"}'
 
 
-def miscounted(answer: bytes) -> bytes:
+def missing_item(answer: bytes) -> bytes:
     """One item too few."""
     body = json.loads(answer)
     body["items"] = body["items"][1:]
     return json.dumps(body, separators=(",", ":")).encode()
 
 
-def page(_: bytes) -> bytes:
+def html_page(_: bytes) -> bytes:
     """What a load balancer says, with status 200."""
     return b"<html><body>please wait</body></html>"
 
@@ -43,10 +43,10 @@ class Proxy:
     """Spoils every `every`th bulk while `spoil` is set; `delay` in seconds before each answer of a bulk."""
 
     def __init__(self, target: str, every: int = 2) -> None:
-        self.spoil: Spoil | None = None
-        self.cut = False
+        self.corruption: Corruption | None = None
+        self.cut_connection = False
         self.delay = 0.0
-        self.spoiled = 0
+        self.corrupted = 0
         self.bulks = 0
         self._every = every
         self._target = urlsplit(target)
@@ -59,7 +59,7 @@ class Proxy:
                 """The test says what matters."""
 
             def do_GET(self) -> None:
-                proxy.pass_on(self)
+                proxy.forward(self)
 
             do_POST = do_PUT = do_HEAD = do_DELETE = do_GET
 
@@ -72,7 +72,7 @@ class Proxy:
         """Where it listens."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
-    def pass_on(self, request: BaseHTTPRequestHandler) -> None:
+    def forward(self, request: BaseHTTPRequestHandler) -> None:
         """One request there, and its answer, or what is made of it, back."""
         body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
         there = http.client.HTTPConnection(self._target.hostname or "", self._target.port or 80, timeout=120)
@@ -92,10 +92,16 @@ class Proxy:
         if request.path.startswith("/_bulk"):
             time.sleep(self.delay)
             self.bulks += 1
-            if self.bulks % self._every == 0 and (self.spoil or self.cut):
-                self.spoiled += 1
-                sent = answer[: announced // 2] if self.cut else self.spoil(answer) if self.spoil else answer
-                announced = announced if self.cut else len(sent or b"")
+            if self.bulks % self._every == 0 and (self.corruption or self.cut_connection):
+                self.corrupted += 1
+                sent = (
+                    answer[: announced // 2]
+                    if self.cut_connection
+                    else self.corruption(answer)
+                    if self.corruption
+                    else answer
+                )
+                announced = announced if self.cut_connection else len(sent or b"")
         if sent is None:
             request.close_connection = True
             return
@@ -104,7 +110,7 @@ class Proxy:
             request.send_header(name, str(value))
         request.end_headers()
         request.wfile.write(sent)
-        request.close_connection = self.cut
+        request.close_connection = self.cut_connection
 
     def close(self) -> None:
         """Listen no more."""

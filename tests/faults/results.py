@@ -27,7 +27,7 @@ class Row:
     passed: bool = False
 
 
-def keep(row: Row) -> None:
+def save(row: Row) -> None:
     """Add a row to the file, in place of an older one, and write the table beside it."""
     PATH.parent.mkdir(exist_ok=True)
     rows = json.loads(PATH.read_text()) if PATH.exists() else {}

@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 
 from pipeline.contract import record
-from pipeline.demo.container_log import PIECE_BYTES, ContainerLog
+from pipeline.demo.container_log import PARTIAL_BYTES, ContainerLog
 
 TRACE = (
     b"java.lang.IllegalStateException: order %d is open",
@@ -22,46 +22,46 @@ TRACE = (
 class RotatedLog(ContainerLog):
     """A container's log; `bytes` has what every file of it held, by the file's identity."""
 
-    def __init__(self, root: Path, name: str, rotate_bytes: int, kept: int) -> None:
-        self.bytes: dict[str, bytes] = {}
-        self._read = -1
-        super().__init__(root, "shop", name, str(uuid.uuid4()), "app", rotate_bytes, kept)
+    def __init__(self, root: Path, name: str, rotate_bytes: int, max_rotated: int) -> None:
+        self.closed_files: dict[str, bytes] = {}
+        self._reader = -1
+        super().__init__(root, "shop", name, str(uuid.uuid4()), "app", rotate_bytes, max_rotated)
 
     def _open(self) -> None:
-        self._keep()
+        self._save_closed_file()
         super()._open()
-        self._read = os.open(self._live, os.O_RDONLY)
+        self._reader = os.open(self._live, os.O_RDONLY)
 
-    def _keep(self) -> None:
+    def _save_closed_file(self) -> None:
         """Note what the file before held: it is closed, whatever its name is by now."""
-        if self._read < 0:
+        if self._reader < 0:
             return
-        with open(self._read, "rb") as file:
+        with open(self._reader, "rb") as file:
             held = file.read()
-        self._read = -1
-        assert not self.bytes.keys() & self._named(held).keys()
-        self.bytes.update(self._named(held))
+        self._reader = -1
+        assert not self.closed_files.keys() & self._by_identity(held).keys()
+        self.closed_files.update(self._by_identity(held))
 
-    def held(self) -> dict[str, bytes]:
+    def contents(self) -> dict[str, bytes]:
         """What every file has held until now."""
-        now = os.pread(self._read, os.fstat(self._read).st_size, 0)
-        return {**self.bytes, **self._named(now)}
+        now = os.pread(self._reader, os.fstat(self._reader).st_size, 0)
+        return {**self.closed_files, **self._by_identity(now)}
 
-    def _named(self, held: bytes) -> dict[str, bytes]:
+    def _by_identity(self, held: bytes) -> dict[str, bytes]:
         return {record.identity(self.uid, self.container, 0, held.partition(b"\n")[0]): held} if held else {}
 
     def close(self) -> None:
         """The container ends."""
         super().close()
-        self._keep()
+        self._save_closed_file()
 
 
 class Containers:
     """Writes in a thread until `stop`: plain lines, partials of both streams, traces, lines that a rotation tears."""
 
-    def __init__(self, root: Path, number: int, rate: int, rotate_bytes: int, kept: int) -> None:
+    def __init__(self, root: Path, number: int, rate: int, rotate_bytes: int, max_rotated: int) -> None:
         self._random = random.Random(5)
-        self._logs = [RotatedLog(root, f"app-{one}", rotate_bytes, kept) for one in range(number)]
+        self._logs = [RotatedLog(root, f"app-{one}", rotate_bytes, max_rotated) for one in range(number)]
         self._rate = rate
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -77,7 +77,7 @@ class Containers:
         self._thread.join()
         for log in self._logs:
             log.close()
-        return {name: held for log in self._logs for name, held in log.bytes.items()}
+        return {name: held for log in self._logs for name, held in log.closed_files.items()}
 
     @property
     def rotations(self) -> int:
@@ -99,12 +99,12 @@ class Containers:
             for line in TRACE:
                 log.write("stderr", line % number if b"%" in line else line)
         elif drawn < 0.03:
-            log.write("stdout", b"%d " % number + b"long " * (PIECE_BYTES // 2))
+            log.write("stdout", b"%d " % number + b"long " * (PARTIAL_BYTES // 2))
         elif drawn < 0.05:
-            log.piece("stdout", "P", b"%d begins, " % number)
-            log.piece("stderr", "P", b"%d in between, " % number)
+            log.write_entry("stdout", "P", b"%d begins, " % number)
+            log.write_entry("stderr", "P", b"%d in between, " % number)
             log.rotate()
-            log.piece("stdout", "F", b"and ends")
-            log.piece("stderr", "F", b"and ends too")
+            log.write_entry("stdout", "F", b"and ends")
+            log.write_entry("stderr", "F", b"and ends too")
         else:
             log.write(self._random.choice(("stdout", "stderr")), b"%d " % number + b"a plain line " * 14)

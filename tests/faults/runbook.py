@@ -45,12 +45,12 @@ class Runbook:
         tool.write_text(f"#!/bin/sh\n{run}\n")
         tool.chmod(0o755)
 
-    def do(self, command: str, code: int = 0) -> str:
+    def run(self, command: str, code: int = 0) -> str:
         """What a shell's command prints; it must end with that code."""
         path = f"{Path(sys.executable).parent}:{self.directory}:{os.environ['PATH']}"
         known = {name: value for name, value in os.environ.items() if not name.startswith(("CRISP_", "ES_"))}
         ended = subprocess.run(
-            ["bash", "-c", self._here(command)],
+            ["bash", "-c", self._localize(command)],
             env={**known, **self._flow.environment, "PATH": path},
             cwd=self.directory,
             capture_output=True,
@@ -61,9 +61,9 @@ class Runbook:
         assert ended.returncode == code, f"{command} ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}"
         return ended.stdout + ended.stderr
 
-    def ask(self, command: str) -> str:
+    def request(self, command: str) -> str:
         """Elasticsearch's answer to a request of the console."""
-        head, _, body = self._here(command).partition("\n")
+        head, _, body = self._localize(command).partition("\n")
         method, path = head.split()
         url = f"{self._flow.stack.address.es_url}/{path}"
         request = urllib.request.Request(
@@ -75,7 +75,7 @@ class Runbook:
         except urllib.error.HTTPError as fault:
             raise AssertionError(f"{command}: {fault.code} {fault.read().decode()[:500]}") from fault
 
-    def _here(self, command: str) -> str:
+    def _localize(self, command: str) -> str:
         """The command with this test's names in place of a deployment's."""
         assert command in self._commands, f"the page does not say {command!r}, but: {self._commands}"
         settings = self._flow.settings

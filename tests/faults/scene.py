@@ -8,10 +8,10 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from pipeline.demo.child_process import Part
+from pipeline.demo.child_process import ChildProcess
 from pipeline.demo.container_log import ContainerLog
 from pipeline.demo.ledger import Balance, Ledger, document_keys, line_key
-from pipeline.demo.log_generator import Feed
+from pipeline.demo.log_generator import LogGenerator
 from pipeline.elasticsearch.rejections.pending_document import CANARY_ID
 from pipeline.parsing import timestamp
 from tests.faults.results import Row
@@ -31,20 +31,20 @@ class NumberedLedger(Ledger):
         super().__init__()
         self._numbers: dict[bytes, int] = {}
 
-    def wrote(self, uid: str, line: bytes) -> None:
+    def record(self, uid: str, line: bytes) -> None:
         """Note a line before it is written."""
-        super().wrote(uid, line)
+        super().record(uid, line)
         key = line_key(uid, line.decode("utf-8", "replace").encode())
         self._numbers[key] = -1 if key in self._numbers else self.lines
 
-    def disordered(self, hits: list[dict[str, Any]]) -> int:
+    def count_out_of_order(self, hits: list[dict[str, Any]]) -> int:
         """Documents that stand, by `@timestamp` and `log.offset`, before an earlier one of their stream."""
         streams = defaultdict(list)
         for hit in hits:
             source = hit["_source"]
             number = self._numbers.get(document_keys(source)[0], -1)
             if number >= 0:
-                place = (timestamp.nanoseconds(source["@timestamp"]), source["log.offset"], hit["_id"][:16], number)
+                place = (timestamp.parse(source["@timestamp"]), source["log.offset"], hit["_id"][:16], number)
                 streams[source["kubernetes.pod.uid"], source["log.iostream"]].append(place)
         wrong = 0
         for places in streams.values():
@@ -64,7 +64,7 @@ class Scene:
         self.row = row
         self.flow = flow
         self.ledger = NumberedLedger()
-        self.feed = Feed(self.flow.logs, self.ledger, seed=7)
+        self.generator = LogGenerator(self.flow.logs, self.ledger, seed=7)
         self.workers = [self.flow.worker]
 
     def start(self) -> None:
@@ -72,9 +72,11 @@ class Scene:
         self.flow.shipper.start()
         self.flow.worker.start()
 
-    def another_worker(self, **extra: str) -> Part:
+    def add_worker(self, **extra: str) -> ChildProcess:
         """One more worker of the group, not started; ended with the scene."""
-        made = Part("worker", {**self.flow.environment, **extra}, self.directory / f"worker-{len(self.workers)}")
+        made = ChildProcess(
+            "worker", {**self.flow.environment, **extra}, self.directory / f"worker-{len(self.workers)}"
+        )
         made.output.parent.mkdir()
         self.workers.append(made)
         return made
@@ -85,25 +87,25 @@ class Scene:
         while (now := time.monotonic()) < began + seconds:
             due = int((now - began) * rate) - written
             if due > 0:
-                self.feed.write(due)
+                self.generator.write(due)
                 written += due
-                self.feed.copy()
+                self.generator.copy_output()
             time.sleep(0.05)
 
     def container(self, name: str) -> ContainerLog:
         """One more container that writes by `put`."""
         return ContainerLog(self.flow.logs, "shop", name, str(uuid.uuid4()), name, NEVER_ROTATED)
 
-    def put(self, log: ContainerLog, line: bytes) -> None:
+    def write_line(self, log: ContainerLog, line: bytes) -> None:
         """One line of a container, noted and written."""
-        self.ledger.wrote(log.uid, line)
+        self.ledger.record(log.uid, line)
         log.write("stdout", line)
 
-    def put_at(self, log: ContainerLog, moment: float, line: str) -> None:
+    def write_line_at(self, log: ContainerLog, moment: float, line: str) -> None:
         """A line that the runtime took at that time, seconds since the epoch."""
-        self.ledger.wrote(log.uid, line.encode())
+        self.ledger.record(log.uid, line.encode())
         with (log.directory / "0.log").open("ab") as file:
-            file.write(f"{timestamp.text(round(moment * 1e9))} stdout F {line}\n".encode())
+            file.write(f"{timestamp.format_utc(round(moment * 1e9))} stdout F {line}\n".encode())
 
     def index(self) -> str:
         """The index of today."""
@@ -121,25 +123,25 @@ class Scene:
             found.update(document_keys(hit["_source"]))
         return self.ledger.balance(found)
 
-    def outstanding(self) -> bool:
+    def has_outstanding(self) -> bool:
         """Whether the newest of some lines that are watched is not found yet."""
-        if not self.feed.watch:
+        if not self.generator.watched_traces:
             return False
-        return not self.flow.count({"term": {"trace.id": self.feed.watch[-1]}})
+        return not self.flow.count({"term": {"trace.id": self.generator.watched_traces[-1]}})
 
-    def worker_says(self, words: str, seconds: float = 60) -> None:
+    def wait_for_worker_log(self, words: str, seconds: float = 60) -> None:
         """Return when a worker's log has these words."""
         limit = time.monotonic() + seconds
         while not any(words in worker.output.read_text() for worker in self.workers if worker.output.exists()):
-            assert time.monotonic() < limit, self.said()
+            assert time.monotonic() < limit, self.log_tails()
             time.sleep(0.2)
 
-    def said(self) -> str:
+    def log_tails(self) -> str:
         """The last words of every part."""
         parts = (self.flow.shipper, *self.workers)
         return "\n".join(part.output.read_text()[-1500:] for part in parts if part.output.exists())
 
-    def _settle(self, limit: float) -> Balance:
+    def _wait_until_complete(self, limit: float) -> Balance:
         """The balance once nothing is missing, or when the time is over."""
         while True:
             before = -1
@@ -151,33 +153,33 @@ class Scene:
                 return balance
             time.sleep(1.0)
 
-    def assert_all_found(self, seconds: float = 180) -> None:
+    def assert_exactly_once(self, seconds: float = 180) -> None:
         """Nothing missing, nothing double, in order; and then a fresh line is found soon."""
         began = time.monotonic()
-        balance = self._settle(began + seconds)
+        balance = self._wait_until_complete(began + seconds)
         self.row.drained = time.monotonic() - began
-        self.row.lines, self.row.missing, self.row.doubled = balance.written, balance.missing, balance.doubled
-        self.row.disordered = self.ledger.disordered(self.hits())
-        wrong = (balance.missing, balance.doubled, self.row.disordered)
-        assert wrong == (0, 0, 0), f"{balance} {self.row}\n{self.said()}"
-        self.row.fresh = self._fresh()
-        assert self.row.fresh < FRESH_SECONDS, self.said()
+        self.row.lines, self.row.missing, self.row.doubled = balance.written, balance.missing, balance.duplicated
+        self.row.disordered = self.ledger.count_out_of_order(self.hits())
+        wrong = (balance.missing, balance.duplicated, self.row.disordered)
+        assert wrong == (0, 0, 0), f"{balance} {self.row}\n{self.log_tails()}"
+        self.row.fresh = self._measure_fresh_lines()
+        assert self.row.fresh < FRESH_SECONDS, self.log_tails()
         self.row.kills = self.flow.shipper.kills, sum(worker.kills for worker in self.workers)
         self.row.passed = True
 
-    def _fresh(self) -> float:
+    def _measure_fresh_lines(self) -> float:
         """Seconds until lines written now are all found."""
         log = self.container(f"fresh-{uuid.uuid4().hex[:8]}")
         began = time.monotonic()
         for number in range(FRESH_LINES):
-            self.put(log, f"fresh line {number}".encode())
+            self.write_line(log, f"fresh line {number}".encode())
         while self.flow.count({"term": {"kubernetes.pod.uid": log.uid}}) < FRESH_LINES:
             assert time.monotonic() < began + 60, "fresh lines are not found within a minute"
             time.sleep(0.1)
         log.close()
         return time.monotonic() - began
 
-    def dead(self) -> int:
+    def count_dead_letters(self) -> int:
         """Letters in the dead-letter topic."""
         return len(self.flow.values(self.flow.settings.topic_dead))
 
@@ -188,9 +190,9 @@ class Scene:
         found: dict[str, Any] = json.loads(text)
         return found
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """End what is running."""
         for worker in self.workers:
             worker.stop()
-        self.flow.end()
-        self.feed.close()
+        self.flow.stop()
+        self.generator.close()

@@ -10,8 +10,8 @@ import pytest
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from tests.faults import proxy as proxies
-from tests.faults.conftest import Maker
-from tests.faults.proxy import Proxy, Spoil
+from tests.faults.conftest import SceneFactory
+from tests.faults.proxy import Corruption, Proxy
 from tests.faults.scene import Scene
 
 pytestmark = pytest.mark.faults
@@ -30,41 +30,41 @@ def proxy(stack: Stack) -> Iterator[Proxy]:
     "spoil",
     [
         pytest.param(None, id="cut"),
-        pytest.param(proxies.silent, id="silent", marks=short),
+        pytest.param(proxies.no_response, id="silent", marks=short),
         pytest.param(proxies.truncated, id="truncated"),
         pytest.param(proxies.malformed, id="malformed"),
-        pytest.param(proxies.miscounted, id="miscounted"),
-        pytest.param(proxies.page, id="page"),
+        pytest.param(proxies.missing_item, id="miscounted"),
+        pytest.param(proxies.html_page, id="page"),
     ],
 )
-def test_an_answer_is_spoiled(make_scene: Maker, proxy: Proxy, spoil: Spoil | None) -> None:
+def test_bulk_response_is_corrupted(make_scene: SceneFactory, proxy: Proxy, spoil: Corruption | None) -> None:
     scene = make_scene(CRISP_ES_URLS=proxy.url)
     scene.start()
-    proxy.spoil, proxy.cut = spoil, spoil is None
+    proxy.corruption, proxy.cut_connection = spoil, spoil is None
     scene.write(8)
-    while proxy.spoiled <= 3:  # a worker on a busy machine may have begun late
+    while proxy.corrupted <= 3:  # a worker on a busy machine may have begun late
         scene.write(1)
-    proxy.spoil, proxy.cut = None, False
+    proxy.corruption, proxy.cut_connection = None, False
 
-    scene.assert_all_found()
-    assert scene.dead() == 0
+    scene.assert_exactly_once()
+    assert scene.count_dead_letters() == 0
 
 
-def test_one_of_two_nodes_is_dead(make_scene: Maker, stack: Stack) -> None:
+def test_one_of_two_nodes_is_down(make_scene: SceneFactory, stack: Stack) -> None:
     scene = make_scene(CRISP_ES_URLS=f"http://127.0.0.1:{free_ports(1)[0]},{stack.address.es_url}")
     scene.start()
     scene.write(6)
 
-    scene.assert_all_found()
+    scene.assert_exactly_once()
     assert "does not take documents" not in scene.flow.worker.output.read_text()
 
 
-def test_workers_come_and_go_with_bulks_in_flight(make_scene: Maker, proxy: Proxy) -> None:
+def test_workers_join_and_leave_with_bulk_requests_in_flight(make_scene: SceneFactory, proxy: Proxy) -> None:
     """Every bulk takes a second: a rebalance always finds some in flight."""
     proxy.delay = 1.0
     scene = make_scene(CRISP_ES_URLS=proxy.url)
     scene.start()
-    other = scene.another_worker()
+    other = scene.add_worker()
     for _ in range(2):
         scene.write(4)
         other.start()
@@ -72,10 +72,10 @@ def test_workers_come_and_go_with_bulks_in_flight(make_scene: Maker, proxy: Prox
         other.stop()
     proxy.delay = 0.0
 
-    scene.assert_all_found()
+    scene.assert_exactly_once()
 
 
-def test_sigterm_drains_within_the_grace(make_scene: Maker, proxy: Proxy) -> None:
+def test_sigterm_drains_within_the_grace_period(make_scene: SceneFactory, proxy: Proxy) -> None:
     """What is in work is settled and committed: the next worker finds nothing of it there already."""
     proxy.delay = 2.0
     scene = make_scene(CRISP_ES_URLS=proxy.url)
@@ -86,35 +86,35 @@ def test_sigterm_drains_within_the_grace(make_scene: Maker, proxy: Proxy) -> Non
     seconds = time.monotonic() - began
     proxy.delay = 0.0
     [port] = free_ports(1)
-    next_worker = scene.another_worker(CRISP_WORKER_PORT=str(port))
+    next_worker = scene.add_worker(CRISP_WORKER_PORT=str(port))
     next_worker.start()
     scene.write(2)
 
-    scene.assert_all_found()
+    scene.assert_exactly_once()
     assert code == 0
     assert seconds < scene.flow.settings.worker_grace_seconds
     assert scene.status(port)["documents"]["duplicate"] == 0
     scene.row.note = f"ended after {seconds:.1f} s"
 
 
-def test_midnight_passes_while_elasticsearch_is_away(scene: Scene) -> None:
+def test_midnight_passes_while_elasticsearch_is_down(scene: Scene) -> None:
     midnight = time.time() // 86400 * 86400
     log = scene.container("night")
     scene.start()
     scene.write(3)
     scene.stack.elasticsearch.kill()
     for number in range(2000):
-        scene.put_at(log, midnight - 10 + number * 0.01, f"night {number}")
+        scene.write_line_at(log, midnight - 10 + number * 0.01, f"night {number}")
     scene.write(3)
     scene.stack.start_elasticsearch()
     scene.stack.wait_elasticsearch()
 
-    scene.assert_all_found()
+    scene.assert_exactly_once()
     days = {hit["_index"] for hit in scene.hits() if hit["_source"]["kubernetes.pod.uid"] == log.uid}
     assert len(days) == 2
 
 
-CLASHES = (
+CONFLICTING_LINES = (
     '{"message":"m %d","event":{"sequence":%d},"clash":{"a":1}}',
     '{"message":"m %d","event":{"sequence":%d},"clash":"text"}',
     '{"message":"m %d","event":{"sequence":%d},"clash":[{"b":1},{"b":"x"}]}',
@@ -125,15 +125,15 @@ CLASHES = (
 )
 
 
-def test_one_line_of_a_hundred_has_types_that_clash(scene: Scene) -> None:
+def test_one_line_in_a_hundred_has_conflicting_types(scene: Scene) -> None:
     log = scene.container("clasher")
     scene.start()
     for number in range(100):
-        scene.put(log, (CLASHES[number % len(CLASHES)] % (number, number)).encode())
+        scene.write_line(log, (CONFLICTING_LINES[number % len(CONFLICTING_LINES)] % (number, number)).encode())
         scene.write(0.2)
 
-    scene.assert_all_found()
-    assert scene.dead() == 0
+    scene.assert_exactly_once()
+    assert scene.count_dead_letters() == 0
 
 
 STRICT = {
@@ -144,7 +144,7 @@ STRICT = {
         "index.mapping.depth.limit": 20,
     },
 }
-REFUSED = {
+REJECTED_FIELDS = {
     "type": {"n": "a word"},
     "keyword": {"k": "x" * 40_000},
     "fields": {f"f{number}": number for number in range(1_200)},
@@ -152,35 +152,35 @@ REFUSED = {
 DEEP = json.loads('{"d":' * 30 + "1" + "}" * 30)
 
 
-def test_one_line_of_a_hundred_is_refused_for_its_content(scene: Scene) -> None:
+def test_one_line_in_a_hundred_is_rejected_by_the_mapping(scene: Scene) -> None:
     """Types that clash, over 1,000 fields, a keyword of 40,000 bytes, 30 levels, in an index that forgives nothing."""
-    settings = {**STRICT["settings"], **_beyond_limit(scene)}
-    scene.flow.ask(scene.index(), {**STRICT, "settings": settings}, "PUT")
+    settings = {**STRICT["settings"], **_strict_field_limit(scene)}
+    scene.flow.request(scene.index(), {**STRICT, "settings": settings}, "PUT")
     log = scene.container("refused")
-    kinds = [*REFUSED, "depth"]
+    kinds = [*REJECTED_FIELDS, "depth"]
     scene.start()
     for number in range(80):
-        fields = REFUSED.get(kinds[number % len(kinds)], DEEP)
+        fields = REJECTED_FIELDS.get(kinds[number % len(kinds)], DEEP)
         body = {"message": f"number {number}", "event": {"sequence": number}, **fields}
-        scene.put(log, json.dumps(body).encode())
+        scene.write_line(log, json.dumps(body).encode())
         scene.write(0.2)
 
-    scene.assert_all_found()
-    assert scene.dead() == 0
+    scene.assert_exactly_once()
+    assert scene.count_dead_letters() == 0
     for number in range(80):
         query = {"query": {"bool": {"filter": [{"term": {"kubernetes.pod.uid": log.uid}}, _phrase(number)]}}}
-        (hit,) = scene.flow.ask(f"{scene.flow.prefix}-*/_search", query)["hits"]["hits"]
+        (hit,) = scene.flow.request(f"{scene.flow.prefix}-*/_search", query)["hits"]["hits"]
         reason = hit["_source"].get("crisp.rejected.reason", "")
-        assert bool(reason) == (kinds[number % len(kinds)] in REFUSED), (number, hit["_source"])
+        assert bool(reason) == (kinds[number % len(kinds)] in REJECTED_FIELDS), (number, hit["_source"])
     safe = {"query": {"term": {"crisp.flattened.n": "a word"}}}
-    assert scene.flow.ask(f"{scene.flow.prefix}-*/_count", safe)["count"] == 20
+    assert scene.flow.request(f"{scene.flow.prefix}-*/_count", safe)["count"] == 20
 
 
 def _phrase(number: int) -> dict[str, Any]:
     return {"match_phrase": {"message": f"number {number}"}}
 
 
-def _beyond_limit(scene: Scene) -> dict[str, Any]:
+def _strict_field_limit(scene: Scene) -> dict[str, Any]:
     """Take the forgiveness away where the server knows it."""
     old = scene.stack.address.es_version.startswith("8.11.")
     return {} if old else {"index.mapping.total_fields.ignore_dynamic_beyond_limit": False}

@@ -16,7 +16,7 @@ from tests.integration.secured import SecuredFlow
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 PASSWORD = "very-Secret-7"  # noqa: S105 - of users that live as long as this test
-WORDS = "check ES_USER and ES_PASSWORD"
+MESSAGE = "check ES_USER and ES_PASSWORD"
 
 
 @pytest.fixture
@@ -32,28 +32,30 @@ def scene(stack: Stack, tmp_path: Path, row: Row) -> Iterator[Scene]:
             flow.set_up()
             password = tmp_path / "password"
             password.write_text(PASSWORD)
-            flow.become(ES_USER=flow.user("crisp_worker", PASSWORD), ES_PASSWORD=None, ES_PASSWORD_FILE=str(password))
+            flow.configure(
+                ES_USER=flow.add_user("crisp_worker", PASSWORD), ES_PASSWORD=None, ES_PASSWORD_FILE=str(password)
+            )
             made = Scene(flow, tmp_path, row)
             yield made
-            made.end()
+            made.stop()
         finally:
             secured.stop()
 
 
-def test_the_password_of_elasticsearch_is_wrong_for_a_while(scene: Scene) -> None:
+def test_elasticsearch_password_is_wrong_temporarily(scene: Scene) -> None:
     password = Path(scene.flow.environment["ES_PASSWORD_FILE"])
     scene.start()
     scene.write(4)
     eventually(lambda: scene.flow.count() > 0, 120)
     password.write_text("wrong-Secret-8")
     scene.write(20)
-    scene.worker_says(WORDS)
+    scene.wait_for_worker_log(MESSAGE)
     password.write_text(PASSWORD)
     scene.write(8)
 
-    scene.assert_all_found()
+    scene.assert_exactly_once()
     said = scene.flow.worker.output.read_text()
-    assert scene.flow.worker.ended() is None
-    assert 1 <= said.count(WORDS) <= 5
+    assert scene.flow.worker.poll() is None
+    assert 1 <= said.count(MESSAGE) <= 5
     assert PASSWORD not in said
-    assert scene.dead() == 0
+    assert scene.count_dead_letters() == 0

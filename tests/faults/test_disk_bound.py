@@ -26,28 +26,28 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 QUIET, SECONDS, STEP_SECONDS, ROTATE_SECONDS = 100, 20, 0.2, 2.0
 MIB = 1024 * 1024
 STEP_BYTES = 10 * MIB
-BOUND = 32 * MIB
+DISK_LIMIT = 32 * MIB
 
 
 def line(text: str) -> str:
-    return f"{timestamp.text(time.time_ns())} stdout F {text}\n"
+    return f"{timestamp.format_utc(time.time_ns())} stdout F {text}\n"
 
 
 class Flood:
     """One container that writes a hundred times as fast as the kubelet rotates, and many that write a line a second."""
 
-    def __init__(self, flow: Flow, kept: int) -> None:
-        self._quiet = [flow.container(f"quiet-{number}") / "0.log" for number in range(QUIET)]
-        self._live = flow.container("noisy") / "0.log"
-        self._kept = kept
+    def __init__(self, flow: Flow, max_rotated: int) -> None:
+        self._quiet = [flow.make_container(f"quiet-{number}") / "0.log" for number in range(QUIET)]
+        self._live = flow.make_container("noisy") / "0.log"
+        self._max_rotated = max_rotated
         self._block = (line("x" * 200) * (STEP_BYTES // 245)).encode()
         self.written = {"quiet": 0, "noisy": 0}
         self.lines = 0
-        self.whisper(self._quiet)
+        self.write_quiet_lines(self._quiet)
 
-    def whisper(self, whose: list[Path]) -> None:
+    def write_quiet_lines(self, paths: list[Path]) -> None:
         """A line of each."""
-        for path in whose:
+        for path in paths:
             self.lines += 1
             with path.open("a") as file:
                 self.written["quiet"] += file.write(line(f"quiet {self.lines}"))
@@ -60,7 +60,7 @@ class Flood:
             with self._live.open("ab") as file:
                 first = b"" if file.tell() else line("a file begins").encode()
                 self.written["noisy"] += file.write(first + self._block)
-            self.whisper(self._quiet[step % 5 :: 5])
+            self.write_quiet_lines(self._quiet[step % 5 :: 5])
             if time.monotonic() - rotated > ROTATE_SECONDS:
                 rotated = time.monotonic()
                 self._rotate()
@@ -69,7 +69,7 @@ class Flood:
 
     def _rotate(self) -> None:
         old = sorted(self._live.parent.glob("0.log.*"))
-        for path in old[: max(0, len(old) + 1 - self._kept)]:
+        for path in old[: max(0, len(old) + 1 - self._max_rotated)]:
             path.unlink()
         self._live.rename(self._live.with_name(time.strftime("0.log.%Y%m%d-%H%M%S", time.gmtime())))
 
@@ -85,53 +85,53 @@ def flow(stack: Stack, tmp_path: Path) -> Iterator[Flow]:
     made = Flow(
         stack,
         tmp_path,
-        CRISP_DELETED_MAX_BYTES=str(BOUND),
+        CRISP_DELETED_MAX_BYTES=str(DISK_LIMIT),
         CRISP_SHIP_PORT=str(port),
         CRISP_STATUS_HOST="127.0.0.1",
     )
     yield made
-    made.end()
+    made.stop()
 
 
-def test_read_given_up_and_unread_add_up_to_what_was_written(flow: Flow, row: Row) -> None:
+def test_read_lost_and_unread_bytes_equal_written_bytes(flow: Flow, row: Row) -> None:
     flow.set_up()
     flood, kafka = Flood(flow, 1), flow.stack.kafka
     flow.shipper.start()
-    eventually(lambda: ready(flow) and facts(flow)["acknowledged_bytes"] >= flood.written["quiet"])
+    eventually(lambda: is_ready(flow) and snapshot(flow)["acknowledged_bytes"] >= flood.written["quiet"])
     kafka.pause()
     try:
         rate = flood.run()
         flood.remove()
-        eventually(lambda: facts(flow)["deleted_bytes"] <= BOUND)
-        assert facts(flow)["lost"]["bytes"]["disk bound"] > BOUND
+        eventually(lambda: snapshot(flow)["deleted_bytes"] <= DISK_LIMIT)
+        assert snapshot(flow)["lost"]["bytes"]["disk bound"] > DISK_LIMIT
         assert get(flow.settings.ship_port, "/livez")[0] == 200
     finally:
         kafka.resume()
-    eventually(lambda: all_settled(flow), seconds=120)
+    eventually(lambda: all_acked(flow), seconds=120)
 
-    told = facts(flow)
+    told = snapshot(flow)
     lost = told["lost"]["bytes"]["disk bound"]
     row.note = f"{rate:.0f} MiB/s; {flood.written['noisy']:,} bytes of it, {lost:,} given up and told"
     assert told["acknowledged_bytes"] + lost == sum(flood.written.values()), row.note
     assert [found["pod"] for found in told["lost"]["containers"]] == ["noisy"]
-    flow.once(flow.worker, 240)
-    quiet = flow.ask(f"{flow.prefix}-*/_count", {"query": {"prefix": {"kubernetes.pod.name": "quiet"}}})["count"]
+    flow.run_once(flow.worker, 240)
+    quiet = flow.request(f"{flow.prefix}-*/_count", {"query": {"prefix": {"kubernetes.pod.name": "quiet"}}})["count"]
     row.lines, row.missing, row.doubled, row.disordered = flood.lines, flood.lines - quiet, 0, 0
     assert quiet == flood.lines
-    gaps = flow.ask(f"{flow.prefix}-*/_search", {"size": 100, "query": {"term": {"log.flags": "gap"}}})
+    gaps = flow.request(f"{flow.prefix}-*/_search", {"size": 100, "query": {"term": {"log.flags": "gap"}}})
     assert sum(hit["_source"]["crisp.gap.bytes"] for hit in gaps["hits"]["hits"]) == lost
     row.passed = True
 
 
-def test_a_noisy_container_holds_up_no_quiet_one(flow: Flow, row: Row) -> None:
-    asyncio.run(topic_by_the_brokers_clock(flow))
+def test_noisy_container_does_not_delay_quiet_ones(flow: Flow, row: Row) -> None:
+    asyncio.run(create_log_append_time_topic(flow))
     flood = Flood(flow, 4)
     flow.shipper.start()
-    eventually(lambda: ready(flow) and all_settled(flow))
+    eventually(lambda: is_ready(flow) and all_acked(flow))
     rate = flood.run()
-    eventually(lambda: all_settled(flow), seconds=120)
+    eventually(lambda: all_acked(flow), seconds=120)
 
-    told, key = facts(flow), "quiet"
+    told, key = snapshot(flow), "quiet"
     assert told["lost"]["bytes"] == {}
     assert told["acknowledged_bytes"] == sum(flood.written.values())
     records = flow.records(flow.settings.topic_raw, lambda one: key in dict(one.headers)["pod"].decode())
@@ -147,10 +147,10 @@ def test_a_noisy_container_holds_up_no_quiet_one(flow: Flow, row: Row) -> None:
     row.passed = True
 
 
-async def topic_by_the_brokers_clock(flow: Flow) -> None:
+async def create_log_append_time_topic(flow: Flow) -> None:
     """The raw topic, its records' times those at which they were written to the log."""
     admin = AIOKafkaAdminClient(**client.connection(flow.settings))
-    configs = {setup.SIZE: str(record_max_bytes(flow.settings)), "message.timestamp.type": "LogAppendTime"}
+    configs = {setup.MAX_MESSAGE_BYTES: str(record_max_bytes(flow.settings)), "message.timestamp.type": "LogAppendTime"}
     await admin.start()
     try:
         await admin.create_topics([NewTopic(flow.settings.topic_raw, 3, 1, topic_configs=configs)])
@@ -158,15 +158,15 @@ async def topic_by_the_brokers_clock(flow: Flow) -> None:
         await admin.close()
 
 
-def ready(flow: Flow) -> bool:
+def is_ready(flow: Flow) -> bool:
     return get(flow.settings.ship_port, "/readyz")[0] == 200
 
 
-def facts(flow: Flow) -> dict[str, Any]:
+def snapshot(flow: Flow) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(get(flow.settings.ship_port, "/status.json")[1])
     return found
 
 
-def all_settled(flow: Flow) -> bool:
-    now = facts(flow)
+def all_acked(flow: Flow) -> bool:
+    now = snapshot(flow)
     return not (now["unread_bytes"] or now["in_flight_bytes"] or now["lost"]["untold"])

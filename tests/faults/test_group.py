@@ -13,7 +13,7 @@ from pipeline.config.settings import MIB
 from pipeline.kafka import client
 from pipeline.local import artifacts, java
 from pipeline.local.process import free_ports, peak_rss_mib
-from tests.faults.conftest import Maker
+from tests.faults.conftest import SceneFactory
 from tests.faults.scene import Scene
 from tests.integration.flow import eventually
 
@@ -23,11 +23,11 @@ short = pytest.mark.short
 WORKER_MIB = 256
 
 
-def test_one_worker_then_four_then_two(make_scene: Maker) -> None:
+def test_workers_scale_from_one_to_four_to_two(make_scene: SceneFactory) -> None:
     scene = make_scene(CRISP_TOPIC_PARTITIONS="6")
     scene.start()
     scene.write(6)
-    others = [scene.another_worker() for _ in range(3)]
+    others = [scene.add_worker() for _ in range(3)]
     for other in others:
         other.start()
     scene.write(15)
@@ -35,14 +35,14 @@ def test_one_worker_then_four_then_two(make_scene: Maker) -> None:
     others[0].kill()
     scene.write(10)
 
-    scene.assert_all_found()
+    scene.assert_exactly_once()
 
 
-def test_more_workers_than_partitions(make_scene: Maker) -> None:
+def test_spare_workers_take_over_from_killed_ones(make_scene: SceneFactory) -> None:
     """The spare ones wait, and take over from those that are killed."""
     scene = make_scene(CRISP_TOPIC_PARTITIONS="1")
     scene.start()
-    spare = [scene.another_worker() for _ in range(2)]
+    spare = [scene.add_worker() for _ in range(2)]
     for worker in spare:
         worker.start()
     scene.write(12)
@@ -50,24 +50,24 @@ def test_more_workers_than_partitions(make_scene: Maker) -> None:
         worker.kill()
     scene.write(5)
 
-    scene.assert_all_found()
+    scene.assert_exactly_once()
 
 
 @short
 def test_shipper_and_worker_are_killed_for_half_a_minute(scene: Scene) -> None:
-    _kill_for(scene, 30)
+    _kill_repeatedly(scene, 30)
 
 
 @pytest.mark.timeout(900)
 def test_shipper_and_worker_are_killed_for_five_minutes(scene: Scene) -> None:
-    _kill_for(scene, 300)
+    _kill_repeatedly(scene, 300)
 
 
-def _kill_for(scene: Scene, seconds: float) -> None:
+def _kill_repeatedly(scene: Scene, seconds: float) -> None:
     """Workers every 8 to 15 s, shippers every 1 to 3 s; only kills with lines outstanding count."""
     random_ = random.Random(3)
-    for log in scene.feed.logs():
-        log._limit = 100_000  # rotate every few seconds
+    for log in scene.generator.logs():
+        log._rotate_bytes = 100_000  # rotate every few seconds
     scene.start()
     counted = {"shipper": 0, "worker": 0}
     due = {"shipper": 3.0, "worker": 8.0}
@@ -75,54 +75,54 @@ def _kill_for(scene: Scene, seconds: float) -> None:
     while (now := time.monotonic() - began) < seconds:
         for name, part, wait in (("shipper", scene.flow.shipper, (1, 3)), ("worker", scene.flow.worker, (8, 15))):
             if now >= due[name]:
-                counted[name] += scene.outstanding()
+                counted[name] += scene.has_outstanding()
                 part.kill()
                 part.start()
                 due[name] = now + random_.uniform(*wait)
         scene.write(0.25)
     scene.row.note = (
-        f"{counted['shipper']} and {counted['worker']} with lines outstanding, {scene.feed.rotations()} rotations"
+        f"{counted['shipper']} and {counted['worker']} with lines outstanding, {scene.generator.rotations()} rotations"
     )
 
-    scene.assert_all_found(300)
+    scene.assert_exactly_once(300)
     assert counted["shipper"] >= seconds / 6
     assert counted["worker"] >= seconds / 20
-    assert scene.feed.rotations() > 8
+    assert scene.generator.rotations() > 8
 
 
-def test_records_that_are_none(scene: Scene) -> None:
+def test_invalid_records_are_dead_lettered(scene: Scene) -> None:
     """Each goes to the dead letters with its reason; the partition goes on."""
     scene.start()
     scene.write(3)
-    asyncio.run(_poison(scene))
+    asyncio.run(_produce_invalid_records(scene))
     scene.write(3)
 
-    scene.assert_all_found()
-    assert scene.dead() == 5
+    scene.assert_exactly_once()
+    assert scene.count_dead_letters() == 5
 
 
-def test_the_dead_letter_topic_is_missing(make_scene: Maker) -> None:
+def test_dead_letter_topic_is_missing(make_scene: SceneFactory) -> None:
     """A letter waits for it, said and for ever; the worker neither ends nor counts as hung, and nothing is lost."""
     [port] = free_ports(1)
     scene = make_scene(CRISP_WORKER_PORT=str(port))
     scene.start()
     scene.write(3)
     asyncio.run(_delete_topic(scene, scene.flow.settings.topic_dead))
-    asyncio.run(_poison(scene))
+    asyncio.run(_produce_invalid_records(scene))
     scene.write(3)
-    scene.worker_says("takes no dead letters", 90)
+    scene.wait_for_worker_log("takes no dead letters", 90)
     assert scene.status(port)["dead_trouble"]
-    assert scene.flow.worker.ended() is None
+    assert scene.flow.worker.poll() is None
     scene.flow.set_up()
     scene.write(2)
 
-    scene.assert_all_found()
-    eventually(lambda: scene.dead() == 5, 90, 1.0)
+    scene.assert_exactly_once()
+    eventually(lambda: scene.count_dead_letters() == 5, 90, 1.0)
     eventually(lambda: not scene.status(port)["dead_trouble"])
-    assert scene.flow.worker.ended() is None
+    assert scene.flow.worker.poll() is None
 
 
-POISON: tuple[tuple[bytes | None, list[tuple[str, bytes]]], ...] = (
+INVALID_RECORDS: tuple[tuple[bytes | None, list[tuple[str, bytes]]], ...] = (
     (b"x\n", [("crisp", b"2")]),
     (b"x\n", [("crisp", b"1")]),
     (None, [("crisp", b"1"), ("files", b"[")]),
@@ -142,17 +142,17 @@ POISON: tuple[tuple[bytes | None, list[tuple[str, bytes]]], ...] = (
 )
 
 
-async def _poison(scene: Scene) -> None:
+async def _produce_invalid_records(scene: Scene) -> None:
     producer = AIOKafkaProducer(**client.connection(scene.flow.settings))
     await producer.start()
     try:
-        for value, headers in POISON:
+        for value, headers in INVALID_RECORDS:
             await producer.send_and_wait(scene.flow.settings.topic_raw, value, key=b"k", headers=headers)
     finally:
         await producer.stop()
 
 
-def test_the_topic_is_deleted_and_made_again(scene: Scene) -> None:
+def test_raw_topic_is_deleted_and_recreated(scene: Scene) -> None:
     scene.start()
     scene.write(5)
     eventually(lambda: not scene.balance().missing, 60)
@@ -160,19 +160,19 @@ def test_the_topic_is_deleted_and_made_again(scene: Scene) -> None:
     eventually(lambda: "made" in scene.flow.set_up()[0], 30)
     scene.write(5)
 
-    scene.assert_all_found()
+    scene.assert_exactly_once()
 
 
-def test_the_group_s_offsets_are_beyond_the_end(scene: Scene) -> None:
+def test_committed_offsets_are_beyond_the_end(scene: Scene) -> None:
     """As after a topic made anew, or a broker that lost its disk: it is read from its beginning."""
-    asyncio.run(_commit(scene, 1_000_000))
+    asyncio.run(_commit_offset(scene, 1_000_000))
     scene.start()
     scene.write(6)
 
-    scene.assert_all_found()
+    scene.assert_exactly_once()
 
 
-async def _commit(scene: Scene, offset: int) -> None:
+async def _commit_offset(scene: Scene, offset: int) -> None:
     consumer = AIOKafkaConsumer(
         **client.connection(scene.flow.settings), group_id=scene.flow.settings.kafka_group, enable_auto_commit=False
     )
@@ -195,50 +195,50 @@ async def _delete_topic(scene: Scene, topic: str) -> None:
         await admin.close()
 
 
-async def _forget(scene: Scene) -> int:
+async def _delete_records(scene: Scene) -> int:
     """Have Kafka forget every record so far, as its retention does; returns how many."""
     admin = AIOKafkaAdminClient(**client.connection(scene.flow.settings))
     await admin.start()
     try:
         numbers = await client.partitions(scene.flow.settings, scene.flow.settings.topic_raw)
         partitions = [TopicPartition(scene.flow.settings.topic_raw, number) for number in numbers]
-        marks = await admin.delete_records({tp: _end() for tp in partitions})
+        marks = await admin.delete_records({tp: _latest_offset() for tp in partitions})
         return sum(marks.values())
     finally:
         await admin.close()
 
 
-def _end():  # the newest offset, by Kafka's protocol
+def _latest_offset():  # the newest offset, by Kafka's protocol
     from aiokafka.admin import RecordsToDelete
 
     return RecordsToDelete(before_offset=-1)
 
 
-def _gaps(scene: Scene) -> list[dict]:
+def _gap_documents(scene: Scene) -> list[dict]:
     return [hit["_source"] for hit in scene.flow.documents() if hit["_id"].endswith("-gap")]
 
 
-def test_retention_passes_a_group_that_is_away(make_scene: Maker) -> None:
+def test_retention_expires_records_of_a_stopped_group(make_scene: SceneFactory) -> None:
     """Three million records vanish: counted, told by a document, and no memory taken for them."""
     scene = make_scene(CRISP_TOPIC_PARTITIONS="1")
     scene.start()
     scene.write(3)
     eventually(lambda: not scene.balance().missing, 60)
     scene.flow.worker.stop()
-    _fill(scene, 3_000_000)
-    asyncio.run(_forget(scene))
+    _produce_records(scene, 3_000_000)
+    asyncio.run(_delete_records(scene))
     scene.write(3)
     scene.flow.worker.start()
 
-    scene.assert_all_found()
-    assert [gap["crisp.gap.records"] for gap in _gaps(scene)] == [3_000_000]
+    scene.assert_exactly_once()
+    assert [gap["crisp.gap.records"] for gap in _gap_documents(scene)] == [3_000_000]
     assert scene.flow.worker._child is not None
     mib = peak_rss_mib(scene.flow.worker._child.pid)
     assert mib < WORKER_MIB
     scene.row.note = f"3,000,000 records vanished, worker at most {mib:.0f} MiB"
 
 
-def _fill(scene: Scene, records: int) -> None:
+def _produce_records(scene: Scene, records: int) -> None:
     """So many records of a few bytes, by Kafka's own tool."""
     command = [str(java.home() / "bin" / "java"), "-Xmx256m", "-cp", f"{artifacts.kafka()}/*"]
     command += ["org.apache.kafka.tools.ProducerPerformance", "--topic", scene.flow.settings.topic_raw]
@@ -252,7 +252,7 @@ def _fill(scene: Scene, records: int) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def test_retention_passes_a_worker_that_waits(make_scene: Maker) -> None:
+def test_retention_expires_records_of_a_blocked_worker(make_scene: SceneFactory) -> None:
     """Elasticsearch hangs until Kafka has forgotten what the worker had not fetched: said, counted, a document."""
     scene = make_scene(
         CRISP_WORKER_MEMORY_BUDGET_BYTES=str(2 * MIB), CRISP_COMPRESSION="none", CRISP_TOPIC_PARTITIONS="1"
@@ -262,44 +262,44 @@ def test_retention_passes_a_worker_that_waits(make_scene: Maker) -> None:
     try:
         scene.flow.worker.start()
         scene.write(12, rate=6000)
-        asyncio.run(_forget(scene))
+        asyncio.run(_delete_records(scene))
     finally:
         scene.stack.elasticsearch.resume()
     log = scene.container("later")
     for number in range(100):
-        scene.put(log, f"later {number}".encode())
+        scene.write_line(log, f"later {number}".encode())
 
     def later() -> int:
         return sum(hit["_source"]["kubernetes.pod.uid"] == log.uid for hit in scene.hits())
 
     eventually(lambda: later() == 100, 120, 1.0)
-    lost = sum(gap["crisp.gap.records"] for gap in _gaps(scene))
+    lost = sum(gap["crisp.gap.records"] for gap in _gap_documents(scene))
     said = scene.flow.worker.output.read_text()
     balance = scene.balance()
-    scene.row.lines, scene.row.missing, scene.row.doubled = balance.written, 0, balance.doubled
-    scene.row.disordered = scene.ledger.disordered(scene.hits())
+    scene.row.lines, scene.row.missing, scene.row.doubled = balance.written, 0, balance.duplicated
+    scene.row.disordered = scene.ledger.count_out_of_order(scene.hits())
     scene.row.note = f"{lost} records vanished on purpose, all of them told"
-    scene.row.fresh = scene._fresh()
-    assert balance.doubled == 0
+    scene.row.fresh = scene._measure_fresh_lines()
+    assert balance.duplicated == 0
     assert lost > 0
     assert balance.missing > 0
     assert "Kafka's retention took" in said
     scene.row.passed = True
 
 
-def test_a_second_worker_comes_and_one_is_killed(scene: Scene) -> None:
+def test_second_worker_joins_and_the_first_is_killed(scene: Scene) -> None:
     scene.start()
-    other = scene.another_worker()
+    other = scene.add_worker()
     scene.write(5)
     other.start()
     scene.write(8)
     scene.flow.worker.kill()
     scene.write(5)
 
-    scene.assert_all_found()
+    scene.assert_exactly_once()
 
 
-def test_kafka_restarts_again_and_again(scene: Scene) -> None:
+def test_kafka_restarts_repeatedly(scene: Scene) -> None:
     scene.start()
     for _ in range(3):
         scene.write(4)
@@ -309,5 +309,5 @@ def test_kafka_restarts_again_and_again(scene: Scene) -> None:
         scene.stack.wait_kafka()
     scene.write(3)
 
-    scene.assert_all_found()
-    assert scene.flow.worker.ended() is None
+    scene.assert_exactly_once()
+    assert scene.flow.worker.poll() is None

@@ -15,31 +15,34 @@ from tests.integration.flow import Flow
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 
 SECONDS = 120.0
-AWAY = (30.0, 90.0)
+OUTAGE = (30.0, 90.0)
 CONTAINERS, RATE, ROTATE_BYTES = 6, 400, 80_000
-KEPT_FILES, KEPT_LONG = 40, 100  # each is rotated every 2 s: what is gone before Kafka is back is lost with anybody
+KEPT_FILES, MANY_KEPT_FILES = (
+    40,
+    100,
+)  # each is rotated every 2 s: what is gone before Kafka is back is lost with anybody
 
 
 @pytest.mark.parametrize("away", [False, True], ids=["kafka_up", "kafka_stopped_for_a_minute"])
-def test_the_shipper_is_killed_every_second_or_two(stack: Stack, tmp_path: Path, row: Row, away: bool) -> None:  # noqa: FBT001
+def test_shipper_is_killed_every_second_or_two(stack: Stack, tmp_path: Path, row: Row, away: bool) -> None:  # noqa: FBT001
     flow = Flow(stack, tmp_path)
     flow.set_up()
     random_ = random.Random(3)
-    containers = Containers(flow.logs, CONTAINERS, RATE, ROTATE_BYTES, KEPT_LONG if away else KEPT_FILES)
+    containers = Containers(flow.logs, CONTAINERS, RATE, ROTATE_BYTES, MANY_KEPT_FILES if away else KEPT_FILES)
     containers.start()
     killed: list[float] = []
     began, stopped = time.monotonic(), 0
     try:
         while (passed := time.monotonic() - began) < SECONDS:
-            if away and not stopped and passed > AWAY[0]:
+            if away and not stopped and passed > OUTAGE[0]:
                 stack.kafka.kill()
                 stopped = 1
-            if stopped == 1 and passed > AWAY[1]:
+            if stopped == 1 and passed > OUTAGE[1]:
                 stack.start_kafka()
                 stopped = 2
             flow.shipper.start()
             time.sleep(random_.uniform(1.0, 2.0))
-            assert flow.shipper.ended() is None, flow.shipper.output.read_text()[-2000:]
+            assert flow.shipper.poll() is None, flow.shipper.output.read_text()[-2000:]
             killed.append(time.time())
             flow.shipper.kill()
         stack.wait_kafka()
@@ -48,17 +51,17 @@ def test_the_shipper_is_killed_every_second_or_two(stack: Stack, tmp_path: Path,
         if stopped == 1:
             stack.start_kafka()
             stack.wait_kafka()
-    flow.once(flow.shipper, 120)
+    flow.run_once(flow.shipper, 120)
 
     topic = RawTopic(flow.records(flow.settings.topic_raw))
-    lost = topic.missing(written)
-    counted = sum(topic.outstanding(moment) for moment in killed)
+    lost = topic.count_missing(written)
+    counted = sum(topic.was_outstanding(moment) for moment in killed)
     total = sum(map(len, written.values()))
     row.lines, row.missing, row.doubled, row.disordered = containers.lines, lost, 0, 0
     row.kills = counted, 0
     row.note = (
         f"{len(killed)} kills, {counted} with lines outstanding; {containers.rotations} rotations of {CONTAINERS} "
-        f"containers; {total:,} bytes written, {lost} lost, {topic.twice:,} sent again"
+        f"containers; {total:,} bytes written, {lost} lost, {topic.duplicate_bytes:,} sent again"
     )
     assert (lost, topic.gaps) == (0, set()), row.note
     assert counted >= len(killed) // 2, row.note

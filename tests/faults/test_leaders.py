@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.delivery.producer import _partition
+from agents.delivery.producer import _choose_partition
 from pipeline.contract import record
 from pipeline.local.process import peak_rss_mib
 from pipeline.local.stack import Stack
@@ -38,21 +38,21 @@ def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 def node(stack: Stack, brokers: Cluster, tmp_path: Path) -> Iterator[Node]:
     made = Node(stack, tmp_path, CRISP_TOPIC_PARTITIONS=str(PARTITIONS), **brokers.environment)
     yield made
-    made.end()
+    made.stop()
     for number in BROKERS:
         if brokers.processes[number]._child.poll() is not None:
             brokers.start(number)
-            brokers.wait(number)
+            brokers.wait_until_ready(number)
 
 
-def led(brokers: Cluster, node: Node) -> bool:
+def all_have_leaders(brokers: Cluster, node: Node) -> bool:
     return all(leader >= 0 for leader in brokers.leaders(node.flow.settings).values())
 
 
-def test_the_leaders_change_ten_times(node: Node, brokers: Cluster) -> None:
+def test_partition_leaders_change_ten_times(node: Node, brokers: Cluster) -> None:
     """One broker after the other is killed, or told to end, and comes back: every byte arrives, and soon."""
-    node.flow.become(CRISP_TOPIC_REPLICATION="3")
-    asyncio.run(setup.topics(node.flow.settings))
+    node.flow.configure(CRISP_TOPIC_REPLICATION="3")
+    asyncio.run(setup.create_topics(node.flow.settings))
     logs = [node.container(f"shop-{number}") for number in range(12)]
     node.flow.shipper.start()
     written, longest = 0, 0.0
@@ -69,34 +69,34 @@ def test_the_leaders_change_ten_times(node: Node, brokers: Cluster) -> None:
             for log in logs:
                 log.write("stdout", b"line %d, written while broker %d is away" % (written, number))
             time.sleep(0.02)
-        eventually(node.all_there, 60, every=0.5)
+        eventually(node.is_complete, 60, every=0.5)
         longest = max(longest, time.monotonic() - began)
         assert number not in brokers.leaders(node.flow.settings).values(), before
         brokers.start(number)
-        brokers.wait(number)
-    node.assert_all_there()
-    assert node.flow.shipper.ended() is None
+        brokers.wait_until_ready(number)
+    node.assert_complete()
+    assert node.flow.shipper.poll() is None
     assert get(node.port, "/livez")[0] == 200
     print(f"{written * len(logs):,} lines, {BOUNCES} bounces; all there {longest:.1f} s after a bounce, at the longest")
 
 
-def test_some_partitions_have_no_leader(node: Node, brokers: Cluster) -> None:
+def test_partitions_have_no_leader(node: Node, brokers: Cluster) -> None:
     """What goes there waits, within the memory, and is told; what goes elsewhere goes on; also after a restart."""
-    asyncio.run(setup.topics(node.flow.settings))
-    eventually(lambda: led(brokers, node), 30)
+    asyncio.run(setup.create_topics(node.flow.settings))
+    eventually(lambda: all_have_leaders(brokers, node), 30)
     leaders = brokers.leaders(node.flow.settings)
     victim = leaders[0]
     dark: list[RotatedLog] = []
     bright: dict[int, list[RotatedLog]] = {}  # by partition
     for number in range(60):
         log = node.container(f"shop-{number}")
-        partition = _partition(key(log), sorted(leaders), [])
+        partition = _choose_partition(container_key(log), sorted(leaders), [])
         (dark if leaders[partition] == victim else bright.setdefault(partition, [])).append(log)
         log.write("stdout", b"before")
     assert dark
     assert bright
     node.flow.shipper.start()
-    node.assert_all_there()
+    node.assert_complete()
 
     brokers.processes[victim].kill()
     slowest = 0.0
@@ -108,34 +108,34 @@ def test_some_partitions_have_no_leader(node: Node, brokers: Cluster) -> None:
         began = time.monotonic()
         for log in itertools.chain(*bright.values()):
             log.write("stdout", marker)
-        eventually(lambda marker=marker: all_have(node, bright, marker), 10)
+        eventually(lambda marker=marker: all_contain(node, bright, marker), 10)
         slowest = max(slowest, time.monotonic() - began)
         time.sleep(1)
     assert f"no leader in {node.reader.topic_raw} for partition" in get(node.port, "/readyz")[1]
     assert get(node.port, "/livez")[0] == 200
     assert peak_rss_mib(node.flow.shipper._child.pid) < SHIPPER_MIB
-    assert node.facts()["slices"]["failed"] == 0
+    assert node.snapshot()["slices"]["failed"] == 0
 
     node.flow.shipper.kill()  # and the next one begins although they have none
     node.flow.shipper.start()
     for log in itertools.chain(*bright.values()):
         log.write("stdout", b"after a restart")
-    eventually(lambda: all_have(node, bright, b"after a restart"), 30)
+    eventually(lambda: all_contain(node, bright, b"after a restart"), 30)
 
     brokers.start(victim)
-    brokers.wait(victim)
-    node.assert_all_there(90)
+    brokers.wait_until_ready(victim)
+    node.assert_complete(90)
     eventually(lambda: get(node.port, "/readyz")[0] == 200, 30)
     print(f"{len(dark)} containers waited; the lines of the others were in Kafka after {slowest:.1f} s at the longest")
 
 
-def key(log: RotatedLog) -> bytes:
+def container_key(log: RotatedLog) -> bytes:
     return record.container_key(log.uid, "app", 0)
 
 
-def all_have(node: Node, logs: dict[int, list[RotatedLog]], words: bytes) -> bool:
+def all_contain(node: Node, logs: dict[int, list[RotatedLog]], content: bytes) -> bool:
     """Whether these words of each of some containers, which are told by partition, are in Kafka."""
     found = node.flow.records(
-        node.reader.topic_raw, lambda entry: words in entry.value, reader=node.reader, partitions=list(logs)
+        node.reader.topic_raw, lambda entry: content in entry.value, reader_settings=node.reader, partitions=list(logs)
     )
-    return {key(log) for some in logs.values() for log in some} <= {entry.key for entry in found}
+    return {container_key(log) for some in logs.values() for log in some} <= {entry.key for entry in found}

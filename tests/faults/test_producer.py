@@ -20,23 +20,23 @@ short = pytest.mark.short
 LINES = 200
 
 
-def out_of_order(producer: AIOKafkaProducer) -> None:
+def skip_sequence_numbers(producer: AIOKafkaProducer) -> None:
     """The broker misses some of its numbers, as after a batch that was given up: it refuses all that comes."""
     for known in list(producer._txn_manager._sequence_numbers):
         producer._txn_manager.increment_sequence_number(known, 7)
 
 
-def sender_ends(producer: AIOKafkaProducer) -> None:
+def cancel_sender(producer: AIOKafkaProducer) -> None:
     """Its task is gone without a word: what is handed over is never sent."""
     producer._sender.sender_task.cancel()
 
 
-def sender_dies(producer: AIOKafkaProducer) -> None:
+def break_sender(producer: AIOKafkaProducer) -> None:
     """Its task comes upon a fault of its own."""
     producer._sender._in_flight = None
 
 
-class Running:
+class EmbeddedShipper:
     """A shipper in this process, so that its producer can be harmed."""
 
     def __init__(self, stack: Stack, directory: Path) -> None:
@@ -44,21 +44,21 @@ class Running:
         self.log = RotatedLog(self.flow.logs, "shop", 1 << 40, 4)
         self.shipper = Shipper(self.flow.settings)
 
-    async def until_all_there(self, seconds: float) -> None:
+    async def wait_until_complete(self, seconds: float) -> None:
         """Return when everything is acknowledged."""
         await asyncio.sleep(1)
-        await asyncio.to_thread(eventually, self._all_there, seconds)
+        await asyncio.to_thread(eventually, self._is_complete, seconds)
 
-    def _all_there(self) -> bool:
+    def _is_complete(self) -> bool:
         return not self.shipper._delivery.in_flight and self.shipper._all_shipped()
 
 
 @pytest.fixture
-async def running(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
-    for name, seconds in (("WATCH_SECONDS", 0.5), ("SILENT_SECONDS", 1.0), ("WEDGED_SECONDS", 3.0)):
+async def running(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EmbeddedShipper]:
+    for name, seconds in (("WATCH_SECONDS", 0.5), ("UNRESPONSIVE_SECONDS", 1.0), ("STALLED_SECONDS", 3.0)):
         monkeypatch.setattr(delivery, name, seconds)
-    made = Running(stack, tmp_path)
-    await setup.topics(made.flow.settings)
+    made = EmbeddedShipper(stack, tmp_path)
+    await setup.create_topics(made.flow.settings)
     task = asyncio.create_task(made.shipper.run())
     yield made
     made.shipper.stop()
@@ -67,21 +67,21 @@ async def running(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize(
     "harm",
-    [pytest.param(out_of_order, marks=short), pytest.param(sender_dies, marks=short), sender_ends],
+    [pytest.param(skip_sequence_numbers, marks=short), pytest.param(break_sender, marks=short), cancel_sender],
     ids=lambda harm: harm.__name__,
 )
-async def test_another_producer_takes_its_place(running: Running, harm: Callable[[AIOKafkaProducer], None]) -> None:
+async def test_failed_producer_is_replaced(running: EmbeddedShipper, harm: Callable[[AIOKafkaProducer], None]) -> None:
     running.log.write("stdout", b"before")
-    await running.until_all_there(20)
-    first = running.shipper._delivery._publisher
+    await running.wait_until_complete(20)
+    first = running.shipper._delivery._producer
 
     harm(first._producer)
     for number in range(LINES):
         running.log.write("stdout", b"after %d" % number)
-    await running.until_all_there(40)
+    await running.wait_until_complete(40)
 
-    assert running.shipper._delivery._publisher is not first
-    assert running.shipper._delivery.trouble == ""
+    assert running.shipper._delivery._producer is not first
+    assert running.shipper._delivery.problem == ""
     running.log.close()
     records = await asyncio.to_thread(running.flow.records, running.flow.settings.topic_raw)
-    assert RawTopic(records).missing(running.log.bytes) == 0
+    assert RawTopic(records).count_missing(running.log.closed_files) == 0

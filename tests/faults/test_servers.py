@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli.worker import COMMIT_SECONDS, LEAVE_SECONDS
-from tests.faults.conftest import Maker
+from pipeline.cli.worker import COMMIT_TIMEOUT_SECONDS, LEAVE_TIMEOUT_SECONDS
+from tests.faults.conftest import SceneFactory
 from tests.faults.scene import Scene
 from tests.integration.flow import eventually
 
@@ -17,7 +17,7 @@ short = pytest.mark.short
 
 
 @short
-def test_elasticsearch_is_killed_and_comes_back(scene: Scene) -> None:
+def test_elasticsearch_is_killed_and_restarted(scene: Scene) -> None:
     scene.start()
     scene.write(4)
     scene.stack.elasticsearch.kill()
@@ -26,12 +26,12 @@ def test_elasticsearch_is_killed_and_comes_back(scene: Scene) -> None:
     scene.stack.wait_elasticsearch()
     scene.write(2)
 
-    scene.assert_all_found()
-    assert scene.flow.worker.ended() is None
+    scene.assert_exactly_once()
+    assert scene.flow.worker.poll() is None
 
 
 @short
-def test_kafka_is_killed_and_comes_back(scene: Scene) -> None:
+def test_kafka_is_killed_and_restarted(scene: Scene) -> None:
     scene.start()
     scene.write(4)
     scene.stack.kafka.kill()
@@ -40,8 +40,8 @@ def test_kafka_is_killed_and_comes_back(scene: Scene) -> None:
     scene.stack.wait_kafka()
     scene.write(2)
 
-    scene.assert_all_found()
-    assert scene.flow.shipper.ended() is None
+    scene.assert_exactly_once()
+    assert scene.flow.shipper.poll() is None
 
 
 def test_elasticsearch_freezes(scene: Scene) -> None:
@@ -51,20 +51,20 @@ def test_elasticsearch_freezes(scene: Scene) -> None:
     scene.write(15)
     scene.stack.elasticsearch.resume()
 
-    scene.assert_all_found()
+    scene.assert_exactly_once()
 
 
-def test_kafka_freezes_for_longer_than_a_request_may_take(scene: Scene) -> None:
+def test_kafka_freezes_beyond_the_request_timeout(scene: Scene) -> None:
     scene.start()
     scene.write(4)
     scene.stack.kafka.pause()
     scene.write(45, rate=100)
     scene.stack.kafka.resume()
 
-    scene.assert_all_found()
+    scene.assert_exactly_once()
 
 
-def test_kafka_is_away_when_the_shipper_starts(scene: Scene) -> None:
+def test_kafka_is_down_when_the_shipper_starts(scene: Scene) -> None:
     scene.stack.kafka.kill()
     scene.flow.shipper.start()
     scene.write(5)
@@ -72,11 +72,11 @@ def test_kafka_is_away_when_the_shipper_starts(scene: Scene) -> None:
     scene.stack.wait_kafka()
     scene.flow.worker.start()
 
-    scene.assert_all_found()
-    assert scene.flow.shipper.ended() is None
+    scene.assert_exactly_once()
+    assert scene.flow.shipper.poll() is None
 
 
-def test_both_are_killed_while_both_servers_are_restarted(scene: Scene) -> None:
+def test_shipper_and_worker_are_killed_while_servers_restart(scene: Scene) -> None:
     scene.start()
     for _ in range(2):
         scene.write(3)
@@ -90,11 +90,11 @@ def test_both_are_killed_while_both_servers_are_restarted(scene: Scene) -> None:
         scene.stack.wait_elasticsearch()
         scene.start()
 
-    scene.assert_all_found()
+    scene.assert_exactly_once()
 
 
 @pytest.mark.parametrize("away", ["kafka", "elasticsearch"])
-def test_sigterm_while_a_server_is_away(make_scene: Maker, away: str) -> None:
+def test_worker_receives_sigterm_while_a_server_is_frozen(make_scene: SceneFactory, away: str) -> None:
     """The worker ends within its grace and a little, as a rolling update wants it; the next one does the rest."""
     scene = make_scene(CRISP_WORKER_GRACE_SECONDS="5")
     scene.start()
@@ -111,9 +111,9 @@ def test_sigterm_while_a_server_is_away(make_scene: Maker, away: str) -> None:
     scene.flow.worker.start()
     scene.write(2)
 
-    scene.assert_all_found()
+    scene.assert_exactly_once()
     scene.row.note = f"ended after {seconds:.1f} s"
-    assert seconds < 5 + COMMIT_SECONDS + LEAVE_SECONDS + 3, scene.said()
+    assert seconds < 5 + COMMIT_TIMEOUT_SECONDS + LEAVE_TIMEOUT_SECONDS + 3, scene.log_tails()
 
 
 def _zero(path: Path) -> None:
@@ -124,18 +124,20 @@ def _truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def _newer(path: Path) -> None:
+def _set_newer_version(path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b'"crisp_checkpoint":1', b'"crisp_checkpoint":2'))
 
 
-def _turn(path: Path) -> None:
+def _reverse(path: Path) -> None:
     path.write_bytes(path.read_bytes()[::-1])
 
 
 @pytest.mark.parametrize(
-    "harm", [pytest.param(_zero, marks=short), _truncate, _newer, _turn, Path.unlink], ids=lambda harm: harm.__name__
+    "harm",
+    [pytest.param(_zero, marks=short), _truncate, _set_newer_version, _reverse, Path.unlink],
+    ids=lambda harm: harm.__name__,
 )
-def test_the_checkpoint_is_harmed_while_the_shipper_is_down(scene: Scene, harm: Callable[[Path], object]) -> None:
+def test_checkpoint_is_corrupted_while_the_shipper_is_down(scene: Scene, harm: Callable[[Path], object]) -> None:
     scene.start()
     scene.write(4)
     scene.flow.shipper.kill()
@@ -145,11 +147,11 @@ def test_the_checkpoint_is_harmed_while_the_shipper_is_down(scene: Scene, harm: 
     scene.flow.shipper.start()
     scene.write(2)
 
-    scene.assert_all_found()
-    assert scene.flow.shipper.ended() is None
+    scene.assert_exactly_once()
+    assert scene.flow.shipper.poll() is None
 
 
-def test_the_state_directory_cannot_be_written(scene: Scene) -> None:
+def test_state_directory_is_not_writable(scene: Scene) -> None:
     state = Path(scene.flow.environment["CRISP_STATE_DIR"])
     scene.start()
     scene.write(3)
@@ -160,10 +162,10 @@ def test_the_state_directory_cannot_be_written(scene: Scene) -> None:
     shutil.rmtree(state / "checkpoint.new")
     scene.flow.shipper.start()
 
-    scene.assert_all_found()
+    scene.assert_exactly_once()
 
 
-def test_a_second_shipper_waits_for_the_first(scene: Scene) -> None:
+def test_second_shipper_waits_for_the_first(scene: Scene) -> None:
     scene.start()
     other = type(scene.flow.shipper)("ship", scene.flow.environment, scene.flow.shipper.output.parent)
     other.start()
@@ -172,17 +174,17 @@ def test_a_second_shipper_waits_for_the_first(scene: Scene) -> None:
         assert "another shipper holds the state directory" in other.output.read_text()
         scene.flow.shipper.kill()
         scene.write(3)
-        scene.assert_all_found()
+        scene.assert_exactly_once()
     finally:
         other.stop()
 
 
-def test_the_topics_are_made_after_the_shipper_has_started(make_scene: Maker) -> None:
+def test_topics_are_created_after_the_shipper_starts(make_scene: SceneFactory) -> None:
     scene = make_scene(set_up=False)
     scene.flow.shipper.start()
     scene.write(5)
     scene.flow.set_up()
     scene.flow.worker.start()
 
-    scene.assert_all_found()
-    assert scene.flow.shipper.ended() is None
+    scene.assert_exactly_once()
+    assert scene.flow.shipper.poll() is None

@@ -22,45 +22,45 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         yield place
 
 
-def test_a_disk_that_is_full_then_read_only(node: Node, disk: Path) -> None:
+def test_state_disk_is_full_then_read_only(node: Node, disk: Path) -> None:
     flow = node.flow
-    flow.become(CRISP_STATE_DIR=str(disk / "state"))
-    asyncio.run(setup.topics(flow.settings))
+    flow.configure(CRISP_STATE_DIR=str(disk / "state"))
+    asyncio.run(setup.create_topics(flow.settings))
     log = node.container("shop")
     log.write("stdout", b"while there is room")
     flow.shipper.start()
-    node.assert_all_there()
-    eventually(lambda: node.facts()["checkpoint"] == "ok")
+    node.assert_complete()
+    eventually(lambda: node.snapshot()["checkpoint"] == "ok")
 
     with pytest.raises(OSError, match="No space left"):
         (disk / "filler").write_bytes(bytes(1 << 20))
     log.write("stdout", b"while there is none")
-    eventually(lambda: "No space left" in node.facts()["checkpoint"])
-    node.assert_all_there()
+    eventually(lambda: "No space left" in node.snapshot()["checkpoint"])
+    node.assert_complete()
     flow.shipper.kill()
     log.write("stdout", b"down, on a full disk")
     flow.shipper.start()
-    node.assert_all_there()
+    node.assert_complete()
     assert get(node.port, "/livez")[0] == get(node.port, "/readyz")[0] == 200
     flow.shipper.kill()
 
     subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
     log.write("stdout", b"down, on a read-only disk")
     flow.shipper.start()
-    node.assert_all_there()
+    node.assert_complete()
     log.write("stdout", b"on a read-only disk")
-    eventually(lambda: "Read-only" in node.facts()["checkpoint"])
-    assert float(metric(node, "crisp_shipper_checkpoint_failing_seconds")) > 0
+    eventually(lambda: "Read-only" in node.snapshot()["checkpoint"])
+    assert float(metric_value(node, "crisp_shipper_checkpoint_failing_seconds")) > 0
     flow.shipper.stop()
 
     subprocess.run(["mount", "-o", "remount,rw", disk], check=True)
     (disk / "filler").unlink()
     flow.shipper.start()
-    node.assert_all_there()
-    eventually(lambda: node.facts()["checkpoint"] == "ok")
-    node.assert_all_there()
+    node.assert_complete()
+    eventually(lambda: node.snapshot()["checkpoint"] == "ok")
+    node.assert_complete()
 
 
-def metric(node: Node, name: str) -> str:
+def metric_value(node: Node, name: str) -> str:
     rows = get(node.port, "/metrics")[1].splitlines()
     return next(row.split()[1] for row in rows if row.startswith(name))

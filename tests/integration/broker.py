@@ -103,7 +103,7 @@ class Broker:
 
 
 @contextmanager
-def running(directory: Path, users: Sequence[str]) -> Iterator[Broker]:
+def temporary_broker(directory: Path, users: Sequence[str]) -> Iterator[Broker]:
     """A broker, gone at the end."""
     broker = Broker(directory, users)
     try:

@@ -15,4 +15,4 @@ def flow(stack: Stack, tmp_path: Path) -> Iterator[Flow]:
     made = Flow(stack, tmp_path)
     made.set_up()
     yield made
-    made.end()
+    made.stop()

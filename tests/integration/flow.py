@@ -17,7 +17,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from pipeline.config import settings
 from pipeline.config.settings import Settings
 from pipeline.contract.record import Headers
-from pipeline.demo.child_process import Part
+from pipeline.demo.child_process import ChildProcess
 from pipeline.kafka import client
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
@@ -51,28 +51,28 @@ class Flow:
             **extra,
         }
         self._directory = directory
-        self.become()
+        self.configure()
 
-    def become(self, **changed: str | None) -> None:
+    def configure(self, **changes: str | None) -> None:
         """Use other settings from now on; None takes one away. What ran goes on as it is."""
-        self.environment.update({name: value for name, value in changed.items() if value is not None})
-        for name in (name for name, value in changed.items() if value is None):
+        self.environment.update({name: value for name, value in changes.items() if value is not None})
+        for name in (name for name, value in changes.items() if value is None):
             self.environment.pop(name, None)
         self.settings = settings.load(self.environment)
-        self.shipper = Part("ship", self.environment, self._directory)
-        self.worker = Part("worker", self.environment, self._directory)
+        self.shipper = ChildProcess("ship", self.environment, self._directory)
+        self.worker = ChildProcess("worker", self.environment, self._directory)
 
     def set_up(self) -> list[str]:
         """As `crisp setup` does."""
-        return asyncio.run(setup.everything(self.settings))
+        return asyncio.run(setup.create_all(self.settings))
 
-    def container(self, pod: str, container: str = "app", uid: str | None = None) -> Path:
+    def make_container(self, pod: str, container: str = "app", uid: str | None = None) -> Path:
         """The log directory of a container, made."""
         made = self.logs / f"shop_{pod}_{uid or uuid.uuid4()}" / container
         made.mkdir(parents=True)
         return made
 
-    def once(self, part: Part, seconds: float = 60) -> None:
+    def run_once(self, part: ChildProcess, seconds: float = 60) -> None:
         """Run a part with `--once`; fails the test with its output unless it ends well."""
         part.start("--once")
         try:
@@ -82,12 +82,12 @@ class Flow:
             raise AssertionError(f"{part.name} did not end:\n{part.output.read_text()}") from None
         assert code == 0, part.output.read_text()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         """End what is running."""
         self.shipper.stop()
         self.worker.stop()
 
-    def ask(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> dict[str, Any]:
+    def request(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> dict[str, Any]:
         """A request to Elasticsearch."""
         request = urllib.request.Request(
             f"{self.stack.address.es_url}/{path}",
@@ -118,20 +118,20 @@ class Flow:
     def records(
         self,
         topic: str,
-        wanted: Callable[[Any], bool] = lambda _: True,
-        reader: Settings | None = None,
+        matches: Callable[[Any], bool] = lambda _: True,
+        reader_settings: Settings | None = None,
         partitions: Sequence[int] = (),
     ) -> list[Any]:
         """Every record that a topic holds and that is wanted, as aiokafka tells it; those of a partition in order.
 
         `partitions`: those that are read; all of them where none is named.
         """
-        return asyncio.run(_records(reader or self.settings, topic, wanted, partitions))
+        return asyncio.run(_read_records(reader_settings or self.settings, topic, matches, partitions))
 
     def count(self, query: dict[str, Any] | None = None) -> int:
         """How many documents a search finds; none while no shard serves."""
         try:
-            return int(self.ask(f"{self.prefix}-*/_count", {"query": query} if query else None)["count"])
+            return int(self.request(f"{self.prefix}-*/_count", {"query": query} if query else None)["count"])
         except urllib.error.HTTPError as fault:
             if fault.code == 503:
                 return 0
@@ -141,23 +141,23 @@ class Flow:
         """Every document of this flow, as hits, in the order of container and offset; waits for shards that recover."""
         for _ in range(_SHARD_TRIES):
             try:
-                return self._documents()
+                return self._search_all()
             except urllib.error.HTTPError as fault:  # an index made between the two questions does not serve yet
                 if fault.code != 503:
                     raise
                 time.sleep(0.5)
-        return self._documents()
+        return self._search_all()
 
-    def _documents(self) -> list[dict[str, Any]]:
-        health = self.ask(f"_cluster/health/{self.prefix}-*?wait_for_status=yellow&timeout=60s")
+    def _search_all(self) -> list[dict[str, Any]]:
+        health = self.request(f"_cluster/health/{self.prefix}-*?wait_for_status=yellow&timeout=60s")
         assert health["status"] != "red", health
-        self.ask(f"{self.prefix}-*/_refresh?allow_no_indices=true")
+        self.request(f"{self.prefix}-*/_refresh?allow_no_indices=true")
         body = {"size": 10000, "sort": [{"_doc": "asc"}]}
-        page = self.ask(f"{self.prefix}-*/_search?scroll=1m", body)
+        page = self.request(f"{self.prefix}-*/_search?scroll=1m", body)
         hits: list[dict[str, Any]] = []
         while page["hits"]["hits"]:
             hits += page["hits"]["hits"]
-            page = self.ask("_search/scroll", {"scroll": "1m", "scroll_id": page["_scroll_id"]})
+            page = self.request("_search/scroll", {"scroll": "1m", "scroll_id": page["_scroll_id"]})
         return sorted(hits, key=lambda hit: str(hit["_id"]))
 
     def messages(self) -> list[str]:
@@ -165,15 +165,15 @@ class Flow:
         return [hit["_source"]["message"] for hit in self.documents()]
 
 
-def eventually(true: Callable[[], bool], seconds: float = 60, every: float = 0.2) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 60, every: float = 0.2) -> None:
     """Return when it is so; fails the test when it does not become so."""
     limit = time.monotonic() + seconds
-    while not true():
+    while not condition():
         assert time.monotonic() < limit, "it did not become so in time"
         time.sleep(every)
 
 
-def with_pages(stack: Stack, directory: Path, **extra: str) -> tuple[Flow, int, int]:
+def flow_with_pages(stack: Stack, directory: Path, **extra: str) -> tuple[Flow, int, int]:
     """A flow, set up, of which shipper and worker have status pages; and their ports."""
     ship, work = free_ports(2)
     ports = {"CRISP_SHIP_PORT": str(ship), "CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1"}
@@ -188,7 +188,9 @@ async def _produce(settings: Settings, values: Sequence[bytes], headers: Headers
             await producer.send_and_wait(settings.topic_raw, value, headers=headers)
 
 
-async def _records(settings: Settings, topic: str, wanted: Callable[[Any], bool], numbers: Sequence[int]) -> list[Any]:
+async def _read_records(
+    settings: Settings, topic: str, matches: Callable[[Any], bool], numbers: Sequence[int]
+) -> list[Any]:
     consumer = AIOKafkaConsumer(**client.connection(settings))
     await consumer.start()
     try:
@@ -200,7 +202,7 @@ async def _records(settings: Settings, topic: str, wanted: Callable[[Any], bool]
         found: list[Any] = []
         while any([await consumer.position(tp) < end for tp, end in ends.items()]):
             batches = await consumer.getmany(timeout_ms=1000)
-            found += [record for records in batches.values() for record in records if wanted(record)]
+            found += [record for records in batches.values() for record in records if matches(record)]
         return found
     finally:
         await consumer.stop()

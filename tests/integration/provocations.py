@@ -18,7 +18,7 @@ class Provocation:
     mappings: Json = field(default_factory=dict)
     settings: Json = field(default_factory=dict)
     change: tuple[str, str, Json | None] | None = None
-    made: bool = True
+    index_exists: bool = True
     target: str = "{index}"
 
 
@@ -32,7 +32,7 @@ def _doc(**fields: Any) -> bytes:
 
 _DEEP = b'{"f":' * 30 + b"1" + b"}" * 30
 
-OF_DOCUMENT = [
+DOCUMENT_ERRORS = [
     Provocation("a word for a number", _doc(n="word"), _typed(n="long")),
     Provocation("a number too large", _doc(n=1e30), _typed(n="long")),
     Provocation("a word for a date", _doc(n="yesterday"), _typed(n="date_nanos")),
@@ -55,7 +55,7 @@ OF_DOCUMENT = [
         "a word where an object was", _doc(n="x"), {"properties": {"n": {"properties": {"a": {"type": "long"}}}}}
     ),
 ]
-OF_PLACE = [
+INDEX_ERRORS = [
     Provocation("a closed index", _doc(n=1), change=("POST", "{index}/_close", None)),
     Provocation("a write block", _doc(n=1), settings={"index.blocks.write": True}),
     Provocation("the flood stage", _doc(n=1), settings={"index.blocks.read_only_allow_delete": True}),
@@ -74,14 +74,14 @@ OF_PLACE = [
     Provocation(
         "a shard more than allowed",
         _doc(n=1),
-        made=False,
+        index_exists=False,
         change=("PUT", "_cluster/settings", {"persistent": {"cluster.max_shards_per_node": 1}}),
     ),
     Provocation(
         "no index, and none may be made",
         _doc(n=1),
-        made=False,
+        index_exists=False,
         change=("PUT", "_cluster/settings", {"persistent": {"action.auto_create_index": False}}),
     ),
-    Provocation("a name that no index may have", _doc(n=1), made=False, target="{index}-UPPER"),
+    Provocation("a name that no index may have", _doc(n=1), index_exists=False, target="{index}-UPPER"),
 ]

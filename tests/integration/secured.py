@@ -24,7 +24,7 @@ class SecuredFlow(Flow):
         self._login = f"Basic {login}"
         self._context = ssl.create_default_context(cafile=str(stack.authority.certificate))
 
-    def ask(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> dict[str, Any]:
+    def request(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> dict[str, Any]:
         """A request as the superuser."""
         return self._request(self._login, method, path, body)
 
@@ -43,14 +43,14 @@ class SecuredFlow(Flow):
             raise
         return found
 
-    def user(self, role: str, password: str) -> str:
+    def add_user(self, role: str, password: str) -> str:
         """A user who has one of crisp's roles and nothing else; returns its name."""
         name = f"{self.prefix}-{role}"
-        self.stack.add_user(name, password, roles.all_of(self.settings)[role])
-        eventually(lambda: self._knows(name, password), 15)
+        self.stack.add_user(name, password, roles.all_roles(self.settings)[role])
+        eventually(lambda: self._is_known(name, password), 15)
         return name
 
-    def _knows(self, name: str, password: str) -> bool:
+    def _is_known(self, name: str, password: str) -> bool:
         try:
             return self.as_user(name, password, "GET", "_security/_authenticate")["roles"] == [name]
         except urllib.error.HTTPError:

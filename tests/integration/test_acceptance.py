@@ -40,7 +40,7 @@ HOSTILE = [
 ]
 
 
-def _shared(path: Path) -> list[str]:
+def _conformance_lines(path: Path) -> list[str]:
     """What every line of every case says, once each."""
     found: dict[str, None] = {}
     for file in sorted((path / "cases").glob("*.jsonl")):
@@ -59,11 +59,12 @@ def _ship(flow: Flow, lines: list[str]) -> list[dict[str, Any]]:
         at = time.time_ns() - len(lines) * 2_000_000_000
         # Two seconds apart: no line continues the one before.
         text = "".join(
-            f"{timestamp.text(at + number * 2_000_000_000)} stdout F {line}\n" for number, line in enumerate(shuffled)
+            f"{timestamp.format_utc(at + number * 2_000_000_000)} stdout F {line}\n"
+            for number, line in enumerate(shuffled)
         )
-        (flow.container(f"pod-{seed}") / "0.log").write_text(text, "utf-8", "surrogatepass")
-    flow.once(flow.shipper)
-    flow.once(flow.worker)
+        (flow.make_container(f"pod-{seed}") / "0.log").write_text(text, "utf-8", "surrogatepass")
+    flow.run_once(flow.shipper)
+    flow.run_once(flow.worker)
     hits = flow.documents()
     assert len(hits) == 2 * len(lines)
     return hits
@@ -83,10 +84,10 @@ def test_traces_of_every_language_are_taken_whole(flow: Flow) -> None:
     lines = []
     for number, trace in enumerate(traces.values()):
         for place, text in enumerate(trace.split("\n")):
-            lines.append(f"{timestamp.text(at + number * 2_000_000_000 + place)} stderr F {text}\n")
-    (flow.container("pod") / "0.log").write_text("".join(lines))
-    flow.once(flow.shipper)
-    flow.once(flow.worker)
+            lines.append(f"{timestamp.format_utc(at + number * 2_000_000_000 + place)} stderr F {text}\n")
+    (flow.make_container("pod") / "0.log").write_text("".join(lines))
+    flow.run_once(flow.shipper)
+    flow.run_once(flow.worker)
     found = [hit["_source"] for hit in flow.documents()]
 
     assert sorted(source["message"] for source in found) == sorted(traces.values())
@@ -94,7 +95,7 @@ def test_traces_of_every_language_are_taken_whole(flow: Flow) -> None:
 
 
 def test_the_conformance_cases_are_taken_as_they_are(flow: Flow, shared: Path) -> None:
-    hits = _ship(flow, _shared(shared))
+    hits = _ship(flow, _conformance_lines(shared))
 
     assert [hit["_source"]["crisp.rejected.reason"] for hit in hits if "crisp.rejected.reason" in hit["_source"]] == []
 
@@ -102,11 +103,11 @@ def test_the_conformance_cases_are_taken_as_they_are(flow: Flow, shared: Path) -
 @pytest.mark.parametrize(("query", "number"), [("a:1", 1), ("message:refused", 2), ("log.level:warn", 1), ("b.c:x", 1)])
 def test_what_was_logged_is_found(flow: Flow, query: str, number: int) -> None:
     lines = ['{"a":1,"message":"refused"}', '{"level":"warning","message":"x"}', "refused too", '{"b":{"c":"x"}}']
-    (flow.container("pod") / "0.log").write_text(
-        "".join(f"{timestamp.text(time.time_ns() + index)} stdout F {line}\n" for index, line in enumerate(lines))
+    (flow.make_container("pod") / "0.log").write_text(
+        "".join(f"{timestamp.format_utc(time.time_ns() + index)} stdout F {line}\n" for index, line in enumerate(lines))
     )
-    flow.once(flow.shipper)
-    flow.once(flow.worker)
+    flow.run_once(flow.shipper)
+    flow.run_once(flow.worker)
     flow.documents()
 
-    assert flow.ask(f"{flow.prefix}-*/_count?q={query}")["count"] == number
+    assert flow.request(f"{flow.prefix}-*/_count?q={query}")["count"] == number

@@ -5,33 +5,33 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipeline.demo.child_process import Part
+from pipeline.demo.child_process import ChildProcess
 from pipeline.demo.ledger import Ledger
-from pipeline.demo.log_generator import Feed
+from pipeline.demo.log_generator import LogGenerator
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
-from tests.integration.flow import Flow, eventually, with_pages
+from tests.integration.flow import Flow, eventually, flow_with_pages
 from tests.integration.test_audit import PROBE, line
 from tests.integration.test_status import get
 
 
-def status(port: int) -> dict[str, Any]:
+def get_status(port: int) -> dict[str, Any]:
     code, text = get(port, "/status.json")
     found: dict[str, Any] = json.loads(text) if code == 200 else {}
     return found
 
 
-def balanced(found: dict[str, Any]) -> bool:
+def is_balanced(status: dict[str, Any]) -> bool:
     """Whether nothing is in work, and every event is one of its outcomes."""
-    documents = found.get("documents")
-    if not documents or found["accounts"]["slices_in_work"]:
+    documents = status.get("documents")
+    if not documents or status["accounts"]["slices_in_work"]:
         return False
     beside = documents["extended"]
-    return bool(found["events"] == sum(documents.values()) - beside + sum(found["dropped"].values()))
+    return bool(status["events"] == sum(documents.values()) - beside + sum(status["dropped"].values()))
 
 
 def test_lines_in_are_documents_safe_forms_drops_and_dead_letters(stack: Stack, tmp_path: Path) -> None:
-    flow, ship, work = with_pages(stack, tmp_path)
+    flow, ship, work = flow_with_pages(stack, tmp_path)
     at = time.time_ns()
     texts = [
         line("java.lang.Error: boom", at=at),
@@ -41,17 +41,17 @@ def test_lines_in_are_documents_safe_forms_drops_and_dead_letters(stack: Stack, 
         line('{"a.b":[{"c":1}]}', at=at + 3_000_000_001),
         line("plain", at=at + 3_000_000_002),
     ]
-    (flow.container("pay-1") / "0.log").write_text("".join(texts))
+    (flow.make_container("pay-1") / "0.log").write_text("".join(texts))
     try:
         flow.shipper.start()
-        eventually(lambda: status(ship).get("acknowledged_bytes") == len("".join(texts)))
+        eventually(lambda: get_status(ship).get("acknowledged_bytes") == len("".join(texts)))
         flow.produce(b"x\n", headers=[("crisp", b"1")])
         flow.produce(b"a line of another shipper\n")
         flow.worker.start()
-        eventually(lambda: flow.count() == 5 and balanced(status(work)))
-        shipper, worker = status(ship), status(work)
+        eventually(lambda: flow.count() == 5 and is_balanced(get_status(work)))
+        shipper, worker = get_status(ship), get_status(work)
     finally:
-        flow.end()
+        flow.stop()
 
     assert shipper["taken_bytes"] == shipper["acknowledged_bytes"] + shipper["in_flight_bytes"] + shipper["again_bytes"]
     assert (worker["lines"], worker["events"]) == (len(texts) + 2, 6)
@@ -61,11 +61,11 @@ def test_lines_in_are_documents_safe_forms_drops_and_dead_letters(stack: Stack, 
 
 
 def test_they_add_up_after_kills_rebalances_and_an_outage(stack: Stack, tmp_path: Path) -> None:
-    flow, ship, work = with_pages(stack, tmp_path)
+    flow, ship, work = flow_with_pages(stack, tmp_path)
     (other_port,) = free_ports(1)
-    other = Part("worker", {**flow.environment, "CRISP_WORKER_PORT": str(other_port)}, tmp_path / "state")
+    other = ChildProcess("worker", {**flow.environment, "CRISP_WORKER_PORT": str(other_port)}, tmp_path / "state")
     ledger = Ledger()
-    feed = Feed(flow.logs, ledger, seed=9)
+    feed = LogGenerator(flow.logs, ledger, seed=9)
     try:
         flow.shipper.start()
         flow.worker.start()
@@ -75,20 +75,20 @@ def test_they_add_up_after_kills_rebalances_and_an_outage(stack: Stack, tmp_path
         feed.write(1000)
         flow.shipper.kill()
         flow.shipper.start()
-        eventually(lambda: bool(status(other_port).get("partitions")))
+        eventually(lambda: bool(get_status(other_port).get("partitions")))
         flow.worker.kill()
         stack.kafka.pause()
         feed.write(1000)
         time.sleep(3)
         stack.kafka.resume()
         flow.worker.start()
-        eventually(lambda: _found(flow) == ledger.lines, seconds=90)
-        eventually(lambda: balanced(status(work)) and balanced(status(other_port)))
-        eventually(lambda: status(ship).get("in_flight_bytes") == 0)
-        shipper, workers = status(ship), [status(work), status(other_port)]
+        eventually(lambda: _count_indexed_lines(flow) == ledger.lines, seconds=90)
+        eventually(lambda: is_balanced(get_status(work)) and is_balanced(get_status(other_port)))
+        eventually(lambda: get_status(ship).get("in_flight_bytes") == 0)
+        shipper, workers = get_status(ship), [get_status(work), get_status(other_port)]
     finally:
         other.stop()
-        flow.end()
+        flow.stop()
         feed.close()
 
     assert shipper["taken_bytes"] == shipper["acknowledged_bytes"] + shipper["again_bytes"]
@@ -97,5 +97,5 @@ def test_they_add_up_after_kills_rebalances_and_an_outage(stack: Stack, tmp_path
         assert worker["lines"] >= worker["events"]
 
 
-def _found(flow: Flow) -> int:
+def _count_indexed_lines(flow: Flow) -> int:
     return sum(message.count("\n") + 1 for message in flow.messages())

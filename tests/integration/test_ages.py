@@ -7,44 +7,44 @@ from typing import Any
 
 import pytest
 
-from pipeline.demo.child_process import Part
+from pipeline.demo.child_process import ChildProcess
 from pipeline.elasticsearch import index_template
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from pipeline.parsing import timestamp
-from tests.integration.flow import Flow, eventually, with_pages
+from tests.integration.flow import Flow, eventually, flow_with_pages
 from tests.integration.test_status import get
 
 
 def line(text: str) -> str:
-    return f"{timestamp.text(time.time_ns())} stdout F {text}\n"
+    return f"{timestamp.format_utc(time.time_ns())} stdout F {text}\n"
 
 
-def ages(port: int) -> dict[str, Any]:
+def get_latency(port: int) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(get(port, "/status.json")[1])["history"]["ages"]
     return found
 
 
 def test_only_the_age_when_searchable_follows_the_refresh_interval(stack: Stack, tmp_path: Path) -> None:
-    flow, ship, work = with_pages(stack, tmp_path, CRISP_SEARCH_PROBE_SECONDS="0.1")
-    name = f"_index_template/{index_template.all_of(flow.settings)[0].name}"
-    found = flow.ask(name)["index_templates"][0]["index_template"]
+    flow, ship, work = flow_with_pages(stack, tmp_path, CRISP_SEARCH_PROBE_SECONDS="0.1")
+    name = f"_index_template/{index_template.all_templates(flow.settings)[0].name}"
+    found = flow.request(name)["index_templates"][0]["index_template"]
     found["template"]["settings"]["index"]["refresh_interval"] = "5s"
-    flow.ask(name, found, "PUT")
+    flow.request(name, found, "PUT")
     flow.shipper.start()
     flow.worker.start()
-    log = flow.container("pay-1") / "0.log"
+    log = flow.make_container("pay-1") / "0.log"
     try:
         eventually(lambda: get(work, "/readyz")[0] == 200)
         log.write_text(line("the index is made"))
         eventually(lambda: flow.count() == 1)
-        began = ages(work)
+        began = get_latency(work)
         for number in range(20):
             with log.open("a") as target:
                 target.write(line(f"line {number}"))
             time.sleep(0.5)
         eventually(lambda: flow.count() == 21)
-        shipper, worker = ages(ship), ages(work)
+        shipper, worker = get_latency(ship), get_latency(work)
 
         assert worker["searchable"]["count"] >= began["searchable"]["count"] + 2
         assert worker["searchable"]["p99"] > 2
@@ -53,7 +53,7 @@ def test_only_the_age_when_searchable_follows_the_refresh_interval(stack: Stack,
         assert shipper["read"]["p50"] <= shipper["acked"]["p50"] < 2
         assert 'crisp_worker_search_probes_total{result="found"}' in get(work, "/metrics")[1]
     finally:
-        flow.end()
+        flow.stop()
 
 
 @pytest.mark.faults
@@ -64,10 +64,10 @@ def test_the_lag_is_told_while_elasticsearch_takes_nothing(stack: Stack, tmp_pat
     flow.set_up()
     lines = [line(f"of pod {number}") for number in range(5)]
     for number, text in enumerate(lines):
-        (flow.container(f"pay-{number}") / "0.log").write_text(text)
-    flow.once(flow.shipper)
+        (flow.make_container(f"pay-{number}") / "0.log").write_text(text)
+    flow.run_once(flow.shipper)
     shipped = time.time()
-    astray = Part("worker", {**flow.environment, "CRISP_ES_URLS": f"http://127.0.0.1:{nobody}"}, tmp_path)
+    astray = ChildProcess("worker", {**flow.environment, "CRISP_ES_URLS": f"http://127.0.0.1:{nobody}"}, tmp_path)
     astray.start()
     try:
         eventually(lambda: get(work, "/readyz")[0] == 200)
@@ -90,4 +90,4 @@ def test_the_lag_is_told_while_elasticsearch_takes_nothing(stack: Stack, tmp_pat
         eventually(lambda: {row["records"] for row in json.loads(get(work, "/status.json")[1])["lag"]} == {0})
         assert {row["seconds"] for row in json.loads(get(work, "/status.json")[1])["lag"]} == {0.0}
     finally:
-        flow.end()
+        flow.stop()

@@ -50,7 +50,7 @@ def test_what_is_not_set_up_or_set_up_otherwise_is_said(stack: Stack, tmp_path: 
         assert (found[what]["state"], "crisp setup" in found[what]["todo"]) == ("failed", True)
 
     asyncio.run(_small_topic(flow))
-    flow.ask(f"_index_template/crisp-{flow.prefix}", {"index_patterns": [f"{flow.prefix}-20*"]}, "PUT")
+    flow.request(f"_index_template/crisp-{flow.prefix}", {"index_patterns": [f"{flow.prefix}-20*"]}, "PUT")
     found = check(flow.environment, 1)
     size = found[f"max.message.bytes of {flow.settings.topic_raw}"]
     assert (size["state"], "CRISP_EVENT_MAX_BYTES" in size["todo"]) == ("failed", True)
@@ -84,8 +84,8 @@ def test_servers_that_are_not_there_are_named_with_their_settings() -> None:
     [(0, set()), (1 << 4 | 1 << 8, {"write", "describe"}), (0b1111_1111_1000, {"read", "write", "describe"})],
 )
 def test_rights_are_read_from_kafka_s_bits(bits: int, names: set[str]) -> None:
-    assert authorized_operations.named(bits) == names
+    assert authorized_operations.operations_of(bits) == names
 
 
 def test_a_broker_without_rights_does_not_tell_any() -> None:
-    assert authorized_operations.named(-(2**31)) is None
+    assert authorized_operations.operations_of(-(2**31)) is None

@@ -14,12 +14,12 @@ import pytest
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from pipeline.parsing import timestamp
-from tests.integration.flow import Flow, eventually, with_pages
+from tests.integration.flow import Flow, eventually, flow_with_pages
 from tests.integration.test_status import get
 
 
 def line(text: str) -> str:
-    return f"{timestamp.text(time.time_ns())} stdout F {text}\n"
+    return f"{timestamp.format_utc(time.time_ns())} stdout F {text}\n"
 
 
 class Running:
@@ -46,27 +46,27 @@ class Running:
 @pytest.fixture
 def running(stack: Stack, tmp_path: Path) -> Iterator[Running]:
     """Shipper and worker, one line indexed."""
-    flow, ship, work = with_pages(stack, tmp_path)
+    flow, ship, work = flow_with_pages(stack, tmp_path)
     flow.shipper.start()
     flow.worker.start()
     try:
         eventually(lambda: get(work, "/readyz")[0] == get(ship, "/readyz")[0] == 200)
         yield Running(flow, ship, work)
     finally:
-        flow.end()
+        flow.stop()
 
 
 def test_they_tell_of_a_line_on_its_way(running: Running) -> None:
     flow = running.flow
-    log = flow.container("pay-1") / "0.log"
+    log = flow.make_container("pay-1") / "0.log"
     log.write_text(line("first") + line('{"level":"error","message":"late \\u001b[31mred"}'))
     eventually(lambda: flow.count() == 2)
-    _status_is_told(running)
-    _a_document_is_traced(running)
-    _new_documents_are_followed(running, log)
+    _check_status(running)
+    _check_trace(running)
+    _check_tail(running, log)
 
 
-def _status_is_told(running: Running) -> None:
+def _check_status(running: Running) -> None:
     eventually(lambda: json.loads(get(running.work, "/status.json")[1])["accounts"]["settled"] == 2)
     said = running.crisp("status", "--json")
     found: dict[str, Any] = json.loads(said.stdout)
@@ -88,7 +88,7 @@ def _status_is_told(running: Running) -> None:
     assert (wrong.returncode, "CRISP_STATUS_URLS" in wrong.stderr) == (2, True)
 
 
-def _a_document_is_traced(running: Running) -> None:
+def _check_trace(running: Running) -> None:
     hit = next(hit for hit in running.flow.documents() if hit["_source"]["message"] == "first")
     said = running.crisp("trace", hit["_id"], "--json")
     steps = {step["name"]: step for step in json.loads(said.stdout)["steps"]}
@@ -103,13 +103,13 @@ def _a_document_is_traced(running: Running) -> None:
     lost = running.crisp("trace", "A" * 16 + "-0000000000")
     assert lost.returncode == 1
     assert "No document" in lost.stdout
-    running.flow.ask(f"{hit['_index']}/_doc/{hit['_id']}?refresh=true", method="DELETE")
+    running.flow.request(f"{hit['_index']}/_doc/{hit['_id']}?refresh=true", method="DELETE")
     gone = running.crisp("trace", hit["_id"], "--json")
     assert gone.returncode == 1
     assert [step["name"] for step in json.loads(gone.stdout)["steps"]] == ["in Kafka"]
 
 
-def _new_documents_are_followed(running: Running, log: Path) -> None:
+def _check_tail(running: Running, log: Path) -> None:
     shown = running.crisp("tail", "level>=error", "--no-follow").stdout
     assert "late \\x1b[31mred" in shown
     assert "\x1b" not in shown

@@ -41,26 +41,26 @@ def test_a_demo_that_follows_forgets_what_it_has_compared(
     stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pods are replaced, the lines of those that ended compared and forgotten, their logs deleted."""
-    monkeypatch.setattr(pod_replacer, "LINES", 1500)
-    monkeypatch.setattr(pod_replacer, "AGAIN_SECONDS", 1.0)
+    monkeypatch.setattr(pod_replacer, "LINES_PER_POD_SET", 1500)
+    monkeypatch.setattr(pod_replacer, "RETRY_SECONDS", 1.0)
     most = 0
 
     def tell(what: str, *_: object) -> None:
         nonlocal most
         most = max(most, sum(written.total() for written in demo.ledger._written.values()))
-        if what == "writing" and demo._turnover.settled >= 2 * len(demo.feed.logs()):
+        if what == "writing" and demo._replacer.finalised >= 2 * len(demo.generator.logs()):
             raise KeyboardInterrupt
 
     demo = Run(stack, tmp_path, Plan(lines=0, rate=500.0, chaos=False, seed=1), tell)
     try:
-        demo.begin()
+        demo.start()
         demo.write()
         pods = list((tmp_path / "pods").iterdir())
-        report = demo.report(demo.settle())
+        report = demo.report(demo.wait_until_searchable())
     finally:
-        demo.end()
+        demo.stop()
 
     assert report.good
     assert report.balance.written >= 3000
     assert most < report.balance.written
-    assert len(pods) <= 2 * len(demo.feed.logs())
+    assert len(pods) <= 2 * len(demo.generator.logs())

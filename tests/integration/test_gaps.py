@@ -20,14 +20,14 @@ async def send(flow: Flow, headers: record.Headers) -> None:
 def test_a_gap_is_one_document_among_its_container_s(flow: Flow) -> None:
     now = time.time_ns()
     metadata = pod_metadata.from_path(Instance("shop", "pay-1", "u-1", "pay", 0), "node-1")
-    lost = Gap(record.identity("u-1", "pay", 0, b""), 10, "/x/0.log", 77, gap.DISK_BOUND, since=now - 10**9, until=now)
+    lost = Gap(record.identity("u-1", "pay", 0, b""), 10, "/x/0.log", 77, gap.DISK_LIMIT, since=now - 10**9, until=now)
     asyncio.run(send(flow, gap.encode(GapRecord(lost, "node-1", now, metadata))))
 
-    flow.once(flow.worker)
+    flow.run_once(flow.worker)
 
     (hit,) = flow.documents()
     assert hit["_id"] == gap.document_id(lost)
     assert hit["_source"]["crisp.gap.bytes"] == 77
     body = {"query": {"bool": {"filter": [{"term": {"log.flags": "gap"}}, {"range": {"crisp.gap.until": {"gt": 0}}}]}}}
-    (found,) = flow.ask(f"{flow.prefix}-*/_search", body)["hits"]["hits"]
+    (found,) = flow.request(f"{flow.prefix}-*/_search", body)["hits"]["hits"]
     assert found["_source"]["kubernetes.pod.name"] == "pay-1"

@@ -13,7 +13,7 @@ from aiokafka.errors import TopicAuthorizationFailedError
 
 from pipeline.local.stack import Stack
 from tests.deploy.manifests import Manifest, needs_kubectl, of_kind, overlay
-from tests.integration.broker import GROUP, TOPIC, Broker, running
+from tests.integration.broker import GROUP, TOPIC, Broker, temporary_broker
 from tests.integration.flow import Flow
 
 pytestmark = [needs_kubectl, pytest.mark.k8s]
@@ -34,7 +34,7 @@ async def grant(broker: Broker, users: list[Manifest]) -> None:
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
     users = of_kind(overlay("dev"), "KafkaUser")
-    with running(tmp_path_factory.mktemp("kafka"), [entry["metadata"]["name"] for entry in users]) as broker:
+    with temporary_broker(tmp_path_factory.mktemp("kafka"), [entry["metadata"]["name"] for entry in users]) as broker:
         asyncio.run(grant(broker, users))
         yield broker
 
@@ -44,7 +44,7 @@ def flow(stack: Stack, broker: Broker, tmp_path: Path) -> Iterator[Flow]:
     names = {"CRISP_TOPIC_RAW": RAW, "CRISP_TOPIC_DEAD": DEAD, "CRISP_KAFKA_GROUP": "crisp-worker"}
     made = Flow(stack, tmp_path, **names, **broker.environment("none"))
     yield made
-    made.end()
+    made.stop()
 
 
 def crisp(flow: Flow, user: str, *arguments: str) -> str:
@@ -59,7 +59,7 @@ def crisp(flow: Flow, user: str, *arguments: str) -> str:
 def test_each_part_does_its_work_with_its_own_rights(flow: Flow) -> None:
     crisp(flow, "crisp-setup", "setup")
     assert "is there already" in crisp(flow, "crisp-setup", "setup")
-    (flow.container("web") / "0.log").write_text("2026-11-25T10:00:00.000000001Z stdout F hello\n")
+    (flow.make_container("web") / "0.log").write_text("2026-11-25T10:00:00.000000001Z stdout F hello\n")
 
     crisp(flow, "crisp-shipper", "ship", "--once")
     crisp(flow, "crisp-worker", "worker", "--once")

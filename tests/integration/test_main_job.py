@@ -7,17 +7,17 @@ from typing import Any
 
 from pipeline.demo.container_log import ContainerLog
 from pipeline.demo.ledger import Ledger, document_keys
-from pipeline.demo.log_generator import Feed
+from pipeline.demo.log_generator import LogGenerator
 from pipeline.parsing import timestamp
 from tests.integration.flow import Flow, eventually
 
 
 def line(number: int, text: str, stream: str = "stdout", tag: str = "F") -> str:
     """A CRI line a few milliseconds from now."""
-    return f"{timestamp.text(time.time_ns() + number * 1000)} {stream} {tag} {text}\n"
+    return f"{timestamp.format_utc(time.time_ns() + number * 1000)} {stream} {tag} {text}\n"
 
 
-def found(flow: Flow, ledger: Ledger) -> Any:
+def compute_balance(flow: Flow, ledger: Ledger) -> Any:
     """The ledger's balance over all documents of the flow."""
     keys: Counter[bytes] = Counter()
     for hit in flow.documents():
@@ -26,13 +26,13 @@ def found(flow: Flow, ledger: Ledger) -> Any:
 
 
 def test_lines_of_a_file_become_documents_with_their_fields(flow: Flow) -> None:
-    directory = flow.container("pay-7d9f", uid="11111111-2222-3333-4444-555555555555")
+    directory = flow.make_container("pay-7d9f", uid="11111111-2222-3333-4444-555555555555")
     body = '{"@timestamp":"%s","log.level":"WARN","message":"refused","event":{"sequence":7}}'
-    text = line(1, "plain text") + line(2, body % timestamp.text(time.time_ns())) + line(3, "par", tag="P")
+    text = line(1, "plain text") + line(2, body % timestamp.format_utc(time.time_ns())) + line(3, "par", tag="P")
     (directory / "0.log").write_text(text + line(4, "tial"))
 
-    flow.once(flow.shipper)
-    flow.once(flow.worker)
+    flow.run_once(flow.shipper)
+    flow.run_once(flow.worker)
 
     hits = flow.documents()
     assert [hit["_source"]["message"] for hit in hits] == ["plain text", "refused", "partial"]
@@ -52,32 +52,34 @@ def test_lines_of_a_file_become_documents_with_their_fields(flow: Flow) -> None:
 
 def test_the_raw_topic_holds_plain_cri_lines(flow: Flow) -> None:
     text = "".join(line(number, f"line {number}") for number in range(100))
-    (flow.container("pay-1") / "0.log").write_text(text)
+    (flow.make_container("pay-1") / "0.log").write_text(text)
 
-    flow.once(flow.shipper)
+    flow.run_once(flow.shipper)
 
     assert b"".join(flow.values(flow.settings.topic_raw)) == text.encode()
 
 
 def test_doing_it_all_again_creates_nothing(flow: Flow) -> None:
-    (flow.container("pay-1") / "0.log").write_text("".join(line(number, f"line {number}") for number in range(500)))
-    flow.once(flow.shipper)
-    flow.once(flow.worker)
+    (flow.make_container("pay-1") / "0.log").write_text(
+        "".join(line(number, f"line {number}") for number in range(500))
+    )
+    flow.run_once(flow.shipper)
+    flow.run_once(flow.worker)
     before = [hit["_id"] for hit in flow.documents()]
 
     for path in Path(flow.environment["CRISP_STATE_DIR"]).glob("checkpoint*"):
         path.unlink()
-    flow.once(flow.shipper)
-    flow.once(flow.worker)
+    flow.run_once(flow.shipper)
+    flow.run_once(flow.worker)
 
     assert [hit["_id"] for hit in flow.documents()] == before
     assert len(before) == 500
 
 
 def test_nothing_is_indexed_before_the_template_stands(flow: Flow) -> None:
-    flow.ask(f"_index_template/crisp-{flow.prefix}", method="DELETE")
-    (flow.container("pay-1") / "0.log").write_text(line(1, "early"))
-    flow.once(flow.shipper)
+    flow.request(f"_index_template/crisp-{flow.prefix}", method="DELETE")
+    (flow.make_container("pay-1") / "0.log").write_text(line(1, "early"))
+    flow.run_once(flow.shipper)
     flow.worker.start()
     eventually(lambda: "run `crisp setup`" in flow.worker.output.read_text())
     assert flow.count() == 0
@@ -89,13 +91,13 @@ def test_nothing_is_indexed_before_the_template_stands(flow: Flow) -> None:
 
 def test_an_index_of_somebody_else_is_left_alone(flow: Flow) -> None:
     today = time.strftime("%Y.%m.%d", time.gmtime())
-    flow.ask(f"_index_template/crisp-{flow.prefix}", method="DELETE")
-    flow.ask(f"{flow.prefix}-{today}", {"mappings": {"properties": {"message": {"type": "long"}}}}, "PUT")
+    flow.request(f"_index_template/crisp-{flow.prefix}", method="DELETE")
+    flow.request(f"{flow.prefix}-{today}", {"mappings": {"properties": {"message": {"type": "long"}}}}, "PUT")
     flow.set_up()
-    (flow.container("pay-1") / "0.log").write_text(line(1, "text"))
+    (flow.make_container("pay-1") / "0.log").write_text(line(1, "text"))
 
-    flow.once(flow.shipper)
-    flow.once(flow.worker)
+    flow.run_once(flow.shipper)
+    flow.run_once(flow.worker)
 
     (hit,) = flow.documents()
     assert hit["_index"] == f"{flow.prefix}-crisp.{today}"
@@ -104,24 +106,24 @@ def test_an_index_of_somebody_else_is_left_alone(flow: Flow) -> None:
 def test_a_document_that_conflicts_with_the_mapping_is_kept_searchable(flow: Flow) -> None:
     body = '{"message":"%s","stage":%s,"event":{"duration":%s}}'
     hostile = [("object first", '{"deep":{"a":1}}', 1), ("text", '"two"', '"long"'), ("number", "3", "2.5")]
-    (flow.container("pay-1") / "0.log").write_text(
+    (flow.make_container("pay-1") / "0.log").write_text(
         "".join(line(number, body % row) for number, row in enumerate(hostile))
     )
 
-    flow.once(flow.shipper)
-    flow.once(flow.worker)
+    flow.run_once(flow.shipper)
+    flow.run_once(flow.worker)
 
     assert flow.messages() == ["object first", "text", "number"]
 
 
 def test_kill_9_of_shipper_and_worker_loses_and_doubles_nothing(flow: Flow, tmp_path: Path) -> None:
     ledger = Ledger()
-    feed = Feed(flow.logs, ledger, seed=3)
+    feed = LogGenerator(flow.logs, ledger, seed=3)
     flow.shipper.start()
     flow.worker.start()
     for turn in range(40):
         feed.write(250)
-        feed.copy()
+        feed.copy_output()
         time.sleep(0.2)
         if turn % 4 == 1:
             flow.shipper.kill()
@@ -130,9 +132,9 @@ def test_kill_9_of_shipper_and_worker_loses_and_doubles_nothing(flow: Flow, tmp_
             flow.worker.kill()
             flow.worker.start()
 
-    eventually(lambda: found(flow, ledger).missing == 0, seconds=60, every=2)
+    eventually(lambda: compute_balance(flow, ledger).missing == 0, seconds=60, every=2)
 
-    balance = found(flow, ledger)
+    balance = compute_balance(flow, ledger)
     assert (balance.written, balance.missing, balance.doubled) == (10000, 0, 0)
     assert flow.shipper.kills == 10
     assert flow.worker.kills == 2
@@ -144,7 +146,7 @@ def test_lines_survive_rotations_while_the_shipper_is_down(flow: Flow) -> None:
     log = ContainerLog(flow.logs, "shop", "web-1", "11111111-2222-3333-4444-555555555555", "web", rotate_bytes=20000)
     for number in range(900):
         text = f"line {number} " + "x" * 60
-        ledger.wrote(log.uid, text.encode())
+        ledger.record(log.uid, text.encode())
         log.write("stdout", text.encode())
         if number % 300 == 299:
             time.sleep(1.2)
@@ -152,15 +154,15 @@ def test_lines_survive_rotations_while_the_shipper_is_down(flow: Flow) -> None:
     log.close()
     assert log.rotations == 3
 
-    flow.once(flow.shipper)
-    flow.once(flow.worker)
+    flow.run_once(flow.shipper)
+    flow.run_once(flow.worker)
 
-    balance = found(flow, ledger)
+    balance = compute_balance(flow, ledger)
     assert (balance.written, balance.missing, balance.doubled) == (900, 0, 0)
 
 
 def test_sigterm_ends_both_cleanly(flow: Flow) -> None:
-    (flow.container("pay-1") / "0.log").write_text(line(1, "text"))
+    (flow.make_container("pay-1") / "0.log").write_text(line(1, "text"))
     flow.shipper.start()
     flow.worker.start()
     eventually(lambda: flow.count() == 1)
@@ -171,21 +173,21 @@ def test_sigterm_ends_both_cleanly(flow: Flow) -> None:
 
 def test_a_line_from_the_future_does_not_wait_for_its_time(flow: Flow) -> None:
     hour = 3600 * 10**9
-    text = f"{timestamp.text(time.time_ns() + hour)} stderr F ERROR that a trace could follow\n"
-    (flow.container("pay-1") / "0.log").write_text(text)
+    text = f"{timestamp.format_utc(time.time_ns() + hour)} stderr F ERROR that a trace could follow\n"
+    (flow.make_container("pay-1") / "0.log").write_text(text)
 
-    flow.once(flow.shipper, seconds=20)
-    flow.once(flow.worker)
+    flow.run_once(flow.shipper, seconds=20)
+    flow.run_once(flow.worker)
 
     assert flow.messages() == ["ERROR that a trace could follow"]
 
 
 def test_records_of_other_shippers_are_indexed_once(flow: Flow) -> None:
     plain = b'{"log":"from fluent bit","stream":"stdout","kubernetes":{"pod_name":"pay-1","namespace_name":"shop"}}'
-    raw = f"{timestamp.text(time.time_ns())} stdout F raw line\n".encode()
+    raw = f"{timestamp.format_utc(time.time_ns())} stdout F raw line\n".encode()
     flow.produce(plain, raw, b"", b"no log at all")
 
-    flow.once(flow.worker)
+    flow.run_once(flow.worker)
 
     assert sorted(flow.messages()) == ["from fluent bit", "no log at all", "raw line"]
     assert "dead-lettered" not in flow.worker.output.read_text()

@@ -22,10 +22,10 @@ MAIL = "someone@mail.example.org"
 
 
 def _line(text: str) -> str:
-    return f"{timestamp.text(time.time_ns())} stdout F {text}\n"
+    return f"{timestamp.format_utc(time.time_ns())} stdout F {text}\n"
 
 
-def _map(directory: Path, version: str, text: str) -> None:
+def _update_config_map(directory: Path, version: str, text: str) -> None:
     """What the kubelet does when a ConfigMap changes: a new directory, and the link to it swapped."""
     made = directory / version
     made.mkdir(parents=True)
@@ -37,7 +37,7 @@ def _map(directory: Path, version: str, text: str) -> None:
 
 
 def test_rules_are_in_force_change_without_a_restart_and_a_broken_file_is_refused(stack: Stack, tmp_path: Path) -> None:
-    _map(tmp_path / "map", "..1", RULES)
+    _update_config_map(tmp_path / "map", "..1", RULES)
     (port,) = free_ports(1)
     flow = Flow(
         stack,
@@ -49,7 +49,7 @@ def test_rules_are_in_force_change_without_a_restart_and_a_broken_file_is_refuse
         CRISP_STATUS_HOST="127.0.0.1",
     )
     flow.set_up()
-    log = flow.container("pay-1") / "0.log"
+    log = flow.make_container("pay-1") / "0.log"
     flow.shipper.start()
     flow.worker.start()
 
@@ -64,11 +64,11 @@ def test_rules_are_in_force_change_without_a_restart_and_a_broken_file_is_refuse
     try:
         write("login of x", "noise", "basket")
         eventually(lambda: flow.count() == 2)
-        _map(tmp_path / "map", "..2", RULES.replace("/noise/", "/basket/").replace("noise", "baskets"))
+        _update_config_map(tmp_path / "map", "..2", RULES.replace("/noise/", "/basket/").replace("noise", "baskets"))
         eventually(lambda: told()["rules"] == ["baskets", "logins"])
         write("noise", "basket")
         eventually(lambda: flow.count() == 3)
-        _map(tmp_path / "map", "..3", RULES.replace("drop", "dorp"))
+        _update_config_map(tmp_path / "map", "..3", RULES.replace("drop", "dorp"))
         eventually(lambda: bool(told()["refused"]))
         write("basket", "order")
         eventually(lambda: flow.count() == 4)
@@ -81,7 +81,7 @@ def test_rules_are_in_force_change_without_a_restart_and_a_broken_file_is_refuse
         marks = [hit["_source"]["crisp.rules"] for hit in hits]
         assert marks[0] == marks[1] != marks[2] == marks[3]
     finally:
-        flow.end()
+        flow.stop()
 
 
 def test_the_audit_knows_what_rules_dropped_and_what_it_cannot_know(stack: Stack, tmp_path: Path) -> None:
@@ -89,11 +89,11 @@ def test_the_audit_knows_what_rules_dropped_and_what_it_cannot_know(stack: Stack
     (tmp_path / "rules.yaml").write_text(rules)
     flow = Flow(stack, tmp_path, CRISP_RULES_FILE=str(tmp_path / "rules.yaml"))
     flow.set_up()
-    (flow.container("pay-1") / "0.log").write_text(
+    (flow.make_container("pay-1") / "0.log").write_text(
         "".join(_line(f"{word} {n}") for n in range(40) for word in ("noise", "x"))
     )
-    flow.once(flow.shipper)
-    flow.once(flow.worker)
+    flow.run_once(flow.shipper)
+    flow.run_once(flow.worker)
 
     for source in ("kafka", str(flow.logs)):
         code, said = audit(flow, source)
@@ -119,13 +119,13 @@ def test_no_secret_reaches_documents_safe_forms_or_dead_letters(stack: Stack, tm
         json.dumps({"message": "x", "source.ip": f"no address: {MAIL}", "user": {"name": {"deep": MAIL}}}),
         json.dumps({"message": "\\u0040 hidden", "k": MAIL}).replace("@", "\\u0040"),
     ]
-    (flow.container("pay-1") / "0.log").write_text("".join(map(_line, texts)))
-    flow.once(flow.shipper)
+    (flow.make_container("pay-1") / "0.log").write_text("".join(map(_line, texts)))
+    flow.run_once(flow.shipper)
     flow.produce(f"{_line(MAIL)}and {MAIL}\n".encode(), headers=[("crisp", b"1")])  # claims to be ours
-    flow.once(flow.worker)
+    flow.run_once(flow.worker)
 
     stored = json.dumps(flow.documents())
-    (dead,) = asyncio.run(_dead(flow))
+    (dead,) = asyncio.run(_read_dead_letters(flow))
     assert len(flow.documents()) == len(texts)
     assert (MAIL in stored, "4111111111111111" in stored, "redacted email" in stored) == (False, False, True)
     assert (MAIL.encode() in dead, b"*" * len(MAIL) in dead, len(dead)) == (
@@ -135,7 +135,7 @@ def test_no_secret_reaches_documents_safe_forms_or_dead_letters(stack: Stack, tm
     )
 
 
-async def _dead(flow: Flow) -> list[bytes]:
+async def _read_dead_letters(flow: Flow) -> list[bytes]:
     consumer = AIOKafkaConsumer(
         flow.settings.topic_dead, bootstrap_servers=flow.settings.kafka_brokers, auto_offset_reset="earliest"
     )

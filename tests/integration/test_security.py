@@ -44,13 +44,13 @@ def flow(secured: SecuredStack, tmp_path: Path) -> Iterator[SecuredFlow]:
     password = tmp_path / "password"
     password.write_text(PASSWORD + "\n")
     made = SecuredFlow(secured, tmp_path)
-    setup = made.user("crisp_setup", PASSWORD)
-    worker = made.user("crisp_worker", PASSWORD)
-    made.become(ES_USER=setup, ES_PASSWORD=PASSWORD)
+    setup = made.add_user("crisp_setup", PASSWORD)
+    worker = made.add_user("crisp_worker", PASSWORD)
+    made.configure(ES_USER=setup, ES_PASSWORD=PASSWORD)
     made.set_up()
-    made.become(ES_USER=worker, ES_PASSWORD=None, ES_PASSWORD_FILE=str(password))
+    made.configure(ES_USER=worker, ES_PASSWORD=None, ES_PASSWORD_FILE=str(password))
     yield made
-    made.end()
+    made.stop()
 
 
 def write(flow: SecuredFlow, pod: str, lines: int, moment: float | None = None, namespace: str = "shop") -> None:
@@ -58,7 +58,9 @@ def write(flow: SecuredFlow, pod: str, lines: int, moment: float | None = None, 
     begin = time.time() - 1 if moment is None else moment
     directory = flow.logs / f"{namespace}_{pod}_{pod}-uid" / "app"
     directory.mkdir(parents=True)
-    text = [f"{timestamp.text(round((begin + number) * 1e9))} stdout F {pod} {number}\n" for number in range(lines)]
+    text = [
+        f"{timestamp.format_utc(round((begin + number) * 1e9))} stdout F {pod} {number}\n" for number in range(lines)
+    ]
     (directory / "0.log").write_text("".join(text))
 
 
@@ -69,13 +71,13 @@ def test_midnight_passes_under_the_least_rights(flow: SecuredFlow) -> None:
     write(flow, "dns", 20, midnight - 10, namespace="kube-system")
     write(flow, "old", 5, midnight - 40 * 86400)
 
-    flow.once(flow.shipper)
-    flow.once(flow.worker)
+    flow.run_once(flow.shipper)
+    flow.run_once(flow.worker)
 
     hits = flow.documents()
     assert len(hits) == 45
     assert len({hit["_index"] for hit in hits}) == 5
-    mapping = flow.ask(f"{flow.prefix}-*/_mapping")
+    mapping = flow.request(f"{flow.prefix}-*/_mapping")
     assert all(entry["mappings"]["_meta"]["owner"] == "crisp" for entry in mapping.values())
     user, place = flow.environment["ES_USER"], f"{hits[0]['_index']}/{{}}/{hits[0]['_id']}"
     for method, path, body in (("PUT", "_doc", {"a": 1}), ("POST", "_update", {"doc": {}}), ("DELETE", "_doc", None)):
@@ -88,7 +90,7 @@ def test_midnight_passes_under_the_least_rights(flow: SecuredFlow) -> None:
 def test_setup_has_a_right_in_one_space_of_kibana(secured: SecuredStack, tmp_path: Path) -> None:
     """Elasticsearch takes the role; what the privilege lets one do, only a Kibana tells it."""
     flow = SecuredFlow(secured, tmp_path, CRISP_KIBANA_URL="http://kibana.invalid:5601")
-    setup = flow.user("crisp_setup", PASSWORD)
+    setup = flow.add_user("crisp_setup", PASSWORD)
 
     (right,) = flow.as_user(setup, PASSWORD, "GET", "_security/user/_privileges")["applications"]
 
@@ -109,14 +111,14 @@ def crisp(flow: SecuredFlow, *arguments: str, code: int = 0) -> dict[str, Any]:
 def test_every_command_does_its_work_with_the_least_rights(flow: SecuredFlow) -> None:
     """Those that look under the role of the audit, a replay and the checks under the worker's."""
     write(flow, "pay", 20, time.time() - 300)
-    flow.once(flow.shipper)
-    flow.once(flow.worker)
+    flow.run_once(flow.shipper)
+    flow.run_once(flow.worker)
     hits = flow.documents()
     for hit in hits[:3]:
-        flow.ask(f"{hit['_index']}/_doc/{hit['_id']}?refresh=true", method="DELETE")
+        flow.request(f"{hit['_index']}/_doc/{hit['_id']}?refresh=true", method="DELETE")
     worker = flow.environment["ES_USER"]
 
-    flow.become(ES_USER=flow.user("crisp_audit", PASSWORD))
+    flow.configure(ES_USER=flow.add_user("crisp_audit", PASSWORD))
     for source in ("kafka", str(flow.logs)):
         said = crisp(flow, "audit", "--from", source, code=1)
         assert (said["missing"], said["found"]) == (3, 17)
@@ -127,7 +129,7 @@ def test_every_command_does_its_work_with_the_least_rights(flow: SecuredFlow) ->
     shown = subprocess.run(tail, env={**os.environ, **flow.environment}, capture_output=True, text=True, check=True)
     assert len(shown.stdout.splitlines()) == 17
 
-    flow.become(ES_USER=worker)
+    flow.configure(ES_USER=worker)
     checked = crisp(flow, "check", "--connect")
     assert [one for one in checked["findings"] if one["state"] == "failed"] == []
     assert crisp(flow, "replay", "--since", "1h")["created"] == 3
@@ -146,12 +148,12 @@ def test_every_command_does_its_work_with_the_least_rights(flow: SecuredFlow) ->
 def test_every_door_of_kafka_and_an_authority_by_fingerprint(flow: SecuredFlow, door: dict[str, str | None]) -> None:
     der = ssl.PEM_cert_to_DER_cert(flow.stack.authority.certificate.read_text())
     if door["CRISP_KAFKA_SASL"] == "none":
-        door = {**door, "CRISP_KAFKA_BROKERS": f"127.0.0.1:{flow.stack.doors.tls_port}"}
-    flow.become(CRISP_ES_CA_FILE=None, CRISP_ES_CA_FINGERPRINT=hashlib.sha256(der).hexdigest(), **door)
+        door = {**door, "CRISP_KAFKA_BROKERS": f"127.0.0.1:{flow.stack.listeners.tls_port}"}
+    flow.configure(CRISP_ES_CA_FILE=None, CRISP_ES_CA_FINGERPRINT=hashlib.sha256(der).hexdigest(), **door)
     write(flow, "pay", 10)
 
-    flow.once(flow.shipper)
-    flow.once(flow.worker)
+    flow.run_once(flow.shipper)
+    flow.run_once(flow.worker)
 
     assert flow.count() == 10
 
@@ -159,11 +161,11 @@ def test_every_door_of_kafka_and_an_authority_by_fingerprint(flow: SecuredFlow, 
 def test_a_wrong_password_of_elasticsearch_is_told_and_a_right_one_taken_up(flow: SecuredFlow, tmp_path: Path) -> None:
     """401 and back, without a restart; and what was said has no secret in it."""
     [port] = free_ports(1)
-    flow.become(CRISP_WORKER_PORT=str(port))
+    flow.configure(CRISP_WORKER_PORT=str(port))
     password = Path(flow.environment["ES_PASSWORD_FILE"])
     password.write_text(WRONG)
     write(flow, "pay", 10)
-    flow.once(flow.shipper)
+    flow.run_once(flow.shipper)
     flow.worker.start()
 
     eventually(lambda: "check ES_USER and ES_PASSWORD" in flow.worker.output.read_text(), 30)
@@ -197,8 +199,8 @@ def test_a_wrong_password_of_kafka_is_told_and_a_right_one_taken_up(
     password.write_text(WRONG)
     write(flow, "pay", 10)
     if part == "worker":
-        flow.once(flow.shipper)
-    flow.become(CRISP_KAFKA_PASSWORD=None, CRISP_KAFKA_PASSWORD_FILE=str(password))
+        flow.run_once(flow.shipper)
+    flow.configure(CRISP_KAFKA_PASSWORD=None, CRISP_KAFKA_PASSWORD_FILE=str(password))
     wrong = getattr(flow, part)
     wrong.start()
 
@@ -215,12 +217,12 @@ def test_a_wrong_password_of_kafka_is_told_and_a_right_one_taken_up(
 @pytest.mark.faults
 def test_an_authority_that_is_not_trusted_is_told(flow: SecuredFlow) -> None:
     write(flow, "pay", 1)
-    flow.once(flow.shipper)
-    flow.become(CRISP_ES_CA_FILE=None)
+    flow.run_once(flow.shipper)
+    flow.configure(CRISP_ES_CA_FILE=None)
     flow.worker.start()
     eventually(lambda: "check CRISP_ES_CA_FILE" in flow.worker.output.read_text(), 30)
     flow.worker.stop()
 
-    flow.become(CRISP_KAFKA_CA_FILE=None)
+    flow.configure(CRISP_KAFKA_CA_FILE=None)
     flow.shipper.start()
     eventually(lambda: "check CRISP_KAFKA_CA_FILE" in flow.shipper.output.read_text(), 30)

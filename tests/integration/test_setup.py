@@ -53,10 +53,10 @@ def test_a_second_run_finds_everything_there(flow: Flow) -> None:
 
 def test_drift_of_the_template_is_named_and_mended(flow: Flow) -> None:
     path = f"_index_template/crisp-{flow.prefix}"
-    stands = flow.ask(path)["index_templates"][0]["index_template"]
+    stands = flow.request(path)["index_templates"][0]["index_template"]
     stands["template"]["settings"]["index"]["refresh_interval"] = "45s"
     stands["template"]["mappings"]["properties"]["message"] = {"type": "keyword"}
-    flow.ask(path, stands, "PUT")
+    flow.request(path, stands, "PUT")
 
     said = flow.set_up()
 
@@ -64,7 +64,7 @@ def test_drift_of_the_template_is_named_and_mended(flow: Flow) -> None:
         said
     )
     assert any(line.endswith(": index.refresh_interval, mappings.message") for line in said)
-    mended = flow.ask(path)["index_templates"][0]["index_template"]["template"]["settings"]["index"]
+    mended = flow.request(path)["index_templates"][0]["index_template"]["template"]["settings"]["index"]
     assert mended["refresh_interval"] == "1s"
 
 
@@ -78,7 +78,7 @@ class Operator:
         self._directory = home / "operator"
         self._owner = home.stat().st_uid
 
-    def keep(self, templates: dict[str, Any]) -> None:
+    def apply(self, templates: dict[str, Any]) -> None:
         """Put these index templates, and take back those before."""
         self._directory.mkdir(exist_ok=True)
         about = {"version": str(next(self._version)), "compatibility": "8.0.0"}
@@ -95,37 +95,37 @@ def operated(bare: Flow) -> Iterator[Operator]:
     """What ECK's operator does with a StackConfigPolicy: by its file of settings; all is taken back at the end."""
     operator = Operator(bare.stack)
     yield operator
-    operator.keep({})
+    operator.apply({})
 
 
 def test_what_an_operator_keeps_is_left_alone_and_its_drift_is_told(bare: Flow, operated: Operator) -> None:
     bare.set_up()
     kept = {}
-    for one in index_template.all_of(bare.settings):
-        (found,) = bare.ask(f"_index_template/{one.name}")["index_templates"]
+    for one in index_template.all_templates(bare.settings):
+        (found,) = bare.request(f"_index_template/{one.name}")["index_templates"]
         kept[one.name] = found["index_template"]
-    operated.keep(kept)
+    operated.apply(kept)
     name = f"crisp-{bare.prefix}"
-    eventually(lambda: "set as read-only by [file_settings]" in _refusal(bare, name, kept[name]))
+    eventually(lambda: "set as read-only by [file_settings]" in _put_error(bare, name, kept[name]))
 
     same = bare.set_up()
     assert f"index template {name}: is there already, version {index_template.VERSION}" in same
 
     kept[name]["template"]["settings"]["index"]["refresh_interval"] = "45s"
-    operated.keep(kept)
-    eventually(lambda: "45s" in json.dumps(bare.ask(f"_index_template/{name}")))
+    operated.apply(kept)
+    eventually(lambda: "45s" in json.dumps(bare.request(f"_index_template/{name}")))
     (told,) = [line for line in bare.set_up() if line.startswith(f"index template {name}:")]
     assert told.startswith(
         f"index template {name}: differs from version {index_template.VERSION}: index.refresh_interval; left"
     )
     assert "only Elasticsearch's file_settings may change it" in told
     assert "StackConfigPolicy" in told
-    assert "45s" in json.dumps(bare.ask(f"_index_template/{name}"))
+    assert "45s" in json.dumps(bare.request(f"_index_template/{name}"))
 
 
-def _refusal(flow: Flow, name: str, body: dict[str, Any]) -> str:
+def _put_error(flow: Flow, name: str, body: dict[str, Any]) -> str:
     try:
-        flow.ask(f"_index_template/{name}", body, "PUT")
+        flow.request(f"_index_template/{name}", body, "PUT")
     except urllib.error.HTTPError as fault:
         return fault.read().decode()
     return ""
@@ -133,24 +133,24 @@ def _refusal(flow: Flow, name: str, body: dict[str, Any]) -> str:
 
 def test_a_template_of_higher_priority_is_named(bare: Flow) -> None:
     name = f"theirs-{bare.prefix}"
-    bare.ask(f"_index_template/{name}", {"index_patterns": [f"{bare.prefix}-20*"], "priority": 900}, "PUT")
+    bare.request(f"_index_template/{name}", {"index_patterns": [f"{bare.prefix}-20*"], "priority": 900}, "PUT")
     try:
         with pytest.raises(SetupError, match="another one has a priority above 500"):
             bare.set_up()
     finally:
-        bare.ask(f"_index_template/{name}", method="DELETE")
+        bare.request(f"_index_template/{name}", method="DELETE")
 
 
 def test_a_template_of_somebody_else_under_our_name_is_left(bare: Flow) -> None:
     theirs = {"index_patterns": [f"{bare.prefix}-20*"], "priority": 7}
-    bare.ask(f"_index_template/crisp-{bare.prefix}", theirs, "PUT")
+    bare.request(f"_index_template/crisp-{bare.prefix}", theirs, "PUT")
 
     with pytest.raises(SetupError, match="not crisp's"):
         bare.set_up()
 
 
 def test_an_index_of_somebody_else_is_named(bare: Flow) -> None:
-    bare.ask(f"{bare.prefix}-2026.01.01", method="PUT")
+    bare.request(f"{bare.prefix}-2026.01.01", method="PUT")
 
     assert f"  index {bare.prefix}-2026.01.01 is not crisp's: it is left alone, documents go beside it" in bare.set_up()
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from pipeline.parsing import timestamp
-from tests.integration.flow import Flow, eventually, with_pages
-from tests.pipeline.monitoring.pages.reader import read
+from tests.integration.flow import Flow, eventually, flow_with_pages
+from tests.pipeline.monitoring.pages.reader import parse
 
 
 def get(port: int, path: str) -> tuple[int, str]:
@@ -24,10 +24,12 @@ def get(port: int, path: str) -> tuple[int, str]:
 
 
 def test_both_tell_what_they_did(stack: Stack, tmp_path: Path) -> None:
-    flow, ship, work = with_pages(stack, tmp_path)
+    flow, ship, work = flow_with_pages(stack, tmp_path)
     probe = '10.0.0.1 - - [24/Nov/2026:00:00:00 +0000] "GET /healthz HTTP/1.1" 200 2'
-    lines = [f"{timestamp.text(time.time_ns() + n)} stdout F {text}\n" for n, text in enumerate(["a", "b", "c", probe])]
-    (flow.container("pay-1") / "0.log").write_text("".join(lines))
+    lines = [
+        f"{timestamp.format_utc(time.time_ns() + n)} stdout F {text}\n" for n, text in enumerate(["a", "b", "c", probe])
+    ]
+    (flow.make_container("pay-1") / "0.log").write_text("".join(lines))
     flow.shipper.start()
     flow.worker.start()
     try:
@@ -42,17 +44,17 @@ def test_both_tell_what_they_did(stack: Stack, tmp_path: Path) -> None:
         assert worker["elasticsearch"]["failing_since"] is None
         assert 'crisp_worker_documents_total{outcome="created"} 3.0' in get(work, "/metrics")[1]
         assert f"crisp_shipper_acked_bytes_total {float(len(''.join(lines)))}" in get(ship, "/metrics")[1]
-        page = read(get(work, "/")[1])
+        page = parse(get(work, "/")[1])
         assert ["created", "3"] in page.rows
         assert ["dropped by the rule “health probe”", "1"] in page.rows
         assert ["events that came", "4"] in page.rows
-        page = read(get(ship, "/")[1])
-        assert f"{len(''.join(lines))} B since start" in page.words
-        assert "of 1 containers" in page.words
+        page = parse(get(ship, "/")[1])
+        assert f"{len(''.join(lines))} B since start" in page.text
+        assert "of 1 containers" in page.text
         assert get(work, "/livez") == (200, "ok\n")
         assert get(ship, "/nothing")[0] == 404
     finally:
-        flow.end()
+        flow.stop()
 
 
 def test_the_shipper_is_alive_but_not_ready_without_kafka_and_tells_what_waits(stack: Stack, tmp_path: Path) -> None:
@@ -64,11 +66,11 @@ def test_the_shipper_is_alive_but_not_ready_without_kafka_and_tells_what_waits(s
         eventually(lambda: "cannot be used" in get(ship, "/readyz")[1])
         assert get(ship, "/readyz")[0] == 503
         assert get(ship, "/livez")[0] == 200
-        log = flow.container("pay-1") / "0.log"
+        log = flow.make_container("pay-1") / "0.log"
         for number in range(1, 3):  # what is there when it is found, and what comes then
             with log.open("a") as file:
-                file.write(f"{timestamp.text(time.time_ns())} stdout F line {number}\n")
+                file.write(f"{timestamp.format_utc(time.time_ns())} stdout F line {number}\n")
             eventually(lambda: json.loads(get(ship, "/status.json")[1])["unread_bytes"] == log.stat().st_size)
         assert json.loads(get(ship, "/status.json")[1])["backlogs"][0]["pod"] == "pay-1"
     finally:
-        flow.end()
+        flow.stop()

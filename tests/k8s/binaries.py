@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pipeline.errors import StackError
-from pipeline.local.artifacts import cache
+from pipeline.local.artifacts import cache_directory
 
 VERSION = "1.36.3"
 ETCD_VERSION = "3.7.3"
@@ -46,7 +46,7 @@ PROGRAMS = {
 
 def directory() -> Path:
     """Where the built programs are kept."""
-    return cache() / f"kubernetes-{VERSION}-etcd-{ETCD_VERSION}"
+    return cache_directory() / f"kubernetes-{VERSION}-etcd-{ETCD_VERSION}"
 
 
 def binary(name: str) -> Path:

@@ -42,10 +42,10 @@ def remove_pod(api: ApiServer, name: str) -> None:
 
 def label(watch: PodWatch, uid: str) -> str | None:
     """The label `app` of a pod as the watch knows it; None while it is not known."""
-    found = watch.of(Instance("shop", "x", uid, "app", 0))
+    found = watch.find(Instance("shop", "x", uid, "app", 0))
     return None if found is None else str(found["metadata"]["labels"].get("app"))
 
 
 def is_deleted(watch: PodWatch, uid: str) -> bool:
     """Whether the watch knows that a pod is gone."""
-    return bool((watch.of(Instance("shop", "x", uid, "app", 0)) or {}).get("deleted"))
+    return bool((watch.find(Instance("shop", "x", uid, "app", 0)) or {}).get("deleted"))

@@ -182,6 +182,6 @@ def test_with_its_own_token_the_shipper_learns_of_its_node(deployed: ControlPlan
     watch.start()
     try:
         instance = Instance("logging", about["name"], about["uid"], "worker", 0)
-        eventually(lambda: watch.of(instance) is not None, 20)
+        eventually(lambda: watch.find(instance) is not None, 20)
     finally:
         watch.stop()

@@ -25,7 +25,7 @@ def write(flow: Flow, pod: str, uid: str, text: str, stream: str = "stdout") -> 
     directory = flow.logs / f"shop_{pod}_{uid}" / "app"
     directory.mkdir(parents=True, exist_ok=True)
     with (directory / "0.log").open("a") as file:
-        file.write(f"{timestamp.text(time.time_ns())} {stream} F {text}\n")
+        file.write(f"{timestamp.format_utc(time.time_ns())} {stream} F {text}\n")
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def labelled(stack: Stack, api: ApiServer, tmp_path: Path) -> Iterator[Flow]:
     flow.set_up()
     flow.worker.start()
     yield flow
-    flow.end()
+    flow.stop()
 
 
 def source(flow: Flow, message: str) -> dict[str, Any]:
@@ -135,7 +135,7 @@ LINES = 20
 def test_a_hundred_pods_of_two_seconds_of_which_the_api_tells_late(labelled: Flow, api: ApiServer) -> None:
     """Up to five seconds after the first line: then pod, and often its log too, are gone."""
     worker = labelled.worker
-    labelled.become(CRISP_METADATA_WAIT_SECONDS="10")
+    labelled.configure(CRISP_METADATA_WAIT_SECONDS="10")
     labelled.worker = worker
     labelled.shipper.start()
     eventually(lambda: '"pods":"ok"' in get(labelled.settings.ship_port, "/status.json")[1])

@@ -31,7 +31,7 @@ def test_pods_of_this_node_are_listed_added_relabelled_and_deleted(api: ApiServe
 
     assert label(watch, late) == "moved", "a deleted pod keeps its labels"
     assert label(watch, elsewhere) is None
-    assert (watch.trouble, is_deleted(watch, early)) == ("", False)
+    assert (watch.problem, is_deleted(watch, early)) == ("", False)
 
 
 def test_a_pod_of_the_same_name_is_another_pod(api: ApiServer, watching: Start) -> None:
@@ -85,11 +85,11 @@ def test_what_was_missed_while_the_history_was_cut_is_listed(
 
     api.server.kill()
     compact(api, "lost")
-    eventually(lambda: watch.trouble != "", 10)
+    eventually(lambda: watch.problem != "", 10)
     api.start_server()
 
     eventually(lambda: is_deleted(watch, lost), 40)
-    assert watch.trouble == ""
+    assert watch.problem == ""
     assert len(set(versions)) > 1, "it was listed anew"
 
 
@@ -97,14 +97,14 @@ def test_an_api_that_is_away_at_the_start_is_waited_for(api: ApiServer, watching
     uid = make_pod(api, "waited", labels={"app": "waited"})
     api.server.kill()
     watch = watching()
-    eventually(lambda: "refused" in watch.trouble, 10)
+    eventually(lambda: "refused" in watch.problem, 10)
     api.start_server()
 
     began = time.monotonic()
     while label(watch, uid) is None and time.monotonic() - began < 20:
-        watch.doubt()  # as the shipper does, of which a file waits
+        watch.restart_if_silent()  # as the shipper does, of which a file waits
         time.sleep(0.1)
-    assert (label(watch, uid), watch.trouble) == ("waited", "")
+    assert (label(watch, uid), watch.problem) == ("waited", "")
     assert time.monotonic() - began < 8, "whoever waits does not wait for the pause between tries"
     remove_pod(api, "waited")
 
@@ -112,7 +112,7 @@ def test_an_api_that_is_away_at_the_start_is_waited_for(api: ApiServer, watching
 def test_a_watch_that_hangs_is_begun_anew_when_somebody_waits(api: ApiServer, watching: Start) -> None:
     link = Link(api.port)
     watch = watching(api.kubeconfig("through-link", port=link.port))
-    eventually(lambda: watch.trouble == "", 10)
+    eventually(lambda: watch.problem == "", 10)
     link.freeze()
     uid = make_pod(api, "unheard", labels={"app": "unheard"})
     time.sleep(1)
@@ -120,10 +120,10 @@ def test_a_watch_that_hangs_is_begun_anew_when_somebody_waits(api: ApiServer, wa
 
     began = time.monotonic()
     while label(watch, uid) is None and time.monotonic() - began < 20:
-        watch.doubt()
+        watch.restart_if_silent()
         time.sleep(0.1)
     assert time.monotonic() - began < 8
-    assert watch.trouble == "", "a doubt is no trouble"
+    assert watch.problem == "", "a doubt is no trouble"
     link.close()
     remove_pod(api, "unheard")
 
@@ -131,10 +131,10 @@ def test_a_watch_that_hangs_is_begun_anew_when_somebody_waits(api: ApiServer, wa
 def test_a_watch_that_hangs_is_dead_after_a_while(
     api: ApiServer, watching: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pod_api, "HANG_SECONDS", 2.0)
+    monkeypatch.setattr(pod_api, "WATCH_READ_TIMEOUT_SECONDS", 2.0)
     link = Link(api.port)
     watch = watching(api.kubeconfig("through-link", port=link.port))
-    eventually(lambda: watch.trouble == "", 10)
+    eventually(lambda: watch.problem == "", 10)
     link.freeze()
     uid = make_pod(api, "unasked", labels={"app": "unasked"})
 

@@ -51,15 +51,15 @@ def test_with_its_own_rights_and_a_token_that_expires(api: ApiServer, watching: 
 
     def waiting_for(true: Callable[[], bool]) -> None:
         """The server remembers for ten seconds who may do what; whoever waits has the watch begun anew."""
-        eventually(lambda: (watch.doubt(), true())[1], 30)
+        eventually(lambda: (watch.restart_if_silent(), true())[1], 30)
 
     api.ask("DELETE", "/api/v1/namespaces/logging/secrets/first")
-    waiting_for(lambda: "status 401" in watch.trouble)
+    waiting_for(lambda: "status 401" in watch.problem)
     file.write_text(token(api, "second"))
     two = make_pod(api, "two", labels={"app": "two"})
     waiting_for(lambda: label(watch, two) == "two")
-    eventually(lambda: watch.trouble == "", 5)
+    eventually(lambda: watch.problem == "", 5)
 
     api.ask("DELETE", binding)
-    waiting_for(lambda: "status 403" in watch.trouble)
+    waiting_for(lambda: "status 403" in watch.problem)
     assert label(watch, two) == "two", "what is known stays known"

@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from pipeline.cli.parse import STANDARD_PATH, parse
+from pipeline.cli.parse import DEFAULT_PATH, parse
 from pipeline.config.settings import Settings
 from pipeline.contract import cri
 
@@ -34,14 +34,14 @@ def documents(case: Case, **settings: Any) -> list[Document]:
     """What `crisp parse` would show of a case."""
     found: list[Document] = []
     for name, lines in _files(case).items():
-        path = case.get("path") or STANDARD_PATH
+        path = case.get("path") or DEFAULT_PATH
         whole = f"{path.rpartition('/')[0]}/{name}" if name.endswith(".log") else path
-        hits, _ = parse(b"".join(line + b"\n" for line in lines), whole, pod_of(case), Settings(**settings))
+        hits, _ = parse(b"".join(line + b"\n" for line in lines), whole, pod_object(case), Settings(**settings))
         found += [hit["_source"] for hit in hits]
     return found
 
 
-def pod_of(case: Case) -> Document | None:
+def pod_object(case: Case) -> Document | None:
     """The Pod object: given, or as the API's answer to the request for a pod."""
     for answer in case.get("api") or ():
         if "/pods/" in answer["uri"] and isinstance(answer.get("body"), dict):
@@ -197,7 +197,7 @@ def _flat(fields: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield f"{prefix}{name}", value
 
 
-def harmless(case: Case, found: list[Document]) -> Iterator[str]:
+def damage(case: Case, found: list[Document]) -> Iterator[str]:
     """What a hostile case may not do: lose the line, or leave a document that is no JSON."""
     lines = sum(len(lines) for lines in _files(case).values())
     if len(found) != lines:

@@ -10,7 +10,7 @@ _AGO = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
-def seconds(option: str, text: str, now: datetime) -> float:
+def parse_time_argument(option: str, text: str, now: datetime) -> float:
     """Seconds since the epoch. Raises UsageError naming the option."""
     ago = _AGO.fullmatch(text.strip())
     try:

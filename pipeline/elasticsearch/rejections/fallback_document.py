@@ -12,12 +12,12 @@ import orjson
 from pipeline.contract import ecs
 
 # Set by the pipeline itself from checked values, so they cannot be what was refused.
-OWN_PREFIXES = ("kubernetes.", "container.", "orchestrator.", "host.", "agent.", "log.", "event.")
-OWN_NAMES = {"@timestamp", "message", "ecs.version", "service.name", "service.environment", "service.version"}
-TEXT_LIMIT = 2 * 1024 * 1024
+PIPELINE_PREFIXES = ("kubernetes.", "container.", "orchestrator.", "host.", "agent.", "log.", "event.")
+PIPELINE_FIELDS = {"@timestamp", "message", "ecs.version", "service.name", "service.environment", "service.version"}
+MAX_TEXT_CHARACTERS = 2 * 1024 * 1024
 
 
-def safe_form(source: bytes, reason: str, *, indexed: bool) -> bytes:
+def fallback_document(source: bytes, reason: str, *, indexed: bool) -> bytes:
     """The first form (`indexed`) or the second one of a refused document's JSON.
 
     `reason`: as a bulk's answer has it, STATUS TYPE: WORDS.
@@ -26,23 +26,23 @@ def safe_form(source: bytes, reason: str, *, indexed: bool) -> bytes:
     kept: dict[str, Any] = {}
     moved: dict[str, Any] = {}
     for name, value in fields.items():
-        explicit = name in ecs.FIELDS if indexed else name in OWN_NAMES or name.startswith(OWN_PREFIXES)
+        explicit = name in ecs.FIELDS if indexed else name in PIPELINE_FIELDS or name.startswith(PIPELINE_PREFIXES)
         (kept if explicit else moved)[name] = value
     flags = kept.get("log.flags")
     kept["log.flags"] = [*(flags if isinstance(flags, list) else []), "safe_form"]
     kept["crisp.rejected.type"] = reason.partition(":")[0].rpartition(" ")[2]
     kept["crisp.rejected.reason"] = reason[:1024]
     if moved and indexed:
-        kept["crisp.flattened"] = {name: _searchable(value) for name, value in moved.items()}
+        kept["crisp.flattened"] = {name: _flattened_value(value) for name, value in moved.items()}
     elif moved:
-        kept["crisp.raw_json"] = orjson.dumps(moved).decode()[:TEXT_LIMIT]
+        kept["crisp.raw_json"] = orjson.dumps(moved).decode()[:MAX_TEXT_CHARACTERS]
     return orjson.dumps(kept)
 
 
-def _searchable(value: Any) -> Any:
+def _flattened_value(value: Any) -> Any:
     """A value that a `flattened` field takes: scalars and arrays of them; anything deeper as JSON text."""
     if isinstance(value, list):
-        return [_searchable(entry) for entry in value if entry is not None]
+        return [_flattened_value(entry) for entry in value if entry is not None]
     if isinstance(value, dict):
         return orjson.dumps(value).decode()
     return value

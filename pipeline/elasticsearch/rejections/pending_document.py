@@ -6,16 +6,16 @@ from typing import Any
 import orjson
 
 from pipeline.contract.dead_letter import DeadLetter
-from pipeline.documents.builder import Parcel
-from pipeline.elasticsearch.rejections.fallback_document import safe_form
+from pipeline.documents.builder import DocumentBatch
+from pipeline.elasticsearch.rejections.fallback_document import fallback_document
 
 FORMS = ("original", "flattened", "text")
-CONTINUED = "~"
+EXTENDED_MARK = "~"
 CANARY_ID = "crisp-canary"
 
 
 @dataclass(slots=True)
-class Single:
+class PendingDocument:
     """`length` as in `Parcel.lengths`; `form` counts the safe forms that it has taken, `own` is its source before.
 
     `raced`: sent again as it was, since two new documents may have fought for the type of a new field.
@@ -25,39 +25,39 @@ class Single:
     id: str
     source: bytes
     length: int
-    parcel: Parcel
-    own: bytes = b""
+    batch: DocumentBatch
+    original: bytes = b""
     form: int = 0
-    raced: bool = False
+    retried_for_mapping_race: bool = False
 
-    def lines(self) -> bytes:
+    def bulk_lines(self) -> bytes:
         """As it goes into a bulk body."""
         return b'{"create":{"_index":"%b","_id":"%b"}}\n%b\n' % (self.index.encode(), self.id.encode(), self.source)
 
     @property
     def outcome(self) -> str:
         """What it counts as when it is created."""
-        return "extended" if CONTINUED in self.id else "fallback" if self.form else "created"
+        return "extended" if EXTENDED_MARK in self.id else "fallback" if self.form else "created"
 
     @property
-    def last_form(self) -> bool:
+    def is_last_form(self) -> bool:
         """Whether no safer form is left."""
         return self.form == len(FORMS) - 1
 
-    def safer(self, reason: str) -> "Single":
+    def next_fallback(self, reason: str) -> "PendingDocument":
         """Its next safe form, which tells the reason."""
         form = self.form + 1
-        source = safe_form(self.source, reason, indexed=form == 1)
-        return replace(self, source=source, own=self.own or self.source, form=form)
+        source = fallback_document(self.source, reason, indexed=form == 1)
+        return replace(self, source=source, original=self.original or self.source, form=form)
 
-    def continued(self) -> "Single":
+    def extended(self) -> "PendingDocument":
         """Itself beside a stored event that is shorter, flagged."""
         fields = orjson.loads(self.source)
         fields["log.flags"] = [*fields.get("log.flags", []), "continued"]
-        name = f"{self.id}{CONTINUED}{self.length:x}"
-        return Single(self.index, name, orjson.dumps(fields), self.length, self.parcel)
+        name = f"{self.id}{EXTENDED_MARK}{self.length:x}"
+        return PendingDocument(self.index, name, orjson.dumps(fields), self.length, self.batch)
 
-    def canary(self) -> "Single":
+    def canary(self) -> "PendingDocument":
         """A plain document at the same place. One an index, since none can be deleted."""
         fields: dict[str, Any] = orjson.loads(self.source)
         plain = {
@@ -66,19 +66,19 @@ class Single:
             "event.kind": "pipeline_error",
             "log.flags": ["canary"],
         }
-        return Single(self.index, CANARY_ID, orjson.dumps(plain), 0, self.parcel)
+        return PendingDocument(self.index, CANARY_ID, orjson.dumps(plain), 0, self.batch)
 
-    def dead(self, reason: str) -> DeadLetter:
+    def dead_letter(self, reason: str) -> DeadLetter:
         """Itself as it was, for the dead-letter topic."""
-        origin, headers = self.parcel.origin, self.parcel.headers
-        return DeadLetter(self.own or self.source, reason, origin, headers, self.index, self.id)
+        origin, headers = self.batch.origin, self.batch.headers
+        return DeadLetter(self.original or self.source, reason, origin, headers, self.index, self.id)
 
 
-def of_parcel(parcel: Parcel) -> list[Single]:
+def split_batch(batch: DocumentBatch) -> list[PendingDocument]:
     """A parcel's documents, each alone."""
     singles = []
-    for number, document in enumerate(parcel.documents):
+    for number, document in enumerate(batch.documents):
         action, source, _ = document.split(b"\n")
         create = orjson.loads(action)["create"]
-        singles.append(Single(create["_index"], create["_id"], source, parcel.lengths.get(number, 0), parcel))
+        singles.append(PendingDocument(create["_index"], create["_id"], source, batch.lengths.get(number, 0), batch))
     return singles

@@ -9,31 +9,33 @@ from urllib.parse import parse_qs
 
 from pipeline import __version__
 from pipeline.monitoring import runbook
-from pipeline.monitoring.formatting import clock, duration
-from pipeline.monitoring.health import Severity, Trouble, level
-from pipeline.monitoring.http_server import Answer
+from pipeline.monitoring.formatting import duration, utc_time
+from pipeline.monitoring.health import Problem, Severity, worst_severity
+from pipeline.monitoring.http_server import Response
 from pipeline.monitoring.pages import runbook_page
 from pipeline.monitoring.pages.html import Child, Html, tag
-from pipeline.monitoring.pages.sparkline import spark
+from pipeline.monitoring.pages.sparkline import sparkline
 
 REFRESH_SECONDS = 5
-WORDS = {Severity.CRITICAL: "Critical", Severity.WARNING: "Warning", Severity.OK: "Healthy"}
+HEADLINES = {Severity.CRITICAL: "Critical", Severity.WARNING: "Warning", Severity.OK: "Healthy"}
 STYLE = resources.files("pipeline.monitoring.pages").joinpath("page.css").read_text()
 _HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
-POLICY = (
+CONTENT_SECURITY_POLICY = (
     f"default-src 'none'; style-src 'sha256-{_HASH}'; img-src data:; base-uri 'none'; form-action 'none';"
     " frame-ancestors 'none'"
 )
 
 
-def answer(facts: dict[str, Any], troubles: Sequence[Trouble], sections: list[Html], query: str, now: float) -> Answer:
+def response(
+    status: dict[str, Any], problems: Sequence[Problem], sections: list[Html], query: str, now: float
+) -> Response:
     """The whole page. Queries: `refresh=0` keeps it as it is, `runbook=NAME` shows that instead of the sections."""
     asked = parse_qs(query)
     book = next((name for name in asked.get("runbook", ()) if name in runbook.names()), "")
     still = bool(book) or asked.get("refresh") == ["0"]
     if book:
         sections = [runbook_page.section(book)]
-    title = f"{facts['kind']} {facts['name']}"
+    title = f"{status['kind']} {status['name']}"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -41,24 +43,24 @@ def answer(facts: dict[str, Any], troubles: Sequence[Trouble], sections: list[Ht
         tag("meta", name="color-scheme", content="light dark"),
         None if still else tag("meta", http_equiv="refresh", content=REFRESH_SECONDS),
         tag("link", rel="icon", href="data:,"),
-        tag("title", f"{WORDS[level(trouble.level for trouble in troubles)]} · crisp {title}"),
+        tag("title", f"{HEADLINES[worst_severity(trouble.severity for trouble in problems)]} · crisp {title}"),
         tag("style", Html(STYLE)),
     )
-    body = tag("body", _header(facts, now, still=still), tag("main", _verdict(facts, troubles), *sections))
+    body = tag("body", _header(status, now, still=still), tag("main", _health(status, problems), *sections))
     page = "<!doctype html>\n" + tag("html", head, body, lang="en")
-    return Answer("200 OK", "text/html; charset=utf-8", page.encode(), POLICY)
+    return Response("200 OK", "text/html; charset=utf-8", page.encode(), CONTENT_SECURITY_POLICY)
 
 
-def _header(facts: dict[str, Any], now: float, *, still: bool) -> Html:
+def _header(status: dict[str, Any], now: float, *, still: bool) -> Html:
     refresh = tag("a", "the page as it is", href="/") if still else tag("a", "hold still", href="/?refresh=0")
     return tag(
         "header",
-        tag("p", tag("b", "crisp"), f" {facts['kind']}", class_="brand"),
-        tag("p", facts["name"], class_="name"),
+        tag("p", tag("b", "crisp"), f" {status['kind']}", class_="brand"),
+        tag("p", status["name"], class_="name"),
         tag(
             "p",
-            f"{__version__}, up for {duration(now - facts['started'])}, as of ",
-            tag("time", clock(now)),
+            f"{__version__}, up for {duration(now - status['started'])}, as of ",
+            tag("time", utc_time(now)),
             " · ",
             refresh,
             " · ",
@@ -70,26 +72,26 @@ def _header(facts: dict[str, Any], now: float, *, still: bool) -> Html:
     )
 
 
-def _verdict(facts: dict[str, Any], troubles: Sequence[Trouble]) -> Html:
-    worst = level(trouble.level for trouble in troubles)
-    if not troubles:
-        return tag("section", tag("h1", WORDS[worst]), tag("p", facts["well"]), class_=f"verdict {worst.label}")
-    rows = [tag("li", trouble.words, " ", runbook_page.link(trouble.runbook)) for trouble in troubles]
-    return tag("section", tag("h1", WORDS[worst]), tag("ul", *rows), class_=f"verdict {worst.label}", role="alert")
+def _health(status: dict[str, Any], problems: Sequence[Problem]) -> Html:
+    worst = worst_severity(trouble.severity for trouble in problems)
+    if not problems:
+        return tag("section", tag("h1", HEADLINES[worst]), tag("p", status["well"]), class_=f"verdict {worst.label}")
+    rows = [tag("li", trouble.message, " ", runbook_page.link(trouble.runbook)) for trouble in problems]
+    return tag("section", tag("h1", HEADLINES[worst]), tag("ul", *rows), class_=f"verdict {worst.label}", role="alert")
 
 
 def tile(
-    title: str, value: Child, below: Child = "", line: Sequence[float | None] = (), *, alarm: bool = False
+    title: str, value: Child, note: Child = "", series: Sequence[float | None] = (), *, alarm: bool = False
 ) -> Html:
     """One key figure, with its last minutes."""
-    drawn = spark(line, f"{title}, the last {len(line) * 5 // 60} minutes") if len(line) > 1 else ""
-    parts = (tag("h2", title), tag("p", value, class_="value"), tag("p", below, class_="quiet"), drawn)
+    drawn = sparkline(series, f"{title}, the last {len(series) * 5 // 60} minutes") if len(series) > 1 else ""
+    parts = (tag("h2", title), tag("p", value, class_="value"), tag("p", note, class_="quiet"), drawn)
     return tag("div", *parts, class_="tile alarm" if alarm else "tile")
 
 
-def tiles(*made: Html) -> Html:
+def tiles(*elements: Html) -> Html:
     """Key figures side by side."""
-    return tag("section", *made, class_="tiles")
+    return tag("section", *elements, class_="tiles")
 
 
 def section(title: str, *parts: Child, note: str = "") -> Html:
@@ -97,9 +99,9 @@ def section(title: str, *parts: Child, note: str = "") -> Html:
     return tag("section", tag("h2", title), tag("p", note, class_="quiet") if note else "", *parts)
 
 
-def pair(*made: Html) -> Html:
+def pair(*sections: Html) -> Html:
     """Small sections side by side, where there is room."""
-    return tag("div", *made, class_="pair")
+    return tag("div", *sections, class_="pair")
 
 
 def settings(changed: dict[str, str]) -> Html:

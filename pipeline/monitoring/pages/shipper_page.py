@@ -4,64 +4,64 @@ import time
 from typing import Any
 
 from pipeline.monitoring import health
-from pipeline.monitoring.formatting import clock, count, duration, rate, size
-from pipeline.monitoring.http_server import Answer
+from pipeline.monitoring.formatting import count, duration, rate, size, utc_time
+from pipeline.monitoring.http_server import Response
 from pipeline.monitoring.pages import page
 from pipeline.monitoring.pages.html import Html, table, tag
-from pipeline.monitoring.pages.sparkline import spark
+from pipeline.monitoring.pages.sparkline import sparkline
 
 STAGES = {"read": "read", "acked": "acknowledged by Kafka"}
 
 
-def render(facts: dict[str, Any], query: str) -> Answer:
+def render(status: dict[str, Any], query: str) -> Response:
     """The page as it is now."""
     now = time.time()
     sections = [
-        _tiles(facts),
-        _backlogs(facts["backlogs"]),
-        _gaps(facts["gaps"]),
-        *_kept_out(facts["kept_out"], facts["refused_annotations"]),
-        page.pair(_stages(facts["history"]["ages"]), _neighbours(facts)),
-        page.settings(facts["settings"]),
+        _tiles(status),
+        _backlogs(status["backlogs"]),
+        _gaps(status["gaps"]),
+        *_exclusions(status["kept_out"], status["refused_annotations"]),
+        page.pair(_latency(status["history"]["ages"]), _dependencies(status)),
+        page.settings(status["settings"]),
     ]
-    return page.answer(facts, health.of_shipper(facts, now), sections, query, now)
+    return page.response(status, health.shipper_problems(status, now), sections, query, now)
 
 
-def _tiles(facts: dict[str, Any]) -> Html:
-    rates, levels = facts["history"]["rates"], facts["history"]["levels"]
+def _tiles(status: dict[str, Any]) -> Html:
+    rates, levels = status["history"]["rates"], status["history"]["levels"]
     shipped = rates["crisp_shipper_acked_bytes"]
-    waiting = facts["unread_seconds"]
+    waiting = status["unread_seconds"]
     return page.tiles(
         page.tile(
-            "Acknowledged by Kafka", rate_of(shipped), f"{size(facts['acknowledged_bytes'])} since start", shipped
+            "Acknowledged by Kafka", latest_rate(shipped), f"{size(status['acknowledged_bytes'])} since start", shipped
         ),
         page.tile(
             "Unread in the files",
-            size(facts["unread_bytes"]),
-            f"the oldest line for {duration(waiting)}" if facts["unread_bytes"] else "nothing waits",
+            size(status["unread_bytes"]),
+            f"the oldest line for {duration(waiting)}" if status["unread_bytes"] else "nothing waits",
             levels["crisp_shipper_backlog_bytes"],
             alarm=waiting > health.BEHIND_SECONDS,
         ),
         page.tile(
             "On the way to Kafka",
-            size(facts["in_flight_bytes"]),
-            f"no answer for {duration(facts['silent_seconds'])}"
-            if facts["silent_seconds"] > 1
-            else f"{count(facts['slices']['failed'])} slices failed since start",
+            size(status["in_flight_bytes"]),
+            f"no answer for {duration(status['silent_seconds'])}"
+            if status["silent_seconds"] > 1
+            else f"{count(status['slices']['failed'])} slices failed since start",
             levels["crisp_shipper_in_flight_bytes"],
-            alarm=facts["silent_seconds"] > health.SILENT_SECONDS,
+            alarm=status["silent_seconds"] > health.UNRESPONSIVE_SECONDS,
         ),
         page.tile(
             "Files open",
-            count(facts["open_files"]),
-            f"of {count(facts['containers'])} containers; {count(facts['excluded_containers'])} more are kept out",
+            count(status["open_files"]),
+            f"of {count(status['containers'])} containers; {count(status['excluded_containers'])} more are kept out",
         ),
     )
 
 
-def rate_of(line: list[float]) -> str:
+def latest_rate(series: list[float]) -> str:
     """The newest of a line of bytes a second."""
-    return f"{size(line[-1])}/s" if line else rate(0)
+    return f"{size(series[-1])}/s" if series else rate(0)
 
 
 def _backlogs(backlogs: list[dict[str, Any]]) -> Html:
@@ -79,7 +79,7 @@ def _gaps(gaps: list[dict[str, Any]]) -> Html:
         return page.section("Gaps", tag("p", "None since start: no line went away unread."))
     rows = [
         (
-            clock(row["time"]),
+            utc_time(row["time"]),
             f"{row['namespace']}/{row['pod']}/{row['container']}",
             "unknown" if row["bytes"] is None else size(row["bytes"]),
             row["reason"],
@@ -91,26 +91,28 @@ def _gaps(gaps: list[dict[str, Any]]) -> Html:
     )
 
 
-def _kept_out(rows: list[dict[str, Any]], refused: list[str]) -> list[Html]:
+def _exclusions(rows: list[dict[str, Any]], invalid_annotations: list[str]) -> list[Html]:
     found = []
     if rows:
         shown = [(row["namespace"], row["why"], count(row["containers"])) for row in rows]
         found.append(page.section("Kept out", table(("namespace", "why", "containers"), shown)))
-    if refused:
+    if invalid_annotations:
         found.append(
-            page.section("Annotations that are not used", table(("what is wrong",), [(row,) for row in refused]))
+            page.section(
+                "Annotations that are not used", table(("what is wrong",), [(row,) for row in invalid_annotations])
+            )
         )
     return found
 
 
-def _stages(ages: dict[str, Any]) -> Html:
+def _latency(latency: dict[str, Any]) -> Html:
     rows = [
         (
             words,
-            count(ages[stage]["count"]),
-            duration(ages[stage]["p50"]),
-            duration(ages[stage]["p99"]),
-            spark(ages[stage]["p99_line"], f"{words}, p99"),
+            count(latency[stage]["count"]),
+            duration(latency[stage]["p50"]),
+            duration(latency[stage]["p99"]),
+            sparkline(latency[stage]["p99_line"], f"{words}, p99"),
         )
         for stage, words in STAGES.items()
     ]
@@ -120,6 +122,6 @@ def _stages(ages: dict[str, Any]) -> Html:
     )
 
 
-def _neighbours(facts: dict[str, Any]) -> Html:
-    rows = [("Kafka", facts["kafka"]), ("checkpoint", facts["checkpoint"]), ("pods' metadata", facts["pods"])]
+def _dependencies(status: dict[str, Any]) -> Html:
+    rows = [("Kafka", status["kafka"]), ("checkpoint", status["checkpoint"]), ("pods' metadata", status["pods"])]
     return page.section("Neighbours, seen from here", table(("what", "state"), rows))

@@ -7,7 +7,7 @@ from pipeline.monitoring.pages.html import Html, tag
 WIDTH, HEIGHT = 160, 32
 
 
-def spark(values: Sequence[float | None], title: str) -> Html:
+def sparkline(values: Sequence[float | None], title: str) -> Html:
     """The line of these values, oldest first; it breaks where there was none."""
     top = max((value for value in values if value is not None), default=0.0) or 1.0
     step = WIDTH / max(1, len(values) - 1)

@@ -4,11 +4,11 @@ import time
 from typing import Any
 
 from pipeline.monitoring import health
-from pipeline.monitoring.formatting import clock, count, duration, number, rate, size
-from pipeline.monitoring.http_server import Answer
+from pipeline.monitoring.formatting import count, duration, number, rate, size, utc_time
+from pipeline.monitoring.http_server import Response
 from pipeline.monitoring.pages import page
 from pipeline.monitoring.pages.html import Html, table, tag
-from pipeline.monitoring.pages.sparkline import spark
+from pipeline.monitoring.pages.sparkline import sparkline
 
 STAGES = {
     "consumed": "taken from Kafka",
@@ -17,33 +17,36 @@ STAGES = {
 }
 
 
-def render(facts: dict[str, Any], query: str) -> Answer:
+def render(status: dict[str, Any], query: str) -> Response:
     """The page as it is now."""
     now = time.time()
     sections = [
-        _tiles(facts),
-        _stages(facts["history"]["ages"]),
-        _lag(facts),
-        _accounts(facts),
-        _refusals(facts["refusals"]),
-        page.pair(_elasticsearch(facts["elasticsearch"], now), _rules(facts["rules"])),
-        page.settings(facts["settings"]),
+        _tiles(status),
+        _latency(status["history"]["ages"]),
+        _lag(status),
+        _totals(status),
+        _rejections(status["refusals"]),
+        page.pair(_elasticsearch(status["elasticsearch"], now), _rules(status["rules"])),
+        page.settings(status["settings"]),
     ]
-    return page.answer(facts, health.of_worker(facts, now), sections, query, now)
+    return page.response(status, health.worker_problems(status, now), sections, query, now)
 
 
-def _tiles(facts: dict[str, Any]) -> Html:
-    history = facts["history"]
+def _tiles(status: dict[str, Any]) -> Html:
+    history = status["history"]
     rates, levels = history["rates"], history["levels"]
     events, documents = rates["crisp_worker_events"], rates["crisp_worker_documents"]
-    records = sum(row["records"] for row in facts["lag"])
-    waiting = max((row["seconds"] or 0.0 for row in facts["lag"]), default=0.0)
+    records = sum(row["records"] for row in status["lag"])
+    waiting = max((row["seconds"] or 0.0 for row in status["lag"]), default=0.0)
     raw = rates["crisp_worker_received_bytes"]
     age = history["ages"]["searchable"]
     return page.tiles(
-        page.tile("Events in", rate(_last(events)), f"{size(_last(raw))}/s", events),
+        page.tile("Events in", rate(_latest(events)), f"{size(_latest(raw))}/s", events),
         page.tile(
-            "Documents settled", rate(_last(documents)), f"{count(facts['accounts']['settled'])} since start", documents
+            "Documents settled",
+            rate(_latest(documents)),
+            f"{count(status['accounts']['settled'])} since start",
+            documents,
         ),
         page.tile(
             "Waiting in Kafka",
@@ -57,23 +60,23 @@ def _tiles(facts: dict[str, Any]) -> Html:
             duration(age["p99"]),
             f"p99 of {count(age['count'])} in the last minute",
             age["p99_line"],
-            alarm=(age["p99"] or 0.0) > health.LATE_SECONDS,
+            alarm=(age["p99"] or 0.0) > health.SEARCH_DELAY_SECONDS,
         ),
     )
 
 
-def _last(line: list[float]) -> float:
-    return line[-1] if line else 0.0
+def _latest(series: list[float]) -> float:
+    return series[-1] if series else 0.0
 
 
-def _stages(ages: dict[str, Any]) -> Html:
+def _latency(latency: dict[str, Any]) -> Html:
     rows = [
         (
             words,
-            count(ages[stage]["count"]),
-            duration(ages[stage]["p50"]),
-            duration(ages[stage]["p99"]),
-            _drawn(ages, stage),
+            count(latency[stage]["count"]),
+            duration(latency[stage]["p50"]),
+            duration(latency[stage]["p99"]),
+            _p99_sparkline(latency, stage),
         )
         for stage, words in STAGES.items()
     ]
@@ -83,11 +86,11 @@ def _stages(ages: dict[str, Any]) -> Html:
     )
 
 
-def _drawn(ages: dict[str, Any], stage: str) -> Html:
-    return spark(ages[stage]["p99_line"], f"{STAGES[stage]}, p99")
+def _p99_sparkline(latency: dict[str, Any], stage: str) -> Html:
+    return sparkline(latency[stage]["p99_line"], f"{STAGES[stage]}, p99")
 
 
-def _lag(facts: dict[str, Any]) -> Html:
+def _lag(status: dict[str, Any]) -> Html:
     rows = [
         (
             row["partition"],
@@ -98,26 +101,26 @@ def _lag(facts: dict[str, Any]) -> Html:
             count(row["end"]),
             count(row["held_from"]),
         )
-        for row in facts["lag"]
+        for row in status["lag"]
     ]
     head = ("partition", "records", "bytes, about", "oldest waits", "committed", "end", "Kafka holds from")
-    note = f"In work: {size(facts['in_work_bytes'])} of at most {size(facts['budget_bytes'])}."
-    return page.section(f"Partitions of {facts['topic_raw']}", table(head, rows), note=note)
+    note = f"In work: {size(status['in_work_bytes'])} of at most {size(status['budget_bytes'])}."
+    return page.section(f"Partitions of {status['topic_raw']}", table(head, rows), note=note)
 
 
-def _accounts(facts: dict[str, Any]) -> Html:
-    accounts, documents = facts["accounts"], facts["documents"]
+def _totals(status: dict[str, Any]) -> Html:
+    accounts, documents = status["accounts"], status["documents"]
     rows = [
         ("created", count(documents["created"])),
         ("there already: sent or read twice", count(documents["duplicate"])),
         ("created in a safe form", count(documents["fallback"])),
-        (f"dead letters, in {facts['topic_dead']}", count(documents["dead_lettered"])),
-        *((f"dropped by the rule “{rule}”", count(number)) for rule, number in sorted(facts["dropped"].items())),
+        (f"dead letters, in {status['topic_dead']}", count(documents["dead_lettered"])),
+        *((f"dropped by the rule “{rule}”", count(number)) for rule, number in sorted(status["dropped"].items())),
         ("in work", count(accounts["in_work"])),
-        ("events that came", count(facts["events"])),
+        ("events that came", count(status["events"])),
     ]
-    beside = [f"{number(facts['documents']['extended'], 'longer form')} of events that were there already"]
-    beside += [number(found, f"{outcome} record") for outcome, found in sorted(facts["records"].items()) if found]
+    beside = [f"{number(status['documents']['extended'], 'longer form')} of events that were there already"]
+    beside += [number(found, f"{outcome} record") for outcome, found in sorted(status["records"].items()) if found]
     return page.section(
         "Accounts since start",
         table(("what became of them", "events"), rows, summed=True),
@@ -125,14 +128,14 @@ def _accounts(facts: dict[str, Any]) -> Html:
     )
 
 
-def _refusals(refusals: list[dict[str, Any]]) -> Html:
-    if not refusals:
+def _rejections(rejections: list[dict[str, Any]]) -> Html:
+    if not rejections:
         return page.section("Refused for their content", tag("p", "None since start."))
     rows = [
         (
             refusal["workload"],
             count(refusal["count"]),
-            clock(refusal["last"]),
+            utc_time(refusal["last"]),
             tag(
                 "div",
                 refusal["reason"],
@@ -141,23 +144,23 @@ def _refusals(refusals: list[dict[str, Any]]) -> Html:
                 class_="reason",
             ),
         )
-        for refusal in refusals
+        for refusal in rejections
     ]
     return page.section(
         "Refused for their content", table(("workload", "documents", "last", "why, and an example"), rows)
     )
 
 
-def _elasticsearch(place: dict[str, Any], now: float) -> Html:
-    if place["trouble"]:
-        words = place["trouble"]
-    elif place["failing_since"]:
-        since = place["failing_since"]
-        words = f"Takes nothing since {clock(since)} ({duration(now - since)}): {place['fault']}"
+def _elasticsearch(connection: dict[str, Any], now: float) -> Html:
+    if connection["trouble"]:
+        words = connection["trouble"]
+    elif connection["failing_since"]:
+        since = connection["failing_since"]
+        words = f"Takes nothing since {utc_time(since)} ({duration(now - since)}): {connection['fault']}"
     else:
         words = "Takes documents."
     return page.section(
-        "Elasticsearch, seen from here", tag("p", words), tag("p", tag("code", place["urls"]), class_="quiet")
+        "Elasticsearch, seen from here", tag("p", words), tag("p", tag("code", connection["urls"]), class_="quiet")
     )
 
 

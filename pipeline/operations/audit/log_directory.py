@@ -18,19 +18,19 @@ from pipeline.errors import CrispError, UsageError
 from pipeline.grouping import grouper
 from pipeline.operations.audit.log_reader import InstanceLog, OpenFile, open_files
 
-TRIES = 5
+OPEN_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class LogSource:
     """One instance's log, and the rule that keeps all of it out, if any; `told` if its pod's labels are known."""
 
     log: InstanceLog
-    rule: str
-    told: bool
+    excluded_by: str
+    labels_known: bool
 
 
-class Directory:
+class LogDirectory:
     """Finds the instances; `size` is the bytes of all files, `pods` are Pod objects by uid."""
 
     def __init__(self, root: Path, settings: Settings, pods: dict[str, dict[str, Any]], since: float = 0.0) -> None:
@@ -38,15 +38,15 @@ class Directory:
         self._exclusion = Exclusion(settings)
         self._pods = pods
         self._since = since
-        self._instances = _find(root.resolve())
+        self._instances = _find_instance_files(root.resolve())
         self.size = sum(path.stat().st_size for paths in self._instances.values() for path in paths)
 
     @property
-    def uids(self) -> list[str]:
+    def pod_uids(self) -> list[str]:
         """The pods that have logs here."""
         return sorted({instance.uid for instance in self._instances})
 
-    def sources(self) -> Iterator[Source]:
+    def sources(self) -> Iterator[LogSource]:
         """Each instance's log, opened when it is asked for."""
         newest: dict[tuple[str, ...], int] = {}
         for instance in sorted(self._instances):
@@ -54,31 +54,31 @@ class Directory:
         for instance in sorted(self._instances):
             opened = self._open(instance, self._instances[instance])
             if opened:
-                yield self._source(instance, opened, ended=newest[instance[:4]] > instance.restart)
+                yield self._make_source(instance, opened, ended=newest[instance[:4]] > instance.restart)
 
-    def _source(self, instance: Instance, opened: list[OpenFile], *, ended: bool) -> Source:
+    def _make_source(self, instance: Instance, opened: list[OpenFile], *, ended: bool) -> LogSource:
         settings = self._settings
-        found, wish = self._pods.get(instance.uid), annotations.NO_WISH
+        found, wish = self._pods.get(instance.uid), annotations.NO_OPTIONS
         about = pod_metadata.from_path(instance, settings.node_name)
         if found is not None:
-            wish = self._exclusion.wish(found, instance.container)
+            wish = self._exclusion.pod_options(found, instance.container)
             about = pod_metadata.from_api(
                 instance, settings.node_name, found, frozenset(settings.annotations.split()), wish
             )
-        mode, _ = grouper.asked(settings.grouping, wish.multiline)
+        mode, _ = grouper.requested_grouping(settings.grouping, wish.multiline)
         log = InstanceLog(instance, opened, mode, about, settings.node_name, ended=ended)
-        return Source(log, self._exclusion.rule(instance, wish), told=found is not None)
+        return LogSource(log, self._exclusion.reason(instance, wish), labels_known=found is not None)
 
     def _open(self, instance: Instance, paths: list[Path]) -> list[OpenFile]:
         """The files as they are now: while they are rotated, they are listed again until a listing holds."""
-        for _ in range(TRIES):
-            wanted = [path for path in paths if _modified(path) >= self._since]
+        for _ in range(OPEN_ATTEMPTS):
+            wanted = [path for path in paths if _modified_at(path) >= self._since]
             try:
                 opened = open_files(wanted)
             except FileNotFoundError:
                 opened = None
             directory = paths[0].parent
-            again = _find(directory).get(instance, [])
+            again = _find_instance_files(directory).get(instance, [])
             if opened is not None and again == paths:
                 return opened
             for file in opened or ():
@@ -89,18 +89,18 @@ class Directory:
         raise CrispError(f"{paths[0].parent}: its files change faster than they can be opened")
 
 
-def _modified(path: Path) -> float:
+def _modified_at(path: Path) -> float:
     try:
         return path.stat().st_mtime
     except FileNotFoundError:
         return float("inf")
 
 
-def _find(root: Path) -> dict[Instance, list[Path]]:
+def _find_instance_files(root: Path) -> dict[Instance, list[Path]]:
     """The files of each instance below, from the oldest to the live one."""
     files: dict[Instance, list[Path]] = {}
     for path in root.rglob("*.log*"):
-        instance = pod_metadata.instance(str(path))
+        instance = pod_metadata.parse_path(str(path))
         if instance is not None and path.is_file() and not path.is_symlink():
             files.setdefault(instance, []).append(path)
     for paths in files.values():

@@ -11,15 +11,15 @@ from typing import BinaryIO
 from pipeline.contract import cri, record
 from pipeline.contract.pod_metadata import Instance
 from pipeline.contract.record import Grouping, LogSlice, SourceFile
-from pipeline.operations.slicer import BLOCK_BYTES, Slicing
+from pipeline.operations.slicer import BLOCK_BYTES, Slicer
 
-_UNNAMED = -1  # its first line is not there yet
-_NAMELESS = -2  # its first line has no time: the shipper gave it a random name
-_TWICE = -3  # the same file as it was and packed, while the kubelet packs it
+_UNIDENTIFIED = -1  # its first line is not there yet
+_WITHOUT_TIME = -2  # its first line has no time: the shipper gave it a random name
+_DUPLICATE = -3  # the same file as it was and packed, while the kubelet packs it
 
 
 @dataclass(frozen=True, slots=True)
-class Unjudged:
+class Unverifiable:
     """What of a file cannot be judged: how much of it, and why (the unit is in the words)."""
 
     path: str
@@ -74,56 +74,56 @@ class InstanceLog:
         self, instance: Instance, files: list[OpenFile], grouping: Grouping, pod: bytes, node: str, *, ended: bool
     ) -> None:
         self._instance = instance
-        self._opened = files
+        self._files = files
         self._grouping = grouping
         self._ended = ended
-        self._slicing = Slicing(grouping, pod, node, BLOCK_BYTES)
+        self._slicer = Slicer(grouping, pod, node, BLOCK_BYTES)
 
-    def slices(self) -> Iterator[LogSlice | Unjudged]:
+    def slices(self) -> Iterator[LogSlice | Unverifiable]:
         """All whole events, and what cannot be judged."""
-        for number, file in enumerate(self._opened):
-            last = number == len(self._opened) - 1
+        for number, file in enumerate(self._files):
+            last = number == len(self._files) - 1
             try:
-                yield from self._file(file, last=last)
+                yield from self._read_file(file, last=last)
             except (OSError, EOFError, zlib.error) as fault:
-                yield Unjudged(str(file.path), 1, f"file that cannot be read ({fault})")
+                yield Unverifiable(str(file.path), 1, f"file that cannot be read ({fault})")
             finally:
                 file.stream.close()
-        yield from self._slicing.end()
+        yield from self._slicer.flush()
 
-    def _file(self, file: OpenFile, *, last: bool) -> Iterator[LogSlice | Unjudged]:
+    def _read_file(self, file: OpenFile, *, last: bool) -> Iterator[LogSlice | Unverifiable]:
         final = file.rotated or self._ended or not last
-        offset, rest, number = 0, b"", _UNNAMED
+        offset, rest, number = 0, b"", _UNIDENTIFIED
         for block in file.blocks():
             data = rest + block
             end = data.rfind(b"\n") + 1
-            if number == _UNNAMED and (end or len(data) >= record.FIRST_LINE_BYTES):
-                number = self._name(file, data)
+            if number == _UNIDENTIFIED and (end or len(data) >= record.FIRST_LINE_BYTES):
+                number = self._identify_file(file, data)
                 if number < 0:
                     break
             rest = data[end:]
             if end:
-                yield from self._slicing.take((number, offset, data[:end]))
+                yield from self._slicer.add((number, offset, data[:end]))
                 offset += end
             elif len(rest) > 2 * self._grouping.max_bytes:
-                yield Unjudged(str(file.path), file.size - offset, "bytes behind a line that has no end")
+                yield Unverifiable(str(file.path), file.size - offset, "bytes behind a line that has no end")
                 return
-        if number == _UNNAMED and rest and final:
-            number = self._name(file, rest)
-        if number == _NAMELESS:
-            yield Unjudged(str(file.path), file.size, "bytes of a file whose first line has no time")
+        if number == _UNIDENTIFIED and rest and final:
+            number = self._identify_file(file, rest)
+        if number == _WITHOUT_TIME:
+            yield Unverifiable(str(file.path), file.size, "bytes of a file whose first line has no time")
         elif number >= 0 and rest and final:
-            yield from self._slicing.end((number, offset, rest))
-        elif rest and number != _TWICE:
-            yield Unjudged(str(file.path), len(rest), "bytes of a line that is still being written")
+            yield from self._slicer.flush((number, offset, rest))
+        elif rest and number != _DUPLICATE:
+            yield Unverifiable(str(file.path), len(rest), "bytes of a line that is still being written")
 
-    def _name(self, file: OpenFile, data: bytes) -> int:
+    def _identify_file(self, file: OpenFile, data: bytes) -> int:
         """The number of the file, now that its first line is known, or why it has none."""
         first = data.partition(b"\n")[0]
-        if not cri.is_stamped(first):
-            return _NAMELESS
+        if not cri.has_time(first):
+            return _WITHOUT_TIME
         name = record.identity(self._instance.uid, self._instance.container, self._instance.restart, first)
-        if any(known.identity == name for known in self._slicing.files):
-            return _TWICE
-        self._slicing.files.append(SourceFile(name, str(file.path)))
-        return len(self._slicing.files) - 1
+        if any(known.identity == name for known in self._slicer.files):
+            return _DUPLICATE
+        self._slicer.files.append(SourceFile(name, str(file.path)))
+        return len(self._slicer.files) - 1

@@ -4,12 +4,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-SAMPLE = 10
-FIGURES = ("events", "found", "gaps", "dead", "waiting", "missing", "doubled")
+MAX_EXAMPLES = 10
+COUNTERS = ("events", "found", "gaps", "dead", "waiting", "missing", "doubled")
 
 
 @dataclass(slots=True)
-class Account:
+class Tally:
     """The events of one source by verdict.
 
     `events` = `found` + `gaps` + `dropped` (by the rule's name) + `dead` (dead-lettered) + `waiting` (on their way)
@@ -29,28 +29,28 @@ class Account:
     unjudged: Counter[str] = field(default_factory=Counter)
     sample: list[dict[str, Any]] = field(default_factory=list)
 
-    def note(self, verdict: str, example: dict[str, Any]) -> None:
+    def count_with_example(self, verdict: str, example: dict[str, Any]) -> None:
         """Count a missing or doubled event, and keep some of them as examples."""
         setattr(self, verdict, getattr(self, verdict) + 1)
-        if len(self.sample) < SAMPLE:
+        if len(self.sample) < MAX_EXAMPLES:
             self.sample.append({"verdict": verdict, **example})
 
     @property
-    def quiet(self) -> bool:
+    def is_clean(self) -> bool:
         """Whether all of it is found, or absent by a rule."""
         return not (self.gaps or self.dead or self.waiting or self.missing or self.doubled or self.unjudged)
 
-    def row(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """As JSON."""
         values = {name: getattr(self, name) for name in self.__slots__}
         return values | {"dropped": dict(self.dropped), "unjudged": dict(self.unjudged)}
 
 
-def total(accounts: list[Account]) -> Account:
+def total(tallies: list[Tally]) -> Tally:
     """All accounts as one, without examples."""
-    whole = Account("all")
-    for account in accounts:
-        for name in FIGURES:
+    whole = Tally("all")
+    for account in tallies:
+        for name in COUNTERS:
             setattr(whole, name, getattr(whole, name) + getattr(account, name))
         whole.dropped += account.dropped
         whole.unjudged += account.unjudged

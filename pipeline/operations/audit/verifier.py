@@ -15,129 +15,131 @@ import orjson
 
 from pipeline.contract import cri
 from pipeline.contract.record import IDENTITY_CHARACTERS
-from pipeline.documents.builder import Parcel
-from pipeline.elasticsearch.id_lookup import MOST, Lookup, document_id
-from pipeline.operations.audit.tally import Account
+from pipeline.documents.builder import DocumentBatch
+from pipeline.elasticsearch.id_lookup import MAX_IDS, DocumentLookup, document_id
+from pipeline.operations.audit.tally import Tally
 
-AT_ONCE = 3
-LOOK_AGAIN_SECONDS = 0.5
-LATE = 10000  # absent documents looked up once more; beyond, they are taken as they are
-_SHOWN_CHARACTERS = 120
+MAX_CONCURRENT_LOOKUPS = 3
+RETRY_SECONDS = 0.5
+MAX_RETRIED = 10000  # absent documents looked up once more; beyond, they are taken as they are
+_EXAMPLE_CHARACTERS = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class Tolerance:
     """What may excuse an absent document: `young` in seconds, `waiting` if its record was not taken yet,
     `excuses`: by id, the rules that may have dropped it, if only the labels were known."""
 
-    young: float
-    waiting: bool = False
-    excuses: Mapping[str, str] = field(default_factory=dict)
+    min_age: float
+    pending: bool = False
+    possible_drops: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
     id: str
     document: bytes
-    account: Account
-    doubt: Doubt
+    tally: Tally
+    tolerance: Tolerance
 
 
-class Judge:
+class Verifier:
     """Takes parcels; `dead` has the ids in the dead-letter topic. `looked_up` counts."""
 
-    def __init__(self, lookup: Lookup, dead: set[str], now: Callable[[], float] = time.time) -> None:
+    def __init__(self, lookup: DocumentLookup, dead_letter_ids: set[str], now: Callable[[], float] = time.time) -> None:
         self._lookup = lookup
-        self._dead = dead
+        self._dead_letter_ids = dead_letter_ids
         self._now = now
         self._batch: list[_Entry] = []
-        self._absent: list[_Entry] = []
-        self._asking: set[asyncio.Task[None]] = set()
+        self._not_found: list[_Entry] = []
+        self._lookups: set[asyncio.Task[None]] = set()
         self.looked_up = 0
 
-    async def take(self, parcel: Parcel, accounts: Mapping[str, Account], other: Account, doubt: Doubt) -> None:
+    async def add(
+        self, batch: DocumentBatch, tallies: Mapping[str, Tally], default: Tally, tolerance: Tolerance
+    ) -> None:
         """Enter a parcel's documents, each into the account of its file's identity."""
-        for rule, number in parcel.dropped.items():
-            other.dropped[rule] += number
-            other.events += number
-        for document in parcel.documents:
+        for rule, number in batch.dropped.items():
+            default.dropped[rule] += number
+            default.events += number
+        for document in batch.documents:
             name = document_id(document)
-            account = accounts.get(name[:IDENTITY_CHARACTERS], other)
+            account = tallies.get(name[:IDENTITY_CHARACTERS], default)
             account.events += 1
-            self._batch.append(_Entry(name, document, account, doubt))
-            if len(self._batch) >= MOST:
-                await self._ask()
+            self._batch.append(_Entry(name, document, account, tolerance))
+            if len(self._batch) >= MAX_IDS:
+                await self._start_lookup()
 
-    async def _ask(self) -> None:
+    async def _start_lookup(self) -> None:
         batch, self._batch = self._batch, []
-        while len(self._asking) >= AT_ONCE:
-            await self._answers(asyncio.FIRST_COMPLETED)
+        while len(self._lookups) >= MAX_CONCURRENT_LOOKUPS:
+            await self._wait_for_lookups(asyncio.FIRST_COMPLETED)
         if batch:
-            self._asking.add(asyncio.create_task(self._look(batch)))
+            self._lookups.add(asyncio.create_task(self._look_up(batch)))
             await asyncio.sleep(0)  # so that the question leaves before more documents are made
 
-    async def _answers(self, until: str) -> None:
-        done, self._asking = await asyncio.wait(self._asking, return_when=until)
+    async def _wait_for_lookups(self, until: str) -> None:
+        done, self._lookups = await asyncio.wait(self._lookups, return_when=until)
         for task in done:
             task.result()
 
-    async def _look(self, batch: list[_Entry]) -> None:
-        there = await self._lookup.of([entry.id for entry in batch])
+    async def _look_up(self, batch: list[_Entry]) -> None:
+        there = await self._lookup.find([entry.id for entry in batch])
         self.looked_up += len(batch)
         for entry in batch:
             indices = there.get(entry.id)
             if indices is not None:
-                _found(entry, indices)
-            elif len(self._absent) < LATE:
-                self._absent.append(entry)
+                _count_found(entry, indices)
+            elif len(self._not_found) < MAX_RETRIED:
+                self._not_found.append(entry)
             else:
-                self._judge(entry)
+                self._classify(entry)
 
-    async def settle(self, patience: float) -> None:
+    async def finish(self, retry_seconds: float) -> None:
         """Look up the rest; then what was absent again, until nothing young is or `patience` seconds are over."""
-        await self._ask()
-        if self._asking:
-            await self._answers(asyncio.ALL_COMPLETED)
-        limit = self._now() + patience
-        absent, self._absent = self._absent, []
+        await self._start_lookup()
+        if self._lookups:
+            await self._wait_for_lookups(asyncio.ALL_COMPLETED)
+        limit = self._now() + retry_seconds
+        absent, self._not_found = self._not_found, []
         while absent:
-            for start in range(0, len(absent), MOST):
-                await self._look(absent[start : start + MOST])
-            absent, self._absent = self._absent, []
+            for start in range(0, len(absent), MAX_IDS):
+                await self._look_up(absent[start : start + MAX_IDS])
+            absent, self._not_found = self._not_found, []
             again = []
             for entry in absent:
-                if self._now() < limit and self._young(entry):
+                if self._now() < limit and self._is_recent(entry):
                     again.append(entry)
                 else:
-                    self._judge(entry)
+                    self._classify(entry)
             absent = again
             if absent:
-                await asyncio.sleep(LOOK_AGAIN_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS)
 
-    def _young(self, entry: _Entry) -> bool:
-        moment = cri.nanoseconds(_time(entry).encode())
-        return moment is not None and abs(self._now() - moment / 1e9) < entry.doubt.young
+    def _is_recent(self, entry: _Entry) -> bool:
+        moment = cri.nanoseconds(_event_time(entry).encode())
+        return moment is not None and abs(self._now() - moment / 1e9) < entry.tolerance.min_age
 
-    def _judge(self, entry: _Entry) -> None:
-        account = entry.account
-        if entry.id in self._dead:
+    def _classify(self, entry: _Entry) -> None:
+        account = entry.tally
+        if entry.id in self._dead_letter_ids:
             account.dead += 1
-        elif entry.doubt.waiting or self._young(entry):
+        elif entry.tolerance.pending or self._is_recent(entry):
             account.waiting += 1
-        elif entry.id in entry.doubt.excuses:
-            rules = entry.doubt.excuses[entry.id]
+        elif entry.id in entry.tolerance.possible_drops:
+            rules = entry.tolerance.possible_drops[entry.id]
             account.unjudged[f"events that the rule {rules} may have dropped, by what no path tells"] += 1
         else:
-            account.note("missing", _example(entry))
+            account.count_with_example("missing", _example(entry))
 
 
-def _found(entry: _Entry, indices: list[str]) -> None:
+def _count_found(entry: _Entry, indices: list[str]) -> None:
     if entry.id.endswith("-gap"):
-        entry.account.gaps += 1
+        entry.tally.gaps += 1
     else:
-        entry.account.found += 1
+        entry.tally.found += 1
     if len(indices) > 1:
-        entry.account.note("doubled", {"id": entry.id, "indices": sorted(indices)})
+        entry.tally.count_with_example("doubled", {"id": entry.id, "indices": sorted(indices)})
 
 
 def _source(entry: _Entry) -> dict[str, Any]:
@@ -145,7 +147,7 @@ def _source(entry: _Entry) -> dict[str, Any]:
     return source
 
 
-def _time(entry: _Entry) -> str:
+def _event_time(entry: _Entry) -> str:
     source = _source(entry)
     return str(source.get("log.iotime") or source["@timestamp"])
 
@@ -154,8 +156,8 @@ def _example(entry: _Entry) -> dict[str, Any]:
     source = _source(entry)
     return {
         "id": entry.id,
-        "time": _time(entry),
+        "time": _event_time(entry),
         "path": source.get("log.file.path", ""),
         "offset": source.get("log.offset"),
-        "message": str(source.get("message", ""))[:_SHOWN_CHARACTERS],
+        "message": str(source.get("message", ""))[:_EXAMPLE_CHARACTERS],
     }

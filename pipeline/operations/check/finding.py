@@ -5,7 +5,7 @@ from typing import NamedTuple
 OK, WARNING, FAILED = "ok", "warning", "failed"
 
 
-class Finding(NamedTuple):
+class CheckResult(NamedTuple):
     """What was looked at, how it is (ok, warning, failed), what was seen, and what to do."""
 
     what: str
@@ -19,16 +19,16 @@ class Finding(NamedTuple):
         return f"{sign:4}  {self.what}: {self.seen}" + (f"\n      -> {self.todo}" if self.todo else "")
 
 
-def ok(what: str, seen: str) -> Finding:
+def ok(what: str, seen: str) -> CheckResult:
     """It is as it should be."""
-    return Finding(what, OK, seen)
+    return CheckResult(what, OK, seen)
 
 
-def warning(what: str, seen: str, todo: str = "") -> Finding:
+def warning(what: str, seen: str, todo: str = "") -> CheckResult:
     """It works, or it could not be seen whether it does."""
-    return Finding(what, WARNING, seen, todo)
+    return CheckResult(what, WARNING, seen, todo)
 
 
-def failed(what: str, seen: str, todo: str) -> Finding:
+def failed(what: str, seen: str, todo: str) -> CheckResult:
     """It will not work."""
-    return Finding(what, FAILED, seen, todo)
+    return CheckResult(what, FAILED, seen, todo)

@@ -12,7 +12,7 @@ from typing import Any
 from pipeline.errors import UsageError
 from pipeline.parsing import level
 
-SHORT = {
+FIELD_ALIASES = {
     "app": "service.name",
     "service": "service.name",
     "level": "log.level",
@@ -24,16 +24,16 @@ SHORT = {
     "stream": "log.iostream",
     "trace": "trace.id",
 }
-LEVELS = ("trace", "debug", "info", "notice", "warn", "error", "critical", "fatal")
+LEVELS_BY_SEVERITY = ("trace", "debug", "info", "notice", "warn", "error", "critical", "fatal")
 _WORD = re.compile(r"([\w@][\w.@/-]*)(!=|>=|<=|=|>|<)(.*)", re.DOTALL)
-_RANGES = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}
+_RANGE_OPERATORS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}
 
 
-def query(words: list[str]) -> dict[str, Any]:
+def build_query(terms: list[str]) -> dict[str, Any]:
     """The query for these words. Raises UsageError naming the word that cannot be meant."""
     must: list[dict[str, Any]] = []
     must_not: list[dict[str, Any]] = []
-    for word in words:
+    for word in terms:
         match = _WORD.fullmatch(word)
         if match is None:
             must.append({"match_phrase": {"message": word}})
@@ -41,7 +41,7 @@ def query(words: list[str]) -> dict[str, Any]:
         name, operator, value = match.groups()
         if not value:
             raise UsageError(f"{word!r}: no value behind {operator}")
-        clause = _clause(SHORT.get(name, name), operator, value)
+        clause = _clause(FIELD_ALIASES.get(name, name), operator, value)
         (must_not if operator == "!=" else must).append(clause)
     return {"bool": {"filter": must, "must_not": must_not}}
 
@@ -49,8 +49,8 @@ def query(words: list[str]) -> dict[str, Any]:
 def _clause(field: str, operator: str, value: str) -> dict[str, Any]:
     if field == "log.level":
         return {"terms": {field: _levels(operator, value)}}
-    if operator in _RANGES:
-        return {"range": {field: {_RANGES[operator]: value}}}
+    if operator in _RANGE_OPERATORS:
+        return {"range": {field: {_RANGE_OPERATORS[operator]: value}}}
     if field == "message":
         return {"match_phrase": {field: value}}
     if "*" in value:
@@ -60,16 +60,16 @@ def _clause(field: str, operator: str, value: str) -> dict[str, Any]:
 
 def _levels(operator: str, value: str) -> list[str]:
     """The levels that are meant; `warning` is `warn` here too."""
-    name = level.normal(value)
+    name = level.normalize(value)
     if name is None:
-        raise UsageError(f"level{operator}{value}: no level; there are {', '.join(LEVELS)}")
-    place = LEVELS.index(name)
+        raise UsageError(f"level{operator}{value}: no level; there are {', '.join(LEVELS_BY_SEVERITY)}")
+    place = LEVELS_BY_SEVERITY.index(name)
     chosen = {
-        "=": LEVELS[place : place + 1],
-        "!=": LEVELS[place : place + 1],
-        ">=": LEVELS[place:],
-        ">": LEVELS[place + 1 :],
-        "<=": LEVELS[: place + 1],
-        "<": LEVELS[:place],
+        "=": LEVELS_BY_SEVERITY[place : place + 1],
+        "!=": LEVELS_BY_SEVERITY[place : place + 1],
+        ">=": LEVELS_BY_SEVERITY[place:],
+        ">": LEVELS_BY_SEVERITY[place + 1 :],
+        "<=": LEVELS_BY_SEVERITY[: place + 1],
+        "<": LEVELS_BY_SEVERITY[:place],
     }
     return list(chosen[operator])

@@ -12,8 +12,8 @@ from elasticsearch import ApiError, AsyncElasticsearch
 
 from pipeline.errors import CrispError
 
-PAGE = 500
-PAGES = 20
+PAGE_SIZE = 500
+MAX_PAGES = 20
 _JSON = {"accept": "application/json", "content-type": "application/json"}
 
 Hit = dict[str, Any]
@@ -23,17 +23,17 @@ Hit = dict[str, Any]
 class Shard(NamedTuple):
     """A shard of an index."""
 
-    of: str
+    index_name: str
     number: int
 
 
 class _Cursor:
     """How far a shard was read: `before` at the look before the last, `last` at the last."""
 
-    __slots__ = ("before", "last", "shown")
+    __slots__ = ("last", "previous", "shown")
 
-    def __init__(self, at: int) -> None:
-        self.before = self.last = at
+    def __init__(self, position: int) -> None:
+        self.previous = self.last = position
         self.shown: dict[int, None] = {}  # numbers shown above `before`, in order
 
 
@@ -49,17 +49,17 @@ class Follower:
     async def start(self) -> None:
         """Begin at the end of what is there now."""
         for shard in await self._shards():
-            self._cursors[shard] = _Cursor(await self._newest(shard))
+            self._cursors[shard] = _Cursor(await self._newest_seq_no(shard))
 
     async def latest(self, number: int) -> list[Hit]:
         """The newest documents by their time, the oldest of them first."""
         sort = [{"@timestamp": {"order": "desc", "unmapped_type": "date_nanos"}}]
         body = {"query": self._query, "size": number, "sort": sort}
         path = f"/{self._pattern}/_search?ignore_unavailable=true&allow_no_indices=true"
-        hits: list[Hit] = (await self._ask("POST", path, orjson.dumps(body)))["hits"]["hits"]
+        hits: list[Hit] = (await self._request("POST", path, orjson.dumps(body)))["hits"]["hits"]
         return hits[::-1]
 
-    async def look(self) -> list[Hit]:
+    async def poll(self) -> list[Hit]:
         """What has become searchable since, by time. Indices that are new are read from their beginning."""
         found: list[Hit] = []
         for shard in await self._shards():
@@ -69,51 +69,51 @@ class Follower:
         )
 
     async def _read(self, shard: Shard, cursor: _Cursor) -> list[Hit]:
-        newest = await self._newest(shard)
-        if newest <= cursor.before:
+        newest = await self._newest_seq_no(shard)
+        if newest <= cursor.previous:
             return []
         found: list[Hit] = []
-        position = cursor.before
-        for _ in range(PAGES):
+        position = cursor.previous
+        for _ in range(MAX_PAGES):
             page = await self._page(shard, position, newest)
             found += [hit for hit in page if hit["sort"][0] not in cursor.shown]
             position = page[-1]["sort"][0] if page else position
-            if len(page) < PAGE:
+            if len(page) < PAGE_SIZE:
                 position = newest
                 break
         cursor.shown |= dict.fromkeys(hit["sort"][0] for hit in found)
-        cursor.before, cursor.last = min(cursor.last, position), position
-        cursor.shown = {number: None for number in cursor.shown if number > cursor.before}
+        cursor.previous, cursor.last = min(cursor.last, position), position
+        cursor.shown = {number: None for number in cursor.shown if number > cursor.previous}
         return found
 
     async def _page(self, shard: Shard, after: int, newest: int) -> list[Hit]:
         window = {"range": {"_seq_no": {"gt": after, "lte": newest}}}
         body = {
             "query": {"bool": {"filter": [self._query, window]}},
-            "size": PAGE,
+            "size": PAGE_SIZE,
             "sort": [{"_seq_no": "asc"}],
             "track_total_hits": False,
         }
         hits: list[Hit] = (await self._search(shard, body))["hits"]["hits"]
         return hits
 
-    async def _newest(self, shard: Shard) -> int:
+    async def _newest_seq_no(self, shard: Shard) -> int:
         body = {"size": 1, "sort": [{"_seq_no": "desc"}], "_source": False, "track_total_hits": False}
         hits = (await self._search(shard, body))["hits"]["hits"]
         return int(hits[0]["sort"][0]) if hits else -1
 
     async def _search(self, shard: Shard, body: dict[str, Any]) -> Any:
         # One copy of the shard each time: another one may be at another refresh.
-        path = f"/{shard.of}/_search?preference=_shards:{shard.number}%7Ccrisp&ignore_unavailable=true"
-        return await self._ask("POST", path, orjson.dumps(body))
+        path = f"/{shard.index_name}/_search?preference=_shards:{shard.number}%7Ccrisp&ignore_unavailable=true"
+        return await self._request("POST", path, orjson.dumps(body))
 
     async def _shards(self) -> list[Shard]:
         path = f"/{self._pattern}/_settings/index.number_of_shards?ignore_unavailable=true&allow_no_indices=true"
-        answer = await self._ask("GET", path, None)
+        answer = await self._request("GET", path, None)
         counts = {index: int(found["settings"]["index"]["number_of_shards"]) for index, found in answer.items()}
         return [Shard(index, number) for index, count in sorted(counts.items()) for number in range(count)]
 
-    async def _ask(self, method: str, path: str, body: bytes | None) -> Any:
+    async def _request(self, method: str, path: str, body: bytes | None) -> Any:
         headers = _JSON if body else {"accept": "application/json"}
         try:
             return (await self._client.perform_request(method, path, headers=headers, body=body)).body

@@ -12,21 +12,21 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from elastic_transport import TransportError
 from elasticsearch import ApiError
 
-from pipeline.config.settings import Settings, variable, without_credentials
+from pipeline.config.settings import Settings, env_name, strip_credentials
 from pipeline.elasticsearch.client import connect
 from pipeline.errors import SettingsError
 from pipeline.kafka import consumer_lag
-from pipeline.monitoring.health import Severity, Trouble, level, severity_of
+from pipeline.monitoring.health import Problem, Severity, parse_severity, worst_severity
 
-ASK_SECONDS = 5.0
-MOST_BYTES = 4 << 20
-AT_ONCE = 32
+REQUEST_TIMEOUT_SECONDS = 5.0
+MAX_RESPONSE_BYTES = 4 << 20
+MAX_CONCURRENT_REQUESTS = 32
 
 Address = tuple[str, int]
 """An IP address and a port."""
 
 
-def places(settings: Settings) -> list[tuple[str, int]]:
+def parse_status_urls(settings: Settings) -> list[tuple[str, int]]:
     """Host and port of each address in the settings. Raises SettingsError."""
     found, faults = [], []
     for url in settings.status_urls.replace(",", " ").split():
@@ -36,7 +36,7 @@ def places(settings: Settings) -> list[tuple[str, int]]:
         except ValueError:
             port = None
         if parts.scheme != "http" or not parts.hostname or not port or parts.path not in {"", "/"}:
-            faults.append(f"{variable('status_urls')}: {url!r} is not http://HOST:PORT")
+            faults.append(f"{env_name('status_urls')}: {url!r} is not http://HOST:PORT")
         else:
             found.append((parts.hostname, port))
     if faults:
@@ -46,90 +46,92 @@ def places(settings: Settings) -> list[tuple[str, int]]:
 
 async def gather(settings: Settings) -> dict[str, Any]:
     """Ask everyone. Raises SettingsError for addresses that are none."""
-    hosts = places(settings)
-    parts, kafka, elasticsearch = await asyncio.gather(_parts(hosts), _kafka(settings), _elasticsearch(settings))
+    hosts = parse_status_urls(settings)
+    parts, kafka, elasticsearch = await asyncio.gather(_processes(hosts), _kafka(settings), _elasticsearch(settings))
     troubles = [*kafka.pop("troubles"), *elasticsearch.pop("troubles")]
     for part in parts:
         troubles += part["troubles"]
-    worst = level(severity_of(trouble["level"]) for trouble in troubles)
+    worst = worst_severity(parse_severity(trouble["level"]) for trouble in troubles)
     return {
         "time": time.time(),
         "state": worst.label,
-        "troubles": sorted(troubles, key=lambda trouble: -severity_of(trouble["level"])),
+        "troubles": sorted(troubles, key=lambda trouble: -parse_severity(trouble["level"])),
         "kafka": kafka,
         "elasticsearch": elasticsearch,
         "parts": parts,
     }
 
 
-async def _parts(hosts: list[tuple[str, int]]) -> list[dict[str, Any]]:
+async def _processes(hosts: list[tuple[str, int]]) -> list[dict[str, Any]]:
     """The facts of each process; each address of a name is one."""
-    room = asyncio.Semaphore(AT_ONCE)
+    room = asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
 
     async def ask(host: str, address: Address) -> dict[str, Any]:
         async with room:
-            return await asyncio.to_thread(_ask, host, address)
+            return await asyncio.to_thread(_request_status, host, address)
 
     asked = []
     for host, port in hosts:
         try:
             answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as fault:
-            asked.append(asyncio.ensure_future(asyncio.sleep(0, _absent(f"{host}:{port}", f"no such host: {fault}"))))
+            asked.append(
+                asyncio.ensure_future(asyncio.sleep(0, _unreachable(f"{host}:{port}", f"no such host: {fault}")))
+            )
             continue
         addresses = sorted({(str(answer[4][0]), port) for answer in answers})
         asked += [asyncio.ensure_future(ask(host, address)) for address in addresses]
     return sorted(await asyncio.gather(*asked), key=lambda part: (part["kind"], part["name"]))
 
 
-def _ask(host: str, address: Address) -> dict[str, Any]:
+def _request_status(host: str, address: Address) -> dict[str, Any]:
     name = f"{address[0]}:{address[1]}" if host == address[0] else f"{host} ({address[0]}:{address[1]})"
-    connection = http.client.HTTPConnection(*address, timeout=ASK_SECONDS)
+    connection = http.client.HTTPConnection(*address, timeout=REQUEST_TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/status.json", headers={"Host": f"{host}:{address[1]}"})
         answer = connection.getresponse()
-        body = answer.read(MOST_BYTES)
+        body = answer.read(MAX_RESPONSE_BYTES)
         if answer.status != 200:
-            return _absent(name, f"it answers with {answer.status}")
+            return _unreachable(name, f"it answers with {answer.status}")
         facts: dict[str, Any] = orjson.loads(body)
         facts["troubles"] = [{**trouble, "of": f"{facts['kind']} {facts['name']}"} for trouble in facts["troubles"]]
     except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as fault:
-        return _absent(name, _words(fault))
+        return _unreachable(name, _describe_error(fault))
     finally:
         connection.close()
     return {**facts, "address": f"{address[0]}:{address[1]}"}
 
 
-def _words(fault: Exception) -> str:
+def _describe_error(error: Exception) -> str:
     """A fault as one reads it: what it says of itself, else what it is."""
-    said = fault.strerror if isinstance(fault, OSError) and fault.strerror else str(fault)
-    return said or type(fault).__name__
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return said or type(error).__name__
 
 
-def _absent(name: str, why: str) -> dict[str, Any]:
-    trouble = _trouble(Severity.CRITICAL, f"Cannot be asked: {why}", "instance-down", name)
+def _unreachable(name: str, reason: str) -> dict[str, Any]:
+    trouble = _problem(Severity.CRITICAL, f"Cannot be asked: {reason}", "instance-down", name)
     return {"kind": "unknown", "name": name, "state": Severity.CRITICAL.label, "troubles": [trouble]}
 
 
-def _trouble(severity: Severity, words: str, runbook: str, of: str) -> dict[str, str]:
-    return {**Trouble(severity, words, runbook).as_dict(), "of": of}
+def _problem(severity: Severity, message: str, runbook: str, source: str) -> dict[str, str]:
+    return {**Problem(severity, message, runbook).as_dict(), "of": source}
 
 
 async def _kafka(settings: Settings) -> dict[str, Any]:
     brokers = settings.kafka_brokers
     try:
-        async with asyncio.timeout(2 * ASK_SECONDS):
-            lags = await consumer_lag.once(settings)
+        async with asyncio.timeout(2 * REQUEST_TIMEOUT_SECONDS):
+            lags = await consumer_lag.read_lag(settings)
     except (KafkaError, TimeoutError) as fault:
-        why = "no broker answers" if isinstance(fault, (KafkaConnectionError, TimeoutError)) else _words(fault)
+        why = "no broker answers" if isinstance(fault, (KafkaConnectionError, TimeoutError)) else _describe_error(fault)
         words = f"Cannot be asked how far the workers are, at {brokers}: {why}."
         return {
             "brokers": brokers,
             "lag": None,
-            "troubles": [_trouble(Severity.CRITICAL, words, "shipper-backlog", "Kafka")],
+            "troubles": [_problem(Severity.CRITICAL, words, "shipper-backlog", "Kafka")],
         }
     waiting = max((one.seconds or 0.0 for one in lags.values()), default=0.0)
-    late = _trouble(Severity.WARNING, f"Records wait for {waiting:.0f} s.", "lag", "Kafka")
+    late = _problem(Severity.WARNING, f"Records wait for {waiting:.0f} s.", "lag", "Kafka")
     return {
         "brokers": brokers,
         "lag": sum(one.records for one in lags.values()),
@@ -142,22 +144,22 @@ async def _kafka(settings: Settings) -> dict[str, Any]:
 async def _elasticsearch(settings: Settings) -> dict[str, Any]:
     client = connect(settings)
     try:
-        async with asyncio.timeout(ASK_SECONDS):
+        async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
             answer = await client.perform_request("GET", "/_cluster/health", headers={"accept": "application/json"})
     except ApiError as fault:
         if fault.status_code == 403:
             return {"status": "answers; its health may not be asked", "troubles": []}
-        words = f"Answers with {fault.status_code}, at {without_credentials(settings.es_urls)}."
+        words = f"Answers with {fault.status_code}, at {strip_credentials(settings.es_urls)}."
     except (TransportError, OSError, TimeoutError) as fault:
-        words = f"Cannot be reached at {without_credentials(settings.es_urls)}: {_words(fault)}."
+        words = f"Cannot be reached at {strip_credentials(settings.es_urls)}: {_describe_error(fault)}."
     else:
         status = answer.body["status"]
         bad = (
-            [_trouble(Severity.CRITICAL, "The cluster is red.", "elasticsearch", "Elasticsearch")]
+            [_problem(Severity.CRITICAL, "The cluster is red.", "elasticsearch", "Elasticsearch")]
             if status == "red"
             else []
         )
         return {"status": status, "troubles": bad}
     finally:
         await client.close()
-    return {"status": "away", "troubles": [_trouble(Severity.CRITICAL, words, "elasticsearch", "Elasticsearch")]}
+    return {"status": "away", "troubles": [_problem(Severity.CRITICAL, words, "elasticsearch", "Elasticsearch")]}

@@ -9,12 +9,12 @@ import orjson
 
 from pipeline.contract.dead_letter import DeadLetter
 
-WORKLOADS = 5
+MAX_WORKLOADS = 5
 _SHOWN_BYTES = 200
 _VARIABLE = re.compile(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\d+")
 
 
-def kind(reason: str) -> str:
+def normalize_reason(reason: str) -> str:
     """A reason without what differs from letter to letter: numbers, quoted values, names in brackets."""
     return _VARIABLE.sub(lambda met: "[…]" if met[0].startswith("[") else "…", reason.split("Preview of")[0])[:160]
 
@@ -31,7 +31,7 @@ def workload(letter: DeadLetter) -> str:
 
 
 @dataclass(slots=True)
-class Group:
+class ReasonGroup:
     """Letters of one kind of reason. Times in milliseconds since the epoch."""
 
     count: int = 0
@@ -41,25 +41,25 @@ class Group:
     sample: dict[str, Any] = field(default_factory=dict)
 
 
-class Tally:
+class DeadLetterSummary:
     """Takes letters; a letter that came twice (a worker died between it and its commit) counts once."""
 
     def __init__(self) -> None:
-        self.groups: dict[str, Group] = {}
-        self._met: set[tuple[str, ...]] = set()
+        self.groups: dict[str, ReasonGroup] = {}
+        self._seen: set[tuple[str, ...]] = set()
 
-    def add(self, letter: DeadLetter, place: str) -> None:
+    def add(self, letter: DeadLetter, position: str) -> None:
         """Count a letter that lies at that place of the dead-letter topic."""
-        if known(letter, self._met):
+        if is_repeated(letter, self._seen):
             return
-        group = self.groups.setdefault(kind(letter.reason), Group())
+        group = self.groups.setdefault(normalize_reason(letter.reason), ReasonGroup())
         moment = letter.origin.timestamp
         group.count += 1
         group.first = min(group.first or moment, moment)
         group.last = max(group.last, moment)
         group.workloads[workload(letter)] += 1
         if not group.sample:
-            group.sample = sample(letter, place)
+            group.sample = sample(letter, position)
 
     def rows(self) -> list[dict[str, Any]]:
         """The groups, the largest first."""
@@ -68,7 +68,7 @@ class Tally:
             {
                 "reason": reason,
                 "count": group.count,
-                "workloads": dict(group.workloads.most_common(WORKLOADS)),
+                "workloads": dict(group.workloads.most_common(MAX_WORKLOADS)),
                 "first": group.first,
                 "last": group.last,
                 "sample": group.sample,
@@ -77,21 +77,21 @@ class Tally:
         ]
 
 
-def known(letter: DeadLetter, met: set[tuple[str, ...]]) -> bool:
+def is_repeated(letter: DeadLetter, seen: set[tuple[str, ...]]) -> bool:
     """Whether the same was met before; from now on it was."""
     key = (letter.index, letter.id) if letter.id else tuple(map(str, letter.origin))
-    if key in met:
+    if key in seen:
         return True
-    met.add(key)
+    seen.add(key)
     return False
 
 
-def sample(letter: DeadLetter, place: str) -> dict[str, Any]:
+def sample(letter: DeadLetter, position: str) -> dict[str, Any]:
     """What to look into: where the letter and its raw record lie, and how its bytes begin."""
     topic, partition, offset, _ = letter.origin
     return {
         "reason": letter.reason,
-        "letter": place,
+        "letter": position,
         "raw_record": f"{topic}/{partition}/{offset}",
         "index": letter.index,
         "id": letter.id,

@@ -12,50 +12,50 @@ from typing import Any, Self
 from elasticsearch import AsyncElasticsearch
 
 from pipeline.config.settings import Settings
-from pipeline.documents.builder import Parcel
-from pipeline.elasticsearch.id_lookup import MOST, Lookup, document_id
+from pipeline.documents.builder import DocumentBatch
+from pipeline.elasticsearch.id_lookup import MAX_IDS, DocumentLookup, document_id
 from pipeline.elasticsearch.indexer import Indexer
-from pipeline.elasticsearch.rejections.rejection_handler import Dead
+from pipeline.elasticsearch.rejections.rejection_handler import SendDeadLetter
 from pipeline.monitoring.metrics import WORKER, Metrics
-from pipeline.worker.memory_budget import Budget
+from pipeline.worker.memory_budget import MemoryBudget
 
 
-class Refill:
+class Reindexer:
     """An asynchronous context: at its end everything taken is settled, unless an exception ends it."""
 
-    def __init__(self, settings: Settings, client: AsyncElasticsearch, bury: Dead) -> None:
+    def __init__(self, settings: Settings, client: AsyncElasticsearch, send_dead_letter: SendDeadLetter) -> None:
         self._metrics = Metrics(WORKER)
-        self._indexer = Indexer(client, settings, self._metrics, bury)
-        self._lookup = Lookup(client, settings)
-        self._budget = Budget(settings.worker_memory_budget_bytes)
-        self._batch: list[Parcel] = []
-        self._waiting = 0
-        self.there = 0
+        self._indexer = Indexer(client, settings, self._metrics, send_dead_letter)
+        self._lookup = DocumentLookup(client, settings)
+        self._budget = MemoryBudget(settings.worker_memory_budget_bytes)
+        self._batch: list[DocumentBatch] = []
+        self._buffered_documents = 0
+        self.existing = 0
 
     async def __aenter__(self) -> Self:
         """Start the indexer."""
-        self._run = asyncio.create_task(self._indexer.run())
+        self._indexer_task = asyncio.create_task(self._indexer.run())
         return self
 
-    async def take(self, parcel: Parcel) -> None:
+    async def add(self, batch: DocumentBatch) -> None:
         """Take a parcel. Raises LookupFailure, and whatever ended the indexer."""
-        self._batch.append(parcel)
-        self._waiting += len(parcel.documents)
-        if self._waiting >= MOST:
+        self._batch.append(batch)
+        self._buffered_documents += len(batch.documents)
+        if self._buffered_documents >= MAX_IDS:
             await self.flush()
 
     async def flush(self) -> None:
         """Look up what was taken and hand over what is absent."""
-        batch, self._batch, self._waiting = self._batch, [], 0
+        batch, self._batch, self._buffered_documents = self._batch, [], 0
         ids = [document_id(document) for parcel in batch for document in parcel.documents]
         there: dict[str, list[str]] = {}
-        for start in range(0, len(ids), MOST):
-            there |= await self._lookup.of(ids[start : start + MOST])
+        for start in range(0, len(ids), MAX_IDS):
+            there |= await self._lookup.find(ids[start : start + MAX_IDS])
         for parcel in batch:
-            left = absent(parcel, there)
-            self.there += len(parcel.documents) - len(left.documents)
+            left = without_existing(parcel, there)
+            self.existing += len(parcel.documents) - len(left.documents)
             if left.documents:
-                await self._or_end(self._budget.acquire(left.size))
+                await self._wait_for(self._budget.acquire(left.size))
                 self._indexer.submit(left, lambda size=left.size: self._budget.release(size))  # type: ignore[misc]
 
     async def __aexit__(
@@ -65,45 +65,45 @@ class Refill:
             if kind is None:
                 await self.flush()
                 while self._budget.used:
-                    await self._or_end(asyncio.sleep(0.02))
+                    await self._wait_for(asyncio.sleep(0.02))
         finally:
-            self._run.cancel()
-            await asyncio.wait([self._run])
+            self._indexer_task.cancel()
+            await asyncio.wait([self._indexer_task])
 
-    async def _or_end(self, waiting: Coroutine[Any, Any, None]) -> None:
+    async def _wait_for(self, waiting: Coroutine[Any, Any, None]) -> None:
         """Wait, but not for an indexer that has ended: that is a bug, and told."""
         task = asyncio.create_task(waiting)
-        await asyncio.wait([task, self._run], return_when=asyncio.FIRST_COMPLETED)
-        if self._run.done():
+        await asyncio.wait([task, self._indexer_task], return_when=asyncio.FIRST_COMPLETED)
+        if self._indexer_task.done():
             task.cancel()
-            self._run.result()
+            self._indexer_task.result()
 
     def outcomes(self) -> dict[str, int]:
         """Documents by what became of them until now."""
         value = self._metrics.get
         names = ("created", "fallback", "extended", "dead_lettered")
         found = {name: int(value("crisp_worker_documents", result=name)) for name in names}
-        return {**found, "duplicate": self.there + int(value("crisp_worker_documents", result="duplicate"))}
+        return {**found, "duplicate": self.existing + int(value("crisp_worker_documents", result="duplicate"))}
 
     @property
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """Why Elasticsearch takes nothing now; empty if it does."""
-        return self._indexer.fault if self._indexer.failing_since else self._indexer.places.trouble
+        return self._indexer.last_error if self._indexer.failing_since else self._indexer.index_resolver.problem
 
 
-def _index(document: bytes) -> str:
+def _index_name(document: bytes) -> str:
     return document.split(b'"', 6)[5].decode()
 
 
-def absent(parcel: Parcel, there: dict[str, list[str]]) -> Parcel:
+def without_existing(batch: DocumentBatch, existing: dict[str, list[str]]) -> DocumentBatch:
     """The documents that are not there; and, of several lines, those there in the same index: ours may be longer."""
-    left = Parcel([], 0, parcel.indices, {}, parcel.dropped.copy(), parcel.origin, parcel.headers)
+    left = DocumentBatch([], 0, batch.indices, {}, batch.dropped.copy(), batch.origin, batch.headers)
     left.dropped.clear()
-    for number, document in enumerate(parcel.documents):
-        indices = there.get(document_id(document))
-        if indices is None or (number in parcel.lengths and _index(document) in indices):
-            if number in parcel.lengths:
-                left.lengths[len(left.documents)] = parcel.lengths[number]
+    for number, document in enumerate(batch.documents):
+        indices = existing.get(document_id(document))
+        if indices is None or (number in batch.lengths and _index_name(document) in indices):
+            if number in batch.lengths:
+                left.lengths[len(left.documents)] = batch.lengths[number]
             left.documents.append(document)
     left.size = sum(map(len, left.documents))
     return left

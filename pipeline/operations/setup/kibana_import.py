@@ -11,17 +11,17 @@ from typing import Any
 import orjson
 
 from pipeline.config import secrets as secretfile
-from pipeline.config.settings import Settings, variable, without_credentials
+from pipeline.config.settings import Settings, env_name, strip_credentials
 from pipeline.errors import SetupError
 from pipeline.operations.setup import kibana_objects
 
-OLDEST = (8, 11)
+MIN_VERSION = (8, 11)
 WAIT_SECONDS = 180.0
-EVERY_SECONDS = 2.0
-ASK_SECONDS = 60.0
+POLL_SECONDS = 2.0
+REQUEST_TIMEOUT_SECONDS = 60.0
 
 
-class Kibana:
+class KibanaClient:
     """One Kibana. Every question raises SetupError with what it said, or why it said nothing."""
 
     def __init__(self, settings: Settings, wait_seconds: float = WAIT_SECONDS) -> None:
@@ -30,11 +30,11 @@ class Kibana:
         space = f"/s/{settings.kibana_space}" if settings.kibana_space else ""
         self._url = settings.kibana_url.rstrip("/")
         self._space = self._url + space
-        self.shown = without_credentials(self._url)
+        self.display_url = strip_credentials(self._url)
 
-    def load(self) -> str:
+    def import_objects(self) -> str:
         """Import; returns what was done."""
-        self._wait()
+        self._wait_until_available()
         boundary = secrets.token_hex(16)
         body = (
             (
@@ -46,57 +46,61 @@ class Kibana:
         )
         kind = f"multipart/form-data; boundary={boundary}"
         try:
-            answer = self._ask(f"{self._space}/api/saved_objects/_import?overwrite=true", body, kind)
-        except _NotYet as fault:
-            raise SetupError(f"Kibana at {self.shown} did not take the saved objects: {fault}") from fault
+            answer = self._request(f"{self._space}/api/saved_objects/_import?overwrite=true", body, kind)
+        except _Unavailable as fault:
+            raise SetupError(f"Kibana at {self.display_url} did not take the saved objects: {fault}") from fault
         if not answer.get("success"):
             faults = [
                 f"{fault.get('type')} {fault.get('id')}: {fault.get('error')}" for fault in answer.get("errors", ())
             ]
-            raise SetupError(f"Kibana at {self.shown} refused saved objects: " + ("; ".join(faults) or str(answer)))
-        return (
-            f"Kibana {self.shown}: {answer['successCount']} saved objects, the dashboard is {kibana_objects.DASHBOARD}"
-        )
+            raise SetupError(
+                f"Kibana at {self.display_url} refused saved objects: " + ("; ".join(faults) or str(answer))
+            )
+        count = answer["successCount"]
+        return f"Kibana {self.display_url}: {count} saved objects, the dashboard is {kibana_objects.DASHBOARD_ID}"
 
-    def _wait(self) -> None:
+    def _wait_until_available(self) -> None:
         """Until it says that it is available; its version must be one that takes the objects."""
         limit = time.monotonic() + self._wait_seconds
         while True:
             try:
-                status = self._ask(f"{self._url}/api/status")
-            except _NotYet as fault:
+                status = self._request(f"{self._url}/api/status")
+            except _Unavailable as fault:
                 said = str(fault)
             else:
                 said = f"its state is {_level(status)}"
                 if _level(status) == "available":
-                    self._check(status)
+                    self._check_version(status)
                     return
             if time.monotonic() >= limit:
-                raise SetupError(f"Kibana at {self.shown} is not available after {self._wait_seconds:.0f} s: {said}")
-            time.sleep(min(EVERY_SECONDS, self._wait_seconds))
+                raise SetupError(
+                    f"Kibana at {self.display_url} is not available after {self._wait_seconds:.0f} s: {said}"
+                )
+            time.sleep(min(POLL_SECONDS, self._wait_seconds))
 
-    def _check(self, status: dict[str, Any]) -> None:
+    def _check_version(self, status: dict[str, Any]) -> None:
         number = str(status.get("version", {}).get("number", ""))
         parts = number.split(".")[:2]
-        if all(part.isdigit() for part in parts) and tuple(map(int, parts)) < OLDEST:
-            raise SetupError(f"Kibana at {self.shown} is {number}: the objects need 8.11 or newer")
+        if all(part.isdigit() for part in parts) and tuple(map(int, parts)) < MIN_VERSION:
+            raise SetupError(f"Kibana at {self.display_url} is {number}: the objects need 8.11 or newer")
 
-    def _ask(self, url: str, body: bytes | None = None, kind: str = "") -> dict[str, Any]:
+    def _request(self, url: str, body: bytes | None = None, content_type: str = "") -> dict[str, Any]:
         headers = {"kbn-xsrf": "crisp", "accept": "application/json", **self._credentials()}
         if body is not None:
-            headers["content-type"] = kind
+            headers["content-type"] = content_type
         request = urllib.request.Request(url, body, headers)  # noqa: S310 - the setting's scheme is checked
         try:
-            with urllib.request.urlopen(request, timeout=ASK_SECONDS, context=self._tls()) as answer:  # noqa: S310
-                return _object(answer.read(), self.shown)
+            context = self._tls_context()
+            with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_SECONDS, context=context) as answer:  # noqa: S310
+                return _parse_object(answer.read(), self.display_url)
         except urllib.error.HTTPError as fault:
             words = f"{fault.code} {fault.read(300).decode('utf-8', 'replace')}".strip()
             if fault.code == 503:
-                raise _NotYet(f"it answers with {words}") from fault
+                raise _Unavailable(f"it answers with {words}") from fault
             hint = " (check ES_USER and ES_PASSWORD, or CRISP_ES_API_KEY)" if fault.code in {401, 403} else ""
-            raise SetupError(f"Kibana at {self.shown} answers with {words}{hint}") from fault
+            raise SetupError(f"Kibana at {self.display_url} answers with {words}{hint}") from fault
         except OSError as fault:
-            raise _NotYet(f"it cannot be reached: {getattr(fault, 'reason', fault)}") from fault
+            raise _Unavailable(f"it cannot be reached: {getattr(fault, 'reason', fault)}") from fault
 
     def _credentials(self) -> dict[str, str]:
         if key := secretfile.read(self._settings, "es_api_key"):
@@ -106,7 +110,7 @@ class Kibana:
             return {"authorization": "Basic " + base64.b64encode(pair).decode()}
         return {}
 
-    def _tls(self) -> ssl.SSLContext | None:
+    def _tls_context(self) -> ssl.SSLContext | None:
         if not self._url.startswith("https:"):
             return None
         name = "kibana_ca_file" if self._settings.kibana_ca_file else "es_ca_file"
@@ -114,7 +118,7 @@ class Kibana:
         try:
             context = ssl.create_default_context(cafile=path or None)
         except (OSError, ssl.SSLError) as fault:
-            words = f"{variable(name)}: {path} cannot be read as PEM: {fault}"
+            words = f"{env_name(name)}: {path} cannot be read as PEM: {fault}"
             raise SetupError(words) from fault
         if not self._settings.es_verify:
             context.check_hostname = False
@@ -122,7 +126,7 @@ class Kibana:
         return context
 
 
-class _NotYet(SetupError):
+class _Unavailable(SetupError):
     """It may come: Kibana is not there, or not ready."""
 
 
@@ -130,7 +134,7 @@ def _level(status: dict[str, Any]) -> str:
     return str(status.get("status", {}).get("overall", {}).get("level", "unknown"))
 
 
-def _object(body: bytes, where: str) -> dict[str, Any]:
+def _parse_object(body: bytes, where: str) -> dict[str, Any]:
     try:
         found = orjson.loads(body)
     except ValueError:

@@ -9,23 +9,23 @@ from typing import Any, NamedTuple
 
 from pipeline.config.settings import Settings
 
-VIEW = "crisp-logs"
-DASHBOARD = "crisp-overview"
-CORE = "8.8.0"
+DATA_VIEW_ID = "crisp-logs"
+DASHBOARD_ID = "crisp-overview"
+CORE_MIGRATION_VERSION = "8.8.0"
 # The migration of each type that 8.11 is at: an older number is migrated, a newer one refused.
-MIGRATIONS = {"index-pattern": "8.0.0", "search": "8.0.0", "lens": "8.9.0", "dashboard": "8.9.0"}
-LAYER = "layer"
+TYPE_MIGRATION_VERSIONS = {"index-pattern": "8.0.0", "search": "8.0.0", "lens": "8.9.0", "dashboard": "8.9.0"}
+LAYER_ID = "layer"
 
-Saved = dict[str, Any]
+SavedObject = dict[str, Any]
 """One saved object."""
 
 
-class Search(NamedTuple):
+class SavedSearch(NamedTuple):
     """A saved search: what it finds (KQL), and the columns that it shows."""
 
     id: str
     title: str
-    words: str
+    description: str
     query: str
     columns: tuple[str, ...]
     order: str = "desc"
@@ -41,16 +41,16 @@ class Chart(NamedTuple):
     split: str = ""
 
 
-PLACE = ("service.name", "kubernetes.namespace", "kubernetes.pod.name")
+SOURCE_COLUMNS = ("service.name", "kubernetes.namespace", "kubernetes.pod.name")
 SEARCHES = (
-    Search(
+    SavedSearch(
         "crisp-errors",
         "crisp: errors with stack traces",
         "What failed, whole.",
         "error.stack_trace: *",
-        (*PLACE, "error.type", "error.message", "error.stack_trace"),
+        (*SOURCE_COLUMNS, "error.type", "error.message", "error.stack_trace"),
     ),
-    Search(
+    SavedSearch(
         "crisp-trace",
         "crisp: one trace across services",
         "Filter by one trace.id to read a request's lines in the order in which they were written.",
@@ -58,19 +58,19 @@ SEARCHES = (
         ("trace.id", "service.name", "log.level", "message"),
         "asc",
     ),
-    Search(
+    SavedSearch(
         "crisp-gaps",
         "crisp: gaps",
         "Where lines vanished before they could be read.",
         "crisp.gap.reason: *",
-        (*PLACE, "crisp.gap.reason", "crisp.gap.bytes", "crisp.gap.since", "crisp.gap.until"),
+        (*SOURCE_COLUMNS, "crisp.gap.reason", "crisp.gap.bytes", "crisp.gap.since", "crisp.gap.until"),
     ),
-    Search(
+    SavedSearch(
         "crisp-refused",
         "crisp: refused documents",
         "Indexed in a safe form, since Elasticsearch refused them for their content.",
         "crisp.rejected.type: *",
-        (*PLACE, "crisp.rejected.type", "crisp.rejected.reason", "message"),
+        (*SOURCE_COLUMNS, "crisp.rejected.type", "crisp.rejected.reason", "message"),
     ),
 )
 CHARTS = (
@@ -95,11 +95,11 @@ CHARTS = (
 )
 
 
-def all_of(settings: Settings) -> list[Saved]:
+def saved_objects(settings: Settings) -> list[SavedObject]:
     """Every object, each after those that it refers to."""
     return [
-        _view(settings),
-        *(_search(search) for search in SEARCHES),
+        _data_view(settings),
+        *(_saved_search(search) for search in SEARCHES),
         *(_chart(chart) for chart in CHARTS),
         _dashboard(),
     ]
@@ -107,17 +107,19 @@ def all_of(settings: Settings) -> list[Saved]:
 
 def ndjson(settings: Settings) -> bytes:
     """The objects as Kibana imports them: JSON, one a line."""
-    return b"".join(json.dumps(saved, separators=(",", ":")).encode() + b"\n" for saved in all_of(settings))
+    return b"".join(json.dumps(saved, separators=(",", ":")).encode() + b"\n" for saved in saved_objects(settings))
 
 
-def _saved(kind: str, identity: str, attributes: dict[str, Any], references: list[dict[str, str]]) -> Saved:
+def _saved_object(
+    kind: str, identity: str, attributes: dict[str, Any], references: list[dict[str, str]]
+) -> SavedObject:
     return {
         "type": kind,
         "id": identity,
         "attributes": attributes,
         "references": references,
-        "coreMigrationVersion": CORE,
-        "typeMigrationVersion": MIGRATIONS[kind],
+        "coreMigrationVersion": CORE_MIGRATION_VERSION,
+        "typeMigrationVersion": TYPE_MIGRATION_VERSIONS[kind],
         "managed": False,
     }
 
@@ -126,38 +128,38 @@ def _reference(kind: str, identity: str, name: str) -> dict[str, str]:
     return {"type": kind, "id": identity, "name": name}
 
 
-def _view(settings: Settings) -> Saved:
+def _data_view(settings: Settings) -> SavedObject:
     pattern = f"{settings.index_prefix}-*"
     attributes = {"title": pattern, "name": "crisp logs", "timeFieldName": "@timestamp", "allowNoIndex": True}
-    return _saved("index-pattern", VIEW, attributes, [])
+    return _saved_object("index-pattern", DATA_VIEW_ID, attributes, [])
 
 
-def _source(query: str) -> str:
+def _search_source(query: str) -> str:
     source = {"query": {"query": query, "language": "kuery"}, "filter": []}
     return json.dumps({**source, "indexRefName": "kibanaSavedObjectMeta.searchSourceJSON.index"})
 
 
-def _search(search: Search) -> Saved:
+def _saved_search(search: SavedSearch) -> SavedObject:
     attributes = {
         "title": search.title,
-        "description": search.words,
+        "description": search.description,
         "columns": list(search.columns),
         "sort": [["@timestamp", search.order], ["log.offset", search.order]],
-        "kibanaSavedObjectMeta": {"searchSourceJSON": _source(search.query)},
+        "kibanaSavedObjectMeta": {"searchSourceJSON": _search_source(search.query)},
     }
-    reference = _reference("index-pattern", VIEW, "kibanaSavedObjectMeta.searchSourceJSON.index")
-    return _saved("search", search.id, attributes, [reference])
+    reference = _reference("index-pattern", DATA_VIEW_ID, "kibanaSavedObjectMeta.searchSourceJSON.index")
+    return _saved_object("search", search.id, attributes, [reference])
 
 
-def _chart(chart: Chart) -> Saved:
+def _chart(chart: Chart) -> SavedObject:
     """Bars of counted documents: over the time upright, over the values of a field lying."""
     over_time = chart.field == "@timestamp"
-    columns = {"count": _count(), "by": _histogram() if over_time else _terms(chart.field, 15)}
+    columns = {"count": _count_column(), "by": _time_column() if over_time else _terms_column(chart.field, 15)}
     if chart.split:
-        columns["split"] = _terms(chart.split, 10)
+        columns["split"] = _terms_column(chart.split, 10)
     shape = "bar_stacked" if over_time else "bar_horizontal_stacked"
     layer = {
-        "layerId": LAYER,
+        "layerId": LAYER_ID,
         "layerType": "data",
         "seriesType": shape,
         "xAccessor": "by",
@@ -171,7 +173,7 @@ def _chart(chart: Chart) -> Saved:
             "datasourceStates": {
                 "formBased": {
                     "layers": {
-                        LAYER: {
+                        LAYER_ID: {
                             "columns": columns,
                             "columnOrder": sorted(columns, key=("by", "split", "count").index),
                             "incompleteColumns": {},
@@ -191,12 +193,15 @@ def _chart(chart: Chart) -> Saved:
             "adHocDataViews": {},
         },
     }
-    return _saved(
-        "lens", chart.id, attributes, [_reference("index-pattern", VIEW, f"indexpattern-datasource-layer-{LAYER}")]
+    return _saved_object(
+        "lens",
+        chart.id,
+        attributes,
+        [_reference("index-pattern", DATA_VIEW_ID, f"indexpattern-datasource-layer-{LAYER_ID}")],
     )
 
 
-def _count() -> dict[str, Any]:
+def _count_column() -> dict[str, Any]:
     return {
         "label": "documents",
         "customLabel": True,
@@ -208,7 +213,7 @@ def _count() -> dict[str, Any]:
     }
 
 
-def _histogram() -> dict[str, Any]:
+def _time_column() -> dict[str, Any]:
     return {
         "label": "@timestamp",
         "dataType": "date",
@@ -220,7 +225,7 @@ def _histogram() -> dict[str, Any]:
     }
 
 
-def _terms(field: str, size: int) -> dict[str, Any]:
+def _terms_column(field: str, size: int) -> dict[str, Any]:
     return {
         "label": field,
         "customLabel": True,
@@ -239,7 +244,7 @@ def _terms(field: str, size: int) -> dict[str, Any]:
     }
 
 
-def _dashboard() -> Saved:
+def _dashboard() -> SavedObject:
     """Charts two in a row, the searches below them over the whole width."""
     wide, half, high = 48, 24, 12
     panels, references = [], []
@@ -274,4 +279,4 @@ def _dashboard() -> Saved:
         },
         "version": 1,
     }
-    return _saved("dashboard", DASHBOARD, attributes, references)
+    return _saved_object("dashboard", DASHBOARD_ID, attributes, references)

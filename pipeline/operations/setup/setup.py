@@ -7,47 +7,47 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from pipeline.config.settings import Settings, record_max_bytes, variable
+from pipeline.config.settings import Settings, env_name, record_max_bytes
 from pipeline.elasticsearch.client import connect
 from pipeline.errors import SetupError
 from pipeline.kafka import client as kafka_client
-from pipeline.operations.setup.index_templates import Installation
-from pipeline.operations.setup.kibana_import import Kibana
+from pipeline.operations.setup.index_templates import IndexSetup
+from pipeline.operations.setup.kibana_import import KibanaClient
 
-SIZE = "max.message.bytes"
-RETENTION = "retention.ms"
-CLEANUP = "cleanup.policy"
-MIN_INSYNC = "min.insync.replicas"
+MAX_MESSAGE_BYTES = "max.message.bytes"
+RETENTION_MS = "retention.ms"
+CLEANUP_POLICY = "cleanup.policy"
+MIN_INSYNC_REPLICAS = "min.insync.replicas"
 
 
-async def everything(settings: Settings) -> list[str]:
+async def create_all(settings: Settings) -> list[str]:
     """Topics, lifecycles, templates, what Kibana shows; returns what was done, a line each. Raises SetupError."""
     client = connect(settings)
     try:
-        done = [*await topics(settings), *await Installation(client, settings).run()]
+        done = [*await create_topics(settings), *await IndexSetup(client, settings).run()]
     finally:
         await client.close()
-    return [*done, *([await kibana(settings)] if settings.kibana_url else [])]
+    return [*done, *([await import_kibana_objects(settings)] if settings.kibana_url else [])]
 
 
-async def kibana(settings: Settings) -> str:
+async def import_kibana_objects(settings: Settings) -> str:
     """What Kibana shows; returns what was done. Raises SetupError."""
     if not settings.kibana_url:
-        raise SetupError(f"{variable('kibana_url')} says no Kibana")
-    return await asyncio.to_thread(Kibana(settings).load)
+        raise SetupError(f"{env_name('kibana_url')} says no Kibana")
+    return await asyncio.to_thread(KibanaClient(settings).import_objects)
 
 
-async def topics(settings: Settings) -> list[str]:
+async def create_topics(settings: Settings) -> list[str]:
     """Make the topics; returns what was done, a line each. Raises SetupError."""
-    safe = {MIN_INSYNC: "2"} if settings.topic_replication > 2 else {}
+    safe = {MIN_INSYNC_REPLICAS: "2"} if settings.topic_replication > 2 else {}
     wanted = [
         NewTopic(
             settings.topic_raw,
             settings.topic_partitions,
             settings.topic_replication,
             topic_configs={
-                SIZE: str(record_max_bytes(settings)),
-                RETENTION: str(int(settings.topic_retention_seconds * 1000)),
+                MAX_MESSAGE_BYTES: str(record_max_bytes(settings)),
+                RETENTION_MS: str(int(settings.topic_retention_seconds * 1000)),
                 **safe,
             },
         ),
@@ -55,7 +55,7 @@ async def topics(settings: Settings) -> list[str]:
             settings.topic_dead,
             1,
             settings.topic_replication,
-            topic_configs={SIZE: str(2 * record_max_bytes(settings)), RETENTION: "-1", **safe},
+            topic_configs={MAX_MESSAGE_BYTES: str(2 * record_max_bytes(settings)), RETENTION_MS: "-1", **safe},
         ),
     ]
     admin = AIOKafkaAdminClient(**kafka_client.connection(settings), client_id="crisp-setup")
@@ -63,19 +63,19 @@ async def topics(settings: Settings) -> list[str]:
         await admin.start()
         answer = await admin.create_topics(wanted)
         codes = {row[0]: (row[1], row[2] if len(row) > 2 else "") for row in answer.topic_errors}
-        return [line for topic in wanted for line in await _topic(admin, topic, *codes[topic.name])]
+        return [line for topic in wanted for line in await _create_topic(admin, topic, *codes[topic.name])]
     except KafkaError as fault:
         raise SetupError(f"topics cannot be made at {settings.kafka_brokers}: {fault!r}") from fault
     finally:
         await admin.close()
 
 
-async def _topic(admin: Any, topic: NewTopic, code: int, reason: str) -> list[str]:
+async def _create_topic(admin: Any, topic: NewTopic, code: int, reason: str) -> list[str]:
     if not code:
         return [f"topic {topic.name}: made, {topic.num_partitions} partitions"]
     if for_code(code) is not TopicAlreadyExistsError:
         raise SetupError(f"topic {topic.name}: {for_code(code).__name__}: {reason}")
-    have = await _config(admin, topic.name)
+    have = await _topic_config(admin, topic.name)
     _check_config(topic, have)
     (described,) = await admin.describe_topics([topic.name])
     number = len(described["partitions"])
@@ -84,15 +84,15 @@ async def _topic(admin: Any, topic: NewTopic, code: int, reason: str) -> list[st
 
 def _check_config(topic: NewTopic, have: dict[str, str]) -> None:
     """Refuse a topic that would lose records or cannot hold ours."""
-    need = int(topic.topic_configs[SIZE])
-    if int(have[SIZE]) < need:
+    need = int(topic.topic_configs[MAX_MESSAGE_BYTES])
+    if int(have[MAX_MESSAGE_BYTES]) < need:
         raise SetupError(
-            f"topic {topic.name} is there, but takes records of {have[SIZE]} bytes only: set its {SIZE} to {need}, or "
-            f"lower {variable('event_max_bytes')}"
+            f"topic {topic.name} is there, but takes records of {have[MAX_MESSAGE_BYTES]} bytes only:"
+            f" set its {MAX_MESSAGE_BYTES} to {need}, or lower {env_name('event_max_bytes')}"
         )
-    if "compact" in have[CLEANUP]:
+    if "compact" in have[CLEANUP_POLICY]:
         raise SetupError(
-            f"topic {topic.name} is there, but is compacted: records would vanish; set its {CLEANUP} to delete"
+            f"topic {topic.name} is there, but is compacted: records would vanish; set its {CLEANUP_POLICY} to delete"
         )
 
 
@@ -104,14 +104,14 @@ def _differences(topic: NewTopic, have: dict[str, str], number: int) -> list[str
             f"  {number} partitions instead of {topic.num_partitions}: more than {number} workers would idle; more can "
             "be added at any time, nothing depends on their number"
         )
-    for key in (RETENTION, MIN_INSYNC):
+    for key in (RETENTION_MS, MIN_INSYNC_REPLICAS):
         wanted = topic.topic_configs.get(key)
         if wanted is not None and have[key] != wanted:
             lines.append(f"  {key} is {have[key]}, the settings say {wanted}")
     return lines
 
 
-async def _config(admin: Any, topic: str) -> dict[str, str]:
-    keys = dict.fromkeys((SIZE, RETENTION, CLEANUP, MIN_INSYNC), "")
+async def _topic_config(admin: Any, topic: str) -> dict[str, str]:
+    keys = dict.fromkeys((MAX_MESSAGE_BYTES, RETENTION_MS, CLEANUP_POLICY, MIN_INSYNC_REPLICAS), "")
     (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic, keys)])
     return {entry[0]: str(entry[1]) for entry in answer.resources[0][4]}

@@ -32,7 +32,7 @@ def test_the_level_reaches_the_batches(codec: str, monkeypatch: pytest.MonkeyPat
     for encode in compression.CODECS.values():
         monkeypatch.setattr(encode, "__defaults__", encode.__defaults__)  # so that it is put back
     default = _batch(codec)
-    compression.lighten()
+    compression.use_fast_levels()
     light = _batch(codec)
     assert light != default
     assert len(light) < len(TEXT) / 2

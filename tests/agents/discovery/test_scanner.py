@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from agents.discovery import inotify, layouts
-from agents.discovery.directory_cache import Listing
+from agents.discovery.directory_cache import DirectoryCache
 from agents.discovery.inotify import Inotify
-from agents.discovery.scanner import Discovery, Found, kubelet
+from agents.discovery.scanner import DiscoveredFile, Discovery, kubelet_layout
 from agents.tailing.log_file import open_log
 from pipeline.config.settings import Settings
 from pipeline.contract.pod_metadata import Instance
@@ -22,11 +22,11 @@ UID = "11111111-2222-3333-4444-555555555555"
 DOCKER_ID = "ab" * 32
 
 
-def names(found: list[Found]) -> list[str]:
+def names(found: list[DiscoveredFile]) -> list[str]:
     return [file.path.name for file in found]
 
 
-def make(root: Path, pod: str = "pay-1", name: str = "0.log") -> Path:
+def write_log(root: Path, pod: str = "pay-1", name: str = "0.log") -> Path:
     path = root / f"shop_{pod}_{UID}" / "app" / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("2026-11-24T10:00:00Z stdout F x\n")
@@ -36,18 +36,18 @@ def make(root: Path, pod: str = "pay-1", name: str = "0.log") -> Path:
 @pytest.fixture(params=["events", "poll", "both"])
 def discovery(request: pytest.FixtureRequest, tmp_path: Path) -> Discovery:
     (tmp_path / "pods").mkdir()
-    return layouts.discovery(Settings(logs_dir=str(tmp_path / "pods"), discovery=request.param))
+    return layouts.create_discovery(Settings(logs_dir=str(tmp_path / "pods"), discovery=request.param))
 
 
 def test_what_comes_and_goes_is_seen_at_the_next_look(discovery: Discovery, tmp_path: Path) -> None:
     root = tmp_path / "pods"
     assert discovery.scan() == []
-    live = make(root)
+    live = write_log(root)
     assert names(discovery.scan()) == ["0.log"]
     live.rename(live.with_name("0.log.20261124-100000"))
     assert names(discovery.scan()) == ["0.log.20261124-100000"]
-    make(root)
-    make(root, name="0.log.20261124-090000.gz")
+    write_log(root)
+    write_log(root, name="0.log.20261124-090000.gz")
     found = discovery.scan()
     assert names(found) == ["0.log.20261124-090000.gz", "0.log.20261124-100000", "0.log"]
     assert found[2].instance == Instance("shop", "pay-1", UID, "app", 0)
@@ -55,14 +55,14 @@ def test_what_comes_and_goes_is_seen_at_the_next_look(discovery: Discovery, tmp_
         file.unlink()
     live.parent.rmdir()
     assert discovery.scan() == []
-    make(root)
+    write_log(root)
     assert names(discovery.scan()) == ["0.log"]
 
 
 def test_a_quiet_directory_is_listed_once(
     monkeypatch: pytest.MonkeyPatch, discovery: Discovery, tmp_path: Path
 ) -> None:
-    live = make(tmp_path / "pods")
+    live = write_log(tmp_path / "pods")
     for directory in (live.parent, live.parent.parent, tmp_path / "pods"):
         os.utime(directory, (1, 1))
     discovery.scan()
@@ -72,7 +72,7 @@ def test_a_quiet_directory_is_listed_once(
 
 async def test_events_wake_within_a_moment_and_once_a_look(tmp_path: Path) -> None:
     (tmp_path / "pods").mkdir()
-    discovery = layouts.discovery(Settings(logs_dir=str(tmp_path / "pods"), discovery="events"))
+    discovery = layouts.create_discovery(Settings(logs_dir=str(tmp_path / "pods"), discovery="events"))
     woken = asyncio.Event()
     calls = 0
 
@@ -82,10 +82,10 @@ async def test_events_wake_within_a_moment_and_once_a_look(tmp_path: Path) -> No
         woken.set()
 
     discovery.scan()
-    with discovery.waking(wake):
+    with discovery.notify_on_change(wake):
         for number in range(3):
             began = time.monotonic()
-            make(tmp_path / "pods", f"pay-{number}")
+            write_log(tmp_path / "pods", f"pay-{number}")
             await asyncio.wait_for(woken.wait(), 1)
             assert time.monotonic() - began < 0.5
             await asyncio.sleep(0.05)
@@ -96,14 +96,14 @@ async def test_events_wake_within_a_moment_and_once_a_look(tmp_path: Path) -> No
 
 def test_lost_events_mean_that_everything_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     root = tmp_path / "pods"
-    make(root)
-    discovery = layouts.discovery(Settings(logs_dir=str(root), discovery="events"))
+    write_log(root)
+    discovery = layouts.create_discovery(Settings(logs_dir=str(root), discovery="events"))
     assert len(discovery.scan()) == 1
-    Inotify.changed(discovery._listing._inotify)  # type: ignore[arg-type]
+    Inotify.read_changed(discovery._cache._inotify)  # type: ignore[arg-type]
     real, overflow = os.read, inotify._EVENT.pack(-1, inotify._OVERFLOW, 0, 0)
     answers = iter([overflow])
-    make(root, "pay-2")
-    discovery._listing._inotify.changed()  # type: ignore[union-attr] # the event of pay-2 is lost
+    write_log(root, "pay-2")
+    discovery._cache._inotify.read_changed()  # type: ignore[union-attr] # the event of pay-2 is lost
     monkeypatch.setattr(os, "read", lambda descriptor, size: next(answers, None) or real(descriptor, size))
 
     assert len(discovery.scan()) == 2
@@ -113,36 +113,36 @@ def test_lost_events_mean_that_everything_is_looked_at(monkeypatch: pytest.Monke
 def test_without_a_watch_left_looking_is_enough(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, call: str
 ) -> None:
-    real = Inotify._checked
+    real = Inotify._check
 
     def refused(result: int, name: str) -> int:
         if name == call:
             raise OSError(28, "no space left on device")
         return real(result, name)
 
-    monkeypatch.setattr(Inotify, "_checked", staticmethod(refused))
+    monkeypatch.setattr(Inotify, "_check", staticmethod(refused))
     root = tmp_path / "pods"
     root.mkdir()
-    discovery = layouts.discovery(Settings(logs_dir=str(root), discovery="events"))
+    discovery = layouts.create_discovery(Settings(logs_dir=str(root), discovery="events"))
     assert discovery.scan() == []
-    make(root)
+    write_log(root)
     assert names(discovery.scan()) == ["0.log"]
     assert [record.message for record in caplog.records if "no directory events" in record.message]
 
 
 def test_a_missing_directory_is_failing_and_not_empty(tmp_path: Path) -> None:
-    discovery = layouts.discovery(Settings(logs_dir=str(tmp_path / "pods")))
+    discovery = layouts.create_discovery(Settings(logs_dir=str(tmp_path / "pods")))
     assert discovery.scan() == []
-    assert discovery.failing == {str(tmp_path / "pods"): "no such directory"}
-    make(tmp_path / "pods")
+    assert discovery.unreadable == {str(tmp_path / "pods"): "no such directory"}
+    write_log(tmp_path / "pods")
     assert names(discovery.scan()) == ["0.log"]
-    assert discovery.failing == {}
+    assert discovery.unreadable == {}
 
 
 def test_a_directory_that_cannot_be_read_keeps_its_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    live = make(tmp_path / "pods")
+    live = write_log(tmp_path / "pods")
     os.utime(live.parent, (1, 1))
-    discovery = layouts.discovery(Settings(logs_dir=str(tmp_path / "pods"), discovery="poll"))
+    discovery = layouts.create_discovery(Settings(logs_dir=str(tmp_path / "pods"), discovery="poll"))
     discovery.scan()
     os.utime(live.parent, (2, 2))
     real = os.listdir
@@ -154,12 +154,12 @@ def test_a_directory_that_cannot_be_read_keeps_its_names(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(os, "listdir", refuse)
     assert names(discovery.scan()) == ["0.log"]
-    assert list(discovery.failing) == [str(live.parent)]
+    assert list(discovery.unreadable) == [str(live.parent)]
 
 
 @pytest.mark.parametrize("at", ["file", "container", "pod"])
 def test_links_lead_nowhere(tmp_path: Path, at: str) -> None:
-    secret = make(tmp_path / "elsewhere")
+    secret = write_log(tmp_path / "elsewhere")
     root = tmp_path / "pods"
     place = {
         "file": root / secret.relative_to(tmp_path / "elsewhere"),
@@ -170,17 +170,17 @@ def test_links_lead_nowhere(tmp_path: Path, at: str) -> None:
     place.parent.mkdir(parents=True)
     place.symlink_to(target)
 
-    assert Discovery([kubelet(root)], Listing()).scan() == []
+    assert Discovery([kubelet_layout(root)], DirectoryCache()).scan() == []
     with pytest.raises(OSError, match=r"Too many levels|Not a directory"):
         open_log(str(root), root / secret.relative_to(tmp_path / "elsewhere"))
 
 
 def test_only_regular_files_are_opened(tmp_path: Path) -> None:
-    path = make(tmp_path)
+    path = write_log(tmp_path)
     path.unlink()
     os.mkfifo(path)
 
-    assert Discovery([kubelet(tmp_path)], Listing()).scan() == []
+    assert Discovery([kubelet_layout(tmp_path)], DirectoryCache()).scan() == []
     with pytest.raises(OSError, match="not a regular file"):
         open_log(str(tmp_path), path)
 
@@ -201,7 +201,7 @@ def test_other_names_are_not_read(tmp_path: Path, path: str) -> None:
     (tmp_path / path).parent.mkdir(parents=True)
     (tmp_path / path).write_text("x\n")
 
-    assert Discovery([kubelet(tmp_path)], Listing()).scan() == []
+    assert Discovery([kubelet_layout(tmp_path)], DirectoryCache()).scan() == []
 
 
 def test_plain_files_are_containers_of_no_pod(tmp_path: Path) -> None:
@@ -209,17 +209,17 @@ def test_plain_files_are_containers_of_no_pod(tmp_path: Path) -> None:
         (tmp_path / name).write_text("x\n")
     settings = Settings(logs_dir=str(tmp_path / "none"), plain_dirs=str(tmp_path), node_name="n-1")
 
-    found = layouts.discovery(settings).scan()
+    found = layouts.create_discovery(settings).scan()
 
     assert names(found) == ["web.log.2.gz", "web.log.1", "web.log-20261124", "web.log"]
     assert {file.instance.container for file in found} == {"web"}
-    fields = container_fields.read(found[0].about, settings)
+    fields = container_fields.parse(found[0].metadata, settings)
     assert fields.constant["host.name"] == "n-1"
-    assert fields.service["service.name"] == "web"
+    assert fields.service_defaults["service.name"] == "web"
     assert not any(name.startswith(("kubernetes.", "orchestrator.")) for name in fields.constant)
 
 
-def make_docker(root: Path, labels: dict[str, str]) -> Path:
+def write_docker_log(root: Path, labels: dict[str, str]) -> Path:
     directory = root / DOCKER_ID
     directory.mkdir(parents=True)
     config = {"Name": "/shop-web-1", "Config": {"Image": "shop/web:1.2", "Labels": labels}}
@@ -230,36 +230,36 @@ def make_docker(root: Path, labels: dict[str, str]) -> Path:
 
 
 def test_docker_s_own_files_are_read_with_what_docker_tells(tmp_path: Path) -> None:
-    live = make_docker(tmp_path / "containers", {"com.docker.compose.service": "web"})
+    live = write_docker_log(tmp_path / "containers", {"com.docker.compose.service": "web"})
     live.with_name(live.name + ".1").write_text("x\n")
     with gzip.open(live.with_name(live.name + ".2.gz"), "wb") as file:
         file.write(b"x\n")
     settings = Settings(logs_dir=str(tmp_path / "none"), docker_dir=str(tmp_path / "containers"), node_name="n-1")
 
-    found = layouts.discovery(settings).scan()
+    found = layouts.create_discovery(settings).scan()
 
     assert names(found) == [f"{live.name}.2.gz", f"{live.name}.1", live.name]
     assert found[0].instance == Instance("", "", DOCKER_ID, "shop-web-1", 0)
-    fields = container_fields.read(found[0].about, settings)
+    fields = container_fields.parse(found[0].metadata, settings)
     assert fields.constant["container.id"] == DOCKER_ID
     assert (fields.constant["container.image.name"], fields.constant["container.image.tag"]) == ("shop/web", ["1.2"])
     assert fields.constant["container.labels"] == {"com.docker.compose.service": "web"}
     assert fields.constant["container.runtime"] == "docker"
-    assert fields.service["service.name"] == "web"
+    assert fields.service_defaults["service.name"] == "web"
 
 
 def test_the_kubelet_s_link_to_docker_is_followed_where_that_is_allowed(tmp_path: Path) -> None:
-    live = make_docker(tmp_path / "containers", {"io.kubernetes.pod.uid": UID})
+    live = write_docker_log(tmp_path / "containers", {"io.kubernetes.pod.uid": UID})
     link = tmp_path / "pods" / f"shop_pay-1_{UID}" / "app" / "0.log"
     link.parent.mkdir(parents=True)
     link.symlink_to(live)
     pods = str(tmp_path / "pods")
 
-    assert layouts.discovery(Settings(logs_dir=pods)).scan() == []
-    (found,) = layouts.discovery(Settings(logs_dir=pods, docker_dir=str(tmp_path / "containers"))).scan()
+    assert layouts.create_discovery(Settings(logs_dir=pods)).scan() == []
+    (found,) = layouts.create_discovery(Settings(logs_dir=pods, docker_dir=str(tmp_path / "containers"))).scan()
     assert found.instance == Instance("shop", "pay-1", UID, "app", 0)
     assert found.path == live
     os.close(open_log(found.root, found.path))
     link.unlink()
     link.symlink_to(tmp_path / "containers" / ".." / "containers" / DOCKER_ID / live.name)
-    assert layouts.discovery(Settings(logs_dir=pods, docker_dir=str(tmp_path / "containers"))).scan() == []
+    assert layouts.create_discovery(Settings(logs_dir=pods, docker_dir=str(tmp_path / "containers"))).scan() == []

@@ -36,7 +36,7 @@ POD = {
 
 
 def test_only_what_is_needed_is_kept() -> None:
-    kept = pod_watch.slim(POD, lambda name: name.startswith("logs.crisp/"))
+    kept = pod_watch.trim(POD, lambda name: name.startswith("logs.crisp/"))
 
     assert kept["metadata"]["annotations"] == {"logs.crisp/exclude": "true"}
     assert "PASSWORD" not in str(kept)
@@ -46,7 +46,7 @@ def test_only_what_is_needed_is_kept() -> None:
 @pytest.mark.parametrize(("restart", "container"), [(2, "containerd://new"), (1, "containerd://old"), (0, None)])
 def test_each_instance_has_its_own_container_id(restart: int, container: str | None) -> None:
 
-    kept = pod_watch.slim(POD, lambda _: False)
+    kept = pod_watch.trim(POD, lambda _: False)
     found = orjson.loads(pod_metadata.from_api(Instance("shop", "pay-1", "u-1", "app", restart), "n", kept))
 
     assert found.get("container_id") == container
@@ -54,9 +54,9 @@ def test_each_instance_has_its_own_container_id(restart: int, container: str | N
 
 def test_asking_the_api_without_a_way_to_is_refused() -> None:
     with pytest.raises(SettingsError, match="CRISP_KUBERNETES: on"):
-        pod_api.wanted(Settings(kubernetes="on"), lambda _: None)
-    assert not pod_api.wanted(Settings(), lambda _: None)
-    assert pod_api.wanted(Settings(), lambda _: "10.0.0.1")
+        pod_api.is_enabled(Settings(kubernetes="on"), lambda _: None)
+    assert not pod_api.is_enabled(Settings(), lambda _: None)
+    assert pod_api.is_enabled(Settings(), lambda _: "10.0.0.1")
 
 
 def test_the_shipper_loads_no_models_of_kubernetes_and_nothing_of_the_worker() -> None:

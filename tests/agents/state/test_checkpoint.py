@@ -22,7 +22,7 @@ WHO = Instance("shop", "pay-1", "u-1", "pay", 2)
 
 
 def entry(low: int = 10) -> Entry:
-    return Entry("A" * 16, low, [(20, 30)], 1, 2, False, WHO, "/x/2.log", 40, 7, lost="disk bound")  # noqa: FBT003
+    return Entry("A" * 16, low, [(20, 30)], 1, 2, False, WHO, "/x/2.log", 40, 7, lost_reason="disk bound")  # noqa: FBT003
 
 
 STATE = State([entry()], {WHO[:4]: 2})
@@ -38,9 +38,9 @@ entries = st.builds(
     instance=st.just(WHO),
     path=st.text(),
     size=st.none() | numbers,
-    grown=numbers,
-    random=st.booleans(),
-    lost=st.text(),
+    modified=numbers,
+    random_identity=st.booleans(),
+    lost_reason=st.text(),
 )
 
 

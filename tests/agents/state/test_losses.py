@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from agents.containers import Fleet
-from agents.discovery.directory_cache import Listing
-from agents.discovery.scanner import Discovery, kubelet
+from agents.containers import ContainerLogs
+from agents.discovery.directory_cache import DirectoryCache
+from agents.discovery.scanner import Discovery, kubelet_layout
 from agents.state.checkpoint import State, decode, encode
 from agents.tailing import file_handles
-from agents.tailing.container_tail import Tail, Taken
+from agents.tailing.container_tail import ContainerTail, PendingSlice
 from pipeline.config.settings import Settings
 from pipeline.contract import gap, record
 from pipeline.contract.gap import Gap
@@ -33,13 +33,13 @@ class Scene:
         self.clock, self.number = 1000.0, 0
         self.read: dict[str, int] = {}
         self.texts: dict[str, list[bytes]] = {}
-        self.waiting: list[tuple[Tail, Taken]] = []
+        self.waiting: list[tuple[ContainerTail, PendingSlice]] = []
         self.start(None)
 
     def start(self, state: State | None) -> None:
         made = Settings(logs_dir=str(self.root), state_dir=str(self.state_dir), node_name="n", **self.settings)
-        self.fleet = Fleet(made, state, clock=lambda: self.clock)
-        self.discovery = Discovery([kubelet(self.root)], Listing())
+        self.fleet = ContainerLogs(made, state, clock=lambda: self.clock)
+        self.discovery = Discovery([kubelet_layout(self.root)], DirectoryCache())
 
     def restart(self) -> None:
         state = decode(encode(self.fleet.state()))
@@ -66,26 +66,26 @@ class Scene:
         """What is not found is judged after a while, so the second look says that it is lost."""
         for _ in range(looks):
             self.clock += 2.0
-            self.fleet.update(self.discovery.scan(), BASE, self.discovery.failing)
+            self.fleet.update(self.discovery.scan(), BASE, self.discovery.unreadable)
 
     def look(self) -> None:
         for instance, tail in self.fleet.tails.items():
-            self.fleet.look(instance, tail, self.clock)
+            self.fleet.poll(instance, tail, self.clock)
 
     def take(self) -> bool:
         self.look()
         before = len(self.waiting)
         for tail in self.fleet.tails.values():
-            taken = tail.take(BASE + 100 * 10**9)
+            taken = tail.next_slice(BASE + 100 * 10**9)
             if taken is not None:
                 self.waiting.append((tail, taken))
         return len(self.waiting) > before
 
     def acknowledge(self) -> None:
         for tail, taken in self.waiting:
-            tail.acknowledge(taken.flight)
+            tail.acknowledge(taken.in_flight)
             pod = tail.key.decode()
-            self.read[pod] = self.read.get(pod, 0) + len(taken.part.value)
+            self.read[pod] = self.read.get(pod, 0) + len(taken.log_slice.value)
         self.waiting.clear()
 
     def drain(self) -> None:
@@ -98,9 +98,9 @@ class Scene:
     def gaps(self) -> list[Gap]:
         """What is told, as if Kafka had taken it."""
         told = []
-        for loss in list(self.fleet.losses.ready(self.fleet.tails)):
-            told.append(loss.gap())
-            self.fleet.told(loss)
+        for loss in list(self.fleet.losses.reportable(self.fleet.tails)):
+            told.append(loss.to_gap())
+            self.fleet.gap_acknowledged(loss)
         return told
 
     def metric(self, name: str, **labels: str) -> float:
@@ -126,11 +126,11 @@ def test_a_file_that_vanished_while_nobody_looked_is_told_by_what_was_known_of_i
     scene.scan()
 
     (told,) = scene.gaps()
-    assert told[:5] == (identity, first, str(scene.path()), second, gap.VANISHED)
+    assert told[:5] == (identity, first, str(scene.path()), second, gap.VANISHED_FILE)
     assert told.since or told.until
     scene.drain()
     assert scene.gaps() == []
-    assert scene.metric("crisp_shipper_lost_bytes", reason=gap.VANISHED) == second
+    assert scene.metric("crisp_shipper_lost_bytes", reason=gap.VANISHED_FILE) == second
 
 
 def test_one_that_was_read_as_far_as_was_known_may_have_lost_something(scene: Scene) -> None:
@@ -151,7 +151,7 @@ def test_a_gap_that_kafka_does_not_have_is_told_after_a_restart(scene: Scene) ->
     scene.restart()
     scene.path().unlink()
     scene.scan()
-    told = [loss.gap() for loss in scene.fleet.losses.ready(scene.fleet.tails)]
+    told = [loss.to_gap() for loss in scene.fleet.losses.reportable(scene.fleet.tails)]
     scene.restart()
     scene.scan()
 
@@ -204,7 +204,7 @@ def test_a_jump_in_restart_numbers_is_told_once_and_none_on_the_first_day(scene:
     scene.write(name="10.log")
     scene.scan()
     told = scene.gaps()
-    assert [(one.size, one.reason, one.path[-5:]) for one in told] == [(None, gap.JUMP, "8.log")]
+    assert [(one.size, one.reason, one.path[-5:]) for one in told] == [(None, gap.RESTART_JUMP, "8.log")]
     scene.restart()
     scene.scan()
     assert scene.gaps() == []
@@ -245,7 +245,7 @@ def test_one_that_could_not_be_opened_before_it_vanished_is_told(scene: Scene, m
     scene.path(name="0.log.20260101-000000").unlink()
     scene.scan()
 
-    assert [(one.size, one.reason) for one in scene.gaps()] == [(size, gap.VANISHED)]
+    assert [(one.size, one.reason) for one in scene.gaps()] == [(size, gap.VANISHED_FILE)]
 
 
 def test_a_truncated_file_loses_what_was_seen_of_it_unless_a_copy_turns_up(scene: Scene) -> None:
@@ -289,7 +289,7 @@ def test_a_broken_archive_is_read_up_to_the_fault(scene: Scene) -> None:
     scene.drain()
 
     told = scene.gaps()
-    assert [(one.size, one.reason) for one in told] == [(None, gap.BROKEN)] * 2
+    assert [(one.size, one.reason) for one in told] == [(None, gap.CORRUPT_ARCHIVE)] * 2
     assert max(one.offset for one in told) >= len(whole)
     assert scene.read[f"{UID}/app/0"] >= len(whole)
     scene.drain()
@@ -320,14 +320,14 @@ def test_beyond_the_bound_of_disk_the_biggest_backlog_goes_first(tmp_path: Path)
 
     told = scene.gaps()
     assert [one.size for one in told] == sizes[: len(told)]
-    assert {one.reason for one in told} == {gap.DISK_BOUND}
+    assert {one.reason for one in told} == {gap.DISK_LIMIT}
     assert all("noisy" in one.path for one in told)
     scene.drain()
     assert scene.gaps() == []
     assert sum(scene.read.values()) + sum(one.size or 0 for one in told) == (
         sum(sizes) + scene.path("noisy").stat().st_size + written["quiet-1"] + written["quiet-2"]
     )
-    assert scene.metric("crisp_shipper_lost_bytes", reason=gap.DISK_BOUND) == sum(one.size or 0 for one in told)
+    assert scene.metric("crisp_shipper_lost_bytes", reason=gap.DISK_LIMIT) == sum(one.size or 0 for one in told)
 
 
 def test_what_is_on_its_way_when_a_file_is_given_up_is_counted_when_its_answer_comes(tmp_path: Path) -> None:
@@ -341,25 +341,25 @@ def test_what_is_on_its_way_when_a_file_is_given_up_is_counted_when_its_answer_c
         scene.path().unlink()
         scene.scan()
         assert scene.gaps() == []
-        (under_way,) = [len(taken.part.value) for _, taken in scene.waiting]
+        (under_way,) = [len(taken.log_slice.value) for _, taken in scene.waiting]
         if arrives:
             scene.acknowledge()
         else:
             scene.waiting[0][0].rewind()
         (told,) = scene.gaps()
         assert (told.offset, told.size) == ((under_way, size - under_way) if arrives else (0, size))
-        assert scene.metric("crisp_shipper_lost_bytes", reason=gap.DISK_BOUND) == told.size
+        assert scene.metric("crisp_shipper_lost_bytes", reason=gap.DISK_LIMIT) == told.size
 
 
 def test_quiet_files_are_parked_and_renamed_unread_ones_never(scene: Scene) -> None:
-    scene.fleet._descriptors._limit = 8
+    scene.fleet._file_handles._limit = 8
     written = {}
     for number in range(30):
         written[f"p-{number}"] = scene.write(f"p-{number}", lines=3)
         scene.drain()
     held = [file for tail in scene.fleet.tails.values() for file in tail.files]
     assert len(held) == 30
-    assert sum(not file.parked for file in held) <= 8
+    assert sum(not file.suspended for file in held) <= 8
     for number in range(30):
         written[f"p-{number}"] += scene.write(f"p-{number}")
     for number in range(0, 30, 3):
@@ -374,7 +374,7 @@ def test_quiet_files_are_parked_and_renamed_unread_ones_never(scene: Scene) -> N
 def test_an_unread_renamed_file_keeps_its_descriptor_when_there_is_none_left(
     scene: Scene, caplog: pytest.LogCaptureFixture
 ) -> None:
-    scene.fleet._descriptors._limit = 2
+    scene.fleet._file_handles._limit = 2
     written = scene.write("a") + scene.write("b")
     scene.scan()
     scene.look()

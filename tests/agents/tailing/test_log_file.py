@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from agents.discovery.directory_cache import Listing
-from agents.discovery.scanner import Discovery, kubelet
+from agents.discovery.directory_cache import DirectoryCache
+from agents.discovery.scanner import Discovery, kubelet_layout
 from agents.tailing import log_file
-from agents.tailing.log_file import open_log, unpack
+from agents.tailing.log_file import decompress, open_log
 
 UID = "11111111-2222-3333-4444-555555555555"
 LINE = b"2026-11-24T09:42:30.%09dZ stdout P %b\n"
@@ -23,7 +23,7 @@ def packed(directory: Path, data: bytes) -> int:
 
 
 def unpacked(directory: Path, data: bytes) -> tuple[bytes, bool]:
-    descriptor, whole = unpack(packed(directory, data), directory)
+    descriptor, whole = decompress(packed(directory, data), directory)
     try:
         return os.pread(descriptor, 1 << 30, 0), whole
     finally:
@@ -42,7 +42,7 @@ def test_a_log_that_packs_a_thousandfold_is_read_to_its_end(tmp_path: Path) -> N
 def test_a_bomb_ends_at_the_limit_and_counts_as_broken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    monkeypatch.setattr(log_file, "MAX_UNPACKED_BYTES", limit)
+    monkeypatch.setattr(log_file, "MAX_DECOMPRESSED_BYTES", limit)
     bomb = gzip.compress(b"\0" * (200 << 20))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
@@ -77,7 +77,7 @@ def test_a_device_is_not_opened(tmp_path: Path) -> None:
     except PermissionError:
         pytest.skip("devices may not be made here")
 
-    assert Discovery([kubelet(tmp_path)], Listing()).scan() == []
+    assert Discovery([kubelet_layout(tmp_path)], DirectoryCache()).scan() == []
     with pytest.raises(OSError, match=r"not a regular file|not permitted|denied"):
         open_log(str(tmp_path), path)
 
@@ -88,4 +88,4 @@ def test_containers_of_other_names_are_left_alone(tmp_path: Path, name: bytes) -
     os.makedirs(directory, exist_ok=True)
     Path(os.fsdecode(directory), "0.log").write_bytes(LINE % (1, b"x"))
 
-    assert Discovery([kubelet(tmp_path)], Listing()).scan() == []
+    assert Discovery([kubelet_layout(tmp_path)], DirectoryCache()).scan() == []

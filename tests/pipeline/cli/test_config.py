@@ -8,40 +8,42 @@ import pytest
 from pipeline.cli import config
 
 
-def shown(capsys: pytest.CaptureFixture[str], *, changed: bool = False, json: bool = True) -> str:
+def config_output(capsys: pytest.CaptureFixture[str], *, changed: bool = False, json: bool = True) -> str:
     assert config.run(argparse.Namespace(changed=changed, json=json)) == 0
     return capsys.readouterr().out
 
 
-def test_value_origin_and_default(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_setting_is_shown_with_value_origin_and_default(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("CRISP_KAFKA_GROUP", "mine")
     monkeypatch.setenv("CRISP_TOPIC_RAW", "logs-raw")
 
-    rows = orjson.loads(shown(capsys))
+    rows = orjson.loads(config_output(capsys))
 
     group = {name: rows["CRISP_KAFKA_GROUP"][name] for name in ("value", "from", "changed", "default")}
     assert group == {"value": "mine", "from": "environment", "changed": True, "default": "crisp-worker"}
     assert (rows["CRISP_TOPIC_RAW"]["from"], rows["CRISP_TOPIC_RAW"]["changed"]) == ("environment", False)
     assert rows["CRISP_BULK_MAX_BYTES"]["from"] == "default"
-    assert set(orjson.loads(shown(capsys, changed=True))) == {"CRISP_KAFKA_GROUP"}
+    assert set(orjson.loads(config_output(capsys, changed=True))) == {"CRISP_KAFKA_GROUP"}
 
 
 @pytest.mark.parametrize("json", [True, False])
-def test_a_secret_is_never_shown(
+def test_secret_value_is_never_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, json: bool
 ) -> None:
     monkeypatch.setenv("ES_USER", "elastic")
     monkeypatch.setenv("ES_PASSWORD", "correct horse")
 
-    text = shown(capsys, json=json)
+    text = config_output(capsys, json=json)
 
     assert "correct horse" not in text
     assert "elastic" in text
 
 
-def test_brackets_in_a_value_are_shown_as_they_are(
+def test_markup_in_a_value_is_shown_literally(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("CRISP_CLUSTER_NAME", "[red]x")
 
-    assert "[red]x" in shown(capsys, changed=True, json=False)
+    assert "[red]x" in config_output(capsys, changed=True, json=False)

@@ -43,7 +43,7 @@ def test_files_of_an_instance_are_read_as_one_log(tmp_path: Path) -> None:
     assert found[1]["_id"].endswith(f"-{second.index(b'2026', 1):010x}")
 
 
-def test_a_log_larger_than_a_block_is_the_same_as_in_one(tmp_path: Path) -> None:
+def test_log_larger_than_a_block_is_grouped_completely(tmp_path: Path) -> None:
     lines = [
         LINE % (number % 1000, b"java.lang.Error: x" if number % 3 == 0 else b"\tat a.B.c(B.java:1)")
         for number in range(30000)
@@ -53,7 +53,7 @@ def test_a_log_larger_than_a_block_is_the_same_as_in_one(tmp_path: Path) -> None
     assert len(hits(parse(str(path)))) == 10000
 
 
-def test_the_pod_object_names_labels_and_container(tmp_path: Path) -> None:
+def test_pod_object_supplies_labels_and_container(tmp_path: Path) -> None:
     about = {
         "metadata": {"name": "pay-1", "namespace": "shop", "labels": {"app": "web"}},
         "spec": {"containers": [{"name": "c"}]},
@@ -65,7 +65,7 @@ def test_the_pod_object_names_labels_and_container(tmp_path: Path) -> None:
     assert found["_source"]["kubernetes.namespace"] == "shop"
 
 
-def test_what_the_pod_asks_for_is_done_and_what_cannot_be_is_said(tmp_path: Path) -> None:
+def test_pod_annotations_are_applied_and_unknown_ones_reported(tmp_path: Path) -> None:
     asked = {"parser": "none", "exclude_stderr": "true", "multilne": "off"}
     metadata = {"name": "pay-1", "annotations": {f"logs.crisp/{name}": value for name, value in asked.items()}}
     (tmp_path / "pod.json").write_bytes(orjson.dumps({"metadata": metadata}))
@@ -80,13 +80,13 @@ def test_what_the_pod_asks_for_is_done_and_what_cannot_be_is_said(tmp_path: Path
     ]
 
 
-def test_the_path_names_the_pod() -> None:
+def test_path_option_identifies_the_pod() -> None:
     (found,) = hits(parse("--path", f"/var/log/pods/{INSTANCE}/3.log", stdin=LINE % (1, b"x")))
 
     assert found["_source"]["kubernetes.pod.uid"] == "11111111-2222-3333-4444-555555555555"
 
 
-def test_a_link_of_the_kubelets_names_the_container_too() -> None:
+def test_kubelet_symlink_identifies_pod_and_container() -> None:
     name = f"/var/log/containers/pay-1_shop_app-{'c0' * 32}.log"
     (found,) = hits(parse("--path", name, stdin=LINE % (1, b"x")))
 
@@ -104,7 +104,7 @@ def test_a_link_of_the_kubelets_names_the_container_too() -> None:
         pytest.param(["--nothing"], 2, "unrecognized arguments: --nothing", id="option"),
     ],
 )
-def test_what_cannot_be_read_is_told_in_a_line(arguments: list[str], code: int, expected: str) -> None:
+def test_unreadable_input_is_reported_in_one_line(arguments: list[str], code: int, expected: str) -> None:
     ended = parse(*arguments)
 
     assert (ended.returncode, ended.stdout) == (code, b"")
@@ -112,7 +112,7 @@ def test_what_cannot_be_read_is_told_in_a_line(arguments: list[str], code: int, 
     assert b"Traceback" not in ended.stderr
 
 
-def test_a_broken_archive_is_told(tmp_path: Path) -> None:
+def test_truncated_archive_is_reported(tmp_path: Path) -> None:
     (path := tmp_path / "0.log.gz").write_bytes(gzip.compress(LINE % (1, b"x") * 1000)[:60])
     ended = parse(str(path))
 
@@ -120,7 +120,7 @@ def test_a_broken_archive_is_told(tmp_path: Path) -> None:
     assert str(path).encode() in ended.stderr
 
 
-def test_what_is_no_cri_line_is_kept_and_said() -> None:
+def test_non_cri_line_is_kept_and_counted() -> None:
     ended = parse(stdin=b"no envelope\n" + LINE % (1, b"x"))
 
     assert [hit["_source"]["message"] for hit in hits(ended)] == ["no envelope", "x"]
@@ -128,11 +128,11 @@ def test_what_is_no_cri_line_is_kept_and_said() -> None:
     assert b"none of them is a CRI line" in parse(stdin=b"a\nb").stderr
 
 
-def test_nothing_is_no_fault() -> None:
+def test_empty_input_succeeds() -> None:
     assert (parse().returncode, parse().stdout) == (0, b"")
 
 
-def test_a_reader_that_has_seen_enough_is_no_fault(tmp_path: Path) -> None:
+def test_closed_output_pipe_is_no_error(tmp_path: Path) -> None:
     (path := tmp_path / "big.txt").write_bytes((LINE % (1, b"x")) * 20000)
     ended = subprocess.run(["bash", "-c", f"set -o pipefail; {' '.join(CRISP)} {path} | head -1"], capture_output=True)
 
@@ -152,7 +152,7 @@ def test_rules_are_applied_and_explained(tmp_path: Path) -> None:
     assert b"2 events, 1 documents; levels: 1 none" in ended.stderr
 
 
-def _on_a_terminal(options: list[str], data: bytes) -> str:
+def _terminal_output(options: list[str], data: bytes) -> str:
     """What is shown of lines from standard input."""
     ours, theirs = pty.openpty()
     child = subprocess.Popen(
@@ -175,9 +175,9 @@ def _on_a_terminal(options: list[str], data: bytes) -> str:
 
 
 @pytest.mark.parametrize("options", [[], ["--explain"]])
-def test_a_terminal_is_shown_no_character_that_a_log_could_play_tricks_with(options: list[str]) -> None:
+def test_control_characters_are_escaped_on_a_terminal(options: list[str]) -> None:
     tricks = "\x1b]0;owned\x07 \x9b31m \u202e\u2066 \r\x08 [red]markup[/red] end".encode()
-    text = _on_a_terminal(
+    text = _terminal_output(
         options, LINE % (1, tricks) + LINE % (2, orjson.dumps({"message": "x", "k\x1b[2J": "\x1b[2J"}))
     )
 
@@ -188,9 +188,9 @@ def test_a_terminal_is_shown_no_character_that_a_log_could_play_tricks_with(opti
     assert "\\u001b" in text
 
 
-def test_an_explanation_shows_lines_as_lines_and_the_container_once() -> None:
+def test_explanation_shows_line_breaks_and_container_fields_once() -> None:
     trace = LINE % (1, b"java.lang.Error: no") + LINE % (1, b"\tat a.B.c(B.java:1)")
-    text = _on_a_terminal(["--explain"], trace + LINE % (2, b"x"))
+    text = _terminal_output(["--explain"], trace + LINE % (2, b"x"))
 
     assert re.search(r"message +java.lang.Error: no +the line *\r\n +at a.B.c\(B.java:1\)", text)
     assert text.count("kubernetes.namespace") == 1

@@ -9,7 +9,7 @@ from pipeline.errors import SettingsError
 
 
 def test_routes_are_read_with_their_days() -> None:
-    assert routes.read("infra=7  audit=365") == {"infra": 7, "audit": 365}
+    assert routes.parse("infra=7  audit=365") == {"infra": 7, "audit": 365}
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,6 @@ def test_what_could_name_no_index_of_ours_is_refused_by_name(word: str) -> None:
 def test_every_route_has_a_template_with_its_own_retention() -> None:
     settings = Settings(routes="infra=7 audit=365")
 
-    days = {pattern: one.days for one in index_template.all_of(settings) for pattern in one.patterns}
+    days = {pattern: one.days for one in index_template.all_templates(settings) for pattern in one.patterns}
 
     assert days == {"logs-20*": 14, "logs-crisp.*": 14, "logs-infra.20*": 7, "logs-audit.20*": 365, "logs-late*": 0}

@@ -5,11 +5,11 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.config.exclusion import ITSELF, NAMESPACE, POD, Exclusion
+from pipeline.config.exclusion import EXCLUDED_BY_ANNOTATION, NAMESPACE_EXCLUDED, POD_EXCLUDED, Exclusion
 from pipeline.config.settings import Settings, load
 from pipeline.contract import annotations as annotation
 from pipeline.contract import pod_metadata
-from pipeline.contract.annotations import PARSERS, Wish
+from pipeline.contract.annotations import PARSERS, PodOptions
 from pipeline.contract.pod_metadata import Instance
 from pipeline.errors import SettingsError
 from pipeline.parsing import text_formats
@@ -19,8 +19,10 @@ BOTH, OUT, ERR = frozenset(annotation.STREAMS), frozenset({"stdout"}), frozenset
 NONE: frozenset[str] = frozenset()
 
 
-def wish(annotations: dict[str, Any], labels: dict[str, str] | None = None) -> Wish:
-    return annotation.of({"metadata": {"annotations": annotations, "labels": labels or {}}}, "app", "logs.crisp")
+def wish(annotations: dict[str, Any], labels: dict[str, str] | None = None) -> PodOptions:
+    return annotation.pod_options(
+        {"metadata": {"annotations": annotations, "labels": labels or {}}}, "app", "logs.crisp"
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,7 +59,7 @@ def wish(annotations: dict[str, Any], labels: dict[str, str] | None = None) -> W
     ],
 )
 def test_what_is_excluded(annotations: dict[str, str], labels: dict[str, str], streams: frozenset[str]) -> None:
-    assert wish(annotations, labels).excluded == streams
+    assert wish(annotations, labels).excluded_streams == streams
 
 
 @pytest.mark.parametrize(
@@ -75,7 +77,7 @@ def test_what_is_excluded(annotations: dict[str, str], labels: dict[str, str], s
 def test_which_parser_is_asked_for(annotations: dict[str, str], parsers: dict[str, str]) -> None:
     found = wish(annotations)
 
-    assert (found.parsers, found.refused) == (parsers, ())
+    assert (found.parsers, found.invalid) == (parsers, ())
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,7 @@ def test_which_parser_is_asked_for(annotations: dict[str, str], parsers: dict[st
     ],
 )
 def test_what_cannot_be_is_told_and_changes_nothing(annotations: dict[str, str], said: str) -> None:
-    assert wish(annotations) == Wish(refused=(said,))
+    assert wish(annotations) == PodOptions(invalid=(said,))
 
 
 def test_the_grouping_of_the_container_comes_before_the_pods() -> None:
@@ -101,19 +103,19 @@ def test_the_grouping_of_the_container_comes_before_the_pods() -> None:
 def test_annotations_of_others_do_not_concern_us() -> None:
     names = ("kubectl.kubernetes.io/last-applied-configuration", "logs.crisp.example/exclude", "prometheus.io/scrape")
 
-    assert not any(annotation.steers(name, "logs.crisp") for name in names)
-    assert wish(dict.fromkeys(names, "true")) == Wish()
+    assert not any(annotation.is_relevant(name, "logs.crisp") for name in names)
+    assert wish(dict.fromkeys(names, "true")) == PodOptions()
 
 
 def test_every_parser_has_a_reader() -> None:
-    assert text_formats.READERS.keys() == PARSERS
+    assert text_formats.PARSERS.keys() == PARSERS
     assert all(load({"CRISP_PARSER": name}).parser == name for name in PARSERS)
 
 
 def test_a_pods_wishes_travel_with_its_metadata() -> None:
     def about(annotations: dict[str, str]) -> dict[str, Any]:
         found = {"metadata": {"annotations": annotations}}
-        asked = annotation.of(found, "app", "logs.crisp")
+        asked = annotation.pod_options(found, "app", "logs.crisp")
         told: dict[str, Any] = orjson.loads(pod_metadata.from_api(APP, "n", found, frozenset(), asked))
         return {name: told[name] for name in told if name.startswith(("parser", "excluded"))}
 
@@ -129,19 +131,19 @@ def test_the_settings_keep_out_whatever_a_pod_says() -> None:
     kept = Exclusion(Settings(exclude_namespaces="kube-system shop", pods_may_exclude=False))
     pods = Exclusion(Settings(exclude_pods="*/debug-* shop/pay-?"))
 
-    assert kept.rule(APP, wish({"logs.crisp/exclude": "false"})) == NAMESPACE
-    assert pods.rule(APP, Wish()) == POD
-    assert pods.rule(APP._replace(pod="debug-x"), Wish()) == POD
-    assert pods.rule(APP._replace(namespace="bank"), Wish()) == ""
+    assert kept.reason(APP, wish({"logs.crisp/exclude": "false"})) == NAMESPACE_EXCLUDED
+    assert pods.reason(APP, PodOptions()) == POD_EXCLUDED
+    assert pods.reason(APP._replace(pod="debug-x"), PodOptions()) == POD_EXCLUDED
+    assert pods.reason(APP._replace(namespace="bank"), PodOptions()) == ""
 
 
 def test_whether_a_pod_may_keep_itself_out_is_a_setting() -> None:
     asked = wish({"logs.crisp/exclude": "true", "logs.crisp/parser": "json"})
 
-    assert Exclusion(Settings()).rule(APP, asked) == ITSELF
-    assert Exclusion(Settings()).rule(APP, asked._replace(excluded=ERR)) == ""
-    assert Exclusion(Settings(pods_may_exclude=False)).rule(APP, asked) == ""
-    assert Exclusion(Settings(pods_may_exclude=False)).allowed(asked).parsers == {"stdout": "json", "stderr": "json"}
+    assert Exclusion(Settings()).reason(APP, asked) == EXCLUDED_BY_ANNOTATION
+    assert Exclusion(Settings()).reason(APP, asked._replace(excluded_streams=ERR)) == ""
+    assert Exclusion(Settings(pods_may_exclude=False)).reason(APP, asked) == ""
+    assert Exclusion(Settings(pods_may_exclude=False)).restrict(asked).parsers == {"stdout": "json", "stderr": "json"}
 
 
 def test_a_pod_in_the_settings_has_a_namespace() -> None:

@@ -88,9 +88,9 @@ def test_any_bytes_are_a_line_or_none(raw: bytes) -> None:
 
 
 def test_a_docker_line_tells_its_time_only_within_what_names_the_file() -> None:
-    assert cri.is_stamped(b'{"log":"x\\n","stream":"stdout","time":"2026-11-24T10:00:00Z"}')
-    assert not cri.is_stamped(b'{"log":"' + b"x" * 1100 + b'\\n","stream":"stdout","time":"2026-11-24T10:00:00Z"}')
-    assert not cri.is_stamped(b'{"log":"\\"time\\":\\"2026\\"\\n"}')
+    assert cri.has_time(b'{"log":"x\\n","stream":"stdout","time":"2026-11-24T10:00:00Z"}')
+    assert not cri.has_time(b'{"log":"' + b"x" * 1100 + b'\\n","stream":"stdout","time":"2026-11-24T10:00:00Z"}')
+    assert not cri.has_time(b'{"log":"\\"time\\":\\"2026\\"\\n"}')
 
 
 def test_the_first_line_tells_its_time_or_none() -> None:
@@ -98,9 +98,9 @@ def test_the_first_line_tells_its_time_or_none() -> None:
 
     assert cri.first_time(lines) == 1_795_513_350_686_000_001
     assert cri.first_time(b"no time\n") is None
-    assert (cri.is_stamped(lines), cri.is_stamped(b"no time"), cri.is_stamped(b"")) == (True, False, False)
-    assert cri.is_stamped(b'{"log":"a\\n","stream":"stdout","time":"2026-01-01T00:00:00Z"}')
-    assert not cri.is_stamped(b'{"log":"a')
+    assert (cri.has_time(lines), cri.has_time(b"no time"), cri.has_time(b"")) == (True, False, False)
+    assert cri.has_time(b'{"log":"a\\n","stream":"stdout","time":"2026-01-01T00:00:00Z"}')
+    assert not cri.has_time(b'{"log":"a')
 
 
 def test_a_zone_without_a_fraction_becomes_utc() -> None:

@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 
 from pipeline.contract import dead_letter
 from pipeline.contract.dead_letter import DeadLetter
-from pipeline.contract.record import Origin
+from pipeline.contract.record import KafkaPosition
 from pipeline.errors import RecordError
 
 TEXT = st.text(max_size=40)
-ORIGIN = st.builds(Origin, TEXT, st.integers(-1, 99), st.integers(-1, 2**63 - 1), st.integers(0, 2**53))
+ORIGIN = st.builds(KafkaPosition, TEXT, st.integers(-1, 99), st.integers(-1, 2**63 - 1), st.integers(0, 2**53))
 HEADERS = st.lists(st.tuples(TEXT.filter(lambda name: not name.startswith("dead-")), st.binary(max_size=40)))
 
 
 @given(st.binary(max_size=99), TEXT, ORIGIN, HEADERS, st.sampled_from([("", ""), ("logs-2026.11.24", "a-0")]))
 def test_a_letter_comes_back(
-    value: bytes, reason: str, origin: Origin, headers: list[tuple[str, bytes]], document: tuple[str, str]
+    value: bytes, reason: str, origin: KafkaPosition, headers: list[tuple[str, bytes]], document: tuple[str, str]
 ) -> None:
     letter = DeadLetter(value, reason, origin, headers, *document)
 
@@ -26,7 +26,7 @@ def test_a_letter_comes_back(
 
 
 def test_a_letter_of_a_letter_keeps_the_raw_record_s_own_headers_only() -> None:
-    first = DeadLetter(b"x", "one", Origin("raw", 0, 7, 5), [("crisp", b"1")], "index", "id")
+    first = DeadLetter(b"x", "one", KafkaPosition("raw", 0, 7, 5), [("crisp", b"1")], "index", "id")
 
     again = dead_letter.encode(replace(first, headers=dead_letter.encode(first), reason="two"))
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.contract import record
-from pipeline.contract.record import Carried, Grouping, LogSlice, Segment, SourceFile
+from pipeline.contract.record import Continuation, Grouping, LogSlice, Segment, SourceFile
 from pipeline.errors import RecordError
 from pipeline.grouping import grouper, stack_trace
 
@@ -19,7 +19,7 @@ def a_slice(value: bytes = b"2026-01-01T00:00:00Z stdout F x\n", **changes: obje
         "files": (SourceFile(IDENTITY, "/var/log/pods/a_b_c/d/0.log"),),
         "segments": (Segment(0, 0, len(value)),),
         "node": "node-1",
-        "read": 1_790_000_000_000_000_000,
+        "read_at": 1_790_000_000_000_000_000,
         "grouping": Grouping(),
         "pod": b'{"pod":"b"}',
         **changes,
@@ -67,11 +67,11 @@ def test_a_slice_comes_back(raw: bytes, node: str, read: int) -> None:
     part = a_slice(
         raw + b"\n",
         node=node,
-        read=read,
-        after=b"2026-01-01T00:00:00Z",
+        read_at=read,
+        previous_time=b"2026-01-01T00:00:00Z",
         grouping=Grouping("pattern", pattern="^[A-Z]é"),
-        carried=(Carried("stdout", 2, stack_trace.OWN), Carried("", 3, 0)),
-        goes_on=("stdout", "stderr"),
+        continuations=(Continuation("stdout", 2, stack_trace.PATTERN_EVENT), Continuation("", 3, 0)),
+        continued_streams=("stdout", "stderr"),
     )
 
     assert record.decode(*record.encode(part)) == part
@@ -101,11 +101,11 @@ def test_a_slice_comes_back(raw: bytes, node: str, read: int) -> None:
     ],
 )
 def test_what_breaks_the_contract_is_refused_by_name(name: str, value: bytes, said: str) -> None:
-    raw, headers = record.encode(a_slice(carried=(Carried("stdout", 2, 0),), goes_on=("stdout",)))
+    raw, headers = record.encode(a_slice(continuations=(Continuation("stdout", 2, 0),), continued_streams=("stdout",)))
     changed = [(key, value if key == name else old) for key, old in headers]
 
     with pytest.raises(RecordError) as refused:
-        grouper.events_of(record.decode(raw, changed))
+        grouper.group_slice(record.decode(raw, changed))
 
     assert said in str(refused.value)
 
@@ -128,5 +128,5 @@ def test_a_value_without_its_last_newline_is_refused() -> None:
 
 
 def test_a_record_without_our_header_is_foreign() -> None:
-    assert record.is_ours(record.encode(a_slice())[1])
-    assert not record.is_ours([("traceparent", b"x")])
+    assert record.is_crisp_record(record.encode(a_slice())[1])
+    assert not record.is_crisp_record([("traceparent", b"x")])

@@ -10,7 +10,7 @@ from pipeline.contract import cri
 from pipeline.contract.pod_metadata import CONTAINER_DIRECTORY, POD_DIRECTORY
 
 
-def test_it_writes_cri_lines_in_the_kubelets_layout_until_it_is_told_to_stop(tmp_path: Path) -> None:
+def test_writer_writes_cri_lines_until_sigterm(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipeline.demo.writer", "--root", str(tmp_path), "--rate", "400"]
     with subprocess.Popen(command) as child:
         limit = time.monotonic() + 20

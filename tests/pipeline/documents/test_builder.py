@@ -8,40 +8,40 @@ import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config.settings import SECRETS, Settings
+from pipeline.config.settings import SECRET_KINDS, Settings
 from pipeline.contract import annotations as annotation
 from pipeline.contract import pod_metadata
 from pipeline.contract.pod_metadata import Instance
 from pipeline.contract.record import Grouping, LogSlice, Segment, SourceFile
-from pipeline.documents.builder import Documents, Parcel
+from pipeline.documents.builder import DocumentBatch, DocumentBuilder
 from pipeline.grouping.grouper import Grouper
 from tests.pipeline.grouping.traces import read_traces
 from tests.pipeline.parsing.examples import LOGGERS, TEXTS
 
 DAY = 86400 * 10**9
 NOW = 1_795_513_350 * 10**9  # 2026-11-24T09:42:30Z
-WHO = Instance("shop", "pay-1", "u-1", "pay", 2)
+INSTANCE = Instance("shop", "pay-1", "u-1", "pay", 2)
 IDENTITY = "AAAAAAAAAAAAAAAA"
 
 
-def parcel(value: bytes, metadata: bytes | None = None, **settings: Any) -> Parcel:
+def build(value: bytes, metadata: bytes | None = None, **settings: Any) -> DocumentBatch:
     part = LogSlice(
         value=value,
         files=(SourceFile(IDENTITY, "/var/log/pods/p/c/0.log"),),
         segments=(Segment(0, 100, len(value)),),
         node="n-1",
-        read=NOW,
+        read_at=NOW,
         grouping=Grouping(),
-        pod=metadata or pod_metadata.from_path(WHO, "n-1"),
+        pod=metadata or pod_metadata.from_path(INSTANCE, "n-1"),
     )
-    return Documents(Settings(**settings)).of(part, NOW + 10**9)
+    return DocumentBuilder(Settings(**settings)).build(part, NOW + 10**9)
 
 
 def documents(
     value: bytes, metadata: bytes | None = None, **settings: Any
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     """Action and source of each document; fails on a key that comes twice."""
-    lines = b"".join(parcel(value, metadata, **settings).documents).split(b"\n")
+    lines = b"".join(build(value, metadata, **settings).documents).split(b"\n")
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         assert len({name for name, _ in pairs}) == len(pairs)
@@ -126,7 +126,7 @@ def test_a_json_line_without_a_message_has_itself_as_message() -> None:
 
 def test_a_health_probe_is_dropped_and_counted() -> None:
     line = b'2026-11-24T00:00:00Z stdout F 10.0.0.1 - - [24/Nov/2026:00:00:00 +0000] "GET /healthz HTTP/1.1" %d 2\n'
-    found = parcel(line % 200 + line % 500)
+    found = build(line % 200 + line % 500)
 
     assert (len(found.documents), dict(found.dropped)) == (1, {"health probe": 1})
 
@@ -151,7 +151,7 @@ def test_metadata_of_the_api_names_service_workload_and_image() -> None:
         "spec": {"containers": [{"name": "pay", "image": "reg.example:5000/shop/pay:1.2@sha256:ab"}]},
         "status": {"containerStatuses": [{"name": "pay", "containerID": "containerd://c0ffee"}]},
     }
-    ((_, found),) = documents(b"2026-11-24T00:00:00Z stdout F x\n", pod_metadata.from_api(WHO, "n-1", about))
+    ((_, found),) = documents(b"2026-11-24T00:00:00Z stdout F x\n", pod_metadata.from_api(INSTANCE, "n-1", about))
 
     assert (found["service.name"], found["service.version"]) == ("payment", "7")
     assert found["kubernetes.deployment.name"] == "pay"
@@ -175,18 +175,18 @@ ROWS = st.lists(
     min_size=1,
     max_size=8,
 )
-WAYS = st.sampled_from([{}, {}, {"redact": " ".join(SECRETS)}, {"ansi": "strip"}, {"parser": "none"}])
+OPTIONS = st.sampled_from([{}, {}, {"redact": " ".join(SECRET_KINDS)}, {"ansi": "strip"}, {"parser": "none"}])
 
 
-@given(ROWS, WAYS)
+@given(ROWS, OPTIONS)
 def test_every_line_is_in_exactly_one_document_or_dropped_by_a_named_rule(
     rows: list[tuple[bytes, bytes]], way: dict[str, str]
 ) -> None:
     value = b"".join(b"2026-11-24T00:00:00Z %b %b\n" % row for row in rows)
     found = documents(value, **way)
-    dropped = parcel(value, **way).dropped
+    dropped = build(value, **way).dropped
     grouper = Grouper(Grouping())
-    grouper.feed([(0, 100, value)])
+    grouper.add_runs([(0, 100, value)])
     length = {event[1]: event[2] for event in grouper.finish()}
     left = dict(length)
     for _, fields in found:
@@ -197,13 +197,17 @@ def test_every_line_is_in_exactly_one_document_or_dropped_by_a_named_rule(
     assert len(left) == dropped["health probe"] == dropped.total()
 
 
-def asking(*annotations: str) -> bytes:
+def metadata_with(*annotations: str) -> bytes:
     """Metadata of a pod with these annotations of ours."""
-    about = {"metadata": {"annotations": {f"logs.crisp/{name}": value for name, value in map(_halves, annotations)}}}
-    return pod_metadata.from_api(WHO, "n-1", about, frozenset(), annotation.of(about, "pay", "logs.crisp"))
+    about = {
+        "metadata": {"annotations": {f"logs.crisp/{name}": value for name, value in map(_name_and_value, annotations)}}
+    }
+    return pod_metadata.from_api(
+        INSTANCE, "n-1", about, frozenset(), annotation.pod_options(about, "pay", "logs.crisp")
+    )
 
 
-def _halves(text: str) -> tuple[str, str]:
+def _name_and_value(text: str) -> tuple[str, str]:
     name, _, value = text.partition("=")
     return name, value
 
@@ -217,7 +221,7 @@ BOTH_STREAMS = b"".join(
 
 def test_each_stream_is_read_by_the_parser_that_the_pod_asks_for() -> None:
     levels = {
-        parsers: [found.get("log.level") for _, found in documents(BOTH_STREAMS, asking(*parsers))]
+        parsers: [found.get("log.level") for _, found in documents(BOTH_STREAMS, metadata_with(*parsers))]
         for parsers in ((), ("parser=json",), ("parser=json", "parser_stderr=logfmt"), ("parser_stderr=none",))
     }
 
@@ -230,9 +234,9 @@ def test_each_stream_is_read_by_the_parser_that_the_pod_asks_for() -> None:
 
 
 def test_an_excluded_stream_is_dropped_and_counted() -> None:
-    about = asking("exclude_stderr=true")
+    about = metadata_with("exclude_stderr=true")
 
     assert [found["log.iostream"] for _, found in documents(BOTH_STREAMS, about)] == ["stdout", "stdout"]
-    assert parcel(BOTH_STREAMS, about).dropped == {"pod excludes the stream": 2}
-    assert parcel(BOTH_STREAMS, about, redact="aws").dropped == {"pod excludes the stream": 2}
-    assert parcel(BOTH_STREAMS, asking("exclude=true")).documents == []
+    assert build(BOTH_STREAMS, about).dropped == {"pod excludes the stream": 2}
+    assert build(BOTH_STREAMS, about, redact="aws").dropped == {"pod excludes the stream": 2}
+    assert build(BOTH_STREAMS, metadata_with("exclude=true")).documents == []

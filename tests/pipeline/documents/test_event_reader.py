@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.settings import Settings
-from pipeline.documents.container_fields import Container
-from pipeline.documents.event_reader import PROBE_RULE, Reader
+from pipeline.documents.container_fields import ContainerFields
+from pipeline.documents.event_reader import PROBE_RULE, EventReader
 from pipeline.grouping.event import Event
 from pipeline.parsing import json_body
 
@@ -18,11 +18,11 @@ DAY = "2026-11-24"
 TIME = b"2026-11-24T09:42:30.000000001Z"
 
 
-def reader(parser: str = "auto", **settings: Any) -> Reader:
-    return Reader(Container({}, {}, parser=parser), Settings(**settings))
+def make_reader(parser: str = "auto", **settings: Any) -> EventReader:
+    return EventReader(ContainerFields({}, {}, parser=parser), Settings(**settings))
 
 
-def said(content: bytes, of: Reader) -> dict[str, Any]:
+def read_fields(content: bytes, reader: EventReader) -> dict[str, Any]:
     """The fields of a line; fails on a name that comes twice."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -30,18 +30,18 @@ def said(content: bytes, of: Reader) -> dict[str, Any]:
         return dict(pairs)
 
     event: Event = (0, 0, len(content) + 1, TIME, b"stdout", content, 0, 0)
-    head, name, own, _ = of.read(event, TIME, DAY, late=False)
+    head, name, own, _ = reader.read(event, TIME, DAY, late=False)
     found: dict[str, Any] = json.loads(head + name + TIME + b'"}', object_pairs_hook=once)
-    assert own == json_body.SERVICE & found.keys()
+    assert own == json_body.SERVICE_FIELDS & found.keys()
     return found
 
 
-class _General(Reader):
+class _General(EventReader):
     """A reader that never takes a body as its bytes are."""
 
     def __init__(self) -> None:
-        super().__init__(Container({}, {}), Settings())
-        self._strip = True  # the messages here have no colours
+        super().__init__(ContainerFields({}, {}), Settings())
+        self._strip_ansi = True  # the messages here have no colours
 
 
 KEYS = st.sampled_from(
@@ -60,23 +60,23 @@ def test_both_ways_say_the_same(pairs: list[tuple[str, Any]], blank: str) -> Non
     inner = ",".join(f"{blank}{json.dumps(key)}{blank}:{json.dumps(value)}" for key, value in pairs)
     content = f"{{{inner}{blank}}}".encode()
 
-    assert said(content, reader()) == said(content, _General())
+    assert read_fields(content, make_reader()) == read_fields(content, _General())
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\x1b\n")))
 def test_a_text_is_its_message(text: str) -> None:
     content = text.encode()
-    found = said(content, reader("none"))
+    found = read_fields(content, make_reader("none"))
 
     assert found == {"message": text, "@timestamp": TIME.decode()}
 
 
 def test_a_key_twice_with_a_blank_before_its_colon_loses_nothing() -> None:
-    assert said(b'{"message":"x","a":"1","a" :"2"}', reader())["app.a"] == "2"
+    assert read_fields(b'{"message":"x","a":"1","a" :"2"}', make_reader())["app.a"] == "2"
 
 
 def test_an_escaped_quote_does_not_hide_a_key_that_comes_twice() -> None:
-    found = said(rb'{"message":"x\\","a":"1","a":"2","b":"\\"}', reader())
+    found = read_fields(rb'{"message":"x\\","a":"1","a":"2","b":"\\"}', make_reader())
 
     assert (found["a"], found["app.a"]) == ("1", "2")
 
@@ -97,7 +97,7 @@ def test_an_escaped_quote_does_not_hide_a_key_that_comes_twice() -> None:
     ],
 )
 def test_a_parser_reads_what_it_is_for(parser: str, content: bytes, wanted: dict[str, Any]) -> None:
-    found = said(content, reader(parser))
+    found = read_fields(content, make_reader(parser))
 
     assert {name: found.get(name) for name in wanted} == wanted
     assert wanted or set(found) <= {"message", "@timestamp"}
@@ -106,21 +106,23 @@ def test_a_parser_reads_what_it_is_for(parser: str, content: bytes, wanted: dict
 def test_colours_stay_unless_the_setting_takes_them_out() -> None:
     content = b"\x1b[32mINFO\x1b[0m ready"
 
-    assert said(content, reader())["message"] == content.decode()
-    assert said(content, reader(ansi="strip")) == {
+    assert read_fields(content, make_reader())["message"] == content.decode()
+    assert read_fields(content, make_reader(ansi="strip")) == {
         "message": "INFO ready",
         "log.level": "info",
         "@timestamp": TIME.decode(),
     }
-    assert said(orjson.dumps({"message": content.decode()}), reader(ansi="strip"))["message"] == "INFO ready"
+    assert (
+        read_fields(orjson.dumps({"message": content.decode()}), make_reader(ansi="strip"))["message"] == "INFO ready"
+    )
 
 
 def test_a_probe_is_dropped_by_name() -> None:
     content = b'{"message":"x","url.path":"/healthz","http.request.method":"GET","http.response.status_code":200}'
     event: Event = (0, 0, len(content) + 1, TIME, b"stdout", content, 0, 0)
 
-    assert reader().read(event, TIME, DAY, late=False)[3] == PROBE_RULE
+    assert make_reader().read(event, TIME, DAY, late=False)[3] == PROBE_RULE
 
 
 def test_a_time_of_null_is_no_time_and_no_second_key() -> None:
-    assert said(b'{"@timestamp":null,"message":"x"}', reader())["@timestamp"] == TIME.decode()
+    assert read_fields(b'{"@timestamp":null,"message":"x"}', make_reader())["@timestamp"] == TIME.decode()

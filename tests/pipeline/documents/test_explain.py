@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from pipeline.config.settings import Settings
 from pipeline.contract.record import Grouping, LogSlice, Segment, SourceFile
-from pipeline.documents.explain import Explainer, Told
-from pipeline.rules.test_case import hits
-from tests.pipeline.rules.rulesfile import NOW, metadata, of, parcel
+from pipeline.documents.explain import Explainer, Explanation
+from pipeline.rules.test_case import to_hits
+from tests.pipeline.rules.rulesfile import NOW, build_batch, metadata, parse_valid
 
 RULES = """rules:
   - {name: noise, when: {message: /noise/}, drop: true}
@@ -19,27 +19,27 @@ RULES = """rules:
 """
 
 
-def told(value: bytes, rules: str = RULES, **settings: str) -> list[Told]:
+def explain(value: bytes, rules: str = RULES, **settings: str) -> list[Explanation]:
     part = LogSlice(
         value=value,
         files=(SourceFile("AAAAAAAAAAAAAAAA", "/var/log/pods/x/0.log"),),
         segments=(Segment(0, 0, len(value)),),
         node="n-1",
-        read=NOW,
+        read_at=NOW,
         grouping=Grouping(),
         pod=metadata(labels={"app": "pay", "version": "7"}),
     )
-    return list(Explainer(Settings(**settings), of(rules).ruleset).of(part, NOW))  # type: ignore[arg-type]
+    return list(Explainer(Settings(**settings), parse_valid(rules).ruleset).explain(part, NOW))  # type: ignore[arg-type]
 
 
-def one(content: str, **settings: str) -> dict[str, str]:
-    (found,) = told(f"2026-11-24T09:42:30Z stdout F {content}\n".encode(), **settings)
+def origins_of_line(content: str, **settings: str) -> dict[str, str]:
+    (found,) = explain(f"2026-11-24T09:42:30Z stdout F {content}\n".encode(), **settings)
     return found.origins
 
 
 def test_fields_of_text_json_rules_and_pod_have_their_origins() -> None:
-    text = one("WARN request took 12 ms")
-    body = one('{"severity":"WARN","msg":"took 12","usr":"me","a":{"b":1},"time":"2026-11-24T09:42:29Z"}')
+    text = origins_of_line("WARN request took 12 ms")
+    body = origins_of_line('{"severity":"WARN","msg":"took 12","usr":"me","a":{"b":1},"time":"2026-11-24T09:42:29Z"}')
 
     assert (text["log.level"], text["message"], text["team"], text["ms"]) == (
         "text format",
@@ -66,7 +66,7 @@ def test_what_is_dropped_is_told_with_its_rule() -> None:
     probe = '10.0.0.1 - - [24/Nov/2026:09:42:30 +0000] "GET /healthz HTTP/1.1" 200 2'
     lines = f"2026-11-24T09:42:30Z stdout F noise\n2026-11-24T09:42:30Z stdout F {probe}\n".encode()
 
-    assert [(found.rule, found.hit, found.row()["dropped"]) for found in told(lines)] == [
+    assert [(found.rule, found.hit, found.to_json()["dropped"]) for found in explain(lines)] == [
         ("noise", None, "noise"),
         ("health probe", None, "health probe"),
     ]
@@ -74,10 +74,10 @@ def test_what_is_dropped_is_told_with_its_rule() -> None:
 
 def test_redaction_and_traces_are_told() -> None:
     trace = b"2026-11-24T09:42:30Z stderr F java.lang.Error: x\n2026-11-24T09:42:30Z stderr F \tat a.B.c(B.java:1)\n"
-    (found,) = told(trace)
+    (found,) = explain(trace)
 
     assert (found.origins["error.type"], found.origins["log.flags"]) == ("stack trace", "joining of lines")
-    assert one("to a@mail.example.org", redact="email")["message"] == "the line, redacted"
+    assert origins_of_line("to a@mail.example.org", redact="email")["message"] == "the line, redacted"
 
 
 BODIES = st.dictionaries(
@@ -110,7 +110,7 @@ TEXTS = st.sampled_from(
 def test_every_field_has_an_origin_whatever_comes(contents: list[bytes], redact: str) -> None:
     value = b"".join(b"2026-11-24T09:42:30Z stdout F " + content.replace(b"\n", b"") + b"\n" for content in contents)
 
-    for found in told(value, redact=redact):
+    for found in explain(value, redact=redact):
         if found.hit is None:
             assert found.rule
         else:
@@ -120,7 +120,7 @@ def test_every_field_has_an_origin_whatever_comes(contents: list[bytes], redact:
 
 
 def test_an_explained_document_is_the_one_that_is_indexed() -> None:
-    plain = hits(parcel(RULES, "WARN took 5").documents)
-    explained = [found.hit for found in told(b"2026-11-24T09:42:30Z stdout F WARN took 5\n")]
+    plain = to_hits(build_batch(RULES, "WARN took 5").documents)
+    explained = [found.hit for found in explain(b"2026-11-24T09:42:30Z stdout F WARN took 5\n")]
 
     assert [hit["_id"] for hit in plain] == [hit["_id"] for hit in explained if hit]

@@ -12,22 +12,22 @@ from pipeline.config.settings import Settings
 from pipeline.contract import gap, pod_metadata, record
 from pipeline.contract.gap import Gap, GapRecord
 from pipeline.contract.pod_metadata import Instance
-from pipeline.documents.builder import Documents
+from pipeline.documents.builder import DocumentBuilder
 from pipeline.errors import RecordError
 
 DAY = 86400 * 10**9
 NOW = 1_795_513_350 * 10**9  # 2026-11-24T09:42:30Z
 IDENTITY = "AAAAAAAAAAAAAAAA"
 PATH = "/var/log/pods/shop_pay-1_u-1/pay/2.log"
-WHO = pod_metadata.from_path(Instance("shop", "pay-1", "u-1", "pay", 2), "n-1")
+METADATA = pod_metadata.from_path(Instance("shop", "pay-1", "u-1", "pay", 2), "n-1")
 
 
 def a_gap(**changed: Any) -> GapRecord:
-    return GapRecord(Gap(IDENTITY, 100, PATH, 4096, gap.VANISHED)._replace(**changed), "n-1", NOW, WHO)
+    return GapRecord(Gap(IDENTITY, 100, PATH, 4096, gap.VANISHED_FILE)._replace(**changed), "n-1", NOW, METADATA)
 
 
 def document(found: GapRecord) -> tuple[dict[str, Any], dict[str, Any]]:
-    (made,) = Documents(Settings()).of_gap(found, NOW + 10**9).documents
+    (made,) = DocumentBuilder(Settings()).build_gap(found, NOW + 10**9).documents
     action, source, rest = made.split(b"\n")
     assert rest == b""
     names = json.loads(source, object_pairs_hook=lambda pairs: [name for name, _ in pairs])
@@ -51,7 +51,7 @@ gaps = st.builds(
 
 @given(gaps)
 def test_a_gap_comes_out_of_its_headers_as_it_went_in(lost: Gap) -> None:
-    found = GapRecord(lost, "n-1", NOW, WHO)
+    found = GapRecord(lost, "n-1", NOW, METADATA)
     headers = gap.encode(found)
 
     assert gap.is_gap(headers)
@@ -117,7 +117,7 @@ def test_a_gap_of_unknown_size_and_time_stands_where_it_was_found() -> None:
 
 def test_a_gap_of_kafka_counts_records_and_has_the_identity_of_its_partition() -> None:
     identity = gap.partition_identity("logs-raw", 3)
-    found = GapRecord(Gap(identity, 17, "", None, gap.KAFKA_RETENTION, records=5), "", NOW, WHO)
+    found = GapRecord(Gap(identity, 17, "", None, gap.KAFKA_RETENTION, records=5), "", NOW, METADATA)
     action, source = document(found)
 
     assert identity == "XyQqrP-fXNDq4NjT"

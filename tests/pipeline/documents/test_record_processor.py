@@ -7,24 +7,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import settings
-from pipeline.contract.record import Origin
-from pipeline.documents.record_processor import Intake
+from pipeline.contract.record import KafkaPosition
+from pipeline.documents.record_processor import RecordProcessor
 from pipeline.errors import RecordError
 
-ORIGIN = Origin("logs-raw", 0, 7, 1_795_000_000_000)
+ORIGIN = KafkaPosition("logs-raw", 0, 7, 1_795_000_000_000)
 NAMES = ("crisp", "files", "segments", "node", "read", "grouping", "pod", "gap", "path", "carried", "other")
-INTAKE = Intake(settings.load({}))
+PROCESSOR = RecordProcessor(settings.load({}))
 
 
 def test_a_fault_of_our_own_is_told_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    intake = Intake(settings.load({}))
+    intake = RecordProcessor(settings.load({}))
 
     def broken(*_: object) -> None:
         raise KeyError("boom")
 
-    monkeypatch.setattr(intake._documents, "of", broken)
+    monkeypatch.setattr(intake._builder, "build", broken)
     with pytest.raises(RecordError, match=r"crisp itself fails.*KeyError\('boom'\) in test_record_processor.py:\d+"):
-        intake.of(b"2026-11-24T09:42:30.6Z stdout F x\n", [], ORIGIN, 1)
+        intake.process(b"2026-11-24T09:42:30.6Z stdout F x\n", [], ORIGIN, 1)
 
 
 @given(
@@ -37,6 +37,8 @@ def test_whatever_lies_in_the_topic_becomes_documents_or_a_refusal(
     value: bytes, headers: list[tuple[str, bytes]]
 ) -> None:
     with contextlib.suppress(RecordError):
-        parcel, kind = INTAKE._of(value, headers, ORIGIN, 1_795_000_000_000_000_000)  # so that other faults come out
+        parcel, kind = PROCESSOR._process(
+            value, headers, ORIGIN, 1_795_000_000_000_000_000
+        )  # so that other faults come out
         assert kind in {"slice", "gap", "third_party"}
         assert parcel.size == sum(map(len, parcel.documents))

@@ -10,19 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config.settings import Settings
-from pipeline.contract.record import Grouping, Origin
+from pipeline.contract.record import Grouping, KafkaPosition
 from pipeline.documents import third_party
-from pipeline.documents.builder import Documents, together
+from pipeline.documents.builder import DocumentBuilder, merge
 
-ORIGIN = Origin("logs-raw", 3, 17, 1_795_513_350_123)
+ORIGIN = KafkaPosition("logs-raw", 3, 17, 1_795_513_350_123)
 NOW = 1_795_513_351 * 10**9
 
 
-def documents(value: bytes, origin: Origin = ORIGIN) -> list[tuple[str, dict[str, Any]]]:
+def documents(value: bytes, origin: KafkaPosition = ORIGIN) -> list[tuple[str, dict[str, Any]]]:
     """Id and source of each document of a record."""
-    known = Documents(Settings())
-    parts = third_party.slices(value, origin, Grouping())
-    parcel = together([known.of(part, NOW, origin.fields()) for part in parts])
+    known = DocumentBuilder(Settings())
+    parts = third_party.make_slices(value, origin, Grouping())
+    parcel = merge([known.build(part, NOW, origin.document_fields()) for part in parts])
     lines = b"".join(parcel.documents).split(b"\n")[:-1]
     return [
         (orjson.loads(action)["create"]["_id"], orjson.loads(source))

@@ -22,7 +22,7 @@ ANSWERS = [
 def test_a_real_refusal_is_about_the_document_or_about_the_place(answer: dict[str, Any]) -> None:
     item = bulk_response.classify(answer["status"], answer["type"], answer["reason"])
 
-    assert item.outcome is (Outcome.REFUSED if answer["of_document"] else Outcome.RETRY)
+    assert item.outcome is (Outcome.REJECTED if answer["of_document"] else Outcome.RETRY)
     assert answer["type"] in item.reason
 
 
@@ -31,7 +31,7 @@ def test_a_real_refusal_is_about_the_document_or_about_the_place(answer: dict[st
     [
         (200, Outcome.CREATED),
         (201, Outcome.CREATED),
-        (409, Outcome.THERE),
+        (409, Outcome.EXISTS),
         *((status, Outcome.RETRY) for status in (401, 403, 404, 405, 408, 413, 429, 500, 502, 503, 504)),
     ],
 )
@@ -46,7 +46,7 @@ def test_a_400_that_names_no_fault_of_a_document_is_about_the_place(reason: str)
 
 @given(st.integers(100, 599), st.text(max_size=30), st.text(max_size=30))
 def test_only_a_400_ever_refuses_a_document(status: int, kind: str, reason: str) -> None:
-    assert status == 400 or bulk_response.classify(status, kind, reason).outcome is not Outcome.REFUSED
+    assert status == 400 or bulk_response.classify(status, kind, reason).outcome is not Outcome.REJECTED
 
 
 def created(count: int) -> bytes:
@@ -57,9 +57,9 @@ def created(count: int) -> bytes:
 
 @given(st.integers(0, 50), st.integers(0, 50))
 def test_a_whole_answer_counts_what_was_sent(said: int, sent: int) -> None:
-    answer = bulk_response.loads(created(said))
+    answer = bulk_response.parse_all_created(created(said))
 
-    items = bulk_response.read_answer(answer, sent)
+    items = bulk_response.parse_response(answer, sent)
     assert items == ([CREATED] * sent if said == sent else None)
 
 
@@ -68,13 +68,13 @@ def test_a_cut_answer_is_no_answer(count: int, data: st.DataObject) -> None:
     whole = created(count)
     cut = whole[: data.draw(st.integers(0, len(whole) - 1))]
 
-    read: Any = bulk_response.loads(cut)
+    read: Any = bulk_response.parse_all_created(cut)
     if read is None:
         try:
             read = json.loads(cut)
         except ValueError:
             return
-    assert bulk_response.read_answer(read, count) is None
+    assert bulk_response.parse_response(read, count) is None
 
 
 @pytest.mark.parametrize(
@@ -95,4 +95,4 @@ def test_a_cut_answer_is_no_answer(count: int, data: st.DataObject) -> None:
     ],
 )
 def test_a_malformed_or_miscounted_answer_is_no_answer(answer: Any) -> None:
-    assert bulk_response.read_answer(answer, 1) is None
+    assert bulk_response.parse_response(answer, 1) is None

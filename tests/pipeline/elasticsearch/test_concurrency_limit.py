@@ -3,54 +3,54 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.elasticsearch.concurrency_limit import Limit
+from pipeline.elasticsearch.concurrency_limit import ConcurrencyLimit
 
 
 def test_quick_answers_let_more_bulks_go_up_to_the_most() -> None:
-    limit = Limit(4)
+    limit = ConcurrencyLimit(4)
     before = limit.allowed
     for _ in range(20):
-        limit.answered(0.1)
+        limit.on_success(0.1)
 
     assert (before, limit.allowed) == (2, 4)
 
 
 def test_too_many_halves_and_it_grows_again() -> None:
-    limit = Limit(8)
+    limit = ConcurrencyLimit(8)
     for _ in range(60):
-        limit.answered(0.1)
-    limit.refused()
+        limit.on_success(0.1)
+    limit.on_overload()
     assert limit.allowed == 4
     for _ in range(60):
-        limit.answered(0.1)
+        limit.on_success(0.1)
     assert limit.allowed == 8
 
 
 def test_answers_that_queue_let_fewer_go() -> None:
-    limit = Limit(8)
+    limit = ConcurrencyLimit(8)
     for _ in range(60):
-        limit.answered(0.1)
+        limit.on_success(0.1)
     for _ in range(30):
-        limit.answered(0.5)
+        limit.on_success(0.5)
 
     assert limit.allowed < 8
 
 
 def test_a_server_that_became_slow_for_good_is_not_held_against_itself() -> None:
-    limit = Limit(4)
-    limit.answered(0.01)
+    limit = ConcurrencyLimit(4)
+    limit.on_success(0.01)
     for _ in range(400):
-        limit.answered(1.0)
+        limit.on_success(1.0)
 
     assert limit.allowed == 4
 
 
 @given(st.lists(st.floats(0.001, 60) | st.none(), max_size=200), st.integers(1, 16))
 def test_at_least_one_and_at_most_the_most_may_go(answers: list[float | None], most: int) -> None:
-    limit = Limit(most)
+    limit = ConcurrencyLimit(most)
     for seconds in answers:
         if seconds is None:
-            limit.refused()
+            limit.on_overload()
         else:
-            limit.answered(seconds)
+            limit.on_success(seconds)
         assert 1 <= limit.allowed <= most

@@ -9,12 +9,12 @@ from elasticsearch import AsyncElasticsearch
 
 from pipeline.config import settings
 from pipeline.elasticsearch import freshness_probe
-from pipeline.elasticsearch.freshness_probe import Probe
-from pipeline.elasticsearch.retrying_client import Patience
+from pipeline.elasticsearch.freshness_probe import FreshnessProbe
+from pipeline.elasticsearch.retrying_client import RetryingClient
 from pipeline.monitoring.metrics import WORKER, Metrics
 
 
-class Answering:
+class FakeClient:
     """Answers each request with the next of the bodies, the last one again and again."""
 
     def __init__(self, *bodies: Any) -> None:
@@ -29,8 +29,10 @@ class Answering:
 
 def outcome(*bodies: Any) -> str:
     metrics = Metrics(WORKER)
-    probe = Probe(Patience(cast("AsyncElasticsearch", Answering(*bodies)), settings.load({}), metrics), metrics, 1.0)
-    return asyncio.run(probe._look("logs-2026.11.24", "one"))
+    probe = FreshnessProbe(
+        RetryingClient(cast("AsyncElasticsearch", FakeClient(*bodies)), settings.load({}), metrics), metrics, 1.0
+    )
+    return asyncio.run(probe._search_until_visible("logs-2026.11.24", "one"))
 
 
 @pytest.mark.parametrize(
@@ -51,6 +53,6 @@ def test_an_answer_without_hits_is_no_hit(odd: Any) -> None:
 
 
 def test_what_is_never_found_is_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(freshness_probe, "GIVE_UP_SECONDS", 0.2)
+    monkeypatch.setattr(freshness_probe, "TIMEOUT_SECONDS", 0.2)
 
     assert outcome({"hits": {"total": {"value": 0}}}, {"found": True}) == "timed_out"

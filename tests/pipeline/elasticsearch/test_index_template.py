@@ -4,14 +4,14 @@ import pytest
 
 from pipeline.config.settings import Settings
 from pipeline.elasticsearch import index_template, lifecycle_policy, roles
-from pipeline.elasticsearch.index_template import Lacking
+from pipeline.elasticsearch.index_template import Unsupported
 
 SETTINGS = Settings(routes="infra=7")
 
 
-def as_it_stands(one: index_template.Template) -> dict:
+def as_returned(template: index_template.Template) -> dict:
     """A template as Elasticsearch gives it back: with flat settings, as text."""
-    wanted = index_template.body(one, SETTINGS, Lacking())
+    wanted = index_template.body(template, SETTINGS, Unsupported())
     texts = {
         key: [str(entry) for entry in value] if isinstance(value, list) else str(value).replace("True", "true")
         for key, value in wanted["template"]["settings"].items()
@@ -30,36 +30,39 @@ def as_it_stands(one: index_template.Template) -> dict:
     ],
 )
 def test_every_index_of_ours_has_its_template(index: str, name: str) -> None:
-    assert index_template.of_index(index, SETTINGS).name == name
+    assert index_template.template_for(index, SETTINGS).name == name
 
 
 def test_what_the_server_lacks_is_left_out_of_the_body() -> None:
-    one = index_template.all_of(SETTINGS)[0]
-    whole = index_template.body(one, SETTINGS, Lacking())["template"]
-    less = index_template.body(one, SETTINGS, Lacking(frozenset({"wildcard"}), frozenset({index_template.LIFECYCLE})))[
-        "template"
-    ]
+    one = index_template.all_templates(SETTINGS)[0]
+    whole = index_template.body(one, SETTINGS, Unsupported())["template"]
+    less = index_template.body(
+        one, SETTINGS, Unsupported(frozenset({"wildcard"}), frozenset({index_template.LIFECYCLE_SETTING}))
+    )["template"]
 
-    assert whole["settings"][index_template.LIFECYCLE] == "crisp-logs"
-    assert index_template.LIFECYCLE not in less["settings"]
+    assert whole["settings"][index_template.LIFECYCLE_SETTING] == "crisp-logs"
+    assert index_template.LIFECYCLE_SETTING not in less["settings"]
     assert less["mappings"]["properties"]["error.stack_trace"]["type"] == "text"
 
 
 def test_late_lines_have_no_lifecycle_that_would_take_them_on_the_day_they_came() -> None:
-    late = index_template.all_of(SETTINGS)[-1]
+    late = index_template.all_templates(SETTINGS)[-1]
 
-    assert index_template.LIFECYCLE not in index_template.body(late, SETTINGS, Lacking())["template"]["settings"]
+    assert (
+        index_template.LIFECYCLE_SETTING
+        not in index_template.body(late, SETTINGS, Unsupported())["template"]["settings"]
+    )
 
 
 def test_a_template_that_stands_as_it_should_has_no_drift() -> None:
-    one = index_template.all_of(SETTINGS)[0]
+    one = index_template.all_templates(SETTINGS)[0]
 
-    assert index_template.drift(as_it_stands(one), index_template.body(one, SETTINGS, Lacking())) == []
+    assert index_template.drift(as_returned(one), index_template.body(one, SETTINGS, Unsupported())) == []
 
 
 def test_drift_names_what_was_changed_added_and_taken_away() -> None:
-    one = index_template.all_of(SETTINGS)[0]
-    stands = as_it_stands(one)
+    one = index_template.all_templates(SETTINGS)[0]
+    stands = as_returned(one)
     stands["template"]["settings"]["index.refresh_interval"] = "30s"
     properties = stands["template"]["mappings"]["properties"]
     properties["message"] = {"type": "keyword"}
@@ -67,7 +70,7 @@ def test_drift_names_what_was_changed_added_and_taken_away() -> None:
     del properties["log.level"]
     stands["index_patterns"] = ["logs-*"]
 
-    assert index_template.drift(stands, index_template.body(one, SETTINGS, Lacking())) == [
+    assert index_template.drift(stands, index_template.body(one, SETTINGS, Unsupported())) == [
         "index.refresh_interval",
         "index_patterns",
         "mappings.log.level",
@@ -80,21 +83,21 @@ def test_a_lifecycle_of_ours_tells_its_days_and_a_changed_one_does_not() -> None
     made = lifecycle_policy.body(7)["policy"]
     changed = {"phases": {**made["phases"], "warm": {"min_age": "2d", "actions": {}}}}
 
-    assert lifecycle_policy.days_of(made) == 7
-    assert lifecycle_policy.days_of(changed) is None
-    assert lifecycle_policy.days_of({"phases": {"delete": {"min_age": "1h"}}}) is None
+    assert lifecycle_policy.retention_days(made) == 7
+    assert lifecycle_policy.retention_days(changed) is None
+    assert lifecycle_policy.retention_days({"phases": {"delete": {"min_age": "1h"}}}) is None
 
 
 def test_setup_has_a_right_in_kibana_where_there_is_one() -> None:
     named = Settings(kibana_url="http://kibana.invalid:5601", kibana_space="ops")
-    (entry,) = roles.all_of(named)["crisp_setup"]["applications"]
+    (entry,) = roles.all_roles(named)["crisp_setup"]["applications"]
 
     assert (entry["application"], entry["resources"]) == ("kibana-.kibana", ["space:ops"])
-    assert all("applications" not in role for role in roles.all_of(SETTINGS).values())
+    assert all("applications" not in role for role in roles.all_roles(SETTINGS).values())
 
 
 def test_the_worker_may_neither_change_nor_delete() -> None:
-    worker = roles.all_of(SETTINGS)["crisp_worker"]
+    worker = roles.all_roles(SETTINGS)["crisp_worker"]
 
     assert worker["indices"][0]["names"] == ["logs-20*", "logs-crisp.*", "logs-infra.20*", "logs-late*"]
     assert not {"write", "index", "create", "delete", "delete_index", "manage", "all"} & set(
@@ -105,5 +108,5 @@ def test_the_worker_may_neither_change_nor_delete() -> None:
 def test_who_owns_a_thing_is_read_from_the_refusal() -> None:
     words = "Failed to process request [PutLifecycleRequest/unset] with errors:"
     said = f"{words} [[crisp-logs] set as read-only by [file_settings]]"
-    assert index_template.owner_of(said) == "file_settings"
-    assert index_template.owner_of("unknown setting [index.lifecycle.name]") == ""
+    assert index_template.managed_by(said) == "file_settings"
+    assert index_template.managed_by("unknown setting [index.lifecycle.name]") == ""

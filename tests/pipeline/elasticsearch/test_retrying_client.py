@@ -9,12 +9,12 @@ from elastic_transport import ConnectionTimeout, SerializationError
 from elasticsearch import AsyncElasticsearch
 
 from pipeline.config import settings
-from pipeline.elasticsearch.bulk_sender import Bulks
-from pipeline.elasticsearch.retrying_client import TIMED_OUT, UNFORESEEN_TRIES, UNREACHED, Patience
+from pipeline.elasticsearch.bulk_sender import BulkSender
+from pipeline.elasticsearch.retrying_client import MAX_UNEXPECTED_ERRORS, TIMED_OUT, UNREACHABLE, RetryingClient
 from pipeline.monitoring.metrics import WORKER, Metrics
 
 
-class Client:
+class FakeClient:
     """Raises or answers what it is given, in turn, the last for ever; notes the bodies."""
 
     def __init__(self, *turns: Any) -> None:
@@ -30,36 +30,36 @@ class Client:
         return SimpleNamespace(meta=SimpleNamespace(status=status), body=answer)
 
 
-def patience(*turns: Any) -> Patience:
-    return Patience(cast("AsyncElasticsearch", Client(*turns)), settings.load({}), Metrics(WORKER))
+def retrying_client(*turns: Any) -> RetryingClient:
+    return RetryingClient(cast("AsyncElasticsearch", FakeClient(*turns)), settings.load({}), Metrics(WORKER))
 
 
 @pytest.mark.parametrize(
     ("fault", "status"),
     [
         (ConnectionTimeout("late"), TIMED_OUT),
-        (SerializationError("no JSON"), UNREACHED),
-        (ConnectionResetError("gone"), UNREACHED),
-        (ValueError("no such media type"), UNREACHED),
-        (RuntimeError("Session is closed"), UNREACHED),
-        (AssertionError(), UNREACHED),
-        (AttributeError("'NoneType' object has no attribute 'write'"), UNREACHED),
+        (SerializationError("no JSON"), UNREACHABLE),
+        (ConnectionResetError("gone"), UNREACHABLE),
+        (ValueError("no such media type"), UNREACHABLE),
+        (RuntimeError("Session is closed"), UNREACHABLE),
+        (AssertionError(), UNREACHABLE),
+        (AttributeError("'NoneType' object has no attribute 'write'"), UNREACHABLE),
     ],
     ids=repr,
 )
 def test_no_fault_of_the_client_gets_out(fault: Exception, status: int) -> None:
-    found, said = asyncio.run(patience(fault).request("GET", "/"))
+    found, said = asyncio.run(retrying_client(fault).request("GET", "/"))
 
     assert found == status
     assert said
 
 
 def test_a_fault_that_nobody_foresaw_ends_the_process_when_it_stays() -> None:
-    asked = patience(RuntimeError("closed"))
+    asked = retrying_client(RuntimeError("closed"))
 
     async def many() -> None:
-        for _ in range(UNFORESEEN_TRIES):
-            assert (await asked.request("GET", "/"))[0] == UNREACHED
+        for _ in range(MAX_UNEXPECTED_ERRORS):
+            assert (await asked.request("GET", "/"))[0] == UNREACHABLE
         with pytest.raises(RuntimeError, match="closed"):
             await asked.request("GET", "/")
 
@@ -67,11 +67,11 @@ def test_a_fault_that_nobody_foresaw_ends_the_process_when_it_stays() -> None:
 
 
 def test_an_answer_between_lets_it_begin_anew() -> None:
-    faults = [RuntimeError("odd")] * UNFORESEEN_TRIES
-    asked = patience(*faults, (200, {}), *faults, (200, {}))
+    faults = [RuntimeError("odd")] * MAX_UNEXPECTED_ERRORS
+    asked = retrying_client(*faults, (200, {}), *faults, (200, {}))
 
     async def many() -> list[int]:
-        return [(await asked.request("GET", "/"))[0] for _ in range(2 * UNFORESEEN_TRIES + 2)]
+        return [(await asked.request("GET", "/"))[0] for _ in range(2 * MAX_UNEXPECTED_ERRORS + 2)]
 
     assert asyncio.run(many()).count(200) == 2
 
@@ -79,11 +79,11 @@ def test_an_answer_between_lets_it_begin_anew() -> None:
 def test_a_bulk_that_is_too_much_again_and_again_goes_in_halves_whatever_came_between() -> None:
     """The fourth try fails for another reason: still it is not sent whole for ever."""
     everything = {"errors": False, "items": [{"create": {"status": 201}}]}
-    asked = patience((429, ""), (429, ""), (429, ""), (503, ""), (429, ""), (200, everything))
-    bulks = Bulks(asked, settings.load({"CRISP_RETRY_MAX_SECONDS": "0.1"}), Metrics(WORKER))
+    asked = retrying_client((429, ""), (429, ""), (429, ""), (503, ""), (429, ""), (200, everything))
+    bulks = BulkSender(asked, settings.load({"CRISP_RETRY_MAX_SECONDS": "0.1"}), Metrics(WORKER))
     one = b'{"create":{}}\n{}\n'
 
-    items = asyncio.run(bulks.answered(2 * one, 2))
+    items = asyncio.run(bulks.send(2 * one, 2))
 
     assert len(items) == 2
     assert cast("Any", asked.client).bodies == [2 * one] * 5 + [one, one]

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.tailing import slice_boundary
-from agents.tailing.slice_boundary import Piece
-from pipeline.contract.record import Carried, Grouping
+from agents.tailing.slice_boundary import Chunk
+from pipeline.contract.record import Continuation, Grouping
 from pipeline.grouping import grouper as grouping
 from pipeline.grouping.event import MULTILINE, PARTIAL, SPLIT, UNPARSED, Event
 from pipeline.grouping.grouper import Grouper
@@ -66,7 +66,7 @@ def raw(lines: list[tuple[bytes, bytes, bytes, int]]) -> list[bytes]:
 
 def group(data: bytes, offset: int = 0, after: bytes = b"", grouping: Grouping | None = None) -> list[Event]:
     grouper = Grouper(grouping or Grouping())
-    grouper.feed([(0, offset, data)], after)
+    grouper.add_runs([(0, offset, data)], after)
     return grouper.finish()
 
 
@@ -82,11 +82,11 @@ GROUPINGS = st.builds(
 )
 
 
-def pieces(*data: bytes) -> list[Piece[int]]:
+def pieces(*data: bytes) -> list[Chunk[int]]:
     """The data as pieces of one file, one behind the other."""
-    made: list[Piece[int]] = []
+    made: list[Chunk[int]] = []
     for part in data:
-        made.append(Piece(0, made[-1].end() if made else 0, part, 0, len(part)))
+        made.append(Chunk(0, made[-1].end() if made else 0, part, 0, len(part)))
     return made
 
 
@@ -102,7 +102,7 @@ def test_wherever_nothing_is_open_a_cut_changes_nothing(
     for line in made:
         position += len(line)
         last = line.split(b" ", 1)[0] if line.startswith(b"2026") else last
-        if slice_boundary.pending(pieces(data[:position]), grouping):
+        if slice_boundary.find_open_events(pieces(data[:position]), grouping):
             continue
         halves = group(data[:position], 0, b"", grouping), group(data[position:], position, last, grouping)
         assert halves[0] + halves[1] == whole
@@ -115,9 +115,9 @@ def test_the_look_backwards_finds_what_the_whole_grouping_finds(
 ) -> None:
     data = b"".join(raw(lines))
     grouper = Grouper(grouping)
-    grouper.feed([(0, 0, data)])
+    grouper.add_runs([(0, 0, data)])
 
-    assert [event for event, _ in slice_boundary.pending(pieces(data), grouping)] == grouper.open()
+    assert [event for event, _ in slice_boundary.find_open_events(pieces(data), grouping)] == grouper.open_events()
 
 
 @settings(max_examples=600, deadline=None)
@@ -129,25 +129,25 @@ def test_however_the_bytes_are_cut_into_slices_the_events_are_the_same(
     made = raw(lines)
     expected = group(b"".join(made), grouping=grouping)
     found: list[Event] = []
-    held: list[Piece[int]] = []
-    carried: tuple[Carried, ...] = ()
+    held: list[Chunk[int]] = []
+    carried: tuple[Continuation, ...] = ()
     position = 0
     while made:
         size, blocks = blocks[0], [*blocks[1:], blocks[0]]
         block, made = made[:size], made[size:]
         data = b"".join(block)
-        fresh = Piece(0, position, data, 0, len(data))
-        first = slice_boundary.unparsed(fresh) if held else 0
+        fresh = Chunk(0, position, data, 0, len(data))
+        first = slice_boundary.end_of_unparsed(fresh) if held else 0
         if first:  # these go alone: their time is that of the line before them in the file
             found += group(data[:first], position, _time_before(expected, position), grouping)
-            fresh = fresh.part(first, len(data))
+            fresh = fresh.subrange(first, len(data))
         position += len(data)
-        opened = slice_boundary.pending([*held, fresh], grouping, carried) if made else []
-        chosen, rest = slice_boundary.divide([*held, fresh], opened)
+        opened = slice_boundary.find_open_events([*held, fresh], grouping, carried) if made else []
+        chosen, rest = slice_boundary.split_off_open([*held, fresh], opened)
         grouper = Grouper(grouping)
         after = _time_before(expected, chosen[0].offset) if chosen else b""
-        grouper.feed([(0, piece.offset, piece.bytes()) for piece in chosen], after, carried)
-        carried = tuple(event.carried for event, _ in opened if event.carried)
+        grouper.add_runs([(0, piece.offset, piece.to_bytes()) for piece in chosen], after, carried)
+        carried = tuple(event.continuation for event, _ in opened if event.continuation)
         found += grouper.finish(one.stream for one in carried)
         held = rest
 
@@ -254,11 +254,11 @@ def test_a_pattern_is_linear_in_the_line() -> None:
 def test_a_pod_asks_for_its_grouping() -> None:
     usual = Grouping("pattern", pattern="^x")
 
-    assert grouping.asked(usual, "") == (usual, "")
-    assert grouping.asked(usual, "off") == (Grouping("off"), "")
-    assert grouping.asked(usual, "traces") == (Grouping(), "")
-    assert grouping.asked(usual, "^y") == (Grouping("pattern", pattern="^y"), "")
-    assert grouping.asked(usual, "(") == (Grouping(), "pattern '(': missing ): (")
+    assert grouping.requested_grouping(usual, "") == (usual, "")
+    assert grouping.requested_grouping(usual, "off") == (Grouping("off"), "")
+    assert grouping.requested_grouping(usual, "traces") == (Grouping(), "")
+    assert grouping.requested_grouping(usual, "^y") == (Grouping("pattern", pattern="^y"), "")
+    assert grouping.requested_grouping(usual, "(") == (Grouping(), "pattern '(': missing ): (")
 
 
 def test_a_raw_line_longer_than_an_event_is_split_into_pieces_of_its_size() -> None:

@@ -20,7 +20,7 @@ def grouped(lines: list[tuple[str, str]]) -> list[str]:
         for number, (stream, text) in enumerate(lines)
     )
     grouper = Grouper(Grouping())
-    grouper.feed([(0, 0, data.encode())])
+    grouper.add_runs([(0, 0, data.encode())])
     return [event[5].decode() for event in grouper.finish()]
 
 
@@ -108,29 +108,29 @@ def test_what_separates_always_begins_an_event(contents: list[bytes]) -> None:
     times = (b"2026-01-01T00:00:00.%03dZ" % number for number in range(len(contents)))
     raw = [b"%b stdout F %b\n" % pair for pair in zip(times, contents, strict=True)]
     grouper = Grouper(Grouping())
-    grouper.feed([(0, 0, b"".join(raw))])
+    grouper.add_runs([(0, 0, b"".join(raw))])
     begins = {event[1] for event in grouper.finish()}
 
     position = 0
     for before, content, line in zip(contents, contents[1:], raw, strict=False):
         position += len(line)
-        if stack_trace.separates(before, content):
+        if stack_trace.certainly_starts_event(before, content):
             assert position in begins
 
 
 @given(CONTENT, CONTENT)
 def test_a_second_line_shows_its_shape_unless_the_first_announces_any(first: bytes, second: bytes) -> None:
-    state = stack_trace.start(first)
+    state = stack_trace.start_state(first)
     # A trace torn off before a frame begins with that frame: its last line stays an event of its own, on both sides.
     torn = first[:1] in {b" ", b"\t"}
 
-    if state and not torn and not stack_trace.announces(first) and stack_trace.step(state, second):
+    if state and not torn and not stack_trace.decides_at_once(first) and stack_trace.next_state(state, second):
         assert stack_trace.may_continue(second)
 
 
 @given(st.sampled_from(stack_trace.STATES), CONTENT)
 def test_every_state_leads_to_a_state_or_to_the_end(state: int, content: bytes) -> None:
-    assert stack_trace.step(state, content) in {0, *stack_trace.STATES}
+    assert stack_trace.next_state(state, content) in {0, *stack_trace.STATES}
 
 
 @pytest.mark.parametrize("unit", [b"a", b" ", b"a.", b":1", b"(", b"Exception ", b"at ", b"1:in ", b"x:1:in y "])
@@ -138,11 +138,11 @@ def test_a_very_long_line_is_no_harm(unit: bytes) -> None:
     content = (unit * 2**20)[: 2**20]
 
     for state in stack_trace.STATES:
-        stack_trace.step(state, content)
-        stack_trace.step(state, b"  " + content)
-    stack_trace.start(content)
-    exception.of_trace(content.decode())
-    exception.of_line(content.decode())
+        stack_trace.next_state(state, content)
+        stack_trace.next_state(state, b"  " + content)
+    stack_trace.start_state(content)
+    exception.from_trace(content.decode())
+    exception.from_line(content.decode())
 
 
 @pytest.mark.parametrize(
@@ -188,11 +188,11 @@ def test_a_very_long_line_is_no_harm(unit: bytes) -> None:
 def test_the_error_is_read_from_the_trace(name: str, wanted: tuple[str, str]) -> None:
     text = TRACES[name]
 
-    assert exception.of_trace(text) == wanted
+    assert exception.from_trace(text) == wanted
 
 
 def test_the_message_of_an_error_keeps_its_details() -> None:
-    found = exception.of_trace(TRACES["python with its statement"])
+    found = exception.from_trace(TRACES["python with its statement"])
 
     assert found is not None
     assert found[0] == "shop.db.IntegrityError"
@@ -204,16 +204,16 @@ def test_the_message_of_an_error_keeps_its_details() -> None:
     [(b"rax    0x0", b"rbx    0x1"), (b"main.main()", b"main.run(0x1)"), (b"cs     0x33", b"...")],
 )
 def test_functions_and_registers_of_go_follow_each_other(before: bytes, content: bytes) -> None:
-    assert not stack_trace.separates(before, content)
-    assert stack_trace.separates(b"GET /x(1)", b"plain")
+    assert not stack_trace.certainly_starts_event(before, content)
+    assert stack_trace.certainly_starts_event(b"GET /x(1)", b"plain")
 
 
 @pytest.mark.parametrize(
-    "pattern", [frames.TROUBLE, stack_trace._LOGGED, stack_trace._PANIC], ids=("trouble", "logged", "panic")
+    "pattern", [frames.ERROR_WORDS, stack_trace._LOGGED, stack_trace._PANIC], ids=("trouble", "logged", "panic")
 )
 def test_what_is_quickly_looked_for_is_in_every_alarming_line(pattern: re.Pattern[bytes]) -> None:
     @given(st.from_regex(pattern))
     def check(content: bytes) -> None:
-        assert stack_trace._ALARM.search(content)
+        assert stack_trace._ERROR_PREFILTER.search(content)
 
     check()

@@ -9,9 +9,9 @@ from pipeline.config import settings
 from pipeline.config.settings import Settings
 from pipeline.monitoring import health, runbook
 from pipeline.monitoring.health import Severity
-from pipeline.monitoring.last_increase import Rises
+from pipeline.monitoring.last_increase import LastIncrease
 from pipeline.monitoring.pages import shipper_page, worker_page
-from tests.pipeline.monitoring.pages.reader import read
+from tests.pipeline.monitoring.pages.reader import parse
 
 NOW = 1_790_000_000.0
 AGES = {"count": 0, "p50": None, "p99": None, "p99_line": []}
@@ -77,8 +77,8 @@ SHIPPER: dict[str, Any] = {
 GAP = {"namespace": "shop", "pod": "pay-1", "container": "pay", "bytes": 5, "reason": "vanished file"}
 
 
-def changed(facts: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    made = copy.deepcopy(facts)
+def with_value(status: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    made = copy.deepcopy(status)
     *parts, last = path.split(".")
     inner = made
     for part in parts:
@@ -89,7 +89,7 @@ def changed(facts: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("facts", [WORKER, SHIPPER], ids=["worker", "shipper"])
 def test_without_trouble_all_is_well(facts: dict[str, Any]) -> None:
-    assert health.of(facts, NOW) == []
+    assert health.find_problems(facts, NOW) == []
 
 
 @pytest.mark.parametrize(
@@ -116,9 +116,9 @@ def test_without_trouble_all_is_well(facts: dict[str, Any]) -> None:
     ],
 )
 def test_one_fact_makes_one_trouble(facts: dict[str, Any], path: str, value: Any, level: str, runbook: str) -> None:
-    (found,) = health.of(changed(facts, path, value), NOW)
+    (found,) = health.find_problems(with_value(facts, path, value), NOW)
 
-    assert (found.level, found.runbook) == (level, runbook)
+    assert (found.severity, found.runbook) == (level, runbook)
 
 
 @pytest.mark.parametrize(
@@ -130,24 +130,24 @@ def test_one_fact_makes_one_trouble(facts: dict[str, Any], path: str, value: Any
     ],
 )
 def test_what_was_lost_long_ago_needs_nobody_any_more(facts: dict[str, Any], path: str, value: Any) -> None:
-    assert health.of(changed(facts, path, value), NOW) == []
+    assert health.find_problems(with_value(facts, path, value), NOW) == []
 
 
 def test_a_count_that_rose_is_dated_and_one_that_stands_still_is_not() -> None:
     counts = {"gaps": 0.0, "dead": 2.0}
-    rises = Rises({name: lambda name=name: counts[name] for name in counts})
-    rises.look(10.0)
+    rises = LastIncrease({name: lambda name=name: counts[name] for name in counts})
+    rises.update(10.0)
     counts["gaps"] = 1.0
-    rises.look(15.0)
-    rises.look(20.0)
+    rises.update(15.0)
+    rises.update(20.0)
 
-    assert rises.facts() == {"gaps": 15.0, "dead": 10.0}
+    assert rises.snapshot() == {"gaps": 15.0, "dead": 10.0}
 
 
 def test_the_worst_comes_first() -> None:
-    facts = changed(changed(WORKER, "risen.dead", NOW), "elasticsearch.trouble", "no template")
+    facts = with_value(with_value(WORKER, "risen.dead", NOW), "elasticsearch.trouble", "no template")
 
-    assert [trouble.level for trouble in health.of(facts, NOW)] == [Severity.CRITICAL, Severity.WARNING]
+    assert [trouble.severity for trouble in health.find_problems(facts, NOW)] == [Severity.CRITICAL, Severity.WARNING]
 
 
 @pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", '"><img src=x onerror=y>', "\x1b]0;x\x07\u202e"])
@@ -158,7 +158,7 @@ def test_a_page_shows_hostile_text_as_text(hostile: str) -> None:
     shipper = shipper_page.render({**SHIPPER, "backlogs": [backlog], "kafka": hostile}, "")
 
     for page in (worker, shipper):
-        found = read(page.body.decode())
+        found = parse(page.body.decode())
         assert not {"script", "img", "iframe", "object", "form"} & set(found.tags)
         links = [value for name, value in found.attributes if name in {"href", "src", "action"}]
         books = {f"/?runbook={name}" for name in runbook.names()}
@@ -173,7 +173,7 @@ def test_secrets_and_credentials_are_never_among_the_settings() -> None:
         es_urls="https://u:hunter2@es.invalid:9200,http://b.invalid",
     )
 
-    shown = settings.changed(effective)
+    shown = settings.non_defaults(effective)
     assert shown == {
         "ES_PASSWORD": "set, not shown",
         "ES_USER": "u",
@@ -183,18 +183,18 @@ def test_secrets_and_credentials_are_never_among_the_settings() -> None:
 
 @pytest.mark.parametrize("name", runbook.names())
 def test_a_page_shows_a_runbook_in_place_of_its_sections(name: str) -> None:
-    page = read(worker_page.render(WORKER, f"runbook={name}").body.decode())
+    page = parse(worker_page.render(WORKER, f"runbook={name}").body.decode())
     title = runbook.text(name).partition("\n")[0].removeprefix("# ")
 
-    assert title in page.words
-    assert not {"```", "**", "]("} & {mark for mark in ("```", "**", "](") if mark in page.words}
+    assert title in page.text
+    assert not {"```", "**", "]("} & {mark for mark in ("```", "**", "](") if mark in page.text}
     assert ("http-equiv", "refresh") not in page.attributes
-    assert "Accounts since start" not in page.words
+    assert "Accounts since start" not in page.text
 
 
 def test_a_runbook_that_there_is_not_changes_nothing() -> None:
     for query in ("runbook=../../etc/passwd", "runbook=", "runbook=<script>"):
-        assert "Accounts since start" in read(worker_page.render(WORKER, query).body.decode()).words
+        assert "Accounts since start" in parse(worker_page.render(WORKER, query).body.decode()).text
 
 
 def test_what_is_kept_out_and_asked_for_in_vain_stands_on_the_page() -> None:

@@ -9,19 +9,19 @@ import pytest
 
 from pipeline.local.process import free_ports
 from pipeline.monitoring import http_server
-from pipeline.monitoring.http_server import Answer, Web
+from pipeline.monitoring.http_server import Response, StatusServer
 from pipeline.monitoring.metrics import WORKER, Metrics
 
 
 @pytest.fixture
 def port() -> Iterator[int]:
     (number,) = free_ports(1)
-    made = Web(
+    made = StatusServer(
         Metrics(WORKER),
         alive=lambda: "",
         ready=lambda: "no partitions yet",
         status=lambda: {"kind": "worker"},
-        page=lambda facts, query: Answer(
+        page=lambda facts, query: Response(
             "200 OK", "text/html", f"{facts['kind']} {query}".encode(), "default-src 'none'"
         ),
     )
@@ -30,7 +30,7 @@ def port() -> Iterator[int]:
     made.stop()
 
 
-def ask(port: int, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
+def send_request(port: int, path: str, method: str = "GET") -> tuple[int, dict[str, str], bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     connection.request(method, path)
     answer = connection.getresponse()
@@ -39,7 +39,7 @@ def ask(port: int, path: str, method: str = "GET") -> tuple[int, dict[str, str],
     return answer.status, {name.lower(): value for name, value in answer.getheaders()}, body
 
 
-def said(port: int, request: bytes) -> bytes:
+def send_bytes(port: int, request: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=5) as client:
         client.sendall(request)
         parts = []
@@ -60,12 +60,12 @@ def said(port: int, request: bytes) -> bytes:
     ],
 )
 def test_each_page_is_answered(port: int, path: str, status: int, body: bytes) -> None:
-    assert ask(port, path)[::2] == (status, body)
+    assert send_request(port, path)[::2] == (status, body)
 
 
 def test_every_answer_says_what_a_browser_may_do_with_it(port: int) -> None:
     for path in ("/", "/status.json", "/metrics", "/livez", "/nothing"):
-        _, headers, _ = ask(port, path)
+        _, headers, _ = send_request(port, path)
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["cache-control"] == "no-store"
         assert headers["x-frame-options"] == "DENY"
@@ -73,14 +73,14 @@ def test_every_answer_says_what_a_browser_may_do_with_it(port: int) -> None:
 
 
 def test_head_has_the_length_and_no_body(port: int) -> None:
-    status, headers, body = ask(port, "/status.json", "HEAD")
+    status, headers, body = send_request(port, "/status.json", "HEAD")
 
     assert (status, headers["content-length"], body) == (200, "17", b"")
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "TRACE"])
 def test_it_is_read_only(port: int, method: str) -> None:
-    status, headers, _ = ask(port, "/", method)
+    status, headers, _ = send_request(port, "/", method)
 
     assert (status, headers["allow"]) == (405, "GET, HEAD")
 
@@ -96,17 +96,17 @@ def test_it_is_read_only(port: int, method: str) -> None:
     ],
 )
 def test_what_is_no_request_of_ours_is_refused(port: int, request_: bytes, status: bytes) -> None:
-    assert said(port, request_).split(b" ")[1] == status
+    assert send_bytes(port, request_).split(b" ")[1] == status
 
 
 def test_clients_that_say_nothing_hold_nobody_up(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "CLIENT_SECONDS", 1.0)
-    idle = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(http_server.MOST_CLIENTS - 1)]
+    monkeypatch.setattr(http_server, "CLIENT_TIMEOUT_SECONDS", 1.0)
+    idle = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(http_server.MAX_CLIENTS - 1)]
     began = time.monotonic()
     for client in idle:
         client.sendall(b"GET / HT")
 
-    assert ask(port, "/livez")[0] == 200
+    assert send_request(port, "/livez")[0] == 200
     assert time.monotonic() - began < 1.0
     assert idle[0].recv(10) == b""  # dropped after its time
     for client in idle:
@@ -114,15 +114,15 @@ def test_clients_that_say_nothing_hold_nobody_up(port: int, monkeypatch: pytest.
 
 
 def test_beyond_the_limit_a_client_is_dropped_and_room_comes_back(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "CLIENT_SECONDS", 1.0)
-    idle = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(http_server.MOST_CLIENTS)]
+    monkeypatch.setattr(http_server, "CLIENT_TIMEOUT_SECONDS", 1.0)
+    idle = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(http_server.MAX_CLIENTS)]
     with socket.create_connection(("127.0.0.1", port), timeout=5) as one_more:
         assert one_more.recv(10) == b""
     for client in idle:
         assert client.recv(10) == b""
         client.close()
 
-    assert ask(port, "/livez")[0] == 200
+    assert send_request(port, "/livez")[0] == 200
 
 
 def test_a_page_that_cannot_be_made_is_told_and_the_next_one_comes() -> None:
@@ -135,16 +135,18 @@ def test_a_page_that_cannot_be_made_is_told_and_the_next_one_comes() -> None:
             raise fault
         return {}
 
-    made = Web(Metrics(WORKER), lambda: "", lambda: "", status, lambda *_: Answer("200 OK", "text/html", b""))
+    made = StatusServer(
+        Metrics(WORKER), lambda: "", lambda: "", status, lambda *_: Response("200 OK", "text/html", b"")
+    )
     made.start("127.0.0.1", number)
     try:
-        assert ask(number, "/status.json")[::2] == (500, b"RuntimeError\n")
-        assert ask(number, "/status.json")[0] == 200
+        assert send_request(number, "/status.json")[::2] == (500, b"RuntimeError\n")
+        assert send_request(number, "/status.json")[0] == 200
     finally:
         made.stop()
 
 
 def test_a_port_that_is_taken_is_told_and_stops_nothing(port: int) -> None:
-    made = Web(Metrics(WORKER), lambda: "", lambda: "", dict, lambda *_: Answer("200 OK", "text/html", b""))
+    made = StatusServer(Metrics(WORKER), lambda: "", lambda: "", dict, lambda *_: Response("200 OK", "text/html", b""))
 
     assert made.start("127.0.0.1", port) == 0

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.monitoring.metrics import BUCKETS, MOST_SERIES, OTHER, SHIPPER, WORKER, Metric, Metrics, quantile
+from pipeline.monitoring.metrics import BUCKETS, MAX_SERIES, OTHER, SHIPPER, WORKER, Metric, Metrics, quantile
 
 UNBOUNDED = {"pod", "uid", "path", "id", "message", "container", "file", "index", "trace", "topic"}
 ROWS = (*WORKER, *SHIPPER)
@@ -32,13 +32,13 @@ def test_names_are_there_once() -> None:
 
 def test_a_label_gone_wild_ends_in_one_series_and_nothing_is_lost() -> None:
     metrics = Metrics(WORKER)
-    for number in range(MOST_SERIES + 500):
-        metrics.add("crisp_worker_events_dropped", rule=f"rule {number}")
+    for number in range(MAX_SERIES + 500):
+        metrics.inc("crisp_worker_events_dropped", rule=f"rule {number}")
 
-    found = metrics.by("crisp_worker_events_dropped", "rule")
-    assert len(found) == MOST_SERIES + 1
+    found = metrics.values_by_label("crisp_worker_events_dropped", "rule")
+    assert len(found) == MAX_SERIES + 1
     assert found[OTHER] == 500
-    assert metrics.total("crisp_worker_events_dropped") == MOST_SERIES + 500
+    assert metrics.total("crisp_worker_events_dropped") == MAX_SERIES + 500
 
 
 def test_a_partition_that_went_away_has_no_series() -> None:
@@ -46,7 +46,7 @@ def test_a_partition_that_went_away_has_no_series() -> None:
     metrics.replace("crisp_worker_consumer_lag_records", "partition", {"0": 7.0, "1": 8.0})
     metrics.replace("crisp_worker_consumer_lag_records", "partition", {"1": 9.0, "2": 0.0})
 
-    assert metrics.by("crisp_worker_consumer_lag_records", "partition") == {"1": 9.0, "2": 0.0}
+    assert metrics.values_by_label("crisp_worker_consumer_lag_records", "partition") == {"1": 9.0, "2": 0.0}
 
 
 def test_a_histogram_reaches_a_minute_and_has_the_promises_as_bounds() -> None:

@@ -17,7 +17,7 @@ CASES = Path(__file__).parents[4] / "shared" / "cases"
 
 
 def fields(content: bytes, limit: int = 200) -> dict[str, Any]:
-    found = json_body.fields(content, limit)
+    found = json_body.parse_fields(content, limit)
     assert found is not None
     return found
 
@@ -83,7 +83,7 @@ def test_a_logger_is_understood(example: Example) -> None:
     "content", [b"{", b"[1]", b"null", b'"x"', b'{"a":"\\ud800"}', b'{"a":NaN}', b'{"a":1}x', b"{a}"]
 )
 def test_what_is_no_object_stays_text(content: bytes) -> None:
-    assert json_body.fields(content, 200) is None
+    assert json_body.parse_fields(content, 200) is None
 
 
 def test_more_fields_than_the_limit_overflow_as_json() -> None:
@@ -116,7 +116,7 @@ def test_deep_objects_end_as_json() -> None:
 
 
 def test_hundreds_of_levels_stay_text() -> None:
-    assert json_body.fields(b'{"a":' * 1000 + b"1" + b"}" * 1000, 200) is None
+    assert json_body.parse_fields(b'{"a":' * 1000 + b"1" + b"}" * 1000, 200) is None
 
 
 VALUES = st.recursive(
@@ -134,7 +134,7 @@ KEYS = st.text(max_size=8) | st.sampled_from([*ecs.FIELDS, *json_body.ALIASES, "
 @given(st.dictionaries(KEYS, VALUES, max_size=6))
 def test_any_object_becomes_flat_fields_of_names_that_are_free(body: dict[str, Any]) -> None:
     content = json.dumps(body).encode()
-    found = json_body.fields(content, 200)
+    found = json_body.parse_fields(content, 200)
 
     if found is None:
         assert "\\ud" in content.decode()  # a lone surrogate: no document could hold it

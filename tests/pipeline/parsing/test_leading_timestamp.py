@@ -30,7 +30,7 @@ from pipeline.parsing import text_formats
     ],
 )
 def test_an_unknown_line_tells_nothing(line: str) -> None:
-    assert text_formats.fields(line) is None
+    assert text_formats.parse(line) is None
 
 
 @pytest.mark.parametrize(
@@ -47,18 +47,16 @@ def test_an_unknown_line_tells_nothing(line: str) -> None:
     ],
 )
 def test_a_time_is_taken_where_it_names_its_zone(written: str, time: str | None) -> None:
-    found = text_formats.fields(f"{written} ERROR it broke")
+    found = text_formats.parse(f"{written} ERROR it broke")
 
     assert found is not None
     assert (found["log.level"], found.get("@timestamp")) == ("error", time)
 
 
 def test_a_zone_alone_makes_a_line_worth_reading() -> None:
-    assert text_formats.fields("2026-11-24T10:00:00Z it happened") == {"@timestamp": "2026-11-24T10:00:00Z"}
+    assert text_formats.parse("2026-11-24T10:00:00Z it happened") == {"@timestamp": "2026-11-24T10:00:00Z"}
 
 
 @pytest.mark.parametrize("text", ["ERROR: no relation here", "ERROR failed: no", "INFO done - really", "ERROR see a b"])
 def test_a_word_of_the_text_is_no_logger(text: str) -> None:
-    assert text_formats.fields(f"2026-11-24 10:00:00,123 {text}") == {
-        "log.level": text.split(" ")[0].strip(":").lower()
-    }
+    assert text_formats.parse(f"2026-11-24 10:00:00,123 {text}") == {"log.level": text.split(" ")[0].strip(":").lower()}

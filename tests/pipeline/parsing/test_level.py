@@ -33,21 +33,21 @@ NORMAL = {"trace", "debug", "info", "notice", "warn", "error", "critical", "fata
     ],
 )
 def test_a_level_comes_to_its_normal_name(value: Any, name: str) -> None:
-    assert level.normal(value) == name
+    assert level.normalize(value) == name
 
 
 @pytest.mark.parametrize("value", ["loud", "", " ", "errors", "i" * 100_000, 31, 3, 0, -1, True, 30.5, None, [], {}])
 def test_anything_else_is_no_level(value: Any) -> None:
-    assert level.normal(value) is None
+    assert level.normalize(value) is None
 
 
 @pytest.mark.parametrize("name", sorted(NORMAL))
 def test_a_normal_name_stays(name: str) -> None:
-    assert level.normal(name) == level.normal(name.upper()) == name
+    assert level.normalize(name) == level.normalize(name.upper()) == name
 
 
 @given(st.text(max_size=12) | st.integers() | st.floats() | st.lists(st.integers(), max_size=2))
 def test_any_value_is_answered(value: Any) -> None:
-    found = level.normal(value)
+    found = level.normalize(value)
 
     assert found is None or found in NORMAL

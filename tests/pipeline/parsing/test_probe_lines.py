@@ -6,22 +6,22 @@ import pytest
 
 from pipeline.config.settings import Settings
 from pipeline.contract.record import Grouping, LogSlice, Segment, SourceFile
-from pipeline.documents.builder import Documents, Parcel
+from pipeline.documents.builder import DocumentBatch, DocumentBuilder
 from tests.pipeline.rules.rulesfile import NOW, metadata
 
 LINES = Path(__file__).with_name("probes.txt").read_text().splitlines()
 
 
-def _parcel(line: str, **settings: str) -> Parcel:
+def _build_batch(line: str, **settings: str) -> DocumentBatch:
     value = f"2026-11-24T09:42:30Z stdout F {line}\n".encode()
     file, segment = SourceFile("AAAAAAAAAAAAAAAA", ""), Segment(0, 0, len(value))
     part = LogSlice(value, (file,), (segment,), "n-1", NOW, Grouping(), metadata())
-    return Documents(Settings(**settings)).of(part, NOW)  # type: ignore[arg-type]
+    return DocumentBuilder(Settings(**settings)).build(part, NOW)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("line", LINES)
 def test_a_probe_is_dropped_and_counted_in_every_format(line: str) -> None:
-    found = _parcel(line)
+    found = _build_batch(line)
 
     assert (dict(found.dropped), found.documents) == ({"health probe": 1}, [])
 
@@ -31,20 +31,20 @@ def test_a_probe_is_dropped_and_counted_in_every_format(line: str) -> None:
 def test_a_failing_probe_is_kept_in_every_format(line: str, other: str) -> None:
     status = next(text for text in (" 200 ", ":200", '"200"', "=200") if text in line)
 
-    assert not _parcel(line.replace(status, status.replace("200", other))).dropped
+    assert not _build_batch(line.replace(status, status.replace("200", other))).dropped
 
 
 @pytest.mark.parametrize("line", LINES)
 def test_another_path_is_kept_in_every_format(line: str) -> None:
-    assert not _parcel(line.replace("/healthz", "/healthz/more").replace("/ping", "/pinged")).dropped
+    assert not _build_batch(line.replace("/healthz", "/healthz/more").replace("/ping", "/pinged")).dropped
 
 
 @pytest.mark.parametrize("line", LINES)
 def test_the_paths_are_a_setting(line: str) -> None:
-    assert not _parcel(line, health_paths="").dropped
-    assert _parcel(line.replace("/healthz", "/alive").replace("/ping", "/alive"), health_paths="/x /alive").dropped
+    assert not _build_batch(line, health_paths="").dropped
+    assert _build_batch(line.replace("/healthz", "/alive").replace("/ping", "/alive"), health_paths="/x /alive").dropped
 
 
 @pytest.mark.parametrize("text", ["Database ready", "GET /healthz 200", "GET /ready HTTP/1.1 200", "ready: 200 /ready"])
 def test_what_only_mentions_a_probe_is_kept(text: str) -> None:
-    assert not _parcel(text).dropped
+    assert not _build_batch(text).dropped

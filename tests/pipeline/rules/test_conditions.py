@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.pipeline.rules.rulesfile import met
+from tests.pipeline.rules.rulesfile import matches
 
 BODY = (
     '{"log.level":"WARNING","message":"disk is full","n":503,"f":1.5,"ok":true,"v":"1.10","tags":["a","b"],"t":"a*b"}'
@@ -68,22 +68,22 @@ BODY = (
     ],
 )
 def test_a_condition_is_met_or_not(when: str, expected: Any) -> None:
-    assert met(when, BODY) is expected
+    assert matches(when, BODY) is expected
 
 
 def test_a_path_is_no_pattern_unless_it_is_said_so() -> None:
     line = '10.0.0.1 - - [24/Nov/2026:09:42:30 +0000] "GET /api/ HTTP/1.1" 200 2'
 
-    assert met("{url.path: {is: /api/}}", line)
-    assert met("{http.request.path: /api/*}", line)
-    assert met("{url.path: {matches: ^/a}}", line)
-    assert not met("{url.path: /api}", line)
+    assert matches("{url.path: {is: /api/}}", line)
+    assert matches("{http.request.path: /api/*}", line)
+    assert matches("{url.path: {matches: ^/a}}", line)
+    assert not matches("{url.path: /api}", line)
 
 
 def test_the_services_own_name_counts_before_the_containers() -> None:
-    assert met("{service.name: mine}", '{"message":"x","service.name":"mine"}')
-    assert not met("{service.name: pay}", '{"message":"x","service.name":"mine"}')
+    assert matches("{service.name: mine}", '{"message":"x","service.name":"mine"}')
+    assert not matches("{service.name: pay}", '{"message":"x","service.name":"mine"}')
 
 
 def test_a_field_of_the_application_with_a_short_name_can_be_asked_for() -> None:
-    assert met("{field: {namespace: theirs}}", '{"message":"x","namespace":"theirs"}')
+    assert matches("{field: {namespace: theirs}}", '{"message":"x","namespace":"theirs"}')

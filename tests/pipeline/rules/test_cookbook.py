@@ -8,7 +8,7 @@ import pytest
 from pipeline.config.settings import Settings
 from pipeline.operations import rule_test_runner
 from pipeline.rules import loader
-from pipeline.rules.action_parser import READERS
+from pipeline.rules.action_parser import ACTION_PARSERS
 from pipeline.rules.conditions import OPERATORS
 from pipeline.rules.parse_action import FORMATS
 from pipeline.rules.redaction import KINDS
@@ -18,17 +18,17 @@ BOOK = ROOT / "deploy" / "rules"
 README = (ROOT / "README.md").read_text()
 
 
-def tried(path: Path) -> tuple[int, list[str]]:
+def run_rule_tests(path: Path) -> tuple[int, list[str]]:
     """How many tests a file has, and what fails."""
     settings = Settings(rules_file=str(path), rules_python_dir=str(BOOK), routes="infra=7 audit=365")
-    found = loader.examine(settings)
-    results = rule_test_runner.run(found.trials, found.ruleset, settings)
+    found = loader.load_file(settings)
+    results = rule_test_runner.run_rule_tests(found.tests, found.ruleset, settings)
     return len(results), [*found.warnings, *(f"{trial.name}: {wrong}" for trial, all_ in results for wrong in all_)]
 
 
 @pytest.mark.parametrize("name", ["cookbook.yaml", "hook.yaml"])
 def test_the_recipes_do_what_their_tests_say(name: str) -> None:
-    number, failed = tried(BOOK / name)
+    number, failed = run_rule_tests(BOOK / name)
 
     assert (number > 1, failed) == (True, [])
 
@@ -37,17 +37,17 @@ def test_the_readmes_example_does_what_its_test_says(tmp_path: Path) -> None:
     (example,) = re.findall(r"```yaml\n(rules:.*?)```", README, re.DOTALL)
     (tmp_path / "rules.yaml").write_text(example)
 
-    assert tried(tmp_path / "rules.yaml") == (1, [])
+    assert run_rule_tests(tmp_path / "rules.yaml") == (1, [])
 
 
 def test_a_wrong_expectation_is_told_with_what_was_found(tmp_path: Path) -> None:
     text = (BOOK / "hook.yaml").read_text().replace("words.count: 3", "words.count: 4")
     (tmp_path / "rules.yaml").write_text(text)
 
-    assert tried(tmp_path / "rules.yaml") == (2, ["words are counted: words.count: expected 4, found 3"])
+    assert run_rule_tests(tmp_path / "rules.yaml") == (2, ["words are counted: words.count: expected 4, found 3"])
 
 
 def test_the_readme_names_every_action_operator_format_and_kind() -> None:
     section = README.partition("## Rules\n")[2].partition("## Settings\n")[0]
 
-    assert [word for word in (*READERS, *OPERATORS, *FORMATS, *KINDS) if word not in section] == []
+    assert [word for word in (*ACTION_PARSERS, *OPERATORS, *FORMATS, *KINDS) if word not in section] == []

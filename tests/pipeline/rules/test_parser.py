@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.pipeline.rules import rulesfile
-from tests.pipeline.rules.rulesfile import WORLD, faults, of, read
+from tests.pipeline.rules.rulesfile import CONTEXT, list_problems, parse_rules_file, parse_valid
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ from tests.pipeline.rules.rulesfile import WORLD, faults, of, read
     ],
 )
 def test_a_fault_is_told_with_its_place(text: str, expected: str) -> None:
-    found = faults(text)
+    found = list_problems(text)
 
     assert any(expected in fault for fault in found), found
     assert all(re.match(r"rules\.yaml:\d+:\d+ \S", fault) for fault in found)
@@ -96,11 +96,15 @@ def test_a_fault_is_told_with_its_place(text: str, expected: str) -> None:
 def test_all_faults_are_told_at_once_in_the_order_of_the_file() -> None:
     text = "rules:\n- name: a\n  dorp: true\n- name: b\n  sample: 7\n- name: c\n  route: nowhere\n"
 
-    assert [fault.split(" ")[0] for fault in faults(text)] == ["rules.yaml:3:3", "rules.yaml:5:11", "rules.yaml:7:10"]
+    assert [fault.split(" ")[0] for fault in list_problems(text)] == [
+        "rules.yaml:3:3",
+        "rules.yaml:5:11",
+        "rules.yaml:7:10",
+    ]
 
 
 def test_a_name_that_only_an_application_could_have_is_a_warning() -> None:
-    found = of("rules: [{name: a, when: {namespce: x}, drop: true}]")
+    found = parse_valid("rules: [{name: a, when: {namespce: x}, drop: true}]")
 
     assert found.warnings == [
         'rules.yaml:1:26 "namespce" is a field that only an application has (did you mean "namespace"?);'
@@ -109,9 +113,9 @@ def test_a_name_that_only_an_application_could_have_is_a_warning() -> None:
 
 
 def test_the_digest_follows_the_rules_and_nothing_else() -> None:
-    one = of("rules: [{name: a, drop: true}]")
-    commented = of("# why\nrules:\n  - name: a\n    drop: true\ntests: []")
-    other = of("rules: [{name: b, drop: true}]")
+    one = parse_valid("rules: [{name: a, drop: true}]")
+    commented = parse_valid("# why\nrules:\n  - name: a\n    drop: true\ntests: []")
+    other = parse_valid("rules: [{name: b, drop: true}]")
 
     assert one.ruleset.digest == commented.ruleset.digest != other.ruleset.digest
 
@@ -119,7 +123,7 @@ def test_the_digest_follows_the_rules_and_nothing_else() -> None:
 def test_anchors_may_be_used() -> None:
     text = "rules: [{name: a, when: {namespace: &n [x, y]}, drop: true}, {name: b, when: {namespace: *n}, keep: true}]"
 
-    assert len(of(text).ruleset.rules) == 2
+    assert len(parse_valid(text).ruleset.rules) == 2
 
 
 _WORDS = """rules tests name when unless drop keep sample redact set rename remove parse route python pattern in
@@ -134,10 +138,12 @@ TREES = st.recursive(
 
 @given(TREES | TREES.map(lambda tree: {"rules": [tree, {"name": "x", "when": tree}], "tests": tree}))
 def test_any_yaml_is_rules_or_faults_with_places(tree: object) -> None:
-    found = read(yaml.safe_dump(tree, allow_unicode=True).encode("utf-8", "surrogatepass"), "rules.yaml", WORLD)
+    found = parse_rules_file(
+        yaml.safe_dump(tree, allow_unicode=True).encode("utf-8", "surrogatepass"), "rules.yaml", CONTEXT
+    )
 
-    assert all(re.match(r"rules\.yaml:\d+:\d+ \S", fault) for fault in found.faults)
-    assert found.faults or found.ruleset.rules or not isinstance(tree, dict) or tree.get("rules") in ([], None)
+    assert all(re.match(r"rules\.yaml:\d+:\d+ \S", fault) for fault in found.problems)
+    assert found.problems or found.ruleset.rules or not isinstance(tree, dict) or tree.get("rules") in ([], None)
 
 
 @given(
@@ -145,5 +151,5 @@ def test_any_yaml_is_rules_or_faults_with_places(tree: object) -> None:
 )
 def test_any_bytes_are_rules_or_faults_with_places(data: bytes) -> None:
     for text in (data, b"rules:\n" + data, b"rules: [{name: a, drop: true, when: {a: " + data):
-        found = rulesfile.faults(text)
+        found = rulesfile.list_problems(text)
         assert all(re.match(r"rules\.yaml:\d+:\d+ \S", fault) for fault in found)

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config.settings import SECRETS, Settings
+from pipeline.config.settings import SECRET_KINDS, Settings
 from pipeline.contract.record import Grouping, LogSlice, Segment, SourceFile
-from pipeline.documents.builder import Documents
-from pipeline.rules.redaction import KINDS, Redaction, is_card
-from pipeline.rules.test_case import hits
-from tests.pipeline.rules.rulesfile import NOW, POD, of, sources
+from pipeline.documents.builder import DocumentBuilder
+from pipeline.rules.redaction import KINDS, Redaction, is_card_number
+from pipeline.rules.test_case import to_hits
+from tests.pipeline.rules.rulesfile import NOW, POD, parse_valid, sources
 
 ALL = Redaction(KINDS)
 AWS_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -28,11 +28,11 @@ def documents(value: bytes, redact: str, grouping: Grouping | None = None) -> li
         files=(SourceFile("AAAAAAAAAAAAAAAA", ""),),
         segments=(Segment(0, 0, len(value)),),
         node="n-1",
-        read=NOW,
+        read_at=NOW,
         grouping=grouping or Grouping(),
         pod=orjson.dumps(POD),
     )
-    return [hit["_source"] for hit in hits(Documents(Settings(redact=redact)).of(part, NOW).documents)]
+    return [hit["_source"] for hit in to_hits(DocumentBuilder(Settings(redact=redact)).build(part, NOW).documents)]
 
 
 @pytest.mark.parametrize(
@@ -80,11 +80,11 @@ def documents(value: bytes, redact: str, grouping: Grouping | None = None) -> li
     ],
 )
 def test_a_kind_is_found_by_its_form(kind: str, text: str, expected: str) -> None:
-    assert Redaction([kind]).text(text) == expected
+    assert Redaction([kind]).redact_text(text) == expected
 
 
 def test_the_kinds_of_the_setting_are_those_that_are_found() -> None:
-    assert set(SECRETS) == set(KINDS)
+    assert set(SECRET_KINDS) == set(KINDS)
 
 
 FIELDS = [
@@ -196,38 +196,38 @@ def test_a_secret_is_never_left(secret: tuple[str, str], before: str, after: str
     plain, text = secret
     whole = f"{before}{text}{after}"
 
-    assert plain not in ALL.text(whole)
-    assert ALL.touches(whole.encode())
-    assert plain.encode() not in ALL.raw(whole.encode())
-    assert len(ALL.raw(whole.encode())) == len(whole.encode())
+    assert plain not in ALL.redact_text(whole)
+    assert ALL.matches_trigger(whole.encode())
+    assert plain.encode() not in ALL.mask_bytes(whole.encode())
+    assert len(ALL.mask_bytes(whole.encode())) == len(whole.encode())
     for content in (orjson.dumps({"k": whole}), b"x " + orjson.dumps({"k": [{"l": whole}]})):
-        assert orjson.dumps(plain)[1:-1] not in ALL.raw(content)
+        assert orjson.dumps(plain)[1:-1] not in ALL.mask_bytes(content)
 
 
 @given(SECRET_TEXTS)
 def test_redacted_text_stays_as_it_is(secret: tuple[str, str]) -> None:
-    once = ALL.text(secret[1])
+    once = ALL.redact_text(secret[1])
 
-    assert ALL.text(once) == once
+    assert ALL.redact_text(once) == once
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="@:", exclude_categories=("Nd", "Cs")), max_size=200))
 def test_text_without_secrets_is_untouched(text: str) -> None:
     if not any(word in text.lower() for word in ("bearer", "basic", "eyj", "private key", "secret")):
-        assert ALL.text(text) == text
-        assert ALL.raw(text.encode()) == text.encode()
+        assert ALL.redact_text(text) == text
+        assert ALL.mask_bytes(text.encode()) == text.encode()
 
 
 @given(DIGITS)
 def test_a_card_has_a_check_digit(digits: str) -> None:
-    assert not is_card(digits) or _luhn(digits)
+    assert not is_card_number(digits) or _luhn(digits)
 
 
 @given(st.text(max_size=100), st.text(max_size=30))
 def test_what_a_part_of_a_text_has_the_whole_is_looked_at_for(text: str, more: str) -> None:
     """A field may be any part of the message: what touches a part touches the whole."""
-    if ALL.text(text) != text:
-        assert ALL.touches((more + text + more).encode())
+    if ALL.redact_text(text) != text:
+        assert ALL.matches_trigger((more + text + more).encode())
 
 
 def test_a_rule_redacts_by_kind_and_by_pattern_where_it_says() -> None:
@@ -242,6 +242,6 @@ def test_a_rule_redacts_by_kind_and_by_pattern_where_it_says() -> None:
 
 def test_raw_bytes_are_starred_by_every_rule_whatever_its_conditions() -> None:
     text = "rules: [{name: a, when: {namespace: other}, redact: {pattern: [card, /pin=\\d+/]}}]"
-    made = Documents(Settings(redact="email"), of(text).ruleset)
+    made = DocumentBuilder(Settings(redact="email"), parse_valid(text).ruleset)
 
-    assert made.redacted(b"a@mail.example.org 4111111111111111 pin=12 x") == b"*" * 18 + b" " + b"*" * 16 + b" ****** x"
+    assert made.redact(b"a@mail.example.org 4111111111111111 pin=12 x") == b"*" * 18 + b" " + b"*" * 16 + b" ****** x"

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.config.settings import Settings
 from pipeline.errors import RulesError
-from pipeline.rules.reload import Renewal
+from pipeline.rules.reload import RulesReloader
 from pipeline.rules.ruleset import Ruleset
 
 ONE = "rules: [{name: one, when: {level: debug}, drop: true}]"
@@ -15,70 +15,70 @@ TWO = "rules: [{name: two, when: {level: debug}, drop: true}]"
 BROKEN = "rules: [{name: two, dorp: true}]"
 
 
-class Used(list[str]):
+class AppliedRules(list[str]):
     """The names of the first rules that were put in force, in order."""
 
     def use(self, rules: Ruleset | None) -> None:
         self.append(rules.rules[0].name if rules else "")
 
 
-def started(path: Path, **settings: str) -> tuple[Renewal, Used]:
-    used = Used()
-    return Renewal(Settings(rules_file=str(path), **settings), used.use), used  # type: ignore[arg-type]
+def start(path: Path, **settings: str) -> tuple[RulesReloader, AppliedRules]:
+    used = AppliedRules()
+    return RulesReloader(Settings(rules_file=str(path), **settings), used.use), used  # type: ignore[arg-type]
 
 
 def test_a_changed_file_is_in_force_at_the_next_look(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(ONE)
-    renewal, used = started(path)
-    renewal.look()
+    renewal, used = start(path)
+    renewal.poll()
     path.write_text(TWO)
-    renewal.look()
-    renewal.look()
+    renewal.poll()
+    renewal.poll()
 
     assert used == ["one", "two"]
-    assert renewal.facts()["rules"] == ["two"]
+    assert renewal.snapshot()["rules"] == ["two"]
 
 
 def test_a_broken_file_is_refused_and_the_old_rules_stay(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(ONE)
-    renewal, used = started(path)
+    renewal, used = start(path)
     path.write_text(BROKEN)
-    renewal.look()
+    renewal.poll()
 
-    assert (used, renewal.facts()["rules"]) == (["one"], ["one"])
-    assert renewal.facts()["refused"][0].startswith(f'{path}:1:21 unknown key "dorp" (did you mean "drop"?)')
+    assert (used, renewal.snapshot()["rules"]) == (["one"], ["one"])
+    assert renewal.snapshot()["refused"][0].startswith(f'{path}:1:21 unknown key "dorp" (did you mean "drop"?)')
 
     path.write_text(TWO)
-    renewal.look()
-    assert (used, renewal.facts()["refused"]) == (["one", "two"], [])
+    renewal.poll()
+    assert (used, renewal.snapshot()["refused"]) == (["one", "two"], [])
 
 
 def test_the_old_file_after_a_broken_one_is_no_longer_refused(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(ONE)
-    renewal, _ = started(path)
+    renewal, _ = start(path)
     path.write_text(BROKEN)
-    renewal.look()
+    renewal.poll()
     path.write_text(ONE)
-    renewal.look()
+    renewal.poll()
 
-    assert renewal.refused == []
+    assert renewal.problems == []
 
 
 def test_a_file_that_is_gone_is_refused_until_it_is_back(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(ONE)
-    renewal, used = started(path)
+    renewal, used = start(path)
     path.unlink()
-    renewal.look()
+    renewal.poll()
 
-    assert (used, renewal.refused) == (["one"], [f"{path}: the rules cannot be read: No such file or directory"])
+    assert (used, renewal.problems) == (["one"], [f"{path}: the rules cannot be read: No such file or directory"])
 
     path.write_text(ONE)
-    renewal.look()
-    assert renewal.refused == []
+    renewal.poll()
+    assert renewal.problems == []
 
 
 def test_a_config_map_changes_by_a_swap_of_links(tmp_path: Path) -> None:
@@ -88,10 +88,10 @@ def test_a_config_map_changes_by_a_swap_of_links(tmp_path: Path) -> None:
         os.utime(tmp_path / name / "rules.yaml", (1, 1))
     (tmp_path / "..data").symlink_to("..1")
     (tmp_path / "rules.yaml").symlink_to("..data/rules.yaml")
-    renewal, used = started(tmp_path / "rules.yaml")
+    renewal, used = start(tmp_path / "rules.yaml")
     (tmp_path / "..new").symlink_to("..2")
     (tmp_path / "..new").replace(tmp_path / "..data")
-    renewal.look()
+    renewal.poll()
 
     assert used == ["one", "two"]
 
@@ -100,13 +100,13 @@ def test_a_changed_hook_counts_as_changed_rules(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text("rules: [{name: hooked, python: 'team:add'}]")
     (tmp_path / "team.py").write_text("def add(event):\n    event['team'] = 'a'\n")
-    renewal, used = started(path, rules_python_dir=str(tmp_path))
-    before = renewal.facts()["digest"]
+    renewal, used = start(path, rules_python_dir=str(tmp_path))
+    before = renewal.snapshot()["digest"]
     (tmp_path / "team.py").write_text("def add(event):\n    event['team'] = 'b'\n")
-    renewal.look()
+    renewal.poll()
 
     assert used == ["hooked", "hooked"]
-    assert renewal.facts()["digest"] != before
+    assert renewal.snapshot()["digest"] != before
 
 
 @pytest.mark.parametrize(
@@ -126,8 +126,8 @@ def test_a_hook_that_cannot_be_had_is_a_fault_of_the_file(tmp_path: Path, module
     (tmp_path / "pkg" / "team.py").write_text(module)
 
     with pytest.raises(RulesError, match=expected) as refused:
-        started(path, rules_python_dir=str(tmp_path))
-    assert refused.value.faults[0].startswith(f"{path}:1:32 the module pkg.team ")
+        start(path, rules_python_dir=str(tmp_path))
+    assert refused.value.problems[0].startswith(f"{path}:1:32 the module pkg.team ")
 
 
 @pytest.mark.parametrize("reference", ["../x:y", "/etc/x:y", "x", "x:y:z", "x.:y", ":y"])
@@ -136,7 +136,7 @@ def test_a_hook_is_looked_for_in_its_directory_only(tmp_path: Path, reference: s
     path.write_text(f"rules: [{{name: hooked, python: '{reference}'}}]")
 
     with pytest.raises(RulesError, match="expected module:function"):
-        started(path, rules_python_dir=str(tmp_path))
+        start(path, rules_python_dir=str(tmp_path))
 
 
 def test_a_worker_does_not_start_with_a_broken_file(tmp_path: Path) -> None:
@@ -144,12 +144,12 @@ def test_a_worker_does_not_start_with_a_broken_file(tmp_path: Path) -> None:
     path.write_text(BROKEN)
 
     with pytest.raises(RulesError):
-        started(path)
+        start(path)
 
 
 def test_without_a_file_there_is_nothing_to_look_at() -> None:
-    used = Used()
-    renewal = Renewal(Settings(), used.use)
-    renewal.look()
+    used = AppliedRules()
+    renewal = RulesReloader(Settings(), used.use)
+    renewal.poll()
 
-    assert (used, renewal.facts()["digest"]) == ([""], "")
+    assert (used, renewal.snapshot()["digest"]) == ([""], "")

@@ -13,5 +13,5 @@ def test_a_secret_that_changes_before_the_worker_runs_is_noticed(tmp_path: Path)
     worker = Worker(settings.load({"ES_USER": "crisp", "ES_PASSWORD_FILE": str(password)}))
     password.write_text("second")
 
-    assert worker.secrets.changed() == ["ES_PASSWORD_FILE"]
-    assert worker.secrets.changed() == []
+    assert worker.secret_watcher.poll() == ["ES_PASSWORD_FILE"]
+    assert worker.secret_watcher.poll() == []

@@ -2,11 +2,11 @@
 
 import asyncio
 
-from pipeline.worker.memory_budget import Budget
+from pipeline.worker.memory_budget import MemoryBudget
 
 
 async def test_a_slice_larger_than_the_budget_runs_alone() -> None:
-    budget = Budget(10)
+    budget = MemoryBudget(10)
     await budget.acquire(50)
     next_one = asyncio.create_task(budget.acquire(1))
     await asyncio.sleep(0)
@@ -18,9 +18,9 @@ async def test_a_slice_larger_than_the_budget_runs_alone() -> None:
 
 
 async def test_what_has_grown_makes_the_next_one_wait_until_all_of_it_is_given_back() -> None:
-    budget = Budget(10)
+    budget = MemoryBudget(10)
     await budget.acquire(4)
-    budget.charge(5)
+    budget.grow(5)
     next_one = asyncio.create_task(budget.acquire(4))
     await asyncio.sleep(0)
 

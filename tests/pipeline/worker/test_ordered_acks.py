@@ -34,11 +34,11 @@ def test_acks_are_in_order_and_never_pass_a_record_in_work(order: list[int]) -> 
 
     done: set[int] = set()
     for number in order:
-        acker.done(slots[number])
+        acker.settle(slots[number])
         done.add(number)
         reached = next((offset for offset in range(12) if offset not in done), 12)
         assert acked == list(range(reached))
-    assert acker.in_work() == 0
+    assert acker.pending() == 0
 
 
 def test_what_an_older_generation_did_is_not_acked() -> None:
@@ -49,10 +49,10 @@ def test_what_an_older_generation_did_is_not_acked() -> None:
     generation = 2
     new = acker.add(Record(6, acked, generation_id=2))
 
-    acker.forget_others()
-    acker.done(old)
+    acker.drop_revoked()
+    acker.settle(old)
     assert acked == []
-    acker.done(new)
+    acker.settle(new)
     assert acked == [6]
 
 
@@ -60,13 +60,13 @@ def test_what_is_held_keeps_the_records_after_it_from_being_acked() -> None:
     acked: list[int] = []
     acker = OrderedAcker(lambda: 1)
     before = acker.add(Record(1, acked))
-    held = acker.hold(1, ("raw", 0))
+    held = acker.add_barrier(1, ("raw", 0))
     after = acker.add(Record(9, acked))
 
-    acker.done(after)
-    acker.done(before)
+    acker.settle(after)
+    acker.settle(before)
     assert acked == [1]
-    acker.done(held)
+    acker.settle(held)
     assert acked == [1, 9]
 
 
@@ -74,10 +74,10 @@ def test_offsets_of_a_log_that_is_gone_are_never_acked() -> None:
     acked: list[int] = []
     acker = OrderedAcker(lambda: 1)
     gone = acker.add(Record(1000, acked))
-    acker.forget(("raw", 0))
+    acker.drop_partition(("raw", 0))
     new = acker.add(Record(0, acked))
 
-    acker.done(gone)
-    acker.done(new)
+    acker.settle(gone)
+    acker.settle(new)
 
     assert acked == [0]

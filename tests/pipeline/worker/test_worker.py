@@ -12,5 +12,5 @@ async def test_a_page_that_is_asked_for_before_the_start_takes_nothing_from_it()
     worker.app.finalize()
     with ThreadPoolExecutor(1) as thread:
         assert await asyncio.get_running_loop().run_in_executor(thread, worker.partitions) == []
-    worker.bind()
+    worker.create_consumer()
     assert worker.app.consumer.loop is asyncio.get_running_loop()

@@ -3,14 +3,14 @@
 from html.parser import HTMLParser
 
 
-class Reader(HTMLParser):
+class ParsedPage(HTMLParser):
     """The elements, attributes, text and rows of tables that a browser would see."""
 
     def __init__(self) -> None:
         super().__init__()
         self.tags: list[str] = []
         self.attributes: list[tuple[str, str | None]] = []
-        self.words = ""
+        self.text = ""
         self.rows: list[list[str]] = []
         self._cell = False
 
@@ -27,13 +27,13 @@ class Reader(HTMLParser):
         self._cell = self._cell and tag not in {"td", "th"}
 
     def handle_data(self, data: str) -> None:
-        self.words += data
+        self.text += data
         if self._cell:
             self.rows[-1][-1] += data
 
 
-def read(markup: str) -> Reader:
-    reader = Reader()
+def parse(markup: str) -> ParsedPage:
+    reader = ParsedPage()
     reader.feed(markup)
     reader.close()
     return reader

@@ -5,16 +5,16 @@ from hypothesis import strategies as st
 
 from pipeline.monitoring.pages.html import Html, table, tag
 from pipeline.monitoring.printable import printable
-from tests.pipeline.monitoring.pages.reader import read
+from tests.pipeline.monitoring.pages.reader import parse
 
 
 @given(st.text(), st.text())
 def test_no_text_becomes_markup(words: str, value: str) -> None:
-    found = read(tag("p", words, title=value))
+    found = parse(tag("p", words, title=value))
 
     assert found.tags == ["p"]
     assert found.attributes == [("title", printable(value))]
-    assert found.words == printable(words)
+    assert found.text == printable(words)
 
 
 def test_markup_is_not_escaped_twice() -> None:

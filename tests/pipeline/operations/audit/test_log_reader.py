@@ -11,30 +11,30 @@ from hypothesis import strategies as st
 from pipeline.contract import cri, record
 from pipeline.contract.pod_metadata import Instance
 from pipeline.contract.record import Grouping, LogSlice
-from pipeline.grouping.grouper import Grouper, events_of
+from pipeline.grouping.grouper import Grouper, group_slice
 from pipeline.operations.audit import log_reader
-from pipeline.operations.audit.log_reader import InstanceLog, Unjudged, open_files
+from pipeline.operations.audit.log_reader import InstanceLog, Unverifiable, open_files
 from tests.pipeline.grouping.test_grouper import LINES, raw
 
 INSTANCE = Instance("shop", "pay-1", "0000-1111", "pay", 0)
 GROUPING = Grouping(max_bytes=400)
 
 
-def read(paths: list[Path], *, ended: bool = False) -> list[LogSlice | Unjudged]:
+def read(paths: list[Path], *, ended: bool = False) -> list[LogSlice | Unverifiable]:
     opened = open_files(paths)
     return list(InstanceLog(INSTANCE, opened, GROUPING, b"{}", "node-1", ended=ended).slices())
 
 
-def ids(parts: list[LogSlice | Unjudged]) -> list[tuple[str, bytes]]:
+def ids(parts: list[LogSlice | Unverifiable]) -> list[tuple[str, bytes]]:
     return sorted(
         (record.document_id(part.files[event[0]].identity, event[1]), event[5])
         for part in parts
         if isinstance(part, LogSlice)
-        for event in events_of(part)
+        for event in group_slice(part)
     )
 
 
-def contents(parts: list[LogSlice | Unjudged]) -> list[bytes]:
+def contents(parts: list[LogSlice | Unverifiable]) -> list[bytes]:
     return sorted(content for _, content in ids(parts))
 
 
@@ -62,7 +62,7 @@ def test_every_event_of_every_file_is_seen_once(
     if not made or cri.parse(made[0][:-1]) is None:
         return
     grouper = Grouper(GROUPING)
-    grouper.feed((number, 0, file) for number, file in enumerate(files))
+    grouper.add_runs((number, 0, file) for number, file in enumerate(files))
     names = [record.identity("0000-1111", "pay", 0, file.split(b"\n", 1)[0]) for file in files]
     expected = sorted((record.document_id(names[event[0]], event[1]), event[5]) for event in grouper.finish())
 
@@ -70,7 +70,7 @@ def test_every_event_of_every_file_is_seen_once(
         patch.setattr(log_reader, "BLOCK_BYTES", data.draw(st.sampled_from((7, 60, 150, 100000))))
         parts = read(write(Path(directory), files, packed))
 
-    assert [part for part in parts if isinstance(part, Unjudged)] == []
+    assert [part for part in parts if isinstance(part, Unverifiable)] == []
     assert ids(parts) == expected
 
 
@@ -89,7 +89,7 @@ def test_a_torn_last_line_counts_once_it_cannot_go_on(tmp_path: Path, seen: list
     parts = read(write(tmp_path, [FIRST + OTHER[:-2]], []), ended=ended)
 
     assert contents(parts) == seen
-    assert [part.reason for part in parts if isinstance(part, Unjudged)] == (
+    assert [part.reason for part in parts if isinstance(part, Unverifiable)] == (
         [] if ended else ["bytes of a line that is still being written"]
     )
 
@@ -106,7 +106,7 @@ def test_what_cannot_be_judged_is_said(tmp_path: Path) -> None:
 
     parts = read(paths)
 
-    reasons = [(part.path, part.reason) for part in parts if isinstance(part, Unjudged)]
+    reasons = [(part.path, part.reason) for part in parts if isinstance(part, Unverifiable)]
     assert reasons[0] == (str(paths[0]), "bytes of a file whose first line has no time")
     assert reasons[1][0] == str(paths[1])
     assert "cannot be read" in reasons[1][1]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline.errors import UsageError
-from pipeline.operations.inspect.filter_query import query
+from pipeline.operations.inspect.filter_query import build_query
 
 
 @pytest.mark.parametrize(
@@ -24,11 +24,11 @@ from pipeline.operations.inspect.filter_query import query
     ],
 )
 def test_a_word_means_a_clause(word: str, clause: dict[str, Any]) -> None:
-    assert query([word]) == {"bool": {"filter": [clause], "must_not": []}}
+    assert build_query([word]) == {"bool": {"filter": [clause], "must_not": []}}
 
 
 def test_all_must_hold_and_what_is_unwanted_must_not() -> None:
-    found = query(["ns=shop", "pod!=web-1"])["bool"]
+    found = build_query(["ns=shop", "pod!=web-1"])["bool"]
 
     assert found["filter"] == [{"term": {"kubernetes.namespace": "shop"}}]
     assert found["must_not"] == [{"term": {"kubernetes.pod.name": "web-1"}}]
@@ -37,4 +37,4 @@ def test_all_must_hold_and_what_is_unwanted_must_not() -> None:
 @pytest.mark.parametrize(("word", "named"), [("level>=loud", "loud"), ("app=", "app=")])
 def test_a_word_that_cannot_be_meant_is_named(word: str, named: str) -> None:
     with pytest.raises(UsageError, match=named):
-        query([word])
+        build_query([word])

@@ -21,9 +21,9 @@ from pipeline.config.settings import Settings
 from pipeline.contract.ecs import FIELDS
 from pipeline.errors import SettingsError, SetupError
 from pipeline.operations.setup import kibana_import, kibana_objects
-from pipeline.operations.setup.kibana_import import Kibana
+from pipeline.operations.setup.kibana_import import KibanaClient
 
-OBJECTS = kibana_objects.all_of(Settings())
+OBJECTS = kibana_objects.saved_objects(Settings())
 # What 8.11.0 has for each type; a file with a newer one is refused by it.
 AT_8_11 = {"index-pattern": (8, 0, 0), "search": (8, 0, 0), "lens": (8, 9, 0), "dashboard": (8, 9, 0)}
 
@@ -100,7 +100,7 @@ def test_the_columns_of_a_chart_are_those_that_it_draws() -> None:
     for saved in OBJECTS:
         if saved["type"] == "lens":
             state = saved["attributes"]["state"]
-            layer = state["datasourceStates"]["formBased"]["layers"][kibana_objects.LAYER]
+            layer = state["datasourceStates"]["formBased"]["layers"][kibana_objects.LAYER_ID]
             (drawn,) = state["visualization"]["layers"]
             used = {drawn["xAccessor"], *drawn["accessors"], drawn.get("splitAccessor", "count")}
             assert used == set(layer["columns"]) == set(layer["columnOrder"])
@@ -192,7 +192,7 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr(kibana_import, "EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(kibana_import, "POLL_SECONDS", 0.01)
     made = Server()
     thread = threading.Thread(target=made.serve_forever, daemon=True)
     thread.start()
@@ -203,33 +203,35 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 
 
 def test_everything_comes_in_once_kibana_is_available_and_again_over_itself(server: Server) -> None:
-    kibana = Kibana(Settings(kibana_url=server.url))
+    kibana = KibanaClient(Settings(kibana_url=server.url))
 
-    assert f"{len(OBJECTS)} saved objects" in kibana.load()
-    assert f"{len(OBJECTS)} saved objects" in kibana.load()
+    assert f"{len(OBJECTS)} saved objects" in kibana.import_objects()
+    assert f"{len(OBJECTS)} saved objects" in kibana.import_objects()
     assert len(server.stored) == len(OBJECTS)
-    assert server.stored["index-pattern", kibana_objects.VIEW]["attributes"]["title"] == "logs-*"
+    assert server.stored["index-pattern", kibana_objects.DATA_VIEW_ID]["attributes"]["title"] == "logs-*"
 
 
 def test_a_space_is_asked_for_in_the_path(server: Server) -> None:
-    Kibana(Settings(kibana_url=server.url + "/", kibana_space="ops")).load()
+    KibanaClient(Settings(kibana_url=server.url + "/", kibana_space="ops")).import_objects()
 
     assert server.paths == ["/s/ops/api/saved_objects/_import?overwrite=true"]
 
 
 def test_the_credentials_are_those_of_elasticsearch_and_wrong_ones_are_told(server: Server) -> None:
     server.user = "setup:pa:ss"
-    Kibana(Settings(kibana_url=server.url, es_user="setup", es_password="pa:ss")).load()  # noqa: S106 - of nobody
+    KibanaClient(Settings(kibana_url=server.url, es_user="setup", es_password="pa:ss")).import_objects()  # noqa: S106 - of nobody
 
     with pytest.raises(SetupError, match=r"answers with 401 .*check ES_USER"):
-        Kibana(Settings(kibana_url=server.url, es_user="setup", es_password="wrong")).load()  # noqa: S106 - of nobody
+        KibanaClient(Settings(kibana_url=server.url, es_user="setup", es_password="wrong")).import_objects()  # noqa: S106 - of nobody
 
 
 def test_a_password_in_a_file_opens_it_too(server: Server, tmp_path: Path) -> None:
     server.user = "setup:pa:ss"
     (tmp_path / "password").write_text("pa:ss\n")
 
-    Kibana(Settings(kibana_url=server.url, es_user="setup", es_password_file=str(tmp_path / "password"))).load()
+    KibanaClient(
+        Settings(kibana_url=server.url, es_user="setup", es_password_file=str(tmp_path / "password"))
+    ).import_objects()
     assert server.paths
 
 
@@ -238,7 +240,7 @@ def test_a_certificate_that_cannot_be_read_is_named_by_its_own_setting(tmp_path:
     broken.write_text("no certificate")
 
     with pytest.raises(SetupError, match=f"CRISP_KIBANA_CA_FILE: {broken} cannot be read as PEM"):
-        Kibana(Settings(kibana_url="https://127.0.0.1:9", kibana_ca_file=str(broken))).load()
+        KibanaClient(Settings(kibana_url="https://127.0.0.1:9", kibana_ca_file=str(broken))).import_objects()
 
 
 def certificate(directory: Path, name: str) -> Path:
@@ -259,23 +261,23 @@ def test_the_authority_of_kibana_may_be_another_than_that_of_elasticsearch(serve
     url = server.url.replace("http:", "https:")
 
     with pytest.raises(SetupError, match="CERTIFICATE_VERIFY_FAILED"):
-        Kibana(Settings(kibana_url=url, es_ca_file=str(other)), wait_seconds=0.05).load()
-    Kibana(Settings(kibana_url=url, es_ca_file=str(other), kibana_ca_file=str(own))).load()
+        KibanaClient(Settings(kibana_url=url, es_ca_file=str(other)), wait_seconds=0.05).import_objects()
+    KibanaClient(Settings(kibana_url=url, es_ca_file=str(other), kibana_ca_file=str(own))).import_objects()
     assert len(server.stored) == len(OBJECTS)
 
 
 def test_what_kibana_refuses_is_named(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(kibana_objects.MIGRATIONS, "lens", "10.1.0")
+    monkeypatch.setitem(kibana_objects.TYPE_MIGRATION_VERSIONS, "lens", "10.1.0")
 
     with pytest.raises(SetupError, match=r"lens crisp-by-service: .*unsupported_version"):
-        Kibana(Settings(kibana_url=server.url)).load()
+        KibanaClient(Settings(kibana_url=server.url)).import_objects()
 
 
 def test_an_older_kibana_is_refused_before_anything_is_sent(server: Server) -> None:
     server.version = "8.10.4"
 
     with pytest.raises(SetupError, match=r"is 8\.10\.4: the objects need 8\.11"):
-        Kibana(Settings(kibana_url=server.url)).load()
+        KibanaClient(Settings(kibana_url=server.url)).import_objects()
     assert server.paths == []
 
 
@@ -284,7 +286,7 @@ def test_one_that_does_not_come_is_waited_for_and_told(server: Server) -> None:
     server.server_close()
 
     with pytest.raises(SetupError, match="is not available after 0 s: it cannot be reached"):
-        Kibana(Settings(kibana_url=server.url), wait_seconds=0.2).load()
+        KibanaClient(Settings(kibana_url=server.url), wait_seconds=0.2).import_objects()
 
 
 def test_an_address_that_is_none_refuses_to_start() -> None:
