@@ -1,4 +1,4 @@
-"""A hook: `words:count` in a rules file. It must say the same of the same event always, or no audit can judge it."""
+"""A hook: `words:count` in a rules file. It must be deterministic, or the audit cannot verify its documents."""
 
 from typing import Any
 

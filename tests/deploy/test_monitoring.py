@@ -173,7 +173,7 @@ def test_every_command_of_an_alerts_runbook_is_run_by_its_trial() -> None:
             continue
         alert, page = words["make"]
         assert page in {rule["annotations"]["runbook"].split()[-1] for rule in RULES if rule["alert"] == alert}
-        done = [call for call in calls if ast.unparse(call.func) in {"trial.book.do", "trial.book.ask"}]
+        done = [call for call in calls if ast.unparse(call.func) in {"trial.book.run", "trial.book.request"}]
         tried.setdefault(page, set()).update(ast.literal_eval(call.args[0]) for call in done)
         tried.setdefault("alerts", set()).add(alert)
 
