@@ -1,4 +1,4 @@
-"""`crisp ship`: run the node shipper until SIGTERM, or once over what is there."""
+"""`crisp ship`: run the node shipper until SIGTERM, or once over the existing files."""
 
 import argparse
 import asyncio
@@ -12,12 +12,12 @@ from pipeline.monitoring import log
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--once", action="store_true", help="end when every file is shipped and acknowledged")
+    """Add the command's options."""
+    parser.add_argument("--once", action="store_true", help="exit when every file is shipped and acknowledged")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ship; exit code 0 after SIGTERM, or when `--once` has done its work."""
+    """Ship; exit code 0 after SIGTERM, or when `--once` is complete."""
     effective = settings.load()
     if not effective.node_name:
         effective = dataclasses.replace(effective, node_name=socket.gethostname())
@@ -28,6 +28,6 @@ def run(args: argparse.Namespace) -> int:
 
 async def _run(shipper: Shipper, *, once: bool) -> None:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, shipper.stop)
+    for signal_number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signal_number, shipper.stop)
     await shipper.run(once=once)

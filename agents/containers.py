@@ -1,4 +1,4 @@
-"""All container instances of the node: which files each has, which are done, what the checkpoint should say."""
+"""The logs of all container instances of the node: the open files of each, and the state for the checkpoint."""
 
 import logging
 import time
@@ -28,9 +28,9 @@ log = logging.getLogger(__name__)
 
 
 class ContainerLogs:
-    """The tails of a node. `update` takes what a scan found; `look` what the open files have grown to.
+    """The tails of a node. `update` applies a scan; `poll` reads the sizes of a tail's open files.
 
-    `state` is what an earlier shipper remembered, None for the first one of this node.
+    `state` is the checkpoint of an earlier shipper, None for the first one of this node.
     """
 
     def __init__(
@@ -43,8 +43,8 @@ class ContainerLogs:
     ) -> None:
         self.tails: dict[Instance, ContainerTail] = {}
         self.losses = LossTracker(metrics or Metrics(SHIPPER))
-        self.excluded: dict[Instance, str] = {}  # what is not read, and why
-        self.deleted_bytes = 0  # disk held by deleted files, before any was given up
+        self.excluded: dict[Instance, str] = {}  # instances that are not read, and why
+        self.deleted_bytes = 0  # disk space of deleted files that are held open, before any was abandoned
         self._settings = settings
         self._clock = clock
         self._policy = ContainerPolicy(settings, pods, clock)
@@ -52,10 +52,10 @@ class ContainerLogs:
         self._missing_files = MissingFileTracker(self.losses, state, settings.logs_dir)
         self._registry = FileRegistry(state)
         self._poller = FilePoller(settings, self._file_handles, self._registry, self._missing_files)
-        self._absent_since: dict[Instance, float] = {}  # since when nothing is found of instances that are still read
+        self._absent_since: dict[Instance, float] = {}  # instances with open files that scans no longer list
 
     def _held_files(self) -> Iterator[tuple[LogFile, bool]]:
-        """Every file, and whether it is quiet: live, with a name, all of it acknowledged."""
+        """Yield every file, and whether it can be suspended: live, listed, and fully acknowledged."""
         for tail in self.tails.values():
             for number, file in enumerate(tail.files):
                 live = number == len(tail.files) - 1 and file.listed and not file.rotated
@@ -63,9 +63,10 @@ class ContainerLogs:
                 yield file, live and not busy and file.acked.low >= file.last_size > 0
 
     def update(self, discovered: list[DiscoveredFile], scan_started_at: int, unreadable: Collection[str] = ()) -> None:
-        """Take in a scan that began at `began`, wall clock in ns: new files are opened, renamed ones kept.
+        """Apply a scan: open new files, keep renamed ones, close finished ones.
 
-        `failing`: places that could not be looked at; what is not found there is not gone.
+        `scan_started_at`: wall clock, ns. `unreadable`: paths that could not be read; files beneath them are not
+        considered deleted.
         """
         instances: dict[Instance, list[DiscoveredFile]] = {}
         for file in discovered:
@@ -81,53 +82,55 @@ class ContainerLogs:
         for instance, tail in list(self.tails.items()):
             tail.scanned_at = scan_started_at
             if instance not in instances and not any(is_unreadable(str(file.path), unreadable) for file in tail.files):
-                for gone in tail.files:
-                    gone.listed = False
+                for log_file in tail.files:
+                    log_file.listed = False
             tail.ended = self._is_ended(instance, tail, instance in instances, unreadable)
             self._close_finished(instance, tail)
         self._enforce_disk_limit()
-        labelling, now = self._policy, self._clock()
+        policy, now = self._policy, self._clock()
         identities = self._registry.identities
         self._missing_files.resolve(
-            discovered, self.tails, self.excluded.keys(), identities, labelling.pod_has_ended, unreadable, now
+            discovered, self.tails, self.excluded.keys(), identities, policy.pod_has_ended, unreadable, now
         )
         self._forget(instances, unreadable)
 
     def _update_container(self, instance: Instance, discovered: list[DiscoveredFile]) -> None:
         tail = self.tails.get(instance)
-        opened = {file.location: file for file in tail.files} if tail else {}
-        for file in opened.values():
+        open_files = {file.location: file for file in tail.files} if tail else {}
+        for file in open_files.values():
             file.listed = False
             self._poller.identify(instance, file)
-        fresh: list[DiscoveredFile] = []
+        new_files: list[DiscoveredFile] = []
         for entry in discovered:
-            known = opened.get(entry.inode) or opened.get((*entry.inode, *file_signature(entry.status)))
+            known = open_files.get(entry.inode) or open_files.get((*entry.inode, *file_signature(entry.status)))
             if known is not None:
                 known.path, known.rotated, known.listed = entry.path, entry.rotated, True
                 if known.suspended and entry.rotated:
                     self._file_handles.reopen(known)
             elif self._registry.needs_opening(entry):
-                fresh.append(entry)
-        if fresh:
-            self._open_new_files(instance, fresh, opened.values())
+                new_files.append(entry)
+        if new_files:
+            self._open_new_files(instance, new_files, open_files.values())
 
     def _open_new_files(
         self, instance: Instance, new_files: list[DiscoveredFile], open_files: Collection[LogFile]
     ) -> None:
-        """Open what was not seen before, beside the files of the container that are open already."""
-        # Whoever waits for a descriptor waits in order: else the later files have them all, and wait for the first.
-        stuck = any(file.suspended and (file.rotated or not file.listed) for file in open_files)
-        # One that was cut and written anew is no longer what it was named: its copy must be read.
-        same = {file.identity for file in open_files if file.compressed or file.suspended or not file.was_truncated()}
+        """Open new files in addition to the container's open ones."""
+        # Descriptors are given in order: else the later files hold them all, and wait for the first.
+        blocked = any(file.suspended and (file.rotated or not file.listed) for file in open_files)
+        # A truncated file no longer has the content of its identity: a copy of the old content must be read.
+        open_identities = {
+            file.identity for file in open_files if file.compressed or file.suspended or not file.was_truncated()
+        }
         for entry in new_files:
-            if stuck:
+            if blocked:
                 self._missing_files.open_failed(entry)
                 continue
-            made = self._open(instance, entry, same)
-            if made is not None:
+            file = self._open(instance, entry, open_identities)
+            if file is not None:
                 if instance not in self.tails:
                     self.tails[instance] = self._policy.create_tail(instance, entry.metadata)
-                _insert_in_order(self.tails[instance], made)
+                _insert_in_order(self.tails[instance], file)
 
     def _close_excluded(self) -> None:
         for instance in self.excluded.keys() & self.tails.keys():
@@ -135,9 +138,9 @@ class ContainerLogs:
                 file.close()
 
     def _is_ended(self, instance: Instance, tail: ContainerTail, listed: bool, unreadable: Collection[str]) -> bool:  # noqa: FBT001
-        """Whether nothing more will be written: a later restart is there, or the files are gone.
+        """Return whether nothing more will be written: a later restart exists, or the files were deleted.
 
-        Gone is what stays so for a while: while a file is renamed, a look may find neither of its names.
+        Files are deleted when they stay absent for a while: during a rename, a scan may list neither name.
         """
         if self._missing_files.newest_restarts.get(instance[:4], 0) > instance.restart:
             return True
@@ -150,13 +153,13 @@ class ContainerLogs:
         return now - self._absent_since.setdefault(instance, now) > FINALISE_SECONDS
 
     def _open(self, instance: Instance, discovered: DiscoveredFile, open_identities: set[str]) -> LogFile | None:
-        """Open a file seen for the first time; None when it needs no reading, or cannot be read now."""
+        """Open a new file; return None when it needs no reading, or cannot be opened now."""
         try:
             file = self._file_handles.open(discovered)
-        except OSError as fault:
+        except OSError as error:
             self._missing_files.open_failed(discovered)
-            if not isinstance(fault, FileNotFoundError):
-                log.warning("log file cannot be opened, tried again: %s", fault)
+            if not isinstance(error, FileNotFoundError):
+                log.warning("cannot open log file, retrying: %s", error)
             return None
         self._poller.identify(instance, file)
         if file.compressed and not file.identity:
@@ -170,11 +173,11 @@ class ContainerLogs:
         return None
 
     def poll(self, instance: Instance, tail: ContainerTail, now: float) -> int:
-        """Take in what the tail's files have grown to at `now`, monotonic seconds; returns the unread bytes."""
+        """Update the sizes of the tail's files at `now`, monotonic seconds; return the backlog in bytes."""
         return self._poller.poll(instance, tail, now)
 
     def _close_finished(self, instance: Instance, tail: ContainerTail) -> None:
-        """Close the files that are read, acknowledged and not written any more."""
+        """Close the files that are fully acknowledged and no longer written."""
         for file in tail.files if tail.ended else tail.files[:-1]:
             if file.suspended and not file.listed:
                 self._lost_while_suspended(instance, file)
@@ -189,13 +192,13 @@ class ContainerLogs:
             self._absent_since.pop(instance, None)
 
     def _lost_while_suspended(self, instance: Instance, file: LogFile) -> None:
-        """A parked file lost its name before it could be opened again: it was read, but may have grown since."""
+        """Record the loss of a suspended file that was deleted: it was read, but may have grown since."""
         self.losses.record(losses.from_entry(file_registry.make_entry(instance, file, done=False), gap.VANISHED_FILE))
         file.close()
 
     def _enforce_disk_limit(self) -> None:
-        self.deleted_bytes, given_up = disk_limit.files_to_abandon(self.tails, self._settings.deleted_max_bytes)
-        for instance, tail, file in given_up:
+        self.deleted_bytes, abandoned = disk_limit.files_to_abandon(self.tails, self._settings.deleted_max_bytes)
+        for instance, tail, file in abandoned:
             self._abandon(instance, tail, file)
 
     def _abandon(self, instance: Instance, tail: ContainerTail, file: LogFile) -> None:
@@ -205,7 +208,7 @@ class ContainerLogs:
         tail.abandon(file)
 
     def _forget(self, instances: dict[Instance, list[DiscoveredFile]], unreadable: Collection[str]) -> None:
-        """Drop what is known of what is gone, so that nothing grows with the node's history."""
+        """Drop the state of removed files and containers, so that memory does not grow with the node's history."""
         kept = instances.keys() | self.tails.keys()
         on_disk = {file.inode for files in instances.values() for file in files}
         self._registry.prune(kept | self._missing_files.instances(), unreadable, on_disk)
@@ -214,51 +217,52 @@ class ContainerLogs:
         self.losses.prune(set(kept))
 
     def gap_acknowledged(self, loss: Loss) -> None:
-        """Kafka has the gap of a loss: nothing more is to be remembered of it."""
+        """Drop a loss whose gap Kafka has acknowledged."""
         self.losses.reported(loss)
         self._registry.remove(loss.identity)
 
     def state(self) -> State:
-        """What the checkpoint should say now."""
-        remembered = {one.identity: one for one in self._registry.entries(self.tails.items())}
-        remembered |= {one.identity: one for one in self.losses.entries()}
-        return State(list(remembered.values()), dict(self._missing_files.newest_restarts))
+        """Return the state for the checkpoint."""
+        entries = {entry.identity: entry for entry in self._registry.entries(self.tails.items())}
+        entries |= {entry.identity: entry for entry in self.losses.entries()}
+        return State(list(entries.values()), dict(self._missing_files.newest_restarts))
 
     def instances(self) -> set[Instance]:
-        """The containers of which anything is to be read or told."""
+        """Return the container instances with a tail or an unreported loss."""
         return self.tails.keys() | self.losses.instances()
 
     def exclusions(self) -> Counter[tuple[str, str]]:
-        """Containers that are not read, or one stream of them not indexed, by namespace and why."""
-        found = Counter((instance.namespace, rule) for instance, rule in self.excluded.items())
-        found.update(
-            (one.namespace, f"pod excludes its {stream}") for one, stream in self._policy.excluded_streams.items()
+        """Count the excluded containers, and those with one stream excluded, by namespace and reason."""
+        counts = Counter((instance.namespace, rule) for instance, rule in self.excluded.items())
+        counts.update(
+            (instance.namespace, f"pod excludes its {stream}")
+            for instance, stream in self._policy.excluded_streams.items()
         )
-        return found
+        return counts
 
     @property
     def has_suspects(self) -> bool:
-        """Whether it will soon be known of a file that it is lost."""
+        """Whether missing files wait for a decision about their loss."""
         return self._missing_files.has_suspects
 
     @property
     def invalid_annotations(self) -> set[str]:
-        """What annotations of pods ask for and cannot be, in words."""
+        """Problems of invalid annotations."""
         return self._policy.invalid
 
     def metadata_missing_count(self) -> int:
-        """Container instances whose pod the API has not told of yet, or did not in time."""
+        """Count the container instances without pod metadata: not received yet, or not in time."""
         return sum(tail.metadata_missing for tail in self.tails.values())
 
     def metadata(self, instance: Instance) -> bytes:
-        """The pod metadata of a container, as it is known now."""
+        """Return the current pod metadata of a container, as JSON."""
         tail = self.tails.get(instance)
         return tail.pod if tail else self._policy.metadata(instance)
 
 
 def _insert_in_order(tail: ContainerTail, file: LogFile) -> None:
-    """Put a new file where it belongs. Names say nothing of what is deleted by now, so that keeps its order."""
+    """Insert a new file in the order of the names. Deleted files have no name, and keep their order."""
     key = file.rotated or "~"
-    tail.idle_seconds = 0.0  # so that it is looked at soon
+    tail.idle_seconds = 0.0  # so that it is polled soon
     later = (number for number, other in enumerate(tail.files) if other.listed and (other.rotated or "~") > key)
     tail.files.insert(next(later, len(tail.files)), file)

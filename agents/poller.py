@@ -1,4 +1,4 @@
-"""What became of files that are open: grown, named, settled, cut and written anew, unpacked when their turn comes."""
+"""Poll open files: detect growth and truncation, identify and finalise files, decompress archives in turn."""
 
 import os
 
@@ -14,19 +14,19 @@ FINALISE_SECONDS = 1.0  # a rotated file may get a last partial this long after 
 
 
 class FilePoller:
-    """Looks at the files of a tail, and tells the registry and the missing what it finds."""
+    """Polls the files of a tail, and updates the file registry and the missing files."""
 
     def __init__(
         self, settings: Settings, file_handles: FileHandles, registry: FileRegistry, missing_files: MissingFileTracker
     ) -> None:
-        # What is open is not sent before it is known how it goes on: so what is packed must be there before that.
+        # An open event waits for the lines after it: so an archive behind it must be decompressed before that.
         self._decompress_ahead_bytes = buffer_max_bytes(settings)
         self._file_handles = file_handles
         self._registry = registry
         self._missing_files = missing_files
 
     def poll(self, instance: Instance, tail: ContainerTail, now: float) -> int:
-        """Take in what the tail's files have grown to at `now`, monotonic seconds; returns the unread bytes."""
+        """Update the sizes of the tail's files at `now`, monotonic seconds; return the backlog in bytes."""
         tail.polled_at = now
         if len(tail.files) == 1 and not tail.ended and self._is_unchanged(tail.files[0]):
             tail.idle_seconds = now - tail.files[0].grew_at
@@ -50,38 +50,38 @@ class FilePoller:
 
     @staticmethod
     def _is_unchanged(file: LogFile) -> bool:
-        """Whether a file that is read as it lies there was not written since the last look."""
+        """Return whether a file that is not an archive is unchanged since the last poll."""
         modified = file.modified
         if not file.compressed and file.size() == file.last_size and file.modified == modified:
             return True
-        file.modified = modified  # the closer look is to see the change too
+        file.modified = modified  # the full poll must detect the change too
         return False
 
     def _decompress_next(self, instance: Instance, tail: ContainerTail) -> bool:
-        """Unpack the file whose turn comes next, if it is packed; False while it is the first and cannot be."""
-        before = 0
+        """Decompress the next archive in turn; return False while it is first and cannot be decompressed."""
+        backlog = 0
         for file in tail.files:
-            if file.compressed and before <= self._decompress_ahead_bytes:
-                whole = self._file_handles.decompress(file)
-                if whole is False:
+            if file.compressed and backlog <= self._decompress_ahead_bytes:
+                complete = self._file_handles.decompress(file)
+                if complete is False:
                     self._missing_files.archive_corrupt(instance, file)
-                return whole is not None or before > 0
-            before += max(0, file.last_size - file.position)
+                return complete is not None or backlog > 0
+            backlog += max(0, file.last_size - file.position)
         return True
 
     def _replace_truncated(self, instance: Instance, tail: ContainerTail, number: int) -> None:
-        """The file was cut and is written anew: what stands in it now is another file.
+        """Replace a truncated file by a new one in the same inode.
 
-        What was not read of the old one is lost, unless a copy of it turns up (logrotate's copytruncate makes one).
+        The unread bytes of the old one are lost, unless a copy is discovered (logrotate's copytruncate makes one).
         """
         old = tail.files[number]
-        fresh = LogFile(old.path, os.dup(old.descriptor), os.fstat(old.descriptor), old.root, old.rotated)
+        replacement = LogFile(old.path, os.dup(old.descriptor), os.fstat(old.descriptor), old.root, old.rotated)
         if not any(other is not old and other.identity == old.identity for other in tail.files):
             self._missing_files.truncated(instance, old)
-        tail.replace_file(number, fresh)
+        tail.replace_file(number, replacement)
 
     def identify(self, instance: Instance, file: LogFile, *, final: bool = False) -> None:
-        """Name the file once its first line is there, and go on where an earlier shipper was acknowledged."""
+        """Identify the file by its first line, and resume after the bytes that were acknowledged earlier."""
         if (
             file.identity
             or file.suspended

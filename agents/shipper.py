@@ -1,7 +1,8 @@
-"""The shipper's one loop: find files, read slices fairly, hand them to Kafka, note what is acknowledged.
+"""The shipper: scan for log files, read slices fairly, send them to Kafka, write the checkpoint.
 
-Order of each turn: look (files grown?), take at most one slice a container while the byte budget has room, wait.
-The checkpoint moves only by `Tail.acknowledge`, which is called in exactly one place: Kafka's answer (`delivery`).
+Each iteration of the read loop polls the files, reads at most one slice per container while the byte budget allows,
+and waits. The checkpoint advances only by `ContainerTail.acknowledge`, called in exactly one place: Kafka's delivery
+callback (`delivery`).
 """
 
 import asyncio
@@ -33,11 +34,11 @@ from pipeline.monitoring.pages import shipper_page
 
 OPEN_RETRY_SECONDS = 0.5
 FIRST_CHECKPOINTS, FIRST_CHECKPOINT_SECONDS = 20, 0.1
-FIRST_CHECKPOINT_TIME_SHARE = 0.05  # of the time, at most: with thousands of files each takes longer
+FIRST_CHECKPOINT_TIME_SHARE = 0.05  # upper bound: with thousands of files each checkpoint takes longer
 STOP_SECONDS = 1.0
 POLL_WITHOUT_READING_SECONDS = 1.0
 LIVENESS_TIMEOUT_SECONDS = 60.0
-MIN_SCAN_INTERVAL_SECONDS = 0.05  # between two looks, however much is going on in the directories
+MIN_SCAN_INTERVAL_SECONDS = 0.05  # bounds the scans in busy directories
 
 log = logging.getLogger(__name__)
 
@@ -50,17 +51,17 @@ class Shipper:
         self._discovery = layouts.create_discovery(settings)
         self._checkpoint = Checkpoint(Path(settings.state_dir))
         self._stopping = asyncio.Event()
-        self._scan_requested = asyncio.Event()  # there may be new files
+        self._scan_requested = asyncio.Event()
         self._metrics = Metrics(SHIPPER)
         self._delivery = Delivery(settings, self._metrics, self._stopping)
-        self._backlog_since: dict[Instance, float] = {}  # since when a container has unread bytes
-        self._retry_at: dict[Instance, float] = {}  # containers of which nothing may be sent yet
-        self._starved: Instance | None = None  # who found no room for more
-        self._partition_full = False  # somebody found no room on the way to its own partition
+        self._backlog_since: dict[Instance, float] = {}  # monotonic
+        self._retry_at: dict[Instance, float] = {}  # monotonic; containers without a complete event
+        self._starved: Instance | None = None  # the container at which capacity ran out
+        self._partition_full = False  # a container has a backlog, and its partition has no capacity
         self._pods = PodWatch(settings) if pod_api.is_enabled(settings) else None
-        self._read_at = 0.0  # when last, monotonic
-        self._scanned_at = math.inf  # the same; not yet
-        self._stalled_since = math.inf  # since when nothing is read although there is plenty, and room
+        self._read_at = 0.0  # monotonic time of the last iteration of the read loop
+        self._scanned_at = math.inf  # monotonic time of the last scan; inf: not yet
+        self._stalled_since = math.inf  # no progress with backlog and capacity; inf: not stalled
         self._set_containers(ContainerLogs(settings, None, self._pods, self._metrics))
 
     def _set_containers(self, containers: ContainerLogs) -> None:
@@ -68,43 +69,43 @@ class Shipper:
         self._status = ShipperStatus(self._settings, self._metrics, self._delivery, containers, self._pods)
 
     def stop(self) -> None:
-        """Read no more; flush, write the checkpoint, end."""
+        """Shut down gracefully: stop reading, flush, write the checkpoint."""
         self._stopping.set()
 
     async def run(self, *, once: bool = False) -> None:
         """Ship until stopped."""
-        web = StatusServer(
+        server = StatusServer(
             self._metrics, self._liveness_problem, self._readiness_problem, self.status, shipper_page.render
         )
-        web.start(self._settings.status_host, self._settings.ship_port)
+        server.start(self._settings.status_host, self._settings.ship_port)
         await asyncio.to_thread(self._checkpoint.lock, self._log_lock_wait)
         if self._pods is not None:
             self._pods.start()
         self._set_containers(ContainerLogs(self._settings, self._checkpoint.load(), self._pods, self._metrics))
         self._scan()
-        works = self._ship(once=once), self._scan_loop(), self._checkpoint_loop(), self._delivery.watch()
-        working = [asyncio.create_task(work) for work in works]
+        loops = self._ship(once=once), self._scan_loop(), self._checkpoint_loop(), self._delivery.watch()
+        tasks = [asyncio.create_task(loop) for loop in loops]
         stopped = asyncio.create_task(self._stopping.wait())
         try:
-            done, _ = await asyncio.wait({*working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait({*tasks, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if stopped in done:
-                await asyncio.wait({working[0]}, timeout=STOP_SECONDS)
+                await asyncio.wait({tasks[0]}, timeout=STOP_SECONDS)
             for task in done:
                 task.result()
         finally:
-            for task in (*working, stopped):
+            for task in (*tasks, stopped):
                 task.cancel()
-            await asyncio.wait({*working, stopped})
+            await asyncio.wait({*tasks, stopped})
             await self._delivery.stop(self._settings.ship_grace_seconds)
             self._write_checkpoint()
-            web.stop()
+            server.stop()
 
     async def _ship(self, *, once: bool) -> None:
         await self._delivery.connect()
         await self._read_loop(once=once)
 
     async def _scan_loop(self) -> None:
-        """Look for files, whatever Kafka does: a file that is held open outlives its deletion."""
+        """Scan for files independently of Kafka: a file that is held open outlives its deletion."""
         with self._discovery.notify_on_change(self._scan_requested.set):
             while True:
                 with contextlib.suppress(TimeoutError):
@@ -114,9 +115,9 @@ class Shipper:
                 await asyncio.sleep(MIN_SCAN_INTERVAL_SECONDS)
 
     async def _checkpoint_loop(self) -> None:
-        """Write the checkpoint, at first soon: a shipper that is killed again and again must come forward too."""
+        """Write the checkpoint, at first often: a shipper in a crash loop must make progress too."""
         for number in itertools.count():
-            began = time.monotonic()
+            started_at = time.monotonic()
             self._write_checkpoint()
             self._forget()
             self._delivery.reload()
@@ -125,12 +126,12 @@ class Shipper:
             pause = self._settings.checkpoint_seconds
             if number < FIRST_CHECKPOINTS:
                 pause = min(
-                    pause, max(FIRST_CHECKPOINT_SECONDS, (time.monotonic() - began) / FIRST_CHECKPOINT_TIME_SHARE)
+                    pause, max(FIRST_CHECKPOINT_SECONDS, (time.monotonic() - started_at) / FIRST_CHECKPOINT_TIME_SHARE)
                 )
             await asyncio.sleep(pause)
 
     def _poll_if_not_reading(self) -> None:
-        """See how they grow also while nothing is read, since Kafka is not there yet or not any more."""
+        """Poll the files while Kafka is unavailable and nothing is read: the backlog stays up to date."""
         now = time.monotonic()
         if now - self._read_at > POLL_WITHOUT_READING_SECONDS:
             self._poll_all(now)
@@ -140,41 +141,39 @@ class Shipper:
             self._containers.poll(instance, tail, now)
 
     def _scan(self) -> None:
-        began = time.time_ns()
-        self._containers.update(self._discovery.scan(), began, self._discovery.unreadable)
+        started_at = time.time_ns()
+        self._containers.update(self._discovery.scan(), started_at, self._discovery.unreadable)
         now = self._scanned_at = time.monotonic()
         self._status.sample(now)
 
     def _forget(self) -> None:
-        """Drop what is known of containers that are gone."""
+        """Drop the state of removed containers."""
         tails = self._containers.tails
         self._backlog_since = {instance: at for instance, at in self._backlog_since.items() if instance in tails}
         self._retry_at = {instance: at for instance, at in self._retry_at.items() if instance in tails}
 
     def _liveness_problem(self) -> str:
-        """Kafka being away is no reason: then the loops still turn, and the files wait."""
+        """Return why the process must be restarted. Kafka's unavailability is no reason: the loops still run."""
         now = time.monotonic()
         if now - self._scanned_at > LIVENESS_TIMEOUT_SECONDS:
-            return f"the shipper has not looked for files for {now - self._scanned_at:.0f} s"
-        turned = max(self._read_at, self._delivery.last_active)
-        if now - turned > LIVENESS_TIMEOUT_SECONDS:
-            return f"the shipper's loop has not turned for {now - turned:.0f} s"
+            return f"no scan for log files for {now - self._scanned_at:.0f} s"
+        last_active = max(self._read_at, self._delivery.last_active)
+        if now - last_active > LIVENESS_TIMEOUT_SECONDS:
+            return f"event loop blocked for {now - last_active:.0f} s"
         if now - self._stalled_since > LIVENESS_TIMEOUT_SECONDS:
-            return (
-                f"nothing was read for {now - self._stalled_since:.0f} s, although there is plenty, and Kafka has room"
-            )
+            return f"no progress for {now - self._stalled_since:.0f} s with backlog and free Kafka capacity"
         return ""
 
     def _readiness_problem(self) -> str:
         return self._delivery.problem
 
     def status(self) -> dict[str, Any]:
-        """Where the shipper stands, for `/status.json`."""
+        """Return the state of the shipper, for `/status.json`."""
         return self._status.snapshot()
 
     @staticmethod
     def _log_lock_wait() -> None:
-        log.warning("another shipper holds the state directory: waiting until it ends")
+        log.warning("another shipper holds the state directory; waiting for it to exit")
 
     async def _read_loop(self, *, once: bool) -> None:
         while not self._stopping.is_set():
@@ -189,46 +188,46 @@ class Shipper:
             await self._wait(busy=busy)
 
     async def _wait(self, *, busy: bool) -> None:
-        """Until the next turn: at once when there is work, else when Kafka has room again, or it is time to look."""
-        room = self._delivery.capacity
-        if busy and room.is_set():
+        """Wait for free Kafka capacity, at most until the next poll; not at all while there is more to read."""
+        capacity = self._delivery.capacity
+        if busy and capacity.is_set():
             await asyncio.sleep(0)
             return
-        waited = room
-        if room.is_set():
-            waited = self._delivery.acked if self._partition_full else self._stopping
+        event = capacity
+        if capacity.is_set():
+            event = self._delivery.acked if self._partition_full else self._stopping
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(waited.wait(), self._settings.poll_seconds)
+            await asyncio.wait_for(event.wait(), self._settings.poll_seconds)
 
     def _read_all(self, now: float) -> bool:
-        """One slice of every container that has one; True if there is more to do at once."""
-        room = self._delivery.capacity
-        if not room.is_set():
+        """Read and send one slice of every container that is due; return True if there is more to read at once."""
+        capacity = self._delivery.capacity
+        if not capacity.is_set():
             self._poll_all(now)
             self._stalled_since = math.inf
             return False
         self._delivery.acked.clear()
-        self._partition_full = busy = took = uncut = False
-        for instance, tail, unread in self._due_containers(now):
-            if not room.is_set():
+        self._partition_full = busy = progress = stalled = False
+        for instance, tail, backlog in self._due_containers(now):
+            if not capacity.is_set():
                 self._starved = instance
                 break
-            taken = tail.next_slice(time.time_ns())
-            if taken is None:
+            pending = tail.next_slice(time.time_ns())
+            if pending is None:
                 self._retry_at[instance] = now + OPEN_RETRY_SECONDS
-                uncut = uncut or unread > buffer_max_bytes(self._settings)
+                stalled = stalled or backlog > buffer_max_bytes(self._settings)
                 continue
-            took = True
+            progress = True
             self._backlog_since.pop(instance, None)
-            self._delivery.send(tail, taken)
+            self._delivery.send(tail, pending)
             busy = busy or tail.backlog_bytes() >= self._settings.slice_max_bytes
-        self._stalled_since = min(self._stalled_since, now) if uncut and not took else math.inf
+        self._stalled_since = min(self._stalled_since, now) if stalled and not progress else math.inf
         return busy
 
     def _due_containers(self, now: float) -> Iterator[tuple[Instance, ContainerTail, int]]:
-        """The containers of which a slice is due, with their unread bytes; none is looked at before its turn.
+        """Yield the containers of which a slice is due, with their backlog in bytes; each is polled in its turn.
 
-        Whoever found no room in the last turn is the first of this one: else the same few could take all of it.
+        The container that found no capacity last time is the first: else a few containers could starve the others.
         """
         tails = list(self._containers.tails.items())
         first = next((number for number, (instance, _) in enumerate(tails) if instance == self._starved), 0)
@@ -236,20 +235,20 @@ class Shipper:
         for instance, tail in itertools.chain(tails[first:], tails[:first]):
             if tail.is_idle(now):
                 continue
-            takes = self._delivery.has_capacity(tail)
-            if not takes and now - tail.polled_at < self._settings.poll_seconds:
+            has_capacity = self._delivery.has_capacity(tail)
+            if not has_capacity and now - tail.polled_at < self._settings.poll_seconds:
                 self._partition_full = self._partition_full or tail.backlog_bytes() > 0
                 continue
-            unread = self._containers.poll(instance, tail, now)
-            if not self._is_due(instance, tail, unread, now):
+            backlog = self._containers.poll(instance, tail, now)
+            if not self._is_due(instance, tail, backlog, now):
                 continue
-            if takes:
-                yield instance, tail, unread
+            if has_capacity:
+                yield instance, tail, backlog
             else:
                 self._partition_full = True
 
     def _is_due(self, instance: Instance, tail: ContainerTail, backlog: int, now: float) -> bool:
-        """Whether a slice should be taken: enough is there, or the oldest unread line waited long enough."""
+        """Return whether to read a slice: it would be full, or the oldest unread line lingered long enough."""
         if not tail.metadata_ready or not (backlog or tail.held) or self._delivery.is_paused(tail, now):
             return False
         if backlog >= self._settings.slice_max_bytes:
@@ -259,7 +258,7 @@ class Shipper:
         return now - self._backlog_since.setdefault(instance, now) >= self._settings.linger_seconds
 
     def _send_gaps(self) -> None:
-        """Hand over the gaps that can be told, each on its container's way, as the slices."""
+        """Send the gaps of reportable losses, each with the key of its container, as the slices."""
         for loss in self._containers.losses.reportable(self._containers.tails):
             if not self._delivery.capacity.is_set():
                 return
@@ -267,26 +266,26 @@ class Shipper:
             key = record.container_key(instance.uid, instance.container, instance.restart)
             node, now = self._settings.node_name, time.time_ns()
             loss.sent = True
-            told = GapRecord(loss.to_gap(), node, now, self._containers.metadata(instance))
-            self._delivery.send_gap(key, told, functools.partial(self._containers.gap_acknowledged, loss))
+            gap_record = GapRecord(loss.to_gap(), node, now, self._containers.metadata(instance))
+            self._delivery.send_gap(key, gap_record, functools.partial(self._containers.gap_acknowledged, loss))
 
     def _all_shipped(self) -> bool:
         tails = self._containers.tails.values()
-        waiting = any(tail.in_flight_count or tail.held or self._has_unread_line(tail) for tail in tails)
-        return not waiting and not self._containers.losses and not self._containers.has_suspects
+        unfinished = any(tail.in_flight_count or tail.held or self._has_unread_line(tail) for tail in tails)
+        return not unfinished and not self._containers.losses and not self._containers.has_suspects
 
     @staticmethod
     def _has_unread_line(tail: ContainerTail) -> bool:
-        """Unread bytes, a last line without newline aside: it is not written yet."""
+        """Return whether a complete line is unread: a last line without newline is not fully written yet."""
         return any(file.last_size > file.position and file.has_complete_line() for file in tail.files)
 
     def _write_checkpoint(self) -> None:
-        fault = None
+        problem = None
         try:
             self._checkpoint.store(self._containers.state())
             if self._pods is not None:
                 self._pods.store({instance.uid for instance in self._containers.instances()})
-        except OSError as cause:
-            fault = cause
-            log.error("checkpoint cannot be written, a restart would send again what came since: %s", fault)
-        self._status.checkpoint_written(fault, time.monotonic())
+        except OSError as error:
+            problem = error
+            log.error("cannot write the checkpoint; a restart would resend all lines since the last one: %s", error)
+        self._status.checkpoint_written(problem, time.monotonic())

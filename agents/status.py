@@ -1,4 +1,4 @@
-"""Where the shipper stands with its containers: what is unread, since when, and whose the biggest backlogs are."""
+"""The status of the shipper: gauges, `/status.json`, and the largest backlogs."""
 
 import dataclasses
 import os
@@ -21,7 +21,7 @@ from pipeline.monitoring.metrics import Metrics
 
 MAX_BACKLOGS = 10
 MAX_EXCLUSIONS = 50
-HEALTHY = "Every line that stands in the files is in Kafka or on its way."
+HEALTHY = "No backlog: all lines are acknowledged or in flight."
 HISTORY_METRICS = HistoryMetrics(
     ("crisp_shipper_acked_bytes", "crisp_shipper_records_sent"),
     ("crisp_shipper_backlog_bytes", "crisp_shipper_in_flight_bytes"),
@@ -32,7 +32,7 @@ HISTORY_METRICS = HistoryMetrics(
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """One container with unread bytes; `seconds`: the age of its oldest unread line, None where that has no time."""
+    """One container's unread bytes; `seconds`: the age of its oldest unread line, None if that has no time."""
 
     namespace: str
     pod: str
@@ -42,28 +42,30 @@ class Backlog:
 
 
 def backlogs(tails: Mapping[Instance, ContainerTail]) -> list[Backlog]:
-    """Every container with unread bytes, the biggest first."""
+    """Return the backlog of every container that has one, the largest first."""
     now = time.time()
-    found = [
-        Backlog(instance.namespace, instance.pod, instance.container, unread, _backlog_age(tail, now))
+    result = [
+        Backlog(instance.namespace, instance.pod, instance.container, size, _backlog_age(tail, now))
         for instance, tail in list(tails.items())
-        if (unread := tail.backlog_bytes())
+        if (size := tail.backlog_bytes())
     ]
-    return sorted(found, key=lambda backlog: -backlog.bytes)
+    return sorted(result, key=lambda backlog: -backlog.bytes)
 
 
 def update_backlog_gauges(metrics: Metrics, tails: Mapping[Instance, ContainerTail]) -> list[Backlog]:
-    """Set the gauges of what is read; returns the biggest backlogs."""
-    found = backlogs(tails)
+    """Set the gauges of containers, files and backlogs; return the largest backlogs."""
+    tail_backlogs = backlogs(tails)
     metrics.set("crisp_shipper_tracked_containers", len(tails))
     metrics.set("crisp_shipper_open_files", sum(len(tail.files) for tail in tails.values()))
-    metrics.set("crisp_shipper_backlog_bytes", sum(backlog.bytes for backlog in found))
-    metrics.set("crisp_shipper_backlog_age_seconds", max((backlog.seconds or 0.0 for backlog in found), default=0.0))
-    return found[:MAX_BACKLOGS]
+    metrics.set("crisp_shipper_backlog_bytes", sum(backlog.bytes for backlog in tail_backlogs))
+    metrics.set(
+        "crisp_shipper_backlog_age_seconds", max((backlog.seconds or 0.0 for backlog in tail_backlogs), default=0.0)
+    )
+    return tail_backlogs[:MAX_BACKLOGS]
 
 
 def _backlog_age(tail: ContainerTail, now: float) -> float | None:
-    """How long the first line that was not read has waited, by its own time."""
+    """Return the age of the first unread line in seconds, by its own time; None if that is unknown."""
     for file in tail.files:
         if file.last_size > file.position and not file.closed:
             written = cri.first_time(os.pread(file.descriptor, 64, file.position))
@@ -72,7 +74,7 @@ def _backlog_age(tail: ContainerTail, now: float) -> float | None:
 
 
 class ShipperStatus:
-    """What metrics and `/status.json` tell. `measure` is for the shipper's loop, `facts` for any thread."""
+    """Gauges and `/status.json`. Call `update_gauges` in the shipper's event loop, `snapshot` in any thread."""
 
     def __init__(
         self, settings: Settings, metrics: Metrics, delivery: Delivery, containers: ContainerLogs, pods: PodWatch | None
@@ -88,13 +90,13 @@ class ShipperStatus:
         self._next_sample_at = 0.0
 
     def sample(self, now: float) -> None:
-        """Add to the history, where it is time."""
+        """Add a sample to the history when one is due at `now`, monotonic seconds."""
         if now >= self._next_sample_at:
             self._history.sample(now)
             self._next_sample_at = now + SAMPLE_SECONDS
 
     def checkpoint_written(self, error: OSError | None, now: float) -> None:
-        """The checkpoint was written, or could not be."""
+        """Note that the checkpoint was written at `now`, monotonic seconds, or failed with `error`."""
         if not self._checkpoint_problem:
             self._checkpoint_failing_since = now
         self._checkpoint_problem = str(error or "")
@@ -103,7 +105,7 @@ class ShipperStatus:
         )
 
     def update_gauges(self) -> None:
-        """Set the gauges."""
+        """Set the gauges of the shipper."""
         self._metrics.set("crisp_shipper_unreported_losses", len(self._containers.losses))
         self._metrics.set("crisp_shipper_deleted_files_held_bytes", self._containers.deleted_bytes)
         excluded = Counter(instance.namespace for instance in self._containers.excluded)
@@ -114,14 +116,14 @@ class ShipperStatus:
         self._metrics.set("crisp_shipper_kafka_unresponsive_seconds", self._delivery.unresponsive_seconds())
 
     def snapshot(self) -> dict[str, Any]:
-        """Where the shipper stands, for `/status.json`."""
+        """Return the state of the shipper, for `/status.json`."""
         value = self._metrics.get
-        found = {
+        status = {
             **process_info.snapshot("shipper", self._settings.node_name, HEALTHY, self._settings),
             "node": self._settings.node_name,
             "kafka": self._delivery.problem or "ok",
             "checkpoint": self._checkpoint_problem or "ok",
-            "pods": "not asked" if self._pods is None else self._pods.problem or "ok",
+            "pods": "disabled" if self._pods is None else self._pods.problem or "ok",
             "excluded_containers": len(self._containers.excluded),
             "kept_out": [
                 {"namespace": namespace, "why": why, "containers": number}
@@ -145,10 +147,10 @@ class ShipperStatus:
             "backlogs": [dataclasses.asdict(backlog) for backlog in self._backlogs],
             "history": self._history.snapshot(),
         }
-        return process_info.with_health(found)
+        return process_info.with_health(status)
 
     def _loss_totals(self) -> dict[str, Any]:
-        """What was lost: bytes by reason, the containers that lost most, and how many gaps Kafka does not know yet."""
+        """Return the lost bytes by reason, the containers that lost most, and the number of unreported gaps."""
         most = self._containers.losses.bytes_by_container.most_common(MAX_BACKLOGS)
         names = ("namespace", "pod", "container", "bytes")
         by_reason = self._metrics.values_by_label("crisp_shipper_lost_bytes", "reason")

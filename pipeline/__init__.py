@@ -1,3 +1,3 @@
-"""The worker of crisp: from raw CRI lines on Kafka to documents in Elasticsearch."""
+"""The pipeline of crisp: raw CRI lines from Kafka to documents in Elasticsearch, and parts shared with the shipper."""
 
 __version__ = "0.1.0"

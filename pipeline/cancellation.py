@@ -1,9 +1,9 @@
-"""A task that ends although nobody asked it to: a library let another task's end out. Never to be believed."""
+"""Whether a CancelledError is meant for this task: libraries let another task's cancellation escape."""
 
 import asyncio
 
 
 def was_requested() -> bool:
-    """Whether the running task was asked to end; False when a CancelledError only came through it."""
+    """Return whether the running task was cancelled; False if a CancelledError of another task passed through it."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

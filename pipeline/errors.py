@@ -1,24 +1,24 @@
-"""What can go wrong with the world around crisp, as one tree.
+"""Errors of crisp's environment (settings, records, servers), as one tree.
 
     CrispError
-    ├── SettingsError    the settings are refused; holds every fault found
-    │   └── RulesError   the rules file is refused, likewise
-    ├── UsageError       arguments that do not go together
-    ├── RecordError      a record of the topic breaks the contract, or is of a version we do not know
-    ├── StackError       the local Kafka or Elasticsearch cannot be had or started
-    ├── LookupFailure    Elasticsearch does not tell which documents are there
-    └── SetupError       topics or index template cannot be made, or are not ours
+    ├── SettingsError            invalid settings; lists every problem
+    │   └── RulesError           invalid rules file, likewise
+    ├── UsageError               command-line arguments that are invalid or exclude each other
+    ├── RecordError              a record breaks the contract, or has an unsupported version
+    ├── StackError               the local Kafka or Elasticsearch cannot be installed or started
+    ├── DocumentLookupError      Elasticsearch cannot be queried for existing documents
+    └── SetupError               topics or the index template cannot be created, or belong to somebody else
 
-Data that is bad is a value, never an exception; a bug is an assertion.
+Invalid data is a value, never an exception; a bug is an assertion.
 """
 
 
 class CrispError(Exception):
-    """A fault that is told to the user in one line, without a traceback."""
+    """An error that is shown to the user in one line, without a traceback."""
 
 
 class SettingsError(CrispError):
-    """The settings are refused; `faults` has one line for each thing to mend."""
+    """Invalid settings; `problems` has one line for each."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("; ".join(problems))
@@ -26,24 +26,24 @@ class SettingsError(CrispError):
 
 
 class RulesError(SettingsError):
-    """The rules file is refused; each fault begins with file, line and column."""
+    """An invalid rules file; each problem begins with file, line and column."""
 
 
 class UsageError(CrispError):
-    """Arguments of a command that are no good together."""
+    """Command-line arguments that are invalid or exclude each other."""
 
 
 class RecordError(CrispError):
-    """A record that claims to be ours breaks the contract or has an unknown version."""
+    """A record with crisp's header breaks the contract or has an unsupported version."""
 
 
 class StackError(CrispError):
-    """The local Kafka or Elasticsearch cannot be had or started."""
+    """The local Kafka or Elasticsearch cannot be installed or started."""
 
 
 class SetupError(CrispError):
-    """Topics or index template cannot be made, or what is there is not ours."""
+    """Topics or the index template cannot be created, or the existing ones belong to somebody else."""
 
 
 class DocumentLookupError(CrispError):
-    """Elasticsearch does not tell which documents are there."""
+    """Elasticsearch cannot be queried for existing documents."""

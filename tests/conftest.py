@@ -1,4 +1,4 @@
-"""One real Kafka and one real Elasticsearch for the whole test run, started when the first test asks for them."""
+"""One real Kafka and one real Elasticsearch for the whole test run, started when the first test uses them."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from hypothesis import settings
 
 from pipeline.local.stack import DEFAULT_VERSION, Stack, temporary_stack
 
-# CI says the same of the same commit each time; elsewhere every run looks further.
+# In CI the same commit gives the same result each time; elsewhere every run tries new examples.
 settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
@@ -19,14 +19,14 @@ SHARED = Path(__file__).parent.parent.parent / "shared"
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
-    """The servers (`ES_VERSION` names another Elasticsearch); both are gone after the last test, whatever happens."""
+    """The servers (`ES_VERSION` names another Elasticsearch); both are stopped after the last test, in any case."""
     with temporary_stack(os.environ.get("ES_VERSION", DEFAULT_VERSION)) as servers:
         yield servers
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """Conformance cases and schemas beside the repository; tests that need them are skipped without."""
+    """Conformance cases and schemas next to the repository; tests that need them are skipped if they are missing."""
     if not SHARED.is_dir():
-        pytest.skip("no ../shared beside the repository")
+        pytest.skip("no ../shared next to the repository")
     return SHARED

@@ -1,4 +1,4 @@
-"""A small file system of its own, to be filled, or made read-only."""
+"""A small file system, for tests that fill it or make it read-only."""
 
 import subprocess
 from collections.abc import Iterator
@@ -10,12 +10,12 @@ import pytest
 
 @contextmanager
 def mounted(directory: Path, kib: int) -> Iterator[Path]:
-    """A directory of that many KiB; skips the test where nothing may be mounted."""
+    """Mount a file system of that many KiB; skips the test where mounting is not permitted."""
     directory.mkdir()
     if subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", directory], capture_output=True
     ).returncode:
-        pytest.skip("file systems may not be mounted here")
+        pytest.skip("mounting file systems is not permitted")
     try:
         yield directory
     finally:

@@ -1,1 +1,1 @@
-"""Slices to Kafka: producer, retries, compression."""
+"""Delivery of slices to Kafka: producer, retries, compression."""

@@ -1,6 +1,6 @@
-"""Sends slices to Kafka and says when they are there: acks=all, idempotent, within a budget of bytes.
+"""Sends slices to Kafka and reports their acknowledgement: acks=all, idempotent, within a budget of bytes in flight.
 
-Nothing is dropped: a slice that Kafka will not take by itself is reported failed, and the caller reads it again.
+Nothing is dropped: a slice that Kafka rejects is reported as failed, and the caller reads it again.
 """
 
 import asyncio
@@ -30,36 +30,36 @@ CLOSE_TIMEOUT_SECONDS = 3.0
 REQUEST_TIMEOUT_MS = 30_000
 
 DeliveryCallback = Callable[[BaseException | None], None]
-"""Called once for each slice: with None when Kafka has it on every in-sync replica, else with the fault.
+"""Called once for each record: with None when every in-sync replica has it, else with the error.
 
-ProducerClosed says that this publisher was stopped before Kafka answered.
+ProducerClosed: this producer was stopped before Kafka acknowledged the record.
 """
 
 log = logging.getLogger(__name__)
 
 
 _cached_murmur2: Callable[[bytes], int] = functools.lru_cache(maxsize=16384)(murmur2)
-"""In pure Python as it is, it would be the dearest step of a short slice."""
+"""In pure Python, murmur2 would be the most expensive step of a short slice."""
 
 
 def _choose_partition(key: bytes, partitions: list[int], _available: list[int]) -> int:
-    """As Kafka's own clients choose it by default."""
+    """Choose the partition as Kafka's own clients do by default."""
     return partitions[(_cached_murmur2(key) & 0x7FFFFFFF) % len(partitions)]
 
 
 @dataclass(slots=True)
 class PartitionState:
-    """To one partition: bytes handed over and not answered; since when no answer came, monotonic."""
+    """Of one partition: the unacknowledged bytes, and since when it has not responded, monotonic seconds."""
 
     in_flight_bytes: int = 0
-    unresponsive_since: float = 0.0
+    waiting_since: float = 0.0
 
 
 class RecordProducer:
-    """One producer. `room` is set while more may be handed over; `freed` whenever something was answered.
+    """One idempotent producer. `capacity` is set while more may be sent; `acked` at every response.
 
-    Whoever has one that fails for good makes another: a batch that was refused leaves a hole in the numbers by which
-    the broker knows what it has, and then it takes nothing more.
+    A producer that failed permanently must be replaced: a rejected batch leaves a hole in its sequence numbers, and
+    the broker rejects every later batch.
     """
 
     def __init__(self, settings: Settings, batch_bytes: int) -> None:
@@ -77,7 +77,7 @@ class RecordProducer:
         self.acked = asyncio.Event()
 
     async def start(self) -> None:
-        """Connect. Raises KafkaError while no broker can be reached, SettingsError while a secret cannot be read."""
+        """Connect. Raises KafkaError if no broker is reachable, SettingsError if a secret cannot be read."""
         codec = self._settings.compression
         compression.use_fast_levels()
         producer = AIOKafkaProducer(
@@ -92,8 +92,8 @@ class RecordProducer:
             retry_backoff_ms=200,
             partitioner=_choose_partition,
         )
-        # A batch whose partition has no leader waits for one: given up after a while, it would leave a hole.
-        producer._message_accumulator._batch_ttl = math.inf  # noqa: SLF001 - it has no setting but the requests' own
+        # A batch waits for a leader of its partition without limit: dropped after a timeout, it would leave a hole.
+        producer._message_accumulator._batch_ttl = math.inf  # noqa: SLF001 - its only setting is the request timeout
         try:
             await producer.start()
             self._partitions = sorted(await producer.partitions_for(self._settings.topic_raw))
@@ -106,55 +106,55 @@ class RecordProducer:
         return self._partition_states.setdefault(_choose_partition(key, self._partitions, []), PartitionState())
 
     def has_capacity(self, key: bytes) -> bool:
-        """Whether more of a key may be handed over: a partition that does not answer must not have all the room.
+        """Return whether more of a key may be sent: one unresponsive partition must not use the whole budget.
 
-        Two slices: the client has one request a partition under way, and one that waits.
+        The limit is two slices: per partition the client has one request in flight, and one that waits.
         """
         return self._partition_state(key).in_flight_bytes < 2 * self._settings.slice_max_bytes
 
     def unresponsive_seconds(self, *, with_leader: bool = False) -> float:
-        """For how many seconds a partition has not answered although it should; `led`: of those with a leader."""
-        headless = set(self.leaderless_partitions()) if with_leader else set()
+        """Return for how long a partition has not responded, in seconds; `with_leader`: skip leaderless partitions."""
+        leaderless = set(self.leaderless_partitions()) if with_leader else set()
         since = [
-            way.unresponsive_since
-            for number, way in self._partition_states.items()
-            if way.in_flight_bytes and number not in headless
+            state.waiting_since
+            for number, state in self._partition_states.items()
+            if state.in_flight_bytes and number not in leaderless
         ]
         return time.monotonic() - min(since) if since else 0.0
 
     def leaderless_partitions(self) -> list[int]:
-        """Partitions for which something waits, and which have no leader as far as is known."""
+        """Return the partitions with waiting records and no known leader."""
         if self._producer is None:
             return []
         leader, topic = self._producer.client.cluster.leader_for_partition, self._settings.topic_raw
-        waiting = sorted(number for number, way in self._partition_states.items() if way.in_flight_bytes)
+        waiting = sorted(number for number, state in self._partition_states.items() if state.in_flight_bytes)
         return [number for number in waiting if leader(TopicPartition(topic, number)) in (None, -1)]
 
     def reload(self) -> None:
-        """Have the producer use secrets and certificates whose files have changed."""
+        """Reload secrets and certificates whose files have changed."""
         changed = self._secret_watcher.poll()
         if not changed or self._producer is None:
             return
         try:
             client.reload(self._settings, self._producer.client)
-        except (SettingsError, OSError) as fault:
-            log.error("%s changed, but cannot be used: %s", ", ".join(changed), fault)
+        except (SettingsError, OSError) as error:
+            log.error("cannot reload %s: %s", ", ".join(changed), error)
         else:
-            log.info("%s changed, and is used from now on", ", ".join(changed))
+            log.info("reloaded %s", ", ".join(changed))
 
-    def send(self, key: bytes, part: LogSlice | GapRecord, on_delivery: DeliveryCallback) -> None:
-        """Take a slice, or a gap; those of one key go out in the order in which they were handed over."""
-        value, headers = (b"", gap.encode(part)) if isinstance(part, GapRecord) else encode(part)
-        way, size = self._partition_state(key), len(value)
-        if not way.in_flight_bytes:
-            way.unresponsive_since = time.monotonic()
-        way.in_flight_bytes += size
+    def send(self, key: bytes, item: LogSlice | GapRecord, on_delivery: DeliveryCallback) -> None:
+        """Send a slice or a gap; the records of one key keep their order."""
+        value, headers = (b"", gap.encode(item)) if isinstance(item, GapRecord) else encode(item)
+        state, size = self._partition_state(key), len(value)
+        if not state.in_flight_bytes:
+            state.waiting_since = time.monotonic()
+        state.in_flight_bytes += size
         self.in_flight += size
         if self.in_flight >= self._settings.inflight_max_bytes:
             self.capacity.clear()
-        lane = self._queues.get(key)
-        if lane is not None:
-            lane.append((value, headers, on_delivery))
+        queue = self._queues.get(key)
+        if queue is not None:
+            queue.append((value, headers, on_delivery))
             return
         self._queues[key] = deque([(value, headers, on_delivery)])
         task = asyncio.create_task(self._drain(key))
@@ -162,18 +162,18 @@ class RecordProducer:
         task.add_done_callback(self._tasks.discard)
 
     async def _drain(self, key: bytes) -> None:
-        """Hand one key's slices to the producer, which blocks while its own queue for the partition is full."""
-        lane = self._queues[key]
-        while lane:
-            value, headers, answer = lane[0]
+        """Pass one key's records to the client, which blocks while its own queue for the partition is full."""
+        queue = self._queues[key]
+        while queue:
+            value, headers, on_delivery = queue[0]
             try:
                 future = await self._produce(key, value, headers)
-            except Exception as fault:  # noqa: BLE001 - whatever it is: unanswered, the slice would wait for ever
+            except Exception as error:  # noqa: BLE001 - without a callback the slice would wait indefinitely
                 self._release(key, len(value))
-                answer(fault)
+                on_delivery(error)
             else:
-                future.add_done_callback(functools.partial(self._on_delivered, key, len(value), answer))
-            lane.popleft()
+                future.add_done_callback(functools.partial(self._on_delivered, key, len(value), on_delivery))
+            queue.popleft()
         del self._queues[key]
 
     async def _produce(self, key: bytes, value: bytes, headers: Headers) -> asyncio.Future[Any]:
@@ -184,24 +184,24 @@ class RecordProducer:
                     self._settings.topic_raw, value=value, key=key, headers=headers
                 )
                 return future
-            except KafkaTimeoutError as fault:
-                log.warning("Kafka takes nothing for the moment, tried again for ever: %s", fault)
+            except KafkaTimeoutError as error:
+                log.warning("Kafka produce timed out; retrying: %s", error)
 
-    def _on_delivered(self, key: bytes, size: int, answer: DeliveryCallback, future: asyncio.Future[Any]) -> None:
+    def _on_delivered(self, key: bytes, size: int, on_delivery: DeliveryCallback, future: asyncio.Future[Any]) -> None:
         self._release(key, size)
-        answer(asyncio.CancelledError() if future.cancelled() else future.exception())
+        on_delivery(asyncio.CancelledError() if future.cancelled() else future.exception())
 
     def _release(self, key: bytes, size: int) -> None:
-        way = self._partition_state(key)
-        way.in_flight_bytes -= size
-        way.unresponsive_since = time.monotonic()
+        state = self._partition_state(key)
+        state.in_flight_bytes -= size
+        state.waiting_since = time.monotonic()
         self.in_flight -= size
         self.acked.set()
         if self.in_flight < self._settings.inflight_max_bytes:
             self.capacity.set()
 
     async def stop(self, grace_seconds: float) -> None:
-        """Flush what was handed over, `grace_seconds` at most, and disconnect; the rest is answered ProducerClosed."""
+        """Flush for up to `grace_seconds`, and disconnect; unacknowledged records get ProducerClosed."""
         if self._producer is None:
             return
         try:
@@ -210,18 +210,18 @@ class RecordProducer:
                     await asyncio.wait(self._tasks)
                 await self._producer.flush()
         except TimeoutError:
-            log.warning("Kafka did not answer in time: what is not acknowledged is sent again")
+            log.warning("Kafka did not acknowledge in time: unacknowledged records are sent again")
         producer, self._producer = self._producer, None
         await self._close_now(producer)
 
     async def _close_now(self, producer: AIOKafkaProducer) -> None:
-        """Close a producer at once, whatever it waits for; left alone, it would go on trying beside the next one."""
-        producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - it has no such thing as a hard stop
+        """Close a producer at once: otherwise it would go on retrying next to its successor."""
+        producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - there is no hard stop
         for task in self._tasks:
             task.cancel()
         for close in (producer.client.close, producer.stop, producer.client.close):
             try:
                 async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
                     await close()
-            except Exception as fault:  # noqa: BLE001 - it stumbles over batches that it was to send again
-                log.debug("a producer did not end well: %r", fault)
+            except Exception as error:  # noqa: BLE001 - batches to be retried make it fail
+                log.debug("cannot close a producer cleanly: %r", error)

@@ -1,1 +1,1 @@
-"""Which log files exist on the node: layouts, the directory cache, inotify."""
+"""Discovery of the node's log files: layouts, the directory cache, inotify."""

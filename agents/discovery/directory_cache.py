@@ -1,8 +1,9 @@
-"""Names in directories, asked for again and again: listed anew only when something has changed there.
+"""A cache of directory listings: a directory is listed again only after it has changed.
 
-Two ways tell, and either alone would do: directory events, at once; and the directory's modification time, at every
-look. A directory so young that a change within the clock's grain could hide is listed at every look. Where events
-are not to be had (no instance or watch left, a file system without them), the look is all there is, and is enough.
+Changes are detected by inotify events, at once, and by the directory's modification time, in every scan; either alone
+is sufficient. A directory modified within the granularity of the clock is listed in every scan, since a further change
+may not alter its modification time. Without events (no inotify instance or watch left, a file system without them),
+the cache falls back to polling.
 """
 
 import logging
@@ -18,20 +19,20 @@ log = logging.getLogger(__name__)
 
 
 class DirectoryCache:
-    """`begin`, then `names` of each directory, then `end`. `events`, `poll`: which ways are open."""
+    """Call `begin_scan`, `list_names` of each directory, `end_scan`. `events`, `poll`: how to detect changes."""
 
     def __init__(self, *, events: bool = False, poll: bool = True) -> None:
         self._poll = poll
         self._cached: dict[str, tuple[int, list[str]]] = {}
         self._requested: set[str] = set()
         self._inotify_problem = ""
-        self.unreadable: dict[str, str] = {}  # what could not be looked at this time, and why
+        self.unreadable: dict[str, str] = {}  # paths that could not be read in this scan, and why
         self._inotify: Inotify | None = None
         if events:
             try:
                 self._inotify = Inotify()
-            except OSError as fault:
-                self._fall_back_to_polling(fault)
+            except OSError as error:
+                self._fall_back_to_polling(error)
 
     @property
     def descriptor(self) -> int:
@@ -39,50 +40,50 @@ class DirectoryCache:
         return self._inotify.descriptor if self._inotify else -1
 
     def begin_scan(self) -> None:
-        """A look begins: whatever changes from now on is for the next one."""
+        """Begin a scan: later changes are listed by the next one."""
         self._requested.clear()
         self.unreadable = {}
         changed = self._inotify.read_changed() if self._inotify else set()
         if changed is None:
-            log.warning("directory events were lost: every directory is listed anew")
+            log.warning("inotify queue overflow; rescanning all directories")
             self._cached.clear()
         else:
             for directory in changed:
                 self._cached.pop(directory, None)
 
     def end_scan(self) -> None:
-        """Forget directories that were not asked for."""
+        """Drop the directories that were not listed in this scan."""
         self._cached = {path: entry for path, entry in self._cached.items() if path in self._requested}
 
     def mark_missing(self, directory: str) -> None:
-        """Note a directory that should be there and is not: what stood in it is not gone, it cannot be seen."""
+        """Mark a missing top directory as unreadable: its files are not considered deleted."""
         self.unreadable[directory] = "no such directory"
 
     def list_names(self, directory: str) -> list[str]:
-        """The names in a directory; empty when it is gone or no directory of its own (links are not followed).
+        """Return the names in a directory; none if it does not exist or is a link (links are not followed).
 
-        Where it cannot be read, those of the last time, and the directory is `failing`.
+        If it cannot be read, return the names of the last time, and add it to `unreadable`.
         """
         self._requested.add(directory)
-        before = self._cached.get(directory)
-        if before is not None and not self._poll and self._inotify and self._inotify.is_watched(directory):
-            return before[1]
+        cached = self._cached.get(directory)
+        if cached is not None and not self._poll and self._inotify and self._inotify.is_watched(directory):
+            return cached[1]
         try:
-            return self._list_if_changed(directory, before)
+            return self._list_if_changed(directory, cached)
         except (FileNotFoundError, NotADirectoryError):
             return []
-        except OSError as fault:
-            self.unreadable[directory] = str(fault)
-            return before[1] if before else []
+        except OSError as error:
+            self.unreadable[directory] = str(error)
+            return cached[1] if cached else []
 
     def lstat(self, path: str) -> os.stat_result | None:
-        """What a name in a directory is; None when it is gone, or cannot be asked for: then the name is `failing`."""
+        """Return the status of a path, or None; if it exists and cannot be read, add it to `unreadable`."""
         try:
             return os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except OSError as fault:
-            self.unreadable[path] = str(fault)
+        except OSError as error:
+            self.unreadable[path] = str(error)
             return None
 
     def _list_if_changed(self, directory: str, cached: tuple[int, list[str]] | None) -> list[str]:
@@ -98,19 +99,19 @@ class DirectoryCache:
         return names
 
     def _watch(self, directory: str) -> bool:
-        """Watch before listing, so that nothing falls between."""
+        """Watch a directory before it is listed, so that no change is missed."""
         if self._inotify is None:
             return False
         try:
             self._inotify.watch(directory)
         except (FileNotFoundError, NotADirectoryError, PermissionError):
             raise
-        except OSError as fault:
-            self._fall_back_to_polling(fault)
+        except OSError as error:
+            self._fall_back_to_polling(error)
             return False
         return True
 
     def _fall_back_to_polling(self, error: OSError) -> None:
         if not self._inotify_problem:
             self._inotify_problem = str(error)
-            log.warning("no directory events (%s): new files are found by looking for them", error)
+            log.warning("inotify unavailable (%s); falling back to polling", error)

@@ -1,7 +1,7 @@
-"""Directory events of the Linux kernel: which directories have changed. See inotify(7).
+"""Directory events of the Linux kernel, see inotify(7).
 
-Only what the shipper needs: files made, renamed or removed in a directory; never events of the files' content,
-of which a busy node has thousands a second.
+Only the events that the shipper needs: files created, renamed or deleted in a directory; never events of the files'
+content, of which a busy node has thousands a second.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ class Inotify:
     """Watched directories; `descriptor` is readable when one of them has changed."""
 
     def __init__(self) -> None:
-        """Raises OSError where the kernel has no instance left, or none at all."""
+        """Raises OSError if the kernel has no inotify instance left, or does not support inotify."""
         self._libc = ctypes.CDLL(None, use_errno=True)
         self.descriptor = self._check(self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
         self._paths: dict[int, str] = {}
@@ -34,34 +34,34 @@ class Inotify:
         return result
 
     def is_watched(self, directory: str) -> bool:
-        """Whether the directory is watched."""
+        """Return whether the directory is watched."""
         return directory in self._watch_descriptors
 
     def watch(self, directory: str) -> None:
-        """Watch a directory; again is harmless. Raises OSError: ENOSPC when the limit of watches is reached."""
+        """Watch a directory; idempotent. Raises OSError: ENOSPC when the limit of watches is reached."""
         mask = _ENTRIES_CHANGED | _SELF_CHANGED | _ONLYDIR | _DONT_FOLLOW
-        number = self._check(
+        watch_descriptor = self._check(
             self._libc.inotify_add_watch(self.descriptor, os.fsencode(directory), ctypes.c_uint32(mask)),
             "inotify_add_watch",
         )
-        self._paths[number] = directory
-        self._watch_descriptors[directory] = number
+        self._paths[watch_descriptor] = directory
+        self._watch_descriptors[directory] = watch_descriptor
 
     def read_changed(self) -> set[str] | None:
-        """The directories that have changed since the last call; None when events were lost: any may have."""
+        """Return the directories that changed since the last call; None if the event queue overflowed."""
         directories: set[str] = set()
-        lost = False
+        overflow = False
         while events := self._read():
             position = 0
             while position < len(events):
-                number, mask, _, length = _EVENT.unpack_from(events, position)
+                watch_descriptor, mask, _, length = _EVENT.unpack_from(events, position)
                 position += _EVENT.size + length
-                lost = lost or bool(mask & _OVERFLOW)
-                directory = self._paths.get(number)
+                overflow = overflow or bool(mask & _OVERFLOW)
+                directory = self._paths.get(watch_descriptor)
                 if directory is not None:
                     directories.add(directory)
-                    self._drop_removed(number, directory, mask)
-        return None if lost else directories
+                    self._drop_removed(watch_descriptor, directory, mask)
+        return None if overflow else directories
 
     def _read(self) -> bytes:
         try:
@@ -69,15 +69,15 @@ class Inotify:
         except BlockingIOError:
             return b""
 
-    def _drop_removed(self, number: int, directory: str, mask: int) -> None:
-        """Forget a directory that is gone from its place: what has its name later is another one."""
-        if mask & _SELF_CHANGED and self._libc.inotify_rm_watch(self.descriptor, number) < 0:
+    def _drop_removed(self, watch_descriptor: int, directory: str, mask: int) -> None:
+        """Drop the watch of a directory that was deleted or moved: a later one of its name is another directory."""
+        if mask & _SELF_CHANGED and self._libc.inotify_rm_watch(self.descriptor, watch_descriptor) < 0:
             assert ctypes.get_errno() == errno.EINVAL, "only a watch that the kernel has removed already"
         if mask & (_SELF_CHANGED | _IGNORED):
-            del self._paths[number]
-            if self._watch_descriptors.get(directory) == number:
+            del self._paths[watch_descriptor]
+            if self._watch_descriptors.get(directory) == watch_descriptor:
                 del self._watch_descriptors[directory]
 
     def close(self) -> None:
-        """Give the descriptor back."""
+        """Close the descriptor."""
         os.close(self.descriptor)

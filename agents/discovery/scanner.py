@@ -1,8 +1,8 @@
-"""Find the containers' log files, in each layout; `agents.discovery.layouts` has those beside the kubelet's.
+"""Scan the node for log files, in each layout; `agents.discovery.layouts` has the ones other than the kubelet's.
 
-The kubelet's: `<ns>_<pod>_<uid>/<container>/<n>.log`, rotated siblings `<n>.log.<YYYYMMDD-HHMMSS>`, plain or `.gz`.
-Names come from this path, not from the truncated links in /var/log/containers. Links are never followed, but for
-a log that lies in docker's directory, where docker alone writes.
+The kubelet's: `<ns>_<pod>_<uid>/<container>/<n>.log`, rotated files `<n>.log.<YYYYMMDD-HHMMSS>`, plain or `.gz`.
+Names come from this path, not from the truncated links in /var/log/containers. Links are never followed, except to
+a log in docker's directory, where only docker writes.
 """
 
 import asyncio
@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 
 
 class DiscoveredFile(NamedTuple):
-    """A log file found: `rotated` sorts the rotated ones of an instance, empty for the live file.
+    """A log file on disk. `rotated` sorts the rotated files of an instance, empty for the live file.
 
-    `root` is the directory beneath which it lies: above it links are the operator's, beneath it nobody's. `about` is
-    the pod metadata as JSON where the layout tells it, empty where the path does.
+    `root`: the directory beneath which links are not followed; links above it are the operator's. `metadata`: the pod
+    metadata as JSON if the layout provides it, empty if it follows from the path.
     """
 
     instance: Instance
@@ -36,39 +36,39 @@ class DiscoveredFile(NamedTuple):
 
     @property
     def inode(self) -> tuple[int, int]:
-        """By what the file system knows it: device and number."""
+        """Device and inode number."""
         return self.status.st_dev, self.status.st_ino
 
 
 Layout = Callable[[DirectoryCache], Iterator[DiscoveredFile]]
-"""Every log file that one layout has now."""
+"""Yields every log file of one layout."""
 
 
 class Discovery:
-    """Looks again and again at the node's directories of logs."""
+    """Scans the log directories of the node."""
 
     def __init__(self, layouts: list[Layout], cache: DirectoryCache) -> None:
         self._layouts = layouts
         self._cache = cache
         self._on_change: Callable[[], None] | None = None
-        self.unreadable: dict[str, str] = {}  # what could not be looked at the last time, and why
+        self.unreadable: dict[str, str] = {}  # paths that could not be read in the last scan, and why
 
     def scan(self) -> list[DiscoveredFile]:
-        """Every log file there is now, of each instance from the oldest to the live one."""
+        """Return every log file, of each instance from the oldest to the live one."""
         self._cache.begin_scan()
-        found = [file for layout in self._layouts for file in layout(self._cache)]
+        files = [file for layout in self._layouts for file in layout(self._cache)]
         self._cache.end_scan()
-        for place in self._cache.unreadable.keys() - self.unreadable.keys():
-            log.warning("log files cannot be looked for, tried again: %s: %s", place, self._cache.unreadable[place])
+        for path in self._cache.unreadable.keys() - self.unreadable.keys():
+            log.warning("cannot scan log directory, retrying: %s: %s", path, self._cache.unreadable[path])
         self.unreadable = self._cache.unreadable
         if self._on_change is not None:
             self._add_reader(asyncio.get_running_loop())
-        found.sort(key=lambda file: (file.instance, file.rotated or "~"))
-        return found
+        files.sort(key=lambda file: (file.instance, file.rotated or "~"))
+        return files
 
     @contextlib.contextmanager
     def notify_on_change(self, on_change: Callable[[], None]) -> Iterator[None]:
-        """Meanwhile `wake` is called when a directory changes, once until the next look, where the kernel tells."""
+        """Call `on_change` when a directory changes, once per scan, if inotify is available."""
         self._on_change = on_change
         self._add_reader(asyncio.get_running_loop())
         try:
@@ -79,50 +79,50 @@ class Discovery:
                 asyncio.get_running_loop().remove_reader(self._cache.descriptor)
 
     def _add_reader(self, loop: asyncio.AbstractEventLoop) -> None:
-        descriptor, wake = self._cache.descriptor, self._on_change
-        if descriptor < 0 or wake is None:
+        descriptor, on_change = self._cache.descriptor, self._on_change
+        if descriptor < 0 or on_change is None:
             return
 
-        def stirred() -> None:
+        def on_readable() -> None:
             loop.remove_reader(descriptor)
-            wake()
+            on_change()
 
-        loop.add_reader(descriptor, stirred)
+        loop.add_reader(descriptor, on_readable)
 
 
 def kubelet_layout(root: Path, docker_dir: Path | None = None) -> Layout:
-    """The kubelet's layout at `root`; a live log may be a link to docker's own file in the directory `docker`."""
+    """The kubelet's layout at `root`; a live log may be a link to docker's own file in `docker_dir`."""
 
-    read: dict[str, tuple[list[str], list[ParsedName]]] = {}  # of each directory the names, and what they say
+    parsed_names: dict[str, tuple[list[str], list[ParsedName]]] = {}  # by directory
 
-    def files(listing: DirectoryCache) -> Iterator[DiscoveredFile]:
+    def files(cache: DirectoryCache) -> Iterator[DiscoveredFile]:
         top = os.path.realpath(root)
         if not Path(top).is_dir():
-            listing.mark_missing(top)
+            cache.mark_missing(top)
             return
-        before = read.copy()
-        read.clear()
-        for pod in listing.list_names(top):
+        previous = parsed_names.copy()
+        parsed_names.clear()
+        for pod in cache.list_names(top):
             match = POD_DIRECTORY.fullmatch(pod)
             if match is None:
                 continue
-            for container in listing.list_names(f"{top}/{pod}"):
+            for container in cache.list_names(f"{top}/{pod}"):
                 if not CONTAINER_DIRECTORY.fullmatch(container):
                     continue
                 directory = f"{top}/{pod}/{container}"
-                names = listing.list_names(directory)
-                known = before.get(directory)
-                if known is None or known[0] is not names:
-                    known = names, _parse_names(directory, names, (match[1], match[2], match[3], container))
-                read[directory] = known
-                for named in known[1]:
-                    yield from _discover(listing, top, named, docker_dir)
+                names = cache.list_names(directory)
+                entry = previous.get(directory)
+                if entry is None or entry[0] is not names:
+                    entry = names, _parse_names(directory, names, (match[1], match[2], match[3], container))
+                parsed_names[directory] = entry
+                for parsed in entry[1]:
+                    yield from _discover(cache, top, parsed, docker_dir)
 
     return files
 
 
 class ParsedName(NamedTuple):
-    """What the name of a log file says; as `Found` has it."""
+    """The parsed name of a log file; fields as of `DiscoveredFile`."""
 
     instance: Instance
     rotated: str
@@ -131,18 +131,18 @@ class ParsedName(NamedTuple):
 
 
 def _parse_names(directory: str, names: list[str], container: tuple[str, str, str, str]) -> list[ParsedName]:
-    """The log files of a container's directory, by their names."""
-    found = []
+    """Parse the names of the log files in a container's directory."""
+    parsed = []
     for name in names:
         match = LOG_FILE.fullmatch(name)
         if match is not None and (match[2] or not match[3]):
             path = f"{directory}/{name}"
-            found.append(ParsedName(Instance(*container, int(match[1])), match[2] or "", Path(path), path))
-    return found
+            parsed.append(ParsedName(Instance(*container, int(match[1])), match[2] or "", Path(path), path))
+    return parsed
 
 
 def _discover(cache: DirectoryCache, top: str, parsed: ParsedName, docker_dir: Path | None) -> Iterator[DiscoveredFile]:
-    """The file of a name; or docker's files, where a live log is a link to one."""
+    """Yield the file of a name, or docker's files if a live log is a link to one."""
     status = cache.lstat(parsed.raw_path)
     if status is None:
         return
@@ -156,10 +156,10 @@ def _discover(cache: DirectoryCache, top: str, parsed: ParsedName, docker_dir: P
 def docker_files(
     cache: DirectoryCache, docker_dir: Path, target: str, instance: Instance, metadata: bytes = b""
 ) -> Iterator[DiscoveredFile]:
-    """Docker's files of one container: `<id>/<id>-json.log`, rotated ones `….1`, `….2.gz`, the highest the oldest."""
+    """Yield docker's files of a container: `<id>/<id>-json.log`, rotated `….1`, `….2.gz`, the highest the oldest."""
     directory, _, live = target.rpartition("/")
-    identity = directory.rpartition("/")[2]
-    if directory != f"{docker_dir}/{identity}" or live != f"{identity}-json.log":
+    container_id = directory.rpartition("/")[2]
+    if directory != f"{docker_dir}/{container_id}" or live != f"{container_id}-json.log":
         return
     yield from rotated_files(cache, directory, live, instance, metadata)
 
@@ -167,7 +167,7 @@ def docker_files(
 def rotated_files(
     cache: DirectoryCache, directory: str, live: str, instance: Instance, metadata: bytes = b""
 ) -> Iterator[DiscoveredFile]:
-    """A live file and its rotated ones: `LIVE.<n>` (the highest is the oldest) or `LIVE-<date>`, plain or `.gz`."""
+    """Yield a live file and its rotated ones: `LIVE.<n>` (the highest the oldest) or `LIVE-<date>`, plain or `.gz`."""
     for name in cache.list_names(directory):
         if not name.startswith(live):
             continue
@@ -181,12 +181,12 @@ def rotated_files(
 
 
 def _rotation_key(suffix: str) -> str | None:
-    """What sorts rotated files from the oldest to the newest; empty for the live one, None for another file."""
+    """Return a sort key, ascending from the oldest rotated file; empty for the live one, None for another file."""
     if not suffix:
         return ""
-    mark, rest = suffix[0], suffix[1:]
-    if mark == "." and rest.isascii() and rest.isdecimal() and len(rest) <= 6:
+    separator, rest = suffix[0], suffix[1:]
+    if separator == "." and rest.isascii() and rest.isdecimal() and len(rest) <= 6:
         return f"{10**6 - int(rest):07d}"
-    if mark in ".-" and rest.isascii() and rest.replace("-", "").replace("_", "").isdecimal() and len(rest) <= 24:
+    if separator in ".-" and rest.isascii() and rest.replace("-", "").replace("_", "").isdecimal() and len(rest) <= 24:
         return rest
     return None

@@ -1,1 +1,1 @@
-"""The pods of this node: the API, the watch, and the options that a pod's annotations set."""
+"""The pods of this node: the API, the watch, and the policy for each container."""

@@ -1,4 +1,4 @@
-"""What of a pod steers the reading of its logs: whether it is read, with which metadata, how lines are joined."""
+"""The policy for each container, from settings and pod: exclusion, metadata, grouping of lines."""
 
 import logging
 from collections import Counter
@@ -20,14 +20,14 @@ log = logging.getLogger(__name__)
 
 
 class ContainerPolicy:
-    """Makes tails and tells them what the API has told; without the API, what their path tells is all."""
+    """Creates tails and updates their metadata from the API; without the API, metadata comes from the path."""
 
     def __init__(self, settings: Settings, pods: PodWatch | None, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self.invalid: set[str] = set()  # what annotations ask for and cannot be, in words
+        self.invalid: set[str] = set()  # problems of annotations
         self._exclusion = Exclusion(settings)
         self._exclusion_rules: dict[Instance, tuple[str, str]] = {}
-        self.excluded_streams: dict[Instance, str] = {}  # those of which one stream is not indexed, and which
+        self.excluded_streams: dict[Instance, str] = {}  # read, but one stream is not indexed
         self._rules_version = -1
         self._settings = settings
         self._pods = pods
@@ -37,67 +37,67 @@ class ContainerPolicy:
         self._annotations = frozenset(settings.annotations.split())
 
     def create_tail(self, instance: Instance, metadata: bytes) -> ContainerTail:
-        """A tail for a container that is read from now on."""
+        """Create the tail of a container."""
         node = self._settings.node_name
         key = record.container_key(instance.uid, instance.container, instance.restart)
-        made = ContainerTail(key, metadata or self.metadata(instance), node, self._grouping, self._limits)
-        made.discovered_at = self._clock()
-        made.metadata_ready = self._pods is None or bool(metadata)
-        made.metadata_missing = not made.metadata_ready
-        self._metadata_version = -1  # so that it is looked up
-        return made
+        tail = ContainerTail(key, metadata or self.metadata(instance), node, self._grouping, self._limits)
+        tail.discovered_at = self._clock()
+        tail.metadata_ready = self._pods is None or bool(metadata)
+        tail.metadata_missing = not tail.metadata_ready
+        self._metadata_version = -1  # the next update searches the pod of this tail
+        return tail
 
     def metadata(self, instance: Instance) -> bytes:
-        """What is known of a container now."""
+        """Return the current metadata of a container, as JSON."""
         node = self._settings.node_name
-        found = self._pods.find(instance) if self._pods else None
-        if found is not None:
-            return pod_metadata.from_api(instance, node, found, self._annotations, self._pod_options(instance, found))
+        pod = self._pods.find(instance) if self._pods else None
+        if pod is not None:
+            return pod_metadata.from_api(instance, node, pod, self._annotations, self._pod_options(instance, pod))
         if not instance.namespace:
             return pod_metadata.from_plain_file(instance.container, node)
         return pod_metadata.from_path(instance, node)
 
     def find_excluded(self, instances: Collection[Instance]) -> dict[Instance, str]:
-        """Those that are not to be read, and why."""
+        """Return the excluded instances, and why each is excluded."""
         changes = self._pods.changes if self._pods else 0
         if changes != self._rules_version:
             self._exclusion_rules, self._rules_version = {}, changes
+        known = self._exclusion_rules
         self._exclusion_rules = {
-            one: self._exclusion_rules[one] if one in self._exclusion_rules else self._exclusion_rule(one)
-            for one in instances
+            instance: known[instance] if instance in known else self._exclusion_rule(instance) for instance in instances
         }
         self.excluded_streams = {instance: stream for instance, (_, stream) in self._exclusion_rules.items() if stream}
         return {instance: rule for instance, (rule, _) in self._exclusion_rules.items() if rule}
 
     def _exclusion_rule(self, instance: Instance) -> tuple[str, str]:
-        """Why an instance is not read, empty for one that is; then which stream of it is not indexed, if one is not."""
-        found = self._pods.find(instance) if self._pods else None
-        wish = self._pod_options(instance, found) if found else annotations.NO_OPTIONS
-        rule = self._exclusion.reason(instance, wish)
-        return rule, "" if rule else next(iter(wish.excluded_streams), "")
+        """Return why an instance is excluded, and which of its streams is excluded; empty where it is not."""
+        pod = self._pods.find(instance) if self._pods else None
+        options = self._pod_options(instance, pod) if pod else annotations.NO_OPTIONS
+        rule = self._exclusion.reason(instance, options)
+        return rule, "" if rule else next(iter(options.excluded_streams), "")
 
     def _pod_options(self, instance: Instance, pod: Pod) -> PodOptions:
-        """What a pod asks for, as far as it may. What is wrong with it is said once."""
-        wish = self._exclusion.pod_options(pod, instance.container)
-        self._report_invalid(instance, wish.invalid)
-        return wish
+        """Return the options of a pod, as far as permitted; log each problem once."""
+        options = self._exclusion.pod_options(pod, instance.container)
+        self._report_invalid(instance, options.invalid)
+        return options
 
     def _report_invalid(self, instance: Instance, problems: Iterable[str]) -> None:
-        for fault in problems:
-            if fault not in self.invalid and len(self.invalid) < MAX_INVALID:
-                self.invalid.add(fault)
-                log.warning("annotation of %s/%s is not used: %s", instance.namespace, instance.pod, fault)
+        for problem in problems:
+            if problem not in self.invalid and len(self.invalid) < MAX_INVALID:
+                self.invalid.add(problem)
+                log.warning("annotation of %s/%s ignored: %s", instance.namespace, instance.pod, problem)
 
     def pod_has_ended(self, instance: Instance) -> bool:
-        """Whether the API has told that the pod came to its end, so that its log was whole."""
-        found = self._pods.find(instance) if self._pods else None
-        return found is not None and found.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+        """Return whether the API reports that the pod has ended, so that its log is complete."""
+        pod = self._pods.find(instance) if self._pods else None
+        return pod is not None and pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
 
     def update_metadata(self, tails: Mapping[Instance, ContainerTail]) -> None:
-        """Take what the API has told; a tail that waited long enough goes with what its path tells."""
+        """Update tails from the API; a tail that waited too long is read with the metadata of its path."""
         if self._pods is None:
             return
-        changes = self._pods.changes  # once: the watching thread counts on meanwhile
+        changes = self._pods.changes  # read once: the watch thread increments it concurrently
         changed, self._metadata_version = self._metadata_version != changes, changes
         now = self._clock()
         limit = now - self._settings.metadata_wait_seconds
@@ -105,21 +105,23 @@ class ContainerPolicy:
         if any(not tail.metadata_ready and tail.discovered_at < now - SILENT_SECONDS for tail in tails.values()):
             self._pods.restart_if_silent()
         for instance, tail in tails.items():
-            found = self._pods.find(instance) if changed and instance.namespace else None
-            if found is not None:
-                wish = self._pod_options(instance, found)
-                tail.pod = pod_metadata.from_api(instance, tail.node, found, self._annotations, wish)
-                tail.grouping = self._requested_grouping(instance, wish.multiline)
+            pod = self._pods.find(instance) if changed and instance.namespace else None
+            if pod is not None:
+                options = self._pod_options(instance, pod)
+                tail.pod = pod_metadata.from_api(instance, tail.node, pod, self._annotations, options)
+                tail.grouping = self._requested_grouping(instance, options.multiline)
                 tail.metadata_ready, tail.metadata_missing = True, False
             elif not tail.metadata_ready and tail.discovered_at < limit:
                 late[instance.namespace] += 1
                 tail.pod = pod_metadata.mark_metadata_missing(tail.pod)
                 tail.metadata_ready = True
         if late:
-            log.warning("metadata of %d pods did not come in time: their lines are flagged", late.total())
+            log.warning(
+                "pod metadata not received in time for %d containers; lines flagged metadata_missing", late.total()
+            )
 
     def _requested_grouping(self, instance: Instance, multiline: str) -> Grouping:
-        """The grouping that a pod asks for; stack traces are joined where it cannot be."""
-        found, fault = grouper.requested_grouping(self._grouping, multiline)
-        self._report_invalid(instance, [f"multiline: {fault}"] if fault else [])
-        return found
+        """Return the grouping that a pod requests; if it is invalid, stack traces are joined."""
+        grouping, problem = grouper.requested_grouping(self._grouping, multiline)
+        self._report_invalid(instance, [f"multiline: {problem}"] if problem else [])
+        return grouping

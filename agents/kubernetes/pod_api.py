@@ -1,7 +1,7 @@
-"""The pods of one node at the Kubernetes API: a list of them, and a watch of what changes.
+"""List and watch the pods of one node at the Kubernetes API.
 
-Of the official client only the configuration and the connection are used, with raw answers: its models cost more
-memory than all the rest of the shipper.
+Of the official client only the configuration and the connection are used, with raw responses: its models need more
+memory than the rest of the shipper.
 """
 
 import contextlib
@@ -16,21 +16,21 @@ from pipeline.config.settings import Settings, env_name
 from pipeline.errors import SettingsError
 
 WATCH_TIMEOUT_SECONDS = 240  # the server ends a watch after this
-WATCH_READ_TIMEOUT_SECONDS = 90  # a watch that is silent for longer is dead: there is a bookmark every minute
+WATCH_READ_TIMEOUT_SECONDS = 90  # a watch without events for longer is dead: a bookmark is due every minute
 CONNECT_TIMEOUT_SECONDS = 5.0
 LIST_TIMEOUT_SECONDS = 30.0
 
 
 class Gone(Exception):
-    """The API no longer has the history from where the watch should go on: list again."""
+    """HTTP 410: the resourceVersion of the watch has expired; list again."""
 
 
 class StatusError(Exception):
-    """The API's answer is no; where a watch should go on may be the reason."""
+    """The API returned an error status; an invalid resourceVersion may be the reason."""
 
 
 class PodApi:
-    """Pods' address, for one node, with the credentials of the moment."""
+    """The pods of one node, with the credentials of the time of `connect`."""
 
     def __init__(self, client: Any, node: str) -> None:
         self._client = client
@@ -45,45 +45,45 @@ class PodApi:
             header_params={"Accept": "application/json"},
             auth_settings=["BearerToken"],
         )
-        answer = self._client.call_api(method, url, headers, _request_timeout=timeout).response
-        if answer.status == 410:
+        response = self._client.call_api(method, url, headers, _request_timeout=timeout).response
+        if response.status == 410:
             raise Gone
-        if answer.status != 200:
-            raise StatusError(f"status {answer.status}: {answer.data[:200]!r}")
-        return answer
+        if response.status != 200:
+            raise StatusError(f"status {response.status}: {response.data[:200]!r}")
+        return response
 
     def get(self, query: dict[str, Any]) -> dict[str, Any]:
-        """One answer. Raises Gone, Refused and what the network's libraries raise."""
-        found: dict[str, Any] = orjson.loads(self._request(query, (CONNECT_TIMEOUT_SECONDS, LIST_TIMEOUT_SECONDS)).data)
-        return found
+        """Return one page of a list. Raises Gone, StatusError and the errors of the HTTP client."""
+        page: dict[str, Any] = orjson.loads(self._request(query, (CONNECT_TIMEOUT_SECONDS, LIST_TIMEOUT_SECONDS)).data)
+        return page
 
     def watch(self, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Events as they come, until the server ends. Raises as `get`, and where it is cut."""
-        answer = self._request(
+        """Yield events until the server ends the watch. Raises as `get`, and after `abort_watch`."""
+        response = self._request(
             {**query, "timeoutSeconds": WATCH_TIMEOUT_SECONDS}, (CONNECT_TIMEOUT_SECONDS, WATCH_READ_TIMEOUT_SECONDS)
         )
-        self._watch_connection = answer.connection
+        self._watch_connection = response.connection
         rest = b""
         try:
-            for chunk in answer.stream(65536):
+            for chunk in response.stream(65536):
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     yield orjson.loads(line)
         finally:
             self._watch_connection = None
-            answer.release_conn()
-            answer.close()
+            response.release_conn()
+            response.close()
 
     def abort_watch(self) -> None:
-        """End the watch that is going on, from another thread; its reader sees an end at once."""
-        held = getattr(self._watch_connection, "sock", None)
-        if held is not None:
+        """Abort the current watch, from another thread: its reader gets end of file at once."""
+        connection = getattr(self._watch_connection, "sock", None)
+        if connection is not None:
             with contextlib.suppress(OSError):
-                socket.socket.shutdown(held, socket.SHUT_RDWR)  # beneath TLS, which is the reader's
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)  # below TLS, which belongs to the reader
 
 
 def connect(settings: Settings) -> PodApi:
-    """A connection with fresh credentials: a service account's token is renewed every hour."""
+    """Connect with the current credentials: a service account's token is rotated every hour."""
     from kubernetes import config
     from kubernetes.client.api_client import ApiClient
     from kubernetes.client.configuration import Configuration
@@ -98,10 +98,10 @@ def connect(settings: Settings) -> PodApi:
 
 
 def is_enabled(settings: Settings, environ: Callable[[str], str | None] = os.environ.get) -> bool:
-    """Whether pods are to be asked for. Raises SettingsError where they are, and nothing tells how."""
+    """Return whether to watch pods. Raises SettingsError if they are required, and no API is configured."""
     reachable = bool(settings.kubeconfig) or bool(environ("KUBERNETES_SERVICE_HOST"))
     if settings.kubernetes == "on" and not reachable:
         raise SettingsError(
-            [f"{env_name('kubernetes')}: on, but this is no pod and no {env_name('kubeconfig')} is set"]
+            [f"{env_name('kubernetes')}: on, but not running in a pod, and {env_name('kubeconfig')} is not set"]
         )
     return settings.kubernetes != "off" and reachable

@@ -1,9 +1,9 @@
-"""The pods of this node, from the Kubernetes API: listed, then watched, in a thread of its own.
+"""The pods of this node, from the Kubernetes API: list and watch, in a thread.
 
-What was seen is kept by uid until the shipper has no file of the pod any more, and stored beside the checkpoint: a
-pod that was deleted while the shipper was down keeps its labels. The API being away stops nothing: files wait a
-while for their pod, then go with what their path tells. A watch can be dead and say nothing; so where a file waits
-for a pod that nobody has told of, and nothing was heard for a while, it is begun anew from where it stood.
+Pods are kept by uid until the shipper has no file of the pod, and stored next to the checkpoint: a pod that was
+deleted while the shipper was down keeps its labels. An unavailable API stops nothing: files wait a while for their
+pod, then are read with the metadata of their path. A watch can be dead without an error: if a file waits for an unknown
+pod, and no event arrived for a while, the watch is restarted at its last resourceVersion.
 """
 
 import logging
@@ -23,7 +23,7 @@ from pipeline.contract import annotations
 from pipeline.contract.pod_metadata import Instance
 
 LIST_LIMIT = 200
-SILENT_SECONDS = 3.0  # of silence, while somebody waits
+SILENT_SECONDS = 3.0  # without events, while a file waits for its pod
 FORGET_SECONDS = 60.0
 FIRST_BACKOFF_SECONDS = 0.2
 MAX_BACKOFF_SECONDS = 30.0
@@ -32,11 +32,11 @@ CONFIG_HASH = "kubernetes.io/config.hash"
 log = logging.getLogger(__name__)
 
 Pod = dict[str, Any]
-"""What is kept of a Pod object: the parts that `pipeline.contract.pod_metadata` reads."""
+"""A trimmed Pod object: the parts that `pipeline.contract.pod_metadata` reads."""
 
 
 class PodWatch:
-    """The node's pods as they are known; `changes` counts up whenever one changes."""
+    """The known pods of the node; `changes` is incremented with each change of a pod."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -45,38 +45,38 @@ class PodWatch:
         self._stored = b""
         self._path = Path(settings.state_dir) / "pods.json"
         self._stopping = False
-        self._restart_requested = threading.Event()  # begin anew at once
+        self._restart_requested = threading.Event()
         self._api: PodApi | None = None
-        self._received_at = 0.0  # monotonic, when the API last said anything
-        self._unneeded_since: dict[str, float] = {}  # since when nobody needs a deleted pod
+        self._received_at = 0.0  # monotonic time of the last response or event
+        self._unneeded_since: dict[str, float] = {}  # deleted pods without files, monotonic
         self.changes = 0
-        self.problem = "the API was not asked yet"
+        self.problem = "no response from the Kubernetes API yet"
 
     def start(self) -> None:
-        """Take what was stored and begin to watch."""
+        """Restore the stored pods and start to watch."""
         self._restore()
         threading.Thread(target=self._run, name="pods", daemon=True).start()
 
     def _restore(self) -> None:
         try:
             self._stored = self._path.read_bytes()
-            found = orjson.loads(self._stored)
-            if not isinstance(found, dict) or not all(isinstance(pod, dict) for pod in found.values()):
-                raise ValueError("not as they are stored")
+            pods = orjson.loads(self._stored)
+            if not isinstance(pods, dict) or not all(isinstance(pod, dict) for pod in pods.values()):
+                raise ValueError("not an object of pods by uid")
         except FileNotFoundError:
             return
-        except (OSError, ValueError) as fault:
-            log.warning("stored pods cannot be read, they are asked for again: %s", fault)
+        except (OSError, ValueError) as error:
+            log.warning("cannot read the stored pods, listing them again: %s", error)
         else:
-            self._pods.update(found)
+            self._pods.update(pods)
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._stopping = True
         self._restart()
 
     def restart_if_silent(self) -> None:
-        """Somebody waits for a pod that is not known: a watch that is silent may be dead, and is begun anew."""
+        """Restart a watch without recent events: it may be dead. For callers that wait for an unknown pod."""
         if time.monotonic() - self._received_at > SILENT_SECONDS:
             self._received_at = time.monotonic()
             self._restart()
@@ -87,99 +87,102 @@ class PodWatch:
             self._api.abort_watch()
 
     def find(self, instance: Instance) -> Pod | None:
-        """The pod of a container instance, if it is known."""
+        """Return the pod of a container instance, if it is known."""
         return self._pods.get(instance.uid)
 
     def store(self, needed_uids: set[str]) -> None:
-        """Forget pods that are deleted and of which nothing is to be read; store the others. Raises OSError."""
+        """Drop deleted pods that are not needed; store the needed ones. Raises OSError."""
         self._forget(needed_uids)
-        # The watching thread adds pods meanwhile: so no loop over the pods themselves.
+        # The watch thread adds pods concurrently: no loop over the pods themselves.
         encoded = orjson.dumps({uid: pod for uid in sorted(needed_uids) if (pod := self._pods.get(uid)) is not None})
         if encoded != self._stored:
-            beside = self._path.with_suffix(".new")
-            beside.write_bytes(encoded)
-            beside.replace(self._path)
+            new_file = self._path.with_suffix(".new")
+            new_file.write_bytes(encoded)
+            new_file.replace(self._path)
             self._stored = encoded
 
     def _forget(self, needed_uids: set[str]) -> None:
-        """Drop deleted pods, but not at once: the file of one that lived two seconds may not be found yet."""
+        """Drop deleted pods after a delay: the file of a pod that lived two seconds may not be discovered yet."""
         now = time.monotonic()
-        gone = {uid for uid, pod in list(self._pods.items()) if pod.get("deleted") and uid not in needed_uids}
-        self._unneeded_since = {uid: self._unneeded_since.get(uid, now) for uid in gone}
+        unneeded = {uid for uid, pod in list(self._pods.items()) if pod.get("deleted") and uid not in needed_uids}
+        self._unneeded_since = {uid: self._unneeded_since.get(uid, now) for uid in unneeded}
         for uid in [uid for uid, since in self._unneeded_since.items() if now - since > FORGET_SECONDS]:
             del self._pods[uid]
 
     def _run(self) -> None:
-        pause, version = FIRST_BACKOFF_SECONDS, ""
+        backoff, version = FIRST_BACKOFF_SECONDS, ""
         while not self._stopping:
             self._restart_requested.clear()
             try:
                 self._api = api = pod_api.connect(self._settings)
                 version = version or self._list(api)
                 self.problem, self._received_at = "", time.monotonic()
-                for reached in self._watch(api, version):
-                    version, pause, self._received_at = reached, FIRST_BACKOFF_SECONDS, time.monotonic()
+                for new_version in self._watch(api, version):
+                    version, backoff, self._received_at = new_version, FIRST_BACKOFF_SECONDS, time.monotonic()
             except Gone:
                 version = ""
-            except Exception as fault:  # noqa: BLE001 - whatever the network and its libraries raise: told, tried again
-                version = "" if isinstance(fault, StatusError) else version
+            except Exception as error:  # noqa: BLE001 - any error of the HTTP client is reported and retried
+                version = "" if isinstance(error, StatusError) else version
                 if not self._restart_requested.is_set():
-                    self.problem = f"pods cannot be watched: {fault}"
-                    log.warning("pods cannot be watched, tried again: %s", fault)
-            self._restart_requested.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
-            pause = min(MAX_BACKOFF_SECONDS, 2 * pause)
+                    self.problem = f"cannot watch pods: {error}"
+                    log.warning("cannot watch pods, retrying: %s", error)
+            self._restart_requested.wait(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
+            backoff = min(MAX_BACKOFF_SECONDS, 2 * backoff)
 
     def _list(self, api: PodApi) -> str:
-        """Take all pods there are; those not there any more are deleted. Returns the version to watch from."""
-        found: set[str] = set()
-        more = ""
+        """Add all existing pods, mark all others as deleted; return the resourceVersion to watch from."""
+        listed: set[str] = set()
+        continue_token = ""
         while True:
-            page = api.get({"limit": LIST_LIMIT, **({"continue": more} if more else {})})
+            page = api.get({"limit": LIST_LIMIT, **({"continue": continue_token} if continue_token else {})})
             for pod in page["items"]:
-                found |= self._add(pod)
-            more = page["metadata"].get("continue") or ""
-            if not more:
+                listed |= self._add(pod)
+            continue_token = page["metadata"].get("continue") or ""
+            if not continue_token:
                 break
         for uid, pod in list(self._pods.items()):
-            if uid not in found:
+            if uid not in listed:
                 pod["deleted"] = True
         return str(page["metadata"]["resourceVersion"])
 
     def _watch(self, api: PodApi, version: str) -> Iterator[str]:
-        """Take changes until the server ends the watch; yields the version reached. Raises Gone."""
+        """Apply changes until the server ends the watch; yield each new resourceVersion. Raises Gone."""
         query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
         for event in api.watch(query):
-            kind, about = event["type"], event["object"]
-            if kind == "ERROR":
-                if about.get("code") == 410:
+            event_type, content = event["type"], event["object"]
+            if event_type == "ERROR":
+                if content.get("code") == 410:
                     raise Gone
-                raise StatusError(str(about.get("message")))
-            if kind != "BOOKMARK":
-                for uid in self._add(about):
-                    self._pods[uid]["deleted"] = kind == "DELETED"
-            yield str(about["metadata"]["resourceVersion"])
+                raise StatusError(str(content.get("message")))
+            if event_type != "BOOKMARK":
+                for uid in self._add(content):
+                    self._pods[uid]["deleted"] = event_type == "DELETED"
+            yield str(content["metadata"]["resourceVersion"])
 
     def _add(self, pod: Pod) -> set[str]:
-        """Keep a pod under its uid, and a static one under the uid that its directory has."""
-        kept = trim(pod, self._keeps_annotation)
-        hashed = (pod["metadata"].get("annotations") or {}).get(CONFIG_HASH)
-        uids = {uid for uid in (kept["metadata"]["uid"], hashed) if uid}
+        """Add a pod under its uid, and a static pod also under the uid in its log directory's name; return the uids."""
+        trimmed = trim(pod, self._keeps_annotation)
+        config_hash = (pod["metadata"].get("annotations") or {}).get(CONFIG_HASH)
+        uids = {uid for uid in (trimmed["metadata"]["uid"], config_hash) if uid}
         for uid in uids:
-            self._pods[uid] = dict(kept)
+            self._pods[uid] = dict(trimmed)
         self.changes += 1
         return uids
 
     def _keeps_annotation(self, name: str) -> bool:
-        """Whether an annotation of that name is of any use."""
+        """Return whether an annotation is indexed or relevant for the reading of logs."""
         return name in self._indexed_annotations or annotations.is_relevant(name, self._settings.annotation_prefix)
 
 
 def trim(pod: Pod, keeps_annotation: Callable[[str], bool]) -> Pod:
-    """What is kept of a Pod object: a node's pods are hundreds, their specs kilobytes. `keeps`: which annotations."""
-    about, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
-    chosen = {name: value for name, value in (about.get("annotations") or {}).items() if keeps_annotation(name)}
+    """Return the required parts of a Pod object: a node has hundreds of pods, with specs of kilobytes."""
+    metadata, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
+    kept_annotations = {
+        name: value for name, value in (metadata.get("annotations") or {}).items() if keeps_annotation(name)
+    }
     owners = [
-        {key: owner.get(key) for key in ("kind", "name", "controller")} for owner in about.get("ownerReferences") or ()
+        {key: owner.get(key) for key in ("kind", "name", "controller")}
+        for owner in metadata.get("ownerReferences") or ()
     ]
     containers = {
         group: [{key: entry.get(key) for key in ("name", "image")} for entry in spec.get(group) or ()]
@@ -194,9 +197,9 @@ def trim(pod: Pod, keeps_annotation: Callable[[str], bool]) -> Pod:
     }
     return {
         "metadata": {
-            **{key: about.get(key) for key in ("name", "namespace", "uid")},
-            "labels": about.get("labels") or {},
-            "annotations": chosen,
+            **{key: metadata.get(key) for key in ("name", "namespace", "uid")},
+            "labels": metadata.get("labels") or {},
+            "annotations": kept_annotations,
             "ownerReferences": owners,
         },
         "spec": {"nodeName": spec.get("nodeName"), **containers},

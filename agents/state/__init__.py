@@ -1,1 +1,1 @@
-"""What survives a restart: the checkpoint, the known files, the recorded losses."""
+"""State that survives a restart: the checkpoint, the known files, the recorded losses."""

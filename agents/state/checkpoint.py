@@ -1,9 +1,9 @@
-"""The shipper's memory across restarts: for each file what Kafka has acknowledged of it, and how far it reached.
+"""The shipper's state across restarts: the acknowledged byte ranges and the size of each file.
 
-One JSON file, versioned, with a checksum; written beside, synced and renamed, the copy before kept. A checkpoint
-that cannot be read, also one of another version, is told and put aside: then everything still on disk is sent again,
-which is harmless, since ids say where a line stood. So one may go back to an older release; a newer one has to read
-what the release before it wrote (before 0.1.0 there was none, so nothing is to be migrated yet). A lock on the
+One JSON file, versioned, with a checksum; written to a temporary file, synced and renamed; the previous copy is kept.
+An unreadable checkpoint, also one of another version, is logged and renamed. Then everything still on disk is sent
+again, which is harmless: document ids are derived from file and offset. So a downgrade is possible; a newer release
+must read the format of the release before it (0.1.0 is the first, so there is nothing to migrate yet). A lock on the
 directory makes a second shipper of the same node wait.
 """
 
@@ -32,12 +32,12 @@ ContainerIdentity = tuple[str, str, str, str]
 
 @dataclass(slots=True)
 class Entry:
-    """What is known of one file. `done`: read and acknowledged to its end, and not written any more.
+    """State of one file. `done`: read and acknowledged to its end, and no longer written.
 
-    `size` and `grown` (its modification time, ns) are from the last look; `size` is None where it was never seen.
-    `random`: its identity is its own, nothing in the file tells it. `lost`: why what is not acknowledged will never
-    be read; the entry stays until Kafka has the gap.
-    `carried`: parts of events that were too long, which go on where the acknowledged bytes end.
+    `size` and `modified` (mtime, ns) are from the last poll; `size` is None if it was never polled.
+    `random_identity`: the identity is not derived from the file's content. `lost_reason`: why the unacknowledged bytes
+    will never be read; the entry stays until Kafka has the gap. `continuations`: parts of split events that continue
+    where the acknowledged bytes end. Stored as an array, in the order of the fields.
     """
 
     identity: str
@@ -55,13 +55,13 @@ class Entry:
     continuations: tuple[Continuation, ...] = ()
 
     def ranges(self) -> ByteRanges:
-        """The acknowledged ranges."""
+        """Return the acknowledged ranges."""
         return ByteRanges(self.low, [(start, end) for start, end in self.above])
 
 
 @dataclass(slots=True)
 class State:
-    """All that is remembered: the files, and the newest restart of each container whose log was ever found."""
+    """Contents of a checkpoint: the files, and the newest restart of each container that ever had a log."""
 
     entries: list[Entry] = field(default_factory=list)
     newest_restarts: dict[ContainerIdentity, int] = field(default_factory=dict)
@@ -78,10 +78,10 @@ class Checkpoint:
         self._last_written = b""
 
     def lock(self, on_wait: Callable[[], None]) -> None:
-        """Wait until no other shipper holds the directory; calls `waiting` once if it has to.
+        """Lock the directory; while another shipper holds it, call `on_wait` once and wait.
 
-        The lock is on the directory itself: a disk that is full or read-only takes no file for it. One that cannot be
-        made is told, and is no reason to leave the logs unread.
+        The lock is on the directory itself: a full or read-only disk accepts no lock file. A failure to lock is
+        logged and does not stop the shipper.
         """
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
@@ -91,40 +91,38 @@ class Checkpoint:
             except BlockingIOError:
                 on_wait()
                 fcntl.flock(self._lock, fcntl.LOCK_EX)
-        except OSError as fault:
-            log.error("the state directory cannot be used, a restart would send everything again: %s", fault)
+        except OSError as error:
+            log.error("the state directory cannot be used, a restart would send everything again: %s", error)
 
     def load(self) -> State | None:
-        """The newest copy that can be read; None when there is none."""
+        """Return the newest readable copy; None if there is none."""
         for path in (self.path, self._previous):
             try:
                 return decode(path.read_bytes())
             except FileNotFoundError:
                 continue
-            except (OSError, ValueError) as fault:
-                aside = path.with_suffix(".refused")
-                log.warning(
-                    "checkpoint refused, files are read again from an older copy or from their start: %s", fault
-                )
+            except (OSError, ValueError) as error:
+                renamed = path.with_suffix(".refused")
+                log.warning("checkpoint unreadable; falling back to previous copy or start of files: %s", error)
                 try:
-                    path.rename(aside)
-                except OSError as again:
-                    log.warning("the refused checkpoint cannot be put aside: %s", again)
+                    path.rename(renamed)
+                except OSError as rename_error:
+                    log.warning("the unreadable checkpoint cannot be renamed: %s", rename_error)
         return None
 
     def store(self, state: State) -> None:
-        """Replace the checkpoint. Raises OSError; the copies there are then stay as they were."""
+        """Replace the checkpoint. Raises OSError; then the existing copies are unchanged."""
         encoded = encode(state)
         if encoded == self._last_written:
             return
-        beside = self.path.with_suffix(".new")
-        with beside.open("wb") as file:
+        temporary = self.path.with_suffix(".new")
+        with temporary.open("wb") as file:
             file.write(encoded)
             file.flush()
             os.fsync(file.fileno())
         if self.path.exists():
             self.path.replace(self._previous)
-        beside.replace(self.path)
+        temporary.replace(self.path)
         directory = os.open(self._directory, os.O_RDONLY)
         try:
             os.fsync(directory)
@@ -134,7 +132,7 @@ class Checkpoint:
 
 
 def encode(state: State) -> bytes:
-    """The checkpoint's bytes: a line with version and checksum, a line with what is remembered."""
+    """Encode a checkpoint: a line with version and checksum, a line with the state."""
     body = orjson.dumps(
         {
             "files": [[getattr(entry, name) for name in Entry.__slots__] for entry in state.entries],
@@ -147,29 +145,29 @@ def encode(state: State) -> bytes:
 
 
 def decode(encoded: bytes) -> State:
-    """Read a checkpoint's bytes. Raises ValueError that says what is wrong with them."""
+    """Decode a checkpoint. Raises ValueError with the reason."""
     head, _, body = encoded.partition(b"\n")
     body = body.removesuffix(b"\n")
     try:
-        about: Any = orjson.loads(head)
-        version, checksum = about["crisp_checkpoint"], about["blake2b"]
-    except (ValueError, TypeError, KeyError) as fault:
-        raise ValueError("its first line is not a checkpoint's") from fault
+        header: Any = orjson.loads(head)
+        version, checksum = header["crisp_checkpoint"], header["blake2b"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise ValueError("its first line is not a checkpoint header") from error
     if version != VERSION:
-        raise ValueError(f"its version is {version!r}, known here is {VERSION}")
+        raise ValueError(f"its version is {version!r}, supported is {VERSION}")
     if hashlib.blake2b(body, digest_size=16).hexdigest() != checksum:
-        raise ValueError("its checksum is wrong: it was cut or changed")
+        raise ValueError("its checksum is wrong: it was truncated or changed")
     try:
         return _state(orjson.loads(body))
-    except (TypeError, KeyError, IndexError, ValueError) as fault:
-        raise ValueError(f"what it holds is not what version {VERSION} has: {fault!r}") from fault
+    except (TypeError, KeyError, IndexError, ValueError) as error:
+        raise ValueError(f"its content does not match version {VERSION}: {error!r}") from error
 
 
-def _state(found: Any) -> State:
-    entries = [Entry(*row) for row in found["files"]]
+def _state(body: Any) -> State:
+    entries = [Entry(*row) for row in body["files"]]
     for entry in entries:
         entry.instance = Instance(*entry.instance)
-        entry.continuations = tuple(Continuation(*one) for one in entry.continuations)
+        entry.continuations = tuple(Continuation(*fields) for fields in entry.continuations)
         entry.above = [(start, end) for start, end in entry.above]
-    newest = {(row[0], row[1], row[2], row[3]): row[4] for row in found["containers"]}
+    newest = {(row[0], row[1], row[2], row[3]): row[4] for row in body["containers"]}
     return State(entries, newest)

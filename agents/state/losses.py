@@ -1,7 +1,7 @@
-"""What vanished unread: noted once, kept until Kafka has the gap that tells of it, and counted.
+"""Losses: bytes that vanished unread. Each is recorded once, counted, and kept until Kafka has its gap record.
 
-The bytes of a loss are those that Kafka never acknowledged; so a gap is made only when nothing of the file is on its
-way any more. Told again after a crash it has the same id: the file's identity and the first byte that is missing.
+The lost bytes are those that Kafka never acknowledged, so a gap is reported only when nothing of the file is in
+flight. Reported again after a crash it has the same id: the file's identity and the first missing byte.
 """
 
 import logging
@@ -23,17 +23,17 @@ from pipeline.monitoring.metrics import Metrics
 
 LOOK_BACK_BYTES = 65536
 RECENT_LOSSES = 20
-MAX_CONTAINERS = 1000  # of which losses are counted one by one
+MAX_CONTAINERS = 1000  # with a loss counter of their own
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True, eq=False)
 class Loss:
-    """A file of which bytes are gone. `size`: how far it is known to have reached, None where nobody knows.
+    """A file with lost bytes. `size`: its last known size, None if unknown.
 
-    `position` is how far it was read: what lies before may still be acknowledged. `counted` bytes of it are in the
-    accounts already.
+    `position`: how far it was read; bytes before it may still be acknowledged. `since` and `until`: see `Gap`.
+    `counted_bytes`: the bytes of it that the metrics contain already.
     """
 
     identity: str
@@ -50,17 +50,17 @@ class Loss:
     sent: bool = False
 
     def lost_bytes(self) -> int | None:
-        """The bytes that are lost, as far as that is known now."""
+        """Return how many bytes are lost so far, None if unknown."""
         return None if self.size is None else self.acked.unacked_bytes(self.size)
 
     def to_gap(self) -> Gap:
-        """The same, to be told."""
+        """Make the gap to report."""
         return Gap(
             self.identity, self.acked.low, self.path, self.lost_bytes(), self.reason, since=self.since, until=self.until
         )
 
     def to_entry(self) -> Entry:
-        """The same, to be remembered."""
+        """Make the checkpoint entry."""
         return Entry(
             identity=self.identity,
             low=self.acked.low,
@@ -78,7 +78,7 @@ class Loss:
 
 
 def from_file(instance: Instance, file: LogFile, reason: str) -> Loss:
-    """The loss of an open file, to its present end."""
+    """Make the loss of an open file, up to its current end."""
     size = file.size()
     since = 0 if file.compressed or file.suspended else _last_read_time(file)
     return Loss(
@@ -96,7 +96,7 @@ def from_file(instance: Instance, file: LogFile, reason: str) -> Loss:
 
 
 def _last_read_time(file: LogFile) -> int:
-    """When the last line that was read was written, ns; 0 where that is not known."""
+    """Return the time of the last line that was read, ns; 0 if unknown."""
     start = max(0, file.position - LOOK_BACK_BYTES)
     for raw in reversed(os.pread(file.descriptor, file.position - start, start).split(b"\n")):
         line = cri.parse(raw)
@@ -106,7 +106,7 @@ def _last_read_time(file: LogFile) -> int:
 
 
 def from_entry(entry: Entry, reason: str) -> Loss:
-    """The loss of a file that only the checkpoint knows; where all that it knew is acknowledged, of unknown size."""
+    """Make the loss of a file that only the checkpoint has; of unknown size if everything known is acknowledged."""
     acked = entry.ranges()
     size = entry.size
     if size is not None and not entry.lost_reason and not acked.unacked_bytes(size):
@@ -125,31 +125,31 @@ def from_entry(entry: Entry, reason: str) -> Loss:
 
 
 class LossTracker:
-    """The losses of a node that are not told yet, and the accounts of all."""
+    """The unreported losses of a node, and the counts of all losses."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._pending: dict[str, Loss] = {}
-        self.bytes_by_container: Counter[tuple[str, str, str]] = Counter()  # bytes, by namespace, pod, container
+        self.bytes_by_container: Counter[tuple[str, str, str]] = Counter()  # by namespace, pod, container
         self._logged: set[Instance] = set()
         self._recent: deque[tuple[float, Loss]] = deque(maxlen=RECENT_LOSSES)
 
     def record(self, loss: Loss) -> None:
-        """Something is lost: say so once for each container instance, and count it."""
+        """Record and count a loss; log it once per container instance."""
         if loss.identity in self._pending:
             return
         self._pending[loss.identity] = loss
         self._recent.appendleft((time.time(), loss))
         self._metrics.inc("crisp_shipper_lost_files", reason=loss.reason)
         if loss.size is not None:
-            # what is on its way may still arrive
+            # bytes in flight may still be acked
             self._count(loss, max(0, loss.size - max(loss.position, loss.acked.low)))
         if loss.instance not in self._logged:
             self._logged.add(loss.instance)
             log.error(
-                "log bytes are lost, %s: %s",
+                "log bytes lost, %s: %s",
                 loss.reason,
-                "of unknown number" if loss.size is None else f"{loss.counted_bytes} so far",
+                "unknown number" if loss.size is None else f"{loss.counted_bytes} so far",
                 extra={"log.file.path": loss.path},
             )
 
@@ -164,7 +164,7 @@ class LossTracker:
         self.bytes_by_container[name] += size
 
     def reportable(self, tails: Mapping[Instance, ContainerTail]) -> Iterator[Loss]:
-        """Those that can be told now: nothing of them is on its way. What did arrive after all is no loss."""
+        """Yield the losses of which nothing is in flight. A file that was acknowledged after all is dropped."""
         for identity, loss in list(self._pending.items()):
             tail = tails.get(loss.instance)
             if loss.sent or (tail is not None and tail.in_flight_count and loss.acked.low < loss.position):
@@ -177,39 +177,39 @@ class LossTracker:
             yield loss
 
     def reported(self, loss: Loss) -> None:
-        """Kafka has the gap."""
+        """Remove a loss: Kafka has its gap."""
         self._pending.pop(loss.identity, None)
 
     def report_again(self) -> None:
-        """Whatever was sent and not answered is lost on its way: tell it again."""
+        """Report every loss again that was sent and not acknowledged."""
         for loss in self._pending.values():
             loss.sent = False
 
     def entries(self) -> list[Entry]:
-        """What the checkpoint should remember."""
+        """Return the checkpoint entries of the unreported losses."""
         return [loss.to_entry() for loss in self._pending.values()]
 
     def __len__(self) -> int:
         return len(self._pending)
 
     def instances(self) -> set[Instance]:
-        """The containers of which something is still to be told."""
+        """Return the containers with unreported losses."""
         return {loss.instance for loss in self._pending.values()}
 
     def prune(self, kept: set[Instance]) -> None:
-        """Drop what is remembered of containers that are gone."""
+        """Drop containers that no longer exist."""
         self._logged &= kept
 
     def recent(self) -> list[dict[str, Any]]:
-        """The newest losses since the start, for a status page."""
+        """Return the newest losses since the start, for the status page."""
         return [
             {
-                "time": found,
+                "time": recorded_at,
                 "namespace": loss.instance.namespace,
                 "pod": loss.instance.pod,
                 "container": loss.instance.container,
                 "bytes": loss.lost_bytes(),
                 "reason": loss.reason,
             }
-            for found, loss in self._recent
+            for recorded_at, loss in self._recent
         ]

@@ -1,8 +1,8 @@
-"""Files that should be there and are not found: under suspicion until it is sure that they are lost.
+"""Files that should exist and are missing: suspects until it is certain that they are lost.
 
-A file may only have been renamed, packed or copied; so it is judged when every file of its container is open, and
-none of them is it, for a while: a directory is listed, then its files are opened, and what is renamed in between is
-found under neither of its names.
+A missing file may only have been renamed, compressed or copied. It counts as lost when every file of its container is
+open, and none of them is it, for RENAME_GRACE_SECONDS: a directory is listed first, then its files are opened, so a
+file that is renamed in between is under neither of its names.
 """
 
 from collections.abc import Callable, Collection, Mapping, Set
@@ -24,14 +24,14 @@ Inode = tuple[int, int]
 
 
 class MissingFileTracker:
-    """Notes losses. `state` is what an earlier shipper remembered, None for the first one of this node."""
+    """Detects losses. `state`: the checkpoint of an earlier shipper, None for the first shipper of this node."""
 
     def __init__(self, loss_tracker: LossTracker, state: State | None, logs_dir: str) -> None:
         self._losses = loss_tracker
         self._logs_dir = logs_dir
-        self._first_scan = state is None  # what was there before the first look of all is not missed by anybody
+        self._first_scan = state is None  # restarts before the first shipper are no losses
         self._suspects: dict[str, Loss] = {}
-        self._absent_since: dict[str, float] = {}  # since when every file of its container is open, and none is it
+        self._absent_since: dict[str, float] = {}  # since when the open files do not include it
         self._open_failures: dict[Inode, DiscoveredFile] = {}
         self._previous_open_failures: dict[Inode, DiscoveredFile] = {}
         self.newest_restarts: dict[ContainerIdentity, int] = dict(state.newest_restarts) if state else {}
@@ -42,14 +42,14 @@ class MissingFileTracker:
                 self._suspects[entry.identity] = losses.from_entry(entry, gap.VANISHED_FILE)
 
     def begin_scan(self, instances: Collection[Instance]) -> None:
-        """A look has found files of these instances."""
+        """Start a scan that discovered files of these instances."""
         self._previous_open_failures, self._open_failures = self._open_failures, {}
         for instance in sorted(instances):
             self._check_restarts(instance)
         self._first_scan = False
 
     def _check_restarts(self, instance: Instance) -> None:
-        """Note the newest restart of each container; one that was left out in between came and went unseen."""
+        """Record the newest restart of a container; a skipped restart number is a loss: it came and went unread."""
         container = instance[:4]
         before = self.newest_restarts.get(container, instance.restart - 1 if self._first_scan else -1)
         if instance.restart > before + 1:
@@ -60,16 +60,16 @@ class MissingFileTracker:
         self.newest_restarts[container] = max(before, instance.restart)
 
     def open_failed(self, discovered: DiscoveredFile) -> None:
-        """A file is there and cannot be opened now."""
+        """Record a file that exists but cannot be opened now."""
         self._open_failures[discovered.inode] = discovered
 
     def mark_present(self, identity: str) -> None:
-        """A file has turned up."""
+        """Clear a suspect: its file is present."""
         self._suspects.pop(identity, None)
         self._absent_since.pop(identity, None)
 
     def truncated(self, instance: Instance, file: LogFile) -> None:
-        """A file was cut and is written anew. What was not read is lost, unless a copy of it turns up."""
+        """Suspect a truncated file: its unread bytes are lost unless a copy appears."""
         if file.identity and file.acked.unacked_bytes(file.last_size):
             self._suspects[file.identity] = Loss(
                 identity=file.identity,
@@ -84,7 +84,7 @@ class MissingFileTracker:
             )
 
     def archive_corrupt(self, instance: Instance, file: LogFile) -> None:
-        """A packed file breaks off: what stands behind the fault cannot be read."""
+        """Record a corrupt compressed file: the bytes after the error cannot be read."""
         seed = file.identity.encode() or f"{file.device} {file.inode} {file.modified}".encode()
         identity = record.identity(instance.uid, instance.container, instance.restart, b"broken " + seed)
         end = file.last_size
@@ -104,9 +104,9 @@ class MissingFileTracker:
         unreadable: Collection[str],
         now: float,
     ) -> None:
-        """Say what is lost, but for what lies in a place that cannot be looked at.
+        """Record the suspects that are lost, except those under an unreadable path.
 
-        `known`: identities from before; `now`: monotonic seconds.
+        `known_identities`: of earlier files; `pod_ended`: whether the pod has terminated; `now`: monotonic seconds.
         """
         self._resolve_open_failures(discovered, unreadable)
         waiting = {file.instance for file in self._open_failures.values()} | excluded
@@ -120,20 +120,20 @@ class MissingFileTracker:
                 continue
             if any(not file.identity and file.size() for file in files):
                 self._absent_since.pop(identity, None)
-                continue  # a torn first line: it may be this one's, once nothing more comes
+                continue  # its first line is incomplete: it may be this file
             if now - self._absent_since.setdefault(identity, now) <= RENAME_GRACE_SECONDS:
                 continue
             self.mark_present(identity)
             if loss.size is None and pod_ended(loss.instance):
-                continue  # the pod had come to its end: what was read was all
+                continue  # the pod has terminated: everything was read
             if loss.random_identity and any(
                 file.random_identity and file.identity not in known_identities for file in files
             ):
-                continue  # it was copied or packed, and is read again as a file of its own
+                continue  # it was copied or compressed, and is read again as a file of its own
             self._losses.record(loss)
 
     def _resolve_open_failures(self, discovered: list[DiscoveredFile], unreadable: Collection[str]) -> None:
-        """Files that could not be opened before, and are nowhere now, not even packed."""
+        """Record files that could not be opened before, and do not exist any more, not even compressed."""
         if not self._previous_open_failures:
             return
         inodes = {file.inode for file in discovered}
@@ -154,20 +154,20 @@ class MissingFileTracker:
 
     @property
     def has_suspects(self) -> bool:
-        """Whether it will soon be known of a file that it is lost."""
+        """Whether a missing file will soon count as lost."""
         return bool(self._absent_since)
 
     def instances(self) -> set[Instance]:
-        """Those of which something is under suspicion."""
+        """Return the containers of the suspects."""
         return {loss.instance for loss in self._suspects.values()}
 
     def prune(self, kept: Collection[ContainerIdentity]) -> None:
-        """Drop what is known of containers that are gone."""
+        """Drop containers that no longer exist."""
         self.newest_restarts = {
             container: newest for container, newest in self.newest_restarts.items() if container in kept
         }
 
 
 def is_unreadable(path: str, unreadable: Collection[str]) -> bool:
-    """Whether a path lies in a place that cannot be looked at now: then it is not gone."""
-    return any(path == place or path.startswith(f"{place}/") for place in unreadable)
+    """Return whether a path is, or is below, an unreadable one: then its absence proves nothing."""
+    return any(path == parent or path.startswith(f"{parent}/") for parent in unreadable)

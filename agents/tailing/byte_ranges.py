@@ -4,7 +4,7 @@ from bisect import insort
 
 
 class ByteRanges:
-    """Half-open byte ranges, merged as they touch. `low`: everything below it is acknowledged."""
+    """Half-open byte ranges; touching ranges are merged. `low`: everything below it is acknowledged."""
 
     __slots__ = ("above", "low")
 
@@ -14,7 +14,7 @@ class ByteRanges:
         self._merge()
 
     def add(self, start: int, end: int) -> None:
-        """Note that the bytes from `start` to `end` were acknowledged; again is harmless."""
+        """Mark the bytes from `start` to `end` as acknowledged. Idempotent."""
         if end <= self.low:
             return
         insort(self.above, (start, end))
@@ -32,7 +32,7 @@ class ByteRanges:
         self.above = merged
 
     def next_unacked(self, position: int) -> tuple[int, int | None]:
-        """The first byte from `position` on that is not acknowledged, and where the next such range begins."""
+        """Return the first unacknowledged byte from `position` on, and the start of the next acknowledged range."""
         position = max(position, self.low)
         for start, end in self.above:
             if position < start:
@@ -41,6 +41,6 @@ class ByteRanges:
         return position, None
 
     def unacked_bytes(self, size: int) -> int:
-        """How many of the first `size` bytes are not acknowledged."""
+        """Return how many of the first `size` bytes are not acknowledged."""
         covered = min(self.low, size) + sum(max(0, min(end, size) - start) for start, end in self.above)
         return size - covered

@@ -1,7 +1,7 @@
-"""What deleted files that are not read yet hold of the disk, and which of them go when that is too much.
+"""Limits the disk space held by deleted files with unread lines.
 
-The biggest backlog is given up first, its oldest file first: a container that floods the disk never costs a quiet
-one a line.
+The container with the biggest backlog loses its oldest file first, so a container that floods the disk never costs
+another container a line.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ HeldFile = tuple[Instance, ContainerTail, LogFile]
 
 
 def files_to_abandon(tails: Mapping[Instance, ContainerTail], max_bytes: int) -> tuple[int, list[HeldFile]]:
-    """The bytes of disk that deleted files hold now, and the files to give up so that `most_bytes` are kept to."""
+    """Return the bytes of disk that deleted files hold, and the files to abandon to get down to `max_bytes`."""
     held = [
         (size, (instance, tail, file))
         for instance, tail in tails.items()
@@ -23,14 +23,14 @@ def files_to_abandon(tails: Mapping[Instance, ContainerTail], max_bytes: int) ->
         if (size := file.held_bytes())
     ]
     total = left = sum(size for size, _ in held)
-    given_up: list[HeldFile] = []
+    abandoned: list[HeldFile] = []
     while left > max_bytes:
         backlog: dict[Instance, int] = {}
         for _, (instance, _, file) in held:
             backlog[instance] = backlog.get(instance, 0) + file.size() - file.position
-        worst = max(backlog, key=lambda instance: backlog[instance])
-        chosen = next(entry for entry in held if entry[1][0] == worst)
-        held.remove(chosen)
-        left -= chosen[0]
-        given_up.append(chosen[1])
-    return total, given_up
+        largest = max(backlog, key=lambda instance: backlog[instance])
+        oldest = next(entry for entry in held if entry[1][0] == largest)
+        held.remove(oldest)
+        left -= oldest[0]
+        abandoned.append(oldest[1])
+    return total, abandoned

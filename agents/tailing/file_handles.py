@@ -1,6 +1,6 @@
-"""Descriptors and scratch space are bounded: what is quiet is parked, what is packed waits for its turn.
+"""Bounds descriptors and scratch space: idle files are suspended, compressed files wait for their turn.
 
-A file that was renamed or deleted and is not read to its end is never given up for a descriptor.
+A renamed or deleted file that is not read to its end is never closed to free a descriptor.
 """
 
 import errno
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def raise_open_file_limit() -> int:
-    """The most log files that may be open: the process's limit, raised as far as it goes, but for a reserve."""
+    """Raise RLIMIT_NOFILE to its hard limit; return how many log files may be open: the limit less a reserve."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
@@ -28,7 +28,7 @@ def raise_open_file_limit() -> int:
 
 
 class FileHandles:
-    """Opens files within a limit. `files`: every file that is held now; `quiet`: whether one may be parked."""
+    """Opens files within a limit. `files` yields every open or suspended file, and whether it may be suspended."""
 
     def __init__(self, scratch: Path, limit: int, files: Callable[[], Iterable[tuple[LogFile, bool]]]) -> None:
         self._scratch = scratch
@@ -38,50 +38,50 @@ class FileHandles:
         self._exhausted = False
 
     def recount(self) -> None:
-        """Count anew what is open."""
+        """Count the open files again."""
         self._open = sum(not (file.suspended or file.closed) for file, _ in self._files())
 
     def open(self, discovered: DiscoveredFile) -> LogFile:
-        """Open a file. Raises OSError; EMFILE when nothing can be parked for it."""
+        """Open a file. Raises OSError; EMFILE when no other file can be suspended for it."""
         self._suspend_idle()
         descriptor = open_log(discovered.root, discovered.path)
         self._open += 1
         return LogFile(discovered.path, descriptor, os.fstat(descriptor), discovered.root, discovered.rotated)
 
     def reopen(self, file: LogFile) -> bool:
-        """Open a parked file again; False when that is not possible now."""
+        """Open a suspended file again; return False if that fails for now."""
         try:
             self._suspend_idle()
             file.reopen()
-        except OSError as fault:
-            log.debug("parked log file cannot be opened: %s", fault)
+        except OSError as error:
+            log.debug("cannot reopen suspended log file: %s", error)
             return False
         self._open += 1
         return True
 
     def _suspend_idle(self) -> None:
-        """Park the file that was quiet for longest, where the limit is reached."""
+        """Suspend a tenth of the idle files, the longest idle first, if the limit is reached."""
         if self._open < self._limit:
             self._exhausted = False
             return
-        quiet = [file for file, may in self._files() if may and not file.suspended]
-        if not quiet:
+        idle = [file for file, suspendable in self._files() if suspendable and not file.suspended]
+        if not idle:
             if not self._exhausted:
                 self._exhausted = True
-                log.error("no descriptor is left for a log file: raise the limit of open files (now %d)", self._limit)
-            raise OSError(errno.EMFILE, "no descriptor is left for a log file")
-        quiet.sort(key=lambda file: file.grew_at)
-        for file in quiet[: max(1, len(quiet) // 10)]:
+                log.error("open-file limit reached (%d): raise RLIMIT_NOFILE", self._limit)
+            raise OSError(errno.EMFILE, "open-file limit reached")
+        idle.sort(key=lambda file: file.grew_at)
+        for file in idle[: max(1, len(idle) // 10)]:
             file.suspend()
             self._open -= 1
 
     def decompress(self, file: LogFile) -> bool | None:
-        """Unpack a file whose turn has come: whether its archive was whole; None when there is no space for it now."""
+        """Decompress a file; return whether its archive was intact, None if there is no scratch space for now."""
         used = sum(other.scratch_bytes for other, _ in self._files())
         if used and used + file.last_size > SCRATCH_MAX_BYTES:
             return None
         try:
             return file.decompress(self._scratch)
-        except OSError as fault:
-            log.warning("packed log file cannot be unpacked, tried again: %s", fault)
+        except OSError as error:
+            log.warning("cannot decompress log file, retrying: %s", error)
             return None

@@ -1,7 +1,7 @@
-"""One file of a container's log: its descriptor, its identity, what of it was read and acknowledged.
+"""One file of a container's log: its descriptor, its identity, its read position and acknowledged ranges.
 
-The descriptor is held through rename and deletion, until everything is read and acknowledged. A `.gz` sibling
-is unpacked once into an unlinked temporary file, so that every file can be read at any offset.
+The descriptor is held through rename and deletion, until everything is read and acknowledged. A rotated `.gz` file
+is decompressed once into an unlinked temporary file, so that every file can be read at any offset.
 """
 
 import os
@@ -23,8 +23,8 @@ _BLOCK_BYTES = 1 << 18
 def open_log(root: str, path: Path) -> int:
     """Open a log file beneath `root` for reading. Raises OSError.
 
-    Beneath the root no link is followed, at any step of the way: whoever may write there could otherwise have the
-    shipper read any file of the node. Anything but a regular file is refused.
+    Beneath the root no symbolic link is followed in any path component: a user with write access there could
+    otherwise have the shipper read any file of the node. Anything but a regular file is rejected.
     """
     *directories, name = path.relative_to(root).parts
     parent = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -43,36 +43,36 @@ def open_log(root: str, path: Path) -> int:
 
 
 def decompress(descriptor: int, scratch: Path) -> tuple[int, bool]:
-    """Unpack a gzip file into an unlinked file of `scratch`: its descriptor, and whether the archive was whole.
+    """Decompress a gzip file into an unlinked file in `scratch`; return its descriptor, and whether it was intact.
 
-    What stands before a fault in the archive is kept, and no more than MAX_UNPACKED_BYTES; of several archives one
-    behind the other, which no rotation makes, the first, and it does not count as whole. The packed file's descriptor
-    is closed, but when OSError is raised: then the scratch directory takes nothing.
+    The data before an error in the archive is kept, up to MAX_DECOMPRESSED_BYTES. Of concatenated archives, which no
+    log rotation makes, the first is kept, and the file does not count as intact. The compressed file's descriptor is
+    closed, unless OSError is raised: then nothing can be written to the scratch directory.
     """
     # wbits 31: gzip's own header and checksum, as in RFC 1952
-    inflate = zlib.decompressobj(wbits=31)
-    position, whole = 0, True
+    decompressor = zlib.decompressobj(wbits=31)
+    position, intact = 0, True
     with tempfile.TemporaryFile(dir=scratch) as target:
         try:
-            while not inflate.eof and target.tell() < MAX_DECOMPRESSED_BYTES:
-                chunk = inflate.unconsumed_tail
-                if not chunk:
-                    chunk = os.pread(descriptor, _BLOCK_BYTES, position)
-                    position += len(chunk)
-                unpacked = inflate.decompress(chunk, min(_BLOCK_BYTES, MAX_DECOMPRESSED_BYTES - target.tell()))
-                target.write(unpacked)
-                if not chunk and not unpacked:
+            while not decompressor.eof and target.tell() < MAX_DECOMPRESSED_BYTES:
+                block = decompressor.unconsumed_tail
+                if not block:
+                    block = os.pread(descriptor, _BLOCK_BYTES, position)
+                    position += len(block)
+                decompressed = decompressor.decompress(block, min(_BLOCK_BYTES, MAX_DECOMPRESSED_BYTES - target.tell()))
+                target.write(decompressed)
+                if not block and not decompressed:
                     break
         except zlib.error:
-            whole = False
+            intact = False
         target.flush()
-        behind = inflate.unused_data + os.pread(descriptor, _BLOCK_BYTES, position)
+        trailing = decompressor.unused_data + os.pread(descriptor, _BLOCK_BYTES, position)
         os.close(descriptor)
-        return os.dup(target.fileno()), whole and inflate.eof and not behind.strip(b"\0")
+        return os.dup(target.fileno()), intact and decompressor.eof and not trailing.strip(b"\0")
 
 
 def _compressed_head(descriptor: int) -> bytes:
-    """The first bytes of what a gzip file holds; empty for a broken one."""
+    """Return the first decompressed bytes of a gzip file; empty for a corrupt one."""
     try:
         return zlib.decompressobj(wbits=31).decompress(os.pread(descriptor, 65536, 0), record.FIRST_LINE_BYTES)
     except zlib.error:
@@ -83,15 +83,15 @@ Signature = tuple[int, int]
 
 
 def file_signature(status: os.stat_result) -> Signature:
-    """What tells whether the file of an inode is still the one seen before: inodes are used again."""
+    """Return size and mtime (ns): they differ where an inode was reused by another file."""
     return status.st_size, status.st_mtime_ns
 
 
 class LogFile:
-    """A log file that is held. `position` is where reading goes on; `acked` what Kafka has acknowledged.
+    """An open log file. `position`: offset of the next read; `acked`: the ranges that Kafka has acknowledged.
 
-    A packed one is held as it is, and unpacked when its turn comes. A quiet one may be parked: its descriptor is given
-    back, its name is looked at instead.
+    A compressed file is decompressed when its turn comes. An idle file may be suspended: its descriptor is closed,
+    and its path is polled instead.
     """
 
     __slots__ = (
@@ -123,37 +123,37 @@ class LogFile:
     def __init__(self, path: Path, descriptor: int, file_stat: os.stat_result, root: str, rotated: str = "") -> None:
         self.path = path
         self.root = root
-        self.rotated = rotated  # as `Found` has it
-        self.listed = True  # found under a name at the last look
+        self.rotated = rotated  # see `DiscoveredFile`
+        self.listed = True  # the last scan listed a name of it
         self.archive = path.suffix == ".gz"
-        self.compressed = self.archive  # and not unpacked yet
+        self.compressed = self.archive  # and not decompressed yet
         self.suspended = False
-        self.scratch_bytes = 0  # bytes of scratch space that it takes
+        self.scratch_bytes = 0  # scratch space in use
         self.modified = file_stat.st_mtime_ns
         self.descriptor = descriptor
         self.device = file_stat.st_dev
         self.inode = file_stat.st_ino
         self.signature = file_signature(file_stat)
         self.identity = ""
-        self.random_identity = False  # the first line has no time to name the file by
-        self.head = b""  # how it begins, to know it again
+        self.random_identity = False  # the first line has no time to derive the identity from
+        self.head = b""  # its first bytes, to detect truncation
         self.acked = ByteRanges()
-        self.continuations: tuple[Continuation, ...] = ()  # parts of events that go on where `acked` ends
+        self.continuations: tuple[Continuation, ...] = ()  # of events that continue where `acked` ends
         self.position = 0
-        self.finalised = False  # a rotated file that is not written any more
-        self.last_size = 0  # size when last looked at
+        self.finalised = False  # a rotated file that is no longer written
+        self.last_size = 0  # size at the last poll
         self.grew_at = 0.0  # monotonic time of the last growth
         self.closed = False
 
     @property
     def location(self) -> tuple[int, ...]:
-        """By what it is found again: its inode; of an archive that was unpacked, which holds it no longer, more."""
+        """Device and inode; with the signature for a decompressed archive, whose inode may be reused."""
         if self.archive and not self.compressed:
             return self.device, self.inode, *self.signature
         return self.device, self.inode
 
     def identify(self, pod_uid: str, container: str, restart: int, *, final: bool = False) -> bool:
-        """Find the file's identity; False while its first line is not there (`final`: it will not come)."""
+        """Set the file's identity; return False while its first line is incomplete (`final`: it stays incomplete)."""
         if self.compressed:
             head, final = _compressed_head(self.descriptor), True
         else:
@@ -172,16 +172,16 @@ class LogFile:
         return True
 
     def resume(self, acked: ByteRanges, continuations: tuple[Continuation, ...]) -> None:
-        """Go on where an earlier shipper was acknowledged."""
+        """Continue where an earlier shipper was acknowledged."""
         self.acked = acked
         self.continuations = continuations
         self.position = acked.low
 
     def size(self) -> int:
-        """The file's size now; of a packed one what its end says that it holds (RFC 1952, ISIZE)."""
+        """Return the current size; of a compressed file the uncompressed size in its trailer (RFC 1952, ISIZE)."""
         if self.compressed:
-            packed = os.fstat(self.descriptor).st_size
-            return int.from_bytes(os.pread(self.descriptor, 4, packed - 4), "little")
+            compressed_size = os.fstat(self.descriptor).st_size
+            return int.from_bytes(os.pread(self.descriptor, 4, compressed_size - 4), "little")
         if self.suspended:
             try:
                 status = os.lstat(self.path)
@@ -195,45 +195,45 @@ class LogFile:
         return status.st_size
 
     def was_truncated(self) -> bool:
-        """Whether the file no longer begins as it did: it was cut and is written anew."""
+        """Return whether the file begins differently: it was truncated and is written again from its start."""
         return bool(self.identity) and os.pread(self.descriptor, len(self.head), 0) != self.head
 
     def decompress(self, scratch: Path) -> bool:
-        """Unpack; False when the archive is broken: then it ends sooner. Raises OSError when there is no space."""
-        self.descriptor, whole = decompress(self.descriptor, scratch)
+        """Decompress; return False if the archive is corrupt and ends early. Raises OSError when there is no space."""
+        self.descriptor, intact = decompress(self.descriptor, scratch)
         self.compressed = False
         self.scratch_bytes = self.last_size = os.fstat(self.descriptor).st_size
-        return whole
+        return intact
 
     def suspend(self) -> None:
-        """Give the descriptor back for now."""
+        """Close the descriptor for now."""
         os.close(self.descriptor)
         self.descriptor, self.suspended = -1, True
 
     def reopen(self) -> None:
-        """Open it again. Raises OSError, also when its name has become another file's."""
+        """Open it again. Raises OSError, also when its path names another file by now."""
         descriptor = open_log(self.root, self.path)
         status = os.fstat(descriptor)
         if (status.st_dev, status.st_ino) != (self.device, self.inode):
             os.close(descriptor)
-            raise FileNotFoundError(f"{self.path}: another file has this name now")
+            raise FileNotFoundError(f"{self.path}: the path names another file now")
         self.descriptor, self.suspended = descriptor, False
 
     def held_bytes(self) -> int:
-        """The disk that it takes although it has no name any more."""
+        """Return the bytes of disk that it holds although it was deleted."""
         if self.listed or self.suspended or self.closed or self.scratch_bytes:
             return 0
         status = os.fstat(self.descriptor)
         return 0 if status.st_nlink else status.st_blocks * 512
 
     def rewind(self) -> None:
-        """Read again whatever is not acknowledged."""
+        """Read again everything that is not acknowledged."""
         self.position = self.acked.low
 
     def read(self, length: int) -> tuple[int, bytes, bool]:
-        """Up to `length` unacknowledged bytes: their offset, the bytes, and whether the file ends behind them.
+        """Read up to `length` unacknowledged bytes; return their offset, the bytes, and whether the file ends there.
 
-        Never reads over a range that is acknowledged already; `position` is moved over such ranges only.
+        Never reads across an acknowledged range; `position` is moved over such ranges only.
         """
         if self.suspended:
             return self.position, b"", True
@@ -244,15 +244,15 @@ class LogFile:
         return self.position, data, at_end
 
     def read_at(self, start: int, length: int) -> bytes:
-        """What stands in the file, whether read already or not."""
+        """Read at an offset; `position` does not change."""
         return os.pread(self.descriptor, length, start)
 
     def is_inside_line(self, offset: int) -> bool:
-        """Whether a raw line goes on at the offset."""
+        """Return whether the offset is inside a raw line."""
         return offset > 0 and os.pread(self.descriptor, 1, offset - 1) not in (b"\n", b"")
 
     def line_start(self, offset: int, step: int) -> int:
-        """Where the raw line begins that goes on at the offset."""
+        """Return the start of the raw line that contains the offset."""
         while offset > 0:
             start = max(0, offset - step)
             newline = os.pread(self.descriptor, offset - start, start).rfind(b"\n")
@@ -262,7 +262,7 @@ class LogFile:
         return 0
 
     def has_complete_line(self) -> bool:
-        """Whether a whole line stands behind the position."""
+        """Return whether a complete line follows the position."""
         start, data = self.position, b"\n"
         while data:
             data = os.pread(self.descriptor, _BLOCK_BYTES, start)
@@ -272,7 +272,7 @@ class LogFile:
         return False
 
     def close(self) -> None:
-        """Give the descriptor back; again is harmless."""
+        """Close the descriptor. Idempotent."""
         if not self.closed:
             self.closed = True
             if not self.suspended:

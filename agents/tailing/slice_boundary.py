@@ -1,9 +1,9 @@
-"""Where a slice may be cut: only where no event is open. Pure.
+"""Finds where a slice may end: only where no event is open. Pure.
 
-Lines are not looked at one by one. For each stream the last line is found from the end, then as many lines
-before it as it takes to come to one that certainly begins an event; these few go through the one
-implementation of grouping, which says whether the last event of the stream is open. Of a stream that has no
-line in the data every byte is swept once: by StringZilla, seven times as fast as bytes' own `rfind`.
+Lines are not scanned one by one. For each stream the last lines are searched from the end of the data, back to one
+that certainly starts an event; these few lines go through the grouper, which reports whether the stream's last event
+is open. Data without a line of the stream is searched once in full, by StringZilla: seven times as fast as
+`bytes.rfind`.
 """
 
 import itertools
@@ -24,7 +24,7 @@ File = TypeVar("File")
 
 
 class Chunk(NamedTuple, Generic[File]):
-    """Whole lines of a file, from `offset` on: they are `data[start:stop]`, which is not copied."""
+    """Complete lines of a file, from `offset` on: `data[start:stop]`, not copied."""
 
     file: File
     offset: int
@@ -33,28 +33,28 @@ class Chunk(NamedTuple, Generic[File]):
     stop: int
 
     def subrange(self, start: int, stop: int) -> "Chunk[File]":
-        """What stands between two places of `data`."""
+        """Return the lines between two positions of `data`."""
         return Chunk(self.file, self.offset + start - self.start, self.data, start, stop)
 
     def size(self) -> int:
-        """How many bytes the lines are."""
+        """Return the size of the lines in bytes."""
         return self.stop - self.start
 
     def to_bytes(self) -> bytes:
-        """The lines, copied unless they are all of `data`."""
+        """Return the lines; they are copied unless they are all of `data`."""
         return self.data[self.start : self.stop]
 
     def view(self) -> memoryview:
-        """The lines, not copied."""
+        """Return the lines, not copied."""
         return memoryview(self.data)[self.start : self.stop]
 
     def end(self) -> int:
-        """The offset behind the last line."""
+        """Return the offset after the last line."""
         return self.offset + self.stop - self.start
 
 
 class LocatedLine(NamedTuple):
-    """A line found: in which piece, from where to behind its newline, and what it says."""
+    """A line: index of its chunk, its start, the position after its newline, and its parsed form."""
 
     chunk: int
     start: int
@@ -63,7 +63,7 @@ class LocatedLine(NamedTuple):
 
 
 class OpenEventLines(NamedTuple):
-    """An event that is open at the end of the pieces, and its lines so far."""
+    """An event that is open at the end of the chunks, and its lines so far."""
 
     event: OpenEvent
     lines: list[LocatedLine]
@@ -72,86 +72,87 @@ class OpenEventLines(NamedTuple):
 def find_open_events(
     chunks: list[Chunk[File]], grouping: Grouping, continuations: Iterable[Continuation] = ()
 ) -> list[OpenEventLines]:
-    """The events still open at the end of the pieces; nothing was open before but what `carried` says."""
-    found = []
-    files = list(dict.fromkeys(piece.file for piece in chunks))
-    marks = [_stream_delimiter(piece) for piece in chunks]
+    """Return the events that are open at the end of the chunks. Before them only `continuations` were open."""
+    open_events = []
+    files = list(dict.fromkeys(chunk.file for chunk in chunks))
+    delimiters = [_stream_delimiter(chunk) for chunk in chunks]
     for stream in cri.STREAMS:
-        lines, from_start = _last_lines(chunks, [mark + stream + mark for mark in marks], stream, grouping)
+        lines, from_start = _last_lines(chunks, [edge + stream + edge for edge in delimiters], stream, grouping)
         if not lines:
             continue
         grouper = Grouper(grouping)
-        grouper.resume(one for one in continuations if from_start and one.stream.encode() == stream)
-        places = [(files.index(chunks[line.chunk].file), _file_offset(chunks, line)) for line in lines]
-        for place, line in zip(places, lines, strict=True):
-            grouper.add_line(*place, line.stop - line.start, line.parsed)
-        found += [
-            OpenEventLines(event, lines[places.index((event.file, event.offset)) :]) for event in grouper.open_events()
+        grouper.resume(entry for entry in continuations if from_start and entry.stream.encode() == stream)
+        positions = [(files.index(chunks[line.chunk].file), _file_offset(chunks, line)) for line in lines]
+        for position, line in zip(positions, lines, strict=True):
+            grouper.add_line(*position, line.stop - line.start, line.parsed)
+        open_events += [
+            OpenEventLines(event, lines[positions.index((event.file, event.offset)) :])
+            for event in grouper.open_events()
         ]
-    return found
+    return open_events
 
 
 def split_off_open(
     chunks: list[Chunk[File]], open_events: list[OpenEventLines]
 ) -> tuple[list[Chunk[File]], list[Chunk[File]]]:
-    """What may be sent, and what must be held: the lines of open events."""
+    """Split into the lines that may be sent, and those of open events, which are held."""
     spans = _spans(chunks, sorted(line for event in open_events for line in event.lines))
     chosen: list[Chunk[File]] = []
     held: list[Chunk[File]] = []
-    for number, piece in enumerate(chunks):
-        position = piece.start
+    for number, chunk in enumerate(chunks):
+        position = chunk.start
         for start, stop in spans.get(number, ()):
             if start > position:
-                chosen.append(piece.subrange(position, start))
-            held.append(piece.subrange(start, stop))
+                chosen.append(chunk.subrange(position, start))
+            held.append(chunk.subrange(start, stop))
             position = stop
-        if position < piece.stop:
-            chosen.append(piece.subrange(position, piece.stop))
+        if position < chunk.stop:
+            chosen.append(chunk.subrange(position, chunk.stop))
     return chosen, held
 
 
-def _spans(pieces: list[Chunk[File]], lines: list[LocatedLine]) -> dict[int, list[list[int]]]:
-    """Where lines stand in each piece, those of no stream behind them included; what touches is one span."""
+def _spans(chunks: list[Chunk[File]], lines: list[LocatedLine]) -> dict[int, list[list[int]]]:
+    """Return the spans of the lines and of the unparsed lines after them, by chunk; touching spans are merged."""
     spans: dict[int, list[list[int]]] = {}
     for line, following in itertools.zip_longest(lines, lines[1:]):
         touched = following is not None and (following.chunk, following.start) == (line.chunk, line.stop)
-        stop = line.stop if touched else _skip_unparsed(pieces[line.chunk], line.stop)
-        found = spans.setdefault(line.chunk, [])
-        if found and found[-1][1] == line.start:
-            found[-1][1] = stop
+        stop = line.stop if touched else _skip_unparsed(chunks[line.chunk], line.stop)
+        in_chunk = spans.setdefault(line.chunk, [])
+        if in_chunk and in_chunk[-1][1] == line.start:
+            in_chunk[-1][1] = stop
         else:
-            found.append([line.start, stop])
+            in_chunk.append([line.start, stop])
     return spans
 
 
 def end_of_unparsed(chunk: Chunk[File]) -> int:
-    """Where the lines at the piece's beginning end that are no CRI lines."""
+    """Return the end of the non-CRI lines at the start of the chunk."""
     return _skip_unparsed(chunk, chunk.start)
 
 
-def _skip_unparsed(piece: Chunk[File], start: int) -> int:
-    """Behind the lines from `start` on that are no CRI lines: they have their time from the line before."""
-    limit = min(piece.stop, start + MAX_UNPARSED_BYTES)
+def _skip_unparsed(chunk: Chunk[File], start: int) -> int:
+    """Return the end of the non-CRI lines from `start` on; their time is that of the line before them."""
+    limit = min(chunk.stop, start + MAX_UNPARSED_BYTES)
     while start < limit:
-        stop = piece.data.find(b"\n", start, piece.stop) + 1 or piece.stop
-        if cri.parse(piece.data[start:stop].removesuffix(b"\n")) is not None:
+        stop = chunk.data.find(b"\n", start, chunk.stop) + 1 or chunk.stop
+        if cri.parse(chunk.data[start:stop].removesuffix(b"\n")) is not None:
             break
         start = stop
     return start
 
 
-def _file_offset(pieces: list[Chunk[File]], line: LocatedLine) -> int:
-    piece = pieces[line.chunk]
-    return piece.offset + line.start - piece.start
+def _file_offset(chunks: list[Chunk[File]], line: LocatedLine) -> int:
+    chunk = chunks[line.chunk]
+    return chunk.offset + line.start - chunk.start
 
 
 def _last_lines(
-    pieces: list[Chunk[File]], needles: list[bytes], stream: bytes, grouping: Grouping
+    chunks: list[Chunk[File]], needles: list[bytes], stream: bytes, grouping: Grouping
 ) -> tuple[list[LocatedLine], bool]:
-    """The last lines of a stream, from one that certainly begins an event on; or all of them, then True."""
+    """Return the last lines of a stream, from one that certainly starts an event; or all lines, and True."""
     lines: list[LocatedLine] = []
-    for line in _lines_backwards(pieces, needles, stream):
-        # The end of a partial does not tell by its own bytes how its line began.
+    for line in _lines_backwards(chunks, needles, stream):
+        # The end of a partial does not show by itself how its line began.
         if (
             len(lines) > 1
             and not line.parsed.partial
@@ -164,7 +165,7 @@ def _last_lines(
 
 
 def _starts_new_event(line: cri.Line, later: cri.Line, grouping: Grouping) -> bool:
-    """Whether `later`, the next line of its stream, certainly begins an event."""
+    """Return whether `later`, the next line of the stream, certainly starts an event."""
     if line.partial:
         return gap_exceeded(line.time, later.time, grouping.partial_gap)
     if grouping.mode == "off":
@@ -178,10 +179,10 @@ def _starts_new_event(line: cri.Line, later: cri.Line, grouping: Grouping) -> bo
     return certain or gap_exceeded(line.time, later.time, grouping.trace_gap)
 
 
-def _lines_backwards(pieces: list[Chunk[File]], needles: list[bytes], stream: bytes) -> Iterator[LocatedLine]:
-    """The lines of a stream, the last one first. In each of them in a piece stands its needle, and seldom elsewhere."""
-    for number in range(len(pieces) - 1, -1, -1):
-        _, _, data, begin, end = pieces[number]
+def _lines_backwards(chunks: list[Chunk[File]], needles: list[bytes], stream: bytes) -> Iterator[LocatedLine]:
+    """Yield the lines of a stream, the last one first. Each contains the chunk's needle, which is rare elsewhere."""
+    for number in range(len(chunks) - 1, -1, -1):
+        _, _, data, begin, end = chunks[number]
         while (at := rfind(data, needles[number], begin, end)) >= 0:
             start = data.rfind(b"\n", begin, at) + 1 or begin
             stop = data.find(b"\n", at, end) + 1 or end
@@ -191,9 +192,9 @@ def _lines_backwards(pieces: list[Chunk[File]], needles: list[bytes], stream: by
             end = start
 
 
-def _stream_delimiter(piece: Chunk[File]) -> bytes:
-    """What stands around the stream's name in every line; the first CRI line tells the format."""
-    _, _, data, start, end = piece
+def _stream_delimiter(chunk: Chunk[File]) -> bytes:
+    """Return the bytes around the stream name in every line; the first parsed line determines the format."""
+    _, _, data, start, end = chunk
     while start < end:
         if data.startswith(b'{"log":', start):
             return b'"'

@@ -1,4 +1,4 @@
-"""`crisp check`: is everything as it should be, before a rollout? Each finding in a line, OK or what to do."""
+"""`crisp check`: validate settings, rules and servers before a rollout; one line for each result."""
 
 import argparse
 import asyncio
@@ -19,56 +19,56 @@ EXAMPLE = """examples:
   crisp check --rules rules.yaml
   crisp check --connect --json
 
-exit code 0: all is well; 1: a test of the rules or a check of the servers failed; 2: settings or rules are refused"""
+exit code 0: no check failed; 1: a rule test or a server check failed; 2: settings or rules are invalid"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.add_argument("--rules", metavar="FILE", help="the rules file, instead of CRISP_RULES_FILE")
-    parser.add_argument("--connect", action="store_true", help="ask Kafka and Elasticsearch too; nothing is written")
-    parser.add_argument("--json", action="store_true", help="print the findings of --connect as one JSON object")
+    parser.add_argument("--connect", action="store_true", help="also check Kafka and Elasticsearch; read-only")
+    parser.add_argument("--json", action="store_true", help="print the results of --connect as one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0 if all is well, 1 if a check failed; raises SettingsError when settings or rules are refused."""
+    """Return 0 if no check failed, else 1. Raises SettingsError for invalid settings or rules."""
     effective = settings.load()
     log.configure_cli()
     if args.rules:
         effective = dataclasses.replace(effective, rules_file=args.rules)
     with contextlib.redirect_stdout(sys.stderr if args.json else sys.stdout):
         print("settings: OK")
-        good = not effective.rules_file or _check_rules(effective)
+        passed = not effective.rules_file or _check_rules(effective)
     if args.connect:
-        good = _check_servers(effective, as_json=args.json) and good
-    return 0 if good else 1
+        passed = _check_servers(effective, as_json=args.json) and passed
+    return 0 if passed else 1
 
 
 def _check_servers(effective: Settings, *, as_json: bool) -> bool:
-    """Ask Kafka and Elasticsearch; whether nothing failed."""
-    from pipeline.operations.check import elasticsearch, kafka  # only here: their clients are slow to load
+    """Run the checks of Kafka and Elasticsearch, and print the results; return whether none failed."""
+    from pipeline.operations.check import elasticsearch, kafka  # imported here: their clients load slowly
 
-    found = [*asyncio.run(kafka.run_checks(effective)), *asyncio.run(elasticsearch.run_checks(effective))]
-    good = all(one.state != FAILED for one in found)
+    results = [*asyncio.run(kafka.run_checks(effective)), *asyncio.run(elasticsearch.run_checks(effective))]
+    passed = all(result.state != FAILED for result in results)
     if as_json:
-        print(orjson.dumps({"good": good, "findings": [one._asdict() for one in found]}).decode())
+        print(orjson.dumps({"good": passed, "findings": [result._asdict() for result in results]}).decode())
     else:
-        print("\n".join(one.line() for one in found))
-    return good
+        print("\n".join(result.line() for result in results))
+    return passed
 
 
 def _check_rules(effective: Settings) -> bool:
-    """Read the rules and run their tests; whether all passed."""
-    read = loader.load_file(effective)
-    for warning in read.warnings:
-        print(f"{warning} (a warning)")
-    number = len(read.ruleset.rules)
-    print(f"rules: OK, {number} {'rule' if number == 1 else 'rules'}, {read.ruleset.digest}")
+    """Load the rules and run their tests; return whether all passed."""
+    parsed = loader.load_file(effective)
+    for warning in parsed.warnings:
+        print(f"{warning} (warning)")
+    number = len(parsed.ruleset.rules)
+    print(f"rules: OK, {number} {'rule' if number == 1 else 'rules'}, {parsed.ruleset.digest}")
     failed = 0
-    for trial, differences in rule_test_runner.run_rule_tests(read.tests, read.ruleset, effective):
+    for test, differences in rule_test_runner.run_rule_tests(parsed.tests, parsed.ruleset, effective):
         if differences:
             failed += 1
-            print(f'{effective.rules_file}:{trial.line}:{trial.column} the test "{trial.name}" failed')
+            print(f'{effective.rules_file}:{test.line}:{test.column} the test "{test.name}" failed')
             for difference in differences:
                 print(f"    {difference}")
-    print(f"tests of the rules: {len(read.tests) - failed} passed" + (f", {failed} failed" if failed else ""))
+    print(f"rule tests: {len(parsed.tests) - failed} passed" + (f", {failed} failed" if failed else ""))
     return not failed

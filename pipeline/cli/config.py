@@ -1,4 +1,4 @@
-"""`crisp config`: the effective settings, where each came from, and what it means."""
+"""`crisp config`: the effective settings with their origins and meanings."""
 
 import argparse
 import dataclasses
@@ -16,20 +16,20 @@ EXAMPLE = """examples:
   crisp config --changed
   crisp config --json | jq -r '.CRISP_ES_URLS.value'
 
-exit code 0; 2 when a setting is refused: every fault is a line then"""
+exit code 0; 2: a setting is invalid, each problem is one line"""
 HIDDEN = "set, not shown"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--changed", action="store_true", help="only what is not as it is by default")
+    """Add the command's options."""
+    parser.add_argument("--changed", action="store_true", help="only settings that differ from their defaults")
     parser.add_argument(
-        "--json", action="store_true", help="print value, default and origin of each as one JSON object"
+        "--json", action="store_true", help="print value, default and origin of each setting as one JSON object"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0; raises SettingsError when a setting is refused."""
+    """Print the settings; return 0. Raises SettingsError for invalid settings."""
     rows = {name: row for name, row in _rows().items() if row["changed"] or not args.changed}
     if args.json:
         print(orjson.dumps(rows).decode())
@@ -41,24 +41,24 @@ def run(args: argparse.Namespace) -> int:
 def _rows() -> dict[str, dict[str, Any]]:
     effective = settings.load()
     rows = {}
-    for row in dataclasses.fields(effective):
-        name, value = settings.env_name(row.name), getattr(effective, row.name)
+    for field in dataclasses.fields(effective):
+        name, value = settings.env_name(field.name), getattr(effective, field.name)
         origin = "environment" if name in os.environ else "default"
-        if row.metadata["secret"] and value:
-            rows[name] = {"value": HIDDEN, "from": origin, "changed": True, "default": row.default}
+        if field.metadata["secret"] and value:
+            rows[name] = {"value": HIDDEN, "from": origin, "changed": True, "default": field.default}
         else:
-            rows[name] = {"value": value, "from": origin, "changed": value != row.default, "default": row.default}
-        rows[name]["meaning"] = row.metadata["meaning"]
+            rows[name] = {"value": value, "from": origin, "changed": value != field.default, "default": field.default}
+        rows[name]["meaning"] = field.metadata["meaning"]
     return rows
 
 
 def _show(rows: dict[str, dict[str, Any]]) -> None:
     if not rows:
-        print("every setting is as it is by default")
+        print("all settings have their defaults")
         return
     table = Table("variable", "value", "from", "meaning", box=None, pad_edge=False)
     for name, row in rows.items():
-        before = f" (by default {row['default']})" if row["changed"] and row["default"] != "" else ""
+        default = f" (default {row['default']})" if row["changed"] and row["default"] != "" else ""
         style = "bold" if row["changed"] else ""
-        table.add_row(name, escape(f"{row['value']}{before}"), row["from"], row["meaning"], style=style)
+        table.add_row(name, escape(f"{row['value']}{default}"), row["from"], row["meaning"], style=style)
     Console().print(table)

@@ -1,4 +1,4 @@
-"""`crisp demo`: the whole pipeline on this machine, and a report. Exit code 0 only if every line is there once."""
+"""`crisp demo`: run the whole pipeline on this machine, and print a report."""
 
 import argparse
 import shutil
@@ -20,51 +20,55 @@ from pipeline.local.stack import Stack
 EXAMPLE = """examples:
   crisp demo
   crisp demo --lines 100000 --chaos
-  crisp demo --follow                  until Ctrl-C, with the pages to look at
-  crisp demo --logs /var/log/pods      your own logs, which are only read
+  crisp demo --follow                  until Ctrl-C, with the status pages
+  crisp demo --logs /var/log/pods      your own logs, read-only
 
-exit code 0: every line is there exactly once; 1: not, or a server does not run; 130: Ctrl-C before the writing began"""
-
+exit code 0: every line is indexed exactly once; 1: not so, or a server failed; 130: Ctrl-C before the first line"""
 
 DemoTask = Callable[[Stack, OnProgress, Callable[..., None]], Callable[[], bool]]
-"""Does its work with servers that run; returns what shows the report."""
+"""Runs a demo on servers; returns the function that prints its report, which returns whether the run succeeded."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.add_argument("--lines", type=int, metavar="N", help="lines to write (20000)")
-    parser.add_argument("--rate", type=float, metavar="R", help="lines a second (2000); 0: as fast as it goes")
-    parser.add_argument("--follow", action="store_true", help="go on until Ctrl-C")
-    parser.add_argument("--logs", type=Path, metavar="DIR", help="ship this directory of logs instead of written ones")
-    parser.add_argument("--chaos", action="store_true", help="kill -9 shipper and worker again and again meanwhile")
-    parser.add_argument("--json", action="store_true", help="print the report as one JSON object, on the last line")
-    parser.add_argument("--es-version", default=stack.DEFAULT_VERSION, choices=artifacts.ELASTICSEARCH_VERSIONS)
-    parser.add_argument("--seed", type=int, default=1, help="of the generated lines and of the chaos")
+    parser.add_argument("--rate", type=float, metavar="R", help="lines per second (2000); 0: unlimited")
+    parser.add_argument("--follow", action="store_true", help="continue until Ctrl-C")
+    parser.add_argument("--logs", type=Path, metavar="DIR", help="ship the logs in DIR instead of generated ones")
+    parser.add_argument("--chaos", action="store_true", help="kill -9 shipper and worker repeatedly during the run")
+    parser.add_argument("--json", action="store_true", help="print the report as one JSON object on the last line")
+    parser.add_argument(
+        "--es-version",
+        default=stack.DEFAULT_VERSION,
+        choices=artifacts.ELASTICSEARCH_VERSIONS,
+        help="Elasticsearch version to run",
+    )
+    parser.add_argument("--seed", type=int, default=1, help="random seed of the lines and the kills (1)")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0 if nothing is missing or double, else 1."""
+    """Return 0 if no line is missing or duplicated, else 1."""
     _validate(args)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job has it ignored
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore SIGINT
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _exit_on_signal)
     directory = Path(tempfile.mkdtemp(prefix="crisp-demo-"))
-    good = None
+    succeeded = None
     try:
-        good = _run_generated_logs(args, directory) if args.logs is None else _run_existing_logs(args, directory)
+        succeeded = _run_generated_logs(args, directory) if args.logs is None else _run_existing_logs(args, directory)
     except KeyboardInterrupt:
-        good = True  # there is nothing to look into
+        succeeded = True  # no logs to inspect
         raise
     finally:
-        if good:
+        if succeeded:
             shutil.rmtree(directory, ignore_errors=True)
         else:
-            print(f"the logs of crisp itself are left in {directory}", file=sys.stderr)
-    return 0 if good else 1
+            print(f"the logs of crisp are kept in {directory}", file=sys.stderr)
+    return 0 if succeeded else 1
 
 
 def _validate(args: argparse.Namespace) -> None:
-    """Refuse what does not go together. Raises UsageError, StackError."""
+    """Reject invalid combinations of options. Raises UsageError, StackError."""
     if args.lines is not None and args.lines < 1:
         raise UsageError("--lines must be 1 or more")
     if args.rate is not None and args.rate < 0:
@@ -72,12 +76,12 @@ def _validate(args: argparse.Namespace) -> None:
     if args.logs is not None:
         others = [name for name in ("lines", "rate", "chaos") if getattr(args, name)]
         if others:
-            raise UsageError(f"--logs ships what is there: it does not go with --{others[0]}")
+            raise UsageError(f"--logs ships existing logs: it excludes --{others[0]}")
         existing_logs.require_log_files(args.logs)
 
 
 def _exit_on_signal(number: int, _: Any) -> None:
-    """A request to end is one to end everything that was started."""
+    """Exit, so that `finally` blocks stop the child processes."""
     raise SystemExit(128 + number)
 
 
@@ -86,48 +90,48 @@ def _run_generated_logs(args: argparse.Namespace, directory: Path) -> bool:
         0 if args.follow else args.lines or 20_000, 2000 if args.rate is None else args.rate, args.chaos, args.seed
     )
 
-    def work(servers: Stack, tell: OnProgress, note: Callable[..., None]) -> Callable[[], bool]:
-        demo = Run(servers, directory, plan, tell)
+    def task(servers: Stack, on_progress: OnProgress, print_lines: Callable[..., None]) -> Callable[[], bool]:
+        demo = Run(servers, directory, plan, on_progress)
         try:
             demo.start()
-            note(
-                "meanwhile, in another shell: crisp status, crisp tail, crisp trace, or the pages",
+            print_lines(
+                "meanwhile, in another shell: crisp status, crisp tail, crisp trace, or the status pages",
                 demo.export_command(),
             )
             demo.write()
-            found = demo.report(demo.wait_until_searchable())
+            result = demo.report(demo.wait_until_searchable())
         finally:
             demo.stop()
-        return lambda: report.show_run(found, plan, as_json=args.json)
+        return lambda: report.show_run(result, plan, as_json=args.json)
 
-    return _run_with_servers(args, work)
+    return _run_with_servers(args, task)
 
 
 def _run_existing_logs(args: argparse.Namespace, directory: Path) -> bool:
-    def work(servers: Stack, tell: OnProgress, _: Callable[..., None]) -> Callable[[], bool]:
-        demo = ExistingLogs(servers, directory, args.logs, tell)
+    def task(servers: Stack, on_progress: OnProgress, _: Callable[..., None]) -> Callable[[], bool]:
+        demo = ExistingLogs(servers, directory, args.logs, on_progress)
         try:
-            accounts, numbers = demo.run(follow=args.follow)
+            tallies, numbers = demo.run(follow=args.follow)
             examples = demo.examples()
         finally:
             demo.stop()
-        return lambda: report.show_existing_logs(accounts, numbers, examples, as_json=args.json)
+        return lambda: report.show_existing_logs(tallies, numbers, examples, as_json=args.json)
 
-    return _run_with_servers(args, work)
+    return _run_with_servers(args, task)
 
 
 def _run_with_servers(args: argparse.Namespace, task: DemoTask) -> bool:
-    """Do the work with servers of its own; what it returns shows the report when they have ended."""
+    """Run the task on temporary servers; print its report after they have stopped."""
     with Progress() as progress:
-        said = ""
+        last = ""
 
-        def tell(what: str, written: int, found: int) -> None:
-            nonlocal said
-            parts = [f"{written:,} lines written"] if written else []
-            parts += [f"{found:,} documents searchable"] if written or found else []
-            progress.update(f"{what}: {', '.join(parts)}" if parts else what, now=what != said)
-            said = what
+        def show_progress(activity: str, written: int, searchable: int) -> None:
+            nonlocal last
+            counts = [f"{written:,} lines written"] if written else []
+            counts += [f"{searchable:,} documents searchable"] if written or searchable else []
+            progress.update(f"{activity}: {', '.join(counts)}" if counts else activity, now=activity != last)
+            last = activity
 
-        with stack.temporary_stack(args.es_version, lambda what: tell(what, 0, 0)) as servers:
-            show = task(servers, tell, progress.print_lines)
-    return show()
+        with stack.temporary_stack(args.es_version, lambda activity: show_progress(activity, 0, 0)) as servers:
+            show_report = task(servers, show_progress, progress.print_lines)
+    return show_report()

@@ -1,4 +1,4 @@
-"""`crisp local up|down|status`: the local servers alone, until they are taken down."""
+"""`crisp local up|down|status`: start and stop a local Kafka and Elasticsearch."""
 
 import argparse
 import json
@@ -17,16 +17,19 @@ _SERVERS = ("kafka", "elasticsearch")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("action", choices=("up", "down", "status"))
+    """Add the command's options."""
+    parser.add_argument("action", choices=("up", "down", "status"), help="start, stop or show the servers")
     parser.add_argument(
-        "--es-version", default=DEFAULT_VERSION, choices=artifacts.ELASTICSEARCH_VERSIONS, help="Elasticsearch to run"
+        "--es-version",
+        default=DEFAULT_VERSION,
+        choices=artifacts.ELASTICSEARCH_VERSIONS,
+        help="Elasticsearch version to run",
     )
     parser.add_argument("--json", action="store_true", help="print the state as one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0; for `status` 1 unless both run."""
+    """Return 0; for `status` 1 unless both servers run."""
     if args.action == "up":
         return _up(args.es_version, as_json=args.json)
     if args.action == "down":
@@ -43,10 +46,10 @@ def _state_directory() -> Path:
 
 def _read_state() -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads((_state_directory() / "state.json").read_text())
+        state: dict[str, Any] = json.loads((_state_directory() / "state.json").read_text())
     except FileNotFoundError:
         return {}
-    return found
+    return state
 
 
 def _up(version: str, *, as_json: bool) -> int:
@@ -59,7 +62,7 @@ def _up(version: str, *, as_json: bool) -> int:
     directory.mkdir()
     directory.chmod(0o755)
     if directory.stat().st_uid != os.getuid():
-        raise StackError(f"{directory} belongs to somebody else")
+        raise StackError(f"{directory} belongs to another user")
     stack = Stack(directory, version, detached=True)
     stack.start(print if not as_json else lambda _: None)
     (directory / "state.json").write_text(stack.state())
@@ -73,7 +76,7 @@ def _down(*, as_json: bool) -> int:
     if as_json:
         print(json.dumps({"stopped": sorted(name for name in _SERVERS if state.get(f"{name}_pid"))}))
     else:
-        print("the local servers are down" if state else "no local servers were up")
+        print("the local servers are stopped" if state else "no local servers were running")
     return 0
 
 
@@ -86,7 +89,7 @@ def _stop_servers(state: dict[str, Any]) -> None:
 
 
 def _is_running(pid: int) -> bool:
-    """Whether the process is still the server that we started, not another one of that number."""
+    """Return whether the process is still the server started here, not another one with a reused PID."""
     try:
         command = Path(f"/proc/{pid}/cmdline").read_bytes()
     except (FileNotFoundError, ProcessLookupError):
@@ -99,7 +102,7 @@ def _show(state: dict[str, Any], *, as_json: bool) -> None:
         print(json.dumps(state))
         return
     if not state:
-        print("no local servers are up: crisp local up")
+        print("no local servers are running: crisp local up")
         return
     url = f"http://127.0.0.1:{state['es_port']}"
     up = "up" if elasticsearch.is_healthy(url) else "not answering"

@@ -1,4 +1,4 @@
-"""The command `crisp`: finds the command's module, hands it the arguments, and tells faults in one line."""
+"""The command `crisp`: load a command's module, run it with its arguments, report errors in one line each."""
 
 import argparse
 import gc
@@ -9,43 +9,40 @@ import sys
 from pipeline import __version__
 from pipeline.errors import CrispError, RulesError, SettingsError, UsageError
 
-# name -> (module with `arguments(parser)`, `run(args) -> exit code` and, for the end of its help, `EXAMPLE`; what it
-# does). A module is loaded only when its command is called: the shipper must never load faust or elasticsearch.
+# name -> (module with `add_arguments(parser)`, `run(args) -> exit code` and optionally `EXAMPLE`, the end of its help;
+# summary). A module is loaded only when its command is called: the shipper must never load faust or elasticsearch.
 COMMANDS = {
-    "demo": ("pipeline.cli.demo", "the whole pipeline on this machine, and a report"),
-    "local": ("pipeline.cli.local", "a local Kafka and Elasticsearch: up, down, status"),
-    "ship": ("agents.cli", "the node shipper: container log files to Kafka"),
-    "worker": ("pipeline.cli.worker", "a worker: Kafka to Elasticsearch"),
-    "setup": ("pipeline.cli.setup", "make topics and index template (idempotent)"),
-    "parse": ("pipeline.cli.parse", "show what becomes of raw CRI lines"),
-    "replay": ("pipeline.cli.replay", "index a time range of the raw topic again, what is there not twice"),
-    "dead-letters": ("pipeline.cli.dead_letters", "dead letters: list them by reason, send them again"),
-    "status": ("pipeline.cli.status", "where the flow stands: all shippers and workers, Kafka, Elasticsearch"),
+    "demo": ("pipeline.cli.demo", "run the whole pipeline on this machine, and print a report"),
+    "local": ("pipeline.cli.local", "start and stop a local Kafka and Elasticsearch"),
+    "ship": ("agents.cli", "run the shipper of one node: container log files to Kafka"),
+    "worker": ("pipeline.cli.worker", "run a worker: Kafka to Elasticsearch"),
+    "setup": ("pipeline.cli.setup", "create topics, lifecycle policies and index templates (idempotent)"),
+    "parse": ("pipeline.cli.parse", "print the documents made of raw CRI lines"),
+    "replay": ("pipeline.cli.replay", "re-index a time range of the raw topic (idempotent)"),
+    "dead-letters": ("pipeline.cli.dead_letters", "list dead letters by reason, or retry them"),
+    "status": ("pipeline.cli.status", "show the state of all shippers and workers, Kafka, Elasticsearch"),
     "tail": ("pipeline.cli.tail", "follow documents as they become searchable"),
-    "trace": ("pipeline.cli.trace", "one document's way: file, slice, record, index, with the times"),
-    "runbook": ("pipeline.cli.runbook", "what to do: the page that status, pages and alerts name"),
-    "audit": ("pipeline.cli.audit", "is every event there? From log files, or from what Kafka holds"),
-    "check": (
-        "pipeline.cli.check",
-        "are settings and rules right? Runs the tests of the rules; for CI, and before a rollout",
-    ),
-    "config": ("pipeline.cli.config", "show the effective settings and where each came from"),
+    "trace": ("pipeline.cli.trace", "trace one document: file, slice, record, index, with the times"),
+    "runbook": ("pipeline.cli.runbook", "print a runbook named by an alert or a status page"),
+    "audit": ("pipeline.cli.audit", "verify that every event of log files or of Kafka is indexed"),
+    "check": ("pipeline.cli.check", "validate settings, rules and servers; for CI, and before a rollout"),
+    "config": ("pipeline.cli.config", "show the effective settings with their origins"),
 }
 
 ALIASES = {"dead": "dead-letters"}
 
-GC_THRESHOLD = 50_000  # objects made and not yet gone
+GC_THRESHOLD = 50_000  # allocated objects that are not freed yet
 
 
 def _command_list() -> str:
-    rows = [f"  {name:12} {summary}" for name, (_, summary) in COMMANDS.items()]
-    return "commands:\n" + "\n".join(rows) + "\n\n`crisp COMMAND --help` says more."
+    rows = [f"  {name:13} {summary}" for name, (_, summary) in COMMANDS.items()]
+    return "commands:\n" + "\n".join(rows) + "\n\n`crisp COMMAND --help` prints the options of a command."
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; exit code 2 for wrong usage or refused settings, 1 for a fault of the world."""
+    """Run one command. Exit code 2: wrong usage or invalid settings; 1: another error."""
     argv = sys.argv[1:] if argv is None else argv
-    # Lines make short-lived objects without cycles, which need no collector: it looks seldom, at modules never.
+    # Lines create short-lived objects without cycles, which need no collector: run it rarely, and never over modules.
     gc.set_threshold(GC_THRESHOLD, 20, 100)
     parser = argparse.ArgumentParser(
         prog="crisp",
@@ -70,10 +67,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         return int(module.run(command_parser.parse_args(argv[1:])))
     except SettingsError as error:
-        # A fault of the rules begins with its place, so that editors and CI find it.
-        before = "" if isinstance(error, RulesError) else "crisp: "
-        for fault in error.problems:
-            print(f"{before}{fault}", file=sys.stderr)
+        # A problem of the rules begins with file:line:column, which editors and CI parse.
+        prefix = "" if isinstance(error, RulesError) else "crisp: "
+        for problem in error.problems:
+            print(f"{prefix}{problem}", file=sys.stderr)
         return 2
     except UsageError as error:
         print(f"crisp {name}: {error} (crisp {name} --help)", file=sys.stderr)
@@ -82,7 +79,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"crisp: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # Whoever read our output (`head`) has enough. Python would complain at exit, when it flushes.
+        # The reader of the output (`head`) has closed the pipe. Python would raise again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""`crisp parse`: show what becomes of raw CRI lines, by the very code that the worker runs. Touches no server."""
+"""`crisp parse`: print the documents made of raw CRI lines, with the worker's own code and without any server."""
 
 import argparse
 import dataclasses
@@ -23,7 +23,7 @@ from pipeline.documents.explain import Explainer
 from pipeline.errors import CrispError
 from pipeline.grouping import grouper
 from pipeline.operations.log_input import STDIN, LogInput
-from pipeline.rules import loader as rules
+from pipeline.rules import loader as rules_loader
 from pipeline.rules.test_case import to_hits
 
 DEFAULT_PATH = "/var/log/pods/default_stdin_00000000-0000-0000-0000-000000000000/stdin/0.log"
@@ -32,23 +32,23 @@ EXAMPLE = """examples:
   crisp parse --explain --rules rules.yaml /var/log/pods/shop_pay-1_*/pay/0.log*
   kubectl get pod pay-1 -o json > pod.json && crisp parse --pod pod.json lines.txt
 
-Prints an Elasticsearch hit per document: pretty on a terminal, else one JSON object a line. What is dropped, and what
-is no CRI line, is counted on standard error.
+Prints one Elasticsearch hit per document: formatted on a terminal, else one JSON object per line. Dropped events and
+lines that are not CRI lines are counted on standard error.
 
-exit code 0: all was read; 1: something cannot be read; 2: wrong usage, or settings or rules are refused"""
+exit code 0: all input was read; 1: an input is unreadable; 2: wrong usage, or invalid settings or rules"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("file", nargs="*", help="log files of a container, also packed (.gz); standard input without")
-    parser.add_argument("--path", help="path of the file on its node: it names pod and container")
+    """Add the command's options."""
+    parser.add_argument("file", nargs="*", help="log files, also compressed (.gz); default: standard input")
+    parser.add_argument("--path", help="path of the file on its node, which identifies pod and container")
     parser.add_argument("--pod", metavar="FILE", help="the Pod object as JSON (kubectl get pod -o json)")
     parser.add_argument("--rules", metavar="FILE", help="the rules file, instead of CRISP_RULES_FILE")
-    parser.add_argument("--explain", action="store_true", help="tell where each field came from, and what was dropped")
+    parser.add_argument("--explain", action="store_true", help="print the origin of each field, and the dropped events")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print what becomes of the lines; exit code 0. Raises CrispError."""
+    """Print the documents made of the lines; return 0. Raises CrispError."""
     effective = settings.load()
     if args.rules:
         effective = dataclasses.replace(effective, rules_file=args.rules)
@@ -57,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
         _print_documents(_open_inputs(args, effective), effective, summary, explain=args.explain)
         sys.stdout.flush()
     except BrokenPipeError:
-        # `crisp parse | head` has seen enough; what Python flushes at its end must go somewhere.
+        # `crisp parse | head` has closed the pipe. Python flushes at exit, which must not raise again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     for line in summary.lines(full=args.explain):
         print(line, file=sys.stderr)
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 def parse(
     data: bytes, path: str, pod_object: dict[str, Any] | None, effective: Settings
 ) -> tuple[list[dict[str, Any]], dict[str, int]]:
-    """What would be indexed of a file's bytes, as Elasticsearch's hits; and how many events which rule drops."""
+    """Return the documents made of a file's bytes, as Elasticsearch hits, and the number of dropped events by rule."""
     source = _open_input(
         pod_metadata.parse_path(path) or _default_instance(pod_object),
         [path],
@@ -76,43 +76,42 @@ def parse(
         effective,
         read=lambda _: iter((data,)),
     )
-    documents = DocumentBuilder(effective, rules.load(effective))
-    parcels = [documents.build(part, time.time_ns()) for part in source.slices()]
-    whole = merge(parcels)
-    return to_hits(whole.documents), dict(whole.dropped)
+    builder = DocumentBuilder(effective, rules_loader.load(effective))
+    batch = merge([builder.build(log_slice, time.time_ns()) for log_slice in source.slices()])
+    return to_hits(batch.documents), dict(batch.dropped)
 
 
 def _print_documents(inputs: list[LogInput], effective: Settings, summary: output.Summary, *, explain: bool) -> None:
-    ruleset = rules.load(effective)
-    documents, explainer = DocumentBuilder(effective, ruleset), Explainer(effective, ruleset)
+    ruleset = rules_loader.load(effective)
+    builder, explainer = DocumentBuilder(effective, ruleset), Explainer(effective, ruleset)
     printer = output.Printer()
-    for part in itertools.chain.from_iterable(source.slices() for source in inputs):
+    for log_slice in itertools.chain.from_iterable(source.slices() for source in inputs):
         if explain:
-            for told in explainer.explain(part, time.time_ns()):
-                printer.print_explanation(told)
-                if told.hit is None:
-                    summary.dropped[told.rule] += 1
+            for explanation in explainer.explain(log_slice, time.time_ns()):
+                printer.print_explanation(explanation)
+                if explanation.hit is None:
+                    summary.dropped[explanation.rule] += 1
                 else:
-                    summary.count(told.hit)
+                    summary.count(explanation.hit)
             continue
-        parcel = documents.build(part, time.time_ns())
-        summary.dropped += parcel.dropped
-        for hit in to_hits(parcel.documents):
+        batch = builder.build(log_slice, time.time_ns())
+        summary.dropped += batch.dropped
+        for hit in to_hits(batch.documents):
             printer.print_hit(hit)
             summary.count(hit)
 
 
 def _open_inputs(args: argparse.Namespace, effective: Settings) -> list[LogInput]:
-    """The files by the container instance that their paths name, in the order in which they were given."""
-    about = _read_pod(args.pod)
+    """Group the files by the container instance that their paths identify, in the order given."""
+    pod_object = _read_pod(args.pod)
     if args.path and pod_metadata.parse_path(args.path) is None:
-        raise CrispError(f"--path {args.path}: not as the kubelet names logs, NAMESPACE_POD_UID/CONTAINER/0.log")
+        raise CrispError(f"--path {args.path}: not a log path of the kubelet, NAMESPACE_POD_UID/CONTAINER/0.log")
     files: dict[Instance, list[str]] = {}
     for name in args.file or [STDIN]:
-        instance = pod_metadata.parse_path(args.path or str(Path(name).absolute())) or _default_instance(about)
+        instance = pod_metadata.parse_path(args.path or str(Path(name).absolute())) or _default_instance(pod_object)
         files.setdefault(instance, []).append(name)
     return [
-        _open_input(instance, names, args.path or (DEFAULT_PATH if names == [STDIN] else ""), about, effective)
+        _open_input(instance, names, args.path or (DEFAULT_PATH if names == [STDIN] else ""), pod_object, effective)
         for instance, names in files.items()
     ]
 
@@ -125,20 +124,20 @@ def _open_input(
     effective: Settings,
     read: Callable[[str], Iterator[bytes]] | None = None,
 ) -> LogInput:
-    node, wish = effective.node_name, annotations.NO_OPTIONS
+    node, options = effective.node_name, annotations.NO_OPTIONS
     metadata = pod_metadata.from_path(instance, node)
     if pod_object is not None:
-        wish = Exclusion(effective).pod_options(pod_object, instance.container)
-        metadata = pod_metadata.from_api(instance, node, pod_object, frozenset(effective.annotations.split()), wish)
+        options = Exclusion(effective).pod_options(pod_object, instance.container)
+        metadata = pod_metadata.from_api(instance, node, pod_object, frozenset(effective.annotations.split()), options)
     metadata = pod_metadata.from_link(path or files[0], metadata)
-    mode, fault = grouper.requested_grouping(effective.grouping, wish.multiline)
-    for refused in (*wish.invalid, *([f"multiline: {fault}"] if fault else [])):
-        print(f"annotation is not used: {refused}", file=sys.stderr)
-    return LogInput(instance, files, path, grouping=mode, pod=metadata, node=node, read=read)
+    grouping, problem = grouper.requested_grouping(effective.grouping, options.multiline)
+    for invalid in (*options.invalid, *([f"multiline: {problem}"] if problem else [])):
+        print(f"invalid annotation: {invalid}", file=sys.stderr)
+    return LogInput(instance, files, path, grouping=grouping, pod=metadata, node=node, read=read)
 
 
 def _default_instance(pod_object: dict[str, Any] | None) -> Instance:
-    """The instance of lines whose path tells none: the one container of the Pod object, if there is one."""
+    """Return the instance for lines without a path: the container of the Pod object, if it has exactly one."""
     instance = pod_metadata.parse_path(DEFAULT_PATH)
     assert instance is not None
     containers = ((pod_object or {}).get("spec") or {}).get("containers") or []
@@ -149,9 +148,9 @@ def _read_pod(file: str | None) -> dict[str, Any] | None:
     if file is None:
         return None
     try:
-        found = orjson.loads(Path(file).read_bytes())
-    except (OSError, ValueError) as fault:
-        raise CrispError(f"--pod {file}: {fault}") from fault
-    if not isinstance(found, dict) or not isinstance(found.get("metadata"), dict) or "items" in found:
+        pod_object = orjson.loads(Path(file).read_bytes())
+    except (OSError, ValueError) as error:
+        raise CrispError(f"--pod {file}: {error}") from error
+    if not isinstance(pod_object, dict) or not isinstance(pod_object.get("metadata"), dict) or "items" in pod_object:
         raise CrispError(f"--pod {file}: not a Pod object, as `kubectl get pod NAME -o json` prints it")
-    return found
+    return pod_object

@@ -1,4 +1,4 @@
-"""`crisp replay`: index a time range of the raw topic again. What is there already is not touched."""
+"""`crisp replay`: re-index a time range of the raw topic. Existing documents are not changed."""
 
 import argparse
 import asyncio
@@ -21,31 +21,31 @@ from pipeline.elasticsearch.id_lookup import DocumentLookup
 from pipeline.errors import CrispError, UsageError
 from pipeline.monitoring import log
 from pipeline.operations.reindex.replay import Replay, count_by_rules
-from pipeline.rules import loader as rules_file
+from pipeline.rules import loader as rules_loader
 
 EXAMPLE = """examples:
   crisp replay --since 24h
   crisp replay --since 2026-11-24T10:00:00Z --until 2026-11-24T11:00:00Z --json
 
-A second time creates nothing. The workers go on meanwhile: their consumer group is not touched.
-exit code 0: done; 1: it cannot be done, or the rules have changed; 130: interrupted (run it again for the rest)"""
+A second run creates nothing. The workers continue: their consumer group is not affected.
+exit code 0: done; 1: it failed, or the rules have changed; 130: interrupted (run it again for the rest)"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--since", required=True, metavar="TIME", help=f"from then on: {time_argument.HELP}")
-    parser.add_argument("--until", metavar="TIME", help="up to then; without: to the end of the topic as it is now")
+    """Add the command's options."""
+    parser.add_argument("--since", required=True, metavar="TIME", help=f"start of the range: {time_argument.HELP}")
+    parser.add_argument("--until", metavar="TIME", help="end of the range (default: the current end of the topic)")
     parser.add_argument(
         "--allow-changed-rules",
         "--rules-changed",
         action="store_true",
-        help="index with the current rules, although other rules may have applied before",
+        help="index with the current rules, even if other rules were in force before",
     )
-    parser.add_argument("--json", action="store_true", help="print the outcome as one JSON object")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0 when the range is done, 130 when interrupted; raises CrispError else."""
+    """Return 0 when the range is indexed, 130 when interrupted. Raises CrispError."""
     effective = settings.load()
     log.configure_cli()
     now = datetime.now(UTC)
@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--until is not later than --since")
     try:
         outcome = asyncio.run(_replay(effective, since, until, allow_changed_rules=args.allow_changed_rules))
-    except KafkaError as fault:
-        raise CrispError(f"Kafka at {effective.kafka_brokers} does not tell what it holds: {fault!r}") from fault
+    except KafkaError as error:
+        raise CrispError(f"cannot read Kafka at {effective.kafka_brokers}: {error!r}") from error
     if args.json:
         print(orjson.dumps(outcome).decode())
     else:
@@ -65,23 +65,22 @@ def run(args: argparse.Namespace) -> int:
 
 
 async def _replay(effective: Settings, since: int, until: int | None, *, allow_changed_rules: bool) -> dict[str, Any]:
-    rules = rules_file.load(effective)
+    rules = rules_loader.load(effective)
     client = connect(effective)
     try:
         if not allow_changed_rules:
-            _require_unchanged_rules(
-                await count_by_rules(DocumentLookup(client, effective), since, until), rules.digest if rules else ""
-            )
+            documents_by_digest = await count_by_rules(DocumentLookup(client, effective), since, until)
+            _require_unchanged_rules(documents_by_digest, rules.digest if rules else "")
         with Progress() as progress:
 
-            def tell(read: int, size: int, outcomes: dict[str, int], trouble: str) -> None:
+            def show_progress(read: int, size: int, outcomes: dict[str, int], problem: str) -> None:
                 if progress.due:
-                    words = ", ".join(f"{number:,} {name}" for name, number in outcomes.items() if number)
-                    progress.update(f"{read:,} of {size:,} records: {words} {trouble}")
+                    counts = ", ".join(f"{number:,} {name}" for name, number in outcomes.items() if number)
+                    progress.update(f"{read:,} of {size:,} records: {counts} {problem}")
 
-            made = Replay(effective, client, RecordProcessor(effective, rules), tell)
-            on_interrupt(made.stop.set)
-            return await made.run(since, until)
+            replay = Replay(effective, client, RecordProcessor(effective, rules), show_progress)
+            on_interrupt(replay.stop.set)
+            return await replay.run(since, until)
     finally:
         await client.close()
 
@@ -89,31 +88,34 @@ async def _replay(effective: Settings, since: int, until: int | None, *, allow_c
 def _require_unchanged_rules(documents_by_digest: dict[str, int], digest: str) -> None:
     others = {name: number for name, number in documents_by_digest.items() if name != digest}
     if others:
-        words = ", ".join(f"{number:,} by {f'rules {name}' if name else 'no rules'}" for name, number in others.items())
-        ours = f"rules {digest}" if digest else "no rules"
+        counts = ", ".join(
+            f"{number:,} by {f'rules {name}' if name else 'no rules'}" for name, number in others.items()
+        )
+        current = f"rules {digest}" if digest else "no rules"
         raise CrispError(
-            f"the rules have changed since: of that time there are documents made {words}; now it is {ours}. What is"
-            " there stays as it is, what is absent would be made by the rules of now: say so with --allow-changed-rules"
+            f"the rules have changed: this time range has documents of other rules, {counts}; now it is {current}."
+            " Existing documents would not change, missing ones would be made with the current rules: use"
+            " --allow-changed-rules to accept this"
         )
 
 
 def _show(outcome: dict[str, Any]) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
-    words = {
+    labels = {
         "records": "records read",
-        "records_refused": "records that break the contract (see crisp dead-letters list)",
-        "events": "events in them",
+        "records_refused": "invalid records (see crisp dead-letters list)",
+        "events": "events in these records",
         "created": "documents created",
-        "fallback": "created in a safe form",
-        "extended": "created beside a shorter one",
-        "duplicate": "there already",
+        "fallback": "created in a fallback form",
+        "extended": "created next to a shorter one",
+        "duplicate": "existing documents",
         "dead_lettered": "dead-lettered",
     }
-    for name, text in words.items():
+    for name, label in labels.items():
         if outcome[name] or name in ("events", "created", "duplicate"):
-            table.add_row(text, f"{outcome[name]:,}")
+            table.add_row(label, f"{outcome[name]:,}")
     for rule, number in outcome["dropped"].items():
         table.add_row(f"dropped ({rule})", f"{number:,}")
     Console().print(table)
     if outcome["interrupted"]:
-        print("interrupted: run it again for the rest; what is done is not done twice")
+        print("interrupted: run it again for the rest; existing documents are skipped")

@@ -1,4 +1,4 @@
-"""`crisp runbook NAME`: what to do, on the terminal on which it is needed."""
+"""`crisp runbook NAME`: print a runbook on the terminal."""
 
 import argparse
 import re
@@ -16,14 +16,14 @@ EXAMPLE = """examples:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.add_argument(
-        "name", nargs="?", metavar="NAME", help="as `crisp status`, pages and alerts name it; none: all"
+        "name", nargs="?", metavar="NAME", help="named by an alert, `crisp status` or a status page (default: list all)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0; raises UsageError for a name that is none."""
+    """Print the runbook, or the list of all; return 0. Raises UsageError for an unknown name."""
     if not args.name:
         print("\n".join(f"{name:16} {runbook.text(name).partition(chr(10))[0][2:]}" for name in runbook.names()))
     elif sys.stdout.isatty():

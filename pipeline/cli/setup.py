@@ -1,4 +1,4 @@
-"""`crisp setup`: make topics, lifecycle policies and index templates; safe to run again."""
+"""`crisp setup`: create topics, lifecycle policies and index templates (idempotent)."""
 
 import argparse
 import asyncio
@@ -11,13 +11,13 @@ from pipeline.operations.setup import kibana_objects, setup
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
-    parser.add_argument("--quiet", action="store_true", help="say nothing unless something fails")
+    """Add the command's options."""
+    parser.add_argument("--quiet", action="store_true", help="print errors only")
     parser.add_argument(
-        "--kibana-only", action="store_true", help="only bring data view, searches and dashboard into Kibana"
+        "--kibana-only", action="store_true", help="only import data view, searches and dashboard into Kibana"
     )
     parser.add_argument(
-        "--kibana-objects", action="store_true", help="only print Kibana's saved objects, to be imported by hand"
+        "--kibana-objects", action="store_true", help="only print the saved objects of Kibana, for a manual import"
     )
     parser.add_argument(
         "--roles", action="store_true", help="only print the Elasticsearch roles for worker, setup and audit, as JSON"
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0 when everything is there; raises SetupError else."""
+    """Return 0 when everything exists. Raises SetupError."""
     effective = settings.load()
     if args.kibana_objects:
         print(kibana_objects.ndjson(effective).decode(), end="")
@@ -33,9 +33,9 @@ def run(args: argparse.Namespace) -> int:
     if args.roles:
         print(json.dumps(roles.all_roles(effective), indent=2))
         return 0
-    said = asyncio.run(_set_up(effective, kibana_only=args.kibana_only))
+    messages = asyncio.run(_set_up(effective, kibana_only=args.kibana_only))
     if not args.quiet:
-        print("\n".join(said))
+        print("\n".join(messages))
     return 0
 
 

@@ -1,4 +1,4 @@
-"""`crisp tail`: follows documents as they become searchable."""
+"""`crisp tail`: follow documents as they become searchable."""
 
 import argparse
 import asyncio
@@ -38,17 +38,19 @@ names: app, level, ns, pod, container, node, stream, trace, or any field; operat
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.add_argument(
-        "filter", nargs="*", metavar="FILTER", help="NAME=VALUE, or words of the message; all must hold"
+        "filter", nargs="*", metavar="FILTER", help="NAME=VALUE, or words of the message; all must match"
     )
-    parser.add_argument("-n", type=int, default=10, metavar="N", help="first the newest N that are there already (10)")
-    parser.add_argument("--no-follow", action="store_true", help="end after those")
-    parser.add_argument("--json", action="store_true", help="print each as a hit of Elasticsearch, one a line")
+    parser.add_argument(
+        "-n", type=int, default=10, metavar="N", help="print the newest N existing documents first (10)"
+    )
+    parser.add_argument("--no-follow", action="store_true", help="exit after these")
+    parser.add_argument("--json", action="store_true", help="print Elasticsearch hits, one JSON object per line")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print until Ctrl-C."""
+    """Print documents until Ctrl-C; return 0. Raises CrispError."""
     query = filter_query.build_query(args.filter)
     if not 0 <= args.n <= 10_000:
         raise UsageError(f"-n {args.n}: from 0 to 10,000")
@@ -66,26 +68,26 @@ async def _tail(effective: Settings, args: argparse.Namespace, query: dict[str, 
         await follower.start()
         shown = await follower.latest(args.n) if args.n else []
         _show(shown, console, as_json=args.json)
-        already = {hit["_id"] for hit in shown}  # what came between the start and that look
-        told = ""
+        printed = {hit["_id"] for hit in shown}  # documents between the start and this search
+        reported = ""
         while not args.no_follow:
             await asyncio.sleep(POLL_SECONDS)
             try:
-                found = await follower.poll()
-            except CrispError as fault:
-                told = _report_change(f"{fault}; it is tried again", told)
+                hits = await follower.poll()
+            except CrispError as error:
+                reported = _report_change(f"{error}; retrying", reported)
                 continue
-            if told:
-                _report_change("Elasticsearch answers again", told)
-                told = ""
-            _show([hit for hit in found if hit["_id"] not in already], console, as_json=args.json)
-            already.clear()
+            if reported:
+                _report_change("Elasticsearch answers again", reported)
+                reported = ""
+            _show([hit for hit in hits if hit["_id"] not in printed], console, as_json=args.json)
+            printed.clear()
     finally:
         await client.close()
 
 
 def _report_change(message: str, last: str) -> str:
-    """Say it, unless that was what was said last; returns it."""
+    """Print the message unless it is the last one reported; return it."""
     if message != last:
         print(f"crisp: {message}", file=sys.stderr, flush=True)
     return message
@@ -101,13 +103,13 @@ def _show(hits: list[Hit], console: Console, *, as_json: bool) -> None:
 
 
 def format_document(source: dict[str, Any]) -> Text:
-    """A document as one reads it: time, level, service, pod, message; with what steers a terminal made harmless."""
+    """Return a document as text: time, level, service, pod, message; with control characters escaped."""
     level = str(source.get("log.level", ""))
-    made = Text(printable(str(source.get("@timestamp", "")))[11:23] + " ", style="dim")
-    made.append(f"{printable(level)[:8]:8} ", style=LEVEL_STYLES.get(level, "default"))
-    made.append(printable(str(source.get("service.name", "-"))), style="bold")
-    where = f"{source.get('kubernetes.namespace', '')}/{source.get('kubernetes.pod.name', '')}"
-    made.append(f" {printable(where)} ", style="dim")
+    text = Text(printable(str(source.get("@timestamp", "")))[11:23] + " ", style="dim")
+    text.append(f"{printable(level)[:8]:8} ", style=LEVEL_STYLES.get(level, "default"))
+    text.append(printable(str(source.get("service.name", "-"))), style="bold")
+    pod = f"{source.get('kubernetes.namespace', '')}/{source.get('kubernetes.pod.name', '')}"
+    text.append(f" {printable(pod)} ", style="dim")
     message = printable(str(source.get("message", "")))
-    made.append(message.replace("\n", "\n    "), style="default")
-    return made
+    text.append(message.replace("\n", "\n    "), style="default")
+    return text

@@ -1,4 +1,4 @@
-"""`crisp trace ID`: one document's way, from the file to the search."""
+"""`crisp trace ID`: the steps of one document, from the log file to the search."""
 
 import argparse
 import asyncio
@@ -22,32 +22,32 @@ from pipeline.operations.inspect.trace import DocumentTracer, Step
 EXAMPLE = """example:
   crisp trace "$(crisp tail -n 1 --no-follow --json | jq -r ._id)"
 
-exit code 0: it is in the index; 1: it is not, or nobody can tell"""
+exit code 0: the document is indexed; 1: not indexed, or unknown"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The command's options."""
+    """Add the command's options."""
     parser.add_argument("id", metavar="ID", help="a document's id (_id)")
     parser.add_argument(
         "--since",
         default="1h",
         metavar="TIME",
-        help=f"where no document is: look in Kafka since {time_argument.HELP} (1h)",
+        help=f"for a document that is not indexed: search Kafka since {time_argument.HELP} (1h)",
     )
     parser.add_argument("--json", action="store_true", help="print the steps as one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0 when the document is in the index."""
+    """Return 0 if the document is in the index, else 1. Raises CrispError."""
     effective = settings.load()
     log.configure_cli()
     since = time_argument.parse_time_argument("--since", args.since, datetime.now(UTC))
     try:
         hit, steps = asyncio.run(_trace(effective, args.id, round(since * 1000)))
-    except KafkaError as fault:
-        raise CrispError(f"Kafka at {effective.kafka_brokers} does not tell what it holds: {fault!r}") from fault
+    except KafkaError as error:
+        raise CrispError(f"cannot read Kafka at {effective.kafka_brokers}: {error!r}") from error
     if args.json:
-        print(orjson.dumps({"id": args.id, "indexed": bool(hit), "steps": [one._asdict() for one in steps]}).decode())
+        print(orjson.dumps({"id": args.id, "indexed": bool(hit), "steps": [step._asdict() for step in steps]}).decode())
     else:
         _show(args.id, hit, steps)
     return 0 if hit else 1
@@ -56,9 +56,9 @@ def run(args: argparse.Namespace) -> int:
 async def _trace(effective: Settings, document_id: str, since: int) -> tuple[dict[str, Any] | None, list[Step]]:
     client = connect(effective)
     try:
-        journey = DocumentTracer(effective, client)
-        hit = await journey.find_document(document_id)
-        return hit, await journey.steps(hit) if hit else await journey.find_unindexed(document_id, since)
+        tracer = DocumentTracer(effective, client)
+        hit = await tracer.find_document(document_id)
+        return hit, await tracer.steps(hit) if hit else await tracer.find_unindexed(document_id, since)
     finally:
         await client.close()
 
@@ -66,16 +66,16 @@ async def _trace(effective: Settings, document_id: str, since: int) -> tuple[dic
 def _show(document_id: str, hit: dict[str, Any] | None, steps: list[Step]) -> None:
     console = output.console()
     if not hit:
-        where = "it lies here:" if steps else "nor is it in Kafka since then; `--since` looks further back"
+        where = "found in:" if steps else "not found in Kafka either; use `--since` to search an earlier time"
         console.print(f"No document {printable(document_id)} is in the index; {where}", markup=False)
     table = Table(*[""] * 3, Column(overflow="fold"), box=None, padding=(0, 2, 0, 0), show_header=False)
-    began = next((step.time for step in steps if step.time is not None), None)
+    first_time = next((step.time for step in steps if step.time is not None), None)
     for step in steps:
-        at, after = "", ""
-        if step.time is not None and began is not None:
-            at = datetime.fromtimestamp(step.time / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-            after = f"+{formatting.duration(max(0, step.time - began) / 1e9)}"
-        table.add_row(step.name, at, after, Text(printable(step.words)))
+        moment, elapsed = "", ""
+        if step.time is not None and first_time is not None:
+            moment = datetime.fromtimestamp(step.time / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
+            elapsed = f"+{formatting.duration(max(0, step.time - first_time) / 1e9)}"
+        table.add_row(step.name, moment, elapsed, Text(printable(step.words)))
     if steps:
         console.print(table)
     if hit:

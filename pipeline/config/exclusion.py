@@ -1,4 +1,4 @@
-"""Which containers are not read: by the settings, or where these allow it because their pod asks for it. Pure."""
+"""Which containers are excluded: by the settings, or by their pod's annotations if these settings allow it. Pure."""
 
 from fnmatch import fnmatchcase
 from typing import Any
@@ -14,7 +14,7 @@ EXCLUDED_BY_ANNOTATION = "pod excludes itself"
 
 
 class Exclusion:
-    """What the settings say of it."""
+    """The exclusions of the settings, and the limits of those by annotation."""
 
     def __init__(self, settings: Settings) -> None:
         self._namespaces = frozenset(settings.exclude_namespaces.split())
@@ -23,11 +23,11 @@ class Exclusion:
         self._prefix = settings.annotation_prefix
 
     def pod_options(self, pod: dict[str, Any], container: str) -> PodOptions:
-        """What a Pod object asks for a container, as far as it may."""
+        """Return the options of a container from its Pod object, as far as they are allowed."""
         return self.restrict(annotations.pod_options(pod, container, self._prefix))
 
     def reason(self, instance: Instance, options: PodOptions) -> str:
-        """Why a container is not read, empty for one that is."""
+        """Return why a container is excluded; empty if it is not."""
         if instance.namespace in self._namespaces:
             return NAMESPACE_EXCLUDED
         if any(fnmatchcase(f"{instance.namespace}/{instance.pod}", pattern) for pattern in self._pods):
@@ -35,5 +35,5 @@ class Exclusion:
         return EXCLUDED_BY_ANNOTATION if self.restrict(options).excluded_streams.issuperset(STREAMS) else ""
 
     def restrict(self, options: PodOptions) -> PodOptions:
-        """What a pod asks for, but for what it may not ask for."""
+        """Return the options without exclusions, unless pods may exclude themselves."""
         return options if self._by_annotation else options._replace(excluded_streams=frozenset())

@@ -1,6 +1,6 @@
-"""Secrets that stand in files, and certificates: read when needed, so that whoever changes them need not restart us.
+"""Secrets in files, and certificates: read on use, so that a change needs no restart.
 
-A secret never leaves here but to the client that needs it: it is in no log, no status, no error.
+A secret is passed only to the client that needs it; no log, status or error contains it.
 """
 
 import os
@@ -20,35 +20,35 @@ _FILES = (
 
 
 def read(settings: Settings, name: str) -> str:
-    """The present value of a secret, by the setting's name. Raises SettingsError when its file cannot be read."""
+    """Return the current value of a secret, by the setting's name. Raises SettingsError if its file cannot be read."""
     path = getattr(settings, f"{name}_file")
     if not path:
         return str(getattr(settings, name))
     try:
         return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as fault:
-        raise SettingsError([f"{env_name(name + '_file')}: {path} cannot be read: {fault}"]) from fault
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError([f"{env_name(name + '_file')}: {path} cannot be read: {error}"]) from error
 
 
 class SecretFileWatcher:
-    """The files that the settings name, as they were when last looked at."""
+    """Watches the files of secrets and certificates in the settings for changes."""
 
     def __init__(self, settings: Settings) -> None:
         self._paths = {name: getattr(settings, name) for name in _FILES if getattr(settings, name)}
-        self._seen = {name: _signature(path) for name, path in self._paths.items()}
+        self._signatures = {name: _signature(path) for name, path in self._paths.items()}
 
     def poll(self) -> list[str]:
-        """The variables whose file is another one than when last asked; one that is away for a moment is none."""
-        now = {name: _signature(path) for name, path in self._paths.items()}
-        changed = [name for name, mark in now.items() if mark and mark != self._seen[name]]
-        self._seen |= {name: now[name] for name in changed}
+        """Return the variables whose file changed since the last call; a missing file counts as unchanged."""
+        current = {name: _signature(path) for name, path in self._paths.items()}
+        changed = [name for name, signature in current.items() if signature and signature != self._signatures[name]]
+        self._signatures |= {name: current[name] for name in changed}
         return [env_name(name) for name in changed]
 
 
 def _signature(path: str) -> tuple[int, ...]:
-    """Differs whenever the file does; a mounted Secret changes by a link to another directory."""
+    """A value that changes with the file; a mounted Secret changes by a link to another directory."""
     try:
-        found = os.stat(path)
+        status = os.stat(path)
     except OSError:
         return ()
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns

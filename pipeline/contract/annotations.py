@@ -1,9 +1,9 @@
-"""What a pod asks for its logs by annotations: ours, and those of other shippers where the meaning is equal. Pure.
+"""Options that a pod sets by annotations: ours, and those of other shippers where the meaning is equal. Pure.
 
-Ours and Fluent Bit's are spelled alike, `NAME[_STREAM][-CONTAINER]`: `logs.crisp/exclude`, `logs.crisp/multiline-app`,
-`fluentbit.io/parser_stderr`. What is said of the container counts before what is said of the pod, then what is said of
-the stream, then what is said of both; and ours before all others'. Filebeat's `co.elastic.logs[.CONTAINER]/enabled`
-and Vector's `vector.dev/exclude` (a label) and `vector.dev/exclude-containers` mean what they mean there.
+Ours and Fluent Bit's have the form `NAME[_STREAM][-CONTAINER]`: `logs.crisp/exclude`, `logs.crisp/multiline-app`,
+`fluentbit.io/parser_stderr`. An annotation of the container precedes one of the pod, then one of a stream precedes one
+of both; ours precede those of other shippers. Filebeat's `co.elastic.logs[.CONTAINER]/enabled` and Vector's
+`vector.dev/exclude` (a label) and `vector.dev/exclude-containers` keep their meaning.
 """
 
 import re
@@ -11,28 +11,28 @@ from typing import Any, NamedTuple
 
 STREAMS = ("stdout", "stderr")
 PARSERS = frozenset({"auto", "json", "text", "access", "klog", "logfmt", "none"})
-"""How lines can be read, as annotation and setting name it."""
+"""Valid values of the annotation `parser` and of the setting."""
 
 FLUENT_BIT = "fluentbit.io"
 FILEBEAT = "co.elastic.logs"
 VECTOR = "vector.dev"
 _MIRROR = "kubernetes.io/config.mirror"
 _NAME = re.compile(r"(exclude|parser)(?:_(stdout|stderr))?(?:-(.+))?|(multiline)(?:-(.+))?")
-# Parsers that Fluent Bit comes with, or that everybody defines under such a name.
+# Parsers that Fluent Bit ships, or that are usually defined under this name; and their equivalents.
 _FLUENT_BIT_PARSERS = {
     **{name: name for name in ("json", "logfmt", "klog")},
     **dict.fromkeys(("apache", "apache2", "nginx", "k8s-nginx-ingress", "envoy", "istio-envoy-proxy"), "access"),
 }
 _TRUE = frozenset({"true", "on", "yes", "1"})
 _FALSE = frozenset({"false", "off", "no", "0"})
-_GO_FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})  # strconv.ParseBool, which Filebeat asks
+_GO_FALSE = frozenset({"0", "f", "F", "false", "False", "FALSE"})  # strconv.ParseBool, which Filebeat uses
 
 
 class PodOptions(NamedTuple):
-    """What a pod asks for one of its containers.
+    """Options of one container, from the annotations of its pod.
 
-    `excluded`: streams that are not to be indexed. `parsers`: by stream, how its lines are read. `multiline`:
-    `traces`, `off` or a pattern, empty for what is usual. `refused`: what is asked for and cannot be, in words.
+    `excluded_streams`: streams that are not indexed. `parsers`: the parser of each stream. `multiline`: `traces`,
+    `off` or a pattern; empty: the default. `invalid`: one message for each invalid annotation.
     """
 
     excluded_streams: frozenset[str] = frozenset()
@@ -43,41 +43,41 @@ class PodOptions(NamedTuple):
 
 NO_OPTIONS = PodOptions()
 StreamAnnotations = dict[tuple[str, str], tuple[str, str]]
-"""Annotation and value, by what is asked for and the stream."""
+"""Annotation and value, by option and stream."""
 
 
 def pod_options(pod: dict[str, Any], container: str, prefix: str) -> PodOptions:
-    """What a Pod object asks for a container; `prefix` is that of our annotations."""
-    about = pod.get("metadata") or {}
-    annotations = {str(name): str(value) for name, value in (about.get("annotations") or {}).items()}
-    refused = [f"{name}: no such annotation" for name in annotations if _is_unknown(name, prefix)]
+    """Return the options of a container from its Pod object; `prefix` is that of our annotations."""
+    metadata = pod.get("metadata") or {}
+    annotations = {str(name): str(value) for name, value in (metadata.get("annotations") or {}).items()}
+    invalid = [f"{name}: no such annotation" for name in annotations if _is_unknown(name, prefix)]
     ours, theirs = (
         _stream_annotations(annotations, prefix, container),
         _stream_annotations(annotations, FLUENT_BIT, container),
     )
-    excluded = _excluded_for_other_shippers(annotations, about.get("labels") or {}, container, theirs)
+    excluded = _excluded_for_other_shippers(annotations, metadata.get("labels") or {}, container, theirs)
     parsers: dict[str, str] = {}
     for stream in STREAMS:
         if ("exclude", stream) in ours:
             name, value = ours["exclude", stream]
             if value.lower() not in _TRUE | _FALSE:
-                refused.append(f"{name}: {value!r} is neither true nor false")
+                invalid.append(f"{name}: {value!r} is neither true nor false")
             excluded = excluded - {stream} | ({stream} if value.lower() in _TRUE else set())
-        parser, fault = _select_parser(ours.get(("parser", stream)), theirs.get(("parser", stream)))
+        parser, problem = _select_parser(ours.get(("parser", stream)), theirs.get(("parser", stream)))
         parsers |= {stream: parser} if parser else {}
-        refused += [fault] if fault else []
+        invalid += [problem] if problem else []
     multiline = ours.get(("multiline", STREAMS[0]), ("", ""))[1].strip()
-    return PodOptions(frozenset(excluded), parsers, multiline, tuple(dict.fromkeys(refused)))
+    return PodOptions(frozenset(excluded), parsers, multiline, tuple(dict.fromkeys(invalid)))
 
 
 def is_relevant(name: str, prefix: str) -> bool:
-    """Whether an annotation of that name may mean something here."""
+    """Return whether an annotation of that name can change the options."""
     owner = name.partition("/")[0]
     return name == _MIRROR or owner in {prefix, FLUENT_BIT, VECTOR} or owner.startswith(FILEBEAT)
 
 
 def is_mirror_pod(annotations: dict[str, Any]) -> bool:
-    """Whether a pod of these annotations stands for one that the node's kubelet has from a file."""
+    """Return whether a pod with these annotations is a mirror pod: the API's object of a static pod."""
     return _MIRROR in annotations
 
 
@@ -87,24 +87,24 @@ def _is_unknown(name: str, prefix: str) -> bool:
 
 
 def _stream_annotations(annotations: dict[str, str], prefix: str, container: str) -> StreamAnnotations:
-    """What annotations of one spelling say of the container, by what it is about and the stream."""
-    asked = []
+    """The annotations of one owner that concern the container, by option and stream."""
+    matching = []
     for name, value in annotations.items():
         owner, _, rest = name.partition("/")
         match = _NAME.fullmatch(rest) if owner == prefix else None
         if match is not None and (match[3] or match[5]) in {None, container}:
-            asked.append(((match[3] or match[5]) is not None, match[2] or "", match[1] or match[4], name, value))
-    found: StreamAnnotations = {}
-    for _, stream, kind, name, value in sorted(asked):
-        for one in (stream,) if stream else STREAMS:
-            found[kind, one] = (name, value)
-    return found
+            matching.append(((match[3] or match[5]) is not None, match[2] or "", match[1] or match[4], name, value))
+    selected: StreamAnnotations = {}
+    for _, annotated_stream, option, name, value in sorted(matching):
+        for stream in (annotated_stream,) if annotated_stream else STREAMS:
+            selected[option, stream] = (name, value)
+    return selected
 
 
 def _excluded_for_other_shippers(
     annotations: dict[str, str], labels: dict[str, Any], container: str, fluent_bit: StreamAnnotations
 ) -> set[str]:
-    """The streams that are excluded for other shippers."""
+    """The streams that annotations and labels exclude for other shippers."""
     enabled = annotations.get(f"{FILEBEAT}.{container}/enabled", annotations.get(f"{FILEBEAT}/enabled", ""))
     containers = annotations.get(f"{VECTOR}/exclude-containers", "").split(",")
     if (
@@ -117,12 +117,12 @@ def _excluded_for_other_shippers(
 
 
 def _select_parser(ours: tuple[str, str] | None, fluent_bit: tuple[str, str] | None) -> tuple[str, str]:
-    """The parser of a stream, empty for what is usual; and what is wrong with what is asked for."""
+    """The parser of a stream (empty: the default), and the problem of an invalid one."""
     if ours is not None:
         name, value = ours
         return (value, "") if value in PARSERS else ("", f"{name}: no parser {value!r}")
     if fluent_bit is not None:
         name, value = fluent_bit
         parser = _FLUENT_BIT_PARSERS.get(value, "")
-        return parser, "" if parser else f"{name}: no parser here has the meaning of {value!r}"
+        return parser, "" if parser else f"{name}: no parser is equivalent to {value!r}"
     return "", ""

@@ -2,7 +2,7 @@
 
 CRI: `TIME SP STREAM SP TAGS SP CONTENT`. The time is RFC 3339 with 0 to 9 fraction digits, the stream exactly
 stdout or stderr; the first of the colon-separated tags decides: P is partial, anything else is full. The
-content keeps every byte. A line without the third blank has an empty content.
+content keeps every byte. Without the third blank the content is empty.
 Source: kubelet's reader (k8s.io/cri-client/pkg/logs), containerd and conmon as writers.
 """
 
@@ -19,13 +19,13 @@ STREAMS = (b"stdout", b"stderr")
 LATEST = 2**63 - 1  # nanoseconds in 64 bits, which is what Elasticsearch can store: until the year 2262
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_MAX_TIME_LENGTH = 36  # with nine digits, a zone, and the blank behind it
+_MAX_TIME_LENGTH = 36  # with nine digits, a zone, and the blank after it
 _DATE_AND_TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 _TIME = re.compile(rb"(" + _DATE_AND_TIME.pattern + rb")(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 
 
 class Line(NamedTuple):
-    """One raw line: `time` as it stands in the line (valid RFC 3339), `partial` if the next of its stream goes on."""
+    """One raw line: `time` as in the file (valid RFC 3339); `partial` if the next line of its stream continues it."""
 
     time: bytes
     stream: bytes
@@ -52,11 +52,11 @@ def _seconds(date_and_time: bytes, zone: bytes) -> int | None:
     return int((moment - EPOCH).total_seconds())
 
 
-@lru_cache(maxsize=1024)  # where lines are grouped, a line is asked for its time when it is read and compared
+@lru_cache(maxsize=1024)  # the grouper parses the time of a line twice: on reading and on comparing
 def nanoseconds(time: bytes) -> int | None:
-    """Nanoseconds since the epoch of an RFC 3339 time, None if it is not one, or out of 64 bits."""
+    """Return an RFC 3339 time as nanoseconds since the epoch; None if it is invalid or exceeds 64 bits."""
     date_and_time, fraction, zone = time[:19], time[20:29], time[29:]
-    if zone != b"Z" or time[19:20] != b"." or not fraction.isdigit():  # not as every runtime writes it on a node in UTC
+    if zone != b"Z" or time[19:20] != b"." or not fraction.isdigit():  # not the usual form of a node in UTC
         match = _TIME.fullmatch(time)
         if match is None:
             return None
@@ -69,12 +69,12 @@ def nanoseconds(time: bytes) -> int | None:
 
 
 def first_time(lines: bytes) -> int | None:
-    """When the first of some CRI lines was written, nanoseconds since the epoch; None where it does not tell."""
+    """Return the time of the first CRI line, in nanoseconds since the epoch; None if it has none."""
     return nanoseconds(lines[:_MAX_TIME_LENGTH].split(b" ", 1)[0])
 
 
 def utc(time: bytes) -> str:
-    """The same instant as RFC 3339 text in UTC, every fraction digit kept. `time` must be valid."""
+    """Convert a time to RFC 3339 text in UTC, with every fraction digit. Raises ValueError for an invalid time."""
     match = _TIME.fullmatch(time)
     if match is None:
         raise ValueError(time)
@@ -86,7 +86,7 @@ def utc(time: bytes) -> str:
 
 
 def parse(raw: bytes) -> Line | None:
-    """Read one raw line (without its newline); None when it is neither CRI nor docker's json-file."""
+    """Parse one raw line (without its newline); None if it is neither CRI nor docker's json-file."""
     if raw.startswith(b'{"log":'):
         return _parse_docker(raw)
     parts = raw.split(b" ", 3)
@@ -97,9 +97,9 @@ def parse(raw: bytes) -> Line | None:
 
 
 def has_time(first_line: bytes) -> bool:
-    """Whether a file's first line (or what there is of it) tells a time, so that it names the file for ever.
+    """Return whether a file's first line, complete or not, has a time and so identifies the file.
 
-    Docker's time stands at the end: it must be within what the file is named by, else two files might share a name.
+    Docker writes the time last: it must be within FIRST_LINE_BYTES, else two files could get the same identity.
     """
     if first_line.startswith(b'{"log":'):
         return b'"time":"' in first_line[:FIRST_LINE_BYTES]
@@ -107,7 +107,7 @@ def has_time(first_line: bytes) -> bool:
 
 
 def _parse_docker(raw: bytes) -> Line | None:
-    """Docker's json-file: a `log` without a final newline goes on in the next object."""
+    """Parse docker's json-file: a `log` without a final newline continues in the next object."""
     try:
         entry = orjson.loads(raw)
         content, stream, time = entry["log"].encode(), entry["stream"].encode(), entry["time"].encode()

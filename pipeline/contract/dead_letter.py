@@ -1,11 +1,11 @@
-"""The contract of the dead-letter topic: what could not be indexed, why, and where it came from. Pure.
+"""The contract of the dead-letter topic: rejected documents and records, with reason and source. Pure.
 
-value    a document's JSON, or a whole record's bytes; both as redaction leaves them
-headers  those of the raw record, as they were, and
-         dead-reason  why, in words
+value    a document's JSON, or the bytes of a whole record; both redacted
+headers  those of the raw record, unchanged, and
+         dead-reason  the reason, as text
          dead-source  TOPIC/PARTITION/OFFSET of the raw record
          dead-time    its time, milliseconds since the epoch, decimal
-         dead-index   the index that refused it; only for a document
+         dead-index   the index that rejected it; only for a document
          dead-id      the document's id; only for a document
 """
 
@@ -19,7 +19,7 @@ HEADER_PREFIX = "dead-"
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One of them. `headers` are the raw record's; `index` and `id` are empty for a whole record."""
+    """One dead letter. `headers` are those of the raw record; `index` and `id` are empty for a whole record."""
 
     value: bytes
     reason: str
@@ -30,7 +30,7 @@ class DeadLetter:
 
 
 def encode(dead_letter: DeadLetter) -> Headers:
-    """The headers with which a letter's value lies in the topic."""
+    """Return the headers of a dead letter's record."""
     topic, partition, offset, timestamp = dead_letter.origin
     headers = [
         *((name, data) for name, data in dead_letter.headers if not name.startswith(HEADER_PREFIX)),
@@ -44,14 +44,16 @@ def encode(dead_letter: DeadLetter) -> Headers:
 
 
 def decode(value: bytes, headers: Headers) -> DeadLetter:
-    """Read a letter. Raises RecordError for what is none."""
-    about = {name: data.decode("utf-8", "replace") for name, data in headers if name.startswith(HEADER_PREFIX)}
-    if "dead-reason" not in about:
-        raise RecordError("no dead letter: it has no header dead-reason")
+    """Decode a dead letter. Raises RecordError if the record is not one."""
+    fields = {name: data.decode("utf-8", "replace") for name, data in headers if name.startswith(HEADER_PREFIX)}
+    if "dead-reason" not in fields:
+        raise RecordError("not a dead letter: no header dead-reason")
     try:
-        topic, partition, offset = about.get("dead-source", "/-1/-1").rsplit("/", 2)
-        origin = KafkaPosition(topic, int(partition), int(offset), int(about.get("dead-time", 0)))
-    except ValueError as cause:
-        raise RecordError(f"dead letter: its source cannot be read: {cause}") from cause
-    own = [(name, data) for name, data in headers if not name.startswith(HEADER_PREFIX)]
-    return DeadLetter(value, about["dead-reason"], origin, own, about.get("dead-index", ""), about.get("dead-id", ""))
+        topic, partition, offset = fields.get("dead-source", "/-1/-1").rsplit("/", 2)
+        origin = KafkaPosition(topic, int(partition), int(offset), int(fields.get("dead-time", 0)))
+    except ValueError as error:
+        raise RecordError(f"dead letter: invalid source: {error}") from error
+    raw_headers = [(name, data) for name, data in headers if not name.startswith(HEADER_PREFIX)]
+    return DeadLetter(
+        value, fields["dead-reason"], origin, raw_headers, fields.get("dead-index", ""), fields.get("dead-id", "")
+    )

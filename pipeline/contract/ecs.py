@@ -1,9 +1,9 @@
-"""Every field that the pipeline sets in a document: its Elasticsearch type and what it means.
+"""Every field that the pipeline sets in a document: its Elasticsearch type and its meaning.
 
-Names and types are those of ECS 8.11 (https://www.elastic.co/guide/en/ecs/8.11), for `kubernetes.*` those that
-Elastic's Kubernetes integration writes, for `log.offset` and `log.flags` Filebeat's; a row says where ours differ.
-Documents are flat: a name with dots is one field (`subobjects: false`). What stands here is never taken from an
-application under another type; what an application brings beside is mapped dynamically.
+Names and types are those of ECS 8.11 (https://www.elastic.co/guide/en/ecs/8.11), for `kubernetes.*` those of
+Elastic's Kubernetes integration, for `log.offset` and `log.flags` Filebeat's; a row notes where ours differ.
+Documents are flat: a name with dots is one field (`subobjects: false`). An application's value for one of these fields
+is never indexed under another type; an application's other fields are mapped dynamically.
 """
 
 from dataclasses import dataclass
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 ECS_VERSION = "8.11.0"
 
 APPLICATION_PREFIX = "app"
-"""Prefix under which an application's field goes whose own name is reserved: `app.kubernetes.labels`."""
+"""Prefix for an application's field whose name is reserved: `app.kubernetes.labels`."""
 
 LABELS_PREFIX = "labels"
-"""Prefix of labels that a setting makes fields of their own: ECS `labels.<dedotted key>`, keywords."""
+"""Prefix for labels that a setting turns into fields: ECS `labels.<dedotted key>`, keywords."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One row: `type` is Elasticsearch's name of the mapper (before any replacement), `path` an alias' target."""
+    """One field: `type` is Elasticsearch's field type (before any replacement), `path` the target of an alias."""
 
     type: str
     meaning: str
@@ -36,58 +36,62 @@ def _longs(rows: dict[str, str]) -> dict[str, Field]:
 
 
 CORE: dict[str, Field] = {
-    "@timestamp": Field("date_nanos", "when the runtime took the line, or the application's own time (ECS: date)"),
-    "message": Field("match_only_text", "the text of the event, verbatim but for what a format takes out of it"),
-    "event.created": Field("date_nanos", "when the node read the event (ECS: date)"),
-    "event.ingested": Field("date_nanos", "when the worker sent the document (ECS: date)"),
-    "event.original": Field("keyword", "the raw event, where its keeping was asked for", index=False),
-    "event.duration": Field("long", "nanoseconds that a request took"),
-    "event.sequence": Field("long", "number that the source gave the event"),
-    "event.severity": Field("long", "severity as a number of the source's own scale"),
+    "@timestamp": Field(
+        "date_nanos", "time at which the runtime read the line, or the application's timestamp (ECS: date)"
+    ),
+    "message": Field("match_only_text", "text of the event, verbatim except for what a format parses out of it"),
+    "event.created": Field("date_nanos", "time at which the node read the event (ECS: date)"),
+    "event.ingested": Field("date_nanos", "time at which the worker sent the document (ECS: date)"),
+    "event.original": Field("keyword", "the raw event, if keeping it is configured", index=False),
+    "event.duration": Field("long", "duration of a request, in nanoseconds"),
+    "event.sequence": Field("long", "sequence number from the source"),
+    "event.severity": Field("long", "severity as a number on the source's scale"),
     **_keywords(
         {
             "ecs.version": "version of ECS that the document follows",
             "tags": "keywords that tag the event",
-            "event.dataset": "which kind of log this is, by workload",
-            "event.module": "the module that the event belongs to",
-            "event.kind": "event, or pipeline_error where the pipeline itself speaks",
-            "event.category": "ECS category, where known",
-            "event.type": "ECS sub-category, where known",
+            "event.dataset": "kind of log, by workload",
+            "event.module": "module that the event belongs to",
+            "event.kind": "event, or pipeline_error for events of the pipeline itself",
+            "event.category": "ECS category, if known",
+            "event.type": "ECS sub-category, if known",
             "event.outcome": "success, failure or unknown",
-            "event.action": "what was done",
-            "event.id": "the source's identifier of the event",
-            "event.hash": "the source's hash of the event",
-            "event.code": "the source's code of the event",
-            "event.provider": "what in the source wrote the event",
-            "event.reason": "why, as the source says",
+            "event.action": "action that the event records",
+            "event.id": "identifier of the event, from the source",
+            "event.hash": "hash of the event, from the source",
+            "event.code": "code of the event, from the source",
+            "event.provider": "component of the source that wrote the event",
+            "event.reason": "reason of the event, from the source",
             "event.timezone": "time zone of the source",
         }
     ),
 }
 
 LOG: dict[str, Field] = {
-    "log.offset": Field("long", "where the event's first line begins in its file, in bytes (not ECS; Filebeat's)"),
+    "log.offset": Field("long", "byte offset of the event's first line in its file (not ECS; Filebeat's)"),
     "log.length": Field("long", "raw bytes of the event in its file (not ECS)"),
-    "log.iotime": Field("date_nanos", "the runtime's time where the application's own replaced it (not ECS)"),
+    "log.iotime": Field("date_nanos", "the runtime's time, if the application's timestamp replaced it (not ECS)"),
     "stream": Field("alias", "Filebeat's name of log.iostream", path="log.iostream"),
-    "log.origin.file.line": Field("long", "line of the source file that logged"),
+    "log.origin.file.line": Field("long", "line in the source file of the logging call"),
     **_keywords(
         {
             "log.level": "level, lower case",
             "log.logger": "name of the logger",
             "log.iostream": "stdout or stderr (OpenTelemetry's name)",
-            "log.flags": "what befell the event: partial, multiline, split, continued, late, gap … (Filebeat's name)",
+            "log.flags": "processing of the event: partial, multiline, split, continued, late, gap … (Filebeat's name)",
             "log.file.path": "path of the log file on the node",
-            "log.origin.file.name": "source file that logged",
-            "log.origin.function": "function that logged",
+            "log.origin.file.name": "source file of the logging call",
+            "log.origin.function": "function of the logging call",
         }
     ),
 }
 
 ERROR: dict[str, Field] = {
-    "error.message": Field("match_only_text", "what an error says"),
+    "error.message": Field("match_only_text", "message of the error"),
     "error.stack_trace": Field("wildcard", "stack trace, with its newlines"),
-    **_keywords({"error.type": "class of the error", "error.code": "code of the error", "error.id": "its identifier"}),
+    **_keywords(
+        {"error.type": "class of the error", "error.code": "code of the error", "error.id": "identifier of the error"}
+    ),
 }
 
 SERVICE: dict[str, Field] = {
@@ -100,7 +104,7 @@ SERVICE: dict[str, Field] = {
             "service.type": "type of the service",
             "service.state": "state of the service",
             "service.address": "address of the service",
-            "service.ephemeral_id": "identifier that a restart changes",
+            "service.ephemeral_id": "identifier that changes on restart",
             "service.node.name": "name of the service's instance",
             "trace.id": "trace (OpenTelemetry: 32 hex digits)",
             "span.id": "span (16 hex digits)",
@@ -129,11 +133,11 @@ REQUEST: dict[str, Field] = {
             "url.scheme": "scheme of the URL",
             "url.query": "query of the URL, without the question mark",
             "url.fragment": "fragment of the URL",
-            "client.address": "the client as the source wrote it",
+            "client.address": "client address as logged",
             "client.domain": "host name of the client",
-            "source.address": "the source as it was written",
+            "source.address": "source address as logged",
             "source.domain": "host name of the source",
-            "user_agent.original": "user agent as it came",
+            "user_agent.original": "user agent, unparsed",
             "user_agent.name": "name of the user agent",
             "user_agent.version": "version of the user agent",
         }
@@ -150,8 +154,8 @@ REQUEST: dict[str, Field] = {
             "source.port": "port of the source",
         }
     ),
-    "url.original": Field("wildcard", "URL as it came"),
-    "url.full": Field("wildcard", "URL in full"),
+    "url.original": Field("wildcard", "URL as logged"),
+    "url.full": Field("wildcard", "full URL"),
     "url.path": Field("wildcard", "path of the URL"),
     "client.ip": Field("ip", "address of the client"),
     "source.ip": Field("ip", "address of the source"),
@@ -159,12 +163,12 @@ REQUEST: dict[str, Field] = {
 
 DNS: dict[str, Field] = _keywords(
     {
-        "dns.id": "identifier of the question",
-        "dns.question.name": "name asked for",
-        "dns.question.type": "type of record asked for",
-        "dns.question.class": "class of record asked for",
-        "dns.response_code": "how it was answered",
-        "dns.header_flags": "flags of the answer",
+        "dns.id": "identifier of the query",
+        "dns.question.name": "queried name",
+        "dns.question.type": "queried record type",
+        "dns.question.class": "queried record class",
+        "dns.response_code": "response code",
+        "dns.header_flags": "header flags of the response",
         "network.transport": "udp or tcp",
     }
 )
@@ -174,7 +178,7 @@ INFRASTRUCTURE: dict[str, Field] = {
     **_keywords(
         {
             "host.name": "node that the container ran on",
-            "host.hostname": "the node's own host name",
+            "host.hostname": "host name of the node",
             "host.id": "identifier of the node",
             "host.architecture": "processor architecture of the node",
             "host.os.family": "family of the node's operating system",
@@ -191,7 +195,7 @@ INFRASTRUCTURE: dict[str, Field] = {
             "orchestrator.cluster.version": "version of the cluster",
             "orchestrator.namespace": "namespace",
             "orchestrator.organization": "organisation that the cluster belongs to",
-            "orchestrator.api_version": "version of the API of the resource",
+            "orchestrator.api_version": "API version of the resource",
             "orchestrator.resource.name": "name of the resource that logged",
             "orchestrator.resource.type": "pod",
             "orchestrator.resource.id": "uid of the pod",
@@ -208,15 +212,15 @@ INFRASTRUCTURE: dict[str, Field] = {
             "agent.name": "name of the shipper: its node",
             "agent.version": "version of the shipper",
             "agent.id": "identifier of the shipper",
-            "agent.ephemeral_id": "identifier that a restart of the shipper changes",
+            "agent.ephemeral_id": "identifier that changes when the shipper restarts",
         }
     ),
 }
 
 KUBERNETES: dict[str, Field] = {
-    "container.labels": Field("flattened", "labels of a container that belongs to no pod"),
-    "kubernetes.labels": Field("flattened", "every label of the pod as it is (Elastic: dedotted keywords)"),
-    "kubernetes.annotations": Field("flattened", "chosen annotations of the pod"),
+    "container.labels": Field("flattened", "labels of a container without a pod"),
+    "kubernetes.labels": Field("flattened", "every label of the pod, unchanged (Elastic: dedotted keywords)"),
+    "kubernetes.annotations": Field("flattened", "selected annotations of the pod"),
     "kubernetes.namespace_labels": Field("flattened", "labels of the namespace"),
     "kubernetes.namespace_annotations": Field("flattened", "annotations of the namespace"),
     "kubernetes.node.labels": Field("flattened", "labels of the node"),
@@ -234,7 +238,7 @@ KUBERNETES: dict[str, Field] = {
             "kubernetes.node.uid": "uid of the node",
             "kubernetes.node.hostname": "host name of the node",
             "kubernetes.container.name": "name of the container",
-            "kubernetes.container.image": "image as the pod names it",
+            "kubernetes.container.image": "image as in the pod's specification",
             "kubernetes.deployment.name": "owning deployment",
             "kubernetes.replicaset.name": "owning replica set",
             "kubernetes.statefulset.name": "owning stateful set",
@@ -246,24 +250,24 @@ KUBERNETES: dict[str, Field] = {
 }
 
 CRISP: dict[str, Field] = {
-    "app.overflow": Field("text", "fields of an application over the limit of fields, as JSON"),
-    "crisp.gap.bytes": Field("long", "bytes of a log that vanished unread; absent: unknown"),
-    "crisp.gap.records": Field("long", "records that Kafka's retention took before they were indexed"),
-    "crisp.gap.reason": Field("keyword", "why they vanished"),
+    "app.overflow": Field("text", "an application's fields beyond the field limit, as JSON"),
+    "crisp.gap.bytes": Field("long", "lost bytes of a log; absent: unknown"),
+    "crisp.gap.records": Field("long", "records that expired by Kafka's retention before they were indexed"),
+    "crisp.gap.reason": Field("keyword", "reason of the loss"),
     "crisp.gap.since": Field("date_nanos", "time of the last line before the gap"),
     "crisp.gap.until": Field("date_nanos", "time of the first line after the gap"),
-    "crisp.rejected.type": Field("keyword", "Elasticsearch's name of the fault for which it refused the document"),
-    "crisp.rejected.reason": Field("text", "what it said"),
-    "crisp.flattened": Field("flattened", "the application's fields of a document in its safe form"),
-    "crisp.raw_json": Field("text", "the same as JSON, where even that was refused", index=False),
+    "crisp.rejected.type": Field("keyword", "Elasticsearch's error type for the rejected document"),
+    "crisp.rejected.reason": Field("text", "Elasticsearch's error reason"),
+    "crisp.flattened": Field("flattened", "the application's fields of a fallback document"),
+    "crisp.raw_json": Field("text", "the same as JSON, if that document was rejected too", index=False),
     "crisp.topic": Field("keyword", "topic of the raw record"),
     "crisp.partition": Field("long", "partition of the raw record"),
     "crisp.offset": Field("long", "offset of the raw record"),
-    "crisp.part": Field("long", "which part of an event that was too long, from 1"),
-    "crisp.rules": Field("keyword", "which rules were in force: changes when they do"),
-    "crisp.sample": Field("double", "the part of such events that a rule keeps: 0.05 stands for twenty of them"),
-    "crisp.metadata_missing": Field("boolean", "true: the pod's labels did not come in time"),
-    "crisp.suppressed": Field("long", "repetitions of this message that crisp kept back"),
+    "crisp.part": Field("long", "number of this part of a split event, from 1"),
+    "crisp.rules": Field("keyword", "identifier of the active rules; changes with them"),
+    "crisp.sample": Field("double", "sampling rate of a rule: at 0.05 each document represents 20 events"),
+    "crisp.metadata_missing": Field("boolean", "true: the pod's metadata was not received in time"),
+    "crisp.suppressed": Field("long", "number of suppressed repetitions of this log message of crisp"),
 }
 
 FIELDS: dict[str, Field] = {
@@ -280,4 +284,4 @@ FIELDS: dict[str, Field] = {
 """Every field by its full name."""
 
 FLATTENED: frozenset[str] = frozenset(name for name, field in FIELDS.items() if field.type == "flattened")
-"""Names that take a whole object; nothing may be mapped under one, it would hide what the object holds."""
+"""Names that hold a whole object; a field mapped below one would hide the object's key of that name."""

@@ -1,15 +1,15 @@
-"""The contract of gaps: what vanished unread travels as a record of the raw topic, and becomes a document. Pure.
+"""The contract of gaps: lost log data is a record of the raw topic, and becomes a document. Pure.
 
-key      as that of the container's slices, so that the gap stands between them
+key      that of the container's slices, so that the gap keeps its place between them
 value    empty
 headers  crisp     contract version, "1"
          gap       JSON: identity, offset, path, size, reason, since, until, records (see `Gap`)
-         files     JSON, [[identity, path]], as a slice has it
+         files     JSON, [[identity, path]], as in a slice
          node      name of the node
-         read      when the gap was found, nanoseconds since the epoch, decimal
-         pod       JSON, the container's pod metadata, as a slice has it
+         read      when the gap was detected, nanoseconds since the epoch, decimal
+         pod       JSON, the container's pod metadata, as in a slice
 
-The document's id comes from the first byte that was lost: told twice, it is one document.
+The document's id derives from the first lost byte: a gap that is sent twice is one document.
 """
 
 import base64
@@ -33,10 +33,10 @@ SHIPPER_REASONS = (VANISHED_FILE, RESTART_JUMP, DISK_LIMIT, TRUNCATED_FILE, CORR
 
 
 class Gap(NamedTuple):
-    """What was lost, from `offset` of the file (or of the partition) on.
+    """Data lost from `offset` of the file (or of the partition) on.
 
-    `size` in bytes, None where nobody knows; `since` and `until` are the times of the lines around it, in
-    nanoseconds since the epoch, 0 where unknown. `records` counts Kafka's, for a gap that its retention made.
+    `size` in bytes, None if unknown; `since` and `until` are the times of the lines around it, in nanoseconds since
+    the epoch, 0 if unknown. `records`: number of Kafka records, for data that Kafka's retention deleted.
     """
 
     identity: str
@@ -51,7 +51,7 @@ class Gap(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class GapRecord:
-    """A gap on its way: found at `read`, wall clock in ns; `pod` is the metadata's JSON as it travels."""
+    """The record of a gap: detected at `read_at`, wall clock in ns; `pod` is the pod metadata as encoded JSON."""
 
     gap: Gap
     node: str
@@ -60,23 +60,23 @@ class GapRecord:
 
     @property
     def files(self) -> tuple[SourceFile, ...]:
-        """The file that the bytes stood in."""
+        """The file that held the bytes."""
         return (SourceFile(self.gap.identity, self.gap.path),)
 
 
 def partition_identity(topic: str, partition: int) -> str:
-    """The identity of a gap in a partition, where a file has its own."""
+    """Return the identity of a partition, for gaps that are not in a file."""
     digest = hashlib.blake2b(f"{topic}\0{partition}".encode(), digest_size=IDENTITY_BYTES).digest()
     return base64.urlsafe_b64encode(digest).decode()
 
 
 def document_id(gap: Gap) -> str:
-    """The id of a gap's document."""
+    """Return the id of a gap's document."""
     return f"{record.document_id(gap.identity, gap.offset)}-gap"
 
 
 def message(gap: Gap) -> str:
-    """A gap in words."""
+    """Return the message of a gap's document."""
     if gap.records is not None:
         lost = f"{gap.records} records of this log were lost"
     elif gap.size is not None:
@@ -87,7 +87,7 @@ def message(gap: Gap) -> str:
 
 
 def encode(gap_record: GapRecord) -> Headers:
-    """The headers of a gap's record; its value is empty."""
+    """Return the headers of a gap's record; its value is empty."""
     return [
         ("crisp", VERSION),
         ("gap", orjson.dumps(gap_record.gap._asdict())),
@@ -99,25 +99,25 @@ def encode(gap_record: GapRecord) -> Headers:
 
 
 def is_gap(headers: Headers) -> bool:
-    """Whether a record of ours tells of a gap; to be asked before `record.decode`."""
+    """Return whether a record of crisp is a gap; check it before `record.decode`."""
     return any(name == "gap" for name, _ in headers) and record.is_crisp_record(headers)
 
 
 def decode(headers: Headers) -> GapRecord:
-    """Read a gap's record. Raises RecordError naming what breaks the contract."""
+    """Decode a gap's record. Raises RecordError that names the violation of the contract."""
     fields = dict(headers)
     if fields.get("crisp") != VERSION:
-        raise RecordError(f"contract version {fields.get('crisp')!r} is not known here, only {VERSION!r}")
+        raise RecordError(f"contract version {fields.get('crisp')!r} is not supported, only {VERSION!r}")
     missing = {"gap", "node", "read", "pod"} - fields.keys()
     if missing:
         raise RecordError("missing headers: " + ", ".join(sorted(missing)))
     try:
         gap = Gap(**orjson.loads(fields["gap"]))
-        found = GapRecord(gap, fields["node"].decode(), int(fields["read"]), fields["pod"])
-    except (ValueError, TypeError) as cause:
-        raise RecordError(f"headers cannot be read: {cause}") from cause
+        gap_record = GapRecord(gap, fields["node"].decode(), int(fields["read"]), fields["pod"])
+    except (ValueError, TypeError) as error:
+        raise RecordError(f"headers cannot be read: {error}") from error
     _check(gap)
-    return found
+    return gap_record
 
 
 def _check(gap: Gap) -> None:
@@ -125,6 +125,6 @@ def _check(gap: Gap) -> None:
         raise RecordError(f"header gap: {str(gap.identity)[:40]!r} is not an identity")
     if not isinstance(gap.path, str) or not isinstance(gap.reason, str):
         raise RecordError("header gap: path and reason must be text")
-    numbers = [gap.offset, gap.since, gap.until, *(one for one in (gap.size, gap.records) if one is not None)]
+    numbers = [gap.offset, gap.since, gap.until, *(number for number in (gap.size, gap.records) if number is not None)]
     if not all(type(number) is int and 0 <= number < 1 << 63 for number in numbers):
         raise RecordError("header gap: offset, size, times and records must be whole numbers, not negative")

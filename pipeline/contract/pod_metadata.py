@@ -1,11 +1,11 @@
-"""A container instance and its pod: what a log's path tells, and what a Pod object of the API tells. Pure.
+"""Metadata of a container instance and its pod: from a log's path, and from a Pod object of the API. Pure.
 
 The metadata travels as JSON with every slice: namespace, pod, uid, container, restart, node, source ("path",
 "api", "plain" or "docker"); and from a Pod object: image, container_id, labels, annotations, owner ({kind, name}),
-static, and what it asks for: excluded (streams), parser, or where they differ parser_stdout, parser_stderr.
-`unlabelled` marks a pod of which the API should have told, and did not in time.
+static, and the pod's options: excluded (streams), parser, or if they differ parser_stdout, parser_stderr.
+`unlabelled` marks a pod whose object was not received from the API in time.
 Paths are the kubelet's (`/var/log/pods/<ns>_<pod>_<uid>/<container>/<n>.log`); its links in /var/log/containers
-(`<pod>_<ns>_<container>-<container id>.log`) are read too, but they cut long names and tell no uid.
+(`<pod>_<ns>_<container>-<container id>.log`) are read too, but they truncate long names and lack the uid.
 """
 
 import re
@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from pipeline.contract import annotations as annotation
-from pipeline.contract.annotations import PodOptions
+from pipeline.contract.annotations import NO_OPTIONS, STREAMS, PodOptions, is_mirror_pod
 
 POD_DIRECTORY = re.compile(r"([a-z0-9][a-z0-9.-]{0,252})_([a-z0-9][a-z0-9.-]{0,252})_([A-Za-z0-9-]{1,64})")
 CONTAINER_DIRECTORY = re.compile(r"[a-z0-9][a-z0-9-]{0,252}")
@@ -25,7 +24,7 @@ _CRON_SUFFIX = re.compile(r"-\d{8,11}$")  # minutes (or seconds) since the epoch
 
 
 class Instance(NamedTuple):
-    """One container instance, as its path names it."""
+    """One container instance, as in the path of its log."""
 
     namespace: str
     pod: str
@@ -35,7 +34,7 @@ class Instance(NamedTuple):
 
 
 def parse_path(path: str) -> Instance | None:
-    """The container instance whose log has that path; None when the path does not tell."""
+    """Return the container instance of a log's path; None if the path has another form."""
     parts = PurePath(path).parts
     link = _LINK.fullmatch(parts[-1]) if parts else None
     if link is not None:
@@ -50,42 +49,42 @@ def parse_path(path: str) -> Instance | None:
 
 
 def from_path(instance: Instance, node: str) -> bytes:
-    """What the log's path tells, as JSON."""
+    """Return the metadata from the log's path, as JSON."""
     return orjson.dumps({**instance._asdict(), "node": node, "source": "path"})
 
 
 def from_link(path: str, metadata: bytes) -> bytes:
-    """The metadata with the container's id, where the path is a link of the kubelet's, which tells it."""
+    """Add the container's id to the metadata, if the path is a link of the kubelet's, whose name contains it."""
     link = _LINK.fullmatch(PurePath(path).name)
     return metadata if link is None else orjson.dumps({"container_id": f"//{link[4]}", **orjson.loads(metadata)})
 
 
 def mark_metadata_missing(metadata: bytes) -> bytes:
-    """The same metadata, marked: more was to be known of the pod, and did not come in time."""
+    """Mark metadata as incomplete: the Pod object was not received in time."""
     return orjson.dumps({**orjson.loads(metadata), "unlabelled": True})
 
 
 def from_plain_file(name: str, node: str) -> bytes:
-    """The metadata of a plain log file: a container of no pod."""
+    """Return the metadata of a plain log file: a container without a pod."""
     return _without_pod(name, node, "plain")
 
 
 def from_docker(identity: str, config: dict[str, Any], node: str) -> bytes:
-    """What docker's `config.v2.json` tells of a container: name, image, labels."""
-    inner = _get_object(config, "Config")
+    """Return the metadata from docker's `config.v2.json`: name, image, labels."""
+    container_config = _get_object(config, "Config")
     name = str(config.get("Name") or "").removeprefix("/") or identity[:12]
     return _without_pod(
         name,
         node,
         "docker",
-        image=str(inner.get("Image") or ""),
+        image=str(container_config.get("Image") or ""),
         container_id=f"docker://{identity}",
-        labels={str(key): str(value) for key, value in _get_object(inner, "Labels").items()},
+        labels={str(key): str(value) for key, value in _get_object(container_config, "Labels").items()},
     )
 
 
 def is_kubelet_managed(config: dict[str, Any]) -> bool:
-    """Whether docker runs the container for a kubelet, by its `config.v2.json`."""
+    """Return whether a kubelet manages the container, by its `config.v2.json`."""
     return "io.kubernetes.pod.uid" in _get_object(_get_object(config, "Config"), "Labels")
 
 
@@ -99,32 +98,32 @@ def from_api(
     node: str,
     pod: dict[str, Any],
     annotations: frozenset[str] = frozenset(),
-    options: PodOptions = annotation.NO_OPTIONS,
+    options: PodOptions = NO_OPTIONS,
 ) -> bytes:
-    """The same with what a Pod object tells, and what it asks for; of its annotations only the chosen ones, by name."""
-    about = _get_object(pod, "metadata")
+    """Return the metadata from a Pod object, with its options; of its annotations only those named in `annotations`."""
+    metadata = _get_object(pod, "metadata")
     spec, status = _get_object(pod, "spec"), _get_object(pod, "status")
-    labels = _get_object(about, "labels")
+    labels = _get_object(metadata, "labels")
     running = _container_entry(
         status, ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"), instance
     )
-    wanted = _container_entry(spec, ("containers", "initContainers", "ephemeralContainers"), instance)
-    chosen = {name: value for name, value in _get_object(about, "annotations").items() if name in annotations}
+    specified = _container_entry(spec, ("containers", "initContainers", "ephemeralContainers"), instance)
+    selected = {name: value for name, value in _get_object(metadata, "annotations").items() if name in annotations}
     fields = {
-        "namespace": about.get("namespace") or instance.namespace,
-        "pod": about.get("name") or instance.pod,
-        # A mirror pod's own uid is the API's; its directory has the uid of the static pod's file.
-        "uid": instance.uid or about.get("uid") or "",
+        "namespace": metadata.get("namespace") or instance.namespace,
+        "pod": metadata.get("name") or instance.pod,
+        # The log directory has the uid of the static pod; the uid of its mirror pod in the API differs.
+        "uid": instance.uid or metadata.get("uid") or "",
         "container": instance.container,
         "restart": instance.restart,
         "node": node or spec.get("nodeName") or "",
         "source": "api",
-        "image": wanted.get("image") or running.get("image") or "",
+        "image": specified.get("image") or running.get("image") or "",
         "container_id": _container_id(running, instance.restart),
         "labels": labels,
-        "annotations": chosen,
-        "owner": _workload(about, labels),
-        "static": annotation.is_mirror_pod(_get_object(about, "annotations")),
+        "annotations": selected,
+        "owner": _workload(metadata, labels),
+        "static": is_mirror_pod(_get_object(metadata, "annotations")),
         "excluded": sorted(options.excluded_streams),
         **_parsers(options),
     }
@@ -132,7 +131,7 @@ def from_api(
 
 
 def _parsers(options: PodOptions) -> dict[str, str]:
-    stdout, stderr = (options.parsers.get(stream, "") for stream in annotation.STREAMS)
+    stdout, stderr = (options.parsers.get(stream, "") for stream in STREAMS)
     return {"parser": stdout} if stdout == stderr else {"parser_stdout": stdout, "parser_stderr": stderr}
 
 
@@ -142,7 +141,7 @@ def _get_object(holder: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _container_entry(holder: dict[str, Any], lists: tuple[str, ...], instance: Instance) -> dict[str, Any]:
-    """The entry of the container in one of the lists."""
+    """The entry of the container in the first of the lists that has one."""
     for name in lists:
         for entry in holder.get(name) or ():
             if isinstance(entry, dict) and entry.get("name") == instance.container:
@@ -151,7 +150,7 @@ def _container_entry(holder: dict[str, Any], lists: tuple[str, ...], instance: I
 
 
 def _container_id(status: dict[str, Any], restart: int) -> str:
-    """The id of this instance: the running one's, or the one's before it; empty where the API tells neither."""
+    """The id of this instance, running or just terminated; empty if the API reports neither."""
     count = status.get("restartCount")
     if count is None or count == restart:
         return str(status.get("containerID") or "")
@@ -160,7 +159,7 @@ def _container_id(status: dict[str, Any], restart: int) -> str:
 
 
 def _workload(metadata: dict[str, Any], labels: dict[str, Any]) -> dict[str, str] | None:
-    """The workload that the pod belongs to: above a ReplicaSet its Deployment, above a Job its CronJob."""
+    """The pod's workload: for a ReplicaSet its Deployment, for a Job its CronJob."""
     owners = [owner for owner in metadata.get("ownerReferences") or () if isinstance(owner, dict)]
     owner = next((owner for owner in owners if owner.get("controller")), owners[0] if owners else None)
     if owner is None:

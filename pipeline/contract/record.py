@@ -1,24 +1,24 @@
 """The contract of the raw topic: one Kafka record is one slice of one container's log, as verbatim CRI lines.
 
 key      container instance: pod uid, container, restart count, separated by "/"
-value    raw lines, each with its newline, byte for byte as in the file (the very last newline is ours where
-         the file ended without one: then the segments add up to one byte less than the value)
+value    raw lines, each with its newline, byte for byte as in the file (if the file ended without a newline, the
+         last one is added: then the segments add up to one byte less than the value)
 headers  crisp     contract version, "1"
-         files     JSON, [[identity, path], ...]: the files that the value's bytes stood in
-         segments  "FILE:GAP+LENGTH,..." decimal: which byte ranges the value is made of, in order; FILE counts
-                   from 0 in `files`, GAP is the distance from the end of the segment before in that file
+         files     JSON, [[identity, path], ...]: the files that the value's bytes come from
+         segments  "FILE:GAP+LENGTH,..." decimal: the byte ranges of the value, in order; FILE counts from 0
+                   in `files`, GAP is the distance from the end of the previous segment in that file
          node      name of the node
          read      when the shipper read it, nanoseconds since the epoch, decimal
-         grouping  JSON, what joins lines into events (see `Grouping`)
+         grouping  JSON, how lines are joined into events (see `Grouping`)
          pod       JSON, the container's pod metadata (see `pipeline.documents.container_fields`)
-         after     optional: CRI time of the last line before this slice, where the slice's first line has none
-         carried   optional: JSON, [[stream, part, state], ...]: where a stream's first line here begins a later part
-                   of an event that was too long (see `Carried`)
+         after     optional: CRI time of the last line before this slice, if the slice's first line has none
+         carried   optional: JSON, [[stream, part, state], ...]: streams whose first line here begins a later part of
+                   an event that was too long (see `Continuation`)
          goes_on   optional: streams, separated by commas, whose last event here was too long: a later part follows
 
-A record with the header `gap` tells of lost bytes and has no value; its contract is that of `pipeline.contract.gap`.
-A record without the header `crisp` is foreign. One with a version that we do not know is refused, never guessed.
-The identity of a file and the id of a document never change again: golden vectors stand in the tests.
+A record with the header `gap` reports lost bytes and has no value; its contract is that of `pipeline.contract.gap`.
+A record without the header `crisp` is third-party. One with an unsupported version is rejected, never guessed.
+The identity of a file and the id of a document never change again: the tests have golden vectors.
 """
 
 import base64
@@ -43,11 +43,11 @@ IDENTITY = re.compile(r"[A-Za-z0-9_-]{16}")
 _SEGMENT = re.compile(rb"(\d{1,4}):(\d{1,19})\+(\d{1,10})")
 
 Headers = list[tuple[str, bytes]]
-"""Kafka's headers: names and raw values, in order."""
+"""Headers of a Kafka record: names and raw values, in order."""
 
 
 class KafkaPosition(NamedTuple):
-    """Where a record stood in Kafka; `timestamp` in milliseconds, as Kafka has it."""
+    """Position of a record in Kafka; `timestamp` in milliseconds, as in Kafka."""
 
     topic: str
     partition: int
@@ -55,7 +55,7 @@ class KafkaPosition(NamedTuple):
     timestamp: int
 
     def document_fields(self) -> dict[str, Any]:
-        """The same as fields of a document."""
+        """Return the position as fields of a document."""
         return {"crisp.topic": self.topic, "crisp.partition": self.partition, "crisp.offset": self.offset}
 
 
@@ -63,7 +63,7 @@ UNKNOWN_POSITION = KafkaPosition("", -1, -1, 0)
 
 
 class SourceFile(NamedTuple):
-    """A file that log lines stood in: its identity and the path under which it was last seen."""
+    """A log file: its identity and its last known path."""
 
     identity: str
     path: str
@@ -78,11 +78,11 @@ class Segment(NamedTuple):
 
 
 class Grouping(NamedTuple):
-    """What joins lines into one event. Durations in nanoseconds, sizes in bytes of raw lines.
+    """How lines are joined into events. Durations in nanoseconds, sizes in bytes of raw lines.
 
     `mode`: `traces` (built in), `off`, or `pattern`: a line in which `pattern` (RE2) matches begins an event, every
-    other line continues one. `max_places`: in so many places, apart from each other in its files, a trace may stand,
-    and so a line of partials. Two streams have one of each open at most; twice that must fit into MAX_SEGMENTS.
+    other line continues one. `max_places`: the most separate byte ranges of one trace, or of one line of partials.
+    Two streams have at most one of each open; twice that must fit into MAX_SEGMENTS.
     """
 
     mode: str = "traces"
@@ -95,11 +95,11 @@ class Grouping(NamedTuple):
 
 
 class Continuation(NamedTuple):
-    """What must be known to read on in an event that was too long, from the first line of a later part.
+    """State for resuming an event that was too long, at the first line of a later part.
 
     `stream`: stdout or stderr; empty: the rest of a raw line that was itself too long. `part` counts from 1; `state`
-    is that of the grammar in `pipeline.grouping.stack_trace` after the part's first line, 0 where that is asked as of
-    any line.
+    is that of the grammar in `pipeline.grouping.stack_trace` after the part's first line, 0 if that line is classified
+    like any other.
     """
 
     stream: str
@@ -109,7 +109,7 @@ class Continuation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LogSlice:
-    """A run of whole log events of one container instance. `pod` is the metadata's JSON as it travels."""
+    """A run of whole log events of one container instance. `pod` is the pod metadata as encoded JSON."""
 
     value: bytes
     files: tuple[SourceFile, ...]
@@ -124,29 +124,32 @@ class LogSlice:
 
 
 def identity(pod_uid: str, container: str, restart: int, first_line: bytes) -> str:
-    """Name a file for ever by its container instance and its first line (without newline, 1,024 bytes at most)."""
+    """Return the permanent identity of a file, from its container instance and first line (without newline).
+
+    The first FIRST_LINE_BYTES of the line count.
+    """
     parts = (pod_uid.encode(), container.encode(), b"%d" % restart, first_line[:FIRST_LINE_BYTES])
     digest = hashlib.blake2b(b"\0".join(parts), digest_size=IDENTITY_BYTES).digest()
     return base64.urlsafe_b64encode(digest).decode()
 
 
 def random_identity(entropy: bytes) -> str:
-    """Name a file that has no CRI time in its first line by `entropy`, 12 random bytes."""
+    """Return the identity of a file whose first line has no CRI time, from `entropy`, 12 random bytes."""
     return base64.urlsafe_b64encode(entropy[:IDENTITY_BYTES]).decode()
 
 
 def document_id(file_identity: str, offset: int) -> str:
-    """The id of the event that begins at `offset` of the file: 27 characters."""
+    """Return the id of the event that begins at `offset` of the file: 27 characters."""
     return f"{file_identity}-{offset:010x}"
 
 
 def container_key(pod_uid: str, container: str, restart: int) -> bytes:
-    """The record's key: one container instance keeps to one partition."""
+    """Return the record's key: one container instance stays in one partition."""
     return f"{pod_uid}/{container}/{restart}".encode()
 
 
 def encode_segments(segments: tuple[Segment, ...]) -> bytes:
-    """Delta-code segments; see the module's docstring."""
+    """Encode segments as deltas; see the module's docstring."""
     ends: dict[int, int] = {}
     coded = []
     for file, offset, length in segments:
@@ -156,7 +159,7 @@ def encode_segments(segments: tuple[Segment, ...]) -> bytes:
 
 
 def decode_segments(coded: bytes) -> tuple[Segment, ...]:
-    """Read delta-coded segments. Raises RecordError."""
+    """Decode delta-encoded segments. Raises RecordError."""
     ends: dict[int, int] = {}
     segments = []
     for part in coded.split(b","):
@@ -173,7 +176,7 @@ def decode_segments(coded: bytes) -> tuple[Segment, ...]:
 
 
 def encode(log_slice: LogSlice) -> tuple[bytes, Headers]:
-    """Value and headers of a slice's record."""
+    """Return value and headers of a slice's record."""
     headers = [
         ("crisp", VERSION),
         ("files", orjson.dumps([list(file) for file in log_slice.files])),
@@ -186,7 +189,7 @@ def encode(log_slice: LogSlice) -> tuple[bytes, Headers]:
     if log_slice.previous_time:
         headers.append(("after", log_slice.previous_time))
     if log_slice.continuations:
-        headers.append(("carried", orjson.dumps([list(one) for one in log_slice.continuations])))
+        headers.append(("carried", orjson.dumps([list(entry) for entry in log_slice.continuations])))
     if log_slice.continued_streams:
         headers.append(("goes_on", ",".join(log_slice.continued_streams).encode()))
     return log_slice.value, headers
@@ -198,22 +201,22 @@ def _encode_grouping(grouping: Grouping) -> bytes:
 
 
 def is_crisp_record(headers: Headers) -> bool:
-    """Whether a record claims to keep this contract; else it is foreign."""
+    """Return whether a record declares this contract; else it is third-party."""
     return any(name == "crisp" for name, _ in headers)
 
 
 def decode(value: bytes | None, headers: Headers) -> LogSlice:
-    """Read a record of ours. Raises RecordError naming what breaks the contract."""
+    """Decode a record of crisp. Raises RecordError that names the violation of the contract."""
     fields = dict(headers)
     if fields.get("crisp") != VERSION:
-        raise RecordError(f"contract version {fields.get('crisp')!r} is not known here, only {VERSION!r}")
+        raise RecordError(f"contract version {fields.get('crisp')!r} is not supported, only {VERSION!r}")
     if "gap" in fields:
-        raise RecordError("this record tells of a gap, it is no slice")
+        raise RecordError("this record is a gap, not a slice")
     missing = {"files", "segments", "node", "read", "grouping", "pod"} - fields.keys()
     if missing:
         raise RecordError("missing headers: " + ", ".join(sorted(missing)))
     try:
-        part = LogSlice(
+        log_slice = LogSlice(
             value=value or b"",
             files=tuple(SourceFile(str(name), str(path)) for name, path in orjson.loads(fields["files"])),
             segments=decode_segments(fields["segments"]),
@@ -225,17 +228,17 @@ def decode(value: bytes | None, headers: Headers) -> LogSlice:
             continuations=_decode_continuations(fields.get("carried", b"")),
             continued_streams=tuple(fields["goes_on"].decode().split(",")) if "goes_on" in fields else (),
         )
-    except (ValueError, TypeError) as cause:
-        raise RecordError(f"headers cannot be read: {cause}") from cause
-    _check(part)
-    return part
+    except (ValueError, TypeError) as error:
+        raise RecordError(f"headers cannot be read: {error}") from error
+    _check(log_slice)
+    return log_slice
 
 
 @lru_cache(maxsize=64)
 def _decode_grouping(encoded: bytes) -> Grouping:
     grouping = Grouping(**orjson.loads(encoded))
     if grouping.mode not in MODES:
-        raise RecordError(f"header grouping: mode {grouping.mode!r} is not known here")
+        raise RecordError(f"header grouping: mode {grouping.mode!r} is not supported")
     if not all(isinstance(number, int) and number > 0 for number in grouping[1:-1]):
         raise RecordError("header grouping: gaps and limits must be positive whole numbers")
     if grouping.partial_gap < grouping.trace_gap:
@@ -246,11 +249,11 @@ def _decode_grouping(encoded: bytes) -> Grouping:
 def _decode_continuations(encoded: bytes) -> tuple[Continuation, ...]:
     if not encoded:
         return ()
-    found = tuple(Continuation(*entry) for entry in orjson.loads(encoded))
-    for one in found:
-        if one.stream not in ("stdout", "stderr", "") or not one.part > 1 or not isinstance(one.state, int):
-            raise RecordError(f"header carried: {list(one)} is not known here")
-    return found
+    continuations = tuple(Continuation(*entry) for entry in orjson.loads(encoded))
+    for entry in continuations:
+        if entry.stream not in ("stdout", "stderr", "") or not entry.part > 1 or not isinstance(entry.state, int):
+            raise RecordError(f"header carried: {list(entry)} is invalid")
+    return continuations
 
 
 def _check(log_slice: LogSlice) -> None:
@@ -258,11 +261,11 @@ def _check(log_slice: LogSlice) -> None:
         raise RecordError("the value does not end with a newline")
     total = sum(segment.length for segment in log_slice.segments)
     if len(log_slice.value) - total not in (0, 1):
-        raise RecordError(f"the segments say {total} bytes, the value has {len(log_slice.value)}")
+        raise RecordError(f"the segments have {total} bytes, the value has {len(log_slice.value)}")
     if not set(log_slice.continued_streams) <= {"stdout", "stderr"}:
         raise RecordError(f"header goes_on: {log_slice.continued_streams!r} are not streams")
     for file in log_slice.files:
         if not IDENTITY.fullmatch(file.identity):
             raise RecordError(f"header files: {file.identity[:40]!r} is not an identity")
     if any(segment.file >= len(log_slice.files) for segment in log_slice.segments):
-        raise RecordError("header segments: names a file that header files does not have")
+        raise RecordError("header segments: refers to a file that is not in header files")

@@ -1,1 +1,1 @@
-"""The whole pipeline on one machine, and a report that says whether every line arrived exactly once."""
+"""The whole pipeline on one machine, with a report whether every line arrived exactly once."""

@@ -1,4 +1,4 @@
-"""One of crisp's own processes in the demo: started, killed, started again, and what it used all along."""
+"""A process of crisp in the demo and in tests: started, killed, restarted, with its total CPU and peak memory."""
 
 import dataclasses
 import os
@@ -29,7 +29,7 @@ class ChildProcess:
         self._child: subprocess.Popen[bytes] | None = None
 
     def start(self, *arguments: str) -> None:
-        """Start it, again after a kill."""
+        """Start the process, also after a kill."""
         command = [sys.executable, *self.program, self.name, *arguments]
         with self.output.open("ab") as output:
             self._child = subprocess.Popen(
@@ -37,37 +37,37 @@ class ChildProcess:
                 env=self._environment,
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # a Ctrl-C is for the demo, which brings home what is written
+                start_new_session=True,  # Ctrl-C stops the demo, which then waits for the written lines
                 preexec_fn=die_with_parent if sys.platform == "linux" else None,  # noqa: PLW1509
             )
 
     def send_signal(self, number: signal.Signals) -> None:
-        """Send it a signal, and go on."""
+        """Send a signal without waiting."""
         assert self._child is not None
         self._child.send_signal(number)
 
     def poll(self) -> int | None:
-        """The exit code, once it has ended by itself."""
+        """Return the exit code if the process has exited, else None."""
         return self._child.poll() if self._child else None
 
     def wait(self, seconds: float) -> int:
-        """The exit code, when it ends. Raises subprocess.TimeoutExpired."""
+        """Wait for the exit and return the exit code. Raises subprocess.TimeoutExpired."""
         assert self._child is not None
         return self._child.wait(seconds)
 
     def measure(self) -> None:
-        """Note what it used until now; also before it is ended, since then nobody can say."""
+        """Record CPU and memory of the running process; the kernel drops them at its exit."""
         if self._child is not None and self._child.poll() is None:
             self._rss = max(self._rss, peak_rss_mib(self._child.pid))
             self._cpu = process_cpu_seconds(self._child.pid)
 
     def kill(self) -> None:
-        """kill -9, and note it."""
+        """Send SIGKILL, wait, and count the kill."""
         self.kills += 1
         self._terminate(signal.SIGKILL)
 
     def stop(self) -> int:
-        """SIGTERM and wait; returns the exit code."""
+        """Send SIGTERM, wait, and return the exit code."""
         return self._terminate(signal.SIGTERM)
 
     def _terminate(self, number: signal.Signals) -> int:
@@ -88,16 +88,16 @@ class ChildProcess:
 
     @property
     def cpu_seconds(self) -> float:
-        """CPU time of all its lives."""
+        """CPU time of all runs."""
         return self._exited_cpu + self._cpu
 
     @property
     def rss_mib(self) -> float:
-        """The most resident memory of any of its lives."""
+        """Peak resident memory of all runs, in MiB."""
         return self._rss
 
 
 def _without_settings(environ: Mapping[str, str]) -> dict[str, str]:
-    """The user's environment without settings of crisp: they are for his own servers, not for these."""
-    own = {env_name(row.name) for row in dataclasses.fields(Settings)}
+    """Return the environment without settings of crisp, which are for the servers of the user."""
+    own = {env_name(field.name) for field in dataclasses.fields(Settings)}
     return {name: value for name, value in environ.items() if name not in own}

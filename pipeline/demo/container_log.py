@@ -1,10 +1,10 @@
-"""Writes a container's log file as containerd does, and rotates it as the kubelet does.
+"""A container's log file, written as containerd writes it and rotated as the kubelet rotates it.
 
-containerd: one line of the container is cut into pieces of 16 KiB; every piece is one `write` of
+containerd: a line of the container is split into partials of 16 KiB; each is one `write` of
 `TIME SP STREAM SP P|F SP CONTENT LF`, the last one with `F`.
-kubelet: beyond a size the file is renamed to `0.log.<YYYYMMDD-HHMMSS>`, then the runtime is told to open `0.log`
-anew; between the two there is no live file. Of the rotated files the newest stays plain, older ones are packed with
-gzip, and at most four rotated files are kept (the kubelet's `containerLogMaxFiles` says how many).
+kubelet: a file beyond a size limit is renamed to `0.log.<YYYYMMDD-HHMMSS>`, then the runtime reopens `0.log`; between
+the two there is no live file. The newest rotated file stays uncompressed, older ones are compressed with gzip, and at
+most four rotated files are kept (the kubelet's `containerLogMaxFiles`).
 """
 
 import gzip
@@ -49,24 +49,24 @@ class ContainerLog:
         self._size = 0
 
     def write(self, stream: str, line: bytes) -> None:
-        """One line of the container, without its newline."""
+        """Write a line of the container, given without its newline."""
         for start in range(0, len(line) or 1, PARTIAL_BYTES):
-            piece = line[start : start + PARTIAL_BYTES]
-            self.write_entry(stream, "F" if start + PARTIAL_BYTES >= len(line) else "P", piece)
+            partial = line[start : start + PARTIAL_BYTES]
+            self.write_entry(stream, "F" if start + PARTIAL_BYTES >= len(line) else "P", partial)
 
     def write_entry(self, stream: str, tag: str, content: bytes) -> None:
-        """One line of the file."""
+        """Write one CRI line to the file."""
         raw = f"{timestamp.format_utc(time.time_ns())} {stream} {tag} ".encode() + content + b"\n"
         self._size += os.write(self._file, raw)
 
     def rotate(self) -> None:
-        """Rotate if the file is long enough; the names have a grain of seconds, so at most once a second."""
+        """Rotate a file above the size limit; at most once a second, the resolution of the names."""
         now = time.time()
         if self._size < self._rotate_bytes or now - self._rotated_at < 1.1:
             return
-        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
+        suffix = time.strftime("%Y%m%d-%H%M%S", time.gmtime(now))
         self._compress_rotated()
-        self._live.rename(self.directory / f"0.log.{stamp}")
+        self._live.rename(self.directory / f"0.log.{suffix}")
         time.sleep(REOPEN_SECONDS)
         os.close(self._file)
         self._open()
@@ -79,12 +79,12 @@ class ContainerLog:
             path.unlink()
         for path in rotated[max(0, len(rotated) + 1 - self._max_rotated) :]:
             if path.suffix != ".gz":
-                beside = path.with_name(path.name + ".tmp")
-                with path.open("rb") as plain, gzip.open(beside, "wb") as packed:
-                    shutil.copyfileobj(plain, packed)
-                beside.rename(path.with_name(path.name + ".gz"))
+                temporary = path.with_name(path.name + ".tmp")
+                with path.open("rb") as plain, gzip.open(temporary, "wb") as compressed:
+                    shutil.copyfileobj(plain, compressed)
+                temporary.rename(path.with_name(path.name + ".gz"))
                 path.unlink()
 
     def close(self) -> None:
-        """The container ends."""
+        """Close the file: the container has exited."""
         os.close(self._file)

@@ -1,4 +1,4 @@
-"""The demo with a directory of real logs: shipped, indexed, and audited."""
+"""The demo with existing logs: a directory is shipped, indexed and audited."""
 
 import asyncio
 import subprocess
@@ -24,7 +24,7 @@ MAX_SECONDS = 24 * 3600.0
 
 
 class ExistingLogs:
-    """One run over a directory in the kubelet's layout, which is only read."""
+    """One run over a directory in the kubelet's layout, which is read-only."""
 
     def __init__(self, stack: Stack, directory: Path, logs: Path, on_progress: OnProgress) -> None:
         self._logs = logs.resolve()
@@ -40,34 +40,34 @@ class ExistingLogs:
         self._searcher = Searcher(stack.address.es_url)
 
     def run(self, *, follow: bool) -> tuple[list[Tally], dict[str, Any]]:
-        """Ship and index what there is (`follow`: and what comes, until Ctrl-C), then look every event up."""
-        self._on_progress("making topics and index template", 0, 0)
+        """Ship and index the logs (`follow`: also new lines, until Ctrl-C), then look up every event."""
+        self._on_progress("creating topics and index template", 0, 0)
         asyncio.run(setup.create_all(self._settings))
         started = time.monotonic()
         if follow:
             self._follow()
-        for part in self._processes:
-            self._run_once(part)
+        for process in self._processes:
+            self._run_once(process)
         seconds = time.monotonic() - started
-        self._on_progress("looking every event up", 0, 0)
-        accounts = asyncio.run(self._audit())
-        whole = tally.total(accounts)
-        return accounts, {**whole.as_dict(), "seconds": round(seconds, 1), "files": len(accounts)}
+        self._on_progress("looking up every event", 0, 0)
+        tallies = asyncio.run(self._audit())
+        total = tally.total(tallies)
+        return tallies, {**total.as_dict(), "seconds": round(seconds, 1), "files": len(tallies)}
 
     def _follow(self) -> None:
-        for part in self._processes:
-            part.start()
+        for process in self._processes:
+            process.start()
         try:
             while True:
                 self._poll(*self._processes)
                 time.sleep(POLL_SECONDS)
         except KeyboardInterrupt:
-            self._on_progress("interrupted: what is written is still brought home", 0, 0)
-        for part in self._processes:
-            part.stop()
+            self._on_progress("interrupted: waiting for written lines to be indexed", 0, 0)
+        for process in self._processes:
+            process.stop()
 
     def _run_once(self, process: ChildProcess) -> None:
-        """To the end of what there is; both have an end of their own."""
+        """Run the process with `--once` until it exits."""
         process.start("--once")
         end = time.monotonic() + MAX_SECONDS
         while time.monotonic() < end:
@@ -77,15 +77,15 @@ class ExistingLogs:
                 self._poll()
                 continue
             if code:
-                raise StackError(f"crisp {process.name} ended with code {code}: {last_line(process.output)}")
+                raise StackError(f"crisp {process.name} exited with code {code}: {last_line(process.output)}")
             return
-        raise StackError(f"crisp {process.name} did not come to an end")
+        raise StackError(f"crisp {process.name} did not exit")
 
     def _poll(self, *running: ChildProcess) -> None:
-        for part in running:
-            code = part.poll()
+        for process in running:
+            code = process.poll()
             if code is not None:
-                raise StackError(f"crisp {part.name} ended by itself with code {code}: {last_line(part.output)}")
+                raise StackError(f"crisp {process.name} exited with code {code}: {last_line(process.output)}")
         self._on_progress("shipping and indexing", 0, self._searcher.count())
 
     async def _audit(self) -> list[Tally]:
@@ -98,19 +98,19 @@ class ExistingLogs:
             await client.close()
 
     def examples(self) -> list[dict[str, Any]]:
-        """Some of the documents in full."""
+        """Return some complete documents."""
         return self._searcher.examples()
 
     def stop(self) -> None:
-        """End what is still running."""
-        for part in self._processes:
-            part.stop()
+        """Stop the running processes."""
+        for process in self._processes:
+            process.stop()
 
 
 def require_log_files(logs: Path) -> None:
-    """Raises StackError for a directory that has no log files in the kubelet's layout."""
+    """Raise StackError for a directory without log files in the kubelet's layout."""
     if not logs.is_dir():
         raise StackError(f"--logs {logs}: no such directory")
     if not LogDirectory(logs, settings.Settings(), {}).pod_uids:
         layout = "<namespace>_<pod>_<uid>/<container>/<n>.log"
-        raise StackError(f"--logs {logs}: no log files in the kubelet's layout below it ({layout})")
+        raise StackError(f"--logs {logs}: no log files in the kubelet's layout ({layout})")

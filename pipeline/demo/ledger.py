@@ -1,7 +1,7 @@
-"""Which lines were written, and which of them are found. It knows only what the containers wrote.
+"""The lines written by the containers, compared with the lines found in the documents. For the demo and for tests.
 
-A line is known by its container and its bytes; one in JSON by the number and the message in it, since a document
-has its fields apart. A document of several lines (a stack trace) counts each of them.
+A line is identified by its container and its bytes; a JSON line by its sequence number and message, since a document
+holds its fields separately. A document of several lines (a stack trace) counts each of them.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ DIGEST_BYTES = 8
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """Lines, by what became of them."""
+    """Numbers of lines by result."""
 
     written: int
     searchable: int
@@ -26,7 +26,7 @@ class Balance:
 
 
 def line_key(uid: str, line: bytes) -> bytes:
-    """What a line written is known by."""
+    """Return the key of a written line."""
     if line.startswith(b"{"):
         body = orjson.loads(line)
         line = _numbered_message(body["event"]["sequence"], body["message"])
@@ -34,7 +34,7 @@ def line_key(uid: str, line: bytes) -> bytes:
 
 
 def document_keys(source: dict[str, Any]) -> list[bytes]:
-    """What the lines in a document are known by."""
+    """Return the keys of the lines in a document."""
     uid, message = source["kubernetes.pod.uid"], source["message"]
     if "event.sequence" in source:
         return [_digest(uid, _numbered_message(source["event.sequence"], message))]
@@ -50,42 +50,42 @@ def _digest(uid: str, line: bytes) -> bytes:
 
 
 class Ledger:
-    """The lines written so far."""
+    """Counts the written lines of each container."""
 
     def __init__(self) -> None:
         self.lines = 0
         self._written: dict[str, Counter[bytes]] = {}
-        self._duplicated = 0  # of the containers that are settled
+        self._duplicated = 0  # lines of the finalised containers
 
     def record(self, uid: str, line: bytes) -> None:
-        """Note a line before it is written."""
+        """Record a line before it is written."""
         self.lines += 1
-        # As the document will have it: a JSON document cannot hold bytes that are not UTF-8.
+        # Decoded as in the document: JSON cannot hold bytes that are not UTF-8.
         self._written.setdefault(uid, Counter())[line_key(uid, line.decode("utf-8", "replace").encode())] += 1
 
     def open_containers(self) -> list[str]:
-        """The containers whose lines are not settled."""
+        """Return the uids of the containers that are not finalised."""
         return list(self._written)
 
     def balance(self, searchable: Counter[bytes]) -> Balance:
-        """Compare with the lines found of the open containers. A line that nobody wrote counts as doubled."""
-        missing, doubled = self._compare(self._written, searchable)
-        return Balance(self.lines, self.lines - missing, missing, doubled + self._duplicated)
+        """Compare with the searchable lines of the open containers. An unknown line counts as duplicated."""
+        missing, duplicated = self._compare(self._written, searchable)
+        return Balance(self.lines, self.lines - missing, missing, duplicated + self._duplicated)
 
     def finalise(self, uids: Iterable[str], searchable: Counter[bytes]) -> bool:
-        """Forget the lines of containers that have ended, if all of them were found; whether they were."""
-        missing, doubled = self._compare(uids, searchable)
+        """Drop the lines of exited containers if all are searchable; return whether they are."""
+        missing, duplicated = self._compare(uids, searchable)
         if missing:
             return False
-        self._duplicated += doubled
+        self._duplicated += duplicated
         for uid in uids:
             self._written.pop(uid, None)
         return True
 
     def _compare(self, uids: Iterable[str], searchable: Counter[bytes]) -> tuple[int, int]:
-        there = missing = 0
+        matched = missing = 0
         for uid in uids:
             for key, number in self._written.get(uid, Counter()).items():
-                there += min(number, searchable[key])
+                matched += min(number, searchable[key])
                 missing += max(0, number - searchable[key])
-        return missing, searchable.total() - there
+        return missing, searchable.total() - matched

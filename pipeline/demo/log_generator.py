@@ -1,4 +1,4 @@
-"""What the containers of the demo write: generated services, and the local servers' own real output."""
+"""The containers of the demo: generated services, and the output of the local servers. For the demo and for tests."""
 
 import contextlib
 import random
@@ -16,11 +16,11 @@ from pipeline.demo.sample_services import SERVICES, Burst
 ROTATE_BYTES = 2 * 1024 * 1024
 PODS_PER_SERVICE = 2
 WATCH_INTERVAL = 25
-CHAOS_WATCH_INTERVAL = 5  # a kill counts while a watched line is on its way, so watch more of them
+CHAOS_WATCH_INTERVAL = 5  # a kill counts only while a watched line is in flight: watch more lines
 
 
 class LogGenerator:
-    """All containers: write some lines of each in turn. `watch` holds trace ids of lines to watch."""
+    """Writes lines of all containers in turn. `watched_traces` holds trace ids of lines whose latency is measured."""
 
     def __init__(self, root: Path, ledger: Ledger, seed: int, watch_interval: int = WATCH_INTERVAL) -> None:
         self._watch_interval = watch_interval
@@ -44,22 +44,24 @@ class LogGenerator:
         return ContainerLog(self._root, namespace, pod, uid, name, ROTATE_BYTES)
 
     def replace_pods(self) -> list[ContainerLog]:
-        """All pods end, and others take their place, as in a deployment; the logs of those that ended, as they are."""
-        ended = self.logs()
+        """Replace all pods, as a rollout does; return the logs of the old ones."""
+        replaced = self.logs()
         self._rotations = self.rotations()
-        self._services = [(self._container("shop", log.container, self._random), of) for log, of in self._services]
+        self._services = [
+            (self._container("shop", log.container, self._random), service) for log, service in self._services
+        ]
         for followed in self._followed:
             followed.log = self._container("infra", followed.log.container, self._random)
-        for log in ended:
+        for log in replaced:
             log.close()
-        return ended
+        return replaced
 
     def follow_output(self, name: str, output: Path) -> None:
-        """Write what a real server prints as a container of that name."""
+        """Copy the output of a server to the log of a container with that name."""
         self._followed.append(_FollowedOutput(output, self._container("infra", name, self._random)))
 
     def write(self, lines: int) -> None:
-        """Write about that many lines of the generated services, one burst of each in turn."""
+        """Write about this many lines of the generated services, one burst of each in turn."""
         until = self._ledger.lines + lines
         while self._ledger.lines < until:
             log, service = self._services[self._turn % len(self._services)]
@@ -71,7 +73,7 @@ class LogGenerator:
                 self.watched_traces.append(orjson.loads(burst[0])["trace.id"])
 
     def copy_output(self) -> None:
-        """Write what the servers printed since the last time; rotate where it is time."""
+        """Copy the new output of the servers; rotate the files that are due."""
         for followed in self._followed:
             for line in followed.lines():
                 self._write_line(followed.log, "stdout", line)
@@ -83,15 +85,15 @@ class LogGenerator:
         log.write(stream, line)
 
     def logs(self) -> list[ContainerLog]:
-        """Every container's log."""
+        """Return the logs of all containers."""
         return [log for log, _ in self._services] + [followed.log for followed in self._followed]
 
     def rotations(self) -> int:
-        """Rotations so far."""
+        """Return the number of rotations."""
         return self._rotations + sum(log.rotations for log in self.logs())
 
     def close(self) -> None:
-        """The containers end."""
+        """Close all logs."""
         for log in self.logs():
             log.close()
         for followed in self._followed:
@@ -99,7 +101,7 @@ class LogGenerator:
 
 
 class _FollowedOutput:
-    """A server's output file and the container that its lines go to."""
+    """The output file of a server, and the container log for its lines."""
 
     def __init__(self, output: Path, log: ContainerLog) -> None:
         self.log = log
@@ -107,20 +109,20 @@ class _FollowedOutput:
         self._incomplete_line = b""
 
     def lines(self) -> list[bytes]:
-        """The whole lines printed since the last time."""
+        """Return the complete lines printed since the last call."""
         *lines, self._incomplete_line = (self._incomplete_line + self._file.read()).split(b"\n")
         return lines
 
     def close(self) -> None:
-        """Read it no more."""
+        """Close the output file."""
         self._file.close()
 
 
 def provoke_stack_trace(port: int) -> None:
-    """Make Kafka log a real Java stack trace: to its port, HTTP is a message of more than a gigabyte.
+    """Make Kafka log a Java stack trace: it reads an HTTP request as the size of a message above a gigabyte.
 
-    Where somebody has stopped Kafka meanwhile, there is none.
+    Does nothing if Kafka is stopped.
     """
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as opened:
-        opened.sendall(b"GET / HTTP/1.1\r\n\r\n")
-        opened.recv(64)
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        connection.recv(64)

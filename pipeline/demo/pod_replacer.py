@@ -1,6 +1,6 @@
-"""Keeps a demo that follows small: its pods are replaced now and then, and those that ended are compared and forgotten.
+"""Bounds memory and disk of a demo without end: replaces its pods, verifies the old ones, deletes their logs.
 
-Else the ledger would hold every line of the night, and the disk every log.
+Otherwise the ledger would hold every line, and the disk every log.
 """
 
 import shutil
@@ -18,28 +18,28 @@ RETRY_SECONDS = 10.0
 
 
 class PodReplacer:
-    """One set of ended pods at a time; `look` is called now and then. What is read of them is read in a thread."""
+    """Handles one set of exited pods at a time. Call `poll` regularly; the documents are read in a thread."""
 
     def __init__(self, generator: LogGenerator, ledger: Ledger, searcher: Searcher) -> None:
         self._generator = generator
         self._ledger = ledger
         self._searcher = searcher
         self._reader = ThreadPoolExecutor(1)
-        self._ended: Sequence[ContainerLog] = ()
+        self._exited: Sequence[ContainerLog] = ()
         self._search: Future[Counter[bytes]] | None = None
         self._replaced_at = 0
         self._due_at = 0.0
         self.finalised = 0
 
     def poll(self, now: float) -> None:
-        """Replace the pods, compare, or forget: whatever is due."""
+        """Replace the pods, start the search, or compare its result, as due."""
         if self._search is not None:
             if self._search.done():
                 self._compare(self._search.result(), now)
-        elif self._ended and now >= self._due_at:
-            self._search = self._reader.submit(self._searcher.line_keys, [log.uid for log in self._ended])
-        elif not self._ended and self._ledger.lines - self._replaced_at >= LINES_PER_POD_SET:
-            self._ended, self._replaced_at, self._due_at = (
+        elif self._exited and now >= self._due_at:
+            self._search = self._reader.submit(self._searcher.line_keys, [log.uid for log in self._exited])
+        elif not self._exited and self._ledger.lines - self._replaced_at >= LINES_PER_POD_SET:
+            self._exited, self._replaced_at, self._due_at = (
                 self._generator.replace_pods(),
                 self._ledger.lines,
                 now + RETRY_SECONDS,
@@ -47,15 +47,15 @@ class PodReplacer:
 
     def _compare(self, searchable: Counter[bytes], now: float) -> None:
         self._search = None
-        uids = [log.uid for log in self._ended]
+        uids = [log.uid for log in self._exited]
         if not self._ledger.finalise(uids, searchable):
-            self._due_at = now + RETRY_SECONDS  # they are on their way; what is missing in the end is told at the end
+            self._due_at = now + RETRY_SECONDS  # still in flight; the final report counts missing lines
             return
         self.finalised += len(uids)
-        for log in self._ended:
+        for log in self._exited:
             shutil.rmtree(log.directory.parent)
-        self._ended = ()
+        self._exited = ()
 
     def close(self) -> None:
-        """Read no more; what is not settled stays in the ledger."""
+        """Wait for the search; containers that are not finalised stay in the ledger."""
         self._reader.shutdown(wait=True)

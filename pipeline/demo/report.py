@@ -10,21 +10,21 @@ from rich.table import Table
 from pipeline.demo.run import Plan, Report
 from pipeline.operations.audit.tally import Tally
 
-_SUCCESS = "every line is there exactly once"
+_SUCCESS = "every line is indexed exactly once"
 
 
 def show_run(report: Report, plan: Plan, *, as_json: bool) -> bool:
-    """Show what came of a run; whether it was good."""
+    """Print the report of a run; return whether it succeeded."""
     if as_json:
         print(orjson.dumps({**report.numbers, "good": report.good}).decode())
         return report.good
     numbers = report.numbers
-    backlog = "" if plan.rate else " (as fast as it goes: this is the backlog)"
+    backlog = "" if plan.rate else " (unlimited rate: includes the backlog)"
     rows = {
         "lines written": f"{numbers['written']:,} in {numbers['seconds']} s, {numbers['rotations']} rotations",
         "lines searchable": f"{numbers['searchable']:,} in {numbers['documents']:,} documents",
         "missing": str(numbers["missing"]),
-        "doubled": str(numbers["doubled"]),
+        "duplicated": str(numbers["doubled"]),
         "written to searchable": f"p50 {numbers['latency_p50_s']} s, p99 {numbers['latency_p99_s']} s{backlog}",
         "CPU": f"shipper {numbers['shipper_cpu_s']} s, worker {numbers['worker_cpu_s']} s, "
         f"Elasticsearch {numbers['elasticsearch_cpu_s']} s",
@@ -32,39 +32,39 @@ def show_run(report: Report, plan: Plan, *, as_json: bool) -> bool:
     }
     if plan.chaos:
         rows["kill -9"] = ", ".join(
-            f"{words} {numbers[f'{name}_kills']} times ({numbers[f'{name}_kills_outstanding']} with lines on their way)"
-            for name, words in (("ship", "shipper"), ("worker", "worker"))
+            f"{label} {numbers[f'{name}_kills']} times ({numbers[f'{name}_kills_outstanding']} with lines in flight)"
+            for name, label in (("ship", "shipper"), ("worker", "worker"))
         )
     _show(rows, report.examples)
     if numbers.get("chaos_too_weak"):
         _show_conclusion(
-            "too few kills came while lines were on their way: this run proves nothing; try more --lines", good=False
+            "too few kills while lines were in flight: this run proves nothing; try more --lines", good=False
         )
     else:
-        _show_conclusion(_SUCCESS if report.good else "NOT every line is there exactly once", good=report.good)
+        _show_conclusion(_SUCCESS if report.good else "NOT every line is indexed exactly once", good=report.good)
     return report.good
 
 
 def show_existing_logs(
     tallies: list[Tally], numbers: dict[str, Any], examples: list[dict[str, Any]], *, as_json: bool
 ) -> bool:
-    """Show what became of a directory's logs; whether all is there."""
+    """Print the report on existing logs; return whether every event is indexed exactly once."""
     good = not numbers["missing"] and not numbers["doubled"]
     if as_json:
-        print(orjson.dumps({**numbers, "good": good, "accounts": [one.as_dict() for one in tallies]}).decode())
+        print(orjson.dumps({**numbers, "good": good, "accounts": [entry.as_dict() for entry in tallies]}).decode())
         return good
     rows = {
         "events": f"{numbers['events']:,} of {numbers['files']:,} files, shipped and indexed in {numbers['seconds']} s",
         "searchable": f"{numbers['found']:,}",
         "missing": f"{numbers['missing']:,}",
-        "doubled": f"{numbers['doubled']:,}",
+        "duplicated": f"{numbers['doubled']:,}",
         **{f"dropped ({rule})": f"{number:,}" for rule, number in numbers["dropped"].items()},
-        **{f"not judged: {reason}": f"{number:,}" for reason, number in numbers["unjudged"].items()},
-        **({"on their way": f"{numbers['waiting']:,}"} if numbers["waiting"] else {}),
+        **{f"not verified: {reason}": f"{number:,}" for reason, number in numbers["unjudged"].items()},
+        **({"pending": f"{numbers['waiting']:,}"} if numbers["waiting"] else {}),
     }
     _show(rows, examples)
     _show_conclusion(
-        "every event is there exactly once" if good else "NOT every event is there exactly once", good=good
+        "every event is indexed exactly once" if good else "NOT every event is indexed exactly once", good=good
     )
     return good
 
@@ -89,4 +89,4 @@ def _show(rows: dict[str, str], examples: list[dict[str, Any]]) -> None:
 def _show_conclusion(conclusion: str, *, good: bool) -> None:
     Console().print(f"[{'green' if good else 'red'}]{conclusion}[/]", highlight=False)
     if sys.stdout.isatty():
-        print("to look around yourself: crisp demo --follow, or crisp local up, then crisp setup, ship and worker")
+        print("to explore: crisp demo --follow, or crisp local up, then crisp setup, ship and worker")

@@ -1,4 +1,4 @@
-"""One run of the demo: servers, setup, shipper, worker, lines; then the report."""
+"""One run of the demo: setup, shipper, worker, generated lines, then the report. For the demo and for tests."""
 
 import asyncio
 import contextlib
@@ -27,22 +27,22 @@ from pipeline.operations.setup import setup
 
 TICK_SECONDS = 0.05
 POLL_SECONDS = 0.2
-BURST = 1000  # lines at a time when as fast as it goes
+BURST = 1000  # lines at a time with an unlimited rate
 STACK_TRACE_INTERVAL_SECONDS = 3.0
-IDLE_SECONDS = 3.0  # without a new document: then it is time to compare
+IDLE_SECONDS = 3.0  # without a new document, before the lines are compared
 GIVE_UP_SECONDS = 60.0
 MIN_KILLS = 5
-MIN_CHAOS_SECONDS = 100.0  # a run must last that long for five kills of the worker
+MIN_CHAOS_SECONDS = 100.0  # duration of a run with five kills of the worker
 SHIPPER_KILL_INTERVAL = (1.0, 3.0)
 WORKER_KILL_INTERVAL = (8.0, 15.0)
 
 OnProgress = Callable[[str, int, int], None]
-"""Shows the progress: what goes on, lines written, documents searchable."""
+"""Shows the progress: activity, lines written, documents searchable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What was asked for. `rate` in lines a second, 0: as fast as it goes; `lines` 0: until interrupted."""
+    """The options of a run. `rate` in lines per second, 0: unlimited; `lines` 0: until interrupted."""
 
     lines: int
     rate: float
@@ -52,7 +52,7 @@ class Plan:
 
 @dataclass(slots=True)
 class KillSchedule:
-    """When a part is killed next, and how many kills came while lines were on their way."""
+    """When a process is killed next, and how many kills came while lines were in flight."""
 
     process: ChildProcess
     interval: tuple[float, float]
@@ -62,7 +62,7 @@ class KillSchedule:
 
 @dataclass(slots=True)
 class Report:
-    """What came of a run."""
+    """The result of a run."""
 
     balance: Balance
     numbers: dict[str, Any]
@@ -70,12 +70,12 @@ class Report:
 
     @property
     def good(self) -> bool:
-        """Whether every line is there exactly once."""
+        """Whether every line is indexed exactly once."""
         return not self.balance.missing and not self.balance.duplicated and not self.numbers.get("chaos_too_weak")
 
 
 class Run:
-    """The parts of one run. `begin`, `write`, `settle`, `report`, `end`, in that order."""
+    """One run. Call `start`, `write`, `wait_until_searchable`, `report`, `stop`, in this order."""
 
     def __init__(self, stack: Stack, directory: Path, plan: Plan, on_progress: OnProgress) -> None:
         self._stack = stack
@@ -84,16 +84,16 @@ class Run:
         self._random = random.Random(plan.seed)
         self._logs = directory / "pods"
         self._logs.mkdir()
-        ship, work = free_ports(2)
+        ship_port, worker_port = free_ports(2)
         environment = {
             **stack.environment,
             "CRISP_LOGS_DIR": str(self._logs),
             "CRISP_STATE_DIR": str(directory / "state"),
             "CRISP_NODE_NAME": "laptop",
-            "CRISP_SHIP_PORT": str(ship),
-            "CRISP_WORKER_PORT": str(work),
+            "CRISP_SHIP_PORT": str(ship_port),
+            "CRISP_WORKER_PORT": str(worker_port),
             "CRISP_STATUS_HOST": "127.0.0.1",
-            "CRISP_STATUS_URLS": f"http://127.0.0.1:{ship} http://127.0.0.1:{work}",
+            "CRISP_STATUS_URLS": f"http://127.0.0.1:{ship_port} http://127.0.0.1:{worker_port}",
             **({"CRISP_KAFKA_SESSION_TIMEOUT_SECONDS": "2"} if plan.chaos else {}),
         }
         self._environment = environment
@@ -114,13 +114,13 @@ class Run:
         self._seconds = 0.0
 
     def export_command(self) -> str:
-        """What to paste into another shell to look around while it runs."""
+        """Return the shell command that sets the environment for other commands of crisp during the run."""
         names = ("CRISP_KAFKA_BROKERS", "CRISP_ES_URLS", "CRISP_STATUS_URLS")
         return "export " + " ".join(f"{name}={shlex.quote(self._environment[name])}" for name in names)
 
     def start(self) -> None:
-        """Topics, template, shipper, worker."""
-        self._on_progress("making topics and index template", 0, 0)
+        """Create topics and template, start shipper and worker."""
+        self._on_progress("creating topics and index template", 0, 0)
         asyncio.run(setup.create_all(self._settings))
         self.shipper.start()
         self.worker.start()
@@ -131,18 +131,18 @@ class Run:
         self.generator.follow_output("elasticsearch", self._stack.elasticsearch.output)
 
     async def _wait_for_group(self) -> None:
-        """Return when the worker has its partitions, so that its start is not counted as latency."""
+        """Wait until the worker has its partitions: its start must not count as latency."""
         admin = AIOKafkaAdminClient(**client.connection(self._settings))
         await admin.start()
         try:
             async with asyncio.timeout(GIVE_UP_SECONDS):
                 while True:
                     with contextlib.suppress(GroupCoordinatorNotAvailableError):  # the first group of this Kafka
-                        (answer,) = await admin.describe_consumer_groups([self._settings.kafka_group])
-                        if answer.groups[0][2] == "Stable":
+                        (response,) = await admin.describe_consumer_groups([self._settings.kafka_group])
+                        if response.groups[0][2] == "Stable":
                             return
                     if self.worker.poll() is not None:
-                        return  # `_look` tells why
+                        return  # `_poll` raises the error
                     await asyncio.sleep(TICK_SECONDS)
         except TimeoutError:
             raise StackError(f"the worker did not join its group: {last_line(self.worker.output)}") from None
@@ -150,15 +150,15 @@ class Run:
             await admin.close()
 
     def write(self) -> None:
-        """Write the lines, live; returns when all are written, or at an interrupt."""
+        """Write the lines at the planned rate; return when all are written, or at an interrupt."""
         rate = self._plan.rate
         if self._plan.chaos and self._plan.lines:
             rate = min(rate or self._plan.lines, self._plan.lines / MIN_CHAOS_SECONDS)
         started = time.monotonic()
-        looked = 0.0
-        trouble = started + STACK_TRACE_INTERVAL_SECONDS
-        for kills in self._kills:
-            kills.next_at = started + self._random.uniform(*kills.interval)
+        polled = 0.0
+        next_stack_trace = started + STACK_TRACE_INTERVAL_SECONDS
+        for schedule in self._kills:
+            schedule.next_at = started + self._random.uniform(*schedule.interval)
         try:
             while not self._plan.lines or self.ledger.lines < self._plan.lines:
                 now = time.monotonic()
@@ -167,19 +167,20 @@ class Run:
                     due = min(due, self._plan.lines - self.ledger.lines)
                 self.generator.write(max(0, due))
                 self.generator.copy_output()
-                if now >= trouble:
+                if now >= next_stack_trace:
                     provoke_stack_trace(self._stack.address.kafka_port)
-                    trouble = now + STACK_TRACE_INTERVAL_SECONDS
-                if now - looked >= POLL_SECONDS:
+                    next_stack_trace = now + STACK_TRACE_INTERVAL_SECONDS
+                if now - polled >= POLL_SECONDS:
                     self._poll("writing")
-                    looked = now
+                    polled = now
                     if not self._plan.lines:
                         self._replacer.poll(now)
                 self._kill_due_processes(now)
                 if rate:
                     time.sleep(max(0.0, TICK_SECONDS - (time.monotonic() - now)))
         except KeyboardInterrupt:
-            self._on_progress("interrupted: what is written is still brought home", self.ledger.lines, self._searchable)
+            activity = "interrupted: waiting for written lines to be indexed"
+            self._on_progress(activity, self.ledger.lines, self._searchable)
         self.generator.copy_output()
         self._replacer.close()
         self._seconds = time.monotonic() - started
@@ -190,39 +191,39 @@ class Run:
         self.generator.watched_traces.clear()
         self.searcher.poll()
         self._searchable = self.searcher.count()
-        for part in (self.shipper, self.worker):
-            code = part.poll()
+        for process in (self.shipper, self.worker):
+            code = process.poll()
             if code is not None:
-                raise StackError(f"crisp {part.name} ended by itself with code {code}: {last_line(part.output)}")
-            part.measure()
+                raise StackError(f"crisp {process.name} exited with code {code}: {last_line(process.output)}")
+            process.measure()
         self._on_progress(activity, self.ledger.lines, self._searchable)
 
     def _kill_due_processes(self, now: float) -> None:
-        """kill -9 what is due, and start it again at once."""
+        """Kill the processes that are due, and restart them at once."""
         if not self._plan.chaos:
             return
-        for kills in self._kills:
-            if now >= kills.next_at:
-                kills.outstanding += bool(self.searcher.outstanding())
-                kills.process.kill()
-                kills.process.start()
-                kills.next_at = now + self._random.uniform(*kills.interval)
+        for schedule in self._kills:
+            if now >= schedule.next_at:
+                schedule.outstanding += bool(self.searcher.outstanding())
+                schedule.process.kill()
+                schedule.process.start()
+                schedule.next_at = now + self._random.uniform(*schedule.interval)
 
     def wait_until_searchable(self) -> Balance:
-        """Wait until every line is found, or nothing more comes."""
-        still_since = given_up = time.monotonic()
+        """Wait until every line is searchable, or no new document has come for GIVE_UP_SECONDS."""
+        idle_since = last_progress = time.monotonic()
         last = -1
         while True:
             self._poll("waiting for the last lines")
             now = time.monotonic()
             if self._searchable != last:
-                last, still_since, given_up = self._searchable, now, now
-            if now - still_since >= IDLE_SECONDS and not self.searcher.outstanding():
+                last, idle_since, last_progress = self._searchable, now, now
+            if now - idle_since >= IDLE_SECONDS and not self.searcher.outstanding():
                 balance = self._balance()
-                if not balance.missing or now - given_up >= GIVE_UP_SECONDS:
+                if not balance.missing or now - last_progress >= GIVE_UP_SECONDS:
                     return balance
-                still_since = now
-            elif now - given_up >= GIVE_UP_SECONDS:
+                idle_since = now
+            elif now - last_progress >= GIVE_UP_SECONDS:
                 return self._balance()
             time.sleep(POLL_SECONDS)
 
@@ -230,7 +231,7 @@ class Run:
         return self.ledger.balance(self.searcher.line_keys(self.ledger.open_containers()))
 
     def report(self, balance: Balance) -> Report:
-        """The figures, after the parts have ended."""
+        """Stop shipper and worker; return the report."""
         es_cpu = self._stack.elasticsearch.cpu_seconds() - self._es_cpu
         self.shipper.stop()
         self.worker.stop()
@@ -254,20 +255,20 @@ class Run:
             "elasticsearch": self._stack.address.es_url,
         }
         if self._plan.chaos:
-            for kills in self._kills:
-                numbers[f"{kills.process.name}_kills"] = kills.process.kills
-                numbers[f"{kills.process.name}_kills_outstanding"] = kills.outstanding
-            numbers["chaos_too_weak"] = any(kills.outstanding < MIN_KILLS for kills in self._kills)
+            for schedule in self._kills:
+                numbers[f"{schedule.process.name}_kills"] = schedule.process.kills
+                numbers[f"{schedule.process.name}_kills_outstanding"] = schedule.outstanding
+            numbers["chaos_too_weak"] = any(schedule.outstanding < MIN_KILLS for schedule in self._kills)
         return Report(balance, numbers, self.searcher.examples())
 
     def stop(self) -> None:
-        """End what is still running."""
+        """Stop the running processes."""
         self.shipper.stop()
         self.worker.stop()
         self.generator.close()
 
 
 def last_line(output: Path) -> str:
-    """The last words of a part."""
+    """Return the last line of a process's output."""
     lines = output.read_text(errors="replace").splitlines()
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "no output"

@@ -1,7 +1,7 @@
-"""Services that log as real ones do: ECS JSON, plain text, access logs, Python with tracebacks.
+"""Sample services with realistic logs: ECS JSON, plain text, access logs, Python with tracebacks.
 
-Each yields what it writes at once: a stream and one or several lines. Every line tells its number, so that two
-lines of a container are never alike.
+Each yields bursts: a stream and one or several lines. Every line contains its number, so that the lines of a container
+are unique.
 """
 
 import random
@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import orjson
 
 Burst = tuple[str, list[bytes]]
-"""Lines that a service writes together: the stream, and the lines."""
+"""Lines written together: the stream, and the lines."""
 
 _NAMES = ("order", "basket", "payment", "customer", "invoice", "parcel", "voucher", "refund")
 _PATHS = ("/api/orders", "/api/basket", "/static/app.js", "/api/customers", "/", "/api/search")
@@ -21,7 +21,7 @@ _ERROR_INTERVAL = 150
 
 
 def checkout(random_: random.Random) -> Iterator[Burst]:
-    """An ECS logger: JSON with the service's own time, level, trace id; a very long line now and then."""
+    """An ECS logger: JSON with the service's own time, level, trace id; some lines are very long."""
     number = 0
     while True:
         number += 1
@@ -29,7 +29,7 @@ def checkout(random_: random.Random) -> Iterator[Burst]:
         body = {
             "@timestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "log.level": level,
-            "message": f"{random_.choice(_NAMES)} {number} {'accepted' if level == 'info' else 'looked at again'}",
+            "message": f"{random_.choice(_NAMES)} {number} {'accepted' if level == 'info' else 'queued for review'}",
             "ecs.version": "1.6.0",
             "log.logger": "shop.Checkout",
             "trace.id": f"{random_.getrandbits(128):032x}",
@@ -42,7 +42,7 @@ def checkout(random_: random.Random) -> Iterator[Burst]:
 
 
 def catalog(random_: random.Random) -> Iterator[Burst]:
-    """Plain text with a time and a level of its own."""
+    """Plain text with the service's own time and level."""
     number = 0
     while True:
         number += 1
@@ -94,4 +94,4 @@ SERVICES: dict[str, Callable[[random.Random], Iterator[Burst]]] = {
     "web": web,
     "mailer": mailer,
 }
-"""By the container's name."""
+"""Services by container name."""

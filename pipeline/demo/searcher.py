@@ -1,4 +1,4 @@
-"""Asks Elasticsearch what is searchable: how many documents, since when a line, and all of them for the report."""
+"""Searches of the demo: the number of documents, the latency of watched lines, all lines for the report."""
 
 import json
 import statistics
@@ -12,13 +12,13 @@ from typing import Any
 from pipeline.demo.ledger import document_keys
 
 PAGE_SIZE = 5000
-MAX_WATCHED = 400  # lines watched at a time; more would cost Elasticsearch more than the pipeline does
-MAX_LATENCIES = 100_000  # latencies: the newest are kept
+MAX_WATCHED = 400  # watched lines at a time: more would load Elasticsearch more than the pipeline does
+MAX_LATENCIES = 100_000  # the newest latencies are kept
 _FIELDS = ["message", "event.sequence", "kubernetes.pod.uid"]
 
 
 class Searcher:
-    """Looks into the indices of a demo's own Elasticsearch."""
+    """Searches the indices of the demo's own Elasticsearch."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -32,33 +32,33 @@ class Searcher:
             headers={"content-type": "application/json"},
         )
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-                found: dict[str, Any] = json.load(answer)
-        except urllib.error.HTTPError as fault:
-            if fault.code in (404, 429, 503):  # no index yet, or not ready, or busy: look again later
+            with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+                result: dict[str, Any] = json.load(response)
+        except urllib.error.HTTPError as error:
+            if error.code in (404, 429, 503):  # no index yet, not ready, or busy: polled again later
                 return {}
             raise
-        return found
+        return result
 
     def count(self) -> int:
-        """Documents that a search finds now."""
+        """Return the number of searchable documents."""
         return int(self._request("/logs-*/_count").get("count", 0))
 
     def watch(self, trace: str) -> None:
-        """Measure from now on how long the line with this trace id takes."""
+        """Start to measure the latency of the line with this trace id."""
         if len(self._watched) < MAX_WATCHED:
             self._watched[trace] = time.monotonic()
 
     def outstanding(self) -> int:
-        """Watched lines that are not searchable yet."""
+        """Return the number of watched lines that are not searchable yet."""
         return len(self._watched)
 
     def poll(self) -> None:
-        """See which of the watched lines are searchable now."""
+        """Search for the watched lines, and record the latency of those that are searchable."""
         if not self._watched:
             return
         traces = list(self._watched)
-        found = self._request(
+        response = self._request(
             "/logs-*/_search",
             {
                 "size": len(traces),
@@ -68,26 +68,26 @@ class Searcher:
             },
         )
         now = time.monotonic()
-        for hit in found.get("hits", {}).get("hits", ()):
+        for hit in response.get("hits", {}).get("hits", ()):
             (trace,) = hit["fields"]["trace.id"]
             since = self._watched.pop(trace, None)
             if since is not None:
                 self.latencies.append(now - since)
 
     def percentiles(self) -> tuple[float, float]:
-        """Median and 99th percentile of the latencies, in seconds; zeros when there are too few."""
+        """Return median and 99th percentile of the latencies in seconds; zeros when there are too few."""
         if len(self.latencies) < 2:
             return 0.0, 0.0
         cuts = statistics.quantiles(self.latencies, n=100, method="inclusive")
         return cuts[49], cuts[98]
 
     def line_keys(self, uids: list[str]) -> Counter[bytes]:
-        """What all lines in all documents of these containers are known by."""
+        """Return the keys of all lines in all documents of these containers."""
         self._request("/logs-*/_refresh")
-        found: Counter[bytes] = Counter()
+        keys: Counter[bytes] = Counter()
         for source in self._scroll({"terms": {"kubernetes.pod.uid": uids}}):
-            found.update(document_keys(source))
-        return found
+            keys.update(document_keys(source))
+        return keys
 
     def _scroll(self, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
         body = {"size": PAGE_SIZE, "sort": ["_doc"], "_source": _FIELDS, "query": query}
@@ -98,12 +98,12 @@ class Searcher:
             page = self._request("/_search/scroll", {"scroll": "2m", "scroll_id": page["_scroll_id"]})
 
     def examples(self) -> list[dict[str, Any]]:
-        """One document in full of each of some kinds: from JSON, with a request in it, of several lines."""
+        """Return one complete document each: from JSON, with an HTTP request, of several lines."""
         queries = (
             {"exists": {"field": "log.logger"}},
             {"exists": {"field": "url.path"}},
             {"term": {"log.flags": "multiline"}},
         )
-        found = [self._request("/logs-*/_search", {"size": 1, "query": query}) for query in queries]
-        hits = [page["hits"]["hits"][0] for page in found if page.get("hits", {}).get("hits")]
+        pages = [self._request("/logs-*/_search", {"size": 1, "query": query}) for query in queries]
+        hits = [page["hits"]["hits"][0] for page in pages if page.get("hits", {}).get("hits")]
         return hits or list(self._request("/logs-*/_search", {"size": 1}).get("hits", {}).get("hits", ()))

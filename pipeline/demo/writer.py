@@ -1,6 +1,6 @@
-"""`python -m pipeline.demo.writer`: writes the demo's services as a node would, until it is told to stop.
+"""`python -m pipeline.demo.writer`: writes the logs of the sample services as a node does, until SIGTERM.
 
-For machines with Docker, where Compose starts it beside the shipper; `crisp demo` does the same within one process.
+Docker Compose starts it next to the shipper; `crisp demo` does the same within one process.
 """
 
 import argparse
@@ -20,13 +20,13 @@ BATCHES_PER_SECOND = 10
 
 
 def write(root: Path, rate: float, stopping: Event, random_: random.Random) -> None:
-    """Write about `rate` lines a second, one container a service, until `stopping` is set."""
+    """Write about `rate` lines per second, one container per service, until `stopping` is set."""
     services = [(_container_log(root, name, random_), make(random_)) for name, make in SERVICES.items()]
-    turns = itertools.cycle(services)
-    written, began = 0, time.monotonic()
+    cycle = itertools.cycle(services)
+    written, started = 0, time.monotonic()
     while not stopping.wait(1 / BATCHES_PER_SECOND):
-        while written < (time.monotonic() - began) * rate:
-            log, service = next(turns)
+        while written < (time.monotonic() - started) * rate:
+            log, service = next(cycle)
             stream, burst = next(service)
             for line in burst:
                 log.write(stream, line)
@@ -45,13 +45,15 @@ def _container_log(root: Path, name: str, random_: random.Random) -> ContainerLo
 def main() -> None:
     """Write until SIGTERM or Ctrl-C."""
     parser = argparse.ArgumentParser(prog="pipeline.demo.writer", description=write.__doc__)
-    parser.add_argument("--root", type=Path, default=Path("/var/log/pods"), help="directory in the kubelet's layout")
-    parser.add_argument("--rate", type=float, default=50, help="lines a second (50)")
-    given = parser.parse_args()
+    parser.add_argument(
+        "--root", type=Path, default=Path("/var/log/pods"), help="log directory, in the kubelet's layout"
+    )
+    parser.add_argument("--rate", type=float, default=50, help="lines per second (50)")
+    args = parser.parse_args()
     stopping = Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    write(given.root, given.rate, stopping, random.Random())
+    write(args.root, args.rate, stopping, random.Random())
 
 
 if __name__ == "__main__":

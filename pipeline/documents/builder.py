@@ -1,8 +1,8 @@
-"""Events into documents, ready for a bulk request. Pure: the time of indexing is handed in.
+"""Build ECS documents from events, ready for a bulk request. Pure: the caller passes the time of indexing.
 
-What is the same for all lines of a slice is serialised once and appended to each document. Every value that came
-from a log passes the serialiser; names that the pipeline sets are never taken from a log (`jsonbody` moves them
-aside), so no document can have a key twice.
+Fields that all lines of a slice share are serialised once and appended to each document. Every value from a log goes
+through the serialiser. Log lines cannot set the pipeline's own fields (`json_body` moves such names below `app.`), so
+no document has a duplicate key.
 """
 
 from collections import Counter
@@ -32,12 +32,12 @@ NO_LINES: frozenset[tuple[int, int]] = frozenset()
 
 @dataclass(slots=True)
 class DocumentBatch:
-    """The documents of one slice, each as it goes into a bulk body: action and source, a line each.
+    """The documents of one slice, each serialised for a bulk body: an action line and a source line.
 
-    `size` is theirs in bytes. `lengths` has, for events of several lines, the raw bytes by the document's number:
-    should such a document be there already, they tell whether it is as long as ours. `indices` are those that the
-    actions name; `dropped` counts events by the rule that dropped them, `faults` those that a rule's hook failed on.
-    `origin` and `headers` are the raw record's, for a dead letter to tell.
+    `size` is their total in bytes. `lengths` maps the number of a document of several lines to its raw bytes: if the
+    document already exists, they show whether the stored one is shorter. `indices` are the indices in the action
+    lines; `dropped` counts events by the rule that dropped them, `hook_errors` events by the rule whose hook failed.
+    `origin` and `headers` are those of the raw record, for a dead letter.
     """
 
     documents: list[bytes]
@@ -51,20 +51,20 @@ class DocumentBatch:
 
 
 def merge(batches: list[DocumentBatch]) -> DocumentBatch:
-    """Several parcels as one, settled together."""
-    whole = DocumentBatch([], 0, frozenset(), {}, Counter())
-    for parcel in batches:
-        whole.lengths |= {len(whole.documents) + number: length for number, length in parcel.lengths.items()}
-        whole.documents += parcel.documents
-        whole.size += parcel.size
-        whole.indices |= parcel.indices
-        whole.dropped += parcel.dropped
-        whole.hook_errors += parcel.hook_errors
-    return whole
+    """Merge several batches into one."""
+    merged = DocumentBatch([], 0, frozenset(), {}, Counter())
+    for batch in batches:
+        merged.lengths |= {len(merged.documents) + number: length for number, length in batch.lengths.items()}
+        merged.documents += batch.documents
+        merged.size += batch.size
+        merged.indices |= batch.indices
+        merged.dropped += batch.dropped
+        merged.hook_errors += batch.hook_errors
+    return merged
 
 
 class _ContainerContext:
-    """A container met before: how its lines are read, what is left of the rules for it, and what is known of it."""
+    """What is cached for a container: its event reader, the rules compiled for it, and its constant fields."""
 
     __slots__ = ("_container", "_suffixes", "compiled_rules", "excluded_streams", "reader", "route")
 
@@ -77,7 +77,7 @@ class _ContainerContext:
         self._suffixes: dict[OwnFields, bytes] = {}
 
     def suffix(self, own: OwnFields) -> bytes:
-        """What is known of the container, serialised, but for the service's fields that a line has of its own."""
+        """The container's fields, serialised, without the service fields that a line sets itself."""
         if own not in self._suffixes:
             service = {name: value for name, value in self._container.service_defaults.items() if name not in own}
             self._suffixes[own] = _json_fragment({**self._container.constant, **service})
@@ -85,7 +85,7 @@ class _ContainerContext:
 
 
 class _Suffixes(dict[tuple[int, bytes, OwnFields], bytes]):
-    """The last part of a document, by file, stream, and what the line has of its own."""
+    """The last part of a document, by file number, stream, and the service fields of the line."""
 
     def __init__(
         self, files: tuple[SourceFile, ...], context: _ContainerContext, common_fields: dict[str, Any]
@@ -99,12 +99,12 @@ class _Suffixes(dict[tuple[int, bytes, OwnFields], bytes]):
         file, stream, own = key
         fields = {"log.iostream": stream.decode(), "log.file.path": self._files[file].path, **self._common_fields}
         fields = {name: value for name, value in fields.items() if value not in ("", None)}
-        self[key] = end = b"%b,%b" % (_json_fragment(fields), self._context.suffix(own))
-        return end
+        self[key] = suffix = b"%b,%b" % (_json_fragment(fields), self._context.suffix(own))
+        return suffix
 
 
 class DocumentBuilder:
-    """Turns slices into documents. Keeps, in bounds, what it knows of containers and days."""
+    """Builds documents from slices. Caches a bounded number of container contexts."""
 
     def __init__(self, settings: Settings, rules: Ruleset | None = None) -> None:
         self._settings = settings
@@ -113,56 +113,56 @@ class DocumentBuilder:
         self._redaction = Redaction(settings.redact.split()) if settings.redact else None
 
     def build(self, log_slice: LogSlice, now_ns: int, extra_fields: dict[str, Any] | None = None) -> DocumentBatch:
-        """The documents of a slice, each with the fields `beside`. Raises RecordError for broken metadata."""
-        known, redaction = self._get_context(log_slice.pod), self._redaction
+        """Return the documents of a slice, each with `extra_fields`. Raises RecordError for invalid metadata."""
+        context, redaction = self._get_context(log_slice.pod), self._redaction
         created = timestamp.format_utc(log_slice.read_at)
         common = {"event.created": created, "event.ingested": timestamp.format_utc(now_ns), **(extra_fields or {})}
-        ends = _Suffixes(log_slice.files, known, common)
-        made: list[bytes] = []
+        suffixes = _Suffixes(log_slice.files, context, common)
+        documents: list[bytes] = []
         lengths: dict[int, int] = {}
         dropped: Counter[str] = Counter()
-        faults: Counter[str] = Counter()
-        routed = _ActionsByRoute(log_slice.files, now_ns, self._settings)
-        actions = routed[known.route]
+        hook_errors: Counter[str] = Counter()
+        by_route = _ActionsByRoute(log_slice.files, now_ns, self._settings)
+        actions = by_route[context.route]
         events = group_slice(log_slice)
         key_lines = redaction.find_key_lines(log_slice.value, events) if redaction is not None else NO_LINES
-        if known.excluded_streams:
-            events = _drop_excluded(events, known.excluded_streams, dropped)
-        ruled = known.compiled_rules is not None
-        hooked = known.compiled_rules is not None and known.compiled_rules.has_hooks
-        read = known.reader.read
+        if context.excluded_streams:
+            events = _drop_excluded(events, context.excluded_streams, dropped)
+        has_rules = context.compiled_rules is not None
+        has_hooks = context.compiled_rules is not None and context.compiled_rules.has_hooks
+        read = context.reader.read
         for event in events:
             file, offset, length, time, stream, _, flags, _ = event
             if time[-1:] != b"Z":
                 time = self._to_utc(time, created)
             secret = redaction is not None and redaction.may_contain(event, key_lines)
-            if not (ruled or secret):
+            if not (has_rules or secret):
                 action, day, late = actions[file, time[:10]]
                 head, name, own, rule = read(event, time, day, late)
             else:
-                fields, rule, route = self._apply_rules(event, log_slice, known, faults)
+                fields, rule, route = self._apply_rules(event, log_slice, context, hook_errors)
                 if not rule:
-                    if redaction is not None and (secret or hooked):
+                    if redaction is not None and (secret or has_hooks):
                         redaction.redact_event(fields, event, key_lines)
-                    action, day, late = routed[route or known.route][file, time[:10]]
-                    head, name, own = known.reader.serialize(fields, time, day, late=late)
+                    action, day, late = by_route[route or context.route][file, time[:10]]
+                    head, name, own = context.reader.serialize(fields, time, day, late=late)
             if rule:
                 dropped[rule] += 1
                 continue
             if flags:
-                lengths[len(made)] = length
-            made.append(
+                lengths[len(documents)] = length
+            documents.append(
                 b'%b%010x"}}\n%b%b%b","log.offset":%d,"log.length":%d,%b}\n'
-                % (action, offset, head, name, time, offset, length, ends[file, stream, own])
+                % (action, offset, head, name, time, offset, length, suffixes[file, stream, own])
             )
-        indices = routed.indices() if made else frozenset()
-        return DocumentBatch(made, sum(map(len, made)), indices, lengths, dropped, hook_errors=faults)
+        indices = by_route.indices() if documents else frozenset()
+        return DocumentBatch(documents, sum(map(len, documents)), indices, lengths, dropped, hook_errors=hook_errors)
 
     def build_gap(self, gap_record: GapRecord, now_ns: int) -> DocumentBatch:
-        """The one document of a gap, at its place among the container's. Raises RecordError for broken metadata."""
-        lost, known = gap_record.gap, self._get_context(gap_record.pod)
+        """Return the document of a gap, which sorts at the gap's offset. Raises RecordError for invalid metadata."""
+        lost, context = gap_record.gap, self._get_context(gap_record.pod)
         runtime = timestamp.format_utc(lost.until or lost.since or gap_record.read_at)
-        actions = _ActionLines(gap_record.files, now_ns, self._settings, known.route)
+        actions = _ActionLines(gap_record.files, now_ns, self._settings, context.route)
         fields = {
             "@timestamp": runtime,
             "message": gap.message(lost),
@@ -179,62 +179,62 @@ class DocumentBuilder:
             "crisp.gap.since": timestamp.format_utc(lost.since) if lost.since else None,
             "crisp.gap.until": timestamp.format_utc(lost.until) if lost.until else None,
         }
-        start = actions[0, runtime[:10].encode()][0] + gap.document_id(lost).removeprefix(f"{lost.identity}-").encode()
+        action = actions[0, runtime[:10].encode()][0] + gap.document_id(lost).removeprefix(f"{lost.identity}-").encode()
         own = _json_fragment({name: value for name, value in fields.items() if value is not None})
-        made = b'%b"}}\n{%b,%b}\n' % (start, own, known.suffix(NO_OWN_FIELDS))
-        return DocumentBatch([made], len(made), frozenset(actions.indices), {}, Counter())
+        document = b'%b"}}\n{%b,%b}\n' % (action, own, context.suffix(NO_OWN_FIELDS))
+        return DocumentBatch([document], len(document), frozenset(actions.indices), {}, Counter())
 
     def _apply_rules(
         self, event: Event, log_slice: LogSlice, context: _ContainerContext, hook_errors: Counter[str]
     ) -> tuple[dict[str, Any], str, str]:
-        """An event's fields as the rules leave them, the rule that drops it, and the route that they choose."""
-        ruling, reader = context.compiled_rules, context.reader
-        if ruling is None:
+        """Return an event's fields after the rules, the rule that drops it, and the route that the rules select."""
+        rules, reader = context.compiled_rules, context.reader
+        if rules is None:
             fields = reader.read_fields(event)
             return fields, reader.probe_rule(fields), ""
-        if ruling.drop_all_rule:
-            return {}, ruling.drop_all_rule, ""
+        if rules.drop_all_rule:
+            return {}, rules.drop_all_rule, ""
         fields = reader.read_fields(event)
-        case = ruling.apply(fields, log_slice.files[event[0]].identity, event[1])
-        hook_errors.update(case.failed_hooks)
-        return fields, case.dropped_by or ("" if case.kept else reader.probe_rule(fields)), case.route
+        result = rules.apply(fields, log_slice.files[event[0]].identity, event[1])
+        hook_errors.update(result.failed_hooks)
+        return fields, result.dropped_by or ("" if result.kept else reader.probe_rule(fields)), result.route
 
     @staticmethod
     def _to_utc(time: bytes, created: str) -> bytes:
-        """The runtime's time in UTC; when it was read, for a line that has no time and none before it."""
+        """Return the runtime's time in UTC; `created` if neither the line nor an earlier one has a time."""
         return (cri.utc(time) if time else created).encode()
 
     def _get_context(self, pod: bytes) -> _ContainerContext:
-        known = self._contexts.get(pod)
-        if known is None:
+        context = self._contexts.get(pod)
+        if context is None:
             if len(self._contexts) >= _MAX_CONTAINERS:
                 self._contexts.clear()
-            read = container_fields.parse(pod, self._settings)
+            container = container_fields.parse(pod, self._settings)
             if self._rules:
-                read.constant["crisp.rules"] = self._rules.digest
-            known = _ContainerContext(read, self._settings, self._rules)
-            self._contexts[pod] = known
-        return known
+                container.constant["crisp.rules"] = self._rules.digest
+            context = _ContainerContext(container, self._settings, self._rules)
+            self._contexts[pod] = context
+        return context
 
     def set_rules(self, rules: Ruleset | None) -> None:
-        """From now on these rules."""
+        """Replace the rules for all later slices."""
         self._rules = rules
         self._contexts.clear()
 
     def redact(self, raw: bytes) -> bytes:
-        """Raw bytes with stars for secrets: those of the setting, and those of any rule, whatever its conditions."""
+        """Mask secrets in raw bytes with stars: those of the setting, and of every rule, conditional or not."""
         raw = self._redaction.mask_bytes(raw) if self._redaction else raw
         return self._rules.mask_bytes(raw) if self._rules else raw
 
 
 ActionLine = tuple[bytes, str, bool]
-"""An action line up to the offset, the day (YYYY-MM-DD), and whether that is before the retention."""
+"""An action line up to the offset, the day (YYYY-MM-DD), and whether the day is older than the retention."""
 
 
 class _ActionLines(dict[tuple[int, bytes], ActionLine]):
-    """By file and day of the runtime's time in UTC.
+    """Action lines by file number and day of the runtime's time in UTC.
 
-    A day before `oldest`, when the retention of the route begins, goes to one index for all such.
+    Days before `oldest_day`, the start of the route's retention, share one index.
     """
 
     def __init__(self, files: tuple[SourceFile, ...], now_ns: int, settings: Settings, route: str) -> None:
@@ -252,12 +252,12 @@ class _ActionLines(dict[tuple[int, bytes], ActionLine]):
         index = f"{self._index_prefix}-{'late' if late else self._route_prefix + day.replace('-', '.')}"
         self.indices.add(index)
         action = f'{{"create":{{"_index":"{index}","_id":"{self._files[file].identity}-'.encode()
-        self[key] = found = (action, day, late)
-        return found
+        self[key] = line = (action, day, late)
+        return line
 
 
 class _ActionsByRoute(dict[str, _ActionLines]):
-    """The action lines by route; empty is the common one."""
+    """Action lines by route; the empty string is the common route."""
 
     def __init__(self, files: tuple[SourceFile, ...], now_ns: int, settings: Settings) -> None:
         super().__init__()
@@ -268,12 +268,12 @@ class _ActionsByRoute(dict[str, _ActionLines]):
         return actions
 
     def indices(self) -> frozenset[str]:
-        """The indices that the actions name."""
+        """Return the indices in the action lines."""
         return frozenset().union(*(actions.indices for actions in self.values()))
 
 
 def _drop_excluded(events: list[Event], excluded: frozenset[bytes], dropped: Counter[str]) -> list[Event]:
-    """The events of other streams than the excluded ones, which are counted."""
+    """Return the events of the streams that are not excluded; count the others in `dropped`."""
     kept = [event for event in events if event[4] not in excluded]
     if len(kept) < len(events):
         dropped[EXCLUDED_RULE] += len(events) - len(kept)
@@ -281,5 +281,5 @@ def _drop_excluded(events: list[Event], excluded: frozenset[bytes], dropped: Cou
 
 
 def _json_fragment(fields: dict[str, Any]) -> bytes:
-    """Fields as JSON without the braces, to be appended to a document."""
+    """Serialise fields as JSON without the braces, for appending to a document."""
     return orjson.dumps(fields)[1:-1]

@@ -1,6 +1,6 @@
-"""What is constant for a container: from the pod metadata of a record to the fields of every document. Pure.
+"""Constant fields and options of a container, from the pod metadata of a record. Pure.
 
-The metadata is that of `pipeline.contract.pod_metadata`.
+The format of the metadata is that of `pipeline.contract.pod_metadata`.
 """
 
 from dataclasses import dataclass, field
@@ -20,11 +20,11 @@ OWNER_KINDS = {"deployment", "replicaset", "statefulset", "daemonset", "job", "c
 
 @dataclass(frozen=True, slots=True)
 class ContainerFields:
-    """`constant`: fields that no log line may change; `service`: those that hold unless the line has its own.
+    """`constant`: fields that no log line can change; `service_defaults`: fields that a line can override.
 
-    `route` is the index that its documents go to, empty for the common one (see `pipeline.config.routes`); `parser`
-    names how its lines are read, `parsers` how those of one stream are, where it asks for that. What it writes to a
-    stream of `excluded` is not indexed.
+    `route` selects the index of its documents, empty for the common one (see `pipeline.config.routes`). `parser` is
+    the parser of its lines, `stream_parsers` the parsers that the pod requests for single streams. Events of
+    `excluded_streams` are not indexed.
     """
 
     constant: dict[str, Any]
@@ -36,14 +36,14 @@ class ContainerFields:
 
 
 def parse(pod: bytes, settings: Settings) -> ContainerFields:
-    """The container of a record. Raises RecordError when the metadata breaks the contract."""
+    """Parse the header `pod` of a record. Raises RecordError for metadata that violates the contract."""
     try:
         fields = orjson.loads(pod)
         labels = {str(name): str(value) for name, value in (fields.get("labels") or {}).items()}
         names = {name: str(fields[name]) for name in ("namespace", "pod", "container")}
         names |= {name: _get_text(fields, name) for name in ("uid", "node")}
-    except (ValueError, KeyError, AttributeError, TypeError) as cause:
-        raise RecordError(f"header pod: {cause!r}") from cause
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise RecordError(f"header pod: {error!r}") from error
     constant = {
         "agent.type": "crisp",
         "agent.version": __version__,
@@ -71,7 +71,7 @@ def parse(pod: bytes, settings: Settings) -> ContainerFields:
 def _pod_fields(
     fields: dict[str, Any], names: dict[str, str], labels: dict[str, str], settings: Settings
 ) -> dict[str, Any]:
-    """What only a container of a pod has."""
+    """Return the fields that only a container of a pod has."""
     return {
         "orchestrator.type": "kubernetes",
         "orchestrator.cluster.name": settings.cluster_name,
@@ -100,18 +100,18 @@ def _get_text(fields: dict[str, Any], name: str) -> str:
 
 
 def _get_parser(fields: dict[str, Any], name: str) -> str:
-    """A parser that is asked for; empty where it is none of ours, or none is asked for."""
-    return found if (found := _get_text(fields, name)) in PARSERS else ""
+    """Return the requested parser; empty if none is requested or it is not supported."""
+    return parser if (parser := _get_text(fields, name)) in PARSERS else ""
 
 
 def _restart_count(fields: dict[str, Any]) -> int | str:
-    """The restarts before this instance; empty where nobody told."""
+    """Return the restarts before this instance; empty if unknown."""
     restart = fields.get("restart", 0 if fields.get("source") == "api" else "")
     return restart if isinstance(restart, int) and 0 <= restart < 2**31 else ""
 
 
 def _image_fields(reference: str) -> dict[str, Any]:
-    """Image name and tag apart: `reg:5000/a/b:1.2@sha256:…` is name reg:5000/a/b, tag 1.2."""
+    """Split an image reference: `reg:5000/a/b:1.2@sha256:…` is name reg:5000/a/b, tag 1.2."""
     plain, _, digest = reference.partition("@")
     name, colon, tag = plain.rpartition(":")
     if not colon or "/" in tag:
@@ -125,7 +125,7 @@ def _image_fields(reference: str) -> dict[str, Any]:
 
 
 def _owner_fields(owner: Any) -> dict[str, str]:
-    """The workload: `kubernetes.deployment.name` and its like."""
+    """Return the field of the workload, such as `kubernetes.deployment.name`."""
     if not isinstance(owner, dict) or str(owner.get("kind", "")).lower() not in OWNER_KINDS:
         return {}
     return {f"kubernetes.{str(owner['kind']).lower()}.name": str(owner.get("name", ""))}

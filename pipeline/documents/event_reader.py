@@ -1,9 +1,9 @@
-"""What one event says, as the first part of its document. Pure.
+"""Parse one event into the first part of its document. Pure.
 
-Two ways lead to the same bytes. The general one makes a dict of fields, which anything may look at and change, and
-serialises it. The quick one is for what most lines are: whole, of the day, with nothing to change. A JSON body whose
-fields are already those of a document goes in as its own bytes, which were parsed and found to name each field once;
-a text in no format known here is one text and its time.
+Two paths produce the same bytes. The general path builds a dict of fields, which rules can change, and serialises it.
+The fast path serves most lines: complete, of the current day, with nothing to change. It copies a JSON body verbatim
+if parsing shows that its fields are document fields and that none occurs twice; text in no supported format becomes a
+message with its time.
 """
 
 import re
@@ -25,19 +25,19 @@ DAY_NS = 86400 * 10**9
 
 Fields = dict[str, Any]
 OwnFields = frozenset[str]
-"""Names of the service's fields that a line has of its own."""
+"""Names of the service fields that a line sets itself."""
 
 NO_OWN_FIELDS: OwnFields = frozenset()
 ReadEvent = tuple[bytes, bytes, OwnFields, str]
-"""The fields serialised, without the last brace; behind them, the name of the field that takes the runtime's time, up
-to the value; which of the service's fields there are; the rule that drops the event."""
+"""The serialised fields without the closing brace; the name of the field for the runtime's time, up to its value; the
+service fields among them; the rule that drops the event."""
 
 _RUNTIME = b',"@timestamp":"'
 _IOTIME = b',"log.iotime":"'
 
 
 class EventReader:
-    """Reads the events of one container, by its parser: `auto` takes JSON bodies and every text format."""
+    """Reads the events of one container with its parser; `auto` parses JSON bodies and every text format."""
 
     def __init__(self, container: ContainerFields, settings: Settings) -> None:
         self._parses_json = container.parser in {"auto", "json"}
@@ -50,7 +50,7 @@ class EventReader:
         self._fractions = _MILLISECOND_SUFFIXES if self._window_covers_day else frozenset[str]()
 
     def read(self, event: Event, time: bytes, day: str, late: bool) -> ReadEvent:  # noqa: FBT001 - the hot path
-        """What an event says whose runtime's time in UTC is `time`, on `day` (YYYY-MM-DD)."""
+        """Read an event; `time` is the runtime's time in UTC, `day` its date (YYYY-MM-DD)."""
         content = event[5]
         if event[6] or late or self._strip_ansi:
             fields = self.read_fields(event)
@@ -69,10 +69,10 @@ class EventReader:
                 fields["message"] = content.decode("utf-8", "replace")
         else:
             message = content.decode("utf-8", "replace")
-            found = self._parse_text(message)
-            if found is None:
+            parsed = self._parse_text(message)
+            if parsed is None:
                 return orjson.dumps({"message": message})[:-1], _RUNTIME, NO_OWN_FIELDS, ""
-            fields = found
+            fields = parsed
             fields["message"] = message
         if "url.path" in fields and health_probe.is_probe(fields, self._probe_paths):
             return b"", b"", own, PROBE_RULE
@@ -80,7 +80,7 @@ class EventReader:
         return orjson.dumps(fields)[:-1], name, own, ""
 
     def read_fields(self, event: Event) -> Fields:
-        """The same as fields that may be changed before `finish`; the time is the line's own or not there."""
+        """Read an event into fields, to change before `serialize`; `@timestamp` only if the line has a time."""
         _, _, _, _, stream, content, flags, part = event
         fields = (
             json_body.parse_fields(content, self._field_limit)
@@ -102,11 +102,14 @@ class EventReader:
         return fields
 
     def probe_rule(self, fields: Fields) -> str:
-        """The name of the built-in rule if it drops the event."""
+        """Return the name of the built-in rule if it drops the event, else an empty string."""
         return PROBE_RULE if "url.path" in fields and health_probe.is_probe(fields, self._probe_paths) else ""
 
     def serialize(self, fields: Fields, time: bytes, day: str, *, late: bool) -> tuple[bytes, bytes, OwnFields]:
-        """The fields serialised, and where their runtime's time goes; the stream is told by the document's end."""
+        """Serialise the fields, except the stream, which is in the document's suffix.
+
+        Returns the first three parts of a `ReadEvent`.
+        """
         name = self._set_timestamp(fields, time, day)
         if late:
             fields["log.flags"] = [*fields.get("log.flags", ()), "late"]
@@ -114,9 +117,9 @@ class EventReader:
         return orjson.dumps(fields)[:-1], name if fields else name[1:], json_body.SERVICE_FIELDS.intersection(fields)
 
     def _set_timestamp(self, fields: Fields, time: bytes, day: str) -> bytes:
-        """The line's own time, where it can be read and is near the runtime's, else the runtime's.
+        """Set `@timestamp` to the line's own time if it is valid and near the runtime's, else to the runtime's.
 
-        Returns the name of the field that takes the runtime's.
+        Returns the name of the field for the runtime's time.
         """
         own = fields.get("@timestamp")
         if own is None:
@@ -134,14 +137,14 @@ class EventReader:
 
     @staticmethod
     def _is_same_day(own: str, day: str) -> bool:
-        """The common case, seen without any arithmetic: the runtime's day, in the spelling that we write too."""
+        """Check the common case without arithmetic: a time on the runtime's day, in the output format."""
         if own[:10] != day or (own[19:] not in _MILLISECOND_SUFFIXES and _FRACTION_SUFFIX.fullmatch(own, 19) is None):
             return False
         return _day_by_second.get(own[:19]) == day or _is_valid_second(own[:19])
 
 
 class PerStreamEventReader(EventReader):
-    """Reads the events of a container of which one stream has a parser of its own."""
+    """Reads the events of a container that has a parser per stream."""
 
     def __init__(self, container: ContainerFields, settings: Settings) -> None:
         super().__init__(container, settings)
@@ -150,19 +153,19 @@ class PerStreamEventReader(EventReader):
             for stream, parser in container.stream_parsers.items()
         }
 
-    def read(self, event: Event, time: bytes, day: str, late: bool) -> ReadEvent:  # noqa: FBT001 - as the reader
-        """As the stream's own reader does, if it has one."""
-        own = self._by_stream.get(event[4])
-        return own.read(event, time, day, late) if own else super().read(event, time, day, late)
+    def read(self, event: Event, time: bytes, day: str, late: bool) -> ReadEvent:  # noqa: FBT001 - the hot path
+        """Read an event with the reader of its stream if there is one."""
+        reader = self._by_stream.get(event[4])
+        return reader.read(event, time, day, late) if reader else super().read(event, time, day, late)
 
     def read_fields(self, event: Event) -> Fields:
-        """As the stream's own reader does, if it has one."""
-        own = self._by_stream.get(event[4])
-        return own.read_fields(event) if own else super().read_fields(event)
+        """Read an event with the reader of its stream if there is one."""
+        reader = self._by_stream.get(event[4])
+        return reader.read_fields(event) if reader else super().read_fields(event)
 
 
 def make_reader(container: ContainerFields, settings: Settings) -> EventReader:
-    """What reads the events of a container."""
+    """Return the event reader of a container."""
     return PerStreamEventReader(container, settings) if container.stream_parsers else EventReader(container, settings)
 
 
@@ -173,7 +176,7 @@ _MAX_CACHED_SECONDS = 10_000
 
 
 def _is_valid_second(text: str) -> bool:
-    """Whether it is a date and time, to the second; remembered with its day, since many lines have the same."""
+    """Return whether `text` is a valid date and time to the second; cached, since many lines share a second."""
     if cri.nanoseconds(text.encode() + b"Z") is None:
         return False
     if len(_day_by_second) >= _MAX_CACHED_SECONDS:
@@ -187,8 +190,8 @@ def _add_flags(fields: Fields, flags: int, part: int) -> None:
     if part:
         fields["crisp.part"] = part
     if flags & MULTILINE:
-        found = exception.from_trace(fields["message"])
-        if found is not None:
-            fields.setdefault("error.type", found[0])
-            fields.setdefault("error.message", found[1])
+        error = exception.from_trace(fields["message"])
+        if error is not None:
+            fields.setdefault("error.type", error[0])
+            fields.setdefault("error.message", error[1])
             fields.setdefault("error.stack_trace", fields["message"])

@@ -1,6 +1,6 @@
-"""Where each field of a document came from. Pure: the worker's own steps, one by one, looked at in between.
+"""Explain the origin of each field of a document. Pure: repeats the worker's steps and inspects the fields in between.
 
-The document itself is what `Documents` makes of the slice; an explanation is told beside it, never instead.
+The document itself comes from `DocumentBuilder`; the explanation is shown in addition to it.
 """
 
 from collections.abc import Iterator
@@ -40,7 +40,7 @@ _SETTINGS_PREFIXES = ("orchestrator.", "agent.")
 
 @dataclass(slots=True)
 class Explanation:
-    """One event: its hit, or the rule that drops it; `origins` by field, `applied` the rules that it met."""
+    """One event: its search hit, or the rule that drops it; `origins` by field; `applied_rules` in their order."""
 
     id: str
     message: str
@@ -50,14 +50,14 @@ class Explanation:
     applied_rules: list[str] = field(default_factory=list)
 
     def to_json(self) -> Fields:
-        """As JSON."""
+        """Return the JSON object of `crisp parse --explain`."""
         if self.hit is None:
             return {"_id": self.id, "dropped": self.rule, "message": self.message, "rules": self.applied_rules}
         return {**self.hit, "explain": self.origins, **({"rules": self.applied_rules} if self.applied_rules else {})}
 
 
 class Explainer:
-    """Tells of slices what `Documents` makes of them, and why."""
+    """Explains the documents that `DocumentBuilder` builds."""
 
     def __init__(self, settings: Settings, rules: Ruleset | None) -> None:
         self._settings = settings
@@ -65,14 +65,15 @@ class Explainer:
         self._builder = DocumentBuilder(settings, rules)
 
     def explain(self, log_slice: LogSlice, now_ns: int) -> Iterator[Explanation]:
-        """Each event of a slice. Raises RecordError for broken metadata."""
-        parcel = self._builder.build(log_slice, now_ns)
-        made = {hit["_id"]: hit for hit in to_hits(parcel.documents)}
-        known = container_fields.parse(log_slice.pod, self._settings)
+        """Explain each event of a slice. Raises RecordError for invalid metadata."""
+        batch = self._builder.build(log_slice, now_ns)
+        hits = {hit["_id"]: hit for hit in to_hits(batch.documents)}
+        container = container_fields.parse(log_slice.pod, self._settings)
         for event in group_slice(log_slice):
             identity = log_slice.files[event[0]].identity
-            name = record.document_id(identity, event[1])
-            yield self._explain_event(event, identity, known, Explanation(name, "", made.get(name)))
+            document_id = record.document_id(identity, event[1])
+            explanation = Explanation(document_id, "", hits.get(document_id))
+            yield self._explain_event(event, identity, container, explanation)
 
     def _explain_event(
         self, event: Event, identity: str, container: ContainerFields, explanation: Explanation
@@ -81,21 +82,21 @@ class Explainer:
         fields = reader.read_fields(event)
         explanation.message = str(fields["message"])
         origins = _line_origins(event, fields)
-        ruling = self._rules.compile_for({**container.constant, **container.service_defaults}) if self._rules else None
+        rules = self._rules.compile_for({**container.constant, **container.service_defaults}) if self._rules else None
         kept = False
-        if ruling is not None:
+        if rules is not None:
             before = dict(fields)
 
-            def seen(rule: str) -> None:
+            def record_changes(rule: str) -> None:
                 explanation.applied_rules.append(rule)
                 changed = [name for name, value in fields.items() if name not in before or before[name] != value]
                 origins.update(dict.fromkeys(changed, f"rule {rule}"))
                 before.clear()
                 before.update(fields)
 
-            case = ruling.apply(fields, identity, event[1], seen)
-            explanation.rule, kept = case.dropped_by, case.kept
-            for rule in case.failed_hooks:
+            result = rules.apply(fields, identity, event[1], record_changes)
+            explanation.rule, kept = result.dropped_by, result.kept
+            for rule in result.failed_hooks:
                 explanation.applied_rules.append(f"{rule} (its hook failed)")
         explanation.rule = explanation.rule or ("" if kept else reader.probe_rule(fields))
         if event[4] in container.excluded_streams:
@@ -108,8 +109,8 @@ class Explainer:
     def _field_origins(
         self, source: Fields, fields: Fields, origins: dict[str, str], container: ContainerFields
     ) -> dict[str, str]:
-        """The origin of each field as it came to be in the document, in the document's order."""
-        found = {}
+        """Return the origin of each field of the document, in the document's order."""
+        field_origins = {}
         for name, value in source.items():
             origin = self._container_origin(name, container) if name not in fields else origins.get(name, "")
             if name == "@timestamp":
@@ -120,8 +121,8 @@ class Explainer:
                 origin = "the line's own time, which is not near the runtime's"
             elif name in fields and fields[name] != value and name not in _RECORD_ORIGINS:
                 origin = f"{origin}, redacted"
-            found[name] = origin or _RECORD_ORIGINS.get(name) or "redaction"
-        return found
+            field_origins[name] = origin or _RECORD_ORIGINS.get(name) or "redaction"
+        return field_origins
 
     def _container_origin(self, name: str, container: ContainerFields) -> str:
         if name in _RECORD_ORIGINS:
@@ -135,14 +136,14 @@ class Explainer:
     def _service_origin(self, name: str, container: ContainerFields) -> str:
         labels = container.constant.get("kubernetes.labels") or {}
         value = container.service_defaults[name]
-        wanted = {
+        label_names = {
             "service.name": self._settings.service_labels.split(),
             "service.version": ["version", "app.kubernetes.io/version"],
             "service.environment": ["environment"],
         }.get(name)
-        if wanted is None:
+        if label_names is None:
             return "crisp"
-        label = next((one for one in wanted if labels.get(one) == value), None)
+        label = next((label for label in label_names if labels.get(label) == value), None)
         if label is not None:
             return f"label {label}"
         if name == "service.environment":
@@ -151,16 +152,14 @@ class Explainer:
 
 
 def _line_origins(event: Event, fields: Fields) -> dict[str, str]:
-    """The origins of what the line itself says."""
+    """Return the origins of the fields that the line itself sets."""
     content, flags = event[5], event[6]
     body = _flat_json_body(content) if not flags else None
     if body is None:
         origins = dict.fromkeys(fields, "text format")
         origins["message"] = "the line"
     else:
-        spelled = {
-            wanted.partition("/")[0]: alias for alias, wanted in logger_dialects.find_spellings(tuple(body)).items()
-        }
+        spelled = {name.partition("/")[0]: alias for alias, name in logger_dialects.find_spellings(tuple(body)).items()}
         origins = {}
         for name in fields:
             alias = spelled.get(name) or spelled.get(_DERIVED_FROM.get(name, ""))
@@ -180,23 +179,23 @@ _DERIVED_FROM = {
     "event.severity": "log.level",
     "http.request.method": "url.original",
 }
-"""Fields that come of another one's value."""
+"""Fields that are derived from the value of another field."""
 
 
 def _flat_json_body(content: bytes) -> Fields | None:
-    """The names of a JSON body, nested ones joined by dots; None for what is none."""
+    """Return the fields of a JSON body, nested names joined by dots; None if the content is not JSON."""
     if content[:1] != b"{":
         return None
     try:
-        found = orjson.loads(content)
+        body = orjson.loads(content)
     except orjson.JSONDecodeError:
         return None
-    names: Fields = {}
-    waiting: list[tuple[str, Any]] = [("", found)]
-    while waiting:
-        name, value = waiting.pop()
+    fields: Fields = {}
+    pending: list[tuple[str, Any]] = [("", body)]
+    while pending:
+        name, value = pending.pop()
         if isinstance(value, dict) and value:
-            waiting += [(f"{name}.{key}" if name else key, inner) for key, inner in value.items()]
+            pending += [(f"{name}.{key}" if name else key, inner) for key, inner in value.items()]
         else:
-            names[name] = value
-    return names
+            fields[name] = value
+    return fields

@@ -1,6 +1,6 @@
-"""Records of the raw topic into documents: the one way that worker, audit, replay and retry go. Pure.
+"""Process records of the raw topic into documents, for the worker, audit, replay and retry alike. Pure.
 
-It knows every kind of record: slices of ours, gaps, and what other shippers write.
+Supports every kind of record: slices, gaps, and the records of third-party shippers.
 """
 
 import traceback
@@ -15,44 +15,44 @@ from pipeline.rules.ruleset import Ruleset
 
 
 class RecordProcessor:
-    """Turns records into parcels, as the settings say."""
+    """Processes records into document batches."""
 
     def __init__(self, settings: Settings, rules: Ruleset | None = None) -> None:
         self._builder = DocumentBuilder(settings, rules)
         self._grouping = settings.grouping
 
     def set_rules(self, rules: Ruleset | None) -> None:
-        """From now on these rules."""
+        """Replace the rules for all later records."""
         self._builder.set_rules(rules)
 
     def redact(self, value: bytes) -> bytes:
-        """A record's value as it may be kept elsewhere, of the same length."""
+        """Mask the secrets in a record's value before it is stored elsewhere; the length stays the same."""
         return self._builder.redact(value)
 
     def process(self, value: bytes, headers: Headers, origin: KafkaPosition, now_ns: int) -> tuple[DocumentBatch, str]:
-        """A record's documents, and its kind: slice, gap or foreign.
+        """Return a record's documents and its kind: slice, gap or third_party.
 
-        Raises RecordError when it breaks the contract, and when our own code fails on it: that would fail again, here
-        and in every other worker, so the record goes to the dead letters, not the worker to its end.
+        Raises RecordError if the record violates the contract, and also if crisp's own code fails on it: every worker
+        would fail on it again, so the record is dead-lettered instead of crashing the worker.
         """
         try:
             return self._process(value, headers, origin, now_ns)
         except (RecordError, MemoryError):
             raise
-        except Exception as fault:
-            where = traceback.extract_tb(fault.__traceback__)[-1]
-            place = f"{where.filename.rpartition('/')[2]}:{where.lineno}"
-            words = f"crisp itself fails on it, please report: {fault!r} in {place}"
-            raise RecordError(words) from fault
+        except Exception as error:
+            frame = traceback.extract_tb(error.__traceback__)[-1]
+            location = f"{frame.filename.rpartition('/')[2]}:{frame.lineno}"
+            message = f"internal error of crisp, please report: {error!r} in {location}"
+            raise RecordError(message) from error
 
     def _process(self, value: bytes, headers: Headers, origin: KafkaPosition, now_ns: int) -> tuple[DocumentBatch, str]:
         if gap.is_gap(headers):
-            parcel, kind = self._builder.build_gap(gap.decode(headers), now_ns), "gap"
+            batch, kind = self._builder.build_gap(gap.decode(headers), now_ns), "gap"
         elif record.is_crisp_record(headers):
-            parcel, kind = self._builder.build(record.decode(value, headers), now_ns), "slice"
+            batch, kind = self._builder.build(record.decode(value, headers), now_ns), "slice"
         else:
-            parts = third_party.make_slices(value, origin, self._grouping)
-            parcel = merge([self._builder.build(part, now_ns, origin.document_fields()) for part in parts])
+            slices = third_party.make_slices(value, origin, self._grouping)
+            batch = merge([self._builder.build(entry, now_ns, origin.document_fields()) for entry in slices])
             kind = "third_party"
-        parcel.origin, parcel.headers = origin, headers
-        return parcel, kind
+        batch.origin, batch.headers = origin, headers
+        return batch, kind

@@ -1,11 +1,11 @@
-"""Records of the raw topic that are not ours: raw CRI lines without headers, and Fluent Bit's JSON. Pure.
+"""Convert third-party records of the raw topic: raw CRI lines without headers, and Fluent Bit's JSON. Pure.
 
-Fluent Bit's `kafka` output writes one object a record: plain (`log`, `stream`, `logtag`, `kubernetes`), or with its
-`kubernetes` filter's fields lifted (`k8s_*`) and the application's own merged, with `log` or without. Each becomes a
-slice of CRI lines with pod metadata, as if our shipper had sent it, so there is one way for all that follows.
+Fluent Bit's `kafka` output writes one object per record: plain (`log`, `stream`, `logtag`, `kubernetes`), or with the
+fields of its `kubernetes` filter lifted (`k8s_*`) and the application's fields merged, with or without `log`. Each
+becomes a slice of CRI lines with pod metadata, like those of crisp's shipper, so all later steps are the same.
 
 The id is a hash of topic, partition, offset, record time, line number and the line's bytes: reading the record again
-gives the same documents. Partials are not joined across records; their headers, if they have any, are not believed.
+gives the same documents. Partial lines are not joined across records. Headers of such records are ignored.
 """
 
 import base64
@@ -24,27 +24,27 @@ _SHIPPER_FIELDS = frozenset({"log", "logtag", "_p", "tag"})
 _DOCKER_FIELDS = frozenset({"log", "stream", "time", "attrs"})
 _PLAIN_TIME_FIELDS = ("time", "@timestamp", "date")
 _MERGED_TIME_FIELDS = ("@timestamp", "date", "time")
-"""Where the time of the runtime is, or Fluent Bit's. Among merged fields `time` is rather the application's own."""
+"""Fields with the runtime's or Fluent Bit's time. Among merged fields, `time` is more likely the application's."""
 
 
 def make_slices(value: bytes, origin: KafkaPosition, grouping: Grouping) -> list[LogSlice]:
-    """The slices that a foreign record's value stands for; none for an empty one."""
+    """Convert the value of a third-party record into slices; an empty value gives none."""
     lines = value.removesuffix(b"\n").split(b"\n") if value.strip() else []
-    found: list[LogSlice] = []
+    slices: list[LogSlice] = []
     raw: list[tuple[int, bytes]] = []
     for number, line in enumerate(lines):
         body = _parse_object(line)
         if body is None:
             raw.append((number, line))
         else:
-            found.append(_slice_of_object(body, line, number, origin, grouping))
+            slices.append(_slice_of_object(body, line, number, origin, grouping))
     if raw:
-        found.append(_slice_of_lines(raw, origin, grouping))
-    return found
+        slices.append(_slice_of_lines(raw, origin, grouping))
+    return slices
 
 
 def _parse_object(line: bytes) -> dict[str, Any] | None:
-    """A line's JSON object, unless it is docker's own."""
+    """Return a line's JSON object; None if the line is other text or an entry of Docker's json-file driver."""
     if line[:1] != b"{":
         return None
     try:
@@ -55,7 +55,7 @@ def _parse_object(line: bytes) -> dict[str, Any] | None:
 
 
 def _slice_of_lines(raw: list[tuple[int, bytes]], origin: KafkaPosition, grouping: Grouping) -> LogSlice:
-    """Raw lines, each in a file of its own: a trace may stand in as many as there are."""
+    """Make a slice of raw lines, each in its own file; `max_places` lets a stack trace span all of them."""
     names = [_make_identity(origin, number, line) for number, line in raw]
     segments, position = [], 0
     for index, (_, line) in enumerate(raw):
@@ -68,49 +68,51 @@ def _slice_of_lines(raw: list[tuple[int, bytes]], origin: KafkaPosition, groupin
 def _slice_of_object(
     body: dict[str, Any], line: bytes, number: int, origin: KafkaPosition, grouping: Grouping
 ) -> LogSlice:
-    about = body.get("kubernetes")
-    known = dict(about) if isinstance(about, dict) else {}
-    known |= {name.removeprefix(LIFTED_PREFIX): value for name, value in body.items() if name.startswith(LIFTED_PREFIX)}
+    kubernetes = body.get("kubernetes")
+    pod_fields = dict(kubernetes) if isinstance(kubernetes, dict) else {}
+    pod_fields |= {
+        name.removeprefix(LIFTED_PREFIX): value for name, value in body.items() if name.startswith(LIFTED_PREFIX)
+    }
     stream = body.get("stream")
-    timed, time = _find_time(body, origin)
+    time_field, time = _find_time(body, origin)
     rest = {
         name: value
         for name, value in body.items()
         if name not in _SHIPPER_FIELDS and not name.startswith(LIFTED_PREFIX)
     }
-    for name, gone in (("stream", stream in STREAMS), ("kubernetes", isinstance(about, dict)), (timed, True)):
-        if gone:
+    for name, used in (("stream", stream in STREAMS), ("kubernetes", isinstance(kubernetes, dict)), (time_field, True)):
+        if used:
             rest.pop(name, None)
     content = _content(body.get("log"), rest)
     head = f"{time} {stream if stream in STREAMS else 'stdout'} "
     tag = b"P " if body.get("logtag") == "P" else b"F "
-    # A newline within is the application's own: its lines stay one event only if they are a trace.
+    # A newline in the content is the application's: the lines stay one event only if they form a stack trace.
     lines = b"".join(head.encode() + tag + part + b"\n" for part in content.split(b"\n"))
-    node = known.get("host")
+    node = pod_fields.get("host")
     names, segments = [_make_identity(origin, number, line)], [Segment(0, 0, len(lines))]
     return _make_slice(
-        lines, names, segments, _pod_metadata(known), node if isinstance(node, str) else "", origin, grouping
+        lines, names, segments, _pod_metadata(pod_fields), node if isinstance(node, str) else "", origin, grouping
     )
 
 
 def _content(log: Any, rest: dict[str, Any]) -> bytes:
-    """What the container wrote; with the fields that filters took from it or added, a JSON object."""
+    """Return the container's line; a JSON object if filters extracted fields from it or added some."""
     if not isinstance(log, str):
         return orjson.dumps(rest if log is None else {**rest, "log": log})
     text = log.removesuffix("\n")
-    # Times that are left are the shipper's again.
+    # The remaining time fields are the shipper's.
     added = {name: value for name, value in rest.items() if name not in _PLAIN_TIME_FIELDS}
     if not added:
         return text.encode()
     inner = _parse_object(text.encode())
     if inner is not None:
         return orjson.dumps({**added, **inner})
-    told = {"message": text, **(text_formats.parse(text) or {})}
-    return orjson.dumps({**told, **added, **({"event.original": text} if "message" in added else {})})
+    parsed = {"message": text, **(text_formats.parse(text) or {})}
+    return orjson.dumps({**parsed, **added, **({"event.original": text} if "message" in added else {})})
 
 
 def _find_time(body: dict[str, Any], origin: KafkaPosition) -> tuple[str, str]:
-    """The field that tells the line's time, and that; the record's own time where none does."""
+    """Return the field with the line's time, and that time; an empty name and the record's time if there is none."""
     for name in _PLAIN_TIME_FIELDS if isinstance(body.get("log"), str) else _MERGED_TIME_FIELDS:
         moment = timestamp.parse(body.get(name))
         if moment is not None and cri.nanoseconds(timestamp.format_utc(moment).encode()) is not None:
@@ -119,14 +121,14 @@ def _find_time(body: dict[str, Any], origin: KafkaPosition) -> tuple[str, str]:
 
 
 def _pod_metadata(fields: dict[str, Any]) -> bytes:
-    """Fluent Bit's names of the pod's parts, as `pipeline.contract.pod_metadata` has them."""
+    """Convert Fluent Bit's pod fields into the format of `pipeline.contract.pod_metadata`."""
 
     def text(name: str) -> str:
         value = fields.get(name)
         return value if isinstance(value, str) else ""
 
     labels, annotations = fields.get("labels"), fields.get("annotations")
-    fields = {
+    metadata = {
         "namespace": text("namespace_name"),
         "pod": text("pod_name"),
         "uid": text("pod_id"),
@@ -137,7 +139,7 @@ def _pod_metadata(fields: dict[str, Any]) -> bytes:
         "annotations": annotations if isinstance(annotations, dict) else {},
         "source": "foreign",
     }
-    return orjson.dumps({name: value for name, value in fields.items() if value})
+    return orjson.dumps({name: value for name, value in metadata.items() if value})
 
 
 def _make_identity(origin: KafkaPosition, number: int, line: bytes) -> str:
@@ -154,7 +156,7 @@ def _make_slice(
     origin: KafkaPosition,
     grouping: Grouping,
 ) -> LogSlice:
-    known = {"namespace": "", "pod": "", "uid": "", "container": "", "node": node}
+    defaults = {"namespace": "", "pod": "", "uid": "", "container": "", "node": node}
     return LogSlice(
         value=value,
         files=tuple(SourceFile(name, "") for name in names),
@@ -162,5 +164,5 @@ def _make_slice(
         node=node,
         read_at=max(0, origin.timestamp) * 1_000_000,
         grouping=grouping,
-        pod=orjson.dumps({**known, **orjson.loads(pod)}),
+        pod=orjson.dumps({**defaults, **orjson.loads(pod)}),
     )

@@ -1,1 +1,1 @@
-"""Everything that knows Elasticsearch: bulk requests and their answers, templates, the client."""
+"""Elasticsearch: client, bulk requests and their responses, rejected documents, index templates, roles."""

@@ -1,8 +1,9 @@
-"""What Elasticsearch's answer to a bulk request means, item by item. Pure.
+"""Classify the items of a bulk response. Pure.
 
-DONE     created, or there already (409)
-RETRY    anything that says nothing about the document: the place is busy, broken, closed, forbidden
-REFUSED  a fault of the document's own content: it will be refused again as it is
+CREATED   the document was created
+EXISTS    a document with this id exists already (409)
+RETRY     any error that is not about the document: the index or node is busy, failing, closed, forbidden
+REJECTED  an error in the document's content: Elasticsearch would reject the same document again
 """
 
 import enum
@@ -11,17 +12,17 @@ from typing import Any, NamedTuple
 
 
 class Outcome(enum.Enum):
-    """What becomes of one document."""
+    """The outcome of one document of a bulk request."""
 
     CREATED = "created"
-    EXISTS = "already there"
-    RETRY = "sent again"
-    REJECTED = "refused for its content"
+    EXISTS = "exists"
+    RETRY = "retry"
+    REJECTED = "rejected"
 
 
 @dataclass(frozen=True, slots=True)
 class ItemResult:
-    """The answer for one document; `reason` is Elasticsearch's words for what is not done."""
+    """The result for one document; `reason` is Elasticsearch's error unless the document exists."""
 
     outcome: Outcome
     reason: str = ""
@@ -30,7 +31,7 @@ class ItemResult:
 CREATED = ItemResult(Outcome.CREATED)
 EXISTS = ItemResult(Outcome.EXISTS)
 
-# Real answers with status 400 that are about the document; every other 400 is about the place.
+# Errors with status 400 that are about the document, from real responses; every other 400 is about the index.
 DOCUMENT_ERROR_TYPES = {
     "document_parsing_exception",  # 8.x: a value does not fit its field's type, depth, duplicate keys
     "mapper_parsing_exception",  # the same, older, and a field that cannot be added
@@ -55,7 +56,7 @@ DOCUMENT_ERROR_REASONS = (
 
 
 class AllCreated(NamedTuple):
-    """A whole answer that says of so many documents that each was created."""
+    """A complete bulk response in which every document was created."""
 
     documents: int
 
@@ -66,32 +67,32 @@ _END = b"]}"
 
 
 def parse_all_created(response: bytes) -> AllCreated | None:
-    """The mostly met answer, seen without parsing it; None for every other one."""
-    whole = response.startswith(_NO_ERRORS) and response.endswith(_END)
-    return AllCreated(response.count(_CREATED_STATUS)) if whole else None
+    """Recognise the most common response without parsing it; None for every other response."""
+    complete = response.startswith(_NO_ERRORS) and response.endswith(_END)
+    return AllCreated(response.count(_CREATED_STATUS)) if complete else None
 
 
 MAPPING_RACE = "cannot be changed from type"
-"""Words of a refusal that may be gone at the next try: by then the new field has the other's type, and takes ours."""
+"""Part of a rejection that a retry can resolve: by then the new field has a type, which may accept this document."""
 
 
-def classify(status: int, kind: str, reason: str) -> ItemResult:
-    """The meaning of one item's status, error type and reason."""
+def classify(status: int, error_type: str, reason: str) -> ItemResult:
+    """Classify one item by its status, error type and error reason."""
     if status in (200, 201):
         return CREATED
     if status == 409:
         return EXISTS
-    words = f"{status} {kind}: {reason}"
+    message = f"{status} {error_type}: {reason}"
     if status == 400:
-        about_it = kind in DOCUMENT_ERROR_TYPES or (
-            kind == "illegal_argument_exception" and any(word in reason for word in DOCUMENT_ERROR_REASONS)
+        is_rejected = error_type in DOCUMENT_ERROR_TYPES or (
+            error_type == "illegal_argument_exception" and any(text in reason for text in DOCUMENT_ERROR_REASONS)
         )
-        return ItemResult(Outcome.REJECTED if about_it else Outcome.RETRY, words)
-    return ItemResult(Outcome.RETRY, words)
+        return ItemResult(Outcome.REJECTED if is_rejected else Outcome.RETRY, message)
+    return ItemResult(Outcome.RETRY, message)
 
 
 def parse_response(response: Any, sent: int) -> list[ItemResult] | None:
-    """The items of a whole answer, in the order sent; None when it is cut, malformed or miscounted."""
+    """Return the results in the order sent; None if the response is truncated, malformed or lacks items."""
     if isinstance(response, AllCreated):
         return [CREATED] * sent if response.documents == sent else None
     if not isinstance(response, dict) or not isinstance(response.get("items"), list) or len(response["items"]) != sent:

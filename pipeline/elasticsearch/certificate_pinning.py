@@ -1,8 +1,8 @@
-"""Trust in Elasticsearch by the SHA-256 fingerprint of its certificate authority, as its first start prints it.
+"""Pin Elasticsearch's certificate authority by its SHA-256 fingerprint, which its first start prints.
 
-The client library compares a fingerprint with the server's own certificate only, and then no longer with the name in
-it. Here the first request looks at the chain that the server shows, takes from it the certificate that has the
-fingerprint, and trusts that one alone; the connections that carry requests then verify chain and name as usual.
+The client library compares a fingerprint only with the server's own certificate, and then does not verify the host
+name. Here the first request fetches the server's certificate chain, selects the certificate with the fingerprint and
+trusts it alone; the connections for requests then verify chain and host name as usual.
 """
 
 import asyncio
@@ -20,15 +20,15 @@ _FETCH_TIMEOUT_SECONDS = 10.0
 
 
 def make_context() -> ssl.SSLContext:
-    """A context that verifies everything and trusts nothing yet."""
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    # Without this a certificate that signs itself (a server's own, not an authority's) could not be trusted alone.
-    made.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-    return made
+    """Return a context that verifies chain and host name and trusts no certificate yet."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Without this flag a self-signed server certificate (not an authority's) cannot be the only trusted one.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    return context
 
 
 def normalize(text: str) -> str:
-    """A fingerprint as 64 lower-case hex digits. Raises ValueError for what is none."""
+    """Return a fingerprint as 64 lower-case hex digits. Raises ValueError if it is invalid."""
     digits = text.replace(":", "").strip().lower()
     if len(bytes.fromhex(digits)) != hashlib.sha256().digest_size:
         raise ValueError("not a SHA-256 fingerprint: 64 hex digits")
@@ -36,7 +36,7 @@ def normalize(text: str) -> str:
 
 
 class PinnedNode(AiohttpHttpNode):
-    """A node whose first request finds the certificate to trust."""
+    """A node whose first request selects the certificate to trust."""
 
     def __init__(self, config: NodeConfig) -> None:
         super().__init__(config)
@@ -44,40 +44,41 @@ class PinnedNode(AiohttpHttpNode):
         self._pinned = config.ssl_context is None
 
     async def perform_request(self, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override] # the base class is not async
-        """As the library's, after the look. Raises its TlsError when no certificate has the fingerprint."""
+        """Pin the certificate, then send the request. Raises TlsError if no certificate has the fingerprint."""
         async with self._pin_lock:
             if not self._pinned:
                 await self._pin()
         return await super().perform_request(*args, **kwargs)
 
     async def _pin(self) -> None:
-        wanted = self.config._extras[EXTRAS_KEY]  # noqa: SLF001 - the library's documented place for such values
+        fingerprint = self.config._extras[EXTRAS_KEY]  # noqa: SLF001 - the library's documented attribute for such values
         try:
             async with asyncio.timeout(_FETCH_TIMEOUT_SECONDS):
                 chain = await _fetch_chain(self.config.host, self.config.port)
-        except ssl.SSLError as fault:
-            raise TlsError(str(fault), errors=(fault,)) from fault
-        except OSError as fault:
-            raise NodeConnectionError(str(fault) or "no answer in time", errors=(fault,)) from fault
+        except ssl.SSLError as error:
+            raise TlsError(str(error), errors=(error,)) from error
+        except OSError as error:
+            raise NodeConnectionError(str(error) or "no answer in time", errors=(error,)) from error
         for certificate in chain:
-            if hashlib.sha256(certificate).hexdigest() == wanted:
+            if hashlib.sha256(certificate).hexdigest() == fingerprint:
                 assert self.config.ssl_context is not None
                 self.config.ssl_context.load_verify_locations(cadata=certificate)
                 self._pinned = True
                 return
-        raise TlsError(f"none of the {len(chain)} certificates that {self.base_url} shows has the fingerprint {wanted}")
+        raise TlsError(f"none of the {len(chain)} certificates of {self.base_url} has the fingerprint {fingerprint}")
 
 
 async def _fetch_chain(host: str, port: int) -> list[bytes]:
-    """The certificates (DER) that a server shows, unverified."""
-    look = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    look.check_hostname = False
-    look.verify_mode = ssl.CERT_NONE  # nothing is sent on this connection
-    _, writer = await asyncio.open_connection(host, port, ssl=look)
+    """Return a server's certificate chain (DER), unverified."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # nothing is sent on this connection
+    _, writer = await asyncio.open_connection(host, port, ssl=context)
     try:
-        shown = writer.get_extra_info("ssl_object")
-        if hasattr(shown, "get_unverified_chain"):  # public since Python 3.13
-            return list(shown.get_unverified_chain())
-        return [bytes(ssl.PEM_cert_to_DER_cert(c.public_bytes())) for c in shown._sslobj.get_unverified_chain()]  # noqa: SLF001
+        connection = writer.get_extra_info("ssl_object")
+        if hasattr(connection, "get_unverified_chain"):  # public since Python 3.13
+            return list(connection.get_unverified_chain())
+        chain = connection._sslobj.get_unverified_chain()  # noqa: SLF001
+        return [bytes(ssl.PEM_cert_to_DER_cert(certificate.public_bytes())) for certificate in chain]
     finally:
         writer.close()

@@ -1,4 +1,4 @@
-"""The client of Elasticsearch, as the settings say. By itself it only goes to the next node when one is not reached."""
+"""The Elasticsearch client, configured from the settings. It retries only on the next node if one is unreachable."""
 
 import functools
 import os
@@ -15,7 +15,7 @@ from pipeline.config.settings import Settings, env_name
 from pipeline.elasticsearch import bulk_response, certificate_pinning
 from pipeline.errors import SettingsError
 
-# The 8.x client names its media types so; a plain server answers with the plain ones.
+# The 8.x client sends the vendor media types; a server can respond with the plain ones.
 _JSON_TYPES = ("application/json", "application/vnd.elasticsearch+json")
 _NDJSON_TYPES = ("application/x-ndjson", "application/vnd.elasticsearch+x-ndjson")
 
@@ -24,23 +24,23 @@ _DEAD_NODE_SECONDS = 10.0
 
 
 class PreparedNdjsonSerializer(NdjsonSerializer):
-    """Passes a prepared bulk body on; the library's own would copy it twice."""
+    """Passes a prepared bulk body through; the library's serializer would copy it twice."""
 
     def dumps(self, data: Any) -> bytes:
-        """The body, ready to send."""
+        """Return the body as bytes."""
         return data if isinstance(data, bytes) else super().dumps(data)
 
 
 class BulkAwareSerializer(OrjsonSerializer):
-    """JSON, but for the mostly met answer to a bulk request, which need not be parsed."""
+    """Parses JSON, except the most common bulk response, which needs no parsing."""
 
     def loads(self, data: bytes) -> Any:
-        """The answer."""
+        """Parse a response."""
         return bulk_response.parse_all_created(data) or super().loads(data)
 
 
 def connect(settings: Settings) -> AsyncElasticsearch:
-    """A client that connects at its first request. Raises SettingsError for what cannot be used."""
+    """Return a client that connects on its first request. Raises SettingsError for invalid settings."""
     configs = node_configs(settings)
     node_class: Any = certificate_pinning.PinnedNode if settings.es_ca_fingerprint else AiohttpHttpNode
     with warnings.catch_warnings():
@@ -70,25 +70,25 @@ def _credentials(settings: Settings) -> dict[str, Any]:
 
 
 def reload(client: AsyncElasticsearch, settings: Settings) -> None:
-    """Have a client use the present secrets and authorities for whatever it sends from now on. Raises SettingsError."""
+    """Reload the secrets and certificate authorities of a client for its later requests. Raises SettingsError."""
     if settings.es_ca_file and settings.es_verify:
         _load_ca(_ssl_context(settings), settings.es_ca_file)
-    client._headers = client.options(**_credentials(settings))._headers  # noqa: SLF001 - others hold this very client
+    client._headers = client.options(**_credentials(settings))._headers  # noqa: SLF001 - other objects hold this client
 
 
 def node_configs(settings: Settings) -> list[NodeConfig]:
-    """One for each address in the settings. Raises SettingsError with every address that is none."""
-    faults: list[str] = []
+    """Return one config per address in the settings. Raises SettingsError with every invalid address."""
+    problems: list[str] = []
     configs: dict[str, NodeConfig] = {}
     for address in filter(None, (part.strip() for part in settings.es_urls.split(","))):
         try:
             configs[address] = url_to_node_config(address, use_default_ports_for_scheme=True)
-        except ValueError as fault:
-            faults.append(f"{env_name('es_urls')}: {address!r}: {fault}")
-    if not configs and not faults:
-        faults.append(f"{env_name('es_urls')}: no address")
-    if faults:
-        raise SettingsError(faults)
+        except ValueError as error:
+            problems.append(f"{env_name('es_urls')}: {address!r}: {error}")
+    if not configs and not problems:
+        problems.append(f"{env_name('es_urls')}: no address")
+    if problems:
+        raise SettingsError(problems)
     return [_configure(config, settings) for config in configs.values()]
 
 
@@ -120,14 +120,14 @@ def _ssl_context(settings: Settings) -> ssl.SSLContext:
 
 def _load_ca(context: ssl.SSLContext, path: str) -> None:
     try:
-        where = {"capath": path} if os.path.isdir(path) else {"cafile": path}
-        context.load_verify_locations(**where)
-    except (OSError, ssl.SSLError) as fault:
-        raise SettingsError([f"{env_name('es_ca_file')}: {path} cannot be read as PEM: {fault}"]) from fault
+        location = {"capath": path} if os.path.isdir(path) else {"cafile": path}
+        context.load_verify_locations(**location)
+    except (OSError, ssl.SSLError) as error:
+        raise SettingsError([f"{env_name('es_ca_file')}: {path} cannot be read as PEM: {error}"]) from error
 
 
 def _read_fingerprint(settings: Settings) -> str:
     try:
         return certificate_pinning.normalize(settings.es_ca_fingerprint)
-    except ValueError as fault:
-        raise SettingsError([f"{env_name('es_ca_fingerprint')}: {fault}"]) from fault
+    except ValueError as error:
+        raise SettingsError([f"{env_name('es_ca_fingerprint')}: {error}"]) from error

@@ -1,17 +1,17 @@
-"""How many bulks may be in flight: more while Elasticsearch answers quickly, half when it says it has too many. Pure.
+"""Adaptive concurrency limit for bulk requests: grows while responses are fast, halves on overload. Pure.
 
-Additive increase, multiplicative decrease, as TCP does it. Answers that take much longer than the quickest of late
-mean that bulks queue up over there: then there are no more of them, and one less after a while.
+Additive increase, multiplicative decrease (AIMD), as in TCP. Responses much slower than the fastest recent one mean
+that requests queue in Elasticsearch: the limit then stops growing and slowly shrinks.
 """
 
 SLOW_FACTOR = 2.0
-"""An answer this many times slower than the quickest of late has waited in a queue."""
+"""A response this many times slower than the fastest recent one has waited in a queue."""
 INITIAL = 2
 _BASELINE_DRIFT = 1.02
 
 
 class ConcurrencyLimit:
-    """The bulks allowed at a time, from 1 to `most`. Times in seconds."""
+    """The allowed number of concurrent bulk requests, from 1 to `maximum`. Times in seconds."""
 
     def __init__(self, maximum: int) -> None:
         self._maximum = float(maximum)
@@ -20,17 +20,17 @@ class ConcurrencyLimit:
 
     @property
     def allowed(self) -> int:
-        """Bulks that may be in flight now."""
+        """The number of bulk requests that may be in flight now."""
         return int(self._allowed)
 
     def on_success(self, seconds: float) -> None:
-        """A full bulk was answered after so long; smaller ones tell nothing."""
+        """Adapt to the response time of a full bulk request; smaller ones show nothing."""
         slow = bool(self._fastest) and seconds > SLOW_FACTOR * self._fastest
-        # What was quick once may never come again: the mark drifts towards what is seen.
+        # The server may never be as fast again: the baseline drifts towards the current response times.
         self._fastest = min(seconds, self._fastest * _BASELINE_DRIFT) if self._fastest else seconds
         step = -0.5 if slow else 1.0
         self._allowed = min(self._maximum, max(1.0, self._allowed + step / self._allowed))
 
     def on_overload(self) -> None:
-        """Elasticsearch had too much to do, or did not answer in time."""
+        """Halve the limit: Elasticsearch was overloaded or did not answer in time."""
         self._allowed = max(1.0, self._allowed / 2)

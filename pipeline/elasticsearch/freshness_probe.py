@@ -1,7 +1,7 @@
-"""How old a line is when a search finds it: now and then one of our own documents is looked up until it is there.
+"""Measure the age of a line when search first returns it: from time to time, search for a document until it is visible.
 
-A GET by id would answer from what was not refreshed yet, so it must be a search: for one id, in one shard, one at a
-time, every quarter of a second at most, for a minute at most.
+A GET by id is real-time and also returns documents that are not refreshed yet, so the probe must search: one id, in
+one shard, one search at a time, with pauses of up to a quarter of a second, for at most a minute.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 
 class FreshnessProbe:
-    """Looks up a document every `every` seconds, as long as there are any; never with `every` 0."""
+    """Searches for an offered document every `interval` seconds; disabled if `interval` is 0."""
 
     def __init__(self, client: RetryingClient, metrics: Metrics, interval: float) -> None:
         self._client = client
@@ -31,52 +31,52 @@ class FreshnessProbe:
         self._offered: asyncio.Future[tuple[bytes, float]] | None = None
 
     def offer(self, document: bytes, written_at: float) -> None:
-        """A document that was indexed just now, as in the bulk; written at that time, seconds since the epoch."""
+        """Offer a document just indexed, as in the bulk body; `written_at` in seconds since the epoch."""
         if self._offered is not None and not self._offered.done():
             self._offered.set_result((document, written_at))
 
     async def run(self) -> None:
-        """Look until cancelled."""
+        """Probe until cancelled."""
         while self._interval:
             self._offered = asyncio.get_running_loop().create_future()
-            document, written = await self._offered
+            document, written_at = await self._offered
             action = orjson.loads(document[: document.index(b"\n")])["create"]
-            outcome = await self._search_until_visible(action["_index"], action["_id"])
-            self._metrics.inc("crisp_worker_search_probes", result=outcome)
-            if outcome != "missing":
+            result = await self._search_until_visible(action["_index"], action["_id"])
+            self._metrics.inc("crisp_worker_search_probes", result=result)
+            if result != "missing":
                 self._metrics.observe(
-                    "crisp_worker_latency_seconds", max(0.0, time.time() - written), stage="searchable"
+                    "crisp_worker_latency_seconds", max(0.0, time.time() - written_at), stage="searchable"
                 )
             await asyncio.sleep(self._interval)
 
     async def _search_until_visible(self, index: str, identity: str) -> str:
-        """`found`; `timed_out` after the longest wait; `missing`: it does not exist."""
-        limit = time.monotonic() + TIMEOUT_SECONDS
+        """Return `found`, `timed_out`, or `missing` if the document does not exist: it was rejected or deleted."""
+        deadline = time.monotonic() + TIMEOUT_SECONDS
         pause = FIRST_PAUSE_SECONDS
         query = {"query": {"ids": {"values": [identity]}}, "size": 0, "terminate_after": 1}
-        while time.monotonic() < limit:
+        while time.monotonic() < deadline:
             path = f"/{index}/_search?routing={identity}&filter_path=hits.total.value"
-            answer = await self._request("POST", path, orjson.dumps(query))
-            if _has_hit(answer):
+            response = await self._request("POST", path, orjson.dumps(query))
+            if _has_hit(response):
                 return "found"
             await asyncio.sleep(pause)
             pause = min(MAX_PAUSE_SECONDS, 2 * pause)
-        there = await self._request("GET", f"/{index}/_doc/{identity}?_source=false", None)
-        return "missing" if isinstance(there, dict) and not there.get("found") else "timed_out"
+        response = await self._request("GET", f"/{index}/_doc/{identity}?_source=false", None)
+        return "missing" if isinstance(response, dict) and not response.get("found") else "timed_out"
 
     async def _request(self, method: str, path: str, body: bytes | None) -> Any:
-        """The answer; None while there is none, since the indexer tells what ails Elasticsearch."""
-        status, answer = await self._client.request(method, path, body, JSON)
-        if status == 404 and isinstance(answer, dict) and "found" in answer:
-            return answer
+        """Return the response; None on errors, which the indexer reports."""
+        status, response = await self._client.request(method, path, body, JSON)
+        if status == 404 and isinstance(response, dict) and "found" in response:
+            return response
         if status != 200:
-            log.warning("a document cannot be looked up by search: %s", describe_response(status, answer))
+            log.warning("search probe failed: %s", describe_response(status, response))
             return None
-        return answer
+        return response
 
 
 def _has_hit(response: Any) -> bool:
-    """Whether a search answered with the document; an answer without hits, as a proxy may give, is none."""
+    """Return whether a search response has a hit; a response without `hits`, as from a proxy, has none."""
     match response:
         case {"hits": {"total": {"value": int(number)}}}:
             return number > 0

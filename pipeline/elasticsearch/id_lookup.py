@@ -1,4 +1,4 @@
-"""Which documents are searchable: ids looked up over all indices of the prefix, many at a time."""
+"""Look up which documents are searchable: many ids at a time, over all indices of the prefix."""
 
 import asyncio
 from typing import Any
@@ -9,7 +9,7 @@ from elasticsearch import ApiError, AsyncElasticsearch
 from pipeline.config.settings import Settings
 from pipeline.errors import DocumentLookupError
 
-MAX_IDS = 5000  # ids at a time: with every one of them in two indices it is what a search may return
+MAX_IDS = 5000  # per search: with each id in two indices this is the limit of hits of one search
 MAX_TRIES = 6
 PAUSE_SECONDS = 0.5
 _JSON = {"content-type": "application/json", "accept": "application/json"}
@@ -17,7 +17,7 @@ _BUSY_STATUSES = (429, 502, 503, 504)
 
 
 class DocumentLookup:
-    """Asks one cluster. A part of the answer that is missing (a shard is down) is a fault, never "not there"."""
+    """Queries one cluster. A partial response (a shard is down) is an error and never means "missing"."""
 
     def __init__(self, client: AsyncElasticsearch, settings: Settings) -> None:
         self._client = client
@@ -27,7 +27,7 @@ class DocumentLookup:
         self._path = f"/{settings.index_prefix}-*/_search?{options}"
 
     async def find(self, ids: list[str]) -> dict[str, list[str]]:
-        """The indices of each id that is searchable, `MOST` ids at most. Raises LookupFailure."""
+        """Return the indices of each searchable id, for at most `MAX_IDS` ids. Raises DocumentLookupError."""
         body = {
             "size": 2 * len(ids),
             "_source": False,
@@ -35,31 +35,31 @@ class DocumentLookup:
             "sort": ["_doc"],
             "query": {"constant_score": {"filter": {"ids": {"values": ids}}}},
         }
-        found: dict[str, list[str]] = {}
+        indices: dict[str, list[str]] = {}
         for hit in (await self._request(self._path, body)).get("hits", {}).get("hits", ()):
-            found.setdefault(hit["_id"], []).append(hit["_index"])
-        return found
+            indices.setdefault(hit["_id"], []).append(hit["_index"])
+        return indices
 
     async def search(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The answer to any search over the indices of the prefix. Raises LookupFailure."""
+        """Return the response to any search over the indices of the prefix. Raises DocumentLookupError."""
         return await self._request(self._path.partition("&filter_path")[0], body)
 
     async def _request(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        for again in range(MAX_TRIES):
+        for attempt in range(MAX_TRIES):
             try:
-                answer = await self._client.perform_request("POST", path, headers=_JSON, body=body)
-            except ApiError as fault:
-                trouble = f"status {fault.status_code}: {str(fault.body)[:300]}"
-                if fault.status_code not in _BUSY_STATUSES:
+                response = await self._client.perform_request("POST", path, headers=_JSON, body=body)
+            except ApiError as error:
+                problem = f"status {error.status_code}: {str(error.body)[:300]}"
+                if error.status_code not in _BUSY_STATUSES:
                     break
-            except TransportError as fault:
-                trouble = str(fault)
+            except TransportError as error:
+                problem = str(error)
             else:
-                return dict(answer.body)
-            await asyncio.sleep(PAUSE_SECONDS * 2**again)
-        raise DocumentLookupError(f"Elasticsearch does not tell which documents are there: {trouble}")
+                return dict(response.body)
+            await asyncio.sleep(PAUSE_SECONDS * 2**attempt)
+        raise DocumentLookupError(f"cannot query Elasticsearch: {problem}")
 
 
 def document_id(document: bytes) -> str:
-    """The id in a bulk body's action line, which is ours: the last text in it."""
+    """Return the id in an action line of crisp: the last string of the line."""
     return document[: document.index(b"\n")].rsplit(b'"', 2)[1].decode()

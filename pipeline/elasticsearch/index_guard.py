@@ -1,8 +1,8 @@
-"""Which index a document may go to: only one that was made by our template.
+"""Resolve the index for a document: only indices created from crisp's template are written to.
 
-Before the first write to an index, and again once a day, it is looked up. An index of that name that is not ours
-(made by whoever shipped logs before us) is left alone: ours is then `logs-crisp.YYYY.MM.DD`. While the template is
-not there nothing is written, since an index made without it could not be mended.
+Each index is looked up before the first write and again once a day. An existing index that is not crisp's (created by
+an earlier log shipper) is left alone: documents go to `logs-crisp.YYYY.MM.DD` instead. While the template is missing
+nothing is written, since the mappings of an index created without it cannot be repaired.
 """
 
 import asyncio
@@ -21,11 +21,11 @@ RETRY_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 GetUntil = Callable[[str, tuple[int, ...]], Awaitable[tuple[int, Any]]]
-"""GET a path for ever, until the status is one of those; returns status and answer."""
+"""Send GET requests for a path until the status is one of those; returns status and response."""
 
 
 class IndexResolver:
-    """What is known of the indices written to."""
+    """Resolves and caches the indices that documents go to; `problem` is set while the template is missing."""
 
     def __init__(self, settings: Settings, get_until: GetUntil, metrics: Metrics) -> None:
         self._settings = settings
@@ -36,44 +36,44 @@ class IndexResolver:
         self.problem = ""
 
     async def resolve(self, index: str) -> str:
-        """The index to write to instead of `index`: mostly itself. Waits while the template is absent."""
-        found = self._resolved.get(index)
-        if found is not None and time.monotonic() < found[1]:
-            return found[0]
+        """Return the index to write to: usually `index`, else its replacement. Waits while the template is missing."""
+        entry = self._resolved.get(index)
+        if entry is not None and time.monotonic() < entry[1]:
+            return entry[0]
         async with self._locks.setdefault(index, asyncio.Lock()):
-            found = self._resolved.get(index)
-            if found is None or time.monotonic() >= found[1]:
-                found = self._resolved[index] = (await self._look_up(index), time.monotonic() + RECHECK_SECONDS)
-            return found[0]
+            entry = self._resolved.get(index)
+            if entry is None or time.monotonic() >= entry[1]:
+                entry = self._resolved[index] = (await self._look_up(index), time.monotonic() + RECHECK_SECONDS)
+            return entry[0]
 
     async def _look_up(self, index: str) -> str:
         while True:
-            status, answer = await self._get_until(f"/{index}/_mapping", (200, 404))
+            status, response = await self._get_until(f"/{index}/_mapping", (200, 404))
             if status == 404:
                 if await self._template_exists(index):
                     return index
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
             self._set_problem("")
-            if any(index_template.is_owned_by_crisp(entry["mappings"].get("_meta")) for entry in answer.values()):
+            if any(index_template.is_owned_by_crisp(entry["mappings"].get("_meta")) for entry in response.values()):
                 return index
             prefix = self._settings.index_prefix
-            instead = f"{prefix}-{index_template.OWNER}.{index.removeprefix(prefix + '-')}"
-            log.error("the index %s is not crisp's: it is left alone, documents go to %s", index, instead)
-            return instead
+            fallback = f"{prefix}-{index_template.OWNER}.{index.removeprefix(prefix + '-')}"
+            log.error("index %s is not crisp's: it is left alone, documents go to %s", index, fallback)
+            return fallback
 
     async def _template_exists(self, index: str) -> bool:
-        """Whether a new index would be ours; believed where the rights do not reach to look."""
+        """Return whether a new index would get crisp's template; assumed if the privileges do not allow the request."""
         name = index_template.template_for(index, self._settings).name
-        status, answer = await self._get_until(f"/_index_template/{name}", (200, 403, 404))
+        status, response = await self._get_until(f"/_index_template/{name}", (200, 403, 404))
         if status == 403:
             return True
-        found = answer.get("index_templates") if status == 200 else None
-        if found and index_template.is_owned_by_crisp(found[0]["index_template"].get("_meta")):
+        templates = response.get("index_templates") if status == 200 else None
+        if templates and index_template.is_owned_by_crisp(templates[0]["index_template"].get("_meta")):
             self._set_problem("")
             return True
-        self._set_problem(f"the index template {name} is not there: run `crisp setup`")
-        log.error("nothing is indexed: %s", self.problem)
+        self._set_problem(f"index template {name} is missing: run `crisp setup`")
+        log.error("indexing paused: %s", self.problem)
         return False
 
     def _set_problem(self, problem: str) -> None:

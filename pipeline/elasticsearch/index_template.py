@@ -1,7 +1,7 @@
-"""The index template: a type for every field that the pipeline sets, and rules for those that applications bring.
+"""Index templates: a mapping for every field of the pipeline, dynamic templates for the applications' fields. Pure.
 
-Pure. What the server lacks (a distribution without some mapper, an older version without some setting) is told by
-its own refusal; `lacking` reads that, and `body` then says the same without.
+A server may not support a mapper (another distribution) or a setting (an older version). Its error names the missing
+feature: `unsupported_features` parses the error, and `body` then omits the feature.
 """
 
 import re
@@ -15,11 +15,11 @@ VERSION = 2
 OWNER = "crisp"
 PRIORITY = 500
 LATE = "late"
-"""Last part of the name of the index for lines older than the retention."""
+"""Suffix of the index for lines older than the retention."""
 
-# What stands in for a mapper that the server does not have.
+# The types that replace mappers which the server does not support.
 _FALLBACK_TYPES = {"match_only_text": "text", "wildcard": "keyword", "date_nanos": "date"}
-_FALLBACK_TYPE_OF_FIELD = {"error.stack_trace": "text"}  # longer than a keyword may be
+_FALLBACK_TYPE_OF_FIELD = {"error.stack_trace": "text"}  # too long for a keyword
 _KEYWORD_LIMIT = 8191  # characters: 32,766 bytes, Lucene's longest term, at four bytes each
 
 LIFECYCLE_SETTING = "index.lifecycle.name"
@@ -30,25 +30,25 @@ _UNSUPPORTED_SETTING = re.compile(r"unknown setting \[([\w.]+)\]")
 
 
 class Unsupported(NamedTuple):
-    """What a server does not have: mappers and index settings by name."""
+    """The features that a server does not support: mappers and index settings by name."""
 
     types: frozenset[str] = frozenset()
     settings: frozenset[str] = frozenset()
 
 
 def unsupported_features(reason: str) -> Unsupported:
-    """What a refusal of the template says that the server does not have; nothing if it says something else."""
+    """Return the unsupported features that an error names; none if the error is about something else."""
     return Unsupported(frozenset(_UNSUPPORTED_TYPE.findall(reason)), frozenset(_UNSUPPORTED_SETTING.findall(reason)))
 
 
 def managed_by(reason: str) -> str:
-    """Who alone may change a thing, by Elasticsearch's refusal: `file_settings`, its operator's; empty: nobody."""
-    found = _READ_ONLY.search(reason)
-    return found[1] if found else ""
+    """Return the only manager of a resource according to the error, such as `file_settings`; empty if there is none."""
+    match = _READ_ONLY.search(reason)
+    return match[1] if match else ""
 
 
 class Template(NamedTuple):
-    """One index template. `days` of its lifecycle; 0: none, what is in its indices stays until somebody deletes it."""
+    """One index template. `days` of its lifecycle policy; 0: no policy, its indices are kept until deleted manually."""
 
     name: str
     patterns: tuple[str, ...]
@@ -57,30 +57,30 @@ class Template(NamedTuple):
 
 
 def all_templates(settings: Settings) -> list[Template]:
-    """The templates: of the common indices, of every route, and of the one for late lines, which never rolls away."""
+    """Return the templates of the common indices, of every route, and of the index for late lines (never deleted)."""
     prefix, title = settings.index_prefix, f"{OWNER}-{settings.index_prefix}"
     common = Template(title, (f"{prefix}-20*", f"{prefix}-{OWNER}.*"), title, settings.retention_days)
-    of_routes = [
+    route_templates = [
         Template(f"{title}-{route}", (f"{prefix}-{route}.20*",), f"{title}-{route}", days)
         for route, days in routes.parse(settings.routes).items()
     ]
-    return [common, *of_routes, Template(f"{title}-{LATE}", (f"{prefix}-{LATE}*",), "", 0)]
+    return [common, *route_templates, Template(f"{title}-{LATE}", (f"{prefix}-{LATE}*",), "", 0)]
 
 
 def template_for(index: str, settings: Settings) -> Template:
-    """The template that an index of ours is made by."""
+    """Return the template that applies to an index of crisp."""
     templates = all_templates(settings)
-    fitting = (one for one in templates if any(index.startswith(pattern[:-1]) for pattern in one.patterns))
-    return next(fitting, templates[0])
+    matching = (entry for entry in templates if any(index.startswith(pattern[:-1]) for pattern in entry.patterns))
+    return next(matching, templates[0])
 
 
 def index_patterns(settings: Settings) -> list[str]:
-    """Every index name that is ours, as patterns."""
-    return [pattern for one in all_templates(settings) for pattern in one.patterns]
+    """Return the patterns of all index names of crisp."""
+    return [pattern for template in all_templates(settings) for pattern in template.patterns]
 
 
 def body(template: Template, settings: Settings, unsupported: Unsupported) -> dict[str, Any]:
-    """A template as Elasticsearch takes it, without what the server does not have."""
+    """Return the request body of a template, without the unsupported features."""
     return {
         "index_patterns": list(template.patterns),
         "priority": PRIORITY,
@@ -105,34 +105,35 @@ def body(template: Template, settings: Settings, unsupported: Unsupported) -> di
 
 
 def drift(installed: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
-    """Where a template that stands (its settings flat, as text) differs from the wanted one, by the setting's name."""
+    """Return the names of the settings in which an installed template (flat, as text) differs from the wanted one."""
     pairs = [("index_patterns", installed.get("index_patterns"), wanted["index_patterns"])]
-    have, want = installed.get("template", {}), wanted["template"]
-    pairs += _pairs("", have.get("settings", {}), {key: _as_returned(value) for key, value in want["settings"].items()})
-    mappings, properties = dict(have.get("mappings", {})), dict(want["mappings"])
-    pairs += _pairs("mappings.", mappings.pop("properties", {}), properties.pop("properties"))
-    pairs += _pairs("mappings.", mappings, properties)
-    return sorted({name for name, one, other in pairs if one != other})
+    actual, target = installed.get("template", {}), wanted["template"]
+    settings = {key: _as_returned(value) for key, value in target["settings"].items()}
+    pairs += _pairs("", actual.get("settings", {}), settings)
+    actual_mappings, target_mappings = dict(actual.get("mappings", {})), dict(target["mappings"])
+    pairs += _pairs("mappings.", actual_mappings.pop("properties", {}), target_mappings.pop("properties"))
+    pairs += _pairs("mappings.", actual_mappings, target_mappings)
+    return sorted({name for name, actual_value, target_value in pairs if actual_value != target_value})
 
 
-def _pairs(prefix: str, have: dict[str, Any], want: dict[str, Any]) -> list[tuple[str, Any, Any]]:
-    return [(prefix + name, have.get(name), want.get(name)) for name in have.keys() | want.keys()]
+def _pairs(prefix: str, actual: dict[str, Any], target: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+    return [(prefix + name, actual.get(name), target.get(name)) for name in actual.keys() | target.keys()]
 
 
 def _as_returned(value: Any) -> Any:
-    """A setting as Elasticsearch gives it back."""
+    """Return a setting in the form in which Elasticsearch returns it."""
     if isinstance(value, list):
         return [str(entry) for entry in value]
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def meta(settings: Settings) -> dict[str, Any]:
-    """What marks template and indices as ours."""
+    """Return the `_meta` that marks templates and indices as crisp's."""
     return {"owner": OWNER, "version": VERSION, "prefix": settings.index_prefix}
 
 
 def is_owned_by_crisp(value: Any) -> bool:
-    """Whether the `_meta` of a template or of an index is a crisp's."""
+    """Return whether the `_meta` of a template or an index is crisp's."""
     return isinstance(value, dict) and value.get("owner") == OWNER
 
 
@@ -156,13 +157,13 @@ def _index_settings(template: Template, settings: Settings) -> dict[str, Any]:
     }
 
 
-def _property(field: str, row: Field, unsupported_types: frozenset[str]) -> dict[str, Any]:
-    kind = row.type
+def _property(field: str, definition: Field, unsupported_types: frozenset[str]) -> dict[str, Any]:
+    kind = definition.type
     if kind in unsupported_types:
         kind = _FALLBACK_TYPE_OF_FIELD.get(field) or _FALLBACK_TYPES.get(kind, kind)
     if kind == "alias":
-        return {"type": kind, "path": row.path}
-    if not row.index:
+        return {"type": kind, "path": definition.path}
+    if not definition.index:
         return {"type": kind, "index": False, **({"doc_values": False} if kind == "keyword" else {})}
     if kind in {"keyword", "wildcard", "flattened"}:
         return {"type": kind, "ignore_above": _KEYWORD_LIMIT}
@@ -176,7 +177,7 @@ _DYNAMIC_TEMPLATES: list[dict[str, Any]] = [
             "mapping": {"type": "keyword", "ignore_above": _KEYWORD_LIMIT},
         }
     },
-    # The same name is a word in one service and true in another: as keywords both are found, neither is refused.
+    # A field may be a string in one service and a boolean in another: as keywords both are accepted and searchable.
     {"flags": {"match_mapping_type": "boolean", "mapping": {"type": "keyword", "ignore_above": _KEYWORD_LIMIT}}},
     {"words": {"match_mapping_type": "string", "mapping": {"type": "keyword", "ignore_above": _KEYWORD_LIMIT}}},
     {"wholes": {"match_mapping_type": "long", "mapping": {"type": "long", "ignore_malformed": True}}},

@@ -1,7 +1,7 @@
-"""Brings parcels of documents into Elasticsearch by bulk requests and says when each is settled.
+"""Index document batches by bulk requests and report when each batch is complete.
 
-A parcel is settled when every document of it was created, was there already, or lies acknowledged in the
-dead-letter topic (`settlement`). Until then its record is not acknowledged; nothing is ever given up.
+A batch is complete when each of its documents was created, existed already, or is acknowledged in the dead-letter
+topic (`RejectionHandler`). Until then its record is not acked; retries are unlimited.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ SubmittedBatches = list[tuple[DocumentBatch, Callable[[], None]]]
 
 
 class Indexer:
-    """Collects parcels into bulks and sends as many at a time as Elasticsearch is quick with."""
+    """Collects batches into bulk requests; the number in flight adapts to Elasticsearch's response times."""
 
     def __init__(
         self, client: AsyncElasticsearch, settings: Settings, metrics: Metrics, send_dead_letter: SendDeadLetter
@@ -48,16 +48,16 @@ class Indexer:
 
     @property
     def failing_since(self) -> float | None:
-        """Since when Elasticsearch takes nothing, seconds since the epoch; None while it does."""
+        """When Elasticsearch became unavailable, seconds since the epoch; None while it is available."""
         return self.retrying_client.failing_since
 
     @property
     def last_error(self) -> str:
-        """What it said last when it took nothing."""
+        """The last error while Elasticsearch was unavailable."""
         return self.retrying_client.last_error
 
     def snapshot(self) -> dict[str, Any]:
-        """Elasticsearch as seen from here, and what it refused, for `/status.json`."""
+        """Return the state of Elasticsearch and the rejected documents, for `/status.json`."""
         return {
             "elasticsearch": {
                 "urls": strip_credentials(self._settings.es_urls),
@@ -70,7 +70,7 @@ class Indexer:
         }
 
     def submit(self, batch: DocumentBatch, on_complete: Callable[[], None]) -> None:
-        """Take a parcel; `settled` is called once, later, on the loop."""
+        """Queue a batch; `on_complete` is called once, later, on the event loop."""
         for rule, number in batch.dropped.items():
             self._metrics.inc("crisp_worker_events_dropped", number, rule=rule)
         for rule, number in batch.hook_errors.items():
@@ -83,11 +83,11 @@ class Indexer:
             self._bulk_full.set()
 
     async def run(self) -> None:
-        """Send until cancelled. An exception out of here is a bug and must end the process."""
+        """Send bulk requests until cancelled. Any other exception is a bug and must end the process."""
         async with asyncio.TaskGroup() as group:
             while True:
                 await self._has_pending.wait()
-                with contextlib.suppress(TimeoutError):  # lingered long enough: what there is goes now
+                with contextlib.suppress(TimeoutError):  # lingered long enough: send what is queued
                     async with asyncio.timeout(self._settings.bulk_linger_seconds):
                         await self._bulk_full.wait()
                 while self._in_flight >= self.bulk_sender.limit.allowed:
@@ -99,53 +99,54 @@ class Indexer:
 
     async def _send(self, submitted: SubmittedBatches) -> None:
         try:
-            await self._index([parcel for parcel, _ in submitted])
-        except asyncio.CancelledError as fault:
+            await self._index([batch for batch, _ in submitted])
+        except asyncio.CancelledError as error:
             if cancellation.was_requested():
                 raise
-            raise RuntimeError("a bulk was ended by nobody") from fault  # else its parcels would wait for ever
+            # Without this error its batches would never complete.
+            raise RuntimeError("bulk request cancelled unexpectedly") from error
         self._in_flight -= 1
         self._metrics.set("crisp_worker_bulk_requests_in_flight", self._in_flight)
         self._slot_freed.set()
-        for _, settled in submitted:
-            settled()
+        for _, on_complete in submitted:
+            on_complete()
 
     def _next_bulk(self) -> SubmittedBatches:
-        taken: SubmittedBatches = []
+        bulk: SubmittedBatches = []
         size = 0
-        while self._pending and (not taken or size + self._pending[0][0].size <= self._settings.bulk_max_bytes):
-            taken.append(self._pending.popleft())
-            size += taken[-1][0].size
+        while self._pending and (not bulk or size + self._pending[0][0].size <= self._settings.bulk_max_bytes):
+            bulk.append(self._pending.popleft())
+            size += bulk[-1][0].size
         self._pending_bytes -= size
         if not self._pending:
             self._has_pending.clear()
         if self._pending_bytes < self._settings.bulk_max_bytes:
             self._bulk_full.clear()
-        return taken
+        return bulk
 
     async def _index(self, batches: list[DocumentBatch]) -> None:
-        """Send the parcels' documents; whatever is not created at once is settled one by one."""
-        count = sum(len(parcel.documents) for parcel in batches)
+        """Send the documents of the batches; handle those that are not created individually."""
+        count = sum(len(batch.documents) for batch in batches)
         if not count:
             return
-        for parcel in batches:
-            await self._resolve_indices(parcel)
-        items = await self.bulk_sender.send(
-            b"".join(itertools.chain.from_iterable(parcel.documents for parcel in batches)), count
+        for batch in batches:
+            await self._resolve_indices(batch)
+        results = await self.bulk_sender.send(
+            b"".join(itertools.chain.from_iterable(batch.documents for batch in batches)), count
         )
-        created = items.count(bulk_response.CREATED)
+        created = results.count(bulk_response.CREATED)
         self.rejection_handler.count_created(created)
         if created < count:
             await self.rejection_handler.handle(
-                [one for parcel in batches for one in pending_document.split_batch(parcel)], items
+                [document for batch in batches for document in pending_document.split_batch(batch)], results
             )
 
     async def _resolve_indices(self, batch: DocumentBatch) -> None:
-        """Name the index that stands for the parcel's, where that is not ours to write to."""
+        """Replace the indices of a batch that crisp does not own."""
         for index in batch.indices:
-            place = await self.index_resolver.resolve(index)
-            if place != index:
-                old, new = (b'{"create":{"_index":"%b",' % name.encode() for name in (index, place))
+            resolved = await self.index_resolver.resolve(index)
+            if resolved != index:
+                old, new = (b'{"create":{"_index":"%b",' % name.encode() for name in (index, resolved))
                 batch.documents = [
                     new + document[len(old) :] if document.startswith(old) else document for document in batch.documents
                 ]

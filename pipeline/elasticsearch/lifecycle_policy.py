@@ -1,6 +1,6 @@
-"""The lifecycle policy of an index: deleted some days after it was made, nothing else. Pure.
+"""The index lifecycle policy: delete an index some days after its creation. Pure.
 
-Indices are of a day, so there is nothing to roll over; whoever wants tiers changes the policy, and it is left as it is.
+Indices are daily, so there is no rollover. To use data tiers, change the policy: `crisp setup` keeps a changed policy.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ from pipeline.elasticsearch.index_template import OWNER
 
 
 def body(days: int) -> dict[str, Any]:
-    """The policy as Elasticsearch takes it."""
+    """Return the request body of the policy."""
     return {"policy": {"_meta": {"owner": OWNER}, "phases": {"hot": _HOT_PHASE, "delete": _delete_phase(days)}}}
 
 
@@ -21,7 +21,7 @@ def _delete_phase(days: int) -> dict[str, Any]:
 
 
 def retention_days(policy: dict[str, Any]) -> int | None:
-    """After how many days a policy that stands deletes; None when it is not one that `body` makes."""
+    """Return after how many days an installed policy deletes; None if it is not a policy of `body`."""
     phases = policy.get("phases", {})
     age = str(phases.get("delete", {}).get("min_age", ""))
     days = int(age[:-1]) if age.endswith("d") and age[:-1].isdecimal() else 0

@@ -1,7 +1,7 @@
-"""The least rights that each part of crisp needs in Elasticsearch, as its security API and its roles file take them.
+"""The least privileges that each part of crisp needs, in the format of Elasticsearch's security API and roles file.
 
-Pure data: `crisp setup --roles` prints it, deployments make their roles of it. The worker can add documents, never
-change or delete one: a document that is there stays as it was written.
+Pure data: `crisp setup --roles` prints it, deployments create their roles from it. The worker can create documents,
+but never change or delete one: an existing document stays as it was written.
 """
 
 from typing import Any
@@ -13,10 +13,10 @@ Role = dict[str, Any]
 
 
 def all_roles(settings: Settings) -> dict[str, Role]:
-    """Every role, by the name that it is to have."""
+    """Return every role by its name."""
     names = index_template.index_patterns(settings)
     return {
-        # `monitor`: to see that the index template stands before the first document of a day.
+        # `monitor`: to check that the index template exists before the first document of a day.
         "crisp_worker": _make_role(
             ["monitor"], names, ["create_doc", "auto_configure", "create_index", "view_index_metadata", "read"]
         ),
@@ -33,7 +33,7 @@ def _make_role(cluster: list[str], names: list[str], privileges: list[str]) -> R
 
 
 def _kibana_privileges(settings: Settings) -> Role:
-    """In Kibana, where one is named: the saved objects of its one space. To Elasticsearch that is an application."""
+    """Return the privilege for saved objects in Kibana's space, if Kibana is configured: an application privilege."""
     if not settings.kibana_url:
         return {}
     space = f"space:{settings.kibana_space or 'default'}"

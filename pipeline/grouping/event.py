@@ -1,26 +1,26 @@
-"""What lines become: events, and what is known of one that is still open. Pure."""
+"""Events, the result of grouping lines, and open events. Pure."""
 
 from typing import NamedTuple
 
 from pipeline.contract.record import Continuation
 
-PARTIAL = 1  # a partial that was never closed
+PARTIAL = 1  # a partial without its end
 MULTILINE = 2  # several lines of the container in one event
 SPLIT = 4  # part of an event that was too long
-UNPARSED = 8  # not a CRI line: kept as it stood
+UNPARSED = 8  # not a CRI line: kept verbatim
 
 Event = tuple[int, int, int, bytes, bytes, bytes, int, int]
 """One event, a plain tuple for speed: index of the file, offset of the first line, raw bytes of its lines, CRI
 time of the first line, stream, content (partials joined, lines of a trace joined by newlines), flags, part.
 
-The time is empty for a line that is not CRI and has none before it; `part` counts from 1 in a split event.
+The time is empty for a line that is not CRI and follows no CRI line; `part` counts from 1 in a split event.
 """
 
 
 class OpenEvent(NamedTuple):
-    """An event that a later line could still continue, until `gap` nanoseconds after `last_time`.
+    """An event that a later line could continue, until `gap` nanoseconds after `last_time`.
 
-    `carried`: what whoever reads on from its first line must know, if it is a later part of one that was too long.
+    `continuation`: the state for resuming at its first line, if it is a later part of an event that was too long.
     """
 
     file: int

@@ -1,8 +1,9 @@
-"""What may follow within a stack trace, by language: states, and for each the step that a line makes. Pure.
+"""The lines that may follow within a stack trace, by language: states and their transitions. Pure.
 
-A state is a small number, 0 the end. `stack_trace` says what begins a trace. A line of any shape may go on only
-behind a blank or indented line, one that ends with a colon, or Dart's `FormatException`: `stack_trace.separates` relies
-on it. Python's states are in `frames_python`, what a Java machine says of itself in `frames_java`.
+A state is a small number, 0 the end. `stack_trace` defines how a trace begins. A line of any shape may continue a trace
+only after a blank or indented line, a line that ends with a colon, or Dart's `FormatException`:
+`stack_trace.certainly_starts_event` relies on it. Python's states are in `frames_python`, those of the JVM's own output
+in `frames_java`. A function `_head`, `_body`, … returns the state after a line in the state of that name.
 """
 
 import re
@@ -11,32 +12,32 @@ from collections.abc import Callable
 from pipeline.grouping import frames_java, frames_python
 from pipeline.grouping.frames_python import is_indented_text
 
-HEAD = 1  # speaks of an error; a frame may follow
-BODY = 2  # in the frames of Java, JavaScript, C#, Ruby
-RAILS = 3  # in Rails' frames
+HEAD = 1  # a line that reports an error; a frame may follow
+BODY = 2  # within the frames of Java, JavaScript, C#, Ruby
+RAILS = 3  # within Rails' frames
 NESTED = 4  # after `nested exception is:`
-OBJECT = 5  # in the object that Node prints behind the frames
+OBJECT = 5  # within the object that Node prints after the frames
 NESTED_TEXT = 6
-LOCATION = 7  # Node names the place first, then shows the source line
-LOGGED = 8  # a logger's line of level warning or worse; the error's class may follow, then its frames
+LOCATION = 7  # Node prints the location first, then the source line
+LOGGED = 8  # a log line of level warning or above; the error's class may follow, then its frames
 SOURCE = 9
-THROWN = 14  # the error's class begins the line; its text may go on indented
-NODE = 15  # the frames behind a source line, until Node says its version
-ERROR_LINE = 16  # `Error: …`, as Rust's main and JavaScript write it; a cause may follow behind a blank line
+THROWN = 14  # the line begins with the error's class; its text may continue indented
+NODE = 15  # the frames after a source line, until Node prints its version
+ERROR_LINE = 16  # `Error: …`, as Rust's main and JavaScript print it; a cause may follow after a blank line
 CAUSES = 17
-RUBY = 19  # the frames behind a line of Ruby's logger, not indented
+RUBY = 19  # the frames after a line of Ruby's logger, not indented
 GO_PANIC = 20
 GO_BLANK = 21
 GO_FRAMES = 22
 GO_SIGNAL = 23
-INNER = 24  # behind one of the errors within a .NET AggregateException
+INNER = 24  # after one of the errors within a .NET AggregateException
 NUMBERED = 31  # frames of PHP and Dart: #0, #1, …
-MAIN = 32  # behind PHP's last frame, a blank line and the error that came of this one may follow
+MAIN = 32  # after PHP's last frame; a blank line and the next error of the chain may follow
 NEXT = 33
 XDEBUG = 34
 DART = 40
 DART_TEXT = 41
-DART_SOURCE = 42  # Dart shows what it could not read
+DART_SOURCE = 42  # Dart prints the source that it could not parse
 RUST = 50
 RUST_TEXT = 51
 CONSOLE = 60  # .NET's console format: the category, then the text indented
@@ -82,7 +83,7 @@ def _head(content: bytes) -> int:
 
 
 def _logged(content: bytes) -> int:
-    """A logger's line that tells of an error, and the traceback right behind it."""
+    """After a log line that reports an error: the traceback may follow directly."""
     if (state := frames_python.traceback_state(content)) != 0:
         return state
     if content.startswith(b"** ("):
@@ -213,11 +214,9 @@ def _dart(content: bytes) -> int:
 
 
 def _dart_source(content: bytes) -> int:
-    return (
-        DART_TEXT
-        if content and not CERTAIN_START.match(content) and not _NUMBERED.match(content)
-        else _dart_text(content)
-    )
+    if content and not CERTAIN_START.match(content) and not _NUMBERED.match(content):
+        return DART_TEXT
+    return _dart_text(content)
 
 
 def _dart_text(content: bytes) -> int:

@@ -1,17 +1,17 @@
-"""What a Java machine and its own logger write on more than one line: states, and their steps. Pure.
+"""Output of the JVM and of `java.util.logging` that has several lines: states and transitions. Pure.
 
-`java.util.logging` puts time and place on a line of their own, level and message on the next. A dump of all threads,
-as `SIGQUIT` brings it, is a page.
+`java.util.logging` writes time and source on one line, level and message on the next. A full thread dump, as on
+`SIGQUIT`, is one event.
 """
 
 import re
 from collections.abc import Callable
 
-RECORD = 63  # behind the first line of a record
+RECORD = 63  # after the header of a record of java.util.logging
 DUMP = 64
 
 MONTHS: frozenset[bytes] = frozenset(b"Ja Fe Ma Ap Ju Au Se Oc No De".split())
-"""The first two bytes of a record."""
+"""The first two bytes of a record's header."""
 THREAD_DUMP = b"Full thread dump "
 
 # JDK 20 and later have a narrow blank before AM and PM.
@@ -23,12 +23,12 @@ _DUMP_LINE_STARTS = (b'"', b"JNI global ref", b"Found ", b"=====", b"Java stack 
 
 
 def is_record_header(content: bytes) -> bool:
-    """Whether a line is the first of a record."""
+    """Return whether a line is the first of a record of java.util.logging."""
     return content[:2] in MONTHS and _HEADER.match(content) is not None
 
 
 def is_record_text(content: bytes) -> bool:
-    """Whether a line is the second of a record."""
+    """Return whether a line is the second of a record of java.util.logging."""
     return _LEVEL.match(content) is not None
 
 

@@ -1,7 +1,7 @@
-"""What may follow within a trace of Python's: states, and for each the step that a line makes. Pure.
+"""The lines that may follow within a Python traceback: states and their transitions. Pure.
 
-Chained errors, groups, the interpreter's own crash, asyncio's forgotten tasks; the statement and its parameters that
-SQLAlchemy puts behind the error, and PostgreSQL's details.
+Chained errors, exception groups, fatal errors of the interpreter, asyncio's exceptions that were never retrieved; the
+statement and parameters that SQLAlchemy prints after the error, and PostgreSQL's details.
 """
 
 import re
@@ -10,8 +10,8 @@ from collections.abc import Callable
 PYTHON = 10
 PYTHON_END = 11
 PYTHON_CHAIN = 12
-PYTHON_FATAL = 13  # the interpreter itself gives up
-PYTHON_TASK = 18  # asyncio tells of a task before it shows the traceback
+PYTHON_FATAL = 13  # a fatal error of the interpreter
+PYTHON_TASK = 18  # asyncio prints the task before the traceback
 
 TRACEBACK = b"Traceback (most recent call last):"
 GROUP_TRACEBACK = b"  + Exception Group " + TRACEBACK
@@ -22,17 +22,17 @@ _CRASH_DUMP_STARTS = (b"Current thread 0x", b"Thread 0x", b"Python runtime state
 
 
 def is_indented_text(content: bytes) -> bool:
-    """Indented, and no frame of Java's: where one stands, no other language's trace is under way."""
+    """Return whether a line is indented and not a Java frame: a Java frame belongs to no other language's trace."""
     return content[:1] in (b" ", b"\t") and not content.startswith(_JAVA_FRAME)
 
 
 def is_error_detail(content: bytes) -> bool:
-    """Whether a line that looks like a beginning may stand behind an error's message."""
+    """Return whether an unindented line may be a detail after an error's message."""
     return content.startswith(_ERROR_DETAILS)
 
 
 def traceback_state(content: bytes) -> int:
-    """The state behind a traceback's first line; 0 for any other."""
+    """Return the state after the first line of a traceback; 0 for any other line."""
     if content == TRACEBACK:
         return PYTHON
     return PYTHON_END if content == GROUP_TRACEBACK else 0

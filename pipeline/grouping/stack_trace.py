@@ -1,13 +1,13 @@
-"""Which line continues a stack trace: a small grammar, by content alone. Pure, and linear in the length of a line.
+"""The grammar of stack traces: which line continues one, by content alone. Pure, linear in the length of a line.
 
-A trace is recognised by its first line and the shape of the next: a line that speaks of an error is one event, until
-a frame follows. Languages: Java and its like (nested causes, suppressed, elided), Python (chained, groups, syntax
-errors, its own crash), Go (panics, fatal errors, goroutines), JavaScript, C#/.NET (also its two-line console format),
-Ruby and Rails, PHP (also Monolog's traces), Dart, Rust, Elixir, Lua, Perl. What may follow stands in `frames`.
+A trace is recognised by its first line and the shape of the next: a line that reports an error is one event, until
+a frame follows. Languages: Java and other JVM languages (nested causes, suppressed, elided), Python (chained, groups,
+syntax errors, fatal errors), Go (panics, fatal errors, goroutines), JavaScript, C#/.NET (also its two-line console
+format), Ruby and Rails, PHP (also Monolog's traces), Dart, Rust, Elixir, Lua, Perl. `frames` defines the later lines.
 
-What begins a trace is asked late: only when a line comes that could be a second one (`may_continue`), or at a cut. A
-line that ends with a colon (`Traceback …:`, `Unhandled exception:`) or has a month's name and is the first of a
-record of java.util.logging's is asked at once (`announces`), since after it anything may come.
+Whether a line begins a trace is decided late: only when a possible second line (`may_continue`) or the end of a slice
+follows. A line that ends with a colon (`Traceback …:`, `Unhandled exception:`), or is the header of a record of
+java.util.logging (it begins with a month's name), is decided at once (`decides_at_once`), since any line may follow.
 """
 
 import re
@@ -16,7 +16,7 @@ from pipeline.grouping import frames, frames_java, frames_python
 from pipeline.grouping.frames_python import GROUP_TRACEBACK, TRACEBACK
 
 OPENING_BYTE = b":"
-"""The last byte of a line after which anything may come."""
+"""The last byte of a line after which any line may follow."""
 
 _CLASS_STARTS = frozenset(b"ja or co ne io ko sc de ak gr fe jd Sy Mi".split())  # java., org. … of a class's name
 SECOND_LINE_STARTS: frozenset[bytes] = frozenset(
@@ -30,7 +30,7 @@ SECOND_LINE_STARTS: frozenset[bytes] = frozenset(
 """The first two bytes that a second line of a trace can have."""
 
 SUSPECT_STARTS = SECOND_LINE_STARTS | frames_java.MONTHS
-"""Those, and the first two bytes of what must be asked at once."""
+"""Those, and the first two bytes of lines that are decided at once."""
 
 _CONTINUATION_STARTS = SECOND_LINE_STARTS | frozenset(
     [
@@ -52,19 +52,19 @@ _ERROR_PREFILTER = re.compile(
     rb"xception|rror|Throwable|ailure|k trace|ERR|WARN|FATAL|SEVERE|CRITICAL|Unhandled|Uncaught|FTL|critical|fatal"
     rb"|panic"
 )
-"""Something of this is in every line that holds one of `frames.TROUBLE`, `_LOGGED` and `_PANIC`; quickly looked for."""
+"""A fast prefilter: it matches every line that `frames.ERROR_WORDS`, `_LOGGED` or `_PANIC` matches."""
 _PANIC = re.compile(rb"\bpanic: |: panic serving ")
 _SIGNAL = re.compile(rb"SIG[A-Z]{3,4}: ")
 _OBJECT = re.compile(rb"\[?(?:Unhandled\w+|Uncaught|[A-Z]\w{0,60}Error)\b.{0,2000} \{$")
 
 
 def decides_at_once(content: bytes) -> bool:
-    """Whether any line may follow this one, so that it is asked at once."""
+    """Return whether any line may follow this one, so that its state is decided at once."""
     return content[-1:] == OPENING_BYTE or frames_java.is_record_header(content)
 
 
 def start_state(content: bytes) -> int:
-    """The state after the first line of a trace; 0 if it cannot be one."""
+    """Return the state after the first line of a trace; 0 if the line cannot be one."""
     first = content[:1]
     if first == b"{":
         return 0
@@ -76,12 +76,12 @@ def start_state(content: bytes) -> int:
             return state
     elif frames_java.is_record_header(content):
         return frames_java.RECORD
-    alarming = _ERROR_PREFILTER.search(content) is not None
-    return _crash_state(content, may_be_error=alarming) or _error_line_state(content, may_be_error=alarming)
+    may_be_error = _ERROR_PREFILTER.search(content) is not None
+    return _crash_state(content, may_be_error=may_be_error) or _error_line_state(content, may_be_error=may_be_error)
 
 
 def _colon_line_state(content: bytes) -> int:
-    """Of a line that ends with a colon."""
+    """The state after a line that ends with a colon."""
     if content.endswith(TRACEBACK):
         return frames_python.PYTHON if content != GROUP_TRACEBACK else frames_python.PYTHON_END
     if content == b"Unhandled exception:":
@@ -94,7 +94,7 @@ def _colon_line_state(content: bytes) -> int:
 
 
 def _crash_state(content: bytes, *, may_be_error: bool) -> int:
-    """Of a program's last words."""
+    """The state after a line that a crashing program prints."""
     if content.startswith(b"fatal error: ") or (may_be_error and _PANIC.search(content)):
         return frames.GO_PANIC
     if content.startswith(b"Fatal Python error: "):
@@ -107,7 +107,7 @@ def _crash_state(content: bytes, *, may_be_error: bool) -> int:
 
 
 def _error_line_state(content: bytes, *, may_be_error: bool) -> int:
-    """Of a line that tells of an error."""
+    """The state after a line that reports an error."""
     if content.endswith(b" exception was never retrieved"):
         return frames_python.PYTHON_TASK
     if _CONSOLE.match(content):
@@ -128,15 +128,15 @@ def _error_line_state(content: bytes, *, may_be_error: bool) -> int:
 
 
 def may_continue(content: bytes) -> bool:
-    """Whether this can be the second line of a trace whose first line was not asked yet."""
+    """Return whether this can be the second line of a trace whose first line is undecided."""
     return content[:2] in SECOND_LINE_STARTS or content in _SECOND_LINES
 
 
 def certainly_starts_event(previous: bytes, content: bytes) -> bool:
-    """Whether `content`, whose stream has `before` just before it, certainly begins an event.
+    """Return whether `content` certainly begins an event; `previous` is the line before it on its stream.
 
-    Only behind a blank or indented line, or one that ends with a colon, may a line of any shape continue a trace; a
-    frame of Java's is followed by lines of known shapes only, and functions and registers of Go's by their like.
+    A line of any shape may continue a trace only after a blank or indented line, or one that ends with a colon; a Java
+    frame is followed by lines of known shapes only, and Go's functions and registers by others of their kind.
     """
     if content[:2] in _CONTINUATION_STARTS or content.endswith(TRACEBACK) or frames_python.is_error_detail(content):
         return False
@@ -154,12 +154,12 @@ def certainly_starts_event(previous: bytes, content: bytes) -> bool:
 
 
 def next_state(state: int, content: bytes) -> int:
-    """The state after `content` if it continues a trace in `state`; else 0."""
+    """Return the state after `content` if it continues a trace in `state`; else 0."""
     return frames.TRANSITIONS[state](content)
 
 
 STATES = tuple(frames.TRANSITIONS)
 """Every state of the grammar."""
-PATTERN_EVENT = 90  # in an event of a users' own pattern, which stands in no grammar
+PATTERN_EVENT = 90  # within an event of a user's pattern, outside the grammar
 CONTINUATION_STATES = frozenset({0, PATTERN_EVENT, *STATES})
-"""What a later part of an event that was too long may begin with."""
+"""Valid states of a `Continuation`: how a later part of an event that was too long may begin."""

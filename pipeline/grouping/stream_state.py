@@ -1,15 +1,15 @@
-"""What one stream has open: a logical line in the making, and the last event, which may go on. Pure."""
+"""The open parts of one stream: its unfinished logical line, and its last event, which may continue. Pure."""
 
 from pipeline.contract.record import Continuation
 from pipeline.grouping import frames
 from pipeline.grouping.event import SPLIT, Event
 
 NO_POSITION = (-1, -1)
-UNKNOWN = -1  # whether a trace may begin with the stream's last event was not looked at yet
+UNKNOWN = -1  # not decided yet whether the stream's last event begins a trace
 
 
 class LogicalLine:
-    """A logical line in the making: one full line, or partials on the way to their end."""
+    """An unfinished logical line: one full line, or partials without their end."""
 
     __slots__ = (
         "contents",
@@ -38,7 +38,7 @@ class LogicalLine:
         self.contents: list[bytes] = []
 
     def add(self, file: int, position: int, length: int, time: bytes, content: bytes) -> None:
-        """Take one raw line."""
+        """Add one raw line."""
         if self.end != (file, position):
             self.places += 1
         self.end = (file, position + length)
@@ -47,12 +47,12 @@ class LogicalLine:
         self.contents.append(content)
 
     def to_event(self, content: bytes) -> Event:
-        """The logical line as an event."""
+        """Return the logical line as an event."""
         return (self.file, self.offset, self.length, self.time, self.stream, content, self.flags, self.part)
 
 
 class StreamState:
-    """One stream: its open chain of partials, and its last event, which may be a trace that goes on."""
+    """One stream: its open line of partials, and its last event, which may be a trace that continues."""
 
     __slots__ = (
         "contents",
@@ -69,21 +69,21 @@ class StreamState:
 
     def __init__(self) -> None:
         self.logical_line: LogicalLine | None = None
-        self.continuation: Continuation | None = None  # the first line begins a later part
+        self.continuation: Continuation | None = None  # set: the next line begins a later part
         self.last_event = -1  # index of the stream's last event; -1: none yet
         self.trace_state = UNKNOWN
-        self.last_part = (-1, 0)  # the last later part of a trace: its event, the state after its first line
-        self.last_time = b""  # time of the last raw line of the last event; empty: a plain line, these hold nothing
+        self.last_part = (-1, 0)  # last later part of a trace: event, state after its first line
+        self.last_time = b""  # of the last event's last raw line; empty: a plain line, the fields below are unset
         self.length = 0  # raw bytes of the trace so far
         self.places = 0
         self.end = NO_POSITION
         self.contents: list[bytes] = []  # lines of the trace so far; empty: the event is a single line
 
     def resume(self, continuation: Continuation) -> None:
-        """Go on as if the parts before had been seen."""
+        """Resume an event as if its previous parts had been added."""
         self.continuation = continuation
-        self.trace_state = continuation.state or frames.HEAD  # so that the first line is looked at closely
+        self.trace_state = continuation.state or frames.HEAD  # so that the first line is not handled as a plain one
 
     def close(self) -> None:
-        """Nothing continues the last event."""
+        """Close the last event: nothing continues it."""
         self.last_event, self.trace_state = -1, UNKNOWN

@@ -1,6 +1,6 @@
-"""What Kafka says that we may do with a topic: the authorized operations in its metadata (protocol version 8).
+"""The operations that Kafka authorizes on a topic, as its metadata lists them (protocol version 8).
 
-aiokafka speaks older versions of that request, which do not tell. Source: Kafka's MetadataRequest.json and
+aiokafka uses older versions of that request, which omit them. Source: Kafka's MetadataRequest.json and
 MetadataResponse.json, and AclOperation for the numbers.
 """
 
@@ -66,18 +66,18 @@ class _MetadataRequest(Request[_MetadataRequest8]):  # type: ignore[misc] # aiok
         self._topics = topics
 
     def build(self, request_struct_class: type[_MetadataRequest8]) -> _MetadataRequest8:
-        """Without making the topics."""
+        """The request; missing topics are not created."""
         return request_struct_class(self._topics, False, False, True)  # noqa: FBT003 - positions of the protocol
 
 
 def operations_of(bits: int) -> frozenset[str] | None:
-    """The operations in Kafka's bit field, None where the broker does not tell."""
+    """The operations in Kafka's bit field; None if the broker omits them."""
     if bits == OMITTED:
         return None
     return frozenset(name for name, number in OPERATIONS.items() if bits >> number & 1)
 
 
 async def fetch_topic_operations(client: AIOKafkaClient, topics: list[str]) -> dict[str, frozenset[str] | None]:
-    """What may be done with each of the topics that are there. Raises KafkaError."""
-    answer: Any = await client.send(client.get_random_node(), _MetadataRequest(topics))
-    return {topic[1]: operations_of(topic[4]) for topic in answer.topics if not topic[0]}
+    """The authorized operations of each existing topic. Raises KafkaError."""
+    response: Any = await client.send(client.get_random_node(), _MetadataRequest(topics))
+    return {topic[1]: operations_of(topic[4]) for topic in response.topics if not topic[0]}

@@ -1,6 +1,6 @@
-"""The arguments with which every Kafka client of ours connects: brokers, TLS, SASL.
+"""Connection arguments of every Kafka client: brokers, TLS, SASL; and explanations of connection errors.
 
-The shipper imports this too, so nothing of the worker's stands here.
+The shipper imports this module too, so it has no code of the worker.
 """
 
 import functools
@@ -27,7 +27,7 @@ _CONNECT_TIMEOUT_MS = 5000
 
 
 def connection(settings: Settings) -> dict[str, Any]:
-    """Keyword arguments for aiokafka's producer, consumer and admin client; `client_id` is the caller's to add.
+    """Keyword arguments for aiokafka's producer, consumer and admin client; the caller adds `client_id`.
 
     Raises SettingsError when a certificate or key cannot be read.
     """
@@ -47,24 +47,24 @@ def connection(settings: Settings) -> dict[str, Any]:
 
 @functools.cache
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """What to trust and what to show; None without TLS. The broker's certificate and name are always verified.
+    """The CA and the client certificate; None without TLS. The broker's certificate and name are always verified.
 
-    One for the process, so that `renew` reaches every client. Raises SettingsError for what cannot be read.
+    One context for the process, so that `reload` reaches every client. Raises SettingsError for an unreadable file.
     """
     if not settings.kafka_tls:
         return None
     try:
         context = ssl.create_default_context(cafile=settings.kafka_ca_file or None)
-    except (OSError, ssl.SSLError) as fault:
-        raise _unreadable("kafka_ca_file", settings.kafka_ca_file, fault) from fault
+    except (OSError, ssl.SSLError) as error:
+        raise _unreadable("kafka_ca_file", settings.kafka_ca_file, error) from error
     _load_client_certificate(context, settings)
     return context
 
 
 def reload(settings: Settings, *clients: Any) -> None:
-    """Use changed secrets and certificates for every connection from now on; raises SettingsError.
+    """Use changed secrets and certificates for all new connections. Raises SettingsError.
 
-    `clients` are the aiokafka clients of producers and consumers that run.
+    `clients` are the aiokafka clients of running producers and consumers.
     """
     context = tls_context(settings)
     if context is not None:
@@ -80,8 +80,8 @@ def _load_client_certificate(context: ssl.SSLContext, settings: Settings) -> Non
     if settings.kafka_cert_file:
         try:
             context.load_cert_chain(settings.kafka_cert_file, settings.kafka_key_file or None)
-        except (OSError, ssl.SSLError) as fault:
-            raise _unreadable("kafka_cert_file", settings.kafka_cert_file, fault) from fault
+        except (OSError, ssl.SSLError) as error:
+            raise _unreadable("kafka_cert_file", settings.kafka_cert_file, error) from error
 
 
 def _unreadable(name: str, path: str, error: Exception) -> SettingsError:
@@ -89,72 +89,72 @@ def _unreadable(name: str, path: str, error: Exception) -> SettingsError:
 
 
 async def partitions(settings: Settings, topic: str) -> list[int]:
-    """A topic's partition numbers. Raises KafkaError, also when there is no such topic."""
+    """A topic's partition numbers. Raises KafkaError, also if the topic does not exist."""
     admin = AIOKafkaAdminClient(**connection(settings))
     await admin.start()
     try:
-        (found,) = await admin.describe_topics([topic])
+        (description,) = await admin.describe_topics([topic])
     finally:
         await admin.close()
-    if found["error_code"] or not found["partitions"]:
+    if description["error_code"] or not description["partitions"]:
         raise UnknownTopicOrPartitionError(topic)
-    return [partition["partition"] for partition in found["partitions"]]
+    return [partition["partition"] for partition in description["partitions"]]
 
 
 async def connection_problem(settings: Settings, topic: str = "") -> str:
-    """Why no broker lets us in, or the topic cannot be written, in words that name the setting; empty when all is well.
+    """Why no broker accepts a connection, or why the topic cannot be written; names the setting. Empty without problem.
 
-    aiokafka itself says only that it could not bootstrap, and would have a missing topic made as the broker likes.
+    aiokafka reports only that it could not bootstrap, and lets the broker create a missing topic with its defaults.
     """
     arguments = connection(settings)
-    faults = []
+    problems = []
     for broker in arguments.pop("bootstrap_servers"):
         host, _, port = broker.rpartition(":")
         try:
-            opened = await create_conn(host, int(port), request_timeout_ms=_CONNECT_TIMEOUT_MS, **arguments)
+            connected = await create_conn(host, int(port), request_timeout_ms=_CONNECT_TIMEOUT_MS, **arguments)
             try:
-                return await _topic_problem(opened, topic, settings) if topic else ""
+                return await _topic_problem(connected, topic, settings) if topic else ""
             finally:
-                opened.close()
-        except (KafkaError, OSError, TimeoutError, ValueError) as fault:
-            faults.append(f"{broker}: {_explain_connection_error(fault)}")
-    return "; ".join(faults)
+                connected.close()
+        except (KafkaError, OSError, TimeoutError, ValueError) as error:
+            problems.append(f"{broker}: {_explain_connection_error(error)}")
+    return "; ".join(problems)
 
 
 async def _topic_problem(broker: Any, topic: str, settings: Settings) -> str:
-    """What hinders writing to the topic, as the broker behind a connection tells it."""
-    answer = await broker.send(MetadataRequest([topic], allow_auto_topic_creation=False))
-    (found,) = answer.topics
-    code, partitions = found[0], found[-1]
+    """Why the topic cannot be written, by the metadata of a connected broker; empty without problem."""
+    response = await broker.send(MetadataRequest([topic], allow_auto_topic_creation=False))
+    (metadata,) = response.topics
+    code, partitions = metadata[0], metadata[-1]
     if code:
         return explain_error(settings, topic, for_code(code)())
-    led = any(partition[2] >= 0 for partition in partitions)
-    return "" if led else f"none of the {len(partitions)} partitions of {topic} has a leader"
+    has_leader = any(partition[2] >= 0 for partition in partitions)
+    return "" if has_leader else f"none of the {len(partitions)} partitions of {topic} has a leader"
 
 
 def explain_error(settings: Settings, topic: str, error: BaseException) -> str:
-    """What a fault that Kafka answers with means for us, and what is to be done about it."""
+    """The meaning of an error that Kafka returns, and its remedy."""
     if isinstance(error, TopicAuthorizationFailedError | ClusterAuthorizationFailedError):
-        more = "" if isinstance(error, TopicAuthorizationFailedError) else ", before Kafka 2.8 IdempotentWrite too"
-        return f"the user of {env_name('kafka_user')} may not write to {topic}: it needs the right Write on it{more}"
+        more = "" if isinstance(error, TopicAuthorizationFailedError) else ", and before Kafka 2.8 IdempotentWrite"
+        return f"the user of {env_name('kafka_user')} may not write to {topic}: grant it Write on the topic{more}"
     if isinstance(error, UnknownTopicOrPartitionError):
-        return f"there is no topic {topic}: `crisp setup` makes it"
+        return f"topic {topic} does not exist: `crisp setup` creates it"
     if isinstance(error, MessageSizeTooLargeError):
         return (
-            f"it is more than the topic {topic} takes: set its max.message.bytes to {record_max_bytes(settings)} "
+            f"it exceeds the limit of topic {topic}: set its max.message.bytes to {record_max_bytes(settings)} "
             f"(`crisp setup` does), or {env_name('event_max_bytes')} to less"
         )
     return str(error) or type(error).__name__
 
 
 def _explain_connection_error(error: Exception) -> str:
-    said = str(error) or type(error).__name__
+    message = str(error) or type(error).__name__
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted, check {env_name('kafka_ca_file')}: {said}"
+        return f"its certificate is not trusted, check {env_name('kafka_ca_file')}: {message}"
     if isinstance(error, ssl.SSLError):
-        return f"no TLS with it, check {env_name('kafka_tls')} and {env_name('kafka_cert_file')}: {said}"
-    if "uthentication" in f"{type(error).__name__} {said}":
-        return f"it refuses us, check {env_name('kafka_user')} and {env_name('kafka_password')}: {said}"
-    if "SaslMechanism" in f"{type(error).__name__} {said}":
-        return f"it does not know that mechanism, check {env_name('kafka_sasl')}: {said}"
-    return said
+        return f"TLS handshake failed, check {env_name('kafka_tls')} and {env_name('kafka_cert_file')}: {message}"
+    if "uthentication" in f"{type(error).__name__} {message}":
+        return f"authentication failed, check {env_name('kafka_user')} and {env_name('kafka_password')}: {message}"
+    if "SaslMechanism" in f"{type(error).__name__} {message}":
+        return f"SASL mechanism not supported, check {env_name('kafka_sasl')}: {message}"
+    return message

@@ -1,7 +1,7 @@
-"""How far the workers' group is behind on the raw topic: asked of Kafka by a consumer that joins nothing.
+"""The lag of the workers' consumer group on the raw topic, read by a consumer that does not join the group.
 
-In records: end of the partition less what the group has committed. In seconds: the age of the first record that is
-not committed, which is read for it where nobody knows it.
+In records: end offset minus committed offset. In seconds: the age of the first record that is not committed; the
+record is read if its age is unknown.
 """
 
 import time
@@ -17,9 +17,9 @@ _FETCH_MS = 1000
 
 
 class Lag(NamedTuple):
-    """One partition: the first record that is not committed, the end, where what Kafka still holds begins.
+    """Offsets of one partition: the first record that is not committed, the end, the beginning of the retained log.
 
-    `seconds` is None where the age could not be read.
+    `seconds` is the age of the first record that is not committed; None if it could not be read.
     """
 
     first: int
@@ -34,7 +34,7 @@ class Lag(NamedTuple):
 
 
 class LagReader:
-    """Asks Kafka. `start` and every question raise KafkaError."""
+    """Reads the lag from Kafka. `start` and `read` raise KafkaError."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -43,7 +43,7 @@ class LagReader:
             group_id=settings.kafka_group,
             client_id="crisp-lag",
             enable_auto_commit=False,
-            max_partition_fetch_bytes=1024,  # of a partition the first batch always comes
+            max_partition_fetch_bytes=1024,  # the first batch of a partition is returned whatever its size
         )
 
     async def start(self) -> None:
@@ -65,9 +65,10 @@ class LagReader:
         *,
         ages: bool = True,
     ) -> dict[int, Lag]:
-        """The lag of these partitions, or of all; `times`: since when the oldest record waits, where that is known.
+        """The lag of these partitions, or of all.
 
-        Without `ages`, other times are not looked up.
+        `times` has the write time of the oldest record, by partition, if known, in seconds since the epoch. Without
+        `ages`, missing times are not read.
         """
         numbers = await client.partitions(self._settings, self._settings.topic_raw) if partitions is None else ()
         wanted = [TopicPartition(self._settings.topic_raw, number) for number in partitions or numbers]
@@ -89,17 +90,17 @@ class LagReader:
         }
 
     async def _write_times(self, offsets: dict[TopicPartition, int]) -> dict[int, float]:
-        """When the records at these offsets were written, in seconds since the epoch."""
+        """The write times of the records at these offsets, in seconds since the epoch, by partition."""
         self._consumer.assign(list(offsets))
         for tp, offset in offsets.items():
             self._consumer.seek(tp, offset)
-        found: dict[int, float] = {}
+        times: dict[int, float] = {}
         limit = time.monotonic() + _FETCH_MS / 1000
-        while len(found) < len(offsets) and time.monotonic() < limit:
+        while len(times) < len(offsets) and time.monotonic() < limit:
             for tp, records in (await self._consumer.getmany(timeout_ms=_FETCH_MS // 5)).items():
-                found.setdefault(tp.partition, records[0].timestamp / 1000)
+                times.setdefault(tp.partition, records[0].timestamp / 1000)
         self._consumer.unsubscribe()
-        return found
+        return times
 
 
 def _age(records: int, written: float | None, now: float) -> float | None:
@@ -110,9 +111,9 @@ def _age(records: int, written: float | None, now: float) -> float | None:
 
 async def read_lag(settings: Settings, *, ages: bool = True) -> dict[int, Lag]:
     """The lag of every partition. Raises KafkaError."""
-    lag = LagReader(settings)
-    await lag.start()
+    reader = LagReader(settings)
+    await reader.start()
     try:
-        return await lag.read(ages=ages)
+        return await reader.read(ages=ages)
     finally:
-        await lag.stop()
+        await reader.stop()

@@ -1,4 +1,4 @@
-"""The dead-letter topic: its letters read, and new ones put there."""
+"""Reads from and writes to the dead-letter topic."""
 
 from collections.abc import AsyncIterator
 
@@ -16,25 +16,25 @@ from pipeline.kafka.topic_reader import TopicReader
 async def read_dead_letters(
     settings: Settings, since: int | None = None
 ) -> AsyncIterator[tuple[DeadLetter | None, KafkaPosition]]:
-    """Each letter and its own place, from `since` on, milliseconds since the epoch; None for what is no letter.
+    """Each dead letter and its own position, from `since` (milliseconds since the epoch); None for an invalid record.
 
     Raises KafkaError.
     """
-    async with TopicReader(settings, settings.topic_dead, since) as held:
-        async for value, headers, place in held:
+    async with TopicReader(settings, settings.topic_dead, since) as reader:
+        async for value, headers, position in reader:
             try:
-                yield dead_letter.decode(value, headers), place
+                yield dead_letter.decode(value, headers), position
             except RecordError:
-                yield None, place
+                yield None, position
 
 
 async def read_document_ids(settings: Settings, since: int | None = None) -> set[str]:
-    """The ids of the documents that lie there. Raises KafkaError."""
-    return {letter.id async for letter, _ in read_dead_letters(settings, since) if letter is not None and letter.id}
+    """The ids of the documents in the topic. Raises KafkaError."""
+    return {entry.id async for entry, _ in read_dead_letters(settings, since) if entry is not None and entry.id}
 
 
 async def produce(settings: Settings, entry: DeadLetter) -> None:
-    """Put a letter there; returns when it is acknowledged. Raises KafkaError."""
+    """Send a dead letter; returns when it is acknowledged. Raises KafkaError."""
     producer = AIOKafkaProducer(
         **client.connection(settings),
         acks="all",

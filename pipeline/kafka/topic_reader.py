@@ -1,4 +1,4 @@
-"""The records that a topic holds between two moments, read without a consumer group: nobody's offsets move."""
+"""Reads the records of a topic between two times, without a consumer group: no committed offset changes."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,7 +14,7 @@ POLL_TIMEOUT_MS = 1000
 
 
 class TopicReader:
-    """From `since` to `until`, milliseconds since the epoch (None: all there is); ends where the topic ends now."""
+    """Records from `since` to `until`, ms since the epoch (None: no limit); stops at the current end offsets."""
 
     def __init__(self, settings: Settings, topic: str, since: int | None = None, until: int | None = None) -> None:
         self._settings = settings
@@ -25,7 +25,7 @@ class TopicReader:
         self.records_read = 0
 
     async def __aenter__(self) -> "TopicReader":
-        """Raises KafkaError, also when there is no such topic."""
+        """Find the offsets. Raises KafkaError, also if the topic does not exist."""
         numbers = await client.partitions(self._settings, self._topic)
         partitions = [TopicPartition(self._topic, number) for number in numbers]
         self._consumer = AIOKafkaConsumer(
@@ -37,43 +37,47 @@ class TopicReader:
         self._ends = await self._consumer.end_offsets(partitions)
         starts = await self._offsets_at(self._since, starts)
         self._ends = await self._offsets_at(self._until, self._ends)
-        for one in partitions:
-            self._consumer.seek(one, starts[one])
-        self.record_count = sum(max(0, self._ends[one] - starts[one]) for one in partitions)
+        for tp in partitions:
+            self._consumer.seek(tp, starts[tp])
+        self.record_count = sum(max(0, self._ends[tp] - starts[tp]) for tp in partitions)
         return self
 
     async def _offsets_at(self, timestamp: int | None, default: dict[Any, int]) -> dict[Any, int]:
-        """The offset of the first record of that moment or later, by partition."""
+        """The offset of the first record at or after the timestamp, by partition."""
         if timestamp is None:
             return default
-        found = await self._consumer.offsets_for_times(dict.fromkeys(default, timestamp))
-        return {one: found[one].offset if found[one] else self._ends[one] for one in default}
+        offsets = await self._consumer.offsets_for_times(dict.fromkeys(default, timestamp))
+        return {tp: offsets[tp].offset if offsets[tp] else self._ends[tp] for tp in default}
 
     async def __aexit__(self, *_: object) -> None:
         await self._consumer.stop()
 
     async def __aiter__(self) -> AsyncIterator[tuple[bytes, Headers, KafkaPosition]]:
-        """Value, headers and place of each record."""
+        """Value, headers and position of each record."""
         consumer = self._consumer
-        while left := [one for one, end in self._ends.items() if await consumer.position(one) < end]:
-            for one, messages in (await consumer.getmany(*left, timeout_ms=POLL_TIMEOUT_MS)).items():
-                for message in messages:
-                    if message.offset < self._ends[one]:
+        while unfinished := [tp for tp, end in self._ends.items() if await consumer.position(tp) < end]:
+            for tp, records in (await consumer.getmany(*unfinished, timeout_ms=POLL_TIMEOUT_MS)).items():
+                for record in records:
+                    if record.offset < self._ends[tp]:
                         self.records_read += 1
-                        headers = [(str(name), data or b"") for name, data in message.headers]
+                        headers = [(str(name), data or b"") for name, data in record.headers]
                         yield (
-                            message.value or b"",
+                            record.value or b"",
                             headers,
-                            KafkaPosition(one.topic, one.partition, message.offset, message.timestamp),
+                            KafkaPosition(tp.topic, tp.partition, record.offset, record.timestamp),
                         )
 
 
 async def committed_offsets(settings: Settings) -> dict[int, int]:
-    """What the workers' group has committed of the raw topic, by partition. Raises KafkaError."""
+    """The offsets that the workers' group has committed on the raw topic, by partition. Raises KafkaError."""
     admin = AIOKafkaAdminClient(**client.connection(settings))
     await admin.start()
     try:
-        found = await admin.list_consumer_group_offsets(settings.kafka_group)
+        offsets = await admin.list_consumer_group_offsets(settings.kafka_group)
     finally:
         await admin.close()
-    return {tp.partition: at.offset for tp, at in found.items() if tp.topic == settings.topic_raw and at.offset >= 0}
+    return {
+        tp.partition: metadata.offset
+        for tp, metadata in offsets.items()
+        if tp.topic == settings.topic_raw and metadata.offset >= 0
+    }

@@ -1,4 +1,4 @@
-"""The servers' files: fetched once with Maven, checked against pinned SHA-256 sums, cached outside the repository."""
+"""The servers' files: downloaded once with Maven, verified by pinned SHA-256 sums, cached outside the repository."""
 
 import hashlib
 import os
@@ -34,7 +34,7 @@ _PLUGIN = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1"
 
 
 class Pin(NamedTuple):
-    """One file as it must be."""
+    """Checksum and size of one file."""
 
     sha256: str
     size: int
@@ -42,7 +42,7 @@ class Pin(NamedTuple):
 
 
 def cache_directory() -> Path:
-    """Where fetched files are kept: `crisp` in the user's cache directory."""
+    """The directory of downloaded files: `crisp` in the user's cache directory."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "crisp"
 
 
@@ -54,9 +54,9 @@ def kafka() -> Path:
 def elasticsearch(version: str) -> Path:
     """The distribution of Elasticsearch as a zip file. Raises StackError."""
     if version not in ELASTICSEARCH_VERSIONS:
-        raise StackError(f"Elasticsearch {version} is not pinned here, only {', '.join(ELASTICSEARCH_VERSIONS)}")
+        raise StackError(f"Elasticsearch {version} is not supported, only {', '.join(ELASTICSEARCH_VERSIONS)}")
     directory = _ensure_cached(
-        f"elasticsearch-{version}", lambda into, repository: _fetch_zip(version, into, repository)
+        f"elasticsearch-{version}", lambda target, repository: _fetch_zip(version, target, repository)
     )
     return directory / f"elasticsearch-{version}.zip"
 
@@ -69,19 +69,19 @@ def pins(name: str) -> list[Pin]:
 
 
 def _ensure_cached(name: str, fetch: Callable[[Path, Path], None]) -> Path:
-    """The cached directory of that name, fetched and checked first if it is not there."""
+    """The cached directory of that name; downloaded and verified first if missing."""
     directory = cache_directory() / name
     if not directory.is_dir():
         cache_directory().mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=cache_directory(), prefix=f".{name}-") as temporary:
-            into, repository = Path(temporary, "files"), Path(temporary, "maven")
-            into.mkdir()
+            target, repository = Path(temporary, "files"), Path(temporary, "maven")
+            target.mkdir()
             with _progress(name, repository, sum(pin.size for pin in pins(name))):
-                fetch(into, repository)
-            _check(name, into)
+                fetch(target, repository)
+            _check(name, target)
             try:
-                into.rename(directory)
-            except OSError:  # another process was faster; what it put there was checked too
+                target.rename(directory)
+            except OSError:  # another process was faster; it verified its files too
                 if not directory.is_dir():
                     raise
     return directory
@@ -100,28 +100,30 @@ def _fetch_zip(version: str, target: Path, repository: Path) -> None:
 
 def _maven(repository: Path, *arguments: str) -> None:
     if shutil.which("mvn") is None:
-        raise StackError("Maven is needed to fetch Kafka and Elasticsearch: install it (Debian: apt install maven)")
+        raise StackError("Kafka and Elasticsearch are downloaded with Maven: install it (Debian: apt install maven)")
     command = ["mvn", "--quiet", "--batch-mode", f"-Dmaven.repo.local={repository}", *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    if ended.returncode:
-        said = (ended.stdout + ended.stderr).strip().splitlines()
-        raise StackError("Maven could not fetch:\n" + "\n".join(said[:12]))
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        output = (result.stdout + result.stderr).strip().splitlines()
+        raise StackError("Maven download failed:\n" + "\n".join(output[:12]))
 
 
 def _check(name: str, directory: Path) -> None:
-    """Raises StackError unless exactly the pinned files are there."""
-    wanted = {pin.name: pin.sha256 for pin in pins(name)}
-    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.iterdir()}
-    wrong = sorted(file for file in wanted.keys() | found.keys() if wanted.get(file) != found.get(file))
+    """Raises StackError unless the directory has exactly the pinned files."""
+    expected = {pin.name: pin.sha256 for pin in pins(name)}
+    actual = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in directory.iterdir()}
+    wrong = sorted(file for file in expected.keys() | actual.keys() if expected.get(file) != actual.get(file))
     if wrong:
-        raise StackError(f"{name}: not what is pinned (missing, unknown or changed): {', '.join(wrong[:8])}")
+        raise StackError(
+            f"{name}: files differ from the pinned ones (missing, unknown or changed): {', '.join(wrong[:8])}"
+        )
 
 
 @contextmanager
 def _progress(name: str, directory: Path, expected: int) -> Iterator[None]:
-    """A bar on standard error while Maven fills the watched directory, which it does without a word."""
+    """A progress bar on standard error while Maven, which prints nothing, fills the directory."""
     done = threading.Event()
-    columns = (TextColumn("fetching {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    columns = (TextColumn("downloading {task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(name, total=expected)
 

@@ -1,4 +1,4 @@
-"""A certificate authority of a stack's own, and a server certificate for loopback, made with the JDK's keytool."""
+"""A certificate authority of one stack and a server certificate for loopback, created with the JDK's keytool."""
 
 import subprocess
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 from pipeline.errors import StackError
 from pipeline.local import java
 
-PASSWORD = "crisp-local"  # noqa: S105 - of stores that hold keys for loopback only, and are gone with the stack
+PASSWORD = "crisp-local"  # noqa: S105 - of keystores for loopback only, deleted with the stack
 _DAYS = "30"
 
 
@@ -20,7 +20,7 @@ class CertificateAuthority:
         self._ca_keystore = directory / "ca.p12"
 
     def create(self) -> None:
-        """Make them all. Raises StackError."""
+        """Create all files. Raises StackError."""
         self.directory.mkdir()
         self._generate_key_pair(self._ca_keystore, "ca", "CN=crisp local authority", "bc:c=ca:true", "ku:c=keyCertSign")
         self._keytool(self._ca_keystore, "-exportcert", "-rfc", "-alias", "ca", "-file", str(self.certificate))
@@ -42,8 +42,8 @@ class CertificateAuthority:
 
     def _keytool(self, store: Path, *arguments: str) -> None:
         command = [str(java.home() / "bin" / "keytool"), "-keystore", str(store), "-storetype", "PKCS12"]
-        ended = subprocess.run(
+        result = subprocess.run(
             [*command, "-storepass", PASSWORD, *arguments], capture_output=True, text=True, check=False
         )
-        if ended.returncode:
-            raise StackError(f"keytool failed: {arguments[0]}:\n{ended.stdout}{ended.stderr}")
+        if result.returncode:
+            raise StackError(f"keytool failed: {arguments[0]}:\n{result.stdout}{result.stderr}")

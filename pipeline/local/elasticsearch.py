@@ -1,4 +1,4 @@
-"""An Elasticsearch of one node, as a child process. It refuses to run as root; then it runs as nobody."""
+"""An Elasticsearch of one node, as a child process. It cannot run as root; root starts it as nobody."""
 
 import json
 import os
@@ -41,7 +41,7 @@ _SECURED = (
 
 
 class Security(NamedTuple):
-    """What a node with security needs: an authority, and the superuser's password."""
+    """The certificate authority and the superuser's password of a node with security."""
 
     authority: CertificateAuthority
     password: str
@@ -59,7 +59,7 @@ def start(
 ) -> ServerProcess:
     """Start a node whose files live in the directory. Raises StackError.
 
-    `options` are settings for this start; with `security` it speaks TLS and knows users.
+    `options` are settings for this start; `security` enables TLS and users.
     """
     runtime = java.home()
     home = directory / f"elasticsearch-{version}"
@@ -78,7 +78,7 @@ def start(
 
 
 def _store_secrets(security: Security, home: Path, runtime: Path) -> None:
-    """Put the superuser's password where the node finds it, and its key: it may read files of its own only."""
+    """Store the superuser's password and the node's key in its own directory: the node may read no other files."""
     shutil.copy(security.authority.server_keystore, home / "config" / "http.p12")
     tool = [str(home / "bin" / "elasticsearch-keystore")]
     environment = {**os.environ, "ES_JAVA_HOME": str(runtime), "ES_PATH_CONF": str(home / "config")}
@@ -89,25 +89,25 @@ def _store_secrets(security: Security, home: Path, runtime: Path) -> None:
 
 
 def _unpack(archive: Path, directory: Path) -> None:
-    with zipfile.ZipFile(archive) as opened:
-        for entry in opened.infolist():
-            path = opened.extract(entry, directory)
+    with zipfile.ZipFile(archive) as file:
+        for entry in file.infolist():
+            path = file.extract(entry, directory)
             if entry.external_attr >> 16 & 0o100:
                 Path(path).chmod(0o755)
 
 
 def _chown(directory: Path, user: str) -> None:
-    """Make the files another user's; the directories above must let it through."""
+    """Give the files to another user, who must be able to traverse the parent directories."""
     owner = pwd.getpwnam(user)
     for path in (directory, *directory.rglob("*")):
         shutil.chown(path, owner.pw_uid, owner.pw_gid)
 
 
 def is_healthy(url: str, headers: Mapping[str, str] | None = None, context: ssl.SSLContext | None = None) -> bool:
-    """Whether the node answers and can take documents."""
+    """Whether the node responds and accepts documents."""
     try:
-        asked = urllib.request.Request(f"{url}/_cluster/health", headers=dict(headers or {}))  # noqa: S310 - our own
-        with urllib.request.urlopen(asked, timeout=2, context=context) as answer:  # noqa: S310
-            return json.load(answer)["status"] in {"green", "yellow"}
+        request = urllib.request.Request(f"{url}/_cluster/health", headers=dict(headers or {}))  # noqa: S310 - our own
+        with urllib.request.urlopen(request, timeout=2, context=context) as response:  # noqa: S310
+            return json.load(response)["status"] in {"green", "yellow"}
     except (OSError, ValueError, KeyError):
         return False

@@ -18,8 +18,8 @@ START_SECONDS = 60.0
 _PROPERTIES = """process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{doors}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}{doors}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{extra_listeners}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{extra_listeners}
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL_SSL:SASL_SSL,SSL:SSL
 log.dirs={data}
@@ -54,7 +54,7 @@ appender.console.layout.pattern=[%d] %p %m (%c)%n
 
 
 class Listeners(NamedTuple):
-    """Listeners beside the plain one: with SASL over TLS for one user, and with TLS alone."""
+    """Listeners in addition to the plain one: SASL over TLS for one user, and TLS alone."""
 
     authority: CertificateAuthority
     user: str
@@ -64,38 +64,37 @@ class Listeners(NamedTuple):
 
     @property
     def addresses(self) -> str:
-        """As Kafka's properties have them."""
+        """The addresses in the form of Kafka's properties."""
         return f",SASL_SSL://127.0.0.1:{self.sasl_port},SSL://127.0.0.1:{self.tls_port}"
 
     @property
     def properties(self) -> str:
-        """What the broker must know of them."""
-        store = {"store": self.authority.server_keystore, "secret": PASSWORD, "plain": _PLAIN, "scram": _SCRAM}
-        return _SECURED.format(user=self.user, password=self.password, **store)
+        """The broker's properties for these listeners."""
+        values = {"store": self.authority.server_keystore, "secret": PASSWORD, "plain": _PLAIN, "scram": _SCRAM}
+        return _SECURED.format(user=self.user, password=self.password, **values)
 
     @property
     def scram_options(self) -> list[str]:
-        """Options of the storage tool: SCRAM's users live in the metadata."""
-        known = f"[name={self.user},password={self.password}]"
-        return [part for kind in ("256", "512") for part in ("--add-scram", f"SCRAM-SHA-{kind}={known}")]
+        """Options of the storage tool: the metadata has SCRAM's users."""
+        credentials = f"[name={self.user},password={self.password}]"
+        return [part for kind in ("256", "512") for part in ("--add-scram", f"SCRAM-SHA-{kind}={credentials}")]
 
 
 def start(
     directory: Path, port: int, controller: int, *, detached: bool = False, listeners: Listeners | None = None
 ) -> ServerProcess:
-    """Start a broker whose data live in the directory; `ready` tells when it serves. Raises StackError."""
+    """Start a broker with its data in the directory; `wait` returns when it is ready. Raises StackError."""
     runtime, jars = java.home(), artifacts.kafka()
     properties, logging = directory / "server.properties", directory / "log4j2.properties"
     command = [str(runtime / "bin" / "java"), "-cp", f"{jars}/*"]
     if not properties.exists():
         addresses = listeners.addresses if listeners else ""
-        text = _PROPERTIES.format(port=port, controller=controller, data=directory / "data", doors=addresses)
+        text = _PROPERTIES.format(port=port, controller=controller, data=directory / "data", extra_listeners=addresses)
         properties.write_text(text + (listeners.properties if listeners else ""))
         logging.write_text(_LOGGING)
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
-        users = listeners.scram_options if listeners else []
         tool = [*command, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster}", "-c", str(properties)]
-        _format([*tool, *users])
+        _format([*tool, *(listeners.scram_options if listeners else [])])
     options = ["-Xmx512m", "-XX:+UseG1GC", f"-Dlog4j2.configurationFile={logging}"]
     return ServerProcess(
         "kafka", [command[0], *options, *command[1:], "kafka.Kafka", str(properties)], directory, detached=detached
@@ -103,22 +102,22 @@ def start(
 
 
 def _format(command: list[str]) -> None:
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ})
-    if ended.returncode:
-        raise StackError(f"Kafka's storage cannot be formatted:\n{ended.stdout}{ended.stderr}")
+    result = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ})
+    if result.returncode:
+        raise StackError(f"Kafka's storage cannot be formatted:\n{result.stdout}{result.stderr}")
 
 
 def wait(server: ServerProcess, port: int) -> None:
-    """Return when the broker serves. Raises StackError."""
+    """Return when the broker is ready. Raises StackError."""
     server.wait(lambda: _is_serving(port), START_SECONDS)
 
 
 def _is_serving(port: int) -> bool:
-    """Whether the broker answers the request that asks for the versions of its protocol."""
+    """Whether the broker responds to an ApiVersions request."""
     request = struct.pack(">hhih", 18, 0, 1, -1)  # ApiVersions v0, no client id
     try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as opened:
-            opened.sendall(struct.pack(">i", len(request)) + request)
-            return len(opened.recv(8)) == 8
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as client:
+            client.sendall(struct.pack(">i", len(request)) + request)
+            return len(client.recv(8)) == 8
     except OSError:
         return False

@@ -1,4 +1,4 @@
-"""A server as a child process: its output in a file, its end certain, its CPU time known."""
+"""A server as a child process: output in a file, reliable termination, measured CPU time."""
 
 import ctypes
 import os
@@ -47,12 +47,12 @@ class ServerProcess:
         self.pid = self._child.pid
 
     def wait(self, ready: Callable[[], bool], seconds: float) -> None:
-        """Return when `ready` says so. Raises StackError, with the last of its output, if it ends or takes longer."""
+        """Return when `ready` is true. Raises StackError with the last output on exit or timeout."""
         limit = time.monotonic() + seconds
         while not ready():
-            ended = self._child.poll()
-            if ended is not None:
-                raise StackError(f"{self.name} ended with code {ended}:\n{self._last_output()}")
+            code = self._child.poll()
+            if code is not None:
+                raise StackError(f"{self.name} exited with code {code}:\n{self._last_output()}")
             if time.monotonic() > limit:
                 raise StackError(f"{self.name} was not ready within {seconds:.0f} s:\n{self._last_output()}")
             time.sleep(0.1)
@@ -61,28 +61,28 @@ class ServerProcess:
         return "\n".join(self.output.read_text(errors="replace").splitlines()[-_TAIL_LINES:])
 
     def stop(self, seconds: float = 10.0) -> None:
-        """End it and all that it started; by force after a while."""
+        """Stop the process and its children; SIGKILL after `seconds`."""
         stop_session(self.pid, seconds, self._child.poll)
 
     def kill(self) -> None:
-        """End it at once, as a power cut would."""
+        """Stop the process with SIGKILL."""
         stop_session(self.pid, 0.0, self._child.poll)
 
     def pause(self) -> None:
-        """Freeze it: connections stay, nothing answers."""
+        """Suspend the process: connections stay open, nothing responds."""
         os.killpg(self.pid, signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Go on after `pause`."""
+        """Continue after `pause`."""
         os.killpg(self.pid, signal.SIGCONT)
 
     def cpu_seconds(self) -> float:
-        """CPU time of it and its children until now."""
+        """CPU time of the process and its children so far."""
         return session_cpu_seconds(self.pid)
 
 
 def stop_session(pid: int, seconds: float, poll: Callable[[], object]) -> None:
-    """SIGTERM to a process group, SIGKILL after a while; returns when its leader is gone."""
+    """Send SIGTERM to a process group, SIGKILL after `seconds`; returns when its leader has exited (`poll`)."""
     limit = time.monotonic() + seconds
     try:
         if seconds:
@@ -91,14 +91,14 @@ def stop_session(pid: int, seconds: float, poll: Callable[[], object]) -> None:
                 time.sleep(0.05)
         os.killpg(pid, signal.SIGKILL)
     except ProcessLookupError:
-        pass  # it is gone, and so are its children
+        pass  # it has exited, and so have its children
     limit = time.monotonic() + 10
     while poll() is None and time.monotonic() < limit:
         time.sleep(0.02)
 
 
 def session_cpu_seconds(session: int) -> float:
-    """User and system time of every process in a session, those that ended and were waited for included."""
+    """User and system time of every process in a session, including children that have exited and been waited for."""
     ticks = 0
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -113,7 +113,7 @@ def session_cpu_seconds(session: int) -> float:
 
 
 def process_cpu_seconds(pid: int) -> float:
-    """User and system time of one process until now; 0 when it is gone."""
+    """User and system time of one process so far; 0 if it has exited."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
     except (FileNotFoundError, ProcessLookupError):
@@ -122,7 +122,7 @@ def process_cpu_seconds(pid: int) -> float:
 
 
 def peak_rss_mib(pid: int) -> float:
-    """The most resident memory that a process has had, in MiB; 0 when it is gone."""
+    """The peak resident memory of a process, in MiB; 0 if it has exited."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except (FileNotFoundError, ProcessLookupError):
@@ -131,13 +131,13 @@ def peak_rss_mib(pid: int) -> float:
 
 
 def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listens on just now."""
+    """Loopback ports that are free at the moment."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     try:
-        return [opened.getsockname()[1] for opened in sockets]
+        return [server.getsockname()[1] for server in sockets]
     finally:
-        for opened in sockets:
-            opened.close()
+        for server in sockets:
+            server.close()
 
 
 def die_with_parent() -> None:

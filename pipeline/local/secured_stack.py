@@ -1,4 +1,4 @@
-"""The local servers with their security on: TLS by an authority of their own, SASL, users."""
+"""The local servers with security: TLS with their own certificate authority, SASL, users."""
 
 import base64
 import hashlib
@@ -21,7 +21,7 @@ SUPERUSER = "elastic"
 
 
 class SecuredStack(Stack):
-    """A stack whose Elasticsearch speaks TLS and knows users, and whose Kafka has doors for SASL and TLS."""
+    """A stack whose Elasticsearch has TLS and users, and whose Kafka has listeners for SASL and TLS."""
 
     def __init__(self, directory: Path, version: str = DEFAULT_VERSION) -> None:
         super().__init__(directory, version)
@@ -39,7 +39,7 @@ class SecuredStack(Stack):
 
     @property
     def environment(self) -> dict[str, str]:
-        """The settings that make crisp use these servers, as their superuser."""
+        """The settings of crisp for these servers, as their superuser."""
         return {
             "CRISP_KAFKA_BROKERS": f"127.0.0.1:{self.listeners.sasl_port}",
             "CRISP_KAFKA_TLS": "true",
@@ -54,11 +54,11 @@ class SecuredStack(Stack):
         }
 
     def start_elasticsearch(self, *options: str) -> ServerProcess:
-        """Start the node; what changes in its files of users and roles it sees within a second."""
+        """Start the node, which reloads its files of users and roles within a second."""
         return super().start_elasticsearch("resource.reload.interval.high=1s", *options)
 
     def add_user(self, name: str, password: str, role: Mapping[str, Any]) -> None:
-        """A user of Elasticsearch's file realm with one role, of its own name; the node sees it within a second."""
+        """Add a user and a role of the same name to Elasticsearch's file realm; the node loads them within a second."""
         config = self._home("elasticsearch") / f"elasticsearch-{self.address.es_version}" / "config"
         digest = base64.b64encode(hashlib.sha1(password.encode(), usedforsecurity=False).digest()).decode()
         for file, line in (
@@ -66,11 +66,11 @@ class SecuredStack(Stack):
             ("users", f"{name}:{{SHA}}{digest}"),
             ("users_roles", f"{name}:{name}"),
         ):
-            with (config / file).open("a") as opened:
-                opened.write(line + "\n")
+            with (config / file).open("a") as target:
+                target.write(line + "\n")
 
     def wait_elasticsearch(self) -> None:
-        """Return when the node takes documents. Raises StackError."""
+        """Return when the node accepts documents. Raises StackError."""
         context = ssl.create_default_context(cafile=str(self.authority.certificate))
         login = base64.b64encode(f"{SUPERUSER}:{self.password}".encode()).decode()
         headers = {"authorization": f"Basic {login}"}

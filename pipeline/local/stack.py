@@ -1,4 +1,4 @@
-"""The local Kafka and Elasticsearch together: started side by side, ended for certain."""
+"""A local Kafka and Elasticsearch, started together and stopped reliably."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ DEFAULT_VERSION = artifacts.ELASTICSEARCH_VERSIONS[0]
 
 @dataclass(slots=True)
 class Address:
-    """Where the servers listen, and the process groups that they are."""
+    """The servers' ports, and the version of Elasticsearch."""
 
     kafka_port: int
     controller_port: int
@@ -38,7 +38,7 @@ class Address:
 
 
 class Stack:
-    """A Kafka and an Elasticsearch whose files live in one directory."""
+    """A Kafka and an Elasticsearch with their files in one directory."""
 
     def __init__(self, directory: Path, version: str = DEFAULT_VERSION, *, detached: bool = False) -> None:
         self.directory = directory
@@ -52,12 +52,12 @@ class Stack:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The settings that make crisp use these servers."""
+        """The settings of crisp for these servers."""
         return {"CRISP_KAFKA_BROKERS": self.address.brokers, "CRISP_ES_URLS": self.address.es_url}
 
     def start(self, on_progress: Callable[[str], None] = lambda _: None) -> None:
-        """Start both and wait until both serve. Raises StackError; then neither runs."""
-        java.home()  # before anything is fetched for it
+        """Start both and wait until both are ready. Raises StackError; then neither runs."""
+        java.home()  # fails before anything is downloaded
         artifacts.kafka()
         artifacts.elasticsearch(self.address.es_version)
         started: list[ServerProcess] = []
@@ -73,7 +73,7 @@ class Stack:
             raise
 
     def start_kafka(self) -> ServerProcess:
-        """Start the broker, again after a stop with the same data and address."""
+        """Start the broker; after a stop, with the same data and address."""
         address = self.address
         self.kafka = kafka.start(
             self._home("kafka"),
@@ -85,7 +85,7 @@ class Stack:
         return self.kafka
 
     def start_elasticsearch(self, *options: str) -> ServerProcess:
-        """Start the node, again after a stop with the same data and address; `options` are settings, `key=value`."""
+        """Start the node; after a stop, with the same data and address. `options` are settings, `key=value`."""
         address = self.address
         self.elasticsearch = elasticsearch.start(
             self._home("elasticsearch"),
@@ -99,15 +99,15 @@ class Stack:
         return self.elasticsearch
 
     def wait_kafka(self) -> None:
-        """Return when the broker serves. Raises StackError."""
+        """Return when the broker is ready. Raises StackError."""
         kafka.wait(self.kafka, self.address.kafka_port)
 
     def wait_elasticsearch(self) -> None:
-        """Return when the node takes documents. Raises StackError."""
+        """Return when the node accepts documents. Raises StackError."""
         self.elasticsearch.wait(lambda: elasticsearch.is_healthy(self.address.es_url), elasticsearch.START_SECONDS)
 
     def stop(self) -> None:
-        """End both; their files stay."""
+        """Stop both; their files stay."""
         self.elasticsearch.kill()
         self.kafka.kill()
 
@@ -117,7 +117,7 @@ class Stack:
         return home
 
     def state(self) -> str:
-        """What `crisp local down` must know, as JSON."""
+        """The state for `crisp local down`, as JSON."""
         return json.dumps(
             {**asdict(self.address), "kafka_pid": self.kafka.pid, "elasticsearch_pid": self.elasticsearch.pid}
         )
@@ -127,8 +127,8 @@ class Stack:
 def temporary_stack(
     version: str = DEFAULT_VERSION, on_progress: Callable[[str], None] = lambda _: None
 ) -> Iterator[Stack]:
-    """A stack in a directory of its own, both gone at the end."""
-    # Not in the user's cache: Elasticsearch may run as another user, to whom a home directory is closed.
+    """A stack in a temporary directory; both are removed at the end."""
+    # Not in the user's cache: Elasticsearch may run as another user, who may not enter a home directory.
     directory = Path(tempfile.mkdtemp(prefix="crisp-stack-"))
     directory.chmod(0o755)
     stack = Stack(directory, version)

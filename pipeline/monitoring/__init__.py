@@ -1,1 +1,1 @@
-"""What shipper and worker show of themselves: the facts, what follows from them, and the pages."""
+"""Status of shipper and worker: metrics, health, history, log, HTTP endpoint, pages."""

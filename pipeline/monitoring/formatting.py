@@ -1,4 +1,4 @@
-"""Numbers as people read them: bytes, durations, rates, times."""
+"""Human-readable numbers: bytes, durations, rates, times."""
 
 from datetime import UTC, datetime
 
@@ -8,17 +8,17 @@ _STEPS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")
 
 
 def count(value: float) -> Figure:
-    """A whole number with its thousands apart."""
+    """An integer with thousands separators."""
     return Figure(f"{round(value):,}")
 
 
-def number(value: float, one: str) -> Figure:
-    """So many things, named as one of them is; more of them end in s."""
-    return Figure(f"{count(value)} {one}{'' if round(value) == 1 else 's'}")
+def quantity(value: float, noun: str) -> Figure:
+    """A count with its noun in the singular or plural (with s)."""
+    return Figure(f"{count(value)} {noun}{'' if round(value) == 1 else 's'}")
 
 
 def size(value: float) -> Figure:
-    """Bytes in the unit that fits."""
+    """Bytes in a suitable unit."""
     for step, unit in _STEPS:
         if value >= step:
             return Figure(f"{value / step:.1f} {unit}")
@@ -26,7 +26,7 @@ def size(value: float) -> Figure:
 
 
 def duration(seconds: float | None) -> Figure:
-    """A duration in the unit that fits; a dot where it is not known."""
+    """A duration in a suitable unit; a dot if unknown."""
     if seconds is None:
         return Figure("·")
     if seconds < 1:
@@ -41,11 +41,11 @@ def duration(seconds: float | None) -> Figure:
 
 
 def rate(value: float, unit: str = "") -> Figure:
-    """So many a second."""
-    shown = f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
-    return Figure(f"{shown}{unit and ' ' + unit}/s")
+    """A rate per second."""
+    text = f"{value:,.0f}" if value >= 10 else f"{value:.1f}"
+    return Figure(f"{text}{unit and ' ' + unit}/s")
 
 
 def utc_time(timestamp: float) -> str:
-    """A time of the day in UTC, with the date when it is another day than that."""
+    """Date and time in UTC, of seconds since the epoch."""
     return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

@@ -1,23 +1,23 @@
-"""What follows from the facts: is anything wrong, what does it mean for the lines, and which runbook to take."""
+"""Problems of a shipper or worker, from its status: severity, consequence for the lines, and runbook."""
 
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from pipeline.monitoring.formatting import duration, number, size, utc_time
+from pipeline.monitoring.formatting import duration, quantity, size, utc_time
 
 SEARCH_DELAY_SECONDS = 5.0
-MIN_PROBES = 3  # fewer documents looked up in a minute say nothing of the next
+MIN_PROBES = 3  # fewer search probes in a minute are not significant
 BEHIND_SECONDS = 60.0
 RECENT_SECONDS = 900.0
 REPORTED_SECONDS = 1800.0
-"""As long as the alerts on losses and dead letters look back."""
+"""The time range of the alerts on losses and dead letters."""
 UNRESPONSIVE_SECONDS = 10.0
 MAX_ERROR_CHARACTERS = 140
 
 
 class Severity(IntEnum):
-    """How bad a problem is; the greater, the worse. Lines wait or are lost while something is critical."""
+    """Severity of a problem, in ascending order. Critical: lines wait or are lost."""
 
     OK = 0
     WARNING = 1
@@ -35,50 +35,50 @@ def parse_severity(label: str) -> Severity:
 
 
 class Problem(NamedTuple):
-    """One thing that is wrong."""
+    """A problem, as the pages and `crisp status` show it."""
 
     severity: Severity
     message: str
     runbook: str
 
     def as_dict(self) -> dict[str, str]:
-        """The problem as JSON has it."""
+        """The problem for `/status.json`."""
         return {"level": self.severity.label, "words": self.message, "runbook": self.runbook}
 
 
 def critical(message: str, runbook: str) -> Problem:
-    """A problem of the worst severity."""
+    """A problem that needs action now."""
     return Problem(Severity.CRITICAL, message, runbook)
 
 
 def warning(message: str, runbook: str) -> Problem:
-    """A problem that can wait until the morning."""
+    """A problem that can wait for working hours."""
     return Problem(Severity.WARNING, message, runbook)
 
 
 def worst_severity(severities: Iterable[Severity]) -> Severity:
-    """The worst of them."""
+    """The highest severity; OK if there is none."""
     return max(severities, default=Severity.OK)
 
 
 def worst_first(problems: Sequence[Problem]) -> list[Problem]:
-    """The same, sorted by severity."""
-    return sorted(problems, key=lambda trouble: -trouble.severity)
+    """The problems, by descending severity."""
+    return sorted(problems, key=lambda problem: -problem.severity)
 
 
-def _is_recent(moment: float | None, now: float) -> bool:
-    return moment is not None and now - moment < REPORTED_SECONDS
+def _is_recent(time: float | None, now: float) -> bool:
+    return time is not None and now - time < REPORTED_SECONDS
 
 
 def _shortened(message: str) -> str:
-    """A server's own words, not all of them: the section on it has them whole."""
+    """The beginning of a server's error message; the server's section has the whole."""
     short = message if len(message) <= MAX_ERROR_CHARACTERS else f"{message[:MAX_ERROR_CHARACTERS].rstrip()}…"
     return f"({short})"
 
 
 def worker_problems(status: dict[str, Any], now: float) -> list[Problem]:
-    """What is wrong with a worker, the worst first."""
-    found = [
+    """Problems of a worker, by descending severity."""
+    problems = [
         *_elasticsearch(status, now),
         *_dead_letter_topic(status),
         *_totals(status),
@@ -87,61 +87,65 @@ def worker_problems(status: dict[str, Any], now: float) -> list[Problem]:
         *_rules(status),
     ]
     if status["lag_trouble"]:
-        found.append(warning(f"Kafka cannot be asked: {status['lag_trouble']}", "lag"))
+        problems.append(warning(f"Consumer lag unknown: {status['lag_trouble']}", "lag"))
     elif not status["partitions"]:
-        found.append(warning("No partitions: others have them all, or the group is being divided anew.", "lag"))
-    found_by_search = status["history"]["ages"]["searchable"]
-    late = found_by_search["p99"]
-    if found_by_search["count"] >= MIN_PROBES and late is not None and late > SEARCH_DELAY_SECONDS:
-        found.append(warning(f"Lines are {duration(late)} old before a search finds them (p99).", "search-latency"))
-    return worst_first(found)
+        problems.append(warning("No partitions assigned (more workers than partitions, or rebalancing).", "lag"))
+    search_latency = status["history"]["ages"]["searchable"]
+    p99 = search_latency["p99"]
+    if search_latency["count"] >= MIN_PROBES and p99 is not None and p99 > SEARCH_DELAY_SECONDS:
+        problems.append(warning(f"Lines are {duration(p99)} old before a search finds them (p99).", "search-latency"))
+    return worst_first(problems)
 
 
 def _elasticsearch(status: dict[str, Any], now: float) -> list[Problem]:
-    place = status["elasticsearch"]
-    found = []
-    if place["trouble"]:
-        words = f"Nothing is indexed: {place['trouble']}. Nothing is lost: Kafka keeps what comes."
-        found.append(critical(words, "elasticsearch"))
-    if place["failing_since"]:
-        since = place["failing_since"]
-        found.append(
+    connection = status["elasticsearch"]
+    problems = []
+    if connection["trouble"]:
+        message = f"Nothing is indexed: {connection['trouble']}. Nothing is lost: Kafka keeps the records."
+        problems.append(critical(message, "elasticsearch"))
+    if connection["failing_since"]:
+        since = connection["failing_since"]
+        problems.append(
             critical(
-                f"Elasticsearch has taken nothing for {duration(now - since)}, since {utc_time(since)}."
-                f" Nothing is lost: Kafka keeps the records; retrying. {_shortened(place['fault'])}",
+                f"Elasticsearch has accepted no documents for {duration(now - since)}, since {utc_time(since)}."
+                f" Nothing is lost: Kafka keeps the records; retrying. {_shortened(connection['fault'])}",
                 "elasticsearch",
             )
         )
-    return found
+    return problems
 
 
 def _dead_letter_topic(status: dict[str, Any]) -> list[Problem]:
-    trouble = status["dead_trouble"]
-    return [critical(f"Dead letters wait, and what came after them: {trouble}.", "dead-letters")] if trouble else []
+    problem = status["dead_trouble"]
+    if not problem:
+        return []
+    return [critical(f"Dead letters cannot be sent; later records wait: {problem}.", "dead-letters")]
 
 
 def _totals(status: dict[str, Any]) -> list[Problem]:
-    accounts = status["accounts"]
-    if accounts["in_work"] >= 0 and (accounts["in_work"] == 0 or accounts["slices_in_work"]):
+    totals = status["accounts"]
+    if totals["in_work"] >= 0 and (totals["in_work"] == 0 or totals["slices_in_work"]):
         return []
     return [
         critical(
-            f"The accounts do not add up: {number(accounts['in_work'], 'event')} unaccounted for.",
+            f"The event totals do not add up: {quantity(totals['in_work'], 'event')} unaccounted for.",
             "event-totals-mismatch",
         )
     ]
 
 
 def _lag(status: dict[str, Any]) -> list[Problem]:
-    waiting = max((row["seconds"] or 0.0 for row in status["lag"]), default=0.0)
+    oldest = max((row["seconds"] or 0.0 for row in status["lag"]), default=0.0)
     records = sum(row["records"] for row in status["lag"])
-    if waiting > status["retention_seconds"] / 2:
-        words = f"Kafka's retention is about to overtake this worker: its oldest record has waited {duration(waiting)}."
-        return [critical(words, "retention")]
-    if waiting > BEHIND_SECONDS:
+    if oldest > status["retention_seconds"] / 2:
+        message = (
+            f"Kafka's retention will soon delete records that are not indexed: the oldest waits for {duration(oldest)}."
+        )
+        return [critical(message, "retention")]
+    if oldest > BEHIND_SECONDS:
         return [
             warning(
-                f"Behind: {number(records, 'record')} in Kafka, the oldest for {duration(waiting)}.",
+                f"Consumer lag: {quantity(records, 'record')}, the oldest waits for {duration(oldest)}.",
                 "lag",
             )
         ]
@@ -149,72 +153,76 @@ def _lag(status: dict[str, Any]) -> list[Problem]:
 
 
 def _losses_and_rejections(status: dict[str, Any], now: float) -> list[Problem]:
-    found = []
+    problems = []
     dead = status["documents"]["dead_lettered"] + status["records"].get("invalid", 0)
     if _is_recent(status["risen"]["dead"], now):
-        found.append(warning(f"{number(dead, 'dead letter')} since start in {status['topic_dead']}.", "dead-letters"))
+        problems.append(
+            warning(f"{quantity(dead, 'dead letter')} since start in {status['topic_dead']}.", "dead-letters")
+        )
     if status["refusal_flood"]:
-        found.append(
-            critical("A flood of refusals: look at the template and at the newest service.", "rejected-documents")
+        problems.append(
+            critical("High rejection rate: check the index template and recent deployments.", "rejected-documents")
         )
     gaps = status["records"].get("gap", 0) + status["lost_records"]
     if _is_recent(status["risen"]["gaps"], now):
-        words = f"Lines were lost: {number(gaps, 'gap')} since start, each a document with crisp.gap.reason."
-        found.append(critical(words, "gap"))
-    recent = [refusal for refusal in status["refusals"] if now - refusal["last"] < RECENT_SECONDS]
-    if recent:
-        words = ", ".join(sorted({refusal["workload"] for refusal in recent})[:3])
-        found.append(
+        message = f"Lines were lost: {quantity(gaps, 'gap')} since start, each a document with crisp.gap.reason."
+        problems.append(critical(message, "gap"))
+    rejections = [rejection for rejection in status["refusals"] if now - rejection["last"] < RECENT_SECONDS]
+    if rejections:
+        workloads = ", ".join(sorted({rejection["workload"] for rejection in rejections})[:3])
+        problems.append(
             warning(
-                f"Documents are refused for their content and go in in a safe form: {words}.",
+                f"Documents are rejected for their content and indexed in a fallback form: {workloads}.",
                 "rejected-documents",
             )
         )
-    return found
+    return problems
 
 
 def _rules(status: dict[str, Any]) -> list[Problem]:
-    refused = status["rules"]["refused"]
-    if not refused:
+    errors = status["rules"]["refused"]
+    if not errors:
         return []
-    more = f" (and {number(len(refused) - 1, 'fault')} more)" if len(refused) > 1 else ""
-    words = f"The rules file was refused, the rules before it stay in force: {refused[0]}{more}"
-    return [warning(words, "rules-reload-failed")]
+    more = f" (and {quantity(len(errors) - 1, 'more error')})" if len(errors) > 1 else ""
+    message = f"The rules file is invalid; the previous rules apply: {errors[0]}{more}"
+    return [warning(message, "rules-reload-failed")]
 
 
 def shipper_problems(status: dict[str, Any], now: float) -> list[Problem]:
-    """What is wrong with a shipper, the worst first."""
-    found = []
-    waiting = status["unread_seconds"]
+    """Problems of a shipper, by descending severity."""
+    problems = []
+    oldest = status["unread_seconds"]
     if status["kafka"] != "ok":
-        words = (
-            "Lines do not reach Kafka. Nothing is lost while the files are there:"
-            f" {size(status['unread_bytes'])} wait in them. {_shortened(status['kafka'])}"
+        message = (
+            "Lines do not reach Kafka. Nothing is lost while the log files exist:"
+            f" the backlog is {size(status['unread_bytes'])}. {_shortened(status['kafka'])}"
         )
-        found.append(critical(words, "shipper-backlog"))
+        problems.append(critical(message, "shipper-backlog"))
     elif status["silent_seconds"] > UNRESPONSIVE_SECONDS:
-        silence = duration(status["silent_seconds"])
-        words = f"Kafka has answered nothing for {silence}. Nothing is lost: the files are there."
-        found.append(critical(words, "shipper-backlog"))
-    elif waiting > BEHIND_SECONDS:
-        found.append(
+        unresponsive = duration(status["silent_seconds"])
+        message = f"Kafka has not responded for {unresponsive}. Nothing is lost while the log files exist."
+        problems.append(critical(message, "shipper-backlog"))
+    elif oldest > BEHIND_SECONDS:
+        problems.append(
             critical(
-                f"{size(status['unread_bytes'])} are unread, the oldest for {duration(waiting)}.",
+                f"The backlog is {size(status['unread_bytes'])}, the oldest line waits for {duration(oldest)}.",
                 "shipper-backlog",
             )
         )
     gaps = [gap for gap in status["gaps"] if _is_recent(gap["time"], now)]
     if gaps:
-        words = f"Lines were lost before they could be read: {number(len(gaps), 'gap')}."
-        found.append(critical(words, "gap"))
+        message = f"Lines were lost before they could be read: {quantity(len(gaps), 'gap')}."
+        problems.append(critical(message, "gap"))
     if status["checkpoint"] != "ok":
-        words = f"The checkpoint cannot be written: {status['checkpoint']}. A restart would send again what came since."
-        found.append(warning(words, "checkpoint"))
-    if status["pods"] not in {"ok", "not asked"}:
-        found.append(warning(f"Pods are not known, their labels will be missing: {status['pods']}", "pod-metadata"))
-    return worst_first(found)
+        message = (
+            f"The checkpoint cannot be written: {status['checkpoint']}. A restart sends the lines since then again."
+        )
+        problems.append(warning(message, "checkpoint"))
+    if status["pods"] not in {"ok", "disabled"}:
+        problems.append(warning(f"Pod metadata unavailable, labels will be missing: {status['pods']}", "pod-metadata"))
+    return worst_first(problems)
 
 
 def find_problems(status: dict[str, Any], now: float) -> list[Problem]:
-    """What is wrong, by the kind of the process."""
+    """Problems of a worker or shipper, by descending severity."""
     return worker_problems(status, now) if status["kind"] == "worker" else shipper_problems(status, now)

@@ -1,4 +1,4 @@
-"""The last minutes of a process, from samples of its metrics: rates, levels and ages, for lines and figures."""
+"""Metrics of the last minutes of a process, from samples: rates, gauges and latencies, for charts and key figures."""
 
 import itertools
 from collections import deque
@@ -7,14 +7,14 @@ from typing import Any, NamedTuple
 from pipeline.monitoring.metrics import Metrics, quantile
 
 SAMPLE_SECONDS = 5.0
-MAX_SAMPLES = 61  # five minutes, for the lines
-RECENT_SAMPLES = 12  # one minute, for the figures
+MAX_SAMPLES = 61  # five minutes, for the charts
+RECENT_SAMPLES = 12  # one minute, for the key figures
 
 
 class HistoryMetrics(NamedTuple):
-    """Which metrics a process's history has: counters, gauges, and the stages of its histogram of ages.
+    """The metrics of a history: counters, gauges, and a histogram of latencies with its stages.
 
-    A counter or gauge with labels is the sum of its series.
+    A counter or gauge with labels counts as the sum of its series.
     """
 
     counters: tuple[str, ...]
@@ -31,7 +31,7 @@ class _Sample(NamedTuple):
 
 
 class History:
-    """Samples of the last minutes. `sample` adds one; the rest reads."""
+    """Samples of the last minutes."""
 
     def __init__(self, metrics: Metrics, selected: HistoryMetrics) -> None:
         self._metrics = metrics
@@ -39,21 +39,21 @@ class History:
         self._samples: deque[_Sample] = deque(maxlen=MAX_SAMPLES)
 
     def sample(self, now: float) -> None:
-        """Take a sample at `now`, seconds of any steady clock."""
-        watched = self._selected
+        """Add a sample at `now`, seconds of a monotonic clock."""
+        selected = self._selected
         self._samples.append(
             _Sample(
                 now,
-                {name: self._metrics.total(name) for name in watched.counters},
-                {name: self._metrics.total(name) for name in watched.gauges},
-                {stage: self._metrics.buckets(watched.histogram, stage=stage) for stage in watched.stages},
+                {name: self._metrics.total(name) for name in selected.counters},
+                {name: self._metrics.total(name) for name in selected.gauges},
+                {stage: self._metrics.buckets(selected.histogram, stage=stage) for stage in selected.stages},
             )
         )
 
     def snapshot(self) -> dict[str, Any]:
-        """For `/status.json`: a point for each interval, oldest first; ages in seconds, None where none was seen.
+        """For `/status.json`: one value per interval, oldest first; latencies in seconds, None without observations.
 
-        Count and quantiles of the ages are those of the last minute.
+        Count and quantiles of the latencies are those of the last minute.
         """
         samples = list(self._samples)
         pairs = list(itertools.pairwise(samples))
@@ -83,5 +83,5 @@ def _rate(before: _Sample, after: _Sample, name: str) -> float:
 
 
 def _difference(newer: tuple[float, ...], older: tuple[float, ...]) -> tuple[float, ...]:
-    """Counts by bucket since then; a histogram without any value has no buckets yet."""
+    """The increase of each bucket; a histogram without observations has no buckets."""
     return tuple(new - old for new, old in zip(newer, older, strict=False)) if older else newer

@@ -1,7 +1,7 @@
-"""What a part tells over HTTP: `/`, `/status.json`, `/metrics`, `/livez`, `/readyz`. A thread beside the event loop.
+"""The HTTP endpoint of a process: `/`, `/status.json`, `/metrics`, `/livez`, `/readyz`.
 
-The thread has a loop of its own and only reads plain values that the part's loop has set; it never waits for that
-one, so it answers when that hangs. Read-only: GET and HEAD. A client that is slow, or sends too much, is dropped.
+It runs in a thread with its own event loop and only reads plain values that the main loop has set; it never waits for
+the main loop, so it responds even if that hangs. Read-only: GET and HEAD. Slow clients and large requests are dropped.
 """
 
 import asyncio
@@ -30,14 +30,14 @@ _DENY_ALL = "default-src 'none'; frame-ancestors 'none'"
 log = logging.getLogger(__name__)
 
 HealthCheck = Callable[[], str]
-"""Why it is not alive, or not ready; empty when it is."""
+"""Returns why the process is not alive or not ready; empty if it is."""
 
 StatusProvider = Callable[[], dict[str, Any]]
-"""Where the part stands, as `/status.json` has it."""
+"""Returns the content of `/status.json`."""
 
 
 class Response(NamedTuple):
-    """What is sent: status line, media type, body, and what a browser may do with it."""
+    """An HTTP response: status line, media type, body, and Content-Security-Policy."""
 
     status: str
     content_type: str
@@ -45,19 +45,19 @@ class Response(NamedTuple):
     content_security_policy: str = _DENY_ALL
 
     def encode(self, *, head: bool) -> bytes:
-        """The bytes; for HEAD without the body."""
-        own = (
+        """The bytes; without body for HEAD."""
+        headers = (
             f"Content-Type: {self.content_type}",
             f"Content-Length: {len(self.body)}",
             f"Content-Security-Policy: {self.content_security_policy}",
         )
         allow = ("Allow: GET, HEAD",) if self.status.startswith("405") else ()
-        lines = (f"HTTP/1.1 {self.status}", *own, *allow, *_HEADERS, "", "")
+        lines = (f"HTTP/1.1 {self.status}", *headers, *allow, *_HEADERS, "", "")
         return "\r\n".join(lines).encode() + (b"" if head else self.body)
 
 
 class StatusServer:
-    """The endpoint of one process. `page` makes the answer to `/` of the facts and the query."""
+    """The endpoint of one process. `page` returns the response to `/`, from the status and the query."""
 
     def __init__(
         self,
@@ -79,13 +79,13 @@ class StatusServer:
         self._clients = 0
 
     def start(self, host: str, port: int) -> int:
-        """Listen, unless the port is 0; returns the port. A port that is taken is told, and nothing else stops."""
+        """Listen, unless the port is 0; returns the port. A port in use is logged and does not stop the process."""
         if not port:
             return 0
         bound: list[int] = []
         ready = threading.Event()
         threading.Thread(
-            target=lambda: asyncio.run(self._run(host, port, bound, ready)), name="web", daemon=True
+            target=lambda: asyncio.run(self._run(host, port, bound, ready)), name="status-server", daemon=True
         ).start()
         ready.wait()
         return bound[0] if bound else 0
@@ -95,8 +95,8 @@ class StatusServer:
             server = await asyncio.start_server(
                 self._handle_client, host, port, limit=MAX_REQUEST_BYTES, backlog=MAX_CLIENTS
             )
-        except OSError as fault:
-            log.error("status and metrics cannot be served on %s:%d: %s", host, port, fault)
+        except OSError as error:
+            log.error("status and metrics cannot be served on %s:%d: %s", host, port, error)
             ready.set()
             return
         self._loop = asyncio.get_running_loop()
@@ -106,12 +106,12 @@ class StatusServer:
             await self._stopping.wait()
 
     def stop(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def _handle_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request, one answer; who takes too long for either is dropped, and who comes when many are there."""
+        """One request and its response. Slow clients are dropped, and new ones beyond the limit."""
         self._clients += 1
         try:
             if self._clients <= MAX_CLIENTS:
@@ -121,7 +121,7 @@ class StatusServer:
                     writer.close()
                     await writer.wait_closed()
         except (TimeoutError, OSError):
-            log.debug("a client of the status page went away, or was too slow")
+            log.debug("a client of the status page disconnected or was too slow")
         finally:
             self._clients -= 1
             writer.transport.abort()
@@ -148,9 +148,9 @@ class StatusServer:
             return Response("404 Not Found", "text/plain", ("try " + ", ".join(self._routes) + "\n").encode())
         try:
             return page(query)
-        except Exception as fault:  # a page that cannot be made must not take its thread with it
-            log.exception("the page %s cannot be made", path)
-            return Response("500 Internal Server Error", "text/plain", f"{type(fault).__name__}\n".encode())
+        except Exception as error:  # an error in one page must not end the thread
+            log.exception("cannot render the page %s", path)
+            return Response("500 Internal Server Error", "text/plain", f"{type(error).__name__}\n".encode())
 
 
 def _health_response(problem: str) -> Response:

@@ -1,4 +1,4 @@
-"""When counts last rose: what happened long ago is still counted, but needs nobody any more. Pure."""
+"""The times when counters last increased: an old increase is still counted, but is no longer a problem. Pure."""
 
 from collections.abc import Callable, Mapping
 
@@ -6,7 +6,7 @@ ReadCount = Callable[[], float]
 
 
 class LastIncrease:
-    """Counts that begin at 0, by name."""
+    """Counters that start at 0, by name."""
 
     def __init__(self, counts: Mapping[str, ReadCount]) -> None:
         self._counts = counts
@@ -14,7 +14,7 @@ class LastIncrease:
         self._times: dict[str, float | None] = dict.fromkeys(counts)
 
     def update(self, now: float) -> None:
-        """Note at `now`, seconds since the epoch, which have risen since the last look."""
+        """Record which have increased since the last update, at `now`, seconds since the epoch."""
         for name, read in self._counts.items():
             value = read()
             if value > self._previous[name]:
@@ -22,5 +22,5 @@ class LastIncrease:
             self._previous[name] = value
 
     def snapshot(self) -> dict[str, float | None]:
-        """When each last rose; None for never."""
+        """The time of each counter's last increase; None for never."""
         return dict(self._times)

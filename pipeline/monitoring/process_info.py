@@ -1,4 +1,4 @@
-"""What every process tells of itself, whatever it is: kind, name, version, since when, settings, and the verdict."""
+"""The status fields of every process: kind, name, version, start time, settings, health."""
 
 import time
 from typing import Any
@@ -12,7 +12,7 @@ _STARTED = time.time()
 
 
 def snapshot(kind: str, name: str, healthy_message: str, effective: Settings) -> dict[str, Any]:
-    """The first of the facts; `well`: what to say when nothing is wrong."""
+    """The common status fields; `healthy_message` is the text shown without problems."""
     return {
         "kind": kind,
         "name": name,
@@ -24,7 +24,7 @@ def snapshot(kind: str, name: str, healthy_message: str, effective: Settings) ->
 
 
 def with_health(status: dict[str, Any]) -> dict[str, Any]:
-    """The facts with what follows from them."""
-    troubles = health.find_problems(status, time.time())
-    state = health.worst_severity(trouble.severity for trouble in troubles)
-    return {**status, "state": state.label, "troubles": [trouble.as_dict() for trouble in troubles]}
+    """The status with its problems and the worst severity."""
+    problems = health.find_problems(status, time.time())
+    state = health.worst_severity(problem.severity for problem in problems)
+    return {**status, "state": state.label, "troubles": [problem.as_dict() for problem in problems]}

@@ -1,4 +1,4 @@
-"""The runbooks: a page of Markdown for each thing that can be wrong, part of the program so that it is at hand then."""
+"""The runbooks: one Markdown page per problem, part of the package so that they are available offline."""
 
 from importlib import resources
 
@@ -8,12 +8,12 @@ _DIRECTORY = resources.files("pipeline").joinpath("runbooks")
 
 
 def names() -> list[str]:
-    """Every runbook's name."""
+    """The names of all runbooks."""
     return sorted(page.name.removesuffix(".md") for page in _DIRECTORY.iterdir() if page.name.endswith(".md"))
 
 
 def text(name: str) -> str:
-    """The page. Raises UsageError, which names those that there are."""
+    """The page as Markdown. Raises UsageError with the existing names."""
     if name not in names():
-        raise UsageError(f"no runbook {name!r}; there are {', '.join(names())}")
+        raise UsageError(f"no runbook {name!r}; the runbooks are {', '.join(names())}")
     return _DIRECTORY.joinpath(f"{name}.md").read_text()

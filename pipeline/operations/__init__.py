@@ -1,1 +1,1 @@
-"""What operators run: audit, check, setup, reindexing, inspection."""
+"""Operator commands: audit, check, setup, reindexing, inspection."""

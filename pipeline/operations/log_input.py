@@ -1,7 +1,7 @@
-"""Raw lines of log files, or of standard input, as slices: what `crisp parse` reads.
+"""Reads raw lines of log files, or of standard input, into slices: the input of `crisp parse`.
 
-The files of one container instance are read one after the other, rotated ones first, and events go on from file to
-file. Memory: a block of lines, and what is open at its end.
+The files of one container instance are read one after the other, rotated ones first; events may continue from file to
+file. Memory: a block of lines, and the events that are open at its end.
 """
 
 import gzip
@@ -19,13 +19,13 @@ from pipeline.operations.slicer import BLOCK_BYTES, LineRun, Slicer
 
 STDIN = "-"
 UNTIMED_IDENTITY = "A" * record.IDENTITY_CHARACTERS
-"""Identity of a file whose first line has no time: in the flow it gets a random one."""
+"""Identity of a file whose first line has no time; the shipper gives such files a random one."""
 
 
 class LogInput:
-    """The files of one instance; `named` is the path that the documents tell instead of the file's own.
+    """The files of one instance. `path_override` replaces the files' own path in the documents.
 
-    `read` gives the bytes of a file by its name, some at a time.
+    `read` yields the content of a file in blocks, by its name.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class LogInput:
         self._read = read or _read_blocks
 
     def slices(self) -> Iterator[LogSlice]:
-        """All lines, a last one without a newline too. Raises CrispError for a file that cannot be read."""
+        """Yield slices of all lines, also of a last line without newline. Raises CrispError for an unreadable file."""
         for path in self._paths:
-            for piece in self._line_runs(path):
-                yield from self._slicer.add(piece)
+            for run in self._line_runs(path):
+                yield from self._slicer.add(run)
         yield from self._slicer.flush()
 
     def _line_runs(self, path: str) -> Iterator[LineRun]:
-        """Runs of whole lines of one file."""
+        """Yield runs of complete lines of one file."""
         offset, rest = 0, b""
         for block in self._read(path):
             data = rest + block
@@ -66,25 +66,24 @@ class LogInput:
             yield self._file_number(path, rest, offset), offset, rest + b"\n"
 
     def _file_number(self, path: str, data: bytes, offset: int) -> int:
-        """The number of the file, which its first line names."""
+        """Return the number of the file; its first line, at offset 0, identifies it."""
         if offset == 0:
             first = data.partition(b"\n")[0]
-            who = self._instance
-            name = (
-                record.identity(who.uid, who.container, who.restart, first) if cri.has_time(first) else UNTIMED_IDENTITY
-            )
-            self._slicer.files.append(SourceFile(name, self._path_override or str(Path(path).absolute())))
+            instance, identity = self._instance, UNTIMED_IDENTITY
+            if cri.has_time(first):
+                identity = record.identity(instance.uid, instance.container, instance.restart, first)
+            self._slicer.files.append(SourceFile(identity, self._path_override or str(Path(path).absolute())))
         return len(self._slicer.files) - 1
 
 
 def _read_blocks(path: str) -> Iterator[bytes]:
-    """The bytes of a file, some at a time; those of an archive unpacked."""
+    """Yield the content of a file in blocks; of an archive decompressed."""
     try:
         with _open(path) as stream:
             while block := stream.read(BLOCK_BYTES):
                 yield block
-    except (OSError, EOFError, zlib.error) as fault:
-        raise CrispError(f"{path}: {getattr(fault, 'strerror', None) or fault}") from fault
+    except (OSError, EOFError, zlib.error) as error:
+        raise CrispError(f"{path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _open(path: str) -> BinaryIO:

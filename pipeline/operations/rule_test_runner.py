@@ -12,23 +12,23 @@ NANOSECONDS_PER_SECOND = 10**9
 
 
 def run_rule_tests(tests: tuple[RuleTest, ...], rules: Ruleset, settings: Settings) -> list[tuple[RuleTest, list[str]]]:
-    """Each test with how what came out differs from what was expected; no differences: it passed."""
-    documents = DocumentBuilder(settings, rules)
-    known = list(routes.parse(settings.routes))
-    return [(trial, _run_test(trial, documents, known, settings)) for trial in tests]
+    """Return each test with the differences between actual and expected documents; none if it passed."""
+    builder = DocumentBuilder(settings, rules)
+    route_names = list(routes.parse(settings.routes))
+    return [(test, _run_test(test, builder, route_names, settings)) for test in tests]
 
 
-def _run_test(test: RuleTest, documents: DocumentBuilder, route_names: list[str], settings: Settings) -> list[str]:
+def _run_test(test: RuleTest, builder: DocumentBuilder, route_names: list[str], settings: Settings) -> list[str]:
     first = test.data.partition(b"\n")[0]
-    read = (cri.first_time(test.data) or cri.nanoseconds(DEFAULT_TIME.encode()) or 0) + NANOSECONDS_PER_SECOND
-    part = LogSlice(
+    read_at = (cri.first_time(test.data) or cri.nanoseconds(DEFAULT_TIME.encode()) or 0) + NANOSECONDS_PER_SECOND
+    log_slice = LogSlice(
         value=test.data,
         files=(SourceFile(record.identity("", "", 0, first), ""),),
         segments=(Segment(0, 0, len(test.data)),),
         node="node",
-        read_at=read,
+        read_at=read_at,
         grouping=settings.grouping,
         pod=test.pod,
     )
-    parcel = documents.build(part, read)
-    return test.differences(to_hits(parcel.documents), list(parcel.dropped.elements()), route_names)
+    batch = builder.build(log_slice, read_at)
+    return test.differences(to_hits(batch.documents), list(batch.dropped.elements()), route_names)

@@ -1,7 +1,7 @@
-"""Runs of whole lines of one container instance into slices that end where nothing is open: for audit and parse.
+"""Slices runs of complete lines of one container instance where no event is open: for audit and parse.
 
-This is not the shipper's way, on purpose: a proof by the code that is to be proved would be none. Both share only
-the grouping, which says what an event is. Memory: a block of lines, and what is open at its end.
+This is deliberately not the shipper's code: an audit by the code under audit would prove nothing. Both share only the
+grouping, which defines an event. Memory: a block of lines, and the events that are open at its end.
 """
 
 import itertools
@@ -15,11 +15,11 @@ from pipeline.grouping.grouper import Grouper
 BLOCK_BYTES = 1024 * 1024
 
 LineRun = tuple[int, int, bytes]
-"""Whole lines: number of the file, offset of the first byte, the bytes."""
+"""Complete lines: number of the file, offset of the first byte, the bytes."""
 
 
 class Slicer:
-    """Takes pieces in the order of the log; `files` are those that their numbers name, and the caller's to add to."""
+    """Slices runs in the order of the log. `files`, filled by the caller: the files that the runs' numbers refer to."""
 
     def __init__(self, grouping: Grouping, pod: bytes, node: str, block_bytes: int) -> None:
         self.files: list[SourceFile] = []
@@ -32,23 +32,23 @@ class Slicer:
         self._continuations: tuple[Continuation, ...] = ()
 
     def add(self, run: LineRun) -> Iterator[LogSlice]:
-        """A piece more; a slice of what is whole, once there is a block of lines."""
+        """Add a run; yield a slice of the complete events when a block of lines is full."""
         self._runs.append(run)
         self._size += len(run[2])
         if self._size >= self._block_bytes:
-            done, self._runs, carried = split_complete(self._runs, self._grouping, self._continuations)
+            complete, self._runs, continuations = split_complete(self._runs, self._grouping, self._continuations)
             self._size = sum(len(data) for _, _, data in self._runs)
-            yield from self._make_slice(done, carried)
+            yield from self._make_slice(complete, continuations)
 
     def flush(self, *last: LineRun) -> Iterator[LogSlice]:
-        """All that is left, with the very last bytes, which need not end with a newline."""
-        pieces = [*self._runs, *last]
+        """Yield a slice of all remaining lines and of `last`, which need not end with a newline."""
+        runs = [*self._runs, *last]
         self._runs, self._size = [], 0
-        yield from self._make_slice(pieces, ())
+        yield from self._make_slice(runs, ())
 
     def _make_slice(self, runs: list[LineRun], continuations: tuple[Continuation, ...]) -> Iterator[LogSlice]:
-        """The pieces as a slice; `carried`: the parts of events that go on behind it."""
-        before, self._continuations = self._continuations, continuations
+        """Yield the runs as a slice; `continuations`: the parts of events that continue in the next slice."""
+        previous, self._continuations = self._continuations, continuations
         if runs:
             value = b"".join(data for _, _, data in runs)
             yield LogSlice(
@@ -59,37 +59,38 @@ class Slicer:
                 read_at=time.time_ns(),
                 grouping=self._grouping,
                 pod=self._pod,
-                continuations=before,
-                continued_streams=tuple(one.stream for one in continuations),
+                continuations=previous,
+                continued_streams=tuple(continuation.stream for continuation in continuations),
             )
 
 
 def split_complete(
     runs: list[LineRun], grouping: Grouping, continuations: tuple[Continuation, ...] = ()
 ) -> tuple[list[LineRun], list[LineRun], tuple[Continuation, ...]]:
-    """What is whole; what must wait: on each stream, the lines of the event that may still go on; its part, if of many.
+    """Split runs into complete events, lines of open events, and the continuations of open multi-part events.
 
-    Streams are grouped each by itself, so lines of one may be judged before earlier ones of the other.
+    Streams are grouped independently, so lines of one stream may be complete before earlier lines of the other.
     """
     grouper = Grouper(grouping)
     grouper.add_runs(runs, continuations=continuations)
-    opened = grouper.open_events()
-    held = {event.stream: (event.file, event.offset) for event in opened}
-    goes_on = tuple(event.continuation for event in opened if event.continuation)
-    if not held:
+    open_events = grouper.open_events()
+    open_starts = {event.stream: (event.file, event.offset) for event in open_events}
+    open_continuations = tuple(event.continuation for event in open_events if event.continuation)
+    if not open_starts:
         return runs, [], ()
-    done: list[LineRun] = []
+    complete: list[LineRun] = []
     rest: list[LineRun] = []
     for file, offset, data in runs:
-        if (file, offset + len(data)) <= min(held.values()):
-            done.append((file, offset, data))
+        if (file, offset + len(data)) <= min(open_starts.values()):
+            complete.append((file, offset, data))
             continue
-        at = offset
-        for waits, run in itertools.groupby(_split_lines(file, offset, data), lambda line: _is_open(line, held)):
-            joined = b"".join(raw for _, _, raw in run)
-            (rest if waits else done).append((file, at, joined))
-            at += len(joined)
-    return done, rest, goes_on
+        position = offset
+        lines = _split_lines(file, offset, data)
+        for is_open, group in itertools.groupby(lines, lambda line: _is_open(line, open_starts)):
+            joined = b"".join(raw for _, _, raw in group)
+            (rest if is_open else complete).append((file, position, joined))
+            position += len(joined)
+    return complete, rest, open_continuations
 
 
 def _split_lines(file: int, offset: int, data: bytes) -> Iterator[LineRun]:

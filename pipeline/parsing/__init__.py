@@ -1,1 +1,1 @@
-"""What the text of a message says: JSON bodies, text formats, levels, times, probes. Pure."""
+"""Parsers for the text of a message: JSON bodies, text formats, levels, timestamps, exceptions. Pure."""

@@ -1,8 +1,8 @@
-"""Access logs: what a line of text tells of one request, as flat ECS fields. Pure, and linear in the line.
+"""Parsers of access logs: one request in a line of text as flat ECS fields. Pure, and linear in the line.
 
-Formats: common and combined as Apache and nginx write them, with what ingress-nginx, Traefik or a request time put
-behind; the development servers of Django and Werkzeug; uvicorn; Envoy and Istio; HAProxy's HTTP format. A level is
-never made of a status: a 500 in an access log is a request that failed, not an error that the log's writer had.
+Formats: common and combined as Apache and nginx write them, with the trailing fields of ingress-nginx, of Traefik or of
+a request time; the development servers of Django and Werkzeug; uvicorn; Envoy and Istio; HAProxy's HTTP format. No
+level is derived from a status: a 500 in an access log is a failed request, not an error of the process that logs.
 """
 
 import re
@@ -14,7 +14,7 @@ from pipeline.parsing import field_values
 
 Fields = dict[str, Any]
 
-# Numbers have at most 18 digits, so that 64 bits hold them; digits are those of ASCII, which Elasticsearch reads.
+# Numbers have at most 18 digits, so that they fit into 64 bits; only ASCII digits, as Elasticsearch parses no others.
 _REQUEST = r'"(?:([A-Z]{3,10}) (\S+)(?: HTTP/([\d.]{1,5}))?|[^"]*)"'
 _COMBINED = re.compile(
     rf'(\S+) \S+ (\S+) \[([^\]]{{20,40}})\] {_REQUEST} (\d{{3}}) (\d{{1,18}}|-)(?: "([^"]*)" "([^"]*)"(.*))?', re.ASCII
@@ -48,46 +48,46 @@ _MONTHS = {
 
 
 def combined(line: str) -> Fields | None:
-    """Common and combined, and what is behind them."""
+    """The common and combined formats, with any trailing fields."""
     match = _COMBINED.match(line)
     if match is None:
         return None
-    client, user, at, method, target, version, status, size, referrer, agent, behind = match.groups()
-    found = _request(method, target, version, status)
-    found.update(_source(client))
+    client, user, time_text, method, target, version, status, size, referrer, agent, trailer = match.groups()
+    fields = _request(method, target, version, status)
+    fields.update(_source(client))
     if size != "-":
-        found["http.response.body.bytes"] = int(size)
+        fields["http.response.body.bytes"] = int(size)
     if user != "-":
-        found["user.name"] = user
+        fields["user.name"] = user
     if referrer and referrer != "-":
-        found["http.request.referrer"] = referrer
+        fields["http.request.referrer"] = referrer
     if agent and agent != "-":
-        found["user_agent.original"] = agent
-    if behind:
-        _add_trailer(found, behind)
-    time = _common_time(at)
+        fields["user_agent.original"] = agent
+    if trailer:
+        _add_trailer(fields, trailer)
+    time = _common_time(time_text)
     if time:
-        found["@timestamp"] = time
-    return found
+        fields["@timestamp"] = time
+    return fields
 
 
-def _add_trailer(found: Fields, behind: str) -> None:
-    match = _TRAILER.match(behind)
+def _add_trailer(fields: Fields, trailer: str) -> None:
+    match = _TRAILER.match(trailer)
     if match is None:
         return
     length, ingress, identifier, traefik, plain = match.groups()
     if traefik:
-        found["event.duration"] = int(traefik) * 10**6
+        fields["event.duration"] = int(traefik) * 10**6
     else:
-        # In whole milliseconds: the digits are the number, no float is needed.
-        found["event.duration"] = int((ingress or plain).replace(".", "")) * 10**6
+        # Three decimals: without the point the digits are milliseconds, no float is needed.
+        fields["event.duration"] = int((ingress or plain).replace(".", "")) * 10**6
     if length:
-        found["http.request.bytes"] = int(length)
-        found["http.request.id"] = identifier
+        fields["http.request.bytes"] = int(length)
+        fields["http.request.id"] = identifier
 
 
 def django(line: str) -> Fields | None:
-    """Django's development server; its time names no zone."""
+    """Django's development server; its time has no zone."""
     match = _DJANGO.match(line)
     if match is None:
         return None
@@ -95,59 +95,63 @@ def django(line: str) -> Fields | None:
 
 
 def uvicorn(line: str) -> Fields | None:
-    """Uvicorn's access log; the level is the logger's own word."""
+    """Uvicorn's access log; the level is the logger's own."""
     match = _UVICORN.match(line)
     if match is None:
         return None
-    found = _request(*match.group(3, 4, 5, 6))
-    found.update(_source(match[1]))
-    found["source.port"] = int(match[2])
-    found["log.level"] = "info"
-    return found
+    fields = _request(*match.group(3, 4, 5, 6))
+    fields.update(_source(match[1]))
+    fields["source.port"] = int(match[2])
+    fields["log.level"] = "info"
+    return fields
 
 
 def envoy(line: str) -> Fields | None:
-    """Envoy's default format, and Istio's with its details of the response."""
+    """Envoy's default format, and Istio's, which adds response details."""
     match = _ENVOY.match(line)
     if match is None:
         return None
-    at, method, target, version, status, received, sent, took, forwarded, agent, identifier, host = match.groups()
-    found = _request(method, target, version, status)
-    found.update({"@timestamp": at, "http.request.body.bytes": int(received), "http.response.body.bytes": int(sent)})
-    if took:
-        found["event.duration"] = int(took) * 10**6
+    time_text, method, target, version, status, received, sent, duration, forwarded, agent, identifier, host = (
+        match.groups()
+    )
+    fields = _request(method, target, version, status)
+    fields.update(
+        {"@timestamp": time_text, "http.request.body.bytes": int(received), "http.response.body.bytes": int(sent)}
+    )
+    if duration:
+        fields["event.duration"] = int(duration) * 10**6
     if forwarded and forwarded != "-":
-        found.update(_source(forwarded.partition(",")[0]))
+        fields.update(_source(forwarded.partition(",")[0]))
     for name, text in (("user_agent.original", agent), ("http.request.id", identifier)):
         if text and text != "-":
-            found[name] = text
-    return {**found, **(field_values.domain(host) or {})}
+            fields[name] = text
+    return {**fields, **(field_values.domain(host) or {})}
 
 
 def haproxy(line: str) -> Fields | None:
-    """HAProxy's HTTP format; its time names no zone."""
+    """HAProxy's HTTP format; its time has no zone."""
     match = _HAPROXY.match(line)
     if match is None:
         return None
-    client, port, took, status, size = match.group(1, 2, 3, 4, 5)
-    found = _request(match[6], match[7], match[8], status)
-    found.update(_source(client))
-    found.update({"source.port": int(port), "http.response.bytes": int(size), "event.duration": int(took) * 10**6})
-    return found
+    client, port, duration, status, size = match.group(1, 2, 3, 4, 5)
+    fields = _request(match[6], match[7], match[8], status)
+    fields.update(_source(client))
+    fields.update({"source.port": int(port), "http.response.bytes": int(size), "event.duration": int(duration) * 10**6})
+    return fields
 
 
 def _request(method: str | None, target: str | None, version: str | None, status: str) -> Fields:
-    found: Fields = {"http.response.status_code": int(status)}
+    fields: Fields = {"http.response.status_code": int(status)}
     if method and target:
         path, _, query = target.partition("?")
-        found["http.request.method"] = method
-        found["url.original"] = target
-        found["url.path"] = path
+        fields["http.request.method"] = method
+        fields["url.original"] = target
+        fields["url.path"] = path
         if query:
-            found["url.query"] = query
+            fields["url.query"] = query
     if version:
-        found["http.version"] = version
-    return found
+        fields["http.version"] = version
+    return fields
 
 
 def _source(client: str) -> Fields:
@@ -156,11 +160,11 @@ def _source(client: str) -> Fields:
 
 
 @lru_cache(maxsize=1024)
-def _common_time(at: str) -> str:
-    """`10/Oct/2000:13:55:36 -0700` as RFC 3339 in UTC; empty if it is not that."""
-    match = _COMMON_TIME.fullmatch(at)
+def _common_time(time_text: str) -> str:
+    """`10/Oct/2000:13:55:36 -0700` as RFC 3339 in UTC; empty for any other text."""
+    match = _COMMON_TIME.fullmatch(time_text)
     if match is None or match[2] not in _MONTHS:
         return ""
     day, month, year, clock, hours, minutes = match.groups()
-    written = f"{year}-{_MONTHS[month]}-{day}T{clock}{hours}:{minutes}".encode()
-    return cri.utc(written) if cri.nanoseconds(written) is not None else ""
+    rfc3339 = f"{year}-{_MONTHS[month]}-{day}T{clock}{hours}:{minutes}".encode()
+    return cri.utc(rfc3339) if cri.nanoseconds(rfc3339) is not None else ""

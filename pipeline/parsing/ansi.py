@@ -1,4 +1,4 @@
-"""Colours of a terminal in a text: what programs write that think that somebody looks on. Pure."""
+"""ANSI escape sequences: the terminal colours that programs write into logs. Pure."""
 
 import re
 from typing import Any
@@ -6,6 +6,6 @@ from typing import Any
 _ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)")
 
 
-def strip(text: Any) -> Any:
-    """The text without them; what is no text, as it is."""
-    return _ANSI.sub("", text) if isinstance(text, str) and "\x1b" in text else text
+def strip(value: Any) -> Any:
+    """Return a text without ANSI escape sequences; any other value unchanged."""
+    return _ANSI.sub("", value) if isinstance(value, str) and "\x1b" in value else value

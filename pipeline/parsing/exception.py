@@ -1,6 +1,7 @@
-"""The error that a message is about: its type and what it says, where the text leaves no doubt. Pure, and linear.
+"""Type and message of the exception in a stack trace or a line, where the text is unambiguous. Pure, and linear.
 
-Of a trace the first lines are looked at, of Python's the last; of a single line only its beginning.
+Only the first lines of a stack trace are examined, the last lines of a Python traceback, and the beginning of a single
+line.
 """
 
 import re
@@ -8,11 +9,11 @@ import re
 Error = tuple[str, str]
 """Type (a class's name, or `panic`) and message."""
 
-_MAX_LINE_CHARACTERS = 2000  # characters of a line
+_MAX_LINE_CHARACTERS = 2000
 _MAX_LEADING_LINES = 7
 _TRACEBACK = "Traceback (most recent call last):"
 _POSTGRESQL_DETAILS = ("DETAIL:  ", "HINT:  ", "LINE ")
-"""What PostgreSQL adds to the message of an error of Python's."""
+"""Lines that PostgreSQL adds to the message of a Python exception."""
 _CLASS_NAME = r"(?:[A-Za-z_$][\w.$]*)?(?:Exception|Error|Throwable|Failure)[\w$]*+"
 _EXCEPTION_LINE = re.compile(
     r"(?:Exception in thread .{0,200}? |Unhandled [Ee]xception[.:] |Uncaught |Caused by: |\(node:\d+\) \w{0,60}: )?"
@@ -39,42 +40,42 @@ _SINGLE_LINE = re.compile(
 
 
 def from_trace(message: str) -> Error | None:
-    """Type and message of the error that a joined trace is about; None when they are not certain."""
+    """Return type and message of the exception in a joined stack trace; None when they are ambiguous."""
     lines = message.split("\n")
-    first = [line[:_MAX_LINE_CHARACTERS] for line in lines[:_MAX_LEADING_LINES]]
-    if first[0].startswith('  File "') or any(line.endswith(_TRACEBACK) for line in first):
+    leading = [line[:_MAX_LINE_CHARACTERS] for line in lines[:_MAX_LEADING_LINES]]
+    if leading[0].startswith('  File "') or any(line.endswith(_TRACEBACK) for line in leading):
         return _from_python_traceback(lines)
-    for number, line in enumerate(first):
-        if (panic := _panic(line, first[number + 1 :])) is not None:
+    for number, line in enumerate(leading):
+        if (panic := _panic(line, leading[number + 1 :])) is not None:
             return panic
         if (named := _EXCEPTION_LINE.match(line.lstrip())) is not None:
             return named[1], named[2] or ""
-        if (found := _from_pattern(line)) is not None:
-            return found
-    within = _EMBEDDED_EXCEPTION.search(first[0])
-    return (within[1], within[2] or "") if within else None
+        if (error := _from_pattern(line)) is not None:
+            return error
+    embedded = _EMBEDDED_EXCEPTION.search(leading[0])
+    return (embedded[1], embedded[2] or "") if embedded else None
 
 
-def _panic(line: str, behind: list[str]) -> Error | None:
+def _panic(line: str, following: list[str]) -> Error | None:
     panic = _PANIC.match(line)
     if panic is not None:
         return "panic", panic["text"] or panic["served"] or ""
     rust = _RUST.match(line)
     if rust is not None:
-        return "panic", rust["text"] or (behind[0] if behind else "")
+        return "panic", rust["text"] or (following[0] if following else "")
     return None
 
 
 def _from_pattern(line: str) -> Error | None:
     for pattern in _PATTERNS:
-        found = pattern.match(line)
-        if found is not None:
-            return found["type"], found["text"]
+        match = pattern.match(line)
+        if match is not None:
+            return match["type"], match["text"]
     return None
 
 
 def _from_python_traceback(lines: list[str]) -> Error | None:
-    """The last line that is not indented names the error; of a group, the line behind the bar."""
+    """The last line without indent names the exception; in an exception group, the line after the bar."""
     for number in range(len(lines) - 1, -1, -1):
         line = lines[number]
         if line[:1] not in ("", " ", "\t", "[", "(") and not line.startswith(_POSTGRESQL_DETAILS):
@@ -84,14 +85,14 @@ def _from_python_traceback(lines: list[str]) -> Error | None:
 
 
 def _parse_python_error(text: str) -> Error | None:
-    name, _, said = text.partition(": ")
-    return (name, said) if re.fullmatch(r"[A-Za-z_][\w.]*", name) else None
+    name, _, message = text.partition(": ")
+    return (name, message) if re.fullmatch(r"[A-Za-z_][\w.]*", name) else None
 
 
 def from_line(line: str) -> Error | None:
-    """The error that a line of its own begins with, by its class's full name or one that ends so."""
+    """Return the exception at the beginning of a single line: a class name that ends in Exception or Error."""
     match = _SINGLE_LINE.match(line, 0, _MAX_LINE_CHARACTERS)
     if match is None:
         return None
-    name, said, php, text = match.groups()
-    return (name, said) if name else (php or "PHP error", text)
+    name, message, php, text = match.groups()
+    return (name, message) if name else (php or "PHP error", text)

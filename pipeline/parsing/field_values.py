@@ -1,7 +1,7 @@
-"""What a logger's value becomes under the ECS name that it stands for. Pure.
+"""Converters of logged values to the type of their ECS field. Pure.
 
-A reading takes the value and returns the fields that come of it; None when it does not fit: then the value keeps its
-own name. So no spelling can bring a value that the field's type refuses.
+A converter returns the fields for a value; None when the value does not fit: then it keeps its own name. So no field
+gets a value that Elasticsearch rejects for the field's type.
 """
 
 import re
@@ -27,33 +27,33 @@ _MAX_URL_LENGTH = 8192
 
 
 def text(name: str) -> Converter:
-    """Text alone."""
+    """Text only."""
     return lambda value: {name: value} if isinstance(value, str) else None
 
 
 def scalar(name: str) -> Converter:
-    """Whatever is there."""
+    """Any value but null."""
     return lambda value: None if value is None else {name: value}
 
 
 def number(name: str) -> Converter:
-    """A whole number of 64 bits, as one or as digits."""
+    """An integer of 64 bits, as a number or as digits."""
 
-    def reading(value: Any) -> Fields | None:
+    def convert(value: Any) -> Fields | None:
         if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 18:
             value = int(value)
         return {name: value} if type(value) is int else None
 
-    return reading
+    return convert
 
 
 def message(value: Any) -> Fields | None:
-    """A message, but no object's name of it."""
+    """A message; an object of that name is none."""
     return {"message": value} if isinstance(value, str) else None
 
 
 def trace_id(value: Any) -> Fields | None:
-    """An id, Google's within its resource's name."""
+    """A trace id; also Google's, which is part of a resource name."""
     if not isinstance(value, str):
         return None
     match = _TRACE.fullmatch(value)
@@ -61,38 +61,38 @@ def trace_id(value: Any) -> Fields | None:
 
 
 def span_id(value: Any) -> Fields | None:
-    """An id, without the sign of a number."""
+    """A span id, without the prefix `0x`."""
     return {"span.id": value.removeprefix("0x")} if isinstance(value, str) else None
 
 
 def origin(value: Any) -> Fields | None:
-    """`dir/file.go:12`, `file.go:12:3`, or a file's name alone."""
+    """`dir/file.go:12`, `file.go:12:3`, or a file name only."""
     if not isinstance(value, str):
         return None
     match = _CALLER.fullmatch(value)
     if match is None:
         return {"log.origin.file.name": value}
-    found: Fields = {"log.origin.file.name": match[1], "log.origin.file.line": int(match[2])}
-    return {**found, "log.origin.function": match[3]} if match[3] else found
+    fields: Fields = {"log.origin.file.name": match[1], "log.origin.file.line": int(match[2])}
+    return {**fields, "log.origin.function": match[3]} if match[3] else fields
 
 
 def url(value: Any) -> Fields | None:
-    """A URL or the target of a request, and its parts."""
+    """A URL or a request target, and its parts."""
     if not isinstance(value, str) or not value:
         return None
-    found: Fields = {"url.original": value}
+    fields: Fields = {"url.original": value}
     match = _URL.fullmatch(value) if len(value) <= _MAX_URL_LENGTH else None
     if match is None:
-        return found
+        return fields
     scheme, host, path, query = match.groups()
     for name, part in (("url.scheme", scheme), ("url.domain", _host(host or "")), ("url.path", path)):
         if part:
-            found[name] = part
-    return {**found, "url.query": query} if query else found
+            fields[name] = part
+    return {**fields, "url.query": query} if query else fields
 
 
 def request(value: Any) -> Fields | None:
-    """The first line of a request: `GET /a?b HTTP/1.1`."""
+    """A request line: `GET /a?b HTTP/1.1`."""
     match = _REQUEST.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return None
@@ -105,29 +105,29 @@ def _host(authority: str) -> str:
 
 
 def domain(value: Any) -> Fields | None:
-    """A host's name, its port taken off."""
+    """A host name without its port."""
     return {"url.domain": _host(value)} if isinstance(value, str) and value not in ("", "-") else None
 
 
 def source(value: Any) -> Fields | None:
-    """The client's address, the first of a list; its IP where it is one."""
+    """The client's address, the first of a list; also as IP where it is one."""
     if not isinstance(value, str) or value in ("", "-"):
         return None
     first = value.partition(",")[0].strip()
-    found = parse_ip(first)
-    return {"source.address": first, "source.ip": found} if found else {"source.address": first}
+    ip = parse_ip(first)
+    return {"source.address": first, "source.ip": ip} if ip else {"source.address": first}
 
 
 @lru_cache(maxsize=4096)
 def parse_ip(client: str) -> str:
-    """The client's IP address; empty for a host name or a zone, which an `ip` field refuses."""
+    """Return an IP address; empty for a host name or an address with a zone, which an `ip` field rejects."""
     try:
-        found = ip_address(client.removeprefix("[").removesuffix("]"))
+        ip = ip_address(client.removeprefix("[").removesuffix("]"))
     except ValueError:
         return ""
-    if found.version == 6:
-        return "" if found.scope_id else str(found.ipv4_mapped or found)
-    return str(found)
+    if ip.version == 6:
+        return "" if ip.scope_id else str(ip.ipv4_mapped or ip)
+    return str(ip)
 
 
 def http_version(value: Any) -> Fields | None:
@@ -137,9 +137,9 @@ def http_version(value: Any) -> Fields | None:
 
 
 def duration(unit: int) -> Converter:
-    """Nanoseconds of a number of `unit` nanoseconds, or of text like `0.123s`."""
+    """A duration in nanoseconds, from a number of `unit` nanoseconds or from text like `0.123s`."""
 
-    def reading(value: Any) -> Fields | None:
+    def convert(value: Any) -> Fields | None:
         if isinstance(value, str):
             match = _SECONDS.fullmatch(value if value.endswith("s") else f"{value}s")
             if match is None or (not value.endswith("s") and unit != 10**9):
@@ -149,23 +149,23 @@ def duration(unit: int) -> Converter:
             return {"event.duration": round(value * unit)}
         return None
 
-    return reading
+    return convert
 
 
 def go_duration(value: Any) -> Fields | None:
-    """Go's text of a duration, `1m2.5s` or `123.4µs`, as nanoseconds."""
+    """Go's duration as text, `1m2.5s` or `123.4µs`, in nanoseconds."""
     match = _GO_DURATION.fullmatch(value) if isinstance(value, str) and value else None
     if match is None:
         return None
     hours, minutes, whole, fraction, unit = match.groups()
-    found = (int(hours or 0) * 60 + int(minutes or 0)) * 60 * 10**9
+    nanoseconds = (int(hours or 0) * 60 + int(minutes or 0)) * 60 * 10**9
     if unit:
-        found += int(whole) * _UNITS[unit] + int((fraction or "").ljust(9, "0")) * _UNITS[unit] // 10**9
-    return {"event.duration": found} if found < 2**63 else None
+        nanoseconds += int(whole) * _UNITS[unit] + int((fraction or "").ljust(9, "0")) * _UNITS[unit] // 10**9
+    return {"event.duration": nanoseconds} if nanoseconds < 2**63 else None
 
 
 def otel_level(value: Any) -> Fields | None:
-    """OpenTelemetry's severity number: 1 to 4 are traces, 21 to 24 fatal."""
+    """OpenTelemetry's severity number: 1 to 4 are trace, 21 to 24 fatal."""
     if type(value) is not int or not 1 <= value <= 24:
         return None
     return {
@@ -175,7 +175,7 @@ def otel_level(value: Any) -> Fields | None:
 
 
 def syslog_level(value: Any) -> Fields | None:
-    """Syslog's severity, which GELF has: 0 is an emergency, 7 debug."""
+    """Syslog's severity, as in GELF: 0 is emergency, 7 debug."""
     if type(value) is not int or not 0 <= value <= 7:
         return None
     names = ("fatal", "critical", "critical", "error", "warn", "notice", "info", "debug")
@@ -183,12 +183,12 @@ def syslog_level(value: Any) -> Fields | None:
 
 
 def klog_error(value: Any) -> Fields | None:
-    """The error of a line of klog's, which has no level besides."""
+    """The error of a klog line, which has no other level."""
     return {"error.message": value, "log.level": "error"} if isinstance(value, str) else None
 
 
 def klog_level(value: Any) -> Fields | None:
-    """klog's verbosity: only what is no error has one."""
+    """klog's verbosity; error lines have none."""
     return {"log.level": "info" if value < 4 else "debug", "event.severity": value} if type(value) is int else None
 
 
@@ -222,4 +222,4 @@ CONVERTERS: dict[str, Converter] = {
     "log.level/klog": klog_level,
     "error.message/klog": klog_error,
 }
-"""By ECS name; a name without a row takes text alone."""
+"""By ECS name; a name without an entry accepts text only."""

@@ -1,8 +1,8 @@
-"""A JSON object as one flat set of names and values, of which none is lost. Pure.
+"""Flattening of a JSON object to dotted names, without losing a value. Pure.
 
-Nested and dotted spellings come to the same name; the fields of objects in a list become lists, as Elasticsearch would
-take them; OpenTelemetry's lists of key and value become objects. A name that comes twice goes under `app.` the second
-time; what is too deep, or over the limit of fields, is kept as JSON; a number that 64 bits cannot hold becomes text.
+Nested and dotted spellings get the same name; fields of objects in a list become lists, as Elasticsearch indexes them;
+OpenTelemetry's lists of key and value become objects. The second value of a name goes under `app.`; values too deep or
+over the field limit are kept as JSON; a number that does not fit into 64 bits becomes text.
 """
 
 import json
@@ -18,13 +18,13 @@ from pipeline.contract.ecs import APPLICATION_PREFIX, FIELDS
 MAX_DEPTH = 20
 OVERFLOW = "app.overflow"
 SCALARS = frozenset((str, int, float, bool, type(None)))
-BACKSLASH = 0x5C  # bytes look for a number much faster than for bytes
+BACKSLASH = 0x5C  # `in` is much faster for a number than for bytes
 _LONG_NUMBER = re.compile(rb"\d{16}|\d\.\d{15}")
-_LIMIT_EXEMPT = frozenset(FIELDS) | {"msg", "level", "time", "ts", "timestamp", "severity"}  # over any limit
+_LIMIT_EXEMPT = frozenset(FIELDS) | {"msg", "level", "time", "ts", "timestamp", "severity"}
 
 
 class Pairs:
-    """A JSON object with every pair of it, also those whose key comes twice."""
+    """A JSON object with all its pairs, duplicate keys included."""
 
     __slots__ = ("pairs",)
 
@@ -32,36 +32,36 @@ class Pairs:
         self.pairs = [(key, _ExactList(value) if isinstance(value, list) else value) for key, value in pairs]
 
     def items(self) -> list[tuple[str, Any]]:
-        """As a dict's."""
+        """Return all pairs, as `dict.items` does."""
         return self.pairs
 
 
 class _ExactList(list[Any]):
-    """A list read exactly."""
+    """A list from the exact parser."""
 
 
 Object = dict[str, Any] | Pairs
 
 
 def flatten(content: bytes, body: dict[str, Any], limit: int) -> dict[str, Any]:
-    """The flat fields of `body`, which was read from `content`: at most about `limit`, the rest as JSON.
+    """Return the flat fields of `body`, which was parsed from `content`: at most about `limit`, the rest as JSON.
 
     Raises RecursionError for hundreds of levels.
     """
-    found = _Flattener(limit)
-    found.add_all(body)
-    # Each key and each text is one literal: were there more, a key came twice, and only the last was read.
-    exact = found.inexact or (found.has_floats and _LONG_NUMBER.search(content))
-    if exact or count_literals(content) != found.literals:
-        found = _Flattener(limit)
-        found.add_all(_parse_exactly(content, body))
-    if found.overflow:
-        found.fields[OVERFLOW] = _to_json(found.overflow)
-    return found.fields
+    flattener = _Flattener(limit)
+    flattener.add_all(body)
+    # Each key and each text is one literal: more literals mean a duplicate key, of which only the last was parsed.
+    exact = flattener.inexact or (flattener.has_floats and _LONG_NUMBER.search(content))
+    if exact or count_literals(content) != flattener.literals:
+        flattener = _Flattener(limit)
+        flattener.add_all(_parse_exactly(content, body))
+    if flattener.overflow:
+        flattener.fields[OVERFLOW] = _to_json(flattener.overflow)
+    return flattener.fields
 
 
 def count_literals(content: bytes) -> int:
-    """How many text literals valid JSON has, keys included: pairs of quotes that no backslash takes away."""
+    """Count the string literals of valid JSON, keys included: pairs of quotes that no backslash escapes."""
     quotes = content.count(b'"')
     if BACKSLASH in content:
         plain = content.replace(b"\\\\", b"")
@@ -70,7 +70,7 @@ def count_literals(content: bytes) -> int:
 
 
 class _Flattener:
-    """The flat fields in the making."""
+    """Collects the flat fields of one object."""
 
     __slots__ = ("fields", "has_floats", "inexact", "limit", "literals", "overflow")
 
@@ -79,11 +79,11 @@ class _Flattener:
         self.overflow: dict[str, Any] = {}
         self.literals = 0
         self.limit = limit
-        self.inexact = False  # a part was kept as JSON, in which a key may have come twice
-        self.has_floats = False  # a number that may have had more digits than a double holds
+        self.inexact = False  # a part was kept as JSON, which may have had duplicate keys
+        self.has_floats = False  # at least one number, which may have had more digits than a double holds
 
     def add_all(self, body: Object) -> None:
-        """Every pair of the outermost object."""
+        """Add every pair of the outermost object."""
         pairs = body.items()
         self.literals += len(pairs)
         for key, value in pairs:
@@ -124,7 +124,7 @@ class _Flattener:
         elif (attributes := _otel_attributes(values)) is not None:
             self.literals += 3 * len(values)  # key, value and the name of its type
             for name, value in attributes:
-                self.literals += 1  # the name is a text of its own
+                self.literals += 1  # the name is a literal too
                 self._add(f"{path}.{name}", value, depth + 1)
         else:
             self._add_objects(path, values, plain, depth)
@@ -133,7 +133,7 @@ class _Flattener:
         self.literals += sum(isinstance(value, str) for value in values)
         if any(isinstance(value, float) for value in values):
             self.has_floats = True
-            # Elasticsearch refuses a new field that begins with a whole number and goes on with a fraction.
+            # Elasticsearch rejects a new field whose first value is an integer and a later one a fraction.
             return [float(value) if type(value) is int else value for value in values]
         return [str(value) if type(value) is int and not -(2**63) <= value < 2**63 else value for value in values]
 
@@ -143,8 +143,8 @@ class _Flattener:
         for value in values:
             if isinstance(value, dict | Pairs):
                 inner._add_object(path, value, depth + 1)
-                for name, found in inner.fields.items():
-                    gathered.setdefault(name, []).extend(found if isinstance(found, list) else [found])
+                for name, item in inner.fields.items():
+                    gathered.setdefault(name, []).extend(item if isinstance(item, list) else [item])
                 inner.fields = {}
         self.literals += inner.literals
         self.inexact = self.inexact or inner.inexact
@@ -152,51 +152,51 @@ class _Flattener:
         self.overflow.update(inner.overflow)
         if plain:
             self._put(path, self._convert_scalars(plain))
-        for name, found in gathered.items():
-            self._put(name, found)
+        for name, items in gathered.items():
+            self._put(name, items)
 
     def _put(self, name: str, value: Any) -> None:
-        """Under its name, or aside where that is taken; beyond the limit into what overflows."""
-        taken = self.fields
-        if len(taken) >= self.limit and name not in taken and name not in _LIMIT_EXEMPT:
+        """Add a field under its name, or under `app.` if the name is used; beyond the limit to the overflow."""
+        fields = self.fields
+        if len(fields) >= self.limit and name not in fields and name not in _LIMIT_EXEMPT:
             _append(self.overflow, name, value)
-        elif name not in taken:
-            taken[name] = value
+        elif name not in fields:
+            fields[name] = value
         else:
-            _append(taken, name if name.startswith("app.") else f"{APPLICATION_PREFIX}.{name}", value)
+            _append(fields, name if name.startswith("app.") else f"{APPLICATION_PREFIX}.{name}", value)
 
 
-def _append(into: dict[str, Any], name: str, value: Any) -> None:
-    before = into.get(name, into)
-    if before is into:
-        into[name] = value
+def _append(fields: dict[str, Any], name: str, value: Any) -> None:
+    previous = fields.get(name, fields)
+    if previous is fields:
+        fields[name] = value
     else:
-        into[name] = [*(before if isinstance(before, list) else [before]), value]
+        fields[name] = [*(previous if isinstance(previous, list) else [previous]), value]
 
 
 def _otel_attributes(values: list[Any]) -> list[tuple[str, Any]] | None:
-    """OpenTelemetry's attributes as pairs: `[{"key": "a", "value": {"stringValue": "b"}}]`; None for another list."""
-    found = []
+    """Return OpenTelemetry's attributes, `[{"key": "a", "value": {"stringValue": "b"}}]`; None for any other list."""
+    pairs = []
     for entry in values:
-        pairs = dict(entry.items()) if isinstance(entry, dict | Pairs) and len(entry.items()) == 2 else {}
-        value = pairs.get("value")
+        entry_pairs = dict(entry.items()) if isinstance(entry, dict | Pairs) and len(entry.items()) == 2 else {}
+        value = entry_pairs.get("value")
         inner = value.items() if isinstance(value, dict | Pairs) else ()
-        if not isinstance(pairs.get("key"), str) or len(inner) != 1:
+        if not isinstance(entry_pairs.get("key"), str) or len(inner) != 1:
             return None
         ((kind, scalar),) = inner
         if kind not in {"stringValue", "intValue", "boolValue", "doubleValue"}:
             return None
-        found.append((pairs["key"], scalar))
-    return found
+        pairs.append((entry_pairs["key"], scalar))
+    return pairs
 
 
 def _parse_exactly(content: bytes, body: dict[str, Any]) -> Object:
-    """The object again, by a slower reader that keeps every pair and digit."""
+    """Parse the object again with a slower parser that keeps every pair and digit."""
     try:
-        read = json.loads(content, object_pairs_hook=Pairs, parse_int=_parse_integer, parse_float=_parse_float)
+        parsed = json.loads(content, object_pairs_hook=Pairs, parse_int=_parse_integer, parse_float=_parse_float)
     except (ValueError, RecursionError):
         return body
-    return read if isinstance(read, Pairs) else body
+    return parsed if isinstance(parsed, Pairs) else body
 
 
 def _parse_integer(digits: str) -> int | str:
@@ -214,7 +214,7 @@ def _parse_float(digits: str) -> float | str:
 
 
 def _to_json(value: Any) -> str:
-    """As JSON text, keys that come twice included."""
+    """Serialise to JSON, duplicate keys included."""
     return "".join(_json_tokens(value))
 
 

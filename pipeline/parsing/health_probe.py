@@ -1,7 +1,7 @@
-"""Health probes: a request to exactly one of the known paths, answered with success. Pure.
+"""Health probes: a successful request to exactly one of the configured paths. Pure.
 
-The kubelet takes 200 to 399 for success, so what its agent asked for is a probe up to there. An agent alone proves
-nothing, since any client can call itself so: the path counts always, and a probe that fails is never dropped.
+The kubelet accepts 200 to 399 as success, so its user agent extends the range to 399. The user agent alone proves
+nothing, since any client can send it: the path always has to match, and a failed probe is never dropped.
 """
 
 from typing import Any
@@ -11,19 +11,19 @@ _AGENT = "kube-probe/"
 
 
 def is_probe(fields: dict[str, Any], paths: frozenset[str]) -> bool:
-    """Whether the fields of a document are a probe's request; nothing that merely mentions a path is.
+    """Return whether a document's fields are those of a health probe; a path in the message is not enough.
 
-    The fields may come from an application: a value of any type is answered, and only a real one counts.
+    The fields may come from an application, so a value of any type is accepted.
     """
     path = fields.get("url.path")
     if not isinstance(path, str) or path not in paths:
         return False
-    # A tuple, not a set: an application's method may be a list, which no set can be asked for.
+    # A tuple, not a set: an application's method may be a list, which is not hashable.
     if fields.get("http.request.method") not in _METHODS:
         return False
     agent = fields.get("user_agent.original")
-    asked_by_kubelet = isinstance(agent, str) and agent.startswith(_AGENT)
-    return _status(fields.get("http.response.status_code")) in range(200, 400 if asked_by_kubelet else 300)
+    is_kubelet = isinstance(agent, str) and agent.startswith(_AGENT)
+    return _status(fields.get("http.response.status_code")) in range(200, 400 if is_kubelet else 300)
 
 
 def _status(status: object) -> int:

@@ -1,11 +1,11 @@
-"""A JSON object that an application logged, as flat fields of a document. Pure.
+"""Parser of JSON objects that applications log, to flat fields of a document. Pure.
 
-Nested and dotted spellings come to the same flat name (`pipeline.parsing.flatten`); loggers' own spellings of message,
-time, level and ids to the ECS name (`pipeline.parsing.logger_dialects`). No value is lost: what would take a name of
-the pipeline's, or one already taken, goes under `app.`.
+Nested and dotted spellings get the same flat name (`pipeline.parsing.flatten`); loggers' own spellings of message,
+time, level and ids get the ECS name (`pipeline.parsing.logger_dialects`). No value is lost: a value whose name is
+reserved or used already goes under `app.`.
 
-What becomes of names depends on the names and their values' types alone, so it is worked out once for each such shape
-and remembered: a memory for speed, in bounds, never a meaning.
+The new names depend only on the names and the types of their values. So they are computed once for each such shape and
+cached: bounded, and for speed only.
 """
 
 import re
@@ -23,13 +23,13 @@ OVERFLOW = flatten.OVERFLOW
 
 Fields = dict[str, Any]
 Shape = tuple[Any, ...]
-"""The names of an object's pairs, then the types of their values."""
+"""The keys of an object, then the types of their values."""
 
 SERVICE_FIELDS = frozenset({"ecs.version", "service.name", "service.version", "service.environment"})
-"""What a container's metadata tells too, unless the log does."""
+"""Fields that the container's metadata sets unless the log does."""
 
 _MAX_PLANS = 2048
-_MAX_CACHED_PAIRS = 100  # pairs; a shape of more is worked out each time
+_MAX_CACHED_PAIRS = 100  # a shape of more pairs is computed each time
 _LONG_NUMBER = re.compile(rb"\d{16}|\d\.\d{15}")
 _NANOSECOND_FIELDS = {
     "timestamp.seconds": "timestamp.nanos",
@@ -45,21 +45,11 @@ _RESERVED_PREFIXES = ("kubernetes.", "container.", "orchestrator.", "agent.", "c
 
 
 class _Plan:
-    """What becomes of an object of one shape, once it is flat."""
+    """Names and conversions for the flat objects of one shape."""
 
     __slots__ = (
-        *(
-            "flat",
-            "has_floats",
-            "integer_names",
-            "has_level",
-            "level_is_text",
-            "names",
-            "nanos",
-            "service_fields",
-            "quote_count",
-        ),
-        *("converters", "names_unchanged", "simple", "verbatim"),
+        *("converters", "flat", "has_floats", "has_level", "integer_names", "level_is_text", "names"),
+        *("names_unchanged", "nanos", "quote_count", "service_fields", "simple", "verbatim"),
     )
 
     def __init__(self, shape: Shape) -> None:
@@ -71,21 +61,22 @@ class _Plan:
         self.converters: list[tuple[str, field_values.Converter]] = []
         self.names = self._map_names(names, dict(zip(names, types, strict=True)))
         self.names_unchanged = not self.converters and self.names == names
-        self.has_level = "log.level" in self.names or any(own for own, _ in self.converters)
+        self.has_level = "log.level" in self.names or any(name for name, _ in self.converters)
         self.nanos = next(
-            ((own, nano) for own, nano in _NANOSECOND_FIELDS.items() if own in names and nano in names), None
+            ((seconds, nano) for seconds, nano in _NANOSECOND_FIELDS.items() if seconds in names and nano in names),
+            None,
         )
         texts = {name for name, kind in zip(names, types, strict=True) if kind is str}
         self.simple = self.flat and not self.has_floats and not self.integer_names
-        looked_at = {"url.path"} | ({"@timestamp"} - texts)
+        examined = {"url.path"} | ({"@timestamp"} - texts)
         self.verbatim = (
             self.names_unchanged
             and self.flat
             and not self.has_floats
             and "message" in texts
-            and looked_at.isdisjoint(names)
+            and examined.isdisjoint(names)
         )
-        # Plain texts alone: whether they are a level's normal name is one look-up.
+        # A text without conversion: one look-up decides whether it is a normal level.
         self.level_is_text = (
             not self.converters and "log.level" in self.names and self._type_of("log.level", types) is str
         )
@@ -95,35 +86,35 @@ class _Plan:
         return types[self.names.index(name)]
 
     def _map_names(self, names: tuple[str, ...], types: dict[str, type]) -> tuple[str, ...]:
-        """The name of each value; a spelling that needs more than a new name goes among the readings."""
-        spelled = logger_dialects.find_spellings(names)
+        """Return the name of each value; a spelling that needs more than a new name goes into `converters`."""
+        spellings = logger_dialects.find_spellings(names)
         renamed: dict[str, str] = {}
-        taken: set[str] = set()
+        used: set[str] = set()
         for name in names:
-            if name not in spelled:
-                renamed[name] = _unused_name(_permitted_name(name), taken)
-        for name, wanted in spelled.items():
-            target = wanted.partition("/")[0]
-            reading = field_values.CONVERTERS.get(wanted)
-            if target in taken or (reading is None and types[name] is not str):
-                renamed[name] = _unused_name(_permitted_name(name), taken)
-            elif reading is None or (types[name] is str and wanted in {"message", "log.level", "@timestamp"}):
-                renamed[name] = _unused_name(target, taken)
+            if name not in spellings:
+                renamed[name] = _unused_name(_permitted_name(name), used)
+        for name, converter_name in spellings.items():
+            target = converter_name.partition("/")[0]
+            converter = field_values.CONVERTERS.get(converter_name)
+            if target in used or (converter is None and types[name] is not str):
+                renamed[name] = _unused_name(_permitted_name(name), used)
+            elif converter is None or (types[name] is str and converter_name in {"message", "log.level", "@timestamp"}):
+                renamed[name] = _unused_name(target, used)
             else:
-                renamed[name] = _unused_name(_permitted_name(name), taken)
-                self.converters.append((renamed[name], reading))
-                taken.add(target)
+                renamed[name] = _unused_name(_permitted_name(name), used)
+                self.converters.append((renamed[name], converter))
+                used.add(target)
         return tuple([renamed[name] for name in names])
 
     def apply(self, body: Fields) -> Fields:
-        """The fields of a flat object of this shape."""
+        """Return the fields of a flat object of this shape."""
         fields = dict(zip(self.names, body.values(), strict=True))
-        for own, reading in self.converters:
-            found = reading(fields[own])
-            if found is not None:
-                del fields[own]
-                for name, part in found.items():
-                    fields.setdefault(name, part)
+        for name, converter in self.converters:
+            converted = converter(fields[name])
+            if converted is not None:
+                del fields[name]
+                for field, part in converted.items():
+                    fields.setdefault(field, part)
         return fields
 
 
@@ -131,7 +122,7 @@ _plans: dict[Shape, _Plan] = {}
 
 
 def _plan(body: Fields) -> _Plan:
-    """The plan for an object, worked out when its shape is met first."""
+    """Return the plan for an object, computed for the first object of its shape."""
     shape = (*body, *map(type, body.values()))
     plan = _plans.get(shape)
     if plan is None:
@@ -144,18 +135,18 @@ def _plan(body: Fields) -> _Plan:
 
 
 def parse_fields(content: bytes, field_limit: int) -> Fields | None:
-    """The fields of a JSON object, at most about `field_limit`; None when the content is not a JSON object."""
-    found = parse(content, field_limit)
-    return found[0] if found else None
+    """Return the fields of a JSON object, at most about `field_limit`; None when the content is not a JSON object."""
+    parsed = parse(content, field_limit)
+    return parsed[0] if parsed else None
 
 
 ParsedBody = tuple[Fields, bool, frozenset[str]]
-"""What a JSON object says: its fields; whether the bytes between the outer braces are these very fields, each name
-once; the names of the service's fields among them. A plain tuple, for speed."""
+"""The fields of a JSON object; whether the bytes between the outer braces are exactly these fields, each name once;
+the names of service fields among them. A plain tuple, for speed."""
 
 
 def parse(content: bytes, field_limit: int) -> ParsedBody | None:
-    """A JSON object; None when the content is none. The hot path: what can be is asked of the shape's plan."""
+    """Parse a JSON object; None when the content is none. The hot path: most decisions are in the shape's plan."""
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -163,7 +154,7 @@ def parse(content: bytes, field_limit: int) -> ParsedBody | None:
     if type(body) is not dict:
         return None
     plan = _plans.get((*body, *map(type, body.values()))) or _plan(body)
-    # So many quotes there are only if no quote was escaped and no key came twice: the whole was read.
+    # The number of quotes matches only without escaped quotes and duplicate keys: nothing was lost.
     if content.count(b'"') == plan.quote_count and plan.simple and len(body) <= field_limit:
         verbatim = plan.verbatim and content[-1:] == b"}"
     else:
@@ -172,7 +163,7 @@ def parse(content: bytes, field_limit: int) -> ParsedBody | None:
             try:
                 body, plan = _flatten(content, body, plan, field_limit)
             except RecursionError:
-                return None  # hundreds of levels deep: nobody's log, kept as text
+                return None  # hundreds of levels deep: no log entry, kept as text
     if not plan.names_unchanged:
         body = plan.apply(body)
         if plan.nanos:
@@ -194,7 +185,7 @@ def _flatten(content: bytes, body: Fields, plan: _Plan, field_limit: int) -> tup
 
 
 def _is_lossless(content: bytes, body: Fields, plan: _Plan, field_limit: int) -> bool:
-    """Whether an object is flat and was read without loss: no key twice, no number beyond 64 bits or a double."""
+    """Return whether a flat object was parsed without loss: no duplicate key, no number beyond 64 bits or a double."""
     if not plan.flat or len(body) > field_limit or 2 * flatten.count_literals(content) != plan.quote_count:
         return False
     for name in plan.integer_names:
@@ -204,41 +195,41 @@ def _is_lossless(content: bytes, body: Fields, plan: _Plan, field_limit: int) ->
 
 
 def _normalize_level(body: Fields) -> bool:
-    """Bring the level to its normal spelling; whether it had that already."""
-    own = body.get("log.level")
-    if type(own) is str and own in level.NORMAL:
+    """Normalise the level in place; return whether it was normal already."""
+    logged = body.get("log.level")
+    if type(logged) is str and logged in level.NORMAL:
         return True
-    normal = level.normalize(own)
-    if normal is None and isinstance(own, str) and own.isalpha():
-        normal = own.lower()  # a logger's own name for one, `DEFAULT` or `Audit`
-    if normal is None or normal == own:
-        return normal == own or own is None or isinstance(own, str)
+    normal = level.normalize(logged)
+    if normal is None and isinstance(logged, str) and logged.isalpha():
+        normal = logged.lower()  # a logger's own level, `DEFAULT` or `Audit`
+    if normal is None or normal == logged:
+        return normal == logged or logged is None or isinstance(logged, str)
     body["log.level"] = normal
-    if isinstance(own, int):
-        body.setdefault("event.severity", own)
+    if isinstance(logged, int):
+        body.setdefault("event.severity", logged)
     return False
 
 
 def _join_nanos(body: Fields, names: tuple[str, str]) -> None:
-    """Seconds and nanoseconds apart, as Google's and Log4j's layouts write them."""
+    """Join seconds and nanoseconds, which Google's and Log4j's layouts write as two fields."""
     seconds, nanos = body.get("@timestamp"), body.get(names[1])
     if type(seconds) is int and type(nanos) is int and 0 <= nanos < 10**9:
         body["@timestamp"] = seconds * 10**9 + body.pop(names[1])
 
 
-def _unused_name(name: str, taken: set[str]) -> str:
-    """The name, or aside where it is taken."""
-    aside, number = name, 1
-    while aside in taken:
-        aside = f"{APPLICATION_PREFIX}.{name}" if number == 1 else f"{APPLICATION_PREFIX}.{name}.{number}"
+def _unused_name(name: str, used: set[str]) -> str:
+    """Return the name, or one under `app.` if it is used."""
+    candidate, number = name, 1
+    while candidate in used:
+        candidate = f"{APPLICATION_PREFIX}.{name}" if number == 1 else f"{APPLICATION_PREFIX}.{name}.{number}"
         number += 1
-    taken.add(aside)
-    return aside
+    used.add(candidate)
+    return candidate
 
 
 @lru_cache(maxsize=16384)
 def _permitted_name(path: str) -> str:
-    """The name that a field may have: as it is, or under `app.` where it is ours or Elasticsearch would refuse it."""
+    """Return the name, or one under `app.` if it is reserved or Elasticsearch would reject it."""
     if not path or not all(part.strip() for part in path.split(".")):
         path = f"{APPLICATION_PREFIX}." + ".".join(part if part.strip() else "_" for part in path.split("."))
     if len(path) > MAX_NAME_LENGTH:
@@ -249,5 +240,5 @@ def _permitted_name(path: str) -> str:
 
 
 def is_writable(name: str) -> bool:
-    """Whether a field may have that name when it is not the pipeline itself that sets it."""
+    """Return whether applications and rules may set a field of that name."""
     return _permitted_name(name) == name

@@ -1,9 +1,9 @@
-"""Lines of text that begin with a time: level, logger, thread and the time itself, as flat ECS fields. Pure.
+"""Parser of lines that begin with a timestamp: level, logger, thread and the time itself as flat ECS fields. Pure.
 
-So write log4j, logback, Spring Boot, JBoss and Quarkus, Python's logging, loguru, gunicorn, Celery, Airflow, Monolog,
+Supported: log4j, logback, Spring Boot, JBoss and Quarkus, Python's logging, loguru, gunicorn, Celery, Airflow, Monolog,
 zap's console, Istio, hclog, Go's own log, Rust's env_logger and tracing, Serilog, PostgreSQL, MySQL, MariaDB, MongoDB,
-RabbitMQ, etcd, Elasticsearch, Kafka, Envoy and nginx's error log. What follows the time is read in two steps, each one
-pattern without nested repetition: where the level is, and what is behind it.
+RabbitMQ, etcd, Elasticsearch, Kafka, Envoy and nginx's error log. The text after the time is parsed in two steps, the
+level and the rest, each one pattern without nested repetition.
 """
 
 import re
@@ -13,7 +13,7 @@ from pipeline.parsing import level, server_log, spring_boot
 
 Fields = dict[str, Any]
 
-# Possessive quantifiers: what was read is not read again in another way, so no line costs more than its length.
+# Possessive quantifiers: without backtracking no line costs more than its length.
 _TIMESTAMP = re.compile(
     r"(?:(\d{4}[-/]\d\d[-/]\d\d)[T ])?(\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?(?: ?(Z\b|UTC\b|GMT\b|[+-]\d\d:?\d\d\b))?"
     r"[\]\s|:-]*+([\[(<]?) ?(?:([A-Za-z]{1,11}\d?)(?=[\s\])>:|/]|$))?",
@@ -34,7 +34,7 @@ _AFTER_LEVEL = re.compile(
     r"(?:\|(?P<nlog>[\w.$+`]{1,100}+)\||[\])>]?[\s|:-]*+(?:"
     r"\[(?P<bracketed>[\w.$]{1,100}+)\] \((?P<executor>[^)]{1,100}+)\) "  # JBoss, Quarkus
     r"|(?P<pid>\d{1,10}+)#\d++: "  # nginx
-    r"|\[\d{1,10}+\] (?P<calico>[\w./-]{1,100}+) (?P<at>\d{1,9}+): "
+    r"|\[\d{1,10}+\] (?P<calico>[\w./-]{1,100}+) (?P<calico_line>\d{1,9}+): "
     r"|(?P<source>[\w./-]{1,200}+):(?P<row>\d{1,9}+) > "  # zerolog's console
     r"|(?:\[ *+(?P<thread>[^\]]{1,100}+)\] ++)?+"
     r"(?:[\w-]{1,64}+\{[^}]{0,200}+\}:?+ ?+)*+"  # spans of tracing's
@@ -52,46 +52,46 @@ _MYSQL = {"Note": "notice", "System": "info"}
 _ZONES = {"Z": "Z", "UTC": "Z", "GMT": "Z"}
 
 
-def parse(line: str, at: int = 0) -> Fields | None:
-    """The fields of a line whose time begins at `at`; None when none does, or the line says nothing else."""
-    match = _TIMESTAMP.match(line, at)
+def parse(line: str, start: int = 0) -> Fields | None:
+    """Return the fields of a line whose time begins at `start`; None without a time or without any field."""
+    match = _TIMESTAMP.match(line, start)
     if match is None:
         return None
     day, clock, fraction, zone, opening, word = match.groups()
-    found: Fields = {}
+    fields: Fields = {}
     if zone and day and day[4] == "-":
         zone = _ZONES.get(zone) or (zone if zone[3] == ":" else f"{zone[:3]}:{zone[3:]}")
-        found["@timestamp"] = f"{day}T{clock}.{fraction}{zone}" if fraction else f"{day}T{clock}{zone}"
+        fields["@timestamp"] = f"{day}T{clock}.{fraction}{zone}" if fraction else f"{day}T{clock}{zone}"
     end = match.end()
     name = level.WORDS.get(word) if word else None
     if name is not None:
-        found["log.level"] = name
-        if not (at and _add_bracketed(found, line, end, day)):
+        fields["log.level"] = name
+        if not (start and _add_bracketed(fields, line, end, day)):
             rust = zone == "Z" and fraction is not None and len(fraction) == 6
             certain = rust or (zone is not None and opening == "[" and _HCLOG.match(line, end) is not None)
-            _add_after_level(found, line, end, certain=certain)
-    elif not (word and len(word) == 1 and _add_letter_level(found, line, word, end)):
-        _add_later_level(found, line, match.start(5))
-    return found or None
+            _add_after_level(fields, line, end, certain=certain)
+    elif not (word and len(word) == 1 and _add_letter_level(fields, line, word, end)):
+        _add_later_level(fields, line, match.start(5))
+    return fields or None
 
 
-def _add_bracketed(found: Fields, line: str, end: int, day: str | None) -> bool:
-    """Where the time is in brackets: Kafka's logger at the end, Flask's module, Fluent Bit's part."""
-    if line[-1] == ")" and _add_trailing_logger(found, line):
+def _add_bracketed(fields: Fields, line: str, end: int, day: str | None) -> bool:
+    """A time in brackets: Kafka's logger at the end, Flask's module, Fluent Bit's component."""
+    if line[-1] == ")" and _add_trailing_logger(fields, line):
         return True
     match = _IN_BRACKETS.match(line, end)
     if match is None or (match[2] and (day is None or day[4] != "/")):
         return False
     file, _, number = (match[2] or "").partition(":")
     if number.isdecimal():  # TiDB
-        found["log.origin.file.name"], found["log.origin.file.line"] = file, int(number)
+        fields["log.origin.file.name"], fields["log.origin.file.line"] = file, int(number)
     else:
-        found["log.logger"] = match[1] or match[2]
+        fields["log.logger"] = match[1] or match[2]
     return True
 
 
 def parse_nested(line: str) -> Fields | None:
-    """The fields of a line whose time is in brackets, and its level and logger in brackets behind."""
+    """Return the fields of a line with time, level and logger each in brackets; None for any other line."""
     at = line.find("][", 20, 40)
     match = _ENVOY.match(line, at)
     if match is not None:
@@ -102,81 +102,83 @@ def parse_nested(line: str) -> Fields | None:
     return {"log.level": name, "log.logger": match[2]} if match and name else None
 
 
-def _add_letter_level(found: Fields, line: str, letter: str, end: int) -> bool:
-    """A letter is a level where etcd's bar or MongoDB's component follows."""
+def _add_letter_level(fields: Fields, line: str, letter: str, end: int) -> bool:
+    """A letter is a level if etcd's bar or MongoDB's component follows."""
     name = level.LETTERS.get(letter)
     if name is None or not (line.startswith(" | ", end) or line[end + 1 : end + 4].isupper()):
         return False
-    found["log.level"] = name
+    fields["log.level"] = name
     return True
 
 
-def _add_after_level(found: Fields, line: str, end: int, *, certain: bool) -> None:
-    """A single word is a logger only where the format leaves no doubt, as `certain` says."""
+def _add_after_level(fields: Fields, line: str, end: int, *, certain: bool) -> None:
+    """Logger, thread or source after the level. A single word is a logger only in an unambiguous (`certain`) format."""
     if " --- [" in line and (spring := spring_boot.parse(line, end)):
-        found.update(spring)
+        fields.update(spring)
         return
     match = _AFTER_LEVEL.match(line, end)
     if match is None:
         return
-    nlog, bracketed, executor, nginx, calico, at, source, row, thread, logger, function, number = match.groups()
+    nlog, bracketed, executor, nginx, calico, calico_line, source, row, thread, logger, function, number = (
+        match.groups()
+    )
     if nginx:
-        found["process.pid"] = int(nginx)
-        found.update(server_log.nginx(line))
+        fields["process.pid"] = int(nginx)
+        fields.update(server_log.nginx(line))
     elif bracketed or nlog:
-        found["log.logger"] = bracketed or nlog
+        fields["log.logger"] = bracketed or nlog
         if executor:
-            found["process.thread.name"] = executor
+            fields["process.thread.name"] = executor
     elif calico or source or (number and not function):
-        found["log.origin.file.name"] = calico or source or logger
-        found["log.origin.file.line"] = int(at or row or number)
+        fields["log.origin.file.name"] = calico or source or logger
+        fields["log.origin.file.line"] = int(calico_line or row or number)
     elif certain or thread or line[match.end() - 1] == "\t" or not _SIMPLE_NAME.fullmatch(logger):
-        found["log.logger"] = logger
+        fields["log.logger"] = logger
         if thread:
-            found["process.thread.name"] = thread.rstrip()
+            fields["process.thread.name"] = thread.rstrip()
         if function and number:
-            found["log.origin.function"] = function
-            found["log.origin.file.line"] = int(number)
+            fields["log.origin.function"] = function
+            fields["log.origin.file.line"] = int(number)
 
 
-def _add_later_level(found: Fields, line: str, start: int) -> None:
-    """The level is behind a thread, a process, a logger or a source file."""
+def _add_later_level(fields: Fields, line: str, start: int) -> None:
+    """The level follows a thread, a process, a logger or a source file."""
     match = _BEFORE_LEVEL.match(line, start)
     if match is None:
-        _add_origin(found, line, start)
+        _add_origin(fields, line, start)
         return
     word, closing = match["level"], line[match.end() : match.end() + 1]
     name = level.WORDS.get(word) if word.isupper() or closing == "]" else None
     name = name or (_MYSQL.get(word) if closing == "]" else None)
     if name is None:
         return
-    found["log.level"] = name
+    fields["log.level"] = name
     pid, thread, logger, file, number, channel, sidekiq, _ = match.groups()
     if pid or sidekiq:
-        found["process.pid"] = int(pid or sidekiq)
+        fields["process.pid"] = int(pid or sidekiq)
     elif thread:
-        found["process.thread.name"] = thread.rstrip()
-        behind = _AFTER_LEVEL.match(line, match.end())
-        if behind is not None and behind["logger"]:
-            found["log.logger"] = behind["logger"]
+        fields["process.thread.name"] = thread.rstrip()
+        after_level = _AFTER_LEVEL.match(line, match.end())
+        if after_level is not None and after_level["logger"]:
+            fields["log.logger"] = after_level["logger"]
     elif file:
-        found["log.origin.file.name"] = file
-        found["log.origin.file.line"] = int(number)
+        fields["log.origin.file.name"] = file
+        fields["log.origin.file.line"] = int(number)
     elif logger or channel:
-        found["log.logger"] = logger or channel
+        fields["log.logger"] = logger or channel
 
 
-def _add_origin(found: Fields, line: str, start: int) -> None:
+def _add_origin(fields: Fields, line: str, start: int) -> None:
     match = _ORIGIN.match(line, start)
     if match is not None:
-        found["log.origin.file.name"] = match[1]
-        found["log.origin.file.line"] = int(match[2])
+        fields["log.origin.file.name"] = match[1]
+        fields["log.origin.file.line"] = int(match[2])
 
 
-def _add_trailing_logger(found: Fields, line: str) -> bool:
-    """Kafka's and ZooKeeper's pattern has the logger at the end, in parentheses."""
+def _add_trailing_logger(fields: Fields, line: str) -> bool:
+    """Kafka's and ZooKeeper's pattern ends with the logger in parentheses."""
     logger = line[line.rfind("(") + 1 : -1]
     if len(logger) > 200 or " " in logger or "." not in logger:
         return False
-    found["log.logger"] = logger
+    fields["log.logger"] = logger
     return True

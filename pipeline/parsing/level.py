@@ -1,4 +1,4 @@
-"""The level of an event in one spelling: trace, debug, info, notice, warn, error, critical or fatal. Pure."""
+"""Log levels normalised to trace, debug, info, notice, warn, error, critical or fatal. Pure."""
 
 from itertools import product
 
@@ -17,7 +17,7 @@ _NORMAL = {spelling: level for level, spellings in _SPELLINGS.items() for spelli
 _NORMAL |= {
     f"{name}{number}": name for name, number in product(("trace", "debug", "info", "warn", "error", "fatal"), "1234")
 }
-# Bunyan's and Pino's. Numbers of syslog, zap and Serilog are not told apart by themselves, so they stay what they are.
+# Bunyan's and Pino's. Numbers of syslog, zap and Serilog are ambiguous, so they stay as they are.
 _NUMBERS = {10: "trace", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "fatal"}
 _COMMON = (
     "trace debug info notice warn warning error err critical crit alert fatal panic emerg emergency severe verbose"
@@ -32,18 +32,18 @@ WORDS: dict[str, str] = {
     },
     **{word: _NORMAL[word.lower()] for word in _CAPITALS.split()},
 }
-"""Words that stand for a level where a text has one, each with its normal name."""
+"""Words that are a level at a level's place in a text, each with its normal name."""
 LETTERS: dict[str, str] = {letter: _NORMAL[letter.lower()] for letter in "TDINWECF"}
-"""Letters that stand for one, as klog, etcd, MongoDB and Ruby write them."""
+"""Letters for a level, as klog, etcd, MongoDB and Ruby write them."""
 
 NORMAL = frozenset(_SPELLINGS)
 """The normal names."""
 
-_MAX_LENGTH = 40  # a longer text is no level, blanks around it included
+_MAX_LENGTH = 40  # of a text that may be a level, surrounding blanks included
 
 
 def normalize(value: object) -> str | None:
-    """The normal name of a level as a logger wrote it, in any case; None if it is not one."""
+    """Return the normal name of a logger's level, in any letter case; None for any other value."""
     if isinstance(value, str):
         return _NORMAL.get(value) or (_NORMAL.get(value.strip().lower()) if len(value) <= _MAX_LENGTH else None)
     if isinstance(value, int) and not isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Lines of pairs, `key=value key="a text"`, as Go's loggers and Ruby's lograge write them. Pure, and linear."""
+"""Parser of logfmt, `key=value key="a text"`, as Go's loggers and Ruby's lograge write it. Pure, and linear."""
 
 import re
 from typing import Any
@@ -20,7 +20,7 @@ _TEXT_FIELDS = {
     "span.id": ("spanID", "span_id"),
     "error.message": ("err", "error"),
 }
-"""What a text becomes as it is, by the keys that it may have."""
+"""ECS fields of texts that stay as they are, with the keys of each."""
 _KNOWN_KEYS = frozenset(key for keys in _TEXT_FIELDS.values() for key in keys) | {
     *("level", "lvl", "severity", "time", "ts", "t", "caller", "source"),
     *("method", "status", "path", "uri", "url", "duration", "took", "latency"),
@@ -28,30 +28,30 @@ _KNOWN_KEYS = frozenset(key for keys in _TEXT_FIELDS.values() for key in keys) |
 
 
 def parse(line: str) -> Fields | None:
-    """Pairs with a level among the first of them, or those of a request."""
-    requested = "method=" in line and "status=" in line
-    if not (requested or "level=" in line or "lvl=" in line or "severity=" in line) or _KEY.match(line) is None:
+    """Return the fields of a line that has a level or is a request; None for any other line."""
+    is_request = "method=" in line and "status=" in line
+    if not (is_request or "level=" in line or "lvl=" in line or "severity=" in line) or _KEY.match(line) is None:
         return None
     pairs = _pairs(line)
-    found = _request(pairs) if requested else {}
+    fields = _request(pairs) if is_request else {}
     name = level.normalize(_first_value(pairs, ("level", "lvl", "severity")))
     if name is None:
-        return found or None
-    found["log.level"] = name
+        return fields or None
+    fields["log.level"] = name
     for field, keys in _TEXT_FIELDS.items():
         if text := _first_value(pairs, keys):
-            found[field] = text
+            fields[field] = text
     time = _first_value(pairs, ("time", "ts", "t"))
     if time and _ZONED.match(time):
-        found["@timestamp"] = time
+        fields["@timestamp"] = time
     caller = _first_value(pairs, ("caller", "source"))
     if caller and (origin := _CALLER.match(caller)) is not None:
-        found["log.origin.file.name"], found["log.origin.file.line"] = origin[1], int(origin[2])
-    return found
+        fields["log.origin.file.name"], fields["log.origin.file.line"] = origin[1], int(origin[2])
+    return fields
 
 
 def _first_value(pairs: dict[str, str], keys: tuple[str, ...]) -> str:
-    """The text of the first of these keys that has one."""
+    """Return the first text that is not empty, in the order of the keys."""
     for key in keys:
         if text := pairs.get(key):
             return text
@@ -59,27 +59,27 @@ def _first_value(pairs: dict[str, str], keys: tuple[str, ...]) -> str:
 
 
 def _request(pairs: dict[str, str]) -> Fields:
-    """The request that pairs tell of; nothing where one of its parts is missing."""
+    """Return the fields of a request; none when one of its parts is missing."""
     method, status = pairs.get("method", ""), pairs.get("status", "")
     target = field_values.url(_first_value(pairs, ("path", "uri", "url")))
     if target is None or not method.isupper() or _STATUS.fullmatch(status) is None:
         return {}
-    found: Fields = {"http.request.method": method, "http.response.status_code": int(status), **target}
-    return found | (field_values.go_duration(_first_value(pairs, ("duration", "took", "latency"))) or {})
+    fields: Fields = {"http.request.method": method, "http.response.status_code": int(status), **target}
+    return fields | (field_values.go_duration(_first_value(pairs, ("duration", "took", "latency"))) or {})
 
 
 def _pairs(line: str) -> dict[str, str]:
-    """The pairs that mean something here, each at its first place; what stands in quotes is no pair."""
-    looked = line[:_MAX_CHARACTERS]
-    if "\\" in looked:
-        read = ((key, text.strip('"')) for key, text in _PAIRS.findall(looked))
-        return {key: text for key, text in reversed([*read]) if key in _KNOWN_KEYS}
-    found: dict[str, str] = {}
-    parts = looked.split('"')
+    """Return the known pairs, the first of each key; quoted text holds no pairs."""
+    scanned = line[:_MAX_CHARACTERS]
+    if "\\" in scanned:
+        matches = ((key, text.strip('"')) for key, text in _PAIRS.findall(scanned))
+        return {key: text for key, text in reversed([*matches]) if key in _KNOWN_KEYS}
+    pairs: dict[str, str] = {}
+    parts = scanned.split('"')
     for number in range(0, len(parts), 2):
         for token in parts[number].split():
             key, _, text = token.partition("=")
-            if key in _KNOWN_KEYS and key not in found:
+            if key in _KNOWN_KEYS and key not in pairs:
                 quoted = not text and number + 1 < len(parts) and parts[number].endswith(token)
-                found[key] = parts[number + 1] if quoted else text
-    return found
+                pairs[key] = parts[number + 1] if quoted else text
+    return pairs

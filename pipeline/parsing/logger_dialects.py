@@ -1,9 +1,9 @@
-"""Loggers' own spellings of what ECS has a name for. Pure.
+"""Loggers' own spellings of ECS field names. Pure.
 
-A name with a stroke behind it (`event.duration/ms`) says in which unit or scale the logger writes it.
-`SPELLINGS` hold wherever their ECS name is free, the first in a row first. A `Dialect` is a logger (or a proxy) that is
-known by names that it always writes; its spellings hold for its lines alone, since elsewhere they would mean anything
-(`name`, `status`, `path`). What a value then becomes, where it is not as it is, stands in `field_values`.
+A suffix after a slash (`event.duration/ms`) is the unit or scale that the logger writes.
+`SPELLINGS` apply to every line whose ECS name is free, in the order of each list. A `Dialect` is a logger (or a proxy)
+that is recognised by names that it always writes; its spellings apply to its lines only, since elsewhere they are
+ambiguous (`name`, `status`, `path`). `field_values` has the converters of the values.
 """
 
 from dataclasses import dataclass
@@ -60,7 +60,7 @@ SPELLINGS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """`known_by`: names of which all are there, `unless` one of others is; `spellings`: their name to the ECS name."""
+    """A logger whose lines have all `required_names` and no `excluded_names`; `spellings`: its name to the ECS name."""
 
     name: str
     required_names: frozenset[str]
@@ -68,9 +68,9 @@ class Dialect:
     excluded_names: frozenset[str] = frozenset()
 
 
-def _dialect(name: str, known_by: str, spellings: str, unless: str = "") -> Dialect:
+def _dialect(name: str, required: str, spellings: str, excluded: str = "") -> Dialect:
     pairs = dict(pair.split("=") for pair in spellings.split())
-    return Dialect(name, frozenset(known_by.split()), pairs, frozenset(unless.split()))
+    return Dialect(name, frozenset(required.split()), pairs, frozenset(excluded.split()))
 
 
 DIALECTS: tuple[Dialect, ...] = (
@@ -93,9 +93,9 @@ DIALECTS: tuple[Dialect, ...] = (
     _dialect("Log4j", "threadPriority endOfBatch", "threadId=process.thread.id"),
     _dialect("logstash-logback-encoder", "level_value", "level_value=event.severity"),
     _dialect("logrus", "func file", "file=log.origin.file.name"),
-    _dialect("Datadog", "status message ddsource", "status=log.level", unless="level severity"),
-    _dialect("klog", "ts msg v caller", "v=log.level/klog", unless="level severity"),
-    _dialect("klog, an error", "ts msg err caller", "err=error.message/klog", unless="level severity v"),
+    _dialect("Datadog", "status message ddsource", "status=log.level", excluded="level severity"),
+    _dialect("klog", "ts msg v caller", "v=log.level/klog", excluded="level severity"),
+    _dialect("klog, an error", "ts msg err caller", "err=error.message/klog", excluded="level severity v"),
     _dialect("Pino", "level time pid hostname name", "name=log.logger"),
     _dialect(
         "Go slog",
@@ -173,25 +173,27 @@ DIALECTS: tuple[Dialect, ...] = (
         "req.headers.user-agent=user_agent.original responseTime=event.duration/ms",
     ),
 )
-"""Loggers and proxies that are known by their names."""
+"""Loggers and proxies that are recognised by their field names."""
 
 _ORDER: dict[str, tuple[int, str]] = {
     alias: (rank, name) for name, aliases in SPELLINGS.items() for rank, alias in enumerate(aliases.split())
 }
 
 ALIASES: dict[str, str] = {alias: name for alias, (_, name) in _ORDER.items()}
-"""Every spelling that holds everywhere, with its ECS name."""
+"""Every spelling that applies to all lines, with its ECS name."""
 
 
 def find_spellings(names: tuple[str, ...]) -> dict[str, str]:
-    """Of these names those that are a spelling of another, in the order in which they may take it."""
-    have = frozenset(names)
-    found = {
+    """Return the names that are spellings, each with its ECS name, in order of precedence."""
+    present = frozenset(names)
+    by_dialect = {
         alias: name
         for dialect in DIALECTS
-        if dialect.required_names <= have and not dialect.excluded_names & have
+        if dialect.required_names <= present and not dialect.excluded_names & present
         for alias, name in dialect.spellings.items()
-        if alias in have
+        if alias in present
     }
-    general = sorted((alias for alias in names if alias in _ORDER and alias not in found), key=lambda a: _ORDER[a][0])
-    return {**found, **{alias: ALIASES[alias] for alias in general}}
+    common = sorted(
+        (alias for alias in names if alias in _ORDER and alias not in by_dialect), key=lambda a: _ORDER[a][0]
+    )
+    return {**by_dialect, **{alias: ALIASES[alias] for alias in common}}

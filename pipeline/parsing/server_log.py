@@ -1,4 +1,4 @@
-"""What servers put into a line beside level and logger: the client, the request, the question. Pure, and linear.
+"""Parsers of server logs: client, request or DNS question in addition to level and logger. Pure, and linear.
 
 nginx's and Apache's error logs, HAProxy's, CoreDNS' queries, Gin's and morgan's requests, PHP's own log, NestJS,
 ClickHouse, Tomcat, Linkerd's proxy, Spark, zerolog's console, Tornado and Jupyter.
@@ -63,131 +63,131 @@ _NUMERIC_FIELDS = frozenset(("process.pid", "process.thread.id"))
 
 
 def nginx(line: str) -> Fields:
-    """The client and the request that a line of nginx's error log is about."""
+    """Client and request in a line of nginx's error log."""
     match = _NGINX.search(line)
     if match is None:
         return {}
     client, _, method, target, version = match.groups()
-    found = field_values.source(client) or {}
+    fields = field_values.source(client) or {}
     if method:
-        found |= {"http.request.method": method, **(field_values.url(target) or {})}
+        fields |= {"http.request.method": method, **(field_values.url(target) or {})}
     if version:
-        found["http.version"] = version
+        fields["http.version"] = version
     host = _NGINX_HOST.search(line, match.end())
-    return {**found, **(field_values.domain(host[1]) or {})} if host else found
+    return {**fields, **(field_values.domain(host[1]) or {})} if host else fields
 
 
 def apache_client(line: str) -> Fields:
-    """The client of a line of Apache's error log."""
+    """The client in a line of Apache's error log."""
     match = _APACHE_CLIENT.search(line)
     return _client(match[1], match[2]) if match else {}
 
 
 def haproxy_error(line: str) -> Fields | None:
-    """The client of a connection that came to no request."""
+    """The client of a connection without a request."""
     match = _HAPROXY.match(line)
     return _client(match[1], match[2]) if match else None
 
 
 def coredns(line: str) -> Fields | None:
-    """A question to CoreDNS and how it was answered; or the plugin that speaks."""
+    """A DNS question to CoreDNS and its response; or the plugin that logs."""
     match = _COREDNS.match(line)
     if match is None:
         plugin = _COREDNS_PLUGIN.match(line)
         return {"log.logger": plugin[1]} if plugin else None
-    address, port, number, kind, family, name, transport, code, flags, took = match.groups()
-    found = _client(address, port) | {
+    address, port, number, kind, family, name, transport, code, flags, duration = match.groups()
+    fields = _client(address, port) | {
         "dns.id": number,
         "dns.question.name": name.removesuffix("."),
         "dns.question.type": kind,
         "dns.question.class": family,
         "network.transport": "udp" if transport == "udp" else "tcp",
-        **(field_values.CONVERTERS["event.duration"](f"{took}s") or {}),
+        **(field_values.CONVERTERS["event.duration"](f"{duration}s") or {}),
     }
     if code != "-":
-        found["dns.response_code"] = code
-    known = [flag for flag in flags.upper().split(",") if flag in _DNS_FLAGS]
-    return {**found, "dns.header_flags": known} if known else found
+        fields["dns.response_code"] = code
+    flag_names = [flag for flag in flags.upper().split(",") if flag in _DNS_FLAGS]
+    return {**fields, "dns.header_flags": flag_names} if flag_names else fields
 
 
 def _client(address: str, port: str | None) -> Fields:
-    found = field_values.source(address.removeprefix("[").removesuffix("]")) or {}
-    return {**found, "source.port": int(port)} if port else found
+    fields = field_values.source(address.removeprefix("[").removesuffix("]")) or {}
+    return {**fields, "source.port": int(port)} if port else fields
 
 
 def gin(line: str) -> Fields | None:
-    """Gin's request; its time names no zone."""
+    """Gin's request; its time has no zone."""
     match = _GIN.match(line)
     if match is None:
         return None
-    status, took, client, method, target = match.groups()
-    found: Fields = {"http.response.status_code": int(status), "http.request.method": method}
+    status, duration, client, method, target = match.groups()
+    fields: Fields = {"http.response.status_code": int(status), "http.request.method": method}
     return (
-        found
-        | (field_values.go_duration(took) or {})
+        fields
+        | (field_values.go_duration(duration) or {})
         | (field_values.url(target) or {})
         | (field_values.source(client) or {})
     )
 
 
 def morgan(line: str) -> Fields | None:
-    """A request as Express' morgan writes it for developers: method, target, status, milliseconds, size."""
+    """The `dev` format of Express' morgan: method, target, status, milliseconds, size."""
     match = _MORGAN.match(line)
     if match is None:
         return None
     method, target, status, whole, fraction, size = match.groups()
-    found = {
+    fields = {
         "http.request.method": method,
         "http.response.status_code": int(status),
         "event.duration": int(whole + fraction) * 1000,
         **(field_values.url(target) or {}),
     }
-    return {**found, "http.response.body.bytes": int(size)} if size != "-" else found
+    return {**fields, "http.response.body.bytes": int(size)} if size != "-" else fields
 
 
 def php(line: str) -> Fields | None:
-    """PHP's own log and FPM's."""
+    """PHP's error log and FPM's."""
     match = _PHP.match(line)
     name = match and (_PHP_LEVELS.get(match[1]) if match[1] else level.WORDS.get(match[2]))
     return {"log.level": name} if name else None
 
 
 def zerolog(line: str) -> Fields | None:
-    """zerolog's console with its own clock."""
+    """zerolog's console writer with its default clock."""
     match = _ZEROLOG.match(line)
     name = level.WORDS.get(match[1]) if match else None
     if match is None or name is None:
         return None
-    found: Fields = {"log.level": name}
-    return {**found, "log.origin.file.name": match[2], "log.origin.file.line": int(match[3])} if match[2] else found
+    fields: Fields = {"log.level": name}
+    return {**fields, "log.origin.file.name": match[2], "log.origin.file.line": int(match[3])} if match[2] else fields
 
 
 def tornado(line: str) -> Fields | None:
-    """Tornado and Jupyter: a letter for the level, then the module and its line, or the logger."""
+    """Tornado and Jupyter: a letter for the level, then module and line, or the logger."""
     match = _TORNADO.match(line)
     if match is None:
         return None
-    found: Fields = {"log.level": level.LETTERS[match[1]]}
+    fields: Fields = {"log.level": level.LETTERS[match[1]]}
     if match[3]:
-        return {**found, "log.origin.file.name": match[2], "log.origin.file.line": int(match[3])}
-    return {**found, "log.logger": match[2]}
+        return {**fields, "log.origin.file.name": match[2], "log.origin.file.line": int(match[3])}
+    return {**fields, "log.logger": match[2]}
 
 
-def _level_parser(pattern: re.Pattern[str], known: Callable[[str], str | None], *names: str) -> LineParser:
-    """Reads lines that begin with the pattern: its groups are the fields of these names, `known` tells the level."""
+def _level_parser(pattern: re.Pattern[str], normalize: Callable[[str], str | None], *names: str) -> LineParser:
+    """Return a parser of lines that begin with a pattern: its groups are the named fields, the level is normalised."""
 
-    def read(line: str) -> Fields | None:
+    def parse(line: str) -> Fields | None:
         match = pattern.match(line)
         if match is None:
             return None
-        found: Fields = dict(zip(names, match.groups(), strict=True))
-        name = known(found["log.level"])
+        fields: Fields = dict(zip(names, match.groups(), strict=True))
+        name = normalize(fields["log.level"])
         if name is None:
             return None
-        numbers = {field: int(found[field]) for field in _NUMERIC_FIELDS & found.keys()}
-        return {**found, **numbers, "log.level": name}
+        numbers = {field: int(fields[field]) for field in _NUMERIC_FIELDS & fields.keys()}
+        return {**fields, **numbers, "log.level": name}
 
-    return read
+    return parse
 
 
 nest = _level_parser(_NEST, level.normalize, "process.pid", "log.level", "log.logger")
@@ -197,8 +197,8 @@ clickhouse = _level_parser(_CLICKHOUSE, level.normalize, "process.thread.id", "l
 tomcat = _level_parser(_TOMCAT, level.WORDS.get, "log.level", "process.thread.name", "log.logger")
 """Tomcat's one-line formatter: level, thread, class and method."""
 linkerd = _level_parser(_LINKERD, level.WORDS.get, "log.level", "log.logger")
-"""Linkerd's proxy, whose time is since its start."""
+"""Linkerd's proxy, whose time counts from its start."""
 slf4j_simple = _level_parser(_SLF4J_SIMPLE, level.WORDS.get, "process.thread.name", "log.level", "log.logger")
 """SLF4J's simple logger: thread, level, logger."""
 spark = _level_parser(_SPARK, level.WORDS.get, "log.level", "log.logger")
-"""`26/11/24 10:00:00 INFO SparkContext: `, whose year is no year to anybody else."""
+"""`26/11/24 10:00:00 INFO SparkContext: `; only Spark writes the year like that."""

@@ -1,4 +1,4 @@
-"""Spring Boot's default line: process, application, thread, ids of a trace, logger. Pure, and linear in the line."""
+"""Parser of Spring Boot's default line: process, application, thread, trace ids, logger. Pure, and linear."""
 
 import re
 from typing import Any
@@ -15,9 +15,9 @@ _BRACKET = re.compile(r"\[ *([^\]]*?) *\]")
 _IDS = re.compile(r"(?:([0-9a-f]{32})-([0-9a-f]{16}))?-?", re.ASCII)
 
 
-def parse(line: str, at: int) -> Fields:
-    """What stands behind the level, which ends at `at`; nothing where it is no line of Spring's."""
-    match = _AFTER_LEVEL.match(line, at)
+def parse(line: str, level_end: int) -> Fields:
+    """Return the fields after the level, which ends at `level_end`; none for a line that is not Spring's."""
+    match = _AFTER_LEVEL.match(line, level_end)
     if match is None:
         return {}
     brackets = _BRACKET.findall(match["brackets"])
@@ -25,11 +25,11 @@ def parse(line: str, at: int) -> Fields:
     if len(brackets) > 1 and (ids := _IDS.fullmatch(brackets[-1])) is not None:
         brackets.pop()
         trace, span = ids[1], ids[2]
-    found = {
+    fields = {
         "process.pid": int(match["pid"]),
         "process.thread.name": brackets[-1],
         "log.logger": match["logger"],
         "trace.id": trace,
         "span.id": span,
     }
-    return {name: told for name, told in found.items() if told}
+    return {name: value for name, value in fields.items() if value}

@@ -1,11 +1,11 @@
-"""What a line of plain text tells by the format it is in: level, logger, time, and the fields of a request. Pure.
+"""Parsers of plain text in a known format: level, logger, time, and the fields of a request. Pure.
 
-The message itself is never changed. A line's first characters say which formats are tried, so that a line in none of
-them costs next to nothing, and what a line means never depends on the lines before it. Only the first line of an
-event is looked at, of java.util.logging's records two, and of that 4 KiB; every pattern is linear in it.
+The message itself is never changed. A line's first characters select the formats that are tried, so that a line in none
+of them costs next to nothing, and the result never depends on the lines before it. Only the first line of an event is
+parsed (two of a java.util.logging record), at most 4 KiB; every pattern is linear in it.
 
-A time is taken only where it names its zone. A level is taken from where a format has it, or from a level's word at
-the very beginning; a word within a text is none.
+A time is used only if it has a zone. A level is one at its place in a format, or a level's word at the very beginning;
+a word within a text is none.
 """
 
 import re
@@ -38,9 +38,9 @@ _JUL = re.compile(
 
 
 def parse(message: str) -> Fields | None:
-    """The fields that a line's format gives; None when it is in no format known here."""
-    read = _BY_FIRST_CHARACTER.get(message[:1])
-    if read is None:
+    """Return the fields of a line in any supported format; None for any other line."""
+    parser = _BY_FIRST_CHARACTER.get(message[:1])
+    if parser is None:
         return None
     line = message if len(message) <= MAX_CHARACTERS else message[:MAX_CHARACTERS]
     if "\n" in line:
@@ -49,16 +49,16 @@ def parse(message: str) -> Fields | None:
         line = line[: line.index("\n")]
     if "\x1b" in line:
         line = str(ansi.strip(line)).strip()
-        read = _BY_FIRST_CHARACTER.get(line[:1], _no_format)
-    return read(line)
+        parser = _BY_FIRST_CHARACTER.get(line[:1], _no_format)
+    return parser(line)
 
 
 def _jul(match: re.Match[str]) -> Fields | None:
-    """A record of java.util.logging's: time and place on the first line, the level on the second."""
+    """A record of java.util.logging: time and source on the first line, the level on the second."""
     logger, function, word = match.groups()
     name = level.WORDS.get(word)
-    found = {"log.level": name, "log.logger": logger, "log.origin.function": function}
-    return {key: text for key, text in found.items() if text} if name else None
+    fields = {"log.level": name, "log.logger": logger, "log.origin.function": function}
+    return {key: text for key, text in fields.items() if text} if name else None
 
 
 def _no_format(_: str) -> None:
@@ -68,12 +68,12 @@ def _no_format(_: str) -> None:
 def _digit_first(line: str) -> Fields | None:
     mark = line[4:5]
     if mark == "-" or mark == "/" or line[2:3] == line[5:6] == ":":
-        found = leading_timestamp.parse(line)
-        if found is not None or mark == "/":
-            return found
-    read = _BY_CLOCK.get(line[2:3] + line[4:5])
-    if read is not None and (found := read(line)) is not None:
-        return found
+        fields = leading_timestamp.parse(line)
+        if fields is not None or mark == "/":
+            return fields
+    parser = _BY_CLOCK.get(line[2:3] + line[4:5])
+    if parser is not None and (fields := parser(line)) is not None:
+        return fields
     if '] "' in line:
         return access_log.combined(line)
     match = _REDIS.match(line)
@@ -97,10 +97,10 @@ def _klog(line: str) -> Fields | None:
 
 
 def _access(line: str) -> Fields | None:
-    for read in (access_log.combined, access_log.envoy, access_log.haproxy, access_log.uvicorn, access_log.django):
-        found = read(line)
-        if found is not None:
-            return found
+    for parser in (access_log.combined, access_log.envoy, access_log.haproxy, access_log.uvicorn, access_log.django):
+        fields = parser(line)
+        if fields is not None:
+            return fields
     return None
 
 
@@ -108,58 +108,58 @@ def _ruby(line: str) -> Fields | None:
     match = _RUBY.match(line)
     if match is None:
         return None
-    found = {"log.level": level.normalize(match[1]), "process.pid": int(match[2])}
-    return {**found, "log.logger": match[3]} if match[3].strip() else found
+    fields = {"log.level": level.normalize(match[1]), "process.pid": int(match[2])}
+    return {**fields, "log.logger": match[3]} if match[3].strip() else fields
 
 
 def _letter_first(line: str) -> Fields | None:
-    """Begins with a letter: a level's word, klog, Ruby's logger, logfmt, an access log by host name, an error."""
+    """Begins with a letter: a level's word, klog, Ruby's logger, logfmt, an access log by host name, an exception."""
     start = line[:3]
     if start in _LEVEL_AND_METHOD_PREFIXES:
-        found = _level_first(line) if start not in _METHOD_PREFIXES else server_log.morgan(line)
-        if found is not None:
-            return found
+        fields = _level_first(line) if start not in _METHOD_PREFIXES else server_log.morgan(line)
+        if fields is not None:
+            return fields
     mark = line[1:2]
     if mark.isdecimal():
-        found = _klog(line)
+        fields = _klog(line)
     elif mark == ",":
-        found = _ruby(line)
+        fields = _ruby(line)
     elif "=" in line[:40]:
-        found = logfmt.parse(line)
+        fields = logfmt.parse(line)
     else:
-        found = access_log.combined(line) if '] "' in line else None
-    if found is None and ": " in line and (what := exception.from_line(line)) is not None:
-        return {"error.type": what[0], "error.message": what[1]}
-    return found
+        fields = access_log.combined(line) if '] "' in line else None
+    if fields is None and ": " in line and (error := exception.from_line(line)) is not None:
+        return {"error.type": error[0], "error.message": error[1]}
+    return fields
 
 
 def _level_first(line: str) -> Fields | None:
     match = _LEADING_LEVEL.match(line)
     if match is None:
         return None
-    word, behind = match.groups()
+    word, closing = match.groups()
     name = level.WORDS.get(word)
-    if name is None or (behind == " " and (not word.isupper() or word in _COLON_ONLY)):
+    if name is None or (closing == " " and (not word.isupper() or word in _COLON_ONLY)):
         return None
     if line.startswith("INFO: ") and (request := access_log.uvicorn(line)) is not None:
         return request
-    found: Fields = {"log.level": name}
-    if behind == ":":
+    fields: Fields = {"log.level": name}
+    if closing == ":":
         logger = _PYTHON_LOGGER.match(line, match.end()) or _DOTNET_LOGGER.match(line, match.end())
         if logger is not None:
-            found["log.logger"] = logger[1]
-    elif behind == "]" and (told := server_log.coredns(line)) is not None:
-        found.update(told)
-    return found
+            fields["log.logger"] = logger[1]
+    elif closing == "]" and (details := server_log.coredns(line)) is not None:
+        fields.update(details)
+    return fields
 
 
 def _bracket_first(line: str) -> Fields | None:
     """Begins with `[`: a time in brackets, or a level."""
     if line[1:2].isdecimal():
         return _bracketed_time(line)
-    read = _BY_BRACKET.get(line[1:5])
-    if read is not None:
-        return read(line)
+    parser = _BY_BRACKET.get(line[1:5])
+    if parser is not None:
+        return parser(line)
     if line[1:2] == " " or line[2:3] == " ":
         return server_log.linkerd(line) or server_log.tornado(line)
     if line[4:5] == " ":
@@ -170,9 +170,9 @@ def _bracket_first(line: str) -> Fields | None:
 
 
 def _bracketed_time(line: str) -> Fields | None:
-    behind = line.find("] ", 2, 12)
-    if behind > 0 and line[1:behind].isdecimal():  # NATS has its process before the time
-        return leading_timestamp.parse(line, behind + 2)
+    process_end = line.find("] ", 2, 12)
+    if process_end > 0 and line[1:process_end].isdecimal():  # NATS writes its process id before the time
+        return leading_timestamp.parse(line, process_end + 2)
     if '] "' in line[:60]:
         return access_log.envoy(line) if line[5:6] == "-" else access_log.django(line)
     if line[3:4] == "-":
@@ -184,12 +184,12 @@ def _apache(match: re.Match[str]) -> Fields:
     name = level.normalize(match[2])
     if name is None:
         return {}
-    found: Fields = {"log.level": name}
+    fields: Fields = {"log.level": name}
     if match[1]:
-        found["log.logger"] = match[1]
+        fields["log.logger"] = match[1]
     if match[3]:
-        found["process.pid"] = int(match[3])
-    return found
+        fields["process.pid"] = int(match[3])
+    return fields
 
 
 _BY_CLOCK: dict[str, Callable[[str], Fields | None]] = {
@@ -205,7 +205,7 @@ _BY_BRACKET: dict[str, Callable[[str], Fields | None]] = {
     "Nest": server_log.nest,
 }
 _COLON_ONLY = frozenset({"LOG", "CONFIG", "ALERT", "FAIL", "FINE"})
-"""Capitals that begin headlines too."""
+"""Words in capitals that begin headlines too."""
 _METHOD_PREFIXES = frozenset(("GET", "HEA", "POS", "PUT", "PAT", "DEL", "OPT"))
 _LEVEL_AND_METHOD_PREFIXES = frozenset(word[:3] for word in level.WORDS) | _METHOD_PREFIXES
 _BY_FIRST_CHARACTER: dict[str, Callable[[str], Fields | None]] = {
@@ -214,7 +214,7 @@ _BY_FIRST_CHARACTER: dict[str, Callable[[str], Fields | None]] = {
     **dict.fromkeys("<(", _level_first),
     "[": _bracket_first,
     ":": access_log.combined,  # IPv6
-    "\x1b": _no_format,  # colours: read again without them
+    "\x1b": _no_format,  # colours: parsed again without them
 }
 PARSERS: dict[str, Callable[[str], Fields | None]] = {
     "auto": parse,
@@ -225,4 +225,4 @@ PARSERS: dict[str, Callable[[str], Fields | None]] = {
     "logfmt": logfmt.parse,
     "access": _access,
 }
-"""By the name of a parser, as a setting or a pod's annotation has it."""
+"""By the name of a parser in a setting or a pod's annotation."""

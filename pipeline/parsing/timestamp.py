@@ -1,4 +1,4 @@
-"""An application's own time, in the spellings that loggers use, to nanoseconds since the epoch and back. Pure."""
+"""Timestamps of applications, in the spellings that loggers use, to nanoseconds since the epoch and back. Pure."""
 
 import re
 from datetime import UTC, datetime
@@ -8,7 +8,7 @@ from typing import Any
 from pipeline.contract import cri
 
 _PATTERN = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))? ?(Z|z|UTC|[+-]\d\d(?::?\d\d)?)")
-# A number is seconds, milliseconds, microseconds or nanoseconds, told by its size: from 1973 to 2286 as seconds.
+# The size of a number decides between seconds, milliseconds, microseconds and nanoseconds: 1973 to 2286 as seconds.
 _UNITS = ((10**8, 10**10, 10**9), (10**11, 10**13, 10**6), (10**14, 10**16, 10**3), (10**17, 10**19, 1))
 
 
@@ -18,13 +18,13 @@ def _format_second(seconds: int) -> str:
 
 
 def format_utc(nanoseconds: int) -> str:
-    """RFC 3339 in UTC with nine fraction digits."""
+    """Format nanoseconds since the epoch as RFC 3339 in UTC with nine fraction digits."""
     seconds, fraction = divmod(nanoseconds, 10**9)
     return f"{_format_second(seconds)}.{fraction:09d}Z"
 
 
 def parse(value: Any) -> int | None:
-    """Nanoseconds since the epoch; None for what is no time, or names no zone: then it could be any hour."""
+    """Return nanoseconds since the epoch; None for a value that is no time, or has no zone: it could be any hour."""
     if isinstance(value, str):
         return _parse_text(value)
     if isinstance(value, int | float) and not isinstance(value, bool):

@@ -1,1 +1,1 @@
-"""Rules: what becomes of a line beyond what crisp does by itself, as data in one YAML file."""
+"""Rules: a user's own filters, redaction, routes and fields, as data in one YAML file."""

@@ -1,4 +1,4 @@
-"""Actions as a rules file says them: YAML nodes into `action`s, with every fault. Pure, but for finding the hooks."""
+"""Parser of the actions in a rules file: YAML nodes to `Action`s, with diagnostics. Pure, except for loading hooks."""
 
 import math
 from collections.abc import Callable
@@ -18,215 +18,222 @@ from pipeline.rules.yaml_source import Diagnostics, Scalar, describe, mapping, s
 DigestUpdate = Callable[[bytes], None]
 
 
-def _check_keys(pairs: dict[str, tuple[yaml.Node, yaml.Node]], known: tuple[str, ...], faults: Diagnostics) -> None:
+def _check_keys(
+    pairs: dict[str, tuple[yaml.Node, yaml.Node]], known: tuple[str, ...], diagnostics: Diagnostics
+) -> None:
     for key, _ in pairs.values():
         if key.value not in known:
-            faults.add(key, f'unknown key "{key.value}"{suggestion(key.value, known)}: expected {", ".join(known)}')
+            diagnostics.add(
+                key, f'unknown key "{key.value}"{suggestion(key.value, known)}: expected {", ".join(known)}'
+            )
 
 
-def _expect_true(node: yaml.Node, faults: Diagnostics, done: Action) -> Action:
-    if scalar(node, faults, "true") is not True:
-        faults.add(node, f"expected true, found {describe(node)}")
-    return done
+def _expect_true(node: yaml.Node, diagnostics: Diagnostics, action: Action) -> Action:
+    if scalar(node, diagnostics, "true") is not True:
+        diagnostics.add(node, f"expected true, got {describe(node)}")
+    return action
 
 
-def _drop(node: yaml.Node, faults: Diagnostics, *_: Any) -> Action:
-    return _expect_true(node, faults, actions.drop)
+def _drop(node: yaml.Node, diagnostics: Diagnostics, *_: Any) -> Action:
+    return _expect_true(node, diagnostics, actions.drop)
 
 
-def _keep(node: yaml.Node, faults: Diagnostics, *_: Any) -> Action:
-    return _expect_true(node, faults, actions.keep)
+def _keep(node: yaml.Node, diagnostics: Diagnostics, *_: Any) -> Action:
+    return _expect_true(node, diagnostics, actions.keep)
 
 
-def _sample(node: yaml.Node, faults: Diagnostics, *_: Any) -> Action:
-    rate = scalar(node, faults, "a part between 0 and 1, such as 0.05")
+def _sample(node: yaml.Node, diagnostics: Diagnostics, *_: Any) -> Action:
+    rate = scalar(node, diagnostics, "a fraction between 0 and 1, such as 0.05")
     if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < 1:
         if isinstance(node, yaml.ScalarNode):
-            faults.add(node, f"expected a part between 0 and 1, such as 0.05, found {describe(node)}")
+            diagnostics.add(node, f"expected a fraction between 0 and 1, such as 0.05, got {describe(node)}")
         rate = 0.5
     return actions.sample(float(rate))
 
 
-def _route(node: yaml.Node, faults: Diagnostics, world: RuleContext, _: DigestUpdate) -> Action:
-    name = text_of(node, faults, "a route")
-    if name and name not in world.routes:
-        known = ", ".join(world.routes) or "none"
-        faults.add(node, f'no route "{name}"{suggestion(name, world.routes)}: CRISP_ROUTES has {known}')
+def _route(node: yaml.Node, diagnostics: Diagnostics, context: RuleContext, _: DigestUpdate) -> Action:
+    name = text_of(node, diagnostics, "a route")
+    if name and name not in context.routes:
+        known = ", ".join(context.routes) or "none"
+        diagnostics.add(node, f'unknown route "{name}"{suggestion(name, context.routes)}: CRISP_ROUTES has {known}')
     return actions.route(name)
 
 
-def _writable_field(node: yaml.Node, faults: Diagnostics, expected: str = "the name of a field") -> str:
-    """The document's name of a field that a rule may change."""
-    name = field_names.full_name(text_of(node, faults, expected))
-    fault = field_names.why_read_only(name) if name else ""
-    if fault:
-        faults.add(node, fault)
+def _writable_field(node: yaml.Node, diagnostics: Diagnostics, expected: str = "the name of a field") -> str:
+    """Return the full name of a field that a rule may change."""
+    name = field_names.full_name(text_of(node, diagnostics, expected))
+    problem = field_names.why_read_only(name) if name else ""
+    if problem:
+        diagnostics.add(node, problem)
     return name
 
 
-def _set(node: yaml.Node, faults: Diagnostics, *_: Any) -> Action:
-    pairs = mapping(node, faults, "a mapping of field and value")
+def _set(node: yaml.Node, diagnostics: Diagnostics, *_: Any) -> Action:
+    pairs = mapping(node, diagnostics, "a mapping of field and value")
     if not pairs and isinstance(node, yaml.MappingNode):
-        faults.add(node, "expected a mapping of field and value, found an empty one")
+        diagnostics.add(node, "expected a mapping of field and value, got an empty one")
     values = {}
     for key, value in pairs.values():
-        name = _writable_field(key, faults)
+        name = _writable_field(key, diagnostics)
         if name == "@timestamp":
-            faults.add(key, '"@timestamp" is a time of the line itself: use rename or parse to say which')
-        values[name] = _field_value(name, value, faults)
+            diagnostics.add(key, '"@timestamp" is the line\'s own time: use rename or parse to select it')
+        values[name] = _field_value(name, value, diagnostics)
     return actions.assign(values)
 
 
-def _field_value(name: str, node: yaml.Node, faults: Diagnostics) -> Any:
-    """A value for a field, of the field's type; a list of values where the field may have several."""
+def _field_value(name: str, node: yaml.Node, diagnostics: Diagnostics) -> Any:
+    """Return a value of the field's type, or a list of such values."""
     if isinstance(node, yaml.SequenceNode):
-        return [_scalar_value(name, inner, faults) for inner in node.value]
-    return _scalar_value(name, node, faults)
+        return [_scalar_value(name, inner, diagnostics) for inner in node.value]
+    return _scalar_value(name, node, diagnostics)
 
 
-def _scalar_value(name: str, node: yaml.Node, faults: Diagnostics) -> Scalar:
-    value = scalar(node, faults, "a value")
-    for other in actions.placeholders(value) if isinstance(value, str) else ():
-        if field_names.why_not_conditionable(field_names.full_name(other)):
-            faults.add(node, f"${{{other}}}: {field_names.why_not_conditionable(field_names.full_name(other))}")
+def _scalar_value(name: str, node: yaml.Node, diagnostics: Diagnostics) -> Scalar:
+    value = scalar(node, diagnostics, "a value")
+    for placeholder in actions.placeholders(value) if isinstance(value, str) else ():
+        if field_names.why_not_conditionable(field_names.full_name(placeholder)):
+            diagnostics.add(
+                node, f"${{{placeholder}}}: {field_names.why_not_conditionable(field_names.full_name(placeholder))}"
+            )
     kind = FIELDS[name].type if name in FIELDS else ""
     if value is None and isinstance(node, yaml.ScalarNode):
-        faults.add(node, "expected a value, found nothing (the action remove takes fields away)")
+        diagnostics.add(node, "expected a value, got nothing (the action remove deletes fields)")
     if kind == "long" and (isinstance(value, bool) or not isinstance(value, int)) and "${" not in str(value):
-        faults.add(node, f'"{name}" takes a whole number, found {describe(node)}')
+        diagnostics.add(node, f'"{name}" needs an integer, got {describe(node)}')
     if kind == "ip" and "${" not in str(value) and not parse_ip(str(node.value)):
-        faults.add(node, f'"{name}" takes an address, found {describe(node)}')
+        diagnostics.add(node, f'"{name}" needs an IP address, got {describe(node)}')
     if kind in ("keyword", "match_only_text", "wildcard", "text", "ip") and value is not None:
         value = str(node.value)
     if name == "log.level" and "${" not in str(value):
         value = level.normalize(value) or value
         if value not in conditions.LEVELS:
-            faults.add(node, f"{describe(node)} is no level{suggestion(str(value), conditions.LEVELS)}")
+            diagnostics.add(node, f"{describe(node)} is not a level{suggestion(str(value), conditions.LEVELS)}")
     if isinstance(value, float) and not math.isfinite(value):
-        faults.add(node, f"expected a value, found {describe(node)}")
+        diagnostics.add(node, f"expected a value, got {describe(node)}")
     return value
 
 
-def _rename(node: yaml.Node, faults: Diagnostics, *_: Any) -> Action:
-    pairs = mapping(node, faults, "a mapping of old name and new name")
+def _rename(node: yaml.Node, diagnostics: Diagnostics, *_: Any) -> Action:
+    pairs = mapping(node, diagnostics, "a mapping of old name and new name")
     if not pairs and isinstance(node, yaml.MappingNode):
-        faults.add(node, "expected a mapping of old name and new name, found an empty one")
+        diagnostics.add(node, "expected a mapping of old name and new name, got an empty one")
     return actions.rename(
-        {_writable_field(key, faults): _writable_field(new, faults, "a name") for key, new in pairs.values()}
+        {_writable_field(key, diagnostics): _writable_field(new, diagnostics, "a name") for key, new in pairs.values()}
     )
 
 
-def _remove(node: yaml.Node, faults: Diagnostics, *_: Any) -> Action:
+def _remove(node: yaml.Node, diagnostics: Diagnostics, *_: Any) -> Action:
     entries = sequence(node)
     if not entries:
-        faults.add(node, "expected names of fields, found an empty list")
-    taken = []
+        diagnostics.add(node, "expected names of fields, got an empty list")
+    names = []
     for entry in entries:
-        text = text_of(entry, faults, "the name of a field")
-        taken.append(text if "*" in text else _writable_field(entry, faults) if text else "")
-    return actions.remove(taken)
+        text = text_of(entry, diagnostics, "the name of a field")
+        names.append(text if "*" in text else _writable_field(entry, diagnostics) if text else "")
+    return actions.remove(names)
 
 
-def _redact(node: yaml.Node, faults: Diagnostics, *_: Any) -> Action:
-    """`card`, a list of kinds and patterns, or {pattern: those, in: fields, with: text}."""
-    within: list[str] = []
+def _redact(node: yaml.Node, diagnostics: Diagnostics, *_: Any) -> Action:
+    """`card`, a list of kinds and patterns, or {pattern: that list, in: fields, with: text}."""
+    target_fields: list[str] = []
     replacement = ""
     patterns: yaml.Node | None = node
     if isinstance(node, yaml.MappingNode):
-        pairs = mapping(node, faults, "")
+        pairs = mapping(node, diagnostics, "")
         known = ("pattern", "in", "with")
-        _check_keys(pairs, known, faults)
+        _check_keys(pairs, known, diagnostics)
         patterns = pairs["pattern"][1] if "pattern" in pairs else None
         if "in" in pairs:
-            within = [_writable_field(entry, faults) for entry in sequence(pairs["in"][1])]
+            target_fields = [_writable_field(entry, diagnostics) for entry in sequence(pairs["in"][1])]
         if "with" in pairs:
-            replacement = text_of(pairs["with"][1], faults, "what stands instead")
+            replacement = text_of(pairs["with"][1], diagnostics, "a replacement text")
     if patterns is None:
-        faults.add(node, f'expected "pattern": {", ".join(KINDS)}, or /a pattern/')
+        diagnostics.add(node, f'expected "pattern": {", ".join(KINDS)}, or /a pattern/')
         return actions.keep
-    return actions.Redact(_redaction(patterns, replacement, faults), tuple(within))
+    return actions.Redact(_redaction(patterns, replacement, diagnostics), tuple(target_fields))
 
 
-def _redaction(node: yaml.Node, replacement: str, faults: Diagnostics) -> Redaction:
-    kinds, own = [], []
+def _redaction(node: yaml.Node, replacement: str, diagnostics: Diagnostics) -> Redaction:
+    kinds, custom = [], []
     for entry in sequence(node):
-        text = text_of(entry, faults, "a kind of secret or /a pattern/")
+        text = text_of(entry, diagnostics, "a kind of secret or /a pattern/")
         if len(text) > 2 and text[0] == text[-1] == "/":
-            compiled = conditions.compile_pattern(entry, text[1:-1], faults)
+            compiled = conditions.compile_pattern(entry, text[1:-1], diagnostics)
             if compiled is not None:
-                own.append((compiled, replacement or "[redacted]"))
+                custom.append((compiled, replacement or "[redacted]"))
         elif text in KINDS:
             kinds.append(text)
         elif text:
-            faults.add(
-                entry, f'no kind of secret "{text}"{suggestion(text, KINDS)}: {", ".join(KINDS)}, or /a pattern/'
+            diagnostics.add(
+                entry, f'unknown kind of secret "{text}"{suggestion(text, KINDS)}: {", ".join(KINDS)}, or /a pattern/'
             )
-    return Redaction(kinds, own, replacement)
+    return Redaction(kinds, custom, replacement)
 
 
-def _parse(node: yaml.Node, faults: Diagnostics, world: RuleContext, _: DigestUpdate) -> Action:
-    """A format's name, or {format: it, field: F}, or {pattern: P, field: F, fields: {group: name}}."""
+def _parse(node: yaml.Node, diagnostics: Diagnostics, context: RuleContext, _: DigestUpdate) -> Action:
+    """A format's name, or {format: that name, field: F}, or {pattern: P, field: F, fields: {group: name}}."""
     if not isinstance(node, yaml.MappingNode):
-        return actions.parse(_format_parser(node, faults, world), "message")
-    pairs = mapping(node, faults, "")
+        return actions.parse(_format_parser(node, diagnostics, context), "message")
+    pairs = mapping(node, diagnostics, "")
     known = ("format", "pattern", "field", "fields")
-    _check_keys(pairs, known, faults)
+    _check_keys(pairs, known, diagnostics)
     source = (
-        field_names.full_name(text_of(pairs["field"][1], faults, "the name of a field"))
+        field_names.full_name(text_of(pairs["field"][1], diagnostics, "the name of a field"))
         if "field" in pairs
         else "message"
     )
     if ("format" in pairs) == ("pattern" in pairs):
-        faults.add(node, 'expected one of "format" and "pattern"')
+        diagnostics.add(node, 'expected either "format" or "pattern"')
         return actions.parse(lambda _: None, source)
     if "format" in pairs:
         if "fields" in pairs:
-            faults.add(pairs["fields"][0], '"fields" names the groups of a pattern: a format has none')
-        return actions.parse(_format_parser(pairs["format"][1], faults, world), source)
-    return actions.parse(_pattern_parser(pairs, faults), source)
+            diagnostics.add(pairs["fields"][0], '"fields" names the groups of a pattern: a format has none')
+        return actions.parse(_format_parser(pairs["format"][1], diagnostics, context), source)
+    return actions.parse(_pattern_parser(pairs, diagnostics), source)
 
 
-def _format_parser(node: yaml.Node, faults: Diagnostics, world: RuleContext) -> parse_action.Parser:
-    text = text_of(node, faults, "a format")
+def _format_parser(node: yaml.Node, diagnostics: Diagnostics, context: RuleContext) -> parse_action.Parser:
+    text = text_of(node, diagnostics, "a format")
     if text and text not in parse_action.FORMATS:
-        faults.add(
+        diagnostics.add(
             node,
-            f'no format "{text}"{suggestion(text, parse_action.FORMATS)}: expected {", ".join(parse_action.FORMATS)}',
+            f'unknown format "{text}"{suggestion(text, parse_action.FORMATS)}: '
+            f"expected {', '.join(parse_action.FORMATS)}",
         )
-    return parse_action.FORMATS.get(text, parse_action.FORMATS["text"])(world.field_limit)
+    return parse_action.FORMATS.get(text, parse_action.FORMATS["text"])(context.field_limit)
 
 
-def _pattern_parser(pairs: dict[str, tuple[yaml.Node, yaml.Node]], faults: Diagnostics) -> parse_action.Parser:
+def _pattern_parser(pairs: dict[str, tuple[yaml.Node, yaml.Node]], diagnostics: Diagnostics) -> parse_action.Parser:
     node = pairs["pattern"][1]
-    text = text_of(node, faults, "a pattern with named groups")
-    compiled = conditions.compile_pattern(node, text, faults)
+    text = text_of(node, diagnostics, "a pattern with named groups")
+    compiled = conditions.compile_pattern(node, text, diagnostics)
     if compiled is None:
         return lambda _: None
     groups = {name: field_names.full_name(name) for name in compiled.groupindex}
     if not groups:
-        faults.add(node, "a pattern without named groups gives no fields: write (?P<name>...)")
+        diagnostics.add(node, "a pattern without named groups gives no fields: write (?P<name>...)")
     if "fields" in pairs:
-        for key, value in mapping(pairs["fields"][1], faults, "a mapping of group and field").values():
+        for key, value in mapping(pairs["fields"][1], diagnostics, "a mapping of group and field").values():
             if key.value not in groups:
-                faults.add(key, f'the pattern has no group "{key.value}"{suggestion(key.value, groups)}')
+                diagnostics.add(key, f'the pattern has no group "{key.value}"{suggestion(key.value, groups)}')
             else:
-                groups[key.value] = _writable_field(value, faults)
+                groups[key.value] = _writable_field(value, diagnostics)
     for group, name in groups.items():
         if field_names.why_read_only(name):
-            faults.add(node, f"group {group}: {field_names.why_read_only(name)}")
+            diagnostics.add(node, f"group {group}: {field_names.why_read_only(name)}")
     return parse_action.pattern_parser(compiled, groups)
 
 
-def _python(node: yaml.Node, faults: Diagnostics, world: RuleContext, digest: DigestUpdate) -> Action:
-    text = text_of(node, faults, "module:function")
+def _python(node: yaml.Node, diagnostics: Diagnostics, context: RuleContext, update_digest: DigestUpdate) -> Action:
+    text = text_of(node, diagnostics, "module:function")
     if not text:
         return actions.keep
     try:
-        function, source = world.find_hook(text)
-    except ValueError as fault:
-        faults.add(node, str(fault))
+        function, source = context.find_hook(text)
+    except ValueError as error:
+        diagnostics.add(node, str(error))
         return actions.keep
-    digest(source)
+    update_digest(source)
     return actions.hook(function)
 
 
@@ -242,4 +249,4 @@ ACTION_PARSERS: dict[str, Callable[[yaml.Node, Diagnostics, RuleContext, DigestU
     "route": _route,
     "python": _python,
 }
-"""What reads each action, by its key."""
+"""By the key of the action in a rule."""

@@ -1,8 +1,8 @@
-"""Conditions of rules: one field and a test of its value. Pure.
+"""Conditions of rules: one field and a predicate on its value. Pure.
 
-A value is met by: a scalar that reads the same (503 meets "503") · a text with `*` as in file names · `/…/`, a pattern
-of RE2 that is found anywhere · `200..299`, both ends included · `>=500`, `>=warn` · null, for an absent field · a list,
-any of it · a mapping of operators, all of them. A field that has several values meets a test if one of them does.
+A value matches: a scalar with the same text (503 matches "503") · a text with `*` as in file names · `/…/`, an RE2
+pattern anywhere in the value · `200..299`, both ends included · `>=500`, `>=warn` · null, for an absent field · a list,
+if any entry matches · a mapping of operators, if all match. A field with several values matches if one of them does.
 """
 
 import re
@@ -18,7 +18,7 @@ from pipeline.rules import field_names
 from pipeline.rules.yaml_source import Diagnostics, mapping, scalar, sequence, suggestion, text_of
 
 Predicate = Callable[[Any], bool]
-"""Whether a field's value is met; an absent field's value is None."""
+"""Returns whether a field's value matches; an absent field's value is None."""
 
 LEVELS = ("trace", "debug", "info", "notice", "warn", "error", "critical", "fatal")
 _ORDER = {name: number for number, name in enumerate(LEVELS)}
@@ -39,73 +39,73 @@ EXPECTED = f"a value, a list of values, or a mapping of {', '.join(OPERATORS)}"
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A test of one field, by the document's name."""
+    """A predicate on one field, by its full name."""
 
     name: str
     predicate: Predicate
 
 
-def parse(name: str, node: yaml.Node, faults: Diagnostics) -> Condition:
-    """The condition that a node says on a field."""
-    return Condition(name, _parse_value(name, node, faults))
+def parse(name: str, node: yaml.Node, diagnostics: Diagnostics) -> Condition:
+    """Parse the condition on a field."""
+    return Condition(name, _parse_value(name, node, diagnostics))
 
 
-def compile_pattern(node: yaml.Node, text: str, faults: Diagnostics) -> Any:
-    """A compiled pattern of RE2, or None with a fault."""
+def compile_pattern(node: yaml.Node, text: str, diagnostics: Diagnostics) -> Any:
+    """Compile an RE2 pattern; None, with a diagnostic, for an invalid one."""
     try:
         return re2.compile(text, _RE2_OPTIONS)
-    except re2.error as fault:
-        reason = fault.args[0] if fault.args else ""
-        faults.add(node, f"not a pattern of RE2: {reason.decode() if isinstance(reason, bytes) else reason}")
+    except re2.error as error:
+        reason = error.args[0] if error.args else ""
+        diagnostics.add(node, f"not a valid RE2 pattern: {reason.decode() if isinstance(reason, bytes) else reason}")
         return None
 
 
-def _any_item(test: Predicate) -> Predicate:
+def _any_item(predicate: Predicate) -> Predicate:
     def any_of(value: Any) -> bool:
-        return any(map(test, value)) if isinstance(value, list) else test(value)
+        return any(map(predicate, value)) if isinstance(value, list) else predicate(value)
 
     return any_of
 
 
-def _parse_value(name: str, node: yaml.Node, faults: Diagnostics) -> Predicate:
+def _parse_value(name: str, node: yaml.Node, diagnostics: Diagnostics) -> Predicate:
     if isinstance(node, yaml.SequenceNode):
-        return _any_of([_parse_value(name, inner, faults) for inner in node.value], node, faults)
+        return _any_of([_parse_value(name, inner, diagnostics) for inner in node.value], node, diagnostics)
     if isinstance(node, yaml.MappingNode):
-        return _parse_operators(name, node, faults)
-    return _any_item(_parse_scalar(name, node, faults))
+        return _parse_operators(name, node, diagnostics)
+    return _any_item(_parse_scalar(name, node, diagnostics))
 
 
-def _parse_scalar(name: str, node: yaml.Node, faults: Diagnostics) -> Predicate:
-    value = scalar(node, faults, EXPECTED)
+def _parse_scalar(name: str, node: yaml.Node, diagnostics: Diagnostics) -> Predicate:
+    value = scalar(node, diagnostics, EXPECTED)
     if not isinstance(value, str):
-        return _parse_literal(name, node, faults)
-    for known in (_parse_pattern, _parse_range, _parse_comparison, _parse_glob):
-        test = known(name, node, value, faults)
-        if test is not None:
-            return test
-    return _parse_literal(name, node, faults)
+        return _parse_literal(name, node, diagnostics)
+    for parse_notation in (_parse_pattern, _parse_range, _parse_comparison, _parse_glob):
+        predicate = parse_notation(name, node, value, diagnostics)
+        if predicate is not None:
+            return predicate
+    return _parse_literal(name, node, diagnostics)
 
 
-def _any_of(tests: list[Predicate], node: yaml.Node, faults: Diagnostics) -> Predicate:
-    if not tests:
-        faults.add(node, "expected at least one value, found an empty list")
-    return lambda value: any(test(value) for test in tests)
+def _any_of(predicates: list[Predicate], node: yaml.Node, diagnostics: Diagnostics) -> Predicate:
+    if not predicates:
+        diagnostics.add(node, "expected at least one value, got an empty list")
+    return lambda value: any(predicate(value) for predicate in predicates)
 
 
-def _parse_pattern(name: str, node: yaml.Node, text: str, faults: Diagnostics) -> Predicate | None:
+def _parse_pattern(name: str, node: yaml.Node, text: str, diagnostics: Diagnostics) -> Predicate | None:
     if len(text) < 3 or text[0] != "/" or text[-1] != "/":
         return None
     if name in field_names.PATH_VALUED_FIELDS:
-        faults.add(node, f"{text} may be a path or a pattern here: write {{is: {text}}} or {{matches: ...}}")
+        diagnostics.add(node, f"{text} may be a path or a pattern: write {{is: {text}}} or {{matches: ...}}")
         return None
-    return _pattern_predicate(node, text[1:-1], faults)
+    return _pattern_predicate(node, text[1:-1], diagnostics)
 
 
-def _pattern_predicate(node: yaml.Node, text: str, faults: Diagnostics) -> Predicate:
-    """A pattern; what is none but a text is looked for at a tenth of the cost."""
+def _pattern_predicate(node: yaml.Node, text: str, diagnostics: Diagnostics) -> Predicate:
+    """Search for a pattern; for one without special characters a text search costs a tenth."""
     if re2.escape(text) == text:
         return _text_predicate("contains", text)
-    return _search_predicate(compile_pattern(node, text, faults))
+    return _search_predicate(compile_pattern(node, text, diagnostics))
 
 
 def _search_predicate(compiled: Any) -> Predicate:
@@ -115,13 +115,13 @@ def _search_predicate(compiled: Any) -> Predicate:
     return lambda value: value is not None and search(as_text(value)) is not None
 
 
-def _parse_range(_: str, node: yaml.Node, text: str, faults: Diagnostics) -> Predicate | None:
+def _parse_range(_: str, node: yaml.Node, text: str, diagnostics: Diagnostics) -> Predicate | None:
     match = _RANGE.fullmatch(text)
     if match is None:
         return None
     low, high = float(match[1]), float(match[2])
     if low > high:
-        faults.add(node, f"{text} holds no number: the first is the larger one")
+        diagnostics.add(node, f"{text} is an empty range: the first number is larger")
 
     def within(value: Any) -> bool:
         number = as_number(value)
@@ -130,18 +130,18 @@ def _parse_range(_: str, node: yaml.Node, text: str, faults: Diagnostics) -> Pre
     return within
 
 
-def _parse_comparison(name: str, node: yaml.Node, text: str, faults: Diagnostics) -> Predicate | None:
+def _parse_comparison(name: str, node: yaml.Node, text: str, diagnostics: Diagnostics) -> Predicate | None:
     match = _COMPARISON.fullmatch(text)
     if match is None:
         return None
     compare = _COMPARE[match[1]]
     if name == "log.level":
-        limit = _ORDER.get(_parse_level(node, match[2], faults), 0)
+        limit = _ORDER.get(_parse_level(node, match[2], diagnostics), 0)
         return lambda value: value in LEVELS and compare(_ORDER[value], limit)
     bound = as_number(match[2])
     if bound is None:
-        faults.add(
-            node, f'expected a number behind {match[1]}, found "{match[2]}" (only log.level has an order of words)'
+        diagnostics.add(
+            node, f'expected a number after {match[1]}, got "{match[2]}" (words are ordered for log.level only)'
         )
         return None
 
@@ -163,60 +163,64 @@ def _parse_glob(_: str, __: yaml.Node, text: str, ___: Diagnostics) -> Predicate
 
 
 def glob_to_pattern(text: str) -> str:
-    """A text with `*` for anything as a pattern of the whole."""
+    """Return a pattern of the whole value for a text in which `*` matches anything."""
     return "(?s)^" + ".*".join(re2.escape(part) for part in text.split("*")) + "$"
 
 
-def _parse_literal(name: str, node: yaml.Node, faults: Diagnostics) -> Predicate:
-    value = scalar(node, faults, EXPECTED)
+def _parse_literal(name: str, node: yaml.Node, diagnostics: Diagnostics) -> Predicate:
+    value = scalar(node, diagnostics, EXPECTED)
     if value is None:
-        return lambda found: found is None
+        return lambda actual: actual is None
     if isinstance(value, bool):
         text = as_text(value)
     else:
-        text = _parse_level(node, str(node.value), faults) if name == "log.level" else str(node.value)
+        text = _parse_level(node, str(node.value), diagnostics) if name == "log.level" else str(node.value)
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return lambda found: found is not None and (as_text(found) == text or as_number(found) == value)
-    return lambda found: found is not None and (found == text or as_text(found) == text)
+        return lambda actual: actual is not None and (as_text(actual) == text or as_number(actual) == value)
+    return lambda actual: actual is not None and (actual == text or as_text(actual) == text)
 
 
-def _parse_level(node: yaml.Node, text: str, faults: Diagnostics) -> str:
+def _parse_level(node: yaml.Node, text: str, diagnostics: Diagnostics) -> str:
     name = level.normalize(text)
     if name is None:
-        faults.add(node, f'"{text}" is no level{suggestion(text, LEVELS)}: expected one of {", ".join(LEVELS)}')
+        diagnostics.add(node, f'"{text}" is not a level{suggestion(text, LEVELS)}: expected one of {", ".join(LEVELS)}')
     return name or text
 
 
-def _parse_operators(name: str, node: yaml.MappingNode, faults: Diagnostics) -> Predicate:
-    """Every operator of the mapping holds."""
-    tests: list[Predicate] = []
-    for key, value in mapping(node, faults, EXPECTED).values():
+def _parse_operators(name: str, node: yaml.MappingNode, diagnostics: Diagnostics) -> Predicate:
+    """Match if every operator of the mapping does."""
+    predicates: list[Predicate] = []
+    for key, value in mapping(node, diagnostics, EXPECTED).values():
         if key.value == "not":
-            tests.append(_negate(_parse_value(name, value, faults)))
+            predicates.append(_negate(_parse_value(name, value, diagnostics)))
         elif key.value in _TEXT_OPERATORS or key.value in ("is", "matches"):
-            ones = [_any_item(_parse_operator(key.value, name, one, faults)) for one in sequence(value)]
-            tests.append(_any_of(ones, value, faults))
+            alternatives = [
+                _any_item(_parse_operator(key.value, name, entry, diagnostics)) for entry in sequence(value)
+            ]
+            predicates.append(_any_of(alternatives, value, diagnostics))
         else:
-            faults.add(key, f'unknown operator "{key.value}"{suggestion(key.value, OPERATORS)}: expected {EXPECTED}')
+            diagnostics.add(
+                key, f'unknown operator "{key.value}"{suggestion(key.value, OPERATORS)}: expected {EXPECTED}'
+            )
     if not node.value:
-        faults.add(node, f"expected {EXPECTED}, found an empty mapping")
-    return lambda value: all(test(value) for test in tests)
+        diagnostics.add(node, f"expected {EXPECTED}, got an empty mapping")
+    return lambda value: all(predicate(value) for predicate in predicates)
 
 
-def _negate(test: Predicate) -> Predicate:
-    return lambda value: not test(value)
+def _negate(predicate: Predicate) -> Predicate:
+    return lambda value: not predicate(value)
 
 
-def _parse_operator(operator: str, name: str, node: yaml.Node, faults: Diagnostics) -> Predicate:
+def _parse_operator(operator: str, name: str, node: yaml.Node, diagnostics: Diagnostics) -> Predicate:
     if operator == "is":
-        return _parse_literal(name, node, faults)
-    text = text_of(node, faults, f"a text for {operator}")
-    return _pattern_predicate(node, text, faults) if operator == "matches" else _text_predicate(operator, text)
+        return _parse_literal(name, node, diagnostics)
+    text = text_of(node, diagnostics, f"a text for {operator}")
+    return _pattern_predicate(node, text, diagnostics) if operator == "matches" else _text_predicate(operator, text)
 
 
 def _text_predicate(operator: str, text: str) -> Predicate:
-    test = _TEXT_OPERATORS[operator]
-    return lambda value: value is not None and test(as_text(value), text)
+    operation = _TEXT_OPERATORS[operator]
+    return lambda value: value is not None and operation(as_text(value), text)
 
 
 _TEXT_OPERATORS: dict[str, Callable[[str, str], bool]] = {
@@ -227,7 +231,7 @@ _TEXT_OPERATORS: dict[str, Callable[[str, str], bool]] = {
 
 
 def as_text(value: Any) -> str:
-    """A field's value as it reads."""
+    """Return a field's value as text, booleans as `true` and `false`."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool):
@@ -236,7 +240,7 @@ def as_text(value: Any) -> str:
 
 
 def as_number(value: Any) -> float | int | None:
-    """A field's value as a number, None if it is none."""
+    """Return a field's value as a number; None for any other value."""
     if isinstance(value, str):
         try:
             return float(value) if len(value) <= 40 and value[-1:].isdigit() else None

@@ -1,16 +1,16 @@
-"""What a rules file may refer to, beside the fields of an event."""
+"""Names that a rules file may refer to, in addition to the fields of an event."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 HookFinder = Callable[[str], tuple[Callable[..., Any], bytes]]
-"""Finds a hook by `module:function`: the function and the source it came from. Raises ValueError."""
+"""Finds a hook by `module:function`; returns the function and its module's source. Raises ValueError."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleContext:
-    """What a rules file may refer to."""
+    """Routes, field limit and hooks for parsing a rules file."""
 
     routes: tuple[str, ...]
     field_limit: int

@@ -1,4 +1,4 @@
-"""The rules file that the settings name, read from disk."""
+"""Loads the rules file of the settings from disk."""
 
 from functools import partial
 from pathlib import Path
@@ -13,28 +13,28 @@ from pipeline.rules.ruleset import Ruleset
 
 
 def load(settings: Settings) -> Ruleset | None:
-    """The rules in force, None where the settings name no file. Raises RulesError with every fault."""
+    """Load the rules; None if the settings have no rules file. Raises RulesError with all problems."""
     return load_file(settings).ruleset if settings.rules_file else None
 
 
 def load_file(settings: Settings) -> ParsedRules:
-    """The file with its tests and warnings. Raises RulesError with every fault."""
-    made = parse(read_bytes(settings), settings)
-    if made.problems:
-        raise RulesError(made.problems)
-    return made
+    """Load the rules with their tests and warnings. Raises RulesError with all problems."""
+    parsed = parse(read_bytes(settings), settings)
+    if parsed.problems:
+        raise RulesError(parsed.problems)
+    return parsed
 
 
 def read_bytes(settings: Settings) -> bytes:
-    """The bytes of the file. Raises RulesError."""
+    """Read the bytes of the rules file. Raises RulesError."""
     try:
         return Path(settings.rules_file).read_bytes()
-    except OSError as fault:
-        raise RulesError([f"{settings.rules_file}: the rules cannot be read: {fault.strerror}"]) from fault
+    except OSError as error:
+        raise RulesError([f"{settings.rules_file}: the rules cannot be read: {error.strerror}"]) from error
 
 
 def parse(text: bytes, settings: Settings) -> ParsedRules:
-    """A text as the settings' rules file."""
-    hooks = partial(python_hook.load, settings.rules_python_dir)
-    world = RuleContext(tuple(routes.parse(settings.routes)), settings.field_limit, hooks)
-    return parse_rules_file(text, settings.rules_file, world)
+    """Parse a text as the rules file of the settings."""
+    find_hook = partial(python_hook.load, settings.rules_python_dir)
+    context = RuleContext(tuple(routes.parse(settings.routes)), settings.field_limit, find_hook)
+    return parse_rules_file(text, settings.rules_file, context)

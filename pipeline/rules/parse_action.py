@@ -1,4 +1,4 @@
-"""The action `parse`: fields out of one field's text, by a format or by a pattern with named groups. Pure."""
+"""Parsers for the action `parse`: fields from a field's text, by a format or a pattern with named groups. Pure."""
 
 import re
 from collections.abc import Callable
@@ -10,9 +10,9 @@ from pipeline.contract.ecs import FIELDS
 from pipeline.parsing import json_body, text_formats
 
 Parser = Callable[[str], dict[str, Any] | None]
-"""The fields that a text gives; None when it is not of the format."""
+"""Returns the fields of a text; None for a text of another format."""
 
-# A pair of logfmt: a key alone is true, a value may stand in quotes.
+# A pair of logfmt: a key without a value is true, a value may be quoted.
 _PAIR = re.compile(r'([A-Za-z_@][\w.@/-]*)(?:=("(?:[^"\\]|\\.)*"|[^\s"]*))?(?=\s|$)')
 _NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,17})(?:\.\d{1,15})?", re.ASCII)
 
@@ -25,9 +25,11 @@ def _logfmt(field_limit: int) -> Parser:
     def parse(text: str) -> dict[str, Any] | None:
         pairs: dict[str, Any] = {}
         for key, value in _PAIR.findall(text):
-            taken = _logfmt_value(value)
-            before = pairs.get(key, pairs)
-            pairs[key] = taken if before is pairs else [*(before if isinstance(before, list) else [before]), taken]
+            parsed = _logfmt_value(value)
+            previous = pairs.get(key, pairs)
+            pairs[key] = (
+                parsed if previous is pairs else [*(previous if isinstance(previous, list) else [previous]), parsed]
+            )
         return json_body.parse_fields(orjson.dumps(pairs), field_limit) if "=" in text and pairs else None
 
     return parse
@@ -53,12 +55,12 @@ FORMATS: dict[str, Callable[[int], Parser]] = {
     "klog": _text_format("klog"),
     "text": _text_format("text"),
 }
-"""Parsers by the name of their format, made for a limit of fields; `text` is any format that crisp recognises."""
+"""Factories of parsers by format; the argument is the field limit. `text` is any format that crisp supports."""
 
 
 def pattern_parser(compiled: Any, fields: dict[str, str]) -> Parser:
-    """A parser that takes the named groups of a pattern of RE2, each under its field's name."""
-    whole = frozenset(name for name in fields.values() if name in FIELDS and FIELDS[name].type == "long")
+    """Return a parser for the named groups of an RE2 pattern, each under its field's name."""
+    integers = frozenset(name for name in fields.values() if name in FIELDS and FIELDS[name].type == "long")
     search = compiled.search
 
     def parse(text: str) -> dict[str, Any] | None:
@@ -66,7 +68,7 @@ def pattern_parser(compiled: Any, fields: dict[str, str]) -> Parser:
         if match is None:
             return None
         groups = {fields[group]: value for group, value in match.groupdict().items() if value is not None}
-        for name in whole & groups.keys():
+        for name in integers & groups.keys():
             if _NUMBER.fullmatch(groups[name]) and "." not in groups[name]:
                 groups[name] = int(groups[name])
         return groups

@@ -1,11 +1,11 @@
-"""A rules file read: YAML nodes into rules, every fault with its place. Pure, but for finding the hooks.
+"""Parser of rules files: YAML nodes to rules, every problem with line and column. Pure, except for loading hooks.
 
 rules:                    # applied in this order
   - name: debug           # metrics, `crisp parse` and `crisp audit` use it
-    when: {…}             # conditions, all of them; a list of such: any of them. Absent: every event
-    unless: {…}           # the same; an event that meets it is passed over
+    when: {…}             # conditions, all of which match; a list: any of its entries. Absent: every event
+    unless: {…}           # the same; a matching event is skipped
     drop: true            # one action
-tests: …                  # see `trial`
+tests: …                  # see `test_case`
 """
 
 import hashlib
@@ -15,8 +15,7 @@ from typing import Any
 
 import yaml
 
-from pipeline.rules import action_parser, field_names
-from pipeline.rules import conditions as condition
+from pipeline.rules import action_parser, conditions, field_names
 from pipeline.rules.conditions import Condition
 from pipeline.rules.context import RuleContext
 from pipeline.rules.ruleset import Clauses, Rule, Ruleset
@@ -30,7 +29,7 @@ MAX_NAME_LENGTH = 100
 
 @dataclass(frozen=True, slots=True)
 class ParsedRules:
-    """What a file holds; `warnings` are told and refuse nothing."""
+    """The content of a rules file; with `problems` its rules are invalid, `warnings` are for the user only."""
 
     ruleset: Ruleset
     tests: tuple[RuleTest, ...]
@@ -38,52 +37,52 @@ class ParsedRules:
     warnings: list[str]
 
 
-def parse_rules_file(text: bytes, name: str, world: RuleContext) -> ParsedRules:
-    """Read a rules file; where there are faults, its rules are not to be used."""
-    faults = Diagnostics(name)
-    root = compose(text, faults)
+def parse_rules_file(text: bytes, name: str, context: RuleContext) -> ParsedRules:
+    """Parse a rules file; with `problems`, its rules must not be used."""
+    diagnostics = Diagnostics(name)
+    root = compose(text, diagnostics)
     rules: list[Rule] = []
-    trials: list[RuleTest] = []
+    tests: list[RuleTest] = []
     digest = hashlib.blake2b(digest_size=4)
-    if root is None and not faults.lines():
-        faults.add_at(0, 0, 'expected a mapping with "rules", found nothing')
+    if root is None and not diagnostics.lines():
+        diagnostics.add_at(0, 0, 'expected a mapping with "rules", got nothing')
     if root is not None:
-        top = mapping(root, faults, 'a mapping with "rules"')
+        top = mapping(root, diagnostics, 'a mapping with "rules"')
         for key, value in top.values():
             if key.value == "rules":
-                rules = _parse_rules(value, faults, world, digest.update)
+                rules = _parse_rules(value, diagnostics, context, digest.update)
             elif key.value == "tests":
-                trials = parse_tests(value, faults)
+                tests = parse_tests(value, diagnostics)
             else:
-                faults.add(key, f'unknown key "{key.value}"{suggestion(key.value, ("rules", "tests"))}')
+                diagnostics.add(key, f'unknown key "{key.value}"{suggestion(key.value, ("rules", "tests"))}')
         if "rules" not in top and isinstance(root, yaml.MappingNode):
-            faults.add(root, 'expected "rules" here')
+            diagnostics.add(root, 'missing key "rules"')
     ruleset = Ruleset(tuple(rules), digest.hexdigest())
-    return ParsedRules(ruleset, tuple(trials), faults.lines(), faults.lines(warning=True))
+    return ParsedRules(ruleset, tuple(tests), diagnostics.lines(), diagnostics.lines(warning=True))
 
 
 def _parse_rules(
-    node: yaml.Node, faults: Diagnostics, world: RuleContext, digest: Callable[[bytes], None]
+    node: yaml.Node, diagnostics: Diagnostics, context: RuleContext, update_digest: Callable[[bytes], None]
 ) -> list[Rule]:
     if not isinstance(node, yaml.SequenceNode):
-        faults.add(node, f"expected a list of rules, found {describe(node)}")
+        diagnostics.add(node, f"expected a list of rules, got {describe(node)}")
         return []
     rules: list[Rule] = []
     lines: dict[str, int] = {}
     for entry in node.value:
-        digest(repr(_digest_form(entry)).encode())
-        rule = _parse_rule(entry, faults, world, digest)
+        update_digest(repr(_digest_form(entry)).encode())
+        rule = _parse_rule(entry, diagnostics, context, update_digest)
         if rule is None:
             continue
         if rule.name in lines:
-            faults.add(entry, f'a rule named "{rule.name}" is there already, in line {lines[rule.name]}')
+            diagnostics.add(entry, f'duplicate rule name "{rule.name}" (first in line {lines[rule.name]})')
         lines.setdefault(rule.name, rule.line)
         rules.append(rule)
     return rules
 
 
 def _digest_form(node: yaml.Node) -> Any:
-    """What a node says, for the digest: without places and comments."""
+    """Return a node's values for the digest, without positions and comments."""
     if isinstance(node, yaml.MappingNode):
         return [(_digest_form(key), _digest_form(value)) for key, value in node.value]
     if isinstance(node, yaml.SequenceNode):
@@ -92,83 +91,91 @@ def _digest_form(node: yaml.Node) -> Any:
 
 
 def _parse_rule(
-    node: yaml.Node, faults: Diagnostics, world: RuleContext, digest: Callable[[bytes], None]
+    node: yaml.Node, diagnostics: Diagnostics, context: RuleContext, update_digest: Callable[[bytes], None]
 ) -> Rule | None:
-    pairs = mapping(node, faults, "a rule: a mapping with name, when and one action")
+    pairs = mapping(node, diagnostics, "a rule: a mapping with name, when and one action")
     if not pairs:
         if isinstance(node, yaml.MappingNode):
-            faults.add(node, "expected a rule, found an empty mapping")
+            diagnostics.add(node, "expected a rule, got an empty mapping")
         return None
-    name = _parse_name(node, pairs, faults)
-    when = _parse_clauses(pairs["when"][1], faults) if "when" in pairs else ()
-    unless = _parse_clauses(pairs["unless"][1], faults) if "unless" in pairs else ()
+    name = _parse_name(node, pairs, diagnostics)
+    when = _parse_clauses(pairs["when"][1], diagnostics) if "when" in pairs else ()
+    unless = _parse_clauses(pairs["unless"][1], diagnostics) if "unless" in pairs else ()
     known = (*RULE_KEYS, *action_parser.ACTION_PARSERS)
     for key, _ in pairs.values():
         if key.value not in known:
-            faults.add(key, f'unknown key "{key.value}"{suggestion(key.value, known)}: expected {", ".join(known)}')
-    chosen = [kind for kind in pairs if kind in action_parser.ACTION_PARSERS]
+            diagnostics.add(
+                key, f'unknown key "{key.value}"{suggestion(key.value, known)}: expected {", ".join(known)}'
+            )
+    chosen = [action_name for action_name in pairs if action_name in action_parser.ACTION_PARSERS]
     if not chosen and all(key in known for key in pairs):
-        faults.add(node, f"the rule does nothing: expected one of {', '.join(action_parser.ACTION_PARSERS)}")
-    for kind in chosen[1:]:
-        faults.add(pairs[kind][0], f'one action a rule: "{chosen[0]}" is there already')
+        diagnostics.add(node, f"the rule does nothing: expected one of {', '.join(action_parser.ACTION_PARSERS)}")
+    for action_name in chosen[1:]:
+        diagnostics.add(pairs[action_name][0], f'only one action per rule: "{chosen[0]}" comes first')
     if not chosen:
         return None
-    action = action_parser.ACTION_PARSERS[chosen[0]](pairs[chosen[0]][1], faults, world, digest)
+    action = action_parser.ACTION_PARSERS[chosen[0]](pairs[chosen[0]][1], diagnostics, context, update_digest)
     return Rule(name, node.start_mark.line + 1, chosen[0], action, when, unless)
 
 
-def _parse_name(node: yaml.Node, pairs: dict[str, tuple[yaml.Node, yaml.Node]], faults: Diagnostics) -> str:
+def _parse_name(node: yaml.Node, pairs: dict[str, tuple[yaml.Node, yaml.Node]], diagnostics: Diagnostics) -> str:
     if "name" not in pairs:
-        faults.add(node, 'a rule without a "name": metrics and `crisp parse` tell rules by it')
+        diagnostics.add(node, 'missing key "name": metrics and `crisp parse` identify rules by it')
         return ""
     value = pairs["name"][1]
-    name = text_of(value, faults, "a name")
+    name = text_of(value, diagnostics, "a name")
     if len(name) > MAX_NAME_LENGTH or not name.isprintable():
-        faults.add(value, f"expected a name of at most {MAX_NAME_LENGTH} printable characters")
+        diagnostics.add(value, f"expected a name of at most {MAX_NAME_LENGTH} printable characters")
     if name == RESERVED_NAME:
-        faults.add(value, f'"{RESERVED_NAME}" is the name of the built-in rule')
+        diagnostics.add(value, f'"{RESERVED_NAME}" is the name of the built-in rule')
     return name
 
 
-def _parse_clauses(node: yaml.Node, faults: Diagnostics) -> Clauses:
-    """One mapping of conditions, or a list of them."""
+def _parse_clauses(node: yaml.Node, diagnostics: Diagnostics) -> Clauses:
+    """Parse one mapping of conditions, or a list of them."""
     entries = node.value if isinstance(node, yaml.SequenceNode) else [node]
     if not entries:
-        faults.add(node, "expected conditions, found an empty list")
-    return tuple(tuple(_parse_clause(entry, faults)) for entry in entries)
+        diagnostics.add(node, "expected conditions, got an empty list")
+    return tuple(tuple(_parse_clause(entry, diagnostics)) for entry in entries)
 
 
-def _parse_clause(node: yaml.Node, faults: Diagnostics) -> list[Condition]:
-    pairs = mapping(node, faults, "conditions: a mapping of field and value")
+def _parse_clause(node: yaml.Node, diagnostics: Diagnostics) -> list[Condition]:
+    pairs = mapping(node, diagnostics, "conditions: a mapping of field and value")
     if not pairs and isinstance(node, yaml.MappingNode):
-        faults.add(node, "expected conditions, found an empty mapping: leave it out to mean every event")
-    conditions = []
+        diagnostics.add(node, "expected conditions, got an empty mapping: omit it to match every event")
+    clause = []
     for key, value in pairs.values():
-        conditions += _parse_conditions(key, value, faults)
-    return conditions
+        clause += _parse_conditions(key, value, diagnostics)
+    return clause
 
 
-def _parse_conditions(key: yaml.Node, value: yaml.Node, faults: Diagnostics) -> list[Condition]:
-    """The condition of a pair; those of a group (`label: {app: web}`) one by one."""
+def _parse_conditions(key: yaml.Node, value: yaml.Node, diagnostics: Diagnostics) -> list[Condition]:
+    """Parse the condition of a pair, or those of a group (`label: {app: web}`)."""
     group = key.value
     if group == field_names.FIELD_GROUP or group in field_names.GROUPS:
-        inner = mapping(value, faults, f"a mapping of names under {group}")
+        inner = mapping(value, diagnostics, f"a mapping of names under {group}")
         if not inner and isinstance(value, yaml.MappingNode):
-            faults.add(value, f"expected names under {group}, found an empty mapping")
+            diagnostics.add(value, f"expected names under {group}, got an empty mapping")
         prefix = field_names.GROUPS.get(group, "")
         return [
-            _parse_condition(name, field_names.full_name(prefix + name.value) if prefix else name.value, test, faults)
-            for name, test in inner.values()
+            _parse_condition(
+                name, field_names.full_name(prefix + name.value) if prefix else name.value, condition, diagnostics
+            )
+            for name, condition in inner.values()
         ]
-    meant = field_names.likely_typo_of(group)
-    if meant:
-        words = f'"{group}" is a field that only an application has (did you mean "{meant}"?)'
-        faults.add(key, f"{words}; if not, write {{{field_names.FIELD_GROUP}: {{{group}: ...}}}}", warning=True)
-    return [_parse_condition(key, field_names.full_name(group), value, faults)]
+    typo_of = field_names.likely_typo_of(group)
+    if typo_of:
+        message = f'"{group}" is not a field of crisp (did you mean "{typo_of}"?)'
+        diagnostics.add(
+            key,
+            f"{message}; for a field of the application write {{{field_names.FIELD_GROUP}: {{{group}: ...}}}}",
+            warning=True,
+        )
+    return [_parse_condition(key, field_names.full_name(group), value, diagnostics)]
 
 
-def _parse_condition(key: yaml.Node, name: str, value: yaml.Node, faults: Diagnostics) -> Condition:
-    fault = field_names.why_not_conditionable(name) if name else "expected the name of a field, found nothing"
-    if fault:
-        faults.add(key, f"{fault}{suggestion(name, field_names.conditionable_names())}")
-    return condition.parse(name, value, faults)
+def _parse_condition(key: yaml.Node, name: str, value: yaml.Node, diagnostics: Diagnostics) -> Condition:
+    problem = field_names.why_not_conditionable(name) if name else "expected the name of a field, got nothing"
+    if problem:
+        diagnostics.add(key, f"{problem}{suggestion(name, field_names.conditionable_names())}")
+    return conditions.parse(name, value, diagnostics)

@@ -1,7 +1,8 @@
-"""Private keys that were logged line by line: each line is an event, and none but the first and last says what it is.
+"""Private keys in PEM that were logged line by line: each line is an event, and only the first and last are marked.
 
-Pure. A slice may begin or end within a key. What stands between its two edges is hidden; so is, before an end without
-a beginning, every line of a key's shape; and, as nothing else is written so, every line that is as long as a key's are.
+Pure. A slice may begin or end within a key. Hidden are: the lines from the BEGIN marker to the END marker; before an
+END without a BEGIN, every line with the characters of a key; and every line of base 64 with the exact length of a key's
+lines, as no other text has that form.
 """
 
 import re
@@ -23,14 +24,14 @@ Position = tuple[int, int]
 
 
 def is_full_line(content: bytes) -> bool:
-    """Whether a line is as long as those of a key, and in base 64; a digest in hexadecimal is none."""
+    """Return whether a line is base 64 with the length of a key's lines; a digest in hexadecimal is not."""
     return (
         len(content) in FULL_LINE_LENGTHS and _BASE64.fullmatch(content) is not None and _HEX.fullmatch(content) is None
     )
 
 
 def find_key_lines(events: Iterable[Event]) -> frozenset[Position]:
-    """The events of a slice that are lines of a key, as far as its edges tell."""
+    """Return the events of a slice that are lines of a key, by its BEGIN and END markers."""
     hidden: set[Position] = set()
     streams: dict[bytes, _StreamState] = {}
     for file, offset, _, _, stream, content, _, _ in events:
@@ -39,27 +40,27 @@ def find_key_lines(events: Iterable[Event]) -> frozenset[Position]:
 
 
 class _StreamState:
-    """One stream: whether a key is open, and the lines just before that could be of a key begun before the slice."""
+    """One stream: whether a key is open, and the last lines, which may belong to a key that began before the slice."""
 
     def __init__(self, hidden: set[Position]) -> None:
         self._hidden = hidden
         self._in_key = False
         self._candidates: list[Position] = []
 
-    def add(self, place: Position, content: bytes) -> None:
-        """Take the stream's next event."""
+    def add(self, position: Position, content: bytes) -> None:
+        """Add the stream's next event."""
         begin = _BEGIN.search(content)
         if begin is not None:
             self._in_key = _END.search(content, begin.end()) is None
             self._candidates = []
         elif _END_LINE.fullmatch(content):
             self._hidden.update(self._candidates)
-            self._hidden.add(place)
+            self._hidden.add(position)
             self._in_key, self._candidates = False, []
         elif _BODY.fullmatch(content):
             if self._in_key:
-                self._hidden.add(place)
+                self._hidden.add(position)
             else:
-                self._candidates.append(place)
+                self._candidates.append(position)
         else:
             self._in_key, self._candidates = False, []

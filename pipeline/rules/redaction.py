@@ -1,8 +1,8 @@
-"""Secrets in text, by kind: found by their form, replaced by `[redacted KIND]`. Pure, and linear in the text.
+"""Redaction of secrets by kind: recognised by their form, replaced by `[redacted KIND]`. Pure, and linear in the text.
 
-Each kind is a function from a text to the places of the secrets in it; what a form alone cannot tell (the check digit
-of a card, what a basic-auth header decodes to) is computed. A field's name counts too, where the secret itself has no
-form (`aws_secret_access_key`). Pod metadata is not touched: labels and annotations are no place for secrets.
+Each kind is a function from a text to the spans of its secrets; where the form is not sufficient, more is computed (the
+check digit of a card, the decoded basic-auth header). For a secret without a form the field's name decides
+(`aws_secret_access_key`). Pod metadata is not redacted: labels and annotations are no place for secrets.
 """
 
 import base64
@@ -19,9 +19,9 @@ from pipeline.grouping.event import Event
 from pipeline.rules import pem_block
 
 Spans = Iterator[tuple[int, int]]
-"""Begin and end of each secret in a text, in order."""
+"""Start and end of each secret in a text, in order."""
 
-_TOKEN = r"[A-Za-z0-9\-._~+/]+=*"  # noqa: S105 - RFC 6750's grammar, no password
+_TOKEN = r"[A-Za-z0-9\-._~+/]+=*"  # noqa: S105 - the grammar of RFC 6750, not a password
 _BEARER = re2.compile(rf"(?i)(?:(authorization[\"'\\]*\s*[:=]\s*[\"'\\]*)|\b)bearer\s+({_TOKEN})")
 _BASIC = re2.compile(r"(?i)\bbasic\s+([A-Za-z0-9+/]{2,}={0,2})")
 _USERINFO = re2.compile(r"(?i)[a-z][a-z0-9+.\-]*://[^\s/?#@:\"'<>]*:([^\s/?#\"'<>]+)@")
@@ -63,7 +63,7 @@ def _basic_auth(text: str) -> Spans:
             if b":" in base64.b64decode(match[1], validate=True):
                 yield match.span(1)
         except binascii.Error:
-            continue  # a word behind "basic"
+            continue  # an ordinary word after "basic"
 
 
 def _aws(text: str) -> Spans:
@@ -84,39 +84,39 @@ def _email(text: str) -> Spans:
 
 
 def _card(text: str) -> Spans:
-    """Runs of digits, blanks or hyphens between them: any part of whole groups that is a card's number."""
+    """Card numbers made of whole groups of digits, with blanks or hyphens between them."""
     for match in _DIGITS.finditer(text):
         begin, end = match.span()
         if _within_number(text, begin, end):
             continue
-        groups = [(begin + found.start(), begin + found.end()) for found in re.finditer(r"\d+", match[0])]
-        taken = begin
+        groups = [(begin + group.start(), begin + group.end()) for group in re.finditer(r"\d+", match[0])]
+        redacted_end = begin
         for first, (start, _) in enumerate(groups):
-            if start < taken:
+            if start < redacted_end:
                 continue
             for _, stop in groups[first:]:
                 if is_card_number(re.sub("[ -]", "", text[start:stop])):
                     yield start, stop
-                    taken = stop
+                    redacted_end = stop
                     break
 
 
 def _within_number(text: str, begin: int, end: int) -> bool:
-    """Whether digits are the fraction of a number, or part of a long hexadecimal one."""
+    """Return whether digits are the fraction of a number, or part of a long hexadecimal number."""
     if begin > 1 and text[begin - 1] == "." and text[begin - 2].isdigit():
         return True
     if end + 1 < len(text) and text[end] == "." and text[end + 1].isdigit():
         return True
     around = text[max(0, begin - 64) : end + 64]
     return any(
-        found.start() < end - max(0, begin - 64) and found.end() > begin - max(0, begin - 64)
-        for found in _HEX.finditer(around)
-        if not found[0].isdecimal()
+        match.start() < end - max(0, begin - 64) and match.end() > begin - max(0, begin - 64)
+        for match in _HEX.finditer(around)
+        if not match[0].isdecimal()
     )
 
 
 def is_card_number(digits: str) -> bool:
-    """Whether digits are a payment card's number: a known issuer's length and beginning, and the check digit."""
+    """Return whether digits are a payment card's number: length and prefix of a known issuer, and the check digit."""
     if not _BRANDS.fullmatch(digits):
         return False
     doubled = sum(sum(divmod(2 * int(digit), 10)) for digit in digits[-2::-2])
@@ -132,47 +132,49 @@ KINDS: dict[str, tuple[Callable[[str], Spans], str]] = {
     "card": (_card, r"\d(?:[ \-]?\d){12}"),
     "email": (_email, "[^\\s\"'<]@[^\\s\"'<]"),
 }
-"""Kinds of secrets in the order in which they are looked for: the places, and what no text with one is without."""
+"""Kinds of secrets in the order of the search: the function for the spans, and a trigger that matches every text with
+such a secret."""
 
 
 class Redaction:
-    """Replaces secrets of some kinds, and what some own patterns of RE2 find (each with its replacement)."""
+    """Replaces secrets of some kinds, and matches of further RE2 patterns, each with its own replacement."""
 
     def __init__(self, kinds: Iterable[str], patterns: Iterable[tuple[Any, str]] = (), replacement: str = "") -> None:
         chosen = set(kinds)
         self._finders = [
             (kind, KINDS[kind][0], replacement or f"[redacted {kind}]") for kind in KINDS if kind in chosen
         ]
-        self._finders += [("own", _pattern_finder(pattern), text) for pattern, text in patterns]
+        self._finders += [("pattern", _pattern_finder(pattern), text) for pattern, text in patterns]
         self._aws_replacement, self._key_replacement = (
-            next((text for kind, _, text in self._finders if kind == wanted), "") for wanted in ("aws", "private-key")
+            next((text for kind, _, text in self._finders if kind == wanted_kind), "")
+            for wanted_kind in ("aws", "private-key")
         )
         self._has_patterns = any(kind not in KINDS for kind, _, _ in self._finders)
         self._trigger = re2.compile("|".join(KINDS[kind][1] for kind, _, _ in self._finders if kind in KINDS))
 
     def find_key_lines(self, value: bytes, events: Iterable[Event]) -> frozenset[pem_block.Position]:
-        """The events of a slice that are lines of a private key."""
+        """Return the events of a slice that are lines of a private key."""
         return pem_block.find_key_lines(events) if self._key_replacement and pem_block.MARKER in value else frozenset()
 
     def may_contain(self, event: Event, key_lines: frozenset[pem_block.Position]) -> bool:
-        """Whether an event of a slice can have secrets."""
+        """Return whether an event of a slice may contain secrets."""
         content = event[5]
         return self.matches_trigger(content) or (
             bool(self._key_replacement) and (event[:2] in key_lines or pem_block.is_full_line(content))
         )
 
     def redact_event(self, fields: dict[str, Any], event: Event, key_lines: frozenset[pem_block.Position]) -> None:
-        """An event's fields without its secrets, in place."""
+        """Redact the fields of an event, in place."""
         self.redact_fields(fields)
         if self._key_replacement and (event[:2] in key_lines or pem_block.is_full_line(event[5])):
             fields["message"] = self._key_replacement
 
     def matches_trigger(self, content: bytes) -> bool:
-        """Whether an event's content can have secrets; a backslash can hide one in JSON."""
+        """Return whether content may have secrets; in JSON a backslash may be an escape within one."""
         return b"\\" in content or self._trigger.search(content) is not None
 
     def redact_text(self, text: str) -> str:
-        """The text without its secrets."""
+        """Redact a text."""
         for _, find, replacement in self._finders:
             spans = list(find(text))
             if spans:
@@ -180,7 +182,7 @@ class Redaction:
         return text
 
     def redact_value(self, value: Any, name: str = "") -> Any:
-        """The same for a field's value, lists included; a number that is a card's becomes text."""
+        """Redact a field's value, lists and objects included; a number that is a card number becomes text."""
         if isinstance(value, str):
             if self._aws_replacement and _AWS_VALUE.fullmatch(value) and _AWS_NAME.search(name):
                 return self._aws_replacement
@@ -195,17 +197,17 @@ class Redaction:
         return value
 
     def redact_fields(self, fields: dict[str, Any]) -> None:
-        """Every field of a document, in place; a name that is a secret is replaced too."""
+        """Redact every field of a document, in place, and names that contain a secret."""
         if not self._has_patterns and self._trigger.search("\n".join([*fields, *map(str, fields.values())])) is None:
-            return  # seen in one look; no kind's form is lost by an escape in the text of a list
+            return  # one search over all values; escapes in the text of a list hide no kind's trigger
         for name, value in list(fields.items()):
             fields[name] = self.redact_value(value, name)
-            shown = self.redact_text(name)
-            if shown != name:
-                _append(fields, f"{APPLICATION_PREFIX}.{shown}", fields.pop(name))
+            redacted_name = self.redact_text(name)
+            if redacted_name != name:
+                _append(fields, f"{APPLICATION_PREFIX}.{redacted_name}", fields.pop(name))
 
     def mask_bytes(self, data: bytes) -> bytes:
-        """Raw bytes with stars for secrets, of the same length, so that offsets in them stay true."""
+        """Replace secrets in raw bytes with stars; the length stays, so that offsets remain valid."""
         if not self._finders:
             return data
         return b"\n".join(map(self._mask_json_line, self._mask_matches(data).split(b"\n")))
@@ -219,7 +221,7 @@ class Redaction:
         return text.encode("latin-1")
 
     def _mask_json_line(self, line: bytes) -> bytes:
-        """A line whose JSON hides a secret behind escapes or names is starred whole behind its first brace."""
+        """Mask a line after its first brace if its JSON has a secret in escapes or by a field's name."""
         begin = line.find(b"{")
         if begin < 0:
             return line
@@ -234,17 +236,17 @@ def _pattern_finder(pattern: Any) -> Callable[[str], Spans]:
     return lambda text: (match.span() for match in pattern.finditer(text) if match.end() > match.start())
 
 
-def _replace_spans(text: str, spans: list[tuple[int, int]], by: Callable[[str], str]) -> str:
+def _replace_spans(text: str, spans: list[tuple[int, int]], replace: Callable[[str], str]) -> str:
     parts = []
     position = 0
     for begin, end in sorted(spans):
         if begin >= position:
-            parts += [text[position:begin], by(text[begin:end])]
+            parts += [text[position:begin], replace(text[begin:end])]
             position = end
     return "".join((*parts, text[position:]))
 
 
 def _append(fields: dict[str, Any], name: str, value: Any) -> None:
-    before = fields.get(name, fields)
-    held = [] if before is fields else before if isinstance(before, list) else [before]
-    fields[name] = [*held, *(value if isinstance(value, list) else [value])] if held else value
+    previous = fields.get(name, fields)
+    values = [] if previous is fields else previous if isinstance(previous, list) else [previous]
+    fields[name] = [*values, *(value if isinstance(value, list) else [value])] if values else value

@@ -1,7 +1,7 @@
-"""The rules in force in a running process, read again when their file changes.
+"""Reload of the rules in a running process when their file changes.
 
-A ConfigMap changes by a swap of links, an editor by a rename: so the content is compared, never a time or an inode. A
-file that is broken, or gone, is refused: the rules before it stay, and the faults are told.
+A ConfigMap update replaces a symbolic link, an editor renames a file: so the content is compared, never a time or an
+inode. An invalid or missing file is rejected: the previous rules stay in force, and the problems are reported.
 """
 
 import logging
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 
 class RulesReloader:
-    """Holds the rules and hands them to `use`; `look` reads them again. Raises RulesError at the start only."""
+    """Holds the rules in force and passes them to `on_reload`. Only the constructor raises RulesError."""
 
     def __init__(self, settings: Settings, on_reload: Callable[[Ruleset | None], None]) -> None:
         self._settings = settings
@@ -29,31 +29,31 @@ class RulesReloader:
         on_reload(self.rules)
 
     def _read_content(self) -> tuple[bytes, ...]:
-        """The file's bytes and those of the modules that it may name. Raises RulesError."""
+        """Read the bytes of the file and of the modules that it may refer to. Raises RulesError."""
         if not self._settings.rules_file:
             return ()
         modules = sorted(Path(self._settings.rules_python_dir).rglob("*.py")) if self._settings.rules_python_dir else []
         return (loader.read_bytes(self._settings), *(_read_or_empty(path) for path in modules))
 
     def poll(self) -> None:
-        """Take what the file says now, if it says something new and is without faults."""
+        """Reload the file if it changed; invalid rules are rejected."""
         try:
-            before, self._last_content = self._last_content, ()
+            previous, self._last_content = self._last_content, ()
             self._last_content = self._read_content()
-            if self._last_content == before:
+            if self._last_content == previous:
                 return
             rules = loader.load(self._settings)
-        except RulesError as refusal:
-            if refusal.problems != self.problems:
-                log.error("the new rules are refused, those before stay: %s", "; ".join(refusal.problems))
-            self.problems = refusal.problems
+        except RulesError as error:
+            if error.problems != self.problems:
+                log.error("invalid rules file, the previous rules stay in force: %s", "; ".join(error.problems))
+            self.problems = error.problems
             return
         self.rules, self.problems = rules, []
         self._on_reload(rules)
-        log.info("new rules are in force", extra={"crisp.rules": rules.digest if rules else ""})
+        log.info("reloaded rules", extra={"crisp.rules": rules.digest if rules else ""})
 
     def snapshot(self) -> dict[str, Any]:
-        """What is in force, for the status."""
+        """Return the rules in force, for the status."""
         names = [rule.name for rule in self.rules.rules] if self.rules else []
         return {
             "file": self._settings.rules_file,
@@ -67,4 +67,4 @@ def _read_or_empty(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError:
-        return b""  # gone between the listing and now: another content, so it is looked at again
+        return b""  # deleted after the listing: the content differs, so the next poll reloads

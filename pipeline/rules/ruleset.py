@@ -1,9 +1,8 @@
-"""The rules of a file, and what is left of them for one container. Pure, but for what a hook does.
+"""The rules of a file, and their compiled form for one container. Pure, except for hooks.
 
-Conditions on the container are decided once a container; a container that no rule concerns costs nothing more. Rules
-are applied in the order of the file. Of those that decide (drop, keep, sample) the first that drops or keeps is the
-last: after `drop` nothing else happens, after `keep` later ones of them are passed over; what changes the document goes
-on being applied.
+Conditions on the container are evaluated once per container; a container without matching rules costs nothing more.
+Rules are applied in the order of the file. Of drop, keep and sample the first decision counts: after `drop` no rule is
+applied, after `keep` later rules of these three are skipped; rules that change the document are still applied.
 """
 
 from dataclasses import dataclass, replace
@@ -14,12 +13,12 @@ from pipeline.rules.actions import Action, EventContext, Fields, Redact, drop, v
 from pipeline.rules.conditions import Condition, Predicate
 
 Clauses = tuple[tuple[Condition, ...], ...]
-"""Conditions in or-of-ands: any of the tuples, of which all."""
+"""Conditions in disjunctive form: all conditions of any tuple."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`decides`: whether it may drop or keep; `when` empty: always; `unless` empty: never an exception."""
+    """One rule: `kind` is the name of its action; `when` empty: always; `unless` empty: no exceptions."""
 
     name: str
     line: int
@@ -30,36 +29,40 @@ class Rule:
 
     @property
     def decides(self) -> bool:
-        """Whether an earlier `keep` switches it off."""
+        """Whether the rule may drop or keep events, so that an earlier `keep` disables it."""
         return self.kind in ("drop", "keep", "sample")
 
 
 @dataclass(frozen=True, slots=True)
 class Ruleset:
-    """The rules in their order; `digest` changes when they do (their tests and comments do not count)."""
+    """The rules in their order; `digest` changes with the rules, not with their tests and comments."""
 
     rules: tuple[Rule, ...]
     digest: str
 
     def bounds(self) -> "tuple[Ruleset, Ruleset] | None":
-        """The rules where all that a log file's path does not tell (labels, image, workload, service) spoke against
-        dropping, and where it spoke for it; None where no rule asks for that."""
-        asking = [rule for rule in self.rules if rule.decides and _depends_on_pod(rule.when + rule.unless)]
-        if not asking:
+        """Return the rules twice: as if all conditions on labels, image, workload and service, which a log file's path
+        does not show, prevented drops, and as if they caused drops. None if no rule depends on them."""
+        dependent = [rule for rule in self.rules if rule.decides and _depends_on_pod(rule.when + rule.unless)]
+        if not dependent:
             return None
-        drops = tuple(_without_pod_conditions(rule) for rule in self.rules if rule not in asking or rule.kind != "keep")
-        keeps = tuple(_without_pod_conditions(rule) for rule in self.rules if rule not in asking or rule.kind == "keep")
+        drops = tuple(
+            _without_pod_conditions(rule) for rule in self.rules if rule not in dependent or rule.kind != "keep"
+        )
+        keeps = tuple(
+            _without_pod_conditions(rule) for rule in self.rules if rule not in dependent or rule.kind == "keep"
+        )
         return Ruleset(keeps, self.digest), Ruleset(drops, self.digest)
 
     def mask_bytes(self, raw: bytes) -> bytes:
-        """Raw bytes with stars for what any of the rules would replace, whatever their conditions."""
+        """Mask the secrets of all `redact` rules in raw bytes with stars, regardless of their conditions."""
         for rule in self.rules:
             if isinstance(rule.action, Redact):
                 raw = rule.action.redaction.mask_bytes(raw)
         return raw
 
     def compile_for(self, container: Fields) -> "CompiledRules | None":
-        """What is left of the rules for a container, by its fields; None when none concerns it."""
+        """Compile the rules for a container, by its fields; None when no rule can match."""
         steps = []
         for rule in self.rules:
             step = _compile_step(rule, container)
@@ -71,13 +74,15 @@ class Ruleset:
 
 
 def _depends_on_pod(clauses: Clauses) -> bool:
-    return any(field_names.is_pod_field(one.name) for clause in clauses for one in clause)
+    return any(field_names.is_pod_field(condition.name) for clause in clauses for condition in clause)
 
 
 def _without_pod_conditions(rule: Rule) -> Rule:
     if not rule.decides:
         return rule
-    when = tuple(tuple(one for one in clause if not field_names.is_pod_field(one.name)) for clause in rule.when)
+    when = tuple(
+        tuple(condition for condition in clause if not field_names.is_pod_field(condition.name)) for clause in rule.when
+    )
     return replace(rule, when=when, unless=tuple(clause for clause in rule.unless if not _depends_on_pod((clause,))))
 
 
@@ -90,26 +95,26 @@ class CompiledRules:
         self._steps = steps
         self._container = container
         first = steps[0]
-        self.has_hooks = any(step.rule.kind == "python" for step in steps)  # it may say what no line said
+        self.has_hooks = any(step.rule.kind == "python" for step in steps)  # a hook may add text that no line had
         self.drop_all_rule = first.rule.name if first.always and first.rule.action is drop else ""
 
     def apply(self, fields: Fields, identity: str, offset: int, on_match: Any = None) -> EventContext:
-        """Apply the rules to an event's fields, in place. `seen` is called after each rule that met the event."""
-        case = EventContext(identity, offset, self._container)
+        """Apply the rules to an event's fields, in place. `on_match` is called after each rule that matched."""
+        context = EventContext(identity, offset, self._container)
         for step in self._steps:
             rule = step.rule
-            if (case.kept and rule.decides) or not step.matches(fields):
+            if (context.kept and rule.decides) or not step.matches(fields):
                 continue
-            rule.action(rule.name, fields, case)
+            rule.action(rule.name, fields, context)
             if on_match is not None:
                 on_match(rule.name)
-            if case.dropped_by:
+            if context.dropped_by:
                 break
-        return case
+        return context
 
 
 class _Step:
-    """A rule with the conditions that depend on the line: a field's name, its test, its value where it is absent."""
+    """A rule with the conditions that depend on the line: field name, predicate, value of an absent field."""
 
     __slots__ = ("_unless", "_when", "always", "rule")
 
@@ -120,7 +125,7 @@ class _Step:
         self.always = not when and not unless
 
     def matches(self, fields: Fields) -> bool:
-        """Whether the rule concerns the event."""
+        """Return whether the rule applies to the event."""
         if self._when and not _any_clause_matches(self._when, fields):
             return False
         return not (self._unless and _any_clause_matches(self._unless, fields))
@@ -140,7 +145,7 @@ def _any_clause_matches(clauses: list[_Clause], fields: Fields) -> bool:
 
 
 def _compile_step(rule: Rule, container: Fields) -> _Step | None:
-    """The rule for a container; None when the container already says that it never applies."""
+    """Compile a rule for a container; None when it can never match there."""
     when = _remaining_clauses(rule.when, container)
     unless = _remaining_clauses(rule.unless, container)
     if (rule.when and not when) or (rule.unless and [] in unless):
@@ -149,10 +154,16 @@ def _compile_step(rule: Rule, container: Fields) -> _Step | None:
 
 
 def _remaining_clauses(clauses: Clauses, container: Fields) -> list[_Clause]:
-    """The clauses that can still be met, each without what the container has decided; an empty one is met."""
-    left = []
+    """Return the clauses that can still match, without conditions on the container; an empty clause always matches."""
+    remaining = []
     for clause in clauses:
-        fixed = [one for one in clause if field_names.is_container_field(one.name)]
-        if all(one.predicate(value_of(one.name, {}, container)) for one in fixed):
-            left.append([(one.name, one.predicate, container.get(one.name)) for one in clause if one not in fixed])
-    return left
+        decided = [condition for condition in clause if field_names.is_container_field(condition.name)]
+        if all(condition.predicate(value_of(condition.name, {}, container)) for condition in decided):
+            remaining.append(
+                [
+                    (condition.name, condition.predicate, container.get(condition.name))
+                    for condition in clause
+                    if condition not in decided
+                ]
+            )
+    return remaining

@@ -1,4 +1,4 @@
-"""The tests in a rules file: lines, and what is expected of the one document that they become. Pure.
+"""Tests in a rules file: lines of one event, and expectations of its document. Pure.
 
     tests:
       - name: a failing probe is kept
@@ -6,9 +6,9 @@
         pod: {namespace: shop, pod: web-1, container: web, labels: {app: web}}
         expect: {kept: true, http.response.status_code: 503}
 
-`line` is what the container wrote (or a whole CRI line); `lines` are several of one event; `stream` is stdout or
-stderr. Expected: `kept`, `dropped` (true, or the rule's name), `route`, and fields by their names, each with a value
-as in `when`; null for a field that is not there.
+`line` is a line of the container (or a whole CRI line); `lines` are several lines of one event; `stream` is stdout or
+stderr. Expectations: `kept`, `dropped` (true, or the rule's name), `route`, and fields by their names, each with a
+value as in `when`; null for an absent field.
 """
 
 from dataclasses import dataclass
@@ -26,14 +26,14 @@ TEST_KEYS = ("name", "line", "lines", "stream", "pod", "expect")
 POD_TEXTS = ("namespace", "pod", "container", "node", "image")
 POD_MAPS = ("labels", "annotations")
 DEFAULT_TIME = "2026-11-24T10:00:00.000000000Z"
-"""The runtime's time of lines that name none, so that a test means the same on every day."""
+"""The runtime's time of lines without one, so that the result of a test does not depend on the day."""
 
 DEFAULT_POD = {"namespace": "default", "pod": "test", "container": "test", "node": "node"}
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """One expectation: what is looked at, in words what it should be, and the test."""
+    """One expectation: field name or `kept`, `dropped`, `route`; the expected value as text, and as predicate."""
 
     name: str
     text: str
@@ -42,7 +42,7 @@ class Expectation:
 
 @dataclass(frozen=True, slots=True)
 class RuleTest:
-    """One test: `data` are CRI lines, `pod` the metadata as it travels."""
+    """One test: `data` are CRI lines, `pod` is the header `pod` of a record."""
 
     name: str
     line: int
@@ -52,21 +52,25 @@ class RuleTest:
     expectations: tuple[Expectation, ...]
 
     def differences(self, hits: list[dict[str, Any]], dropped: list[str], routes: list[str]) -> list[str]:
-        """How what came out differs from what was expected, a line each; none if the test passes."""
+        """Return each difference from the expectations as a line; none if the test passes."""
         if len(hits) + len(dropped) != 1:
-            return [f"expected lines of one event, found {len(hits) + len(dropped)}"]
+            return [f"expected lines of one event, got {len(hits) + len(dropped)}"]
         source = hits[0]["_source"] if hits else {}
         route = next((name for name in routes if hits and f"-{name}." in hits[0]["_index"]), None)
         rule = dropped[0] if dropped else None
         special = {"kept": bool(hits), "dropped": rule or False, "route": route}
         differences = []
-        for one in self.expectations:
-            value = special[one.name] if one.name in special else _source_value(one.name, source)
-            if one.name == "dropped" and rule and one.text == "true":
+        for expectation in self.expectations:
+            value = (
+                special[expectation.name] if expectation.name in special else _source_value(expectation.name, source)
+            )
+            if expectation.name == "dropped" and rule and expectation.text == "true":
                 continue
-            if not one.predicate(value):
-                fate = f" (dropped by the rule {rule!r})" if rule else ""
-                differences.append(f"{one.name}: expected {one.text}, found {_format_value(value)}{fate}")
+            if not expectation.predicate(value):
+                reason = f" (dropped by the rule {rule!r})" if rule else ""
+                differences.append(
+                    f"{expectation.name}: expected {expectation.text}, got {_format_value(value)}{reason}"
+                )
         return differences
 
 
@@ -84,53 +88,54 @@ def _format_value(value: Any) -> str:
 
 
 def to_hits(documents: list[bytes]) -> list[dict[str, Any]]:
-    """Documents of a bulk body as Elasticsearch's hits."""
-    made = []
+    """Return the documents of a bulk body as hits of a search response."""
+    hits = []
     for document in documents:
         action, source, _ = document.split(b"\n")
-        made.append({**orjson.loads(action)["create"], "_source": orjson.loads(source)})
-    return made
+        hits.append({**orjson.loads(action)["create"], "_source": orjson.loads(source)})
+    return hits
 
 
-def parse_tests(node: yaml.Node, faults: Diagnostics) -> list[RuleTest]:
-    """The tests of a file."""
+def parse_tests(node: yaml.Node, diagnostics: Diagnostics) -> list[RuleTest]:
+    """Parse the tests of a rules file."""
     if not isinstance(node, yaml.SequenceNode):
-        faults.add(node, f"expected a list of tests, found {describe(node)}")
+        diagnostics.add(node, f"expected a list of tests, got {describe(node)}")
         return []
-    trials = (_parse_test(entry, faults) for entry in node.value)
-    return [trial for trial in trials if trial is not None]
+    tests = (_parse_test(entry, diagnostics) for entry in node.value)
+    return [test for test in tests if test is not None]
 
 
-def _parse_test(node: yaml.Node, faults: Diagnostics) -> RuleTest | None:
-    pairs = mapping(node, faults, "a test: a mapping with name, line and expect")
+def _parse_test(node: yaml.Node, diagnostics: Diagnostics) -> RuleTest | None:
+    pairs = mapping(node, diagnostics, "a test: a mapping with name, line and expect")
     for key, _ in pairs.values():
         if key.value not in TEST_KEYS:
-            faults.add(
+            diagnostics.add(
                 key, f'unknown key "{key.value}"{suggestion(key.value, TEST_KEYS)}: expected {", ".join(TEST_KEYS)}'
             )
     if ("line" in pairs) == ("lines" in pairs):
-        faults.add(node, 'a test has one of "line" and "lines"')
+        diagnostics.add(node, 'expected either "line" or "lines"')
         return None
-    for needed in ("name", "expect"):
-        if needed not in pairs:
-            faults.add(node, f'a test without "{needed}"')
+    for required in ("name", "expect"):
+        if required not in pairs:
+            diagnostics.add(node, f'missing key "{required}"')
             return None
-    stream = text_of(pairs["stream"][1], faults, "stdout or stderr") if "stream" in pairs else "stdout"
+    stream = text_of(pairs["stream"][1], diagnostics, "stdout or stderr") if "stream" in pairs else "stdout"
     if stream not in ("stdout", "stderr"):
-        faults.add(pairs["stream"][1], f'expected stdout or stderr, found "{stream}"')
+        diagnostics.add(pairs["stream"][1], f'expected stdout or stderr, got "{stream}"')
     line_node = pairs["line" if "line" in pairs else "lines"][1]
     lines = [
-        _to_cri_lines(str(scalar(one, faults, "a line as text") or ""), one, stream) for one in sequence(line_node)
+        _to_cri_lines(str(scalar(entry, diagnostics, "a line as text") or ""), entry, stream)
+        for entry in sequence(line_node)
     ]
-    pod = _parse_pod(pairs["pod"][1], faults) if "pod" in pairs else _pod_metadata({})
+    pod = _parse_pod(pairs["pod"][1], diagnostics) if "pod" in pairs else _pod_metadata({})
     mark = node.start_mark
-    name = text_of(pairs["name"][1], faults, "a name")
-    expected = _parse_expectations(pairs["expect"][1], faults)
-    return RuleTest(name, mark.line + 1, mark.column + 1, b"".join(lines), pod, tuple(expected))
+    name = text_of(pairs["name"][1], diagnostics, "a name")
+    expectations = _parse_expectations(pairs["expect"][1], diagnostics)
+    return RuleTest(name, mark.line + 1, mark.column + 1, b"".join(lines), pod, tuple(expectations))
 
 
 def _to_cri_lines(text: str, node: yaml.Node, stream: str) -> bytes:
-    """Text as CRI lines: as it is where it is one, else as the runtime would have written it."""
+    """Return text as CRI lines: unchanged if it is one, else as the container runtime would write it."""
     if isinstance(node, yaml.ScalarNode) and node.style is None:
         text = node.value
     raw = text.removesuffix("\n").encode("utf-8", "replace")
@@ -139,17 +144,19 @@ def _to_cri_lines(text: str, node: yaml.Node, stream: str) -> bytes:
     return b"".join(f"{DEFAULT_TIME} {stream} F ".encode() + line + b"\n" for line in raw.split(b"\n"))
 
 
-def _parse_pod(node: yaml.Node, faults: Diagnostics) -> bytes:
+def _parse_pod(node: yaml.Node, diagnostics: Diagnostics) -> bytes:
     known = (*POD_TEXTS, *POD_MAPS)
     fields: dict[str, Any] = {}
-    for key, value in mapping(node, faults, f"a mapping of {', '.join(known)}").values():
+    for key, value in mapping(node, diagnostics, f"a mapping of {', '.join(known)}").values():
         if key.value in POD_TEXTS:
-            fields[key.value] = text_of(value, faults, f"the {key.value}")
+            fields[key.value] = text_of(value, diagnostics, f"the {key.value}")
         elif key.value in POD_MAPS:
-            inner = mapping(value, faults, f"a mapping of {key.value}")
-            fields[key.value] = {name.value: text_of(text, faults, "text") for name, text in inner.values()}
+            inner = mapping(value, diagnostics, f"a mapping of {key.value}")
+            fields[key.value] = {name.value: text_of(text, diagnostics, "text") for name, text in inner.values()}
         else:
-            faults.add(key, f'unknown key "{key.value}"{suggestion(key.value, known)}: expected {", ".join(known)}')
+            diagnostics.add(
+                key, f'unknown key "{key.value}"{suggestion(key.value, known)}: expected {", ".join(known)}'
+            )
     return _pod_metadata(fields)
 
 
@@ -157,25 +164,27 @@ def _pod_metadata(fields: dict[str, Any]) -> bytes:
     return orjson.dumps({**DEFAULT_POD, "uid": "00000000-0000-0000-0000-000000000000", "restart": 0, **fields})
 
 
-def _parse_expectations(node: yaml.Node, faults: Diagnostics) -> list[Expectation]:
-    pairs = mapping(node, faults, "what is expected: a mapping of kept, dropped, route or a field, and its value")
+def _parse_expectations(node: yaml.Node, diagnostics: Diagnostics) -> list[Expectation]:
+    pairs = mapping(node, diagnostics, "a mapping of kept, dropped, route or a field to its value")
     if not pairs and isinstance(node, yaml.MappingNode):
-        faults.add(node, "expected kept, dropped, route or a field, found an empty mapping")
-    expected = []
+        diagnostics.add(node, "expected kept, dropped, route or a field, got an empty mapping")
+    expectations = []
     for key, value in pairs.values():
         name = field_names.full_name(key.value)
-        said = (
-            "nothing" if isinstance(value, yaml.ScalarNode) and scalar(value, faults, "") is None else _node_text(value)
+        text = (
+            "nothing"
+            if isinstance(value, yaml.ScalarNode) and scalar(value, diagnostics, "") is None
+            else _node_text(value)
         )
         if key.value in ("kept", "dropped", "route"):
             name = key.value
-        expected.append(Expectation(name, said, conditions.parse(name, value, faults).predicate))
-    return expected
+        expectations.append(Expectation(name, text, conditions.parse(name, value, diagnostics).predicate))
+    return expectations
 
 
 def _node_text(node: yaml.Node) -> str:
     if isinstance(node, yaml.ScalarNode):
         return str(node.value)
     if isinstance(node, yaml.SequenceNode):
-        return " or ".join(_node_text(one) for one in node.value)
+        return " or ".join(_node_text(entry) for entry in node.value)
     return ", ".join(f"{_node_text(key)} {_node_text(value)}" for key, value in node.value)

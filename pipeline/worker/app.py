@@ -1,9 +1,9 @@
-"""The Faust app, with every setting that keeps it from losing data.
+"""The Faust app, with every setting that prevents data loss.
 
-Faust 0.15.3 loses data or hangs in five known ways with its defaults. The guards, here, in `acks` and in
-`faust_consumer`: acks by hand and in order; an agent that lets no exception out, and a supervisor that ends the process
-if one gets out; our own budget in bytes; a poll interval so long that a blocked worker never leaves the group; no
-waiting for empty streams in a rebalance; no tables, no leader topic, the round-robin assignor.
+Faust 0.15.3 loses data or hangs in five known ways with its defaults. The guards, here, in `ordered_acks` and in
+`consumer`: manual acks in offset order; an agent that raises no exception, and a supervisor that ends the process if
+one escapes; a memory budget in bytes; a maximum poll interval so long that a blocked worker never leaves the group;
+no wait for empty streams in a rebalance; no tables, no leader topic, the round-robin assignor.
 """
 
 import faust
@@ -17,7 +17,7 @@ NO_TIMEOUT_SECONDS = 30 * 86400.0
 
 
 def build(settings: Settings, on_records_lost: OnRecordsLost, on_log_reset: OnLogReset) -> faust.App:
-    """An app that tells what its partitions lost, and which of them began anew."""
+    """Return an app that reports lost records and reset logs of its partitions."""
     app = faust.App(
         settings.kafka_group,
         broker=";".join(f"kafka://{broker.strip()}" for broker in settings.kafka_brokers.split(",")),
@@ -30,7 +30,7 @@ def build(settings: Settings, on_records_lost: OnRecordsLost, on_log_reset: OnLo
         broker_max_poll_records=16,
         consumer_max_fetch_size=max(2 * MIB, record_max_bytes(settings)),
         consumer_auto_offset_reset="earliest",
-        consumer_metadata_max_age_ms=30_000,  # a topic made late, or again, is seen after this
+        consumer_metadata_max_age_ms=30_000,  # a topic that is created late, or recreated, is discovered after this
         broker_commit_interval=1.0,
         broker_commit_every=1_000_000,
         broker_session_timeout=settings.kafka_session_timeout_seconds,
@@ -55,7 +55,7 @@ def build(settings: Settings, on_records_lost: OnRecordsLost, on_log_reset: OnLo
         producer_threaded=False,
         web_enabled=False,
         worker_redirect_stdouts=False,
-        datadir="/tmp/crisp-faust",  # noqa: S108 - nothing is written there: there are no tables
+        datadir="/tmp/crisp-faust",  # noqa: S108 - nothing is written there: the app has no tables
     )
     consumer.install(app, on_records_lost, on_log_reset)
     return app

@@ -1,9 +1,9 @@
-"""Faust's consumer, made simple and safe by acks that come in order (`acks`).
+"""Faust's consumer, simplified: acks arrive in offset order (`ordered_acks`).
 
-Faust 0.15.3 keeps lists of acked offsets and of gaps to find out what may be committed, gets it wrong when the group's
-offset is not the log's next one, and writes every offset of a gap into a list. Here the offset to commit is the one
-after the last record acked, and a log that jumps is looked at: what Kafka's retention took is reported, and a log that
-begins anew (a topic deleted and made again) is read from its beginning, which Faust would drop without a word.
+Faust 0.15.3 computes the offset to commit from lists of acked offsets and gaps. The result is wrong when the group's
+offset is not the log's next one, and every offset of a gap is written into a list. Here the offset to commit is the
+one after the last acked record. Jumps of the log are handled: records expired by Kafka's retention are reported, and a
+recreated log (a topic deleted and created again) is read from its beginning, which Faust would drop silently.
 """
 
 import logging
@@ -17,31 +17,31 @@ from faust.types import TP, ConsumerMessage
 from pipeline.config.settings import MIB
 
 FETCH_MAX_BYTES = 16 * MIB
-"""Of one answer of a broker; aiokafka's own limit is 50 MiB, more than half of what a worker may have."""
+"""Limit of one fetch response; aiokafka's default is 50 MiB, more than half of a worker's memory."""
 
 OnRecordsLost = Callable[[TP, int, ConsumerMessage], None]
-"""Told that the records from an offset up to a message's are gone from the log."""
+"""Called with a partition, an offset and a message: the records between the two expired."""
 OnLogReset = Callable[[TP], None]
-"""Told that a partition's log has begun anew."""
+"""Called with a partition whose log was recreated."""
 
 
 _LOGGER = logging.getLogger("faust.consumer")
-"""Else mode names loggers after modules of ours."""
+"""Otherwise mode names the loggers after crisp's modules."""
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """The consumer's thread, with a bound on what is fetched ahead."""
+    """The consumer's thread, with a limit on prefetched bytes."""
 
     logger = _LOGGER
 
     def _create_worker_consumer(self, transport: Any) -> Any:
-        made = super()._create_worker_consumer(transport)
-        made._fetch_max_bytes = FETCH_MAX_BYTES  # noqa: SLF001 - Faust does not hand it on
-        return made
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_bytes = FETCH_MAX_BYTES  # noqa: SLF001 - Faust has no setting for it
+        return consumer
 
 
 class Consumer(driver.Consumer):
-    """One worker's consumer. `lost` and `anew` are set by the worker."""
+    """The consumer of one worker. `install` sets the callbacks."""
 
     logger = _LOGGER
 
@@ -49,7 +49,7 @@ class Consumer(driver.Consumer):
     on_log_reset: OnLogReset
 
     def on_init(self) -> None:
-        """As Faust's, and where each partition stands: the offset to come, the offset to commit."""
+        """Extend Faust's method: create the next offsets and the offsets to commit."""
         super().on_init()
         self.next_offsets: dict[TP, int] = {}
         self._offsets_to_commit: dict[TP, int] = {}
@@ -58,7 +58,7 @@ class Consumer(driver.Consumer):
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     def ack(self, message: Any) -> bool:
-        """Note a record as settled; acks come in order, so those before it are."""
+        """Record that a message is settled; acks arrive in order, so all earlier ones are settled too."""
         if message.acked:
             return False
         message.acked = True
@@ -75,19 +75,19 @@ class Consumer(driver.Consumer):
         }
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
-        """As Faust's: what was acked since the last commit is done again by the next owner."""
+        """Extend Faust's method: the next owner repeats what was acked since the last commit."""
         for tp in revoked:
             self._offsets_to_commit.pop(tp, None)
             self.next_offsets.pop(tp, None)
         await super().on_partitions_revoked(revoked)
 
     async def perform_seek(self) -> None:
-        """As Faust's, to the group's offsets."""
+        """Extend Faust's method: the next offsets are the group's."""
         await super().perform_seek()
         self.next_offsets = {tp: offset for tp, offset in self._read_offset.items() if offset is not None}
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust names it
-        """As Faust's, but for the jumps that a log can make."""
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature
+        """Extend Faust's method: handle offsets that jump forwards or backwards."""
         async for tp, message in super().getmany(timeout):
             expected = self.next_offsets.get(tp)
             if expected is not None and message.offset > expected:
@@ -97,28 +97,29 @@ class Consumer(driver.Consumer):
                 self._committed_offset[tp] = None
                 self.on_log_reset(tp)
             self.next_offsets[tp] = message.offset + 1
-            self._read_offset[tp] = message.offset  # so that Faust sees neither a gap nor a record to drop
+            self._read_offset[tp] = message.offset  # so that Faust detects neither a gap nor a record to drop
             yield tp, message
 
     async def _handle_skipped_offsets(self, tp: TP, expected: int, message: Any) -> None:
-        """Offsets are missing: taken by the retention, or never records at all (a transaction's marks)."""
+        """Report expired records; offsets that never were records (a transaction's markers) are not reported."""
         earliest = (await self.earliest_offsets(tp))[tp]
         if earliest > expected:
             self.on_records_lost(tp, expected, message)
 
     def is_thread_alive(self) -> bool:
-        """Whether the thread that speaks to Kafka still runs."""
-        thread = self._thread._thread  # noqa: SLF001 - mode has no name for it
+        """Return whether the Kafka client's thread is running."""
+        thread = self._thread._thread  # noqa: SLF001 - mode has no public name for it
         return thread is not None and thread.is_alive()
 
 
 class Transport(driver.Transport):
-    """Faust's transport with this consumer."""
+    """Faust's transport with this `Consumer`."""
 
     Consumer = Consumer
 
 
 def install(app: faust.App, on_records_lost: OnRecordsLost, on_log_reset: OnLogReset) -> None:
-    """Make an app use it; before the app is finalized."""
-    made = type("Consumer", (Consumer,), {"lost": staticmethod(on_records_lost), "anew": staticmethod(on_log_reset)})
-    app.transport = type("Transport", (Transport,), {"Consumer": made})(app.conf.broker_consumer, app)
+    """Make an app use this transport and consumer; call it before the app is finalized."""
+    callbacks = {"on_records_lost": staticmethod(on_records_lost), "on_log_reset": staticmethod(on_log_reset)}
+    consumer = type("Consumer", (Consumer,), callbacks)
+    app.transport = type("Transport", (Transport,), {"Consumer": consumer})(app.conf.broker_consumer, app)

@@ -1,4 +1,4 @@
-"""Has the worker's clients use a secret or certificate whose file has changed, without a restart."""
+"""Reloads secrets and certificates whose files change into the worker's clients, without a restart."""
 
 import asyncio
 import logging
@@ -19,13 +19,13 @@ POLL_SECONDS = 5.0
 log = logging.getLogger(__name__)
 
 KafkaClients = Callable[[], list[Any]]
-"""The aiokafka clients of producers and consumers that run now."""
+"""Returns the aiokafka clients of the running producers and consumers."""
 
 
 async def run(
     settings: Settings, watcher: SecretFileWatcher, elasticsearch: AsyncElasticsearch, kafka_clients: KafkaClients
 ) -> None:
-    """Look until cancelled. `watched` is older than the clients, so that no change falls between."""
+    """Poll until cancelled. Create `watcher` before the clients, so that no change is missed in between."""
     while True:
         await asyncio.sleep(POLL_SECONDS)
         changed = watcher.poll()
@@ -34,7 +34,7 @@ async def run(
         try:
             kafka_client.reload(settings, *kafka_clients())
             elasticsearch_client.reload(elasticsearch, settings)
-        except (SettingsError, OSError, ssl.SSLError) as fault:
-            log.error("%s changed, but cannot be used: %s", ", ".join(changed), fault)
+        except (SettingsError, OSError, ssl.SSLError) as error:
+            log.error("cannot reload %s: %s", ", ".join(changed), error)
         else:
-            log.info("%s changed, and is used from now on", ", ".join(changed))
+            log.info("reloaded %s", ", ".join(changed))

@@ -1,4 +1,4 @@
-"""Faust's form of the Kafka credentials in the settings."""
+"""Converts the Kafka credentials in the settings to Faust's form."""
 
 import faust
 from faust.types.auth import CredentialsT
@@ -9,7 +9,7 @@ from pipeline.kafka import client
 
 
 def broker_credentials(settings: Settings) -> CredentialsT | None:
-    """TLS and SASL as Faust wants them; None for a plain connection."""
+    """Return Faust's TLS and SASL credentials; None for a plaintext connection."""
     context = client.tls_context(settings)
     if settings.kafka_sasl != "none":
         return faust.SASLCredentials(

@@ -1,7 +1,7 @@
-"""Puts dead letters into their topic through the worker's producer, tried until Kafka has them.
+"""Sends dead letters to their topic through the worker's producer, retrying until Kafka acknowledges them.
 
-A dead-letter topic that is away, full, forbidden or missing is a neighbour that is away: said, waited for, never a
-reason to end, and nothing behind the letter is acknowledged.
+A dead-letter topic that is unavailable, full, forbidden or missing is a dependency failure: it is reported and
+retried. The worker does not exit, and no record after the dead letter is acked meanwhile.
 """
 
 import asyncio
@@ -12,8 +12,7 @@ from aiokafka.errors import KafkaError
 from faust.exceptions import FaustError
 
 from pipeline.config.settings import Settings
-from pipeline.contract import dead_letter
-from pipeline.contract.dead_letter import DeadLetter
+from pipeline.contract.dead_letter import DeadLetter, encode
 from pipeline.contract.record import Headers
 from pipeline.elasticsearch.retrying_client import Backoff
 
@@ -21,7 +20,7 @@ log = logging.getLogger(__name__)
 
 
 class DeadLetterProducer:
-    """`topic` is Faust's. `trouble` is why it takes nothing now, empty while it does; `waiting` letters are in work."""
+    """Sends to a Faust `topic`. `problem`: why sending fails now, empty otherwise; `pending`: sends in progress."""
 
     def __init__(self, topic: Any, settings: Settings) -> None:
         self._topic = topic
@@ -29,24 +28,25 @@ class DeadLetterProducer:
         self.problem = ""
         self.pending = 0
 
-    async def send(self, letter: DeadLetter, key: bytes | None = None) -> None:
-        """Return when a letter is acknowledged in the topic."""
-        what = f"{letter.index}/{letter.id}" if letter.id else "/".join(map(str, letter.origin[:3]))
-        headers = dead_letter.encode(letter)
-        pauses = Backoff(self._settings.retry_max_seconds)
+    async def send(self, dead_letter: DeadLetter, key: bytes | None = None) -> None:
+        """Send a dead letter; return when Kafka has acknowledged it."""
+        position = "/".join(map(str, dead_letter.origin[:3]))
+        source = f"{dead_letter.index}/{dead_letter.id}" if dead_letter.id else position
+        headers = encode(dead_letter)
+        backoff = Backoff(self._settings.retry_max_seconds)
         self.pending += 1
-        while fault := await self._try_send(key or letter.id.encode(), letter.value, headers):
-            self.problem = f"the topic {self._settings.topic_dead} takes no dead letters: {fault}"
-            log.error("%s; tried again for ever", self.problem)
-            await asyncio.sleep(next(pauses))
+        while error := await self._try_send(key or dead_letter.id.encode(), dead_letter.value, headers):
+            self.problem = f"cannot write to dead-letter topic {self._settings.topic_dead}: {error}"
+            log.error("%s; retrying until it succeeds", self.problem)
+            await asyncio.sleep(next(backoff))
         self.pending -= 1
         self.problem = ""
-        log.error("dead-lettered: %s", letter.reason, extra={"crisp.dead": what})
+        log.error("dead-lettered: %s", dead_letter.reason, extra={"crisp.dead": source})
 
     async def _try_send(self, key: bytes, value: bytes, headers: Headers) -> str:
-        """Why the topic did not take a letter; empty when it did."""
+        """Return the error; empty on success."""
         try:
             await (await self._topic.send(key=key, value=value, headers=headers))
-        except (KafkaError, FaustError) as fault:
-            return str(fault) or repr(fault)
+        except (KafkaError, FaustError) as error:
+            return str(error) or repr(error)
         return ""

@@ -1,6 +1,6 @@
-"""Whether a worker has hung, from what is seen of it. Pure: times on a clock that never goes back, in seconds.
+"""Decides from a worker's health signs whether it hangs. Pure: times in seconds on a monotonic clock.
 
-Never because a neighbour is away: while Elasticsearch or Kafka does not answer, a worker that waits is well.
+An unavailable dependency is no reason: a worker that waits for Elasticsearch or Kafka stays live.
 """
 
 from dataclasses import dataclass
@@ -12,29 +12,29 @@ PROGRESS_TIMEOUT_SECONDS = 600.0
 
 @dataclass(slots=True)
 class HealthSigns:
-    """What is seen; each `…_at` is when it last was so."""
+    """Observed health signs; each `…_at` is the time of the last observation."""
 
     heartbeat_at: float
-    """the event loop turned"""
+    """the event loop ran"""
     consuming_at: float
-    """the group was not rebalancing and records were let in"""
+    """the consumer was active and the group was not rebalancing"""
     idle_at: float
-    """there was nothing to take, a neighbour was away, or nobody could say"""
+    """there were no records to process, a dependency was unavailable, or the lag was unknown"""
     progress_at: float
-    """a record was taken or settled"""
+    """a record was processed or settled"""
     consumer_thread_alive: bool = True
-    """the thread that speaks to Kafka runs"""
+    """the Kafka client's thread is running"""
 
 
 def failure_reason(signs: HealthSigns, now: float) -> str:
-    """Why the worker has to be started again; empty while it is well."""
+    """Return why the worker must be restarted; empty while it is live."""
     if now - signs.heartbeat_at > LOOP_TIMEOUT_SECONDS:
-        return f"the worker's loop has not turned for {now - signs.heartbeat_at:.0f} s"
+        return f"event loop blocked for {now - signs.heartbeat_at:.0f} s"
     if not signs.consumer_thread_alive:
-        return "the thread that speaks to Kafka has ended"
+        return "Kafka client thread has ended"
     if now - signs.consuming_at > CONSUMER_TIMEOUT_SECONDS:
-        return f"no records are let in, or the group is rebalancing, for {now - signs.consuming_at:.0f} s"
-    still = now - max(signs.idle_at, signs.progress_at)
-    if still > PROGRESS_TIMEOUT_SECONDS:
-        return f"records wait and none was taken or settled for {still:.0f} s"
+        return f"consumer paused, or group rebalancing, for {now - signs.consuming_at:.0f} s"
+    stalled = now - max(signs.idle_at, signs.progress_at)
+    if stalled > PROGRESS_TIMEOUT_SECONDS:
+        return f"no record processed for {stalled:.0f} s although the partitions have lag"
     return ""

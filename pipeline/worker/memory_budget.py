@@ -1,11 +1,11 @@
-"""Bytes in work, bounded: the only back-pressure there is. Whoever takes waits until others have given back."""
+"""Back-pressure: bounds the bytes in flight. A consumer waits until bytes are released."""
 
 import asyncio
 from collections import deque
 
 
 class MemoryBudget:
-    """Bytes of slices in work and of what was made of them. A slice larger than the whole budget runs alone."""
+    """Bytes of slices in flight and of their documents. A slice larger than the whole budget runs alone."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -13,7 +13,7 @@ class MemoryBudget:
         self._waiters: deque[asyncio.Future[None]] = deque()
 
     async def acquire(self, size: int) -> None:
-        """Wait until there is room."""
+        """Wait until the bytes fit, then reserve them."""
         while self.used and self.used + size > self._limit:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
@@ -21,11 +21,11 @@ class MemoryBudget:
         self.used += size
 
     def grow(self, size: int) -> None:
-        """Take what something already in work has grown by; whoever comes next waits for it."""
+        """Add the growth of work already in flight, without waiting; later calls of `acquire` wait for it."""
         self.used += size
 
     def release(self, size: int) -> None:
-        """Give room back."""
+        """Release bytes."""
         self.used -= size
         while self._waiters:
             waiter = self._waiters.popleft()

@@ -1,4 +1,4 @@
-"""What a worker measures of itself beside its work: lag, ages of lines, the last minutes."""
+"""A worker's own measurements: consumer lag, latency, history of the last minutes."""
 
 import asyncio
 import logging
@@ -30,11 +30,11 @@ REQUEST_TIMEOUT_SECONDS = 30.0
 log = logging.getLogger(__name__)
 
 AssignedPartitions = Callable[[], set[int]]
-"""The partitions of the raw topic that the worker has now."""
+"""Returns the partitions of the raw topic that are assigned to the worker."""
 
 
 class WorkerMonitor:
-    """One worker's measures. `run` is a task of its own."""
+    """Measures one worker. `run` runs as a separate task."""
 
     def __init__(
         self, settings: Settings, metrics: Metrics, partitions: AssignedPartitions, acker: OrderedAcker
@@ -48,19 +48,19 @@ class WorkerMonitor:
         self._lags: dict[int, Lag] = {}
         self.problem = ""
         self.kafka_unavailable = False
-        """Kafka did not answer when it was last asked."""
+        """The last request to Kafka got no response."""
         metrics.set("crisp_worker_topic_retention_seconds", settings.topic_retention_seconds)
 
     def observe_consumed(self, value: bytes) -> float | None:
-        """When the first line of a record was written, in seconds since the epoch, where it tells; counts as taken."""
-        moment = cri.first_time(value)
-        if moment is None:
+        """Observe a consumed record's latency; return its first line's time, in seconds since the epoch, if any."""
+        first_time = cri.first_time(value)
+        if first_time is None:
             return None
-        self._observe_latency("consumed", moment / 1e9)
-        return moment / 1e9
+        self._observe_latency("consumed", first_time / 1e9)
+        return first_time / 1e9
 
     def observe_indexed(self, written_at: float | None, documents: list[bytes], probe: FreshnessProbe) -> None:
-        """A record's documents are indexed."""
+        """Observe the latency of a record whose documents are indexed, and offer one to the probe."""
         if written_at is None or not documents:
             return
         self._observe_latency("indexed", written_at)
@@ -82,26 +82,25 @@ class WorkerMonitor:
             await asyncio.sleep(SAMPLE_SECONDS)
 
     async def _measure_lag(self) -> None:
-        """Ask for the lag again and again; with a new connection after a fault."""
+        """Read the lag periodically; reconnect after an error."""
         while True:
-            lag = LagReader(self._settings)
+            reader = LagReader(self._settings)
             try:
                 async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
-                    await lag.start()
+                    await reader.start()
                 while True:
-                    async with asyncio.timeout(
-                        REQUEST_TIMEOUT_SECONDS
-                    ):  # aiokafka waits for ever for a group's coordinator
-                        lags = await lag.read(self._partitions(), self._acker.oldest_timestamps())
+                    # aiokafka waits indefinitely for a group's coordinator
+                    async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
+                        lags = await reader.read(self._partitions(), self._acker.oldest_timestamps())
                     self._set_lags(lags)
                     await asyncio.sleep(self._settings.lag_poll_seconds)
-            except (KafkaError, TimeoutError) as fault:
-                self.kafka_unavailable = isinstance(fault, TimeoutError | KafkaTimeoutError) or fault.retriable
-                self.problem = f"the lag cannot be read: {fault!r}"
-                log.warning("the lag cannot be read, tried again: %r", fault)
+            except (KafkaError, TimeoutError) as error:
+                self.kafka_unavailable = isinstance(error, TimeoutError | KafkaTimeoutError) or error.retriable
+                self.problem = f"cannot read consumer lag: {error!r}"
+                log.warning("cannot read consumer lag, retrying: %r", error)
                 await asyncio.sleep(self._settings.lag_poll_seconds)
             finally:
-                await lag.stop()
+                await reader.stop()
 
     def _set_lags(self, lags: dict[int, Lag]) -> None:
         self._lags = lags
@@ -116,24 +115,24 @@ class WorkerMonitor:
             self._metrics.replace(f"crisp_worker_consumer_lag_{name}", "partition", by_label)
 
     def _lag_bytes(self, lag: Lag) -> float:
-        """Kafka does not tell bytes: the records' number by the mean size of those that came."""
+        """Estimate the lag in bytes, which Kafka does not report: records times the mean size of received ones."""
         records = self._metrics.total("crisp_worker_records_received")
         return round(lag.records * self._metrics.get("crisp_worker_received_bytes") / records) if records else 0.0
 
     def _gap_count(self) -> float:
         lost = self._metrics.get("crisp_worker_records_lost")
-        return self._metrics.get("crisp_worker_records_received", outcome="gap") + lost
+        return self._metrics.get("crisp_worker_records_received", kind="gap") + lost
 
     def _dead_letter_count(self) -> float:
         documents = self._metrics.get("crisp_worker_documents", result="dead_lettered")
         return self._metrics.get("crisp_worker_records_received", kind="invalid") + documents
 
     def has_lag(self) -> bool:
-        """Whether Kafka has records that are not committed; False also when it does not say."""
+        """Return whether Kafka has uncommitted records; False also when the lag is unknown."""
         return not self.problem and any(lag.records for lag in self._lags.values())
 
     def snapshot(self) -> dict[str, Any]:
-        """For `/status.json`."""
+        """Return the measurements for `/status.json`."""
         return {
             "lag": [
                 {

@@ -1,7 +1,7 @@
-"""Acknowledge records to Faust strictly in the order of their offsets, each only when it is settled.
+"""Acks records to Faust strictly in the order of their offsets, each only when it is settled.
 
-Faust 0.15.3 commits past records in work when acks come out of order, and takes acks of an older generation of
-the group; both would lose data. So this is the one place that acks.
+Faust 0.15.3 commits past pending records when acks arrive out of order, and accepts acks of an older generation of
+the group; both would lose data. Therefore this module is the only one that acks.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ QueueKey = tuple[int, Any]
 
 
 class PendingRecord:
-    """One record in work."""
+    """A record in flight."""
 
     __slots__ = ("event", "key", "settled")
 
@@ -24,7 +24,7 @@ class PendingRecord:
 
 
 class OrderedAcker:
-    """Slots by group generation and partition. `generation` tells the current one."""
+    """Pending records by group generation and partition. `generation` returns the current one."""
 
     def __init__(self, generation: Callable[[], int]) -> None:
         self._current_generation = generation
@@ -32,25 +32,25 @@ class OrderedAcker:
         self._emptied = asyncio.Event()
 
     def add(self, event: Any) -> PendingRecord:
-        """Note a record taken; in the order of its partition's offsets."""
+        """Add a consumed record; call it in the order of its partition's offsets."""
         message = event.message
-        slot = PendingRecord((message.generation_id, message.tp), event)
-        self._queues.setdefault(slot.key, deque()).append(slot)
-        return slot
+        record = PendingRecord((message.generation_id, message.tp), event)
+        self._queues.setdefault(record.key, deque()).append(record)
+        return record
 
     def add_barrier(self, generation: int, partition: Any) -> PendingRecord:
-        """Note something that is no record, but must be settled before the records taken from now on."""
-        slot = PendingRecord((generation, partition), None)
-        self._queues.setdefault(slot.key, deque()).append(slot)
-        return slot
+        """Add an entry that is no record, but must be settled before records added later are acked."""
+        barrier = PendingRecord((generation, partition), None)
+        self._queues.setdefault(barrier.key, deque()).append(barrier)
+        return barrier
 
     def drop_partition(self, partition: Any) -> None:
-        """Drop what is in work of a partition whose log began anew: its offsets mean other records now."""
+        """Drop the pending records of a partition whose log was recreated: its offsets now mean other records."""
         self._queues = {key: queue for key, queue in self._queues.items() if key[1] != partition}
         self._emptied.set()
 
     def settle(self, record: PendingRecord) -> None:
-        """The record is settled: ack it and what waited behind it, as far as the order allows."""
+        """Mark a record as settled; ack it and the settled records after it, as far as the order allows."""
         record.settled = True
         queue = self._queues.get(record.key)
         if queue is None:
@@ -64,24 +64,24 @@ class OrderedAcker:
             self._emptied.set()
 
     def drop_revoked(self) -> None:
-        """Drop what belongs to an older generation: others do it again."""
+        """Drop the pending records of older generations: their new owners process them again."""
         current = self._current_generation()
         self._queues = {key: queue for key, queue in self._queues.items() if key[0] == current}
         self._emptied.set()
 
     def oldest_timestamps(self) -> dict[int, float]:
-        """When the first record in work of each partition was written to Kafka, in seconds since the epoch."""
+        """Return the Kafka timestamp of each partition's oldest pending record, in seconds since the epoch."""
         current = self._current_generation()
-        firsts = [queue[0].event for key, queue in list(self._queues.items()) if key[0] == current and queue]
-        heads = [event.message for event in firsts if event is not None]
-        return {message.tp.partition: message.timestamp for message in heads if message.timestamp}
+        oldest = [queue[0].event for key, queue in list(self._queues.items()) if key[0] == current and queue]
+        messages = [event.message for event in oldest if event is not None]
+        return {message.tp.partition: message.timestamp for message in messages if message.timestamp}
 
     async def wait_until_empty(self) -> None:
-        """Return when everything taken is acked, or belongs to others by now."""
+        """Return when every added record is acked or dropped."""
         while self.pending():
             self._emptied.clear()
             await self._emptied.wait()
 
     def pending(self) -> int:
-        """Records taken and not acked."""
+        """Return the number of records that are not acked."""
         return sum(len(queue) for queue in self._queues.values())

@@ -1,4 +1,4 @@
-"""The worker's accounts: what came of the events. Taken on the worker's loop, between two of its steps, they add up."""
+"""The worker's totals of events by result. A snapshot from the event loop, between two steps, adds up."""
 
 from typing import Any
 
@@ -7,8 +7,11 @@ from pipeline.monitoring.metrics import Metrics
 OUTCOMES = ("created", "duplicate", "fallback", "extended", "dead_lettered")
 
 
-def snapshot(metrics: Metrics, slices_in_work: int) -> dict[str, Any]:
-    """Events that came = created + there + safe form + dead + dropped + in work. What continues another is beside."""
+def snapshot(metrics: Metrics, slices_in_flight: int) -> dict[str, Any]:
+    """Return the totals: events = created + duplicate + fallback + dead-lettered + dropped + in flight.
+
+    Documents that extend another one are counted in addition.
+    """
     documents = {name: int(metrics.get("crisp_worker_documents", result=name)) for name in OUTCOMES}
     dropped = {
         rule: int(number) for rule, number in metrics.values_by_label("crisp_worker_events_dropped", "rule").items()
@@ -27,6 +30,6 @@ def snapshot(metrics: Metrics, slices_in_work: int) -> dict[str, Any]:
         "accounts": {
             "settled": settled,
             "in_work": events - settled - sum(dropped.values()),
-            "slices_in_work": slices_in_work,
+            "slices_in_work": slices_in_flight,
         },
     }

@@ -1,4 +1,4 @@
-"""The worker: takes records from the raw topic, has them indexed, acks each when it is settled."""
+"""The worker: consumes records of the raw topic, indexes their documents, acks each record when it is settled."""
 
 import asyncio
 import logging
@@ -39,13 +39,13 @@ from pipeline.worker.ordered_acks import OrderedAcker, PendingRecord
 HEALTH_SAMPLE_SECONDS = 10.0
 UNKNOWN_POD = b'{"namespace":"","pod":"","container":""}'
 
-HEALTHY = "Every line that came is indexed or on its way."
+HEALTHY = "Every received line is indexed or in flight."
 
 log = logging.getLogger(__name__)
 
 
 class Worker:
-    """What one worker process does with its records; `app` is the Faust app around it."""
+    """The record processing of one worker process; `app` is its Faust app."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -54,13 +54,13 @@ class Worker:
         self.processor = RecordProcessor(settings)
         self.rules_reloader = RulesReloader(settings, self.processor.set_rules)
         self.metrics.set("crisp_worker_rules_last_reload_successful", 1)
-        self.secret_watcher = SecretFileWatcher(settings)  # before anything reads one
+        self.secret_watcher = SecretFileWatcher(settings)  # before anything reads a secret
         self.app = app.build(settings, self._records_lost, self._log_reset)
         self._consuming = asyncio.Event()
         self._consuming.set()
         self._client = connect(settings)
-        dead = self.app.topic(settings.topic_dead, value_serializer="raw", key_serializer="raw")
-        self.dead_letter_producer = DeadLetterProducer(dead, settings)
+        dead_letter_topic = self.app.topic(settings.topic_dead, value_serializer="raw", key_serializer="raw")
+        self.dead_letter_producer = DeadLetterProducer(dead_letter_topic, settings)
         self.indexer = Indexer(self._client, settings, self.metrics, self.dead_letter_producer.send)
         self.probe = FreshnessProbe(self.indexer.retrying_client, self.metrics, settings.search_probe_seconds)
         self.acker = OrderedAcker(lambda: int(self.app.consumer_generation_id))
@@ -74,10 +74,10 @@ class Worker:
         )
         now = time.monotonic()
         self._health_signs = HealthSigns(heartbeat_at=now, consuming_at=now, idle_at=now, progress_at=now)
-        raw = self.app.topic(
+        raw_topic = self.app.topic(
             settings.topic_raw, value_type=bytes, value_serializer="raw", key_type=bytes, key_serializer="raw"
         )
-        self.app.agent(raw, name="index")(self._index)
+        self.app.agent(raw_topic, name="index")(self._index)
         self.app.task(self._run_indexer)
         self.app.task(self._heartbeat)
         self.app.task(self._run_monitor)
@@ -94,28 +94,28 @@ class Worker:
             self._process(event, value, self.acker.add(event))
 
     def pause(self) -> None:
-        """Take no more records; what is in work goes on."""
+        """Consume no more records; records in flight are completed."""
         self._consuming.clear()
         self._consumer.stop_flow()
 
     def _process(self, event: Any, value: bytes, record: PendingRecord) -> None:
-        """Turn a record into documents and hand them over; a record that breaks the contract is dead-lettered."""
+        """Build a record's documents and submit them; dead-letter a record that violates the contract."""
         self.metrics.inc("crisp_worker_received_bytes", len(value))
         self.metrics.inc("crisp_worker_received_lines", value.count(b"\n"))
         message = event.message
         headers = [(str(name), data or b"") for name, data in message.headers or ()]
         origin = KafkaPosition(message.topic, message.partition, message.offset, round((message.timestamp or 0) * 1000))
         try:
-            parcel, outcome = self.processor.process(value, headers, origin, time.time_ns())
-        except RecordError as fault:
-            letter = DeadLetter(self.processor.redact(value), str(fault), origin, headers)
-            self._spawn(self._dead_letter_record(letter, message.key, record))
+            batch, kind = self.processor.process(value, headers, origin, time.time_ns())
+        except RecordError as error:
+            dead_letter = DeadLetter(self.processor.redact(value), str(error), origin, headers)
+            self._spawn(self._dead_letter_record(dead_letter, message.key, record))
             return
-        self.metrics.inc("crisp_worker_records_received", outcome=outcome)
+        self.metrics.inc("crisp_worker_records_received", kind=kind)
         self._health_signs.progress_at = time.monotonic()
-        written = self.monitor.observe_consumed(value)
-        self.budget.grow(parcel.size)
-        self.indexer.submit(parcel, lambda: self._on_indexed(parcel, written, record, len(value) + parcel.size))
+        written_at = self.monitor.observe_consumed(value)
+        self.budget.grow(batch.size)
+        self.indexer.submit(batch, lambda: self._on_indexed(batch, written_at, record, len(value) + batch.size))
 
     def _on_indexed(self, batch: DocumentBatch, written_at: float | None, record: PendingRecord, size: int) -> None:
         self.monitor.observe_indexed(written_at, batch.documents, self.probe)
@@ -128,21 +128,21 @@ class Worker:
         self.acker.settle(record)
 
     def _records_lost(self, tp: TP, first: int, message: Any) -> None:
-        """Kafka's retention took records before this worker came to them: say so, in the index too."""
-        number = message.offset - first
-        log.error("Kafka's retention took %d records of %s/%d before they were indexed", number, *tp)
-        self.metrics.inc("crisp_worker_records_lost", number)
-        moment = round((message.timestamp or 0) * 1e9)
+        """Report records that expired by Kafka's retention before they were indexed; index a gap document."""
+        count = message.offset - first
+        log.error("%d records of %s/%d expired by retention before they were indexed", count, *tp)
+        self.metrics.inc("crisp_worker_records_lost", count)
+        until = round((message.timestamp or 0) * 1e9)
         identity = gap.partition_identity(*tp)
-        lost = Gap(identity, first, "", None, gap.KAFKA_RETENTION, until=moment, records=number)
+        lost = Gap(identity, first, "", None, gap.KAFKA_RETENTION, until=until, records=count)
         headers = gap.encode(GapRecord(lost, "", time.time_ns(), UNKNOWN_POD))
-        parcel, _ = self.processor.process(b"", headers, KafkaPosition(*tp, first, moment // 10**6), time.time_ns())
-        slot = self.acker.add_barrier(int(self.app.consumer_generation_id), tp)
-        self.indexer.submit(parcel, lambda: self.acker.settle(slot))
+        batch, _ = self.processor.process(b"", headers, KafkaPosition(*tp, first, until // 10**6), time.time_ns())
+        barrier = self.acker.add_barrier(int(self.app.consumer_generation_id), tp)
+        self.indexer.submit(batch, lambda: self.acker.settle(barrier))
 
     def _log_reset(self, tp: TP) -> None:
-        """A partition's offsets began again: what is in work has offsets of the log that is gone."""
-        log.error("the log of %s/%d began anew: it is read from its beginning", *tp)
+        """Handle a recreated partition: pending records have offsets of the deleted log."""
+        log.error("partition %s/%d was recreated; reading from the beginning", *tp)
         self.metrics.inc("crisp_worker_partition_resets")
         self.acker.drop_partition(tp)
 
@@ -152,25 +152,25 @@ class Worker:
         task.add_done_callback(self._tasks.discard)
 
     async def _run_or_crash(self, work: Any) -> None:
-        """Whatever gets out of a task is a bug: end the process, the offset stays where it was."""
+        """Await work; an exception from it is a bug and ends the process, with the offset unchanged."""
         try:
             await work
-        except asyncio.CancelledError as fault:
+        except asyncio.CancelledError as error:
             if not cancellation.was_requested():
-                await self._crash(fault)
+                await self._crash(error)
             raise
-        except Exception as fault:
-            await self._crash(fault)
+        except Exception as error:
+            await self._crash(error)
             raise
 
     async def _crash(self, error: BaseException) -> None:
-        log.critical("the worker ends itself", exc_info=error)
+        log.critical("unrecoverable error, exiting", exc_info=error)
         await self.app.crash(error)
 
-    async def _dead_letter_record(self, letter: DeadLetter, key: bytes | None, record: PendingRecord) -> None:
-        await self.dead_letter_producer.send(letter, key)
+    async def _dead_letter_record(self, dead_letter: DeadLetter, key: bytes | None, record: PendingRecord) -> None:
+        await self.dead_letter_producer.send(dead_letter, key)
         self.metrics.inc("crisp_worker_records_received", kind="invalid")
-        self._settle(record, len(letter.value))
+        self._settle(record, len(dead_letter.value))
 
     async def _run_indexer(self) -> None:
         try:
@@ -186,7 +186,7 @@ class Worker:
         )
 
     def _kafka_clients(self) -> list[Any]:
-        # Faust has no name for the clients that it wraps.
+        # Faust has no public name for the clients that it wraps.
         return [self._consumer._thread._ensure_consumer()._client, self.app.producer._producer.client]  # type: ignore[attr-defined]  # noqa: SLF001
 
     async def _run_monitor(self) -> None:
@@ -205,7 +205,7 @@ class Worker:
             await asyncio.sleep(1.0)
 
     def record_heartbeat(self) -> None:
-        """Note that the loop turns."""
+        """Record that the event loop runs."""
         self._health_signs.heartbeat_at = time.monotonic()
 
     @property
@@ -213,7 +213,7 @@ class Worker:
         return cast(Consumer, self.app.consumer)
 
     async def _sample_health(self) -> None:
-        """Look at oneself now and then, for `liveness`."""
+        """Update the health signs periodically, for `liveness`."""
         while True:
             await asyncio.sleep(HEALTH_SAMPLE_SECONDS)
             consumer, now = self._consumer, time.monotonic()
@@ -230,22 +230,22 @@ class Worker:
         )
 
     def _liveness_failure(self) -> str:
-        """Why the process has to be started again, for `/livez`."""
+        """Return why the process must be restarted, for `/livez`; empty while it is live."""
         return liveness.failure_reason(self._health_signs, time.monotonic())
 
     def _readiness_failure(self) -> str:
-        return "" if self.partitions() else "no partitions yet"
+        return "" if self.partitions() else "no partitions assigned yet"
 
     def create_consumer(self) -> None:
-        """Have Faust make its consumer now, in the loop that runs.
+        """Create Faust's consumer now, in the running loop.
 
-        It is made when first asked for: by a page asked for early, that would be in the pages' own thread and loop.
-        So no page asks before.
+        Faust creates it on first access. An early status request would create it in the status server's own thread
+        and loop; until this call, such requests do not access it.
         """
         self._consumer_created = bool(self.app.consumer)
 
     def partitions(self) -> list[str]:
-        """The partitions that this worker has now."""
+        """Return the partitions that are assigned to this worker, as TOPIC/PARTITION."""
         return sorted(f"{tp.topic}/{tp.partition}" for tp in self._assigned())
 
     def _raw_partitions(self) -> set[int]:
@@ -260,7 +260,7 @@ class Worker:
             return frozenset()
 
     def status(self) -> dict[str, Any]:
-        """Where the worker stands, for its page and `/status.json`."""
+        """Return the worker's status, for its page and `/status.json`."""
         return process_info.with_health(
             {
                 **process_info.snapshot("worker", self.name, HEALTHY, self.settings),

@@ -1,4 +1,4 @@
-"""What the peers assert holds from files to documents: found, read, cut, published, taken, grouped, understood."""
+"""Conformance cases of other log shippers, from files to documents, with the shipper's and the worker's parts."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,46 +26,46 @@ CASES = [case for kind in ("cri", "metadata") for case in cases(kind, "core", "d
 ANNOTATIONS = [case for case in cases("metadata", "reference") if "annotations" in case["id"]]
 
 
-class Shipped:
-    """One node: files in the kubelet's layout, a shipper's parts, and what Kafka has got of them."""
+class Node:
+    """One node: files in the kubelet's layout, the shipper's parts, and the records that Kafka has."""
 
     def __init__(self, root: Path, case: Case, **settings: Any) -> None:
         self.case, self.clock = case, 1000.0
-        self.about = pod_object(case) or None
-        node = str(((self.about or {}).get("spec") or {}).get("nodeName") or "node-1")
+        self.pod = pod_object(case) or None
+        node = str(((self.pod or {}).get("spec") or {}).get("nodeName") or "node-1")
         state = root / "state"
         state.mkdir()
         self.root = root / "pods"
         self.settings = Settings(logs_dir=str(self.root), state_dir=str(state), node_name=node, **settings)
-        self.pods = PodWatch(self.settings) if self.about else None
+        self.pods = PodWatch(self.settings) if self.pod else None
         self.records: list[tuple[bytes, Headers]] = []
         self.start(None)
 
-    def start(self, stored: bytes | None) -> None:
-        self.fleet = ContainerLogs(
-            self.settings, decode(stored) if stored else None, self.pods, clock=lambda: self.clock
+    def start(self, checkpoint: bytes | None) -> None:
+        self.logs = ContainerLogs(
+            self.settings, decode(checkpoint) if checkpoint else None, self.pods, clock=lambda: self.clock
         )
         self.discovery = Discovery([kubelet_layout(self.root)], DirectoryCache())
 
     def crash(self) -> None:
-        stored = encode(self.fleet.state())
-        for tail in self.fleet.tails.values():
+        checkpoint = encode(self.logs.state())
+        for tail in self.logs.tails.values():
             for file in tail.files:
                 file.close()
-        self.start(stored)
+        self.start(checkpoint)
 
     def instance(self) -> Instance:
-        """The container of the case; what its path does not tell is made up, or the Pod object's."""
-        found = pod_metadata.parse_path(self.case.get("path", "")) or pod_metadata.parse_path(DEFAULT_PATH)
-        assert found is not None
-        metadata = (self.about or {}).get("metadata") or {}
-        uid = metadata.get("uid") or found.uid or "11111111-2222-3333-4444-555555555555"
-        return found._replace(uid=str(uid))
+        """The container of the case; a missing path has a default, a missing uid that of the Pod object."""
+        instance = pod_metadata.parse_path(self.case.get("path", "")) or pod_metadata.parse_path(DEFAULT_PATH)
+        assert instance is not None
+        metadata = (self.pod or {}).get("metadata") or {}
+        uid = metadata.get("uid") or instance.uid or "11111111-2222-3333-4444-555555555555"
+        return instance._replace(uid=str(uid))
 
-    def tell(self) -> None:
-        if self.pods is not None and self.about is not None:
-            metadata = {**self.about["metadata"], "uid": self.instance().uid}
-            self.pods._add({**self.about, "metadata": metadata})
+    def deliver_pod(self) -> None:
+        if self.pods is not None and self.pod is not None:
+            metadata = {**self.pod["metadata"], "uid": self.instance().uid}
+            self.pods._add({**self.pod, "metadata": metadata})
 
     def write(self, name: str, data: bytes) -> None:
         instance = self.instance()
@@ -78,47 +78,46 @@ class Shipped:
 
     def read(self, now: int) -> None:
         for _ in range(4):
-            self.fleet.update(self.discovery.scan(), now)
+            self.logs.update(self.discovery.scan(), now)
             self.clock += 1.1
-            for instance, tail in list(self.fleet.tails.items()):
-                self.fleet.poll(instance, tail, self.clock)
-                while tail.metadata_ready and (taken := tail.next_slice(now)):
-                    self.records.append(record.encode(taken.log_slice))
-                    tail.acknowledge(taken.in_flight)
+            for instance, tail in list(self.logs.tails.items()):
+                self.logs.poll(instance, tail, self.clock)
+                while tail.metadata_ready and (pending := tail.next_slice(now)):
+                    self.records.append(record.encode(pending.log_slice))
+                    tail.acknowledge(pending.in_flight)
 
     def documents(self) -> list[Document]:
-        """What the worker makes of the records, in the order of place."""
-        intake = RecordProcessor(self.settings)
-        found = []
+        """The worker's documents of the records, in order."""
+        processor = RecordProcessor(self.settings)
+        documents: list[Document] = []
         for value, headers in self.records:
-            parcel, kind = intake.process(value, headers, UNKNOWN_POSITION, NOW)
+            batch, kind = processor.process(value, headers, UNKNOWN_POSITION, NOW)
             assert kind == "slice"
-            found += [hit["_source"] for hit in to_hits(parcel.documents)]
-        return found
+            documents += [hit["_source"] for hit in to_hits(batch.documents)]
+        return documents
 
 
-def whole(root: Path, case: Case, **settings: Any) -> list[Document]:
-    """All lines at once, in order."""
-    node = Shipped(root, case, **settings)
-    node.tell()
+def ship_at_once(root: Path, case: Case, **settings: Any) -> list[Document]:
+    """Ship all lines at once, in order."""
+    node = Node(root, case, **settings)
+    node.deliver_pod()
     for name, raw in raw_lines(case):
         node.write(name, raw + b"\n")
     node.read(NOW)
     return node.documents()
 
 
-def torn(root: Path, case: Case, **settings: Any) -> list[Document]:
-    """Each line in two writes, a look and a crash of the shipper after each, of many lines after some; the pod is told
-    of last."""
-    node = Shipped(root, case, **settings)
+def ship_with_crashes(root: Path, case: Case, **settings: Any) -> list[Document]:
+    """Write each line in two halves; poll and crash after each half of up to 20 lines; the pod metadata comes last."""
+    node = Node(root, case, **settings)
     lines = list(raw_lines(case))
     for number, (name, raw) in enumerate(lines):
-        for part in _halves(raw + b"\n"):
-            node.write(name, part)
+        for half in _halves(raw + b"\n"):
+            node.write(name, half)
             if number % (1 + len(lines) // 20) == 0:
                 node.read(0)
                 node.crash()
-    node.tell()
+    node.deliver_pod()
     node.read(NOW)
     return node.documents()
 
@@ -129,36 +128,36 @@ def _halves(raw: bytes) -> Iterator[bytes]:
 
 
 @needs_cases
-@pytest.mark.parametrize("how", [whole, torn], ids=["whole", "torn"])
+@pytest.mark.parametrize("ship", [ship_at_once, ship_with_crashes], ids=["at once", "with crashes"])
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case["id"] not in KNOWN_DIFFERENCES], ids=lambda case: case["id"]
 )
-def test_from_files_to_documents(tmp_path: Path, case: Case, how: Any) -> None:
-    assert list(differences(case, how(tmp_path, case))) == []
+def test_shipped_lines_become_expected_documents(tmp_path: Path, case: Case, ship: Any) -> None:
+    assert list(differences(case, ship(tmp_path, case))) == []
 
 
 @needs_cases
-@pytest.mark.parametrize("how", [whole, torn], ids=["whole", "torn"])
+@pytest.mark.parametrize("ship", [ship_at_once, ship_with_crashes], ids=["at once", "with crashes"])
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case["id"] in KNOWN_DIFFERENCES], ids=lambda case: case["id"]
 )
-def test_halves_of_a_line_that_are_months_apart_join_by_setting(tmp_path: Path, case: Case, how: Any) -> None:
+def test_partials_months_apart_are_joined_with_partial_gap_setting(tmp_path: Path, case: Case, ship: Any) -> None:
     (tmp_path / "by-default").mkdir()
     (tmp_path / "by-setting").mkdir()
 
-    assert list(differences(case, how(tmp_path / "by-default", case)))
-    assert list(differences(case, how(tmp_path / "by-setting", case, partial_gap_seconds=MONTHS))) == []
+    assert list(differences(case, ship(tmp_path / "by-default", case)))
+    assert list(differences(case, ship(tmp_path / "by-setting", case, partial_gap_seconds=MONTHS))) == []
 
 
 @needs_cases
 @pytest.mark.parametrize("case", ANNOTATIONS, ids=lambda case: case["id"])
-def test_fluent_bits_annotations_leave_in_what_they_leave_in_there(tmp_path: Path, case: Case) -> None:
-    """The cases name the streams that come through: of each, one that does."""
+def test_fluent_bit_annotations_keep_the_same_streams(tmp_path: Path, case: Case) -> None:
+    """Each case names one stream that passes."""
     path = Path(case["path"]).stem
     namespace, _, rest = path.partition("_")
     name, _, container = rest.partition("_")
-    placed = {**case, "path": f"/var/log/pods/{namespace}_{name}_u-1/{container}/0.log"}
+    located = {**case, "path": f"/var/log/pods/{namespace}_{name}_u-1/{container}/0.log"}
 
-    streams = {one["log.iostream"] for one in whole(tmp_path, placed)}
+    streams = {document["log.iostream"] for document in ship_at_once(tmp_path, located)}
 
     assert streams >= {case.get("config", {}).get("stream_filter", "stdout")}

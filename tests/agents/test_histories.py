@@ -1,9 +1,9 @@
-"""Whatever happens between file and Kafka, the same events come out: a model of writer, kubelet and crashes.
+"""Every history between file and Kafka gives the same events: a model of writer, kubelet and crashes.
 
-The writer keeps what it wrote. The shipper's parts run on real files by hand; Kafka takes what it is sent or not,
-answers late, in part, out of order or never; the shipper crashes at any step, with the checkpoint it last wrote. In
-the end every history must give the events that one grouping of all bytes in order gives: the same ids, the same
-content, flags and part numbers, nothing missing, nothing more. So any two histories agree.
+The writer keeps all it wrote. The shipper's parts run step by step on real files; Kafka accepts or loses slices, and
+acknowledges late, in part, out of order or never; the shipper crashes at any step, with its last checkpoint. In the
+end every history must give the events that one grouping of all bytes in order gives: the same ids, the same content,
+flags and part numbers, nothing missing, nothing more. So any two histories agree.
 """
 
 import gzip
@@ -60,7 +60,7 @@ def cri_time(moment: int) -> bytes:
 
 
 class Node:
-    """The writer's and the kubelet's side: one container, its files, and all that was ever written."""
+    """The writer and the kubelet: one container, its files, and all written bytes."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -72,18 +72,18 @@ class Node:
         self.generations: list[bytearray] = [bytearray()]
         self.live = self.directory / "0.log"
         self.live.touch()
-        self.unwritten = b""  # the end of a line of which the beginning is in the file
+        self.unwritten = b""  # the rest of an incomplete line
 
     def write(self, stream: str, kind: str, *, incomplete_bytes: int = 0) -> None:
-        """A line, behind what of the last one was not written yet; of a torn line only its first bytes."""
+        """Write the rest of the last line, and a line; of an incomplete line only its first bytes."""
         self.number += 1
         self.now += 1000
         tag, content = KINDS[kind]
         content = content + b" %d" % self.number if kind not in {"frame", "empty", "json"} else content
         raw = b"%b %b %b %b\n" % (cri_time(self.now), stream.encode(), tag, content)
-        cut = min(incomplete_bytes, len(raw) - 1) if incomplete_bytes else len(raw)
-        rest, self.unwritten = self.unwritten, raw[cut:]
-        self.append(rest + raw[:cut])
+        stop = min(incomplete_bytes, len(raw) - 1) if incomplete_bytes else len(raw)
+        rest, self.unwritten = self.unwritten, raw[stop:]
+        self.append(rest + raw[:stop])
 
     def append(self, raw: bytes) -> None:
         with self.live.open("ab") as file:
@@ -94,15 +94,15 @@ class Node:
         self.unwritten = b""
         for old in sorted(self.directory.glob("0.log.*")):
             if old.suffix != ".gz":
-                packed = old.with_name(old.name + ".gz")
-                packed.write_bytes(gzip.compress(old.read_bytes()))
+                archive = old.with_name(old.name + ".gz")
+                archive.write_bytes(gzip.compress(old.read_bytes()))
                 old.unlink()
         self.live.rename(self.directory / f"0.log.20260101-{len(self.generations):06d}")
         self.live.touch()
         self.generations.append(bytearray())
 
     def restart(self) -> None:
-        """The container ends and begins anew; its first line would continue a trace, were it the same container."""
+        """Restart the container; in the same instance, its first line would continue a stack trace."""
         self.now += 1000
         self.live = self.directory / "1.log"
         self.unwritten = b""
@@ -135,7 +135,7 @@ def _events_by_id(events: list[Event], files: list[str]) -> EventsById:
 
 
 class ManualShipper:
-    """The shipper's parts, run by hand: nothing is acknowledged, stored or lost but when the history says so."""
+    """The shipper's parts, run step by step: slices are acknowledged, stored or lost only by steps of the history."""
 
     def __init__(self, node: Node, grouping: Grouping) -> None:
         self.node = node
@@ -166,35 +166,35 @@ class ManualShipper:
         self.containers.update(self.discovery.scan(), self.node.now)
 
     def read_slices(self) -> bool:
-        took = False
+        progress = False
         for instance, tail in list(self.containers.tails.items()):
             self.containers.poll(instance, tail, self.clock)
-            taken = tail.next_slice(self.node.now)
-            if taken is not None:
-                took = True
-                self.in_flight.append((tail, taken))
-                self.check(tail, taken)
-        return took
+            pending = tail.next_slice(self.node.now)
+            if pending is not None:
+                progress = True
+                self.in_flight.append((tail, pending))
+                self.check(tail, pending)
+        return progress
 
-    def check(self, tail: ContainerTail, taken: PendingSlice) -> None:
-        """What must be true of every slice."""
-        assert len(taken.log_slice.segments) <= record.MAX_SEGMENTS
+    def check(self, tail: ContainerTail, pending: PendingSlice) -> None:
+        """Check the invariants of every slice."""
+        assert len(pending.log_slice.segments) <= record.MAX_SEGMENTS
         assert all(len(file.acked.above) <= 64 for file in tail.files)
 
-    def deliver(self, taken: PendingSlice) -> None:
-        value, headers = record.encode(taken.log_slice)
+    def deliver(self, pending: PendingSlice) -> None:
+        value, headers = record.encode(pending.log_slice)
         self.arrived.append(record.decode(value, headers))
 
     def acknowledge(self, number: int) -> None:
-        tail, taken = self.in_flight.pop(number % len(self.in_flight))
-        self.deliver(taken)
-        tail.acknowledge(taken.in_flight)
+        tail, pending = self.in_flight.pop(number % len(self.in_flight))
+        self.deliver(pending)
+        tail.acknowledge(pending.in_flight)
 
     def lose_responses(self, arrived: int) -> None:
-        """Of what is on its way some arrives, but no answer comes back."""
-        for number, (_, taken) in enumerate(self.in_flight):
+        """Deliver some of the slices in flight (bits of `arrived`), but no response."""
+        for number, (_, pending) in enumerate(self.in_flight):
             if arrived >> number & 1:
-                self.deliver(taken)
+                self.deliver(pending)
         self.in_flight.clear()
 
     def fail(self, arrived: int) -> None:
@@ -219,15 +219,16 @@ class ManualShipper:
                     self.acknowledge(0)
 
     def received(self) -> EventsById:
-        found: EventsById = {}
-        for part in self.arrived:
-            for key, event in _events_by_id(group_slice(part), [file.identity for file in part.files]).items():
-                assert found.setdefault(key, event) == event, "one id, two contents"
-        return found
+        events: EventsById = {}
+        for log_slice in self.arrived:
+            identities = [file.identity for file in log_slice.files]
+            for key, event in _events_by_id(group_slice(log_slice), identities).items():
+                assert events.setdefault(key, event) == event, "one id, two contents"
+        return events
 
 
 class Histories(RuleBasedStateMachine):
-    """Every step that the world can take, in any order."""
+    """All steps of writer, kubelet, shipper and Kafka, in any order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -266,7 +267,7 @@ class Histories(RuleBasedStateMachine):
     @precondition(lambda self: bool(self.node.generations[-1]) and not self.node.unwritten)
     @rule(raw=st.sampled_from([b"\0" * 40 + b"\n", b"no CRI line\n", b"\n", b"2026-01-01T00:00:00Z std"]))
     def write_garbage(self, raw: bytes) -> None:
-        """What a node that crashed leaves behind: the next line stands right behind it."""
+        """Write the garbage that a crash of the node leaves; the next line follows it directly."""
         self.node.append(raw)
 
     @rule(seconds=st.sampled_from([0.3, 0.9, 1.2, 2.0, 61.0]))
@@ -333,20 +334,20 @@ def test_every_history_gives_the_same_events() -> None:
 @pytest.fixture
 def history(tmp_path: Path) -> Iterator[ManualShipper]:
     """A container and its shipper."""
-    made = ManualShipper(Node(tmp_path), Grouping())
-    yield made
-    made.start()
+    shipper = ManualShipper(Node(tmp_path), Grouping())
+    yield shipper
+    shipper.start()
 
 
-def drain_and_verify(shipping: ManualShipper) -> EventsById:
-    """What arrived in the end, and that it is what was written."""
-    shipping.drain()
-    received = shipping.received()
-    assert received == shipping.node.expected(shipping.grouping)
+def drain_and_verify(history: ManualShipper) -> EventsById:
+    """Ship all lines, verify the received events, and return them."""
+    history.drain()
+    received = history.received()
+    assert received == history.node.expected(history.grouping)
     return received
 
 
-def test_a_rotated_file_in_the_inode_of_one_that_was_packed_is_read(history: ManualShipper) -> None:
+def test_rotated_file_in_inode_of_compressed_file_is_read(history: ManualShipper) -> None:
     node = history.node
     node.write("stderr", "plain")
     node.rotate()
@@ -364,7 +365,7 @@ def test_a_rotated_file_in_the_inode_of_one_that_was_packed_is_read(history: Man
     assert len(drain_and_verify(history)) == 3
 
 
-def test_an_idle_flush_and_a_crash_before_its_checkpoint_agree(history: ManualShipper) -> None:
+def test_idle_flush_and_crash_before_checkpoint_give_same_events(history: ManualShipper) -> None:
     node = history.node
     node.write("stderr", "start")
     history.scan()
@@ -381,8 +382,8 @@ def test_an_idle_flush_and_a_crash_before_its_checkpoint_agree(history: ManualSh
     assert len(drain_and_verify(history)) == 2
 
 
-def test_a_line_held_open_for_hours_stops_nothing_else(history: ManualShipper) -> None:
-    """A prompt is written piece by piece, each within the gap, while the other stream goes on."""
+def test_line_held_open_for_hours_does_not_block_other_stream(history: ManualShipper) -> None:
+    """A prompt is written part by part, each within the gap, while the other stream continues."""
     node = history.node
     for _ in range(300):
         node.write("stderr", "part")
@@ -392,22 +393,22 @@ def test_a_line_held_open_for_hours_stops_nothing_else(history: ManualShipper) -
         while history.read_slices():
             while history.in_flight:
                 history.acknowledge(0)
-    sent = sum(part.value.count(b"stdout") for part in history.arrived)
+    sent = sum(log_slice.value.count(b"stdout") for log_slice in history.arrived)
 
     assert sent >= 299
     assert any(flags & SPLIT for _, flags, _ in drain_and_verify(history).values())
 
 
-def test_instance_is_read_from_the_path(tmp_path: Path) -> None:
+def test_instance_is_parsed_from_path(tmp_path: Path) -> None:
     Node(tmp_path)
 
-    found = Discovery([kubelet_layout(tmp_path / "logs")], DirectoryCache()).scan()
+    files = Discovery([kubelet_layout(tmp_path / "logs")], DirectoryCache()).scan()
 
-    assert [file.instance for file in found] == [Instance("shop", "pay-1", "0000-1111", "pay", 0)]
+    assert [file.instance for file in files] == [Instance("shop", "pay-1", "0000-1111", "pay", 0)]
 
 
-def test_an_event_longer_than_a_slice_goes_on_in_a_packed_file() -> None:
-    """The packed file is unpacked for it: what is open before it waits for nothing else."""
+def test_event_longer_than_slice_continues_in_compressed_file() -> None:
+    """The archive is decompressed ahead: the open event before it waits only for its lines."""
     node = Histories()
     node.start_shipper(
         grouping=Grouping(mode="pattern", max_bytes=700, max_lines=5, max_places=31, pattern="^(all|java)")
@@ -423,15 +424,15 @@ def test_an_event_longer_than_a_slice_goes_on_in_a_packed_file() -> None:
 
 
 def ship_all(history: ManualShipper) -> None:
-    """Look, and send all that may be sent."""
+    """Scan, and send every due slice."""
     history.scan()
     while history.read_slices():
         while history.in_flight:
             history.acknowledge(0)
 
 
-def test_a_torn_tail_behind_an_open_partial_stops_nothing(history: ManualShipper) -> None:
-    """The node crashed in mid-line; the file is rotated, and the container writes on."""
+def test_incomplete_line_behind_open_partial_does_not_block_later_lines(history: ManualShipper) -> None:
+    """The node crashed in mid-line; the file is rotated, and the container continues to write."""
     node = history.node
     node.write("stdout", "part")
     node.append(b"2026-09-21T14:13:20.000")
@@ -443,11 +444,11 @@ def test_a_torn_tail_behind_an_open_partial_stops_nothing(history: ManualShipper
         history.clock += 2
         ship_all(history)
 
-    assert sum(part.value.count(b"all is well") for part in history.arrived) == 3
+    assert sum(log_slice.value.count(b"all is well") for log_slice in history.arrived) == 3
     drain_and_verify(history)
 
 
-def test_the_last_words_of_a_container_go_when_the_next_one_starts(history: ManualShipper) -> None:
+def test_last_partial_line_of_container_is_sent_after_restart(history: ManualShipper) -> None:
     node = history.node
     node.write("stderr", "plain")
     node.write("stderr", "part")
@@ -459,12 +460,12 @@ def test_the_last_words_of_a_container_go_when_the_next_one_starts(history: Manu
     history.clock += 2
     ship_all(history)
 
-    assert any(b"a piece of a long line,  2" in part.value for part in history.arrived)
+    assert any(b"a piece of a long line,  2" in log_slice.value for log_slice in history.arrived)
     assert len(drain_and_verify(history)) == 3
 
 
-def test_an_empty_file_between_two_halves_of_a_line_does_not_part_them(history: ManualShipper) -> None:
-    """Found hours later: that the file is empty does not mean that nothing comes behind it."""
+def test_empty_file_between_two_parts_of_line_does_not_split_it(history: ManualShipper) -> None:
+    """The files are discovered hours later: an empty file does not mean that no line follows."""
     node = history.node
     node.write("stdout", "part")
     for _ in range(2):

@@ -1,7 +1,7 @@
 """A state machine of one node: writers, the kubelet, logrotate, Kafka and a shipper that crashes at any step.
 
-The model keeps every byte that was ever written, file by file. In the end each of them has arrived as it was written,
-or a gap tells of it; and no gap tells of what arrived.
+The model keeps every written byte, file by file. In the end each byte has arrived as it was written, or a gap reports
+it; and no gap reports bytes that arrived.
 """
 
 import gzip
@@ -27,11 +27,11 @@ from pipeline.contract.gap import Gap
 from pipeline.contract.pod_metadata import Instance
 
 SECOND = 10**9
-KEPT_ROTATED_FILES = 3  # rotated files that the kubelet keeps
+KEPT_ROTATED_FILES = 3  # by the kubelet
 
 
 class Generation:
-    """A file from its first byte until it is removed or cut; `looked`: how much of it a living shipper saw."""
+    """A file from its first byte until its deletion or truncation; `polled_bytes`: the size that a shipper polled."""
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
@@ -41,11 +41,13 @@ class Generation:
 
     @property
     def identity(self) -> str:
-        first = bytes(self.data).partition(b"\n")[0]
-        return record.identity(self.instance.uid, self.instance.container, self.instance.restart, first)
+        first_line = bytes(self.data).partition(b"\n")[0]
+        return record.identity(self.instance.uid, self.instance.container, self.instance.restart, first_line)
 
 
 class Node(RuleBasedStateMachine):
+    """A node: containers, kubelet and shipper, in any order of steps."""
+
     def __init__(self) -> None:
         super().__init__()
         self.root = Path(tempfile.mkdtemp(prefix="crisp-machine-"))
@@ -56,7 +58,7 @@ class Node(RuleBasedStateMachine):
         self.generations: list[Generation] = []
         self.on_disk: dict[str, Generation] = {}
         self.sent: list[record.LogSlice] = []
-        self.arrived: list[record.LogSlice] = []  # those of them that Kafka acknowledged
+        self.arrived: list[record.LogSlice] = []  # sent and acknowledged
         self.gaps: dict[tuple[str, int], Gap] = {}
         self.stored: bytes | None = None
         self.in_flight: list[tuple[ContainerTail, PendingSlice]] = []
@@ -66,7 +68,7 @@ class Node(RuleBasedStateMachine):
         self.start_pod()
         self.start_shipper()
 
-    # --- the containers and what rotates their logs
+    # --- the containers and the rotation of their logs
 
     def start_pod(self) -> None:
         self.pods += 1
@@ -81,7 +83,7 @@ class Node(RuleBasedStateMachine):
         self.open_live()
 
     def open_live(self) -> None:
-        """The runtime writes to a new file under the live name from now on."""
+        """Create a new file under the live name, to which the runtime writes next."""
         self.writing = self.live
         (self.directory / self.live).touch()
         self.on_disk[self.live] = Generation(Instance("shop", "pay-1", self.uid, "pay", self.restart))
@@ -110,7 +112,7 @@ class Node(RuleBasedStateMachine):
     @precondition(lambda self: self.previous_tag == b"F")
     @rule(length=st.integers(36, 60))
     def write_incomplete(self, length: int) -> None:
-        """Half a line; the rest comes with the next write, or never."""
+        """Write half a line; the rest comes with the next write, or never."""
         self.number += 1
         self.now += 1000
         self.append((b"%b stdout F torn %d" % (cri_time(self.now), self.number))[:length])
@@ -118,7 +120,7 @@ class Node(RuleBasedStateMachine):
     @precondition(has_live)
     @rule()
     def rotate(self) -> None:
-        """As the kubelet does: remove the oldest, pack the rotated ones, rename, reopen."""
+        """Rotate as the kubelet does: remove the oldest, compress the rotated ones, rename, reopen."""
         self.remove_oldest()
         self.rename()
         self.open_live()
@@ -134,7 +136,7 @@ class Node(RuleBasedStateMachine):
     @precondition(has_live)
     @rule()
     def rename(self) -> None:
-        """The kubelet has renamed, the runtime has not reopened yet: there is no live name, and it writes on."""
+        """Rename the live file, which the runtime still writes: it has not reopened yet, and no live name exists."""
         self.rotations += 1
         self.writing = f"{self.live}.20260101-{self.rotations:06d}"
         (self.directory / self.live).rename(self.directory / self.writing)
@@ -143,7 +145,7 @@ class Node(RuleBasedStateMachine):
     @precondition(lambda self: not self.has_live())
     @rule(failed=st.booleans())
     def reopen(self, failed: bool) -> None:  # noqa: FBT001
-        """The runtime reopens; where it cannot, the kubelet renames back."""
+        """Reopen the log; when the runtime cannot, the kubelet renames the file back."""
         if not failed:
             self.open_live()
             return
@@ -154,11 +156,11 @@ class Node(RuleBasedStateMachine):
     @precondition(lambda self: self.rotated_names())
     @rule()
     def compress_and_keep_original(self) -> None:
-        """The packed file has its name, the plain one is not removed yet."""
+        """Compress a file whose original is not removed yet."""
         self.compress(self.rotated_names()[0])
 
     def rotated_names(self) -> list[str]:
-        """Rotated files that are not written any more, and not packed."""
+        """Return the rotated files that are no longer written, and not compressed."""
         return sorted(
             name
             for name in self.on_disk
@@ -166,9 +168,9 @@ class Node(RuleBasedStateMachine):
         )
 
     def compress(self, name: str) -> None:
-        beside = self.directory / f"{name}.tmp"
-        beside.write_bytes(gzip.compress((self.directory / name).read_bytes()))
-        beside.rename(self.directory / f"{name}.gz")
+        temporary = self.directory / f"{name}.tmp"
+        temporary.write_bytes(gzip.compress((self.directory / name).read_bytes()))
+        temporary.rename(self.directory / f"{name}.gz")
         self.on_disk[f"{name}.gz"] = self.on_disk[name]
 
     def remove(self, name: str) -> None:
@@ -179,16 +181,16 @@ class Node(RuleBasedStateMachine):
     @precondition(has_live)
     @rule()
     def replace(self) -> None:
-        """As conmon does at its own limit: a new file is renamed over the old one, of which no name is left."""
+        """Rename a new file over the live one, as conmon does at its own limit: the old one has no name left."""
         self.remove(self.live)
-        beside = self.directory / f"{self.live}.tmp"
-        beside.touch()
-        beside.rename(self.directory / self.live)
+        temporary = self.directory / f"{self.live}.tmp"
+        temporary.touch()
+        temporary.rename(self.directory / self.live)
         self.open_live()
 
     @rule()
     def delete_pod(self) -> None:
-        """With all its logs; one of the same name comes after it."""
+        """Delete the pod with its logs, and start one of the same name."""
         for name in list(self.on_disk):
             self.remove(name)
         shutil.rmtree(self.directory.parent)
@@ -197,7 +199,7 @@ class Node(RuleBasedStateMachine):
     @precondition(lambda self: self.has_live() and self.on_disk[self.live].data)
     @rule(copied=st.booleans())
     def truncate(self, copied: bool) -> None:  # noqa: FBT001
-        """Plainly, or as logrotate's copytruncate: a copy first."""
+        """Truncate the live file, with or without a copy before (logrotate's copytruncate)."""
         old = self.on_disk[self.live]
         path = self.directory / self.live
         old.truncated = True
@@ -213,7 +215,7 @@ class Node(RuleBasedStateMachine):
 
     @rule(times=st.integers(1, 3))
     def restart_container(self, times: int) -> None:
-        """It dies, and again at once: the kubelet keeps the newest dead one."""
+        """Restart the container several times at once: the kubelet keeps only the log of the newest dead one."""
         for _ in range(times):
             for name in [name for name in self.on_disk if not name.startswith(f"{self.restart}.")]:
                 self.remove(name)
@@ -269,14 +271,14 @@ class Node(RuleBasedStateMachine):
         self.read_slices()
 
     def read_slices(self) -> bool:
-        took = False
+        progress = False
         for tail in self.tails():
-            taken = tail.next_slice(self.now)
-            if taken is not None:
-                took = True
-                self.sent.append(record.decode(*record.encode(taken.log_slice)))
-                self.in_flight.append((tail, taken))
-        return took
+            pending = tail.next_slice(self.now)
+            if pending is not None:
+                progress = True
+                self.sent.append(record.decode(*record.encode(pending.log_slice)))
+                self.in_flight.append((tail, pending))
+        return progress
 
     def tails(self) -> Iterator[ContainerTail]:
         assert self.containers is not None
@@ -290,9 +292,9 @@ class Node(RuleBasedStateMachine):
 
     @rule()
     def acknowledge(self) -> None:
-        for tail, taken in self.in_flight:
-            tail.acknowledge(taken.in_flight)
-            self.arrived.append(taken.log_slice)
+        for tail, pending in self.in_flight:
+            tail.acknowledge(pending.in_flight)
+            self.arrived.append(pending.log_slice)
         self.in_flight.clear()
 
     @precondition(lambda self: self.containers is not None)
@@ -309,8 +311,8 @@ class Node(RuleBasedStateMachine):
     def acknowledge_gaps(self) -> None:
         assert self.containers is not None
         for loss in list(self.containers.losses.reportable(self.containers.tails)):
-            told = loss.to_gap()
-            self.gaps[told.identity, told.offset] = told
+            reported = loss.to_gap()
+            self.gaps[reported.identity, reported.offset] = reported
             self.containers.gap_acknowledged(loss)
 
     @rule(seconds=st.sampled_from([0.3, 1.2, 61.0]))
@@ -318,7 +320,7 @@ class Node(RuleBasedStateMachine):
         self.now += int(seconds * SECOND)
         self.clock += seconds
 
-    # --- what must hold
+    # --- the checks
 
     def drain(self) -> None:
         if self.containers is None:
@@ -343,38 +345,38 @@ class Node(RuleBasedStateMachine):
 
     def check(self) -> None:
         by_identity = {generation.identity: generation for generation in self.generations if generation.data}
-        received = {identity: bytearray(len(one.data)) for identity, one in by_identity.items()}
-        for part in self.sent:
+        received = {identity: bytearray(len(generation.data)) for identity, generation in by_identity.items()}
+        for log_slice in self.sent:
             position = 0
-            for number, offset, length in part.segments:
-                identity = part.files[number].identity
-                data = part.value[position : position + length]
-                assert data == by_identity[identity].data[offset : offset + length], "bytes that nobody wrote"
+            for number, offset, length in log_slice.segments:
+                identity = log_slice.files[number].identity
+                data = log_slice.value[position : position + length]
+                assert data == by_identity[identity].data[offset : offset + length], "bytes differ from the file"
                 position += length
-        for part in self.arrived:
-            for number, offset, length in part.segments:
-                received[part.files[number].identity][offset : offset + length] = b"\1" * length
+        for log_slice in self.arrived:
+            for number, offset, length in log_slice.segments:
+                received[log_slice.files[number].identity][offset : offset + length] = b"\1" * length
         for identity, generation in by_identity.items():
             self.check_generation(identity, generation, received[identity].count(0))
 
     def check_generation(self, identity: str, generation: Generation, missing: int) -> None:
-        told = [one for one in self.gaps.values() if one.identity == identity]
-        sizes = [one.size for one in told]
+        gaps = [entry for entry in self.gaps.values() if entry.identity == identity]
+        sizes = [entry.size for entry in gaps]
         if generation in self.on_disk.values():
-            assert (missing, told) == (0, []), "a file that is there was not read"
+            assert (missing, gaps) == (0, []), "an existing file was not read"
         elif self.crashed:
-            # an answer that came just before the crash is forgotten, and told as a loss
-            unknown = [one for one in self.gaps.values() if one.reason in {gap.RESTART_JUMP, gap.VANISHED_FILE}]
-            assert not missing or told or unknown or generation.truncated or not self.is_remembered(generation)
+            # an ack just before the crash is not in the checkpoint, and reported as a loss
+            unknown = [entry for entry in self.gaps.values() if entry.reason in {gap.RESTART_JUMP, gap.VANISHED_FILE}]
+            assert not missing or gaps or unknown or generation.truncated or not self.is_remembered(generation)
         elif not missing:
-            assert not told, f"a gap tells of bytes that arrived: {told}"
+            assert not gaps, f"a gap reports bytes that arrived: {gaps}"
         elif generation.listed:
-            unseen = len(generation.data) - generation.polled_bytes if generation.truncated else 0
-            unopened = [one for one in self.gaps.values() if one.reason == gap.VANISHED_FILE]
-            assert missing <= unseen or sizes == [missing - unseen] or unopened
+            not_polled = len(generation.data) - generation.polled_bytes if generation.truncated else 0
+            not_opened = [entry for entry in self.gaps.values() if entry.reason == gap.VANISHED_FILE]
+            assert missing <= not_polled or sizes == [missing - not_polled] or not_opened
 
     def is_remembered(self, generation: Generation) -> bool:
-        """Whether the shipper that came back could know of the file."""
+        """Return whether the file is in the stored checkpoint."""
         state = State() if self.stored is None else decode(self.stored)
         return any(entry.identity == generation.identity for entry in state.entries)
 
@@ -384,7 +386,7 @@ def cri_time(moment: int) -> bytes:
     return f"{text}.{moment % SECOND:09d}Z".encode()
 
 
-def test_every_byte_arrives_or_a_gap_tells_of_it() -> None:
+def test_every_byte_arrives_or_is_reported_by_a_gap() -> None:
     run_state_machine_as_test(
         Node,
         settings=settings(
@@ -393,7 +395,7 @@ def test_every_byte_arrives_or_a_gap_tells_of_it() -> None:
     )
 
 
-def test_a_copy_is_read_when_what_it_was_copied_from_was_cut_and_written_anew() -> None:
+def test_copy_of_truncated_and_rewritten_file_is_read() -> None:
     node = Node()
     node.write(stream=b"stdout", tag=b"F", size=0)
     node.scan()
@@ -404,7 +406,7 @@ def test_a_copy_is_read_when_what_it_was_copied_from_was_cut_and_written_anew() 
     node.teardown()
 
 
-def test_what_a_copy_still_holds_is_not_told_as_lost() -> None:
+def test_bytes_in_copy_of_truncated_file_are_not_reported_lost() -> None:
     node = Node()
     node.scan()
     node.write(stream=b"stdout", tag=b"P", size=0)
@@ -419,8 +421,8 @@ def test_what_a_copy_still_holds_is_not_told_as_lost() -> None:
     node.teardown()
 
 
-def test_a_torn_first_line_is_not_told_as_lost_while_it_is_not_named() -> None:
-    """Ended, it was named without its newline; the shipper that comes back must wait before it names it so again."""
+def test_incomplete_first_line_is_not_reported_lost_before_identification() -> None:
+    """The ended file was identified without its newline; a restarted shipper must wait before it does so again."""
     node = Node()
     node.write_incomplete(length=36)
     node.restart_container(times=1)
@@ -435,7 +437,7 @@ def test_a_torn_first_line_is_not_told_as_lost_while_it_is_not_named() -> None:
     node.teardown()
 
 
-def test_an_empty_file_without_a_live_name_is_held_although_another_one_ended_empty() -> None:
+def test_renamed_empty_file_is_held_after_another_ended_empty() -> None:
     node = Node()
     node.rotate()
     for _ in range(2):
@@ -452,7 +454,7 @@ def test_an_empty_file_without_a_live_name_is_held_although_another_one_ended_em
     node.teardown()
 
 
-def test_a_new_log_in_the_inode_of_an_archive_that_was_unpacked_is_read() -> None:
+def test_new_log_in_inode_of_decompressed_archive_is_read() -> None:
     """The kubelet removes the oldest archive, and the file system gives its inode to the new log."""
     node = Node()
     node.write(stream=b"stdout", tag=b"F", size=0)
@@ -466,7 +468,7 @@ def test_a_new_log_in_the_inode_of_an_archive_that_was_unpacked_is_read() -> Non
     node.remove(archive.name)
     node.replace()
     if (node.directory / node.live).stat().st_ino != inode:
-        pytest.skip("this file system does not use inodes again at once")
+        pytest.skip("this file system does not reuse inodes at once")
     node.scan()
     node.write(stream=b"stdout", tag=b"F", size=0)
     node.replace()

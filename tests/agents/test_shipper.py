@@ -1,4 +1,4 @@
-"""The shipper's looks, with Kafka away: what appears is opened within a second, by either way of finding it."""
+"""Discovery by a running shipper, while Kafka is unavailable: by events, by polling, and by both."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ LINE = b"2026-11-24T09:42:30.%09dZ stdout F line %d\n"
 
 
 class RunningShipper:
-    """A shipper whose Kafka is not there, and the containers that its node starts."""
+    """A shipper without Kafka, and the containers that its node starts."""
 
     def __init__(self, shipper: Shipper, logs: Path) -> None:
         self.shipper = shipper
@@ -32,28 +32,28 @@ class RunningShipper:
         return directory
 
     def read_open_log(self, number: int) -> bytes | None:
-        """What the shipper could read of a container; None while it has not opened it."""
+        """Read a container's log by the shipper's descriptor; None while the shipper has not opened it."""
         for instance, tail in self.shipper._containers.tails.items():
             if instance.pod == f"pay-{number}" and tail.files:
                 return os.pread(tail.files[0].descriptor, 1 << 20, 0)
         return None
 
     async def seconds_until_opened(self, number: int) -> float:
-        """How long it took until a container that starts now was opened."""
-        began = time.monotonic()
+        """Start a container, and measure how long the shipper needs to open its log."""
+        started_at = time.monotonic()
         self.start_container(number)
         while self.read_open_log(number) is None:
             await asyncio.sleep(0.01)
-            assert time.monotonic() - began < 10
-        return time.monotonic() - began
+            assert time.monotonic() - started_at < 10
+        return time.monotonic() - started_at
 
 
 @pytest.fixture(params=["events", "poll", "both"])
-async def looking(
+async def running_shipper(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[RunningShipper]:
     for encode in compression.CODECS.values():
-        monkeypatch.setattr(encode, "__defaults__", encode.__defaults__)  # a shipper lightens them for the process
+        monkeypatch.setattr(encode, "__defaults__", encode.__defaults__)  # restored later: a shipper sets fast levels
     (tmp_path / "pods").mkdir()
     (port,) = free_ports(1)
     settings = Settings(
@@ -66,22 +66,22 @@ async def looking(
         ship_grace_seconds=0.1,
     )
     shipper = Shipper(settings)
-    running = asyncio.create_task(shipper.run())
+    task = asyncio.create_task(shipper.run())
     await asyncio.sleep(0.2)
     yield RunningShipper(shipper, tmp_path / "pods")
     shipper.stop()
     with contextlib.suppress(asyncio.CancelledError):
-        await asyncio.wait_for(running, 10)
+        await asyncio.wait_for(task, 10)
 
 
-async def test_what_appears_is_opened_within_a_second(looking: RunningShipper) -> None:
-    took = sorted([await looking.seconds_until_opened(number) for number in range(3)])
+async def test_log_of_new_container_is_opened_within_a_second(running_shipper: RunningShipper) -> None:
+    durations = sorted([await running_shipper.seconds_until_opened(number) for number in range(3)])
 
-    assert took[1] < 1.0, took
+    assert durations[1] < 1.0, durations
 
 
-async def test_a_container_of_half_a_second_is_held_after_it_is_gone(looking: RunningShipper) -> None:
-    directory = looking.start_container(7)
+async def test_log_of_short_lived_container_is_held_after_deletion(running_shipper: RunningShipper) -> None:
+    directory = running_shipper.start_container(7)
     live = directory / "0.log"
     for number in range(10):
         await asyncio.sleep(0.06)
@@ -91,4 +91,4 @@ async def test_a_container_of_half_a_second_is_held_after_it_is_gone(looking: Ru
     shutil.rmtree(directory.parent)
     await asyncio.sleep(1.2)
 
-    assert looking.read_open_log(7) == last
+    assert running_shipper.read_open_log(7) == last

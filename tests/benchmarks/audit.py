@@ -1,7 +1,7 @@
-"""How long the audit of a million lines takes, and what it finds: `python -m tests.benchmarks.audit --lines 1000000`.
+"""Duration and result of the audit of a million lines: `python -m tests.benchmarks.audit --lines 1000000`.
 
-Lines are shipped and indexed into a real Elasticsearch, some documents deleted, then audited from the files and
-from Kafka. Prints one JSON object.
+Lines are shipped and indexed into a real Elasticsearch, some documents are deleted, then the audit runs over the files
+and over Kafka. Prints one JSON object.
 """
 
 import argparse
@@ -26,7 +26,7 @@ DELETED = 7
 
 
 def main() -> None:
-    """Index, delete, audit both ways."""
+    """Index lines, delete some documents, run both audits."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lines", type=int, default=1_000_000)
     args = parser.parse_args()
@@ -44,17 +44,17 @@ def main() -> None:
             _run(environment, name, "--once")
         url = stack.address.es_url
         _request(f"{url}/logs-*/_refresh", "POST")
-        found = _request(f"{url}/logs-*/_search?size=5000", "GET")["hits"]["hits"]
-        for hit in random.Random(1).sample(found, DELETED):
+        hits = _request(f"{url}/logs-*/_search?size=5000", "GET")["hits"]["hits"]
+        for hit in random.Random(1).sample(hits, DELETED):
             _request(f"{url}/{hit['_index']}/_doc/{hit['_id']}?refresh=true", "DELETE")
         runs = {source: _run_audit(environment, source) for source in (str(logs), "kafka")}
-    said = {"lines": args.lines, "mib": round(size / 2**20, 1), "deleted": DELETED}
-    print(json.dumps({**said, "directory": runs[str(logs)], "kafka": runs["kafka"]}))
+    result = {"lines": args.lines, "mib": round(size / 2**20, 1), "deleted": DELETED}
+    print(json.dumps({**result, "directory": runs[str(logs)], "kafka": runs["kafka"]}))
 
 
 def _request(url: str, method: str) -> Any:
-    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=120) as answer:
-        return json.load(answer)
+    with urllib.request.urlopen(urllib.request.Request(url, method=method), timeout=120) as response:
+        return json.load(response)
 
 
 def _run(environment: dict[str, str], *arguments: str) -> None:
@@ -67,11 +67,11 @@ def _run_audit(environment: dict[str, str], source: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "pipeline.cli", "audit", "--from", source, "--json", "--min-age", "0"]
     child = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE)
     assert child.stdout is not None
-    said = json.loads(child.stdout.read())
+    result = json.loads(child.stdout.read())
     _, _, usage = os.wait4(child.pid, 0)
     return {
-        "found": said["found"],
-        "missing": said["missing"],
+        "found": result["found"],
+        "missing": result["missing"],
         "wall_s": round(time.monotonic() - started, 1),
         "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),
         "rss_mib": round(usage.ru_maxrss / 1024, 1),

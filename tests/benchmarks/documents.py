@@ -1,6 +1,6 @@
-"""What making documents costs by itself, and each part of it: lines per CPU-second with the part off.
+"""The cost of building documents, by kind of lines, in lines per CPU-second.
 
-`python -m tests.benchmarks.documents`; no server, no Kafka. Medians of several runs in one process, in turn.
+`python -m tests.benchmarks.documents`; no server, no Kafka. Medians of several interleaved runs in one process.
 """
 
 import argparse
@@ -19,25 +19,25 @@ from pipeline.documents.builder import DocumentBuilder
 from pipeline.parsing import timestamp
 from tests.benchmarks import lines
 
-LINES_PER_SLICE = 600  # lines in a slice under load
+LINES_PER_SLICE = 600  # of a slice under load
 NOW = 1_795_513_350 * 10**9  # 2026-11-24T09:42:30Z
 
 
 def slices(count: int, kinds: list[Callable[[random.Random, int], str]], settings: Settings) -> list[LogSlice]:
-    """Slices of one container each, every container with its own kind of lines."""
+    """Return slices of one container each, every container with its own kind of lines."""
     return [_slice(index, kinds[index % len(kinds)], settings) for index in range(count)]
 
 
 def _slice(index: int, line: Callable[[random.Random, int], str], settings: Settings) -> LogSlice:
     random_ = random.Random(index)
-    at = NOW - LINES_PER_SLICE * 500_000
+    start = NOW - LINES_PER_SLICE * 500_000
     value = "".join(
-        f"{timestamp.format_utc(at + number * 500_000)} stdout F {line(random_, at + number * 500_000)}\n"
+        f"{timestamp.format_utc(start + number * 500_000)} stdout F {line(random_, start + number * 500_000)}\n"
         for number in range(LINES_PER_SLICE)
     ).encode()
-    who = Instance("shop", f"app-{index % 20}", f"{index % 20:08d}-1111-2222-3333-444444444444", "app", 0)
+    instance = Instance("shop", f"app-{index % 20}", f"{index % 20:08d}-1111-2222-3333-444444444444", "app", 0)
     labels = {"app": "shop", "app.kubernetes.io/version": "2.4.1", "pod-template-hash": "66b6d9f8c4"}
-    about = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": "shop/app:2.4.1"}]}}
+    pod = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "app", "image": "shop/app:2.4.1"}]}}
     return LogSlice(
         value=value,
         files=(SourceFile("AAAAAAAAAAAAAAAA", "/var/log/pods/shop_app_u/app/0.log"),),
@@ -45,16 +45,16 @@ def _slice(index: int, line: Callable[[random.Random, int], str], settings: Sett
         node="node-1",
         read_at=NOW,
         grouping=settings.grouping,
-        pod=pod_metadata.from_api(who, "node-1", about),
+        pod=pod_metadata.from_api(instance, "node-1", pod),
     )
 
 
-def rate(parts: list[LogSlice], documents: DocumentBuilder) -> float:
-    """Lines per CPU-second."""
+def rate(log_slices: list[LogSlice], builder: DocumentBuilder) -> float:
+    """Build the documents; return the lines per CPU-second."""
     started = time.process_time()
-    for part in parts:
-        documents.build(part, NOW + 10**9)
-    return len(parts) * LINES_PER_SLICE / (time.process_time() - started)
+    for log_slice in log_slices:
+        builder.build(log_slice, NOW + 10**9)
+    return len(log_slices) * LINES_PER_SLICE / (time.process_time() - started)
 
 
 def main() -> None:

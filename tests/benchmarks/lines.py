@@ -1,4 +1,4 @@
-"""What containers log, as the budgets name it: lines of 200 to 260 bytes, JSON (ECS) and text in five formats."""
+"""Sample lines of containers for the performance budgets: 200 to 260 bytes, JSON (ECS) and text in five formats."""
 
 import random
 import time
@@ -17,12 +17,12 @@ _AGENT = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)
 
 
 def text(random_: random.Random, words: int) -> str:
-    """Words without a meaning."""
+    """Return random words."""
     return " ".join(random_.choices(_WORDS, k=words))
 
 
 def ecs(random_: random.Random, at: int) -> str:
-    """An ECS logger's line."""
+    """Return a line of an ECS logger."""
     body = {
         "@timestamp": timestamp.format_utc(at)[:23] + "Z",
         "log.level": random_.choice(("info", "info", "info", "debug", "warn")),

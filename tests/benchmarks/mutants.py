@@ -1,8 +1,8 @@
-"""How well the tests hold the pure half: small faults put into a module, one at a time, and whether a test notices.
+"""Mutation tests of the pure modules: a module is mutated, one change at a time, and its tests must fail.
 
-`python -m tests.benchmarks.mutants [MODULE …]`; no server. Each fault is a comparison, an operator, a constant, `not`,
-a branch or a call changed or left out; the tests of the module run in a fork of this process, with a fixed seed and few
-examples. What survives is printed, with its line, to be killed by a better test or explained. Minutes a module.
+`python -m tests.benchmarks.mutants [MODULE …]`; no server. Each mutant changes or removes a comparison, an operator, a
+constant, `not`, a branch or a call; the tests of the module run in a fork of this process, with a fixed seed and few
+examples. Survivors are printed with their line, to be killed by a better test or explained. Minutes per module.
 """
 
 import argparse
@@ -22,7 +22,7 @@ import hypothesis
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
-TIMEOUT_SECONDS = 90  # a test that takes longer has noticed
+TIMEOUT_SECONDS = 90  # a test that takes longer has killed the mutant
 TESTS: dict[str, list[str]] = {
     "pipeline.contract.cri": ["tests/pipeline/contract/test_cri.py", "tests/pipeline/grouping/test_grouper.py"],
     "pipeline.grouping.stack_trace": ["tests/pipeline/grouping/test_stack_trace.py"],
@@ -64,7 +64,7 @@ _OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 
 
 class _Mutation(ast.NodeTransformer):
-    """Makes the fault of one number; with none, counts how many there could be."""
+    """Applies the mutation with index `wanted`; without one, counts the possible mutations."""
 
     def __init__(self, wanted: int = -1) -> None:
         self.wanted = wanted
@@ -72,6 +72,7 @@ class _Mutation(ast.NodeTransformer):
         self.description = ""
 
     def _is_wanted(self, node: ast.AST, change: str) -> bool:
+        """Count a possible mutation; return whether it is the wanted one."""
         self.count += 1
         if self.count - 1 != self.wanted:
             return False
@@ -86,12 +87,12 @@ class _Mutation(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
-        if self._is_wanted(node, f"{ast.unparse(node)}: and, or"):
+        if self._is_wanted(node, f"{ast.unparse(node)}: and/or swapped"):
             node.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
         return self.generic_visit(node)
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
-        if isinstance(node.op, ast.Not) and self._is_wanted(node, f"{ast.unparse(node)}: no not"):
+        if isinstance(node.op, ast.Not) and self._is_wanted(node, f"{ast.unparse(node)}: not removed"):
             return node.operand
         return self.generic_visit(node)
 
@@ -104,7 +105,7 @@ class _Mutation(ast.NodeTransformer):
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         kinds = {bool: lambda value: not value, int: lambda value: value + 1, bytes: lambda value: b"XX" + value}
         change = {**kinds, str: lambda value: "XX" + value}.get(type(node.value))
-        if change and self._is_wanted(node, f"{node.value!r:.60}: another"):
+        if change and self._is_wanted(node, f"{node.value!r:.60}: changed"):
             return ast.copy_location(ast.Constant(change(node.value)), node)
         return node
 
@@ -117,8 +118,8 @@ class _Mutation(ast.NodeTransformer):
 
     def visit_Expr(self, node: ast.Expr) -> ast.AST:
         if isinstance(node.value, ast.Constant):
-            return node  # a docstring
-        if self._is_wanted(node, f"{ast.unparse(node)}: left out"):
+            return node  # docstring
+        if self._is_wanted(node, f"{ast.unparse(node)}: removed"):
             return ast.copy_location(ast.Pass(), node)
         return self.generic_visit(node)
 
@@ -140,12 +141,12 @@ class _Mutation(ast.NodeTransformer):
 
 
 def _is_killed(name: str, tree: ast.Module, file: Path) -> bool:
-    """Whether the tests of a module notice its fault, in a fork."""
+    """Run the tests of a mutated module in a fork; return whether they fail."""
     child = os.fork()
     if child == 0:
         os._exit(0 if _tests_pass(name, tree, file) else 1)
-    ended = time.monotonic() + TIMEOUT_SECONDS
-    while time.monotonic() < ended:
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
             return status != 0
@@ -165,42 +166,42 @@ def _tests_pass(name: str, tree: ast.Module, file: Path) -> bool:
     sys.modules[name] = module
     parent, _, own = name.rpartition(".")
     setattr(importlib.import_module(parent), own, module)
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+    with open(os.devnull, "w") as null, contextlib.redirect_stdout(null), contextlib.redirect_stderr(null):
         try:
-            exec(compile(tree, str(file), "exec"), module.__dict__)  # noqa: S102 - that is the experiment
-        except Exception:  # noqa: BLE001 - noticed at once
+            exec(compile(tree, str(file), "exec"), module.__dict__)  # noqa: S102 - runs the mutant
+        except Exception:  # noqa: BLE001 - the mutant cannot be imported: killed
             return False
-        early = "-Wignore::pytest.PytestAssertRewriteWarning"  # hypothesis is here already
-        return pytest.main(["-x", "-q", "-p", "no:cacheprovider", early, *TESTS[name]]) == pytest.ExitCode.OK
+        filter_ = "-Wignore::pytest.PytestAssertRewriteWarning"  # hypothesis is imported already
+        return pytest.main(["-x", "-q", "-p", "no:cacheprovider", filter_, *TESTS[name]]) == pytest.ExitCode.OK
 
 
 def mutants(name: str) -> Iterator[tuple[str, bool]]:
-    """Every fault of a module, and whether it was noticed."""
+    """Yield every mutant of a module, and whether it was killed."""
     file = ROOT / f"{name.replace('.', '/')}.py"
-    whole = ast.parse(file.read_text())
-    count = _Mutation()
-    count.visit(deepcopy(whole))
-    if _is_killed(name, deepcopy(whole), file):
-        raise SystemExit(f"{name}: its tests fail without any fault")
-    for number in range(count.count):
-        fault = _Mutation(number)
-        tree = ast.fix_missing_locations(fault.visit(deepcopy(whole)))
-        yield fault.description, _is_killed(name, tree, file)
+    original = ast.parse(file.read_text())
+    counter = _Mutation()
+    counter.visit(deepcopy(original))
+    if _is_killed(name, deepcopy(original), file):
+        raise SystemExit(f"{name}: its tests fail without a mutation")
+    for number in range(counter.count):
+        mutation = _Mutation(number)
+        tree = ast.fix_missing_locations(mutation.visit(deepcopy(original)))
+        yield mutation.description, _is_killed(name, tree, file)
 
 
 def main() -> None:
-    """Print the survivors, and a line for each module."""
+    """Print the survivors, and a summary line for each module."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("modules", nargs="*", default=list(TESTS))
     os.chdir(ROOT)
     for name in parser.parse_args().modules:
-        tried = noticed = 0
-        for where, killed in mutants(name):
-            tried += 1
-            noticed += killed
-            if not killed:
-                print(f"{name}, {where}", flush=True)
-        print(f"{name}: {noticed} of {tried} noticed", flush=True)
+        total = killed = 0
+        for description, is_killed in mutants(name):
+            total += 1
+            killed += is_killed
+            if not is_killed:
+                print(f"{name}, {description}", flush=True)
+        print(f"{name}: {killed} of {total} killed", flush=True)
 
 
 if __name__ == "__main__":

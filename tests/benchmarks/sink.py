@@ -1,4 +1,4 @@
-"""A bulk endpoint that accepts everything at once: so that a worker's own cost is seen, not Elasticsearch's."""
+"""A bulk endpoint that accepts everything at once, to measure the worker's cost without Elasticsearch's."""
 
 import asyncio
 import subprocess
@@ -18,14 +18,14 @@ _FOUND = b'{"hits":{"total":{"value":1}}}'
 
 
 class _Received:
-    """Documents taken so far."""
+    """The documents received so far."""
 
     documents = 0
 
 
 @contextmanager
 def running() -> Iterator[int]:
-    """The sink in a process of its own, on a free port."""
+    """Run the sink in its own process, on a free port."""
     (port,) = free_ports(1)
     child = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.sink", str(port)])
     try:
@@ -46,16 +46,16 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             count = body.count(b"\n") // 2
             _Received.documents += count
             items = b",".join([b'{"create":{"status":201}}'] * count)
-            answer = _HEAD % (len(b'{"errors":false,"items":[%b]}' % items), b'{"errors":false,"items":[%b]}' % items)
+            response = _HEAD % (len(b'{"errors":false,"items":[%b]}' % items), b'{"errors":false,"items":[%b]}' % items)
         elif b"/received" in head:
-            answer = _HEAD % (len(b"%d" % _Received.documents), b"%d" % _Received.documents)
+            response = _HEAD % (len(b"%d" % _Received.documents), b"%d" % _Received.documents)
         elif b"_search" in head:
-            answer = _HEAD % (len(_FOUND), _FOUND)
+            response = _HEAD % (len(_FOUND), _FOUND)
         elif b"_mapping" in head:
-            answer = _HEAD.replace(b"200 OK", b"404 Not Found") % (2, b"{}")
+            response = _HEAD.replace(b"200 OK", b"404 Not Found") % (2, b"{}")
         else:
-            answer = _HEAD % (len(_TEMPLATE), _TEMPLATE)
-        writer.write(answer)
+            response = _HEAD % (len(_TEMPLATE), _TEMPLATE)
+        writer.write(response)
         await writer.drain()
     writer.close()
 

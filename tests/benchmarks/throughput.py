@@ -1,7 +1,7 @@
-"""What shipper and worker cost: files to a real Kafka, Kafka to a sink that takes all; and when there is little to do.
+"""The cost of shipper and worker: files to a real Kafka, Kafka to a sink that accepts everything; also when idle.
 
-Run by `make bench`; prints a table, and writes it to `build/bench.md` with every run in `build/bench.json`. `--only`
-chooses cases by name. CPU-seconds are of the process itself, its start included; the medians of the runs.
+Run by `make bench`; prints a table, and writes it to `build/bench.md`, with every run in `build/bench.json`. `--only`
+selects cases by name. CPU-seconds are those of the process, including its start; medians of the runs.
 """
 
 import argparse
@@ -35,7 +35,7 @@ HEAD = "| case | lines per CPU-second | CPU-seconds per million lines | wall s |
 
 
 class Usage(NamedTuple):
-    """What one run took. `lines`: how many went through."""
+    """The cost of one run. `lines`: the number processed."""
 
     cpu: float
     wall: float
@@ -43,14 +43,14 @@ class Usage(NamedTuple):
     lines: int = 0
 
     def row(self, name: str) -> str:
-        """As a row of the table."""
+        """Return the row of the table."""
         speed = f"{self.lines / self.cpu:,.0f} | {self.cpu * 1e6 / self.lines:.2f}" if self.lines else " | "
         share = "" if self.lines else f"{100 * self.cpu / self.wall:.2f}"
         return f"| {name} | {speed} | {self.wall:.1f} | {self.mib:.0f} | {share} |"
 
 
 class Benchmark:
-    """The servers, the log files written so far, and a fresh topic for each run."""
+    """The servers, the log files written so far, and a new topic for each run."""
 
     def __init__(self, stack: Stack, directory: Path, lines: int, seconds: float) -> None:
         self.seconds = seconds
@@ -60,17 +60,17 @@ class Benchmark:
         self._runs = 0
 
     def logs(self, files: int) -> Path:
-        """The workload in so many files, written once."""
+        """Return the workload in this many files, written once."""
         root = self._directory / f"logs-{files}"
         if not root.exists():
             workload.write(root, self._lines, files)
         return root
 
     def environment(self, logs: Path, **extra: str) -> dict[str, str]:
-        """Settings for a run with topics and a state of its own; the topics are made."""
+        """Create topics for a run; return settings with its own topics and state directory."""
         self._runs += 1
         name = f"bench-{self._runs}"
-        made = {
+        environment = {
             **self._stack.environment,
             "CRISP_LOGS_DIR": str(logs),
             "CRISP_STATE_DIR": str(self._directory / name),
@@ -81,13 +81,13 @@ class Benchmark:
             "CRISP_WORKER_PORT": "0",
             **extra,
         }
-        asyncio.run(setup.create_topics(load(made)))
-        return made
+        asyncio.run(setup.create_topics(load(environment)))
+        return environment
 
     def kubeconfig(self) -> Path:
-        """For an API server that is not there: the client is loaded and asks, as on a node."""
+        """Return a kubeconfig of an unreachable API server: the client is loaded and sends requests, as on a node."""
         path, (port,) = self._directory / "kubeconfig", free_ports(1)
-        named = {"clusters": "cluster", "users": "user", "contexts": "context"}
+        singular = {"clusters": "cluster", "users": "user", "contexts": "context"}
         entries = {"cluster": {"server": f"http://127.0.0.1:{port}"}, "user": {}}
         entries["context"] = {"cluster": "cluster", "user": "user"}
         path.write_text(
@@ -96,32 +96,33 @@ class Benchmark:
                     "apiVersion": "v1",
                     "kind": "Config",
                     "current-context": "context",
-                    **{many: [{"name": one, one: entries[one]}] for many, one in named.items()},
+                    **{plural: [{"name": kind, kind: entries[kind]}] for plural, kind in singular.items()},
                 }
             )
         )
         return path
 
     def ship(self, files: int = 10, **extra: str) -> Usage:
-        """The shipper over the workload, with the Kubernetes client loaded."""
+        """Measure the shipper over the workload, with the Kubernetes client loaded."""
         pods = {"CRISP_KUBECONFIG": str(self.kubeconfig()), "CRISP_METADATA_WAIT_SECONDS": "0"}
         return _measure(RUN_SHIPPER, self.environment(self.logs(files), **pods, **extra), self._lines // files * files)
 
-    def floor(self) -> Usage:
-        """The floor: `tests.benchmarks.bare` over the same files."""
-        made = self.environment(self.logs(10))
-        brokers, topic = made["CRISP_KAFKA_BROKERS"], made["CRISP_TOPIC_RAW"]
-        return _measure(["tests.benchmarks.bare", made["CRISP_LOGS_DIR"], brokers, topic], made, self._lines)
+    def baseline(self) -> Usage:
+        """Measure the baseline: `tests.benchmarks.bare` over the same files."""
+        environment = self.environment(self.logs(10))
+        brokers, topic = environment["CRISP_KAFKA_BROKERS"], environment["CRISP_TOPIC_RAW"]
+        command = ["tests.benchmarks.bare", environment["CRISP_LOGS_DIR"], brokers, topic]
+        return _measure(command, environment, self._lines)
 
     def work(self) -> Usage:
-        """A worker over what a shipper sent, to a sink."""
+        """Measure a worker over the records of a shipper, with the sink."""
         with sink.running() as port:
             environment = self.environment(self.logs(10), CRISP_ES_URLS=f"http://127.0.0.1:{port}")
             _measure(RUN_SHIPPER, environment, self._lines)
             return _measure(RUN_WORKER, environment, self._lines)
 
     def idle(self, *, trickle: bool) -> Usage:
-        """A shipper of many containers that write nothing, or a line a second each."""
+        """Measure a shipper of many containers that write nothing, or one line per second each."""
         root = self._directory / f"quiet-{self._runs}"
         files = list(_create_idle_logs(root))
         shipper = ChildProcess("ship", self.environment(root, CRISP_SHIP_PORT="0"), self._directory)
@@ -134,21 +135,20 @@ class Benchmark:
 
 
 def _measure(command: list[str], environment: dict[str, str], lines: int) -> Usage:
-    """Run a module to its end; CPU as the kernel counts it for the child, and its peak memory while it ran."""
+    """Run a module to its exit; return its CPU time from the kernel, and its sampled peak memory."""
     environment = {**os.environ, **environment}
     environment.pop("PYTHONDONTWRITEBYTECODE", None)  # the images hold compiled modules
     started = time.monotonic()
     child = subprocess.Popen([sys.executable, "-m", *command], env=environment)
     peak = 0.0
-    while not (ended := os.wait4(child.pid, os.WNOHANG))[0]:
-        peak = max(
-            peak, peak_rss_mib(child.pid)
-        )  # what wait4 tells of memory counts the parent's too, from before the exec
+    while not (waited := os.wait4(child.pid, os.WNOHANG))[0]:
+        # Sampled: the ru_maxrss of wait4 includes the parent's memory from before the exec.
+        peak = max(peak, peak_rss_mib(child.pid))
         time.sleep(POLL_SECONDS)
-    _, status, usage = ended
+    _, status, usage = waited
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
-        raise SystemExit(f"{command} ended with code {child.returncode}")
+        raise SystemExit(f"{command} exited with code {child.returncode}")
     return Usage(usage.ru_utime + usage.ru_stime, time.monotonic() - started, peak, lines)
 
 
@@ -166,49 +166,49 @@ def _write_line(path: Path) -> None:
 
 
 def _measure_idle(shipper: ChildProcess, seconds: float, files: list[Path]) -> Usage:
-    """What the shipper takes while every file gets a line a second."""
+    """Measure the shipper while every file gets one line per second."""
     shipper.measure()
-    before, started = shipper.cpu_seconds, time.monotonic()
+    cpu_before, started = shipper.cpu_seconds, time.monotonic()
     while (now := time.monotonic()) < started + seconds:
         for path in files:
             _write_line(path)
         time.sleep(max(0.0, 1 - (time.monotonic() - now)))
     shipper.measure()
-    return Usage(shipper.cpu_seconds - before, time.monotonic() - started, shipper.rss_mib)
+    return Usage(shipper.cpu_seconds - cpu_before, time.monotonic() - started, shipper.rss_mib)
 
 
 CASES: dict[str, Callable[[Benchmark], Usage]] = {
     "shipper, 10 files, zstd": Benchmark.ship,
-    "bare reader and producer, 10 files, zstd": Benchmark.floor,
-    "shipper, 100 files, zstd": lambda scene: scene.ship(100),
-    "shipper, 1000 files, zstd": lambda scene: scene.ship(1000),
-    "shipper, 10 files, lz4": lambda scene: scene.ship(CRISP_COMPRESSION="lz4"),
-    "shipper, 10 files, gzip": lambda scene: scene.ship(CRISP_COMPRESSION="gzip"),
-    "shipper, 10 files, none": lambda scene: scene.ship(CRISP_COMPRESSION="none"),
-    f"shipper, {CONTAINERS} containers, idle": lambda scene: scene.idle(trickle=False),
-    f"shipper, {CONTAINERS} containers, a line a second each": lambda scene: scene.idle(trickle=True),
+    "bare reader and producer, 10 files, zstd": Benchmark.baseline,
+    "shipper, 100 files, zstd": lambda benchmark: benchmark.ship(100),
+    "shipper, 1000 files, zstd": lambda benchmark: benchmark.ship(1000),
+    "shipper, 10 files, lz4": lambda benchmark: benchmark.ship(CRISP_COMPRESSION="lz4"),
+    "shipper, 10 files, gzip": lambda benchmark: benchmark.ship(CRISP_COMPRESSION="gzip"),
+    "shipper, 10 files, none": lambda benchmark: benchmark.ship(CRISP_COMPRESSION="none"),
+    f"shipper, {CONTAINERS} containers, idle": lambda benchmark: benchmark.idle(trickle=False),
+    f"shipper, {CONTAINERS} containers, one line per second each": lambda benchmark: benchmark.idle(trickle=True),
     "worker, 10 files": Benchmark.work,
 }
 
 
 def main() -> None:
-    """Measure in turns, so that a slow moment of the machine hits all; print the medians."""
+    """Interleave the runs, so that slow moments of the machine affect all; print the medians."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--lines", type=int, default=1_000_000)
     parser.add_argument("--runs", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=30, help="how long the quiet cases are watched")
-    parser.add_argument("--only", default="", help="cases whose name holds this: " + "; ".join(CASES))
+    parser.add_argument("--seconds", type=float, default=30, help="duration of the idle cases")
+    parser.add_argument("--only", default="", help="only cases whose name contains this: " + "; ".join(CASES))
     args = parser.parse_args()
     chosen = {name: case for name, case in CASES.items() if args.only in name}
     if not chosen:
         parser.error(f"no case has {args.only!r} in its name")
-    seen: dict[str, list[Usage]] = {name: [] for name in chosen}
+    usages: dict[str, list[Usage]] = {name: [] for name in chosen}
     with tempfile.TemporaryDirectory(prefix="crisp-bench-") as temporary, temporary_stack() as stack:
-        scene = Benchmark(stack, Path(temporary), args.lines, args.seconds)
+        benchmark = Benchmark(stack, Path(temporary), args.lines, args.seconds)
         for _ in range(args.runs):
             for name, case in chosen.items():
-                seen[name].append(case(scene))
-    _write_results(seen, f"{args.lines:,} lines of 200 to 260 bytes, medians of {args.runs} runs in turns")
+                usages[name].append(case(benchmark))
+    _write_results(usages, f"{args.lines:,} lines of 200 to 260 bytes, medians of {args.runs} interleaved runs")
 
 
 def _write_results(usages_by_case: dict[str, list[Usage]], title: str) -> None:

@@ -1,4 +1,4 @@
-"""Log files as the budgets name them: lines of 200 to 260 bytes, 1 % partials, 1 % stack traces, text of five kinds."""
+"""Log files for the performance budgets: lines of 200 to 260 bytes, 1 % partials, 1 % stack traces, five formats."""
 
 import random
 import time
@@ -12,7 +12,7 @@ Line = Callable[[random.Random, int], str]
 
 
 def write(root: Path, lines: int, files: int = 10, seed: int = 1) -> int:
-    """Write that many lines over the files, half with JSON bodies, half with text; returns the bytes written."""
+    """Write this many lines over the files, half with JSON bodies, half with text; return the bytes written."""
     return sum(_file(root, number, lines // files, random.Random(seed + number)) for number in range(files))
 
 

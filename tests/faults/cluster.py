@@ -1,4 +1,4 @@
-"""Three Kafka brokers of one cluster, each of them a voter too, to be killed and started again one by one."""
+"""A cluster of three Kafka brokers, each also a controller voter, which tests kill and restart one by one."""
 
 import asyncio
 import base64
@@ -17,29 +17,29 @@ BROKERS = (1, 2, 3)
 
 
 class Cluster:
-    """`processes` by the brokers' numbers."""
+    """`processes` by broker number."""
 
     def __init__(self, directory: Path) -> None:
         ports = free_ports(2 * len(BROKERS))
         self._ports = dict(zip(BROKERS, ports[: len(BROKERS)], strict=True))
         self._controllers = dict(zip(BROKERS, ports[len(BROKERS) :], strict=True))
         self._directories = {number: directory / f"broker-{number}" for number in BROKERS}
-        identity = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         for number in BROKERS:
-            self._prepare(number, identity)
+            self._prepare(number, cluster_id)
         self.processes: dict[int, ServerProcess] = {}
         for number in BROKERS:
             self.start(number)
         for number in BROKERS:
             self.wait_until_ready(number)
 
-    def _prepare(self, number: int, identity: str) -> None:
-        """What `kafka.start` would do for a broker alone."""
+    def _prepare(self, number: int, cluster_id: str) -> None:
+        """Write the configuration of a broker and format its storage, as `kafka.start` does for a single broker."""
         directory = self._directories[number]
-        voters = ",".join(f"{one}@127.0.0.1:{at}" for one, at in self._controllers.items())
+        voters = ",".join(f"{voter}@127.0.0.1:{port}" for voter, port in self._controllers.items())
         directory.mkdir()
         text = kafka._PROPERTIES.format(
-            port=self._ports[number], controller=self._controllers[number], data=directory / "data", doors=""
+            port=self._ports[number], controller=self._controllers[number], data=directory / "data", extra_listeners=""
         )
         text = text.replace("node.id=1", f"node.id={number}")
         text = text.replace(f"1@127.0.0.1:{self._controllers[number]}", voters)
@@ -48,28 +48,28 @@ class Cluster:
         (directory / "log4j2.properties").write_text(kafka._LOGGING)
         command = [str(java.home() / "bin" / "java"), "-cp", f"{artifacts.kafka()}/*"]
         kafka._format(
-            [*command, "kafka.tools.StorageTool", "format", f"--cluster-id={identity}", "-c", str(properties)]
+            [*command, "kafka.tools.StorageTool", "format", f"--cluster-id={cluster_id}", "-c", str(properties)]
         )
 
     def start(self, number: int) -> None:
-        """Start a broker, again after an end with the same data and address."""
+        """Start a broker; a restart keeps its data and address."""
         self.processes[number] = kafka.start(self._directories[number], self._ports[number], self._controllers[number])
 
     def wait_until_ready(self, number: int) -> None:
-        """Return when it serves."""
+        """Wait until the broker accepts requests."""
         kafka.wait(self.processes[number], self._ports[number])
 
     @property
     def environment(self) -> dict[str, str]:
-        """The settings by which it is reached."""
+        """The settings to reach the cluster."""
         return {"CRISP_KAFKA_BROKERS": ",".join(f"127.0.0.1:{port}" for port in self._ports.values())}
 
     def leaders(self, settings: Settings) -> dict[int, int]:
-        """The leader of each partition of the raw topic, -1 where it has none."""
+        """Return the leader of each partition of the raw topic, -1 for none."""
         return asyncio.run(_leaders(settings))
 
     def stop(self) -> None:
-        """End what is running."""
+        """Kill the running brokers."""
         for process in self.processes.values():
             process.kill()
 
@@ -86,9 +86,9 @@ async def _leaders(settings: Settings) -> dict[int, int]:
 
 @contextmanager
 def running(directory: Path) -> Iterator[Cluster]:
-    """A cluster, gone at the end."""
-    made = Cluster(directory)
+    """Run a cluster, and kill it at the end."""
+    cluster = Cluster(directory)
     try:
-        yield made
+        yield cluster
     finally:
-        made.stop()
+        cluster.stop()

@@ -1,4 +1,4 @@
-"""A flow for each fault, on the test run's servers: whoever breaks them mends them again."""
+"""Fixtures of the fault suite: one flow per fault on the servers of the run, which each test must repair."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,29 +17,29 @@ SceneFactory = Callable[..., Scene]
 
 @pytest.fixture
 def row(request: pytest.FixtureRequest, stack: Stack) -> Iterator[Row]:
-    """This fault's row in the table of results."""
+    """The row of this fault in the table of results."""
     fault, _, variant = request.node.name.removeprefix("test_").replace("_", " ").rstrip("]").partition("[")
-    made = Row(f"{fault}: {variant.strip()}" if variant else fault, stack.address.es_version)
-    yield made
-    results.save(made)
+    result = Row(f"{fault}: {variant.strip()}" if variant else fault, stack.address.es_version)
+    yield result
+    results.save(result)
 
 
 @pytest.fixture
 def make_scene(stack: Stack, tmp_path: Path, row: Row) -> Iterator[SceneFactory]:
-    """Makes the one scene of a test, with settings of its own."""
-    made: list[Scene] = []
+    """Factory of the scene of a test, with its own settings."""
+    scenes: list[Scene] = []
 
     def make(*, set_up: bool = True, **extra: str) -> Scene:
         scene = Scene(Flow(stack, tmp_path, **extra), tmp_path, row)
-        made.append(scene)
+        scenes.append(scene)
         if set_up:
             scene.flow.set_up()
         return scene
 
     yield make
-    for scene in made:
+    for scene in scenes:
         scene.stop()
-    for name in ("kafka", "elasticsearch"):  # a test that failed may have left it killed
+    for name in ("kafka", "elasticsearch"):  # a failed test may have left it killed
         if getattr(stack, name)._child.poll() is not None:
             getattr(stack, f"start_{name}")()
             getattr(stack, f"wait_{name}")()
@@ -48,13 +48,13 @@ def make_scene(stack: Stack, tmp_path: Path, row: Row) -> Iterator[SceneFactory]
 
 @pytest.fixture
 def scene(make_scene: SceneFactory) -> Scene:
-    """Shipper and worker, set up; lines to write, and the ledger that knows them."""
+    """Shipper and worker, with topics and templates, a log generator and its ledger."""
     return make_scene()
 
 
 @pytest.fixture
 def node(stack: Stack, tmp_path: Path) -> Iterator[Node]:
-    """A shipper alone; its topics are the test's to make."""
-    made = Node(stack, tmp_path)
-    yield made
-    made.stop()
+    """A shipper without a worker; the test creates its topics."""
+    node = Node(stack, tmp_path)
+    yield node
+    node.stop()

@@ -1,7 +1,6 @@
-"""Scrapes `/metrics` every second, and has Prometheus's own promtool say whether an alert's expression is true of it.
+"""Scrapes `/metrics` every second, and evaluates alert expressions on the samples with Prometheus's promtool.
 
-promtool evaluates without a server: the samples that came are the input series of a rules test. Time in them is the
-time of the scrapes.
+promtool evaluates without a server: the samples are the input series of a rules test, with the times of the scrapes.
 """
 
 import re
@@ -24,18 +23,18 @@ RATE_WINDOW = 15
 _COUNTER = re.compile(r"_(total|bucket|count|sum)(\{|$)")
 
 FakeGauge = Callable[[], float]
-"""What kube-state-metrics would say of the processes of this test."""
+"""The value of a kube-state-metrics gauge for the processes of a test."""
 
 
 def alert_expression(alert: str) -> str:
-    """The alert's expression, as it is deployed."""
+    """Return the deployed expression of an alert."""
     groups = yaml.safe_load(RULES.read_text())["spec"]["groups"]
-    (found,) = [rule["expr"] for group in groups for rule in group["rules"] if rule["alert"] == alert]
-    return str(found)
+    (expr,) = [rule["expr"] for group in groups for rule in group["rules"] if rule["alert"] == alert]
+    return str(expr)
 
 
 class Prometheus:
-    """Series of the processes on these ports, by the name of each; those of a port that does not answer are stale."""
+    """Series of the processes on these ports, by pod name; stale while a port does not answer."""
 
     def __init__(self, ports: Mapping[str, int], fake_gauges: Mapping[str, FakeGauge] | None = None) -> None:
         self.ports = dict(ports)
@@ -49,28 +48,28 @@ class Prometheus:
         self._thread.start()
 
     def close(self) -> None:
-        """Scrape no more."""
+        """Stop scraping."""
         self._stopped.set()
         self._thread.join()
 
     def _run(self) -> None:
         while not self._stopped.wait(SCRAPE_SECONDS):
             tick = round((time.monotonic() - self._started_at) / SCRAPE_SECONDS)
-            found = {name: get_value() for name, get_value in self._fake_gauges.items()}
+            samples = {name: get_value() for name, get_value in self._fake_gauges.items()}
             for pod, port in dict(self.ports).items():
-                found |= _scrape(pod, port)
+                samples |= _scrape(pod, port)
             with self._lock:
-                for name in self._series.keys() - found.keys():
+                for name in self._series.keys() - samples.keys():
                     self._series[name][tick] = None
-                for name, value in found.items():
+                for name, value in samples.items():
                     self._series[name][tick] = value
                 self._last = tick
 
     def is_firing(self, alert: str, later: int = 0) -> bool:
-        """Whether the alert's expression is true as of the last scrape.
+        """Return whether the alert's expression is true at the last scrape.
 
-        `later` seconds after it, gauges being as they are and counters growing as they did in the last scrapes: for
-        expressions that look back over more time than a test has.
+        `later`: at that many seconds after it, with constant gauges and counters growing at their latest rate; for
+        expressions with a longer time range than a test has.
         """
         expr = alert_expression(alert)
         names = set(re.findall(r"[a-z]\w*_\w+", expr))
@@ -88,31 +87,31 @@ def _scrape(pod: str, port: int) -> dict[str, float]:
     status, page = get(port, "/metrics")
     if status != 200:
         return {}
-    found = {}
+    samples = {}
     for family in text_string_to_metric_families(page):
         for sample in family.samples:
             labels = ",".join(f'{name}="{value}"' for name, value in sorted({**sample.labels, "pod": pod}.items()))
-            found[f"{sample.name}{{{labels}}}"] = sample.value
-    return found
+            samples[f"{sample.name}{{{labels}}}"] = sample.value
+    return samples
 
 
 def _values(name: str, values: Mapping[int, float | None], last: int, later: int) -> str:
-    """A series in promtool's notation, a sample a second."""
-    words, before = [], False
+    """Return a series in promtool's notation, one sample per second."""
+    notation, had_value = [], False
     for tick in range(last + 1):
         value = values.get(tick) if tick in values else None
-        words.append(f"{value:g}" if value is not None else "stale" if before and tick in values else "_")
-        before = value is not None or (before and tick not in values)
+        notation.append(f"{value:g}" if value is not None else "stale" if had_value and tick in values else "_")
+        had_value = value is not None or (had_value and tick not in values)
     end = values.get(last)
     if later and end is not None:
         begin = values.get(last - RATE_WINDOW)
         step = max(0.0, end - begin) / RATE_WINDOW if begin is not None and _COUNTER.search(name) else 0.0
-        words.append(f"{end + step}+{step}x{later - 1}")
-    return " ".join(words)
+        notation.append(f"{end + step}+{step}x{later - 1}")
+    return " ".join(notation)
 
 
 def _evaluate(expr: str, series: list[dict[str, str]], moment: int) -> bool:
-    """What promtool makes of it: the one of the two answers that it does not refuse."""
+    """Return the value of the expression: the expectation, 0 or 1, with which promtool passes."""
     for value in (0, 1):
         case = {
             "interval": "1s",
@@ -127,7 +126,7 @@ def _evaluate(expr: str, series: list[dict[str, str]], moment: int) -> bool:
         }
         with tempfile.TemporaryDirectory() as directory:
             Path(directory, "case.yaml").write_text(yaml.safe_dump({"evaluation_interval": "1s", "tests": [case]}))
-            good, said = promtool.tried(Path(directory), "test", "rules", "case.yaml")
-        if good:
+            passed, output = promtool.tried(Path(directory), "test", "rules", "case.yaml")
+        if passed:
             return bool(value)
-    raise AssertionError(f"promtool cannot evaluate {expr}:\n{said}")
+    raise AssertionError(f"promtool cannot evaluate {expr}:\n{output}")

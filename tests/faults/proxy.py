@@ -1,4 +1,4 @@
-"""A proxy before Elasticsearch that spoils answers after Elasticsearch has done what was asked."""
+"""A proxy for Elasticsearch that corrupts responses after Elasticsearch has completed the requests."""
 
 import http.client
 import json
@@ -9,38 +9,38 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 Corruption = Callable[[bytes], bytes | None]
-"""What is answered instead of a bulk's answer; None: the connection is closed without one."""
+"""Replaces the body of a bulk response; None: the connection is closed without a response."""
 
 
 def no_response(_: bytes) -> bytes | None:
-    """No answer at all."""
+    """Send no response."""
     return None
 
 
-def truncated(answer: bytes) -> bytes:
-    """Half of it, as if that were all."""
-    return answer[: len(answer) // 2]
+def truncated(body: bytes) -> bytes:
+    """Send half of the body, with a matching Content-Length."""
+    return body[: len(body) // 2]
 
 
 def malformed(_: bytes) -> bytes:
-    """JSON that is no answer to a bulk request."""
+    """Send JSON that is not a bulk response."""
     return b'{"took":1,"errors":false,"items":"many"}'
 
 
-def missing_item(answer: bytes) -> bytes:
-    """One item too few."""
-    body = json.loads(answer)
-    body["items"] = body["items"][1:]
-    return json.dumps(body, separators=(",", ":")).encode()
+def missing_item(body: bytes) -> bytes:
+    """Leave out one item."""
+    response = json.loads(body)
+    response["items"] = response["items"][1:]
+    return json.dumps(response, separators=(",", ":")).encode()
 
 
 def html_page(_: bytes) -> bytes:
-    """What a load balancer says, with status 200."""
+    """Send the page of a load balancer, with status 200."""
     return b"<html><body>please wait</body></html>"
 
 
 class Proxy:
-    """Spoils every `every`th bulk while `spoil` is set; `delay` in seconds before each answer of a bulk."""
+    """Corrupts every `every`th bulk response while `corruption` is set; delays bulk responses by `delay` seconds."""
 
     def __init__(self, target: str, every: int = 2) -> None:
         self.corruption: Corruption | None = None
@@ -56,7 +56,7 @@ class Proxy:
             protocol_version = "HTTP/1.1"
 
             def log_message(self, format: str, *args: object) -> None:
-                """The test says what matters."""
+                """Log nothing."""
 
             def do_GET(self) -> None:
                 proxy.forward(self)
@@ -69,50 +69,51 @@ class Proxy:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The address of the proxy."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def forward(self, request: BaseHTTPRequestHandler) -> None:
-        """One request there, and its answer, or what is made of it, back."""
+        """Forward a request, and return its response, corrupted if due."""
         body = request.rfile.read(int(request.headers.get("Content-Length", 0)))
-        there = http.client.HTTPConnection(self._target.hostname or "", self._target.port or 80, timeout=120)
+        connection = http.client.HTTPConnection(self._target.hostname or "", self._target.port or 80, timeout=120)
         try:
-            there.request(request.command, request.path, body, dict(request.headers))
-            found = there.getresponse()
-            answer, status = found.read(), found.status
-            kind = found.headers.get("Content-Type", "application/json")
-            product = found.headers.get("X-Elastic-Product", "Elasticsearch")
+            connection.request(request.command, request.path, body, dict(request.headers))
+            response = connection.getresponse()
+            content, status = response.read(), response.status
+            content_type = response.headers.get("Content-Type", "application/json")
+            product = response.headers.get("X-Elastic-Product", "Elasticsearch")
         except OSError:
             request.close_connection = True
             return
         finally:
-            there.close()
-        sent: bytes | None = answer
-        announced = len(answer)
+            connection.close()
+        sent: bytes | None = content
+        content_length = len(content)
         if request.path.startswith("/_bulk"):
             time.sleep(self.delay)
             self.bulks += 1
             if self.bulks % self._every == 0 and (self.corruption or self.cut_connection):
                 self.corrupted += 1
-                sent = (
-                    answer[: announced // 2]
-                    if self.cut_connection
-                    else self.corruption(answer)
-                    if self.corruption
-                    else answer
-                )
-                announced = announced if self.cut_connection else len(sent or b"")
+                if self.cut_connection:
+                    sent = content[: content_length // 2]
+                elif self.corruption:
+                    sent = self.corruption(content)
+                    content_length = len(sent or b"")
         if sent is None:
             request.close_connection = True
             return
         request.send_response(status)
-        for name, value in (("Content-Type", kind), ("X-Elastic-Product", product), ("Content-Length", announced)):
+        for name, value in (
+            ("Content-Type", content_type),
+            ("X-Elastic-Product", product),
+            ("Content-Length", content_length),
+        ):
             request.send_header(name, str(value))
         request.end_headers()
         request.wfile.write(sent)
         request.close_connection = self.cut_connection
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop the proxy."""
         self._server.shutdown()
         self._server.server_close()

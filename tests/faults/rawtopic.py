@@ -1,4 +1,4 @@
-"""What the raw topic holds: each file's bytes put together again, and how late they came."""
+"""The content of the raw topic: the reassembled bytes of each file, and their latency."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,7 +10,7 @@ from pipeline.grouping.grouper import group_slice
 
 
 class RawTopic:
-    """The slices of a topic's records. Fails where one id has two contents, or a byte two values."""
+    """The slices of a topic's records. Fails if one id has two contents, or one byte two values."""
 
     def __init__(self, records: Iterable[Any]) -> None:
         self.bytes: dict[str, bytearray] = {}
@@ -18,59 +18,61 @@ class RawTopic:
         self.gaps: set[Gap] = set()
         self.largest = 0
         self.arrivals: list[tuple[float, float]] = []
-        """Of each slice that brought anything new: when its first line was written, and when Kafka got it."""
-        self._received: dict[str, bytearray] = {}  # a byte for each byte: whether it came
+        """For each slice with new bytes: the time of its first line, and the time of its record."""
+        self._received: dict[str, bytearray] = {}  # one byte per byte: whether it was received
         self._events: dict[str, object] = {}
-        for found in sorted(records, key=lambda one: one.timestamp):
-            headers = list(found.headers)
+        for entry in sorted(records, key=lambda entry: entry.timestamp):
+            headers = list(entry.headers)
             if gap.is_gap(headers):
                 self.gaps.add(gap.decode(headers).gap)
                 continue
-            part = record.decode(found.value, headers)
-            self.largest = max(self.largest, len(part.value))
-            self._check_events(part)
-            if self._add_slice(part):
-                written = cri.first_time(part.value)
+            log_slice = record.decode(entry.value, headers)
+            self.largest = max(self.largest, len(log_slice.value))
+            self._check_events(log_slice)
+            if self._add_slice(log_slice):
+                written = cri.first_time(log_slice.value)
                 assert written is not None
-                self.arrivals.append((written / 1e9, found.timestamp / 1e3))
+                self.arrivals.append((written / 1e9, entry.timestamp / 1e3))
 
     def count_missing(self, written: dict[str, bytes]) -> int:
-        """How many bytes of these files are not there; fails where others are there instead."""
+        """Return the number of missing bytes of these files; fails if any byte differs."""
         lost = 0
-        for name, held in written.items():
-            found, have = self.bytes.get(name, b""), self._received.get(name, b"")
-            assert len(found) <= len(held), name
-            wrong = [at for at, (here, byte) in enumerate(zip(have, found, strict=True)) if here and byte != held[at]]
-            assert not wrong, f"{name}: other bytes at {wrong[:3]}"
-            lost += len(held) - sum(have)
+        for name, content in written.items():
+            data, received = self.bytes.get(name, b""), self._received.get(name, b"")
+            assert len(data) <= len(content), name
+            pairs = enumerate(zip(received, data, strict=True))
+            different = [offset for offset, (present, byte) in pairs if present and byte != content[offset]]
+            assert not different, f"{name}: other bytes at {different[:3]}"
+            lost += len(content) - sum(received)
         assert self.bytes.keys() <= written.keys()
         return lost
 
     def was_outstanding(self, moment: float) -> bool:
-        """Whether a line that had been written then was not in Kafka yet."""
+        """Return whether at that moment a written line was not in Kafka yet."""
         return any(written < moment < arrived for written, arrived in self.arrivals)
 
-    def _add_slice(self, part: LogSlice) -> bool:
-        at, fresh = 0, False
-        for segment in part.segments:
-            data = part.value[at : at + segment.length]
-            at += segment.length
+    def _add_slice(self, log_slice: LogSlice) -> bool:
+        """Add the bytes of a slice; return whether any of them is new."""
+        start, is_new = 0, False
+        for segment in log_slice.segments:
+            data = log_slice.value[start : start + segment.length]
+            start += segment.length
             end = segment.offset + segment.length
-            name = part.files[segment.file].identity
-            held, have = self.bytes.setdefault(name, bytearray()), self._received.setdefault(name, bytearray())
-            for grown in (held, have):
-                grown.extend(bytes(max(0, end - len(grown))))
-            before = have[segment.offset : end]
+            name = log_slice.files[segment.file].identity
+            content, received = self.bytes.setdefault(name, bytearray()), self._received.setdefault(name, bytearray())
+            for array in (content, received):
+                array.extend(bytes(max(0, end - len(array))))
+            before = received[segment.offset : end]
             if any(before):
                 self.duplicate_bytes += sum(before)
-                same = held[segment.offset : end]
-                assert all(here == byte for here, byte, had in zip(same, data, before, strict=True) if had)
-            fresh = fresh or not all(before)
-            held[segment.offset : end] = data
-            have[segment.offset : end] = b"\1" * segment.length
-        return fresh
+                known = content[segment.offset : end]
+                assert all(old == new for old, new, was_known in zip(known, data, before, strict=True) if was_known)
+            is_new = is_new or not all(before)
+            content[segment.offset : end] = data
+            received[segment.offset : end] = b"\1" * segment.length
+        return is_new
 
-    def _check_events(self, part: LogSlice) -> None:
-        for index, offset, *rest in group_slice(part):
-            key = record.document_id(part.files[index].identity, offset)
+    def _check_events(self, log_slice: LogSlice) -> None:
+        for index, offset, *rest in group_slice(log_slice):
+            key = record.document_id(log_slice.files[index].identity, offset)
             assert self._events.setdefault(key, rest) == rest, f"one id, two contents: {key}"

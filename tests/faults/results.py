@@ -1,18 +1,18 @@
-"""The table of what the fault suite saw, kept over runs: one row a fault, the newest run of each."""
+"""The table of results of the fault suite, kept over runs: one row per fault, from its newest run."""
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 PATH = Path(__file__).parent.parent.parent / "build" / "fault-results.json"
-HEAD = """| fault | lines | lost | doubled | out of order | drained | fresh | kills (shipper, worker) | |
+HEAD = """| fault | lines | lost | duplicated | out of order | drained | fresh | kills (shipper, worker) | |
 |---|--:|--:|--:|--:|--:|--:|--:|---|
 """
 
 
 @dataclass
 class Row:
-    """One fault; seconds, and lines."""
+    """The result of one fault; durations in seconds, counts in lines."""
 
     fault: str
     elasticsearch: str
@@ -28,7 +28,7 @@ class Row:
 
 
 def save(row: Row) -> None:
-    """Add a row to the file, in place of an older one, and write the table beside it."""
+    """Add or replace a row in the file, and write the table next to it."""
     PATH.parent.mkdir(exist_ok=True)
     rows = json.loads(PATH.read_text()) if PATH.exists() else {}
     rows[f"{row.fault} {row.elasticsearch}"] = asdict(row)
@@ -37,7 +37,7 @@ def save(row: Row) -> None:
 
 
 def table(rows: list[dict]) -> str:
-    """The rows as Markdown."""
+    """Return the rows as Markdown."""
     lines = [
         f"| {row['fault']} | {row['lines']:,} | {row['missing']} | {row['doubled']} | {row['disordered']} | "
         f"{row['drained']:.1f} s | {row['fresh']:.1f} s | {row['kills'][0]}, {row['kills'][1]} | "

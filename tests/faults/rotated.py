@@ -1,5 +1,4 @@
-"""Containers that write, and are rotated in the kubelet's order, while a test does its worst; nothing they wrote is
-forgotten, so that what Kafka holds can be compared byte by byte."""
+"""Containers whose logs are rotated as by the kubelet; every byte is kept, for comparison with the raw topic."""
 
 import os
 import random
@@ -20,7 +19,7 @@ TRACE = (
 
 
 class RotatedLog(ContainerLog):
-    """A container's log; `bytes` has what every file of it held, by the file's identity."""
+    """A container's log; `closed_files` has the content of every closed file by its identity."""
 
     def __init__(self, root: Path, name: str, rotate_bytes: int, max_rotated: int) -> None:
         self.closed_files: dict[str, bytes] = {}
@@ -33,55 +32,55 @@ class RotatedLog(ContainerLog):
         self._reader = os.open(self._live, os.O_RDONLY)
 
     def _save_closed_file(self) -> None:
-        """Note what the file before held: it is closed, whatever its name is by now."""
+        """Keep the content of the closed file, read by descriptor: the file may be renamed."""
         if self._reader < 0:
             return
         with open(self._reader, "rb") as file:
-            held = file.read()
+            content = file.read()
         self._reader = -1
-        assert not self.closed_files.keys() & self._by_identity(held).keys()
-        self.closed_files.update(self._by_identity(held))
+        assert not self.closed_files.keys() & self._by_identity(content).keys()
+        self.closed_files.update(self._by_identity(content))
 
     def contents(self) -> dict[str, bytes]:
-        """What every file has held until now."""
-        now = os.pread(self._reader, os.fstat(self._reader).st_size, 0)
-        return {**self.closed_files, **self._by_identity(now)}
+        """Return the content of every file so far."""
+        current = os.pread(self._reader, os.fstat(self._reader).st_size, 0)
+        return {**self.closed_files, **self._by_identity(current)}
 
-    def _by_identity(self, held: bytes) -> dict[str, bytes]:
-        return {record.identity(self.uid, self.container, 0, held.partition(b"\n")[0]): held} if held else {}
+    def _by_identity(self, content: bytes) -> dict[str, bytes]:
+        return {record.identity(self.uid, self.container, 0, content.partition(b"\n")[0]): content} if content else {}
 
     def close(self) -> None:
-        """The container ends."""
+        """Close the log: the container has exited."""
         super().close()
         self._save_closed_file()
 
 
 class Containers:
-    """Writes in a thread until `stop`: plain lines, partials of both streams, traces, lines that a rotation tears."""
+    """Writes in a thread until `stop`: lines, stack traces, partials of both streams, partials split by a rotation."""
 
     def __init__(self, root: Path, number: int, rate: int, rotate_bytes: int, max_rotated: int) -> None:
         self._random = random.Random(5)
-        self._logs = [RotatedLog(root, f"app-{one}", rotate_bytes, max_rotated) for one in range(number)]
+        self._logs = [RotatedLog(root, f"app-{index}", rotate_bytes, max_rotated) for index in range(number)]
         self._rate = rate
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self.lines = 0
 
     def start(self) -> None:
-        """Begin to write."""
+        """Start to write."""
         self._thread.start()
 
     def stop(self) -> dict[str, bytes]:
-        """End all containers; returns what each file held."""
+        """Close all containers; return the content of each file."""
         self._stopped.set()
         self._thread.join()
         for log in self._logs:
             log.close()
-        return {name: held for log in self._logs for name, held in log.closed_files.items()}
+        return {name: content for log in self._logs for name, content in log.closed_files.items()}
 
     @property
     def rotations(self) -> int:
-        """How often a file was rotated."""
+        """The number of rotations."""
         return sum(log.rotations for log in self._logs)
 
     def _run(self) -> None:

@@ -1,7 +1,7 @@
-"""A runbook's page, and its commands run as they stand there: those of crisp and Kafka in a shell, Kibana's over HTTP.
+"""A runbook, with its commands run literally: those of crisp and Kafka in a shell, those of Kibana's console over HTTP.
 
-What they name is that of a deployment; here it is the test's own topics, indices and log directory. What kubectl does
-to pods, a test does to processes.
+The names of a deployment (topics, indices, log directory) are replaced by those of the test. What kubectl does to pods,
+a test does to processes.
 """
 
 import json
@@ -22,47 +22,48 @@ _BLOCK = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.DOTALL | re.MULTILINE)
 
 
 def commands(page: str) -> list[str]:
-    """What a page says to run: each line of a shell, each request of Kibana's console with its body."""
-    found = []
+    """Return the commands of a page: each shell line, each request of Kibana's console with its body."""
+    result = []
     for kind, block in _BLOCK.findall((PAGES / f"{page}.md").read_text()):
         lines = [line.strip() for line in block.splitlines()]
         if kind == "console":
             lines = re.findall(r"[^\n]+(?:\n\{[^\n]+)?", "\n".join(lines))
-        found += lines
-    return found
+        result += lines
+    return result
 
 
 class Runbook:
-    """One page, followed on one flow."""
+    """One page, applied to one flow."""
 
     def __init__(self, page: str, flow: Flow, directory: Path) -> None:
         self._commands = commands(page)
         self._flow = flow
         self.directory = directory / "desk"
         self.directory.mkdir()
-        tool = self.directory / "kafka-configs.sh"
-        run = f'exec "{java.home()}/bin/java" -cp "{artifacts.kafka()}/*" kafka.admin.ConfigCommand "$@"'
-        tool.write_text(f"#!/bin/sh\n{run}\n")
-        tool.chmod(0o755)
+        script = self.directory / "kafka-configs.sh"
+        java_command = f'exec "{java.home()}/bin/java" -cp "{artifacts.kafka()}/*" kafka.admin.ConfigCommand "$@"'
+        script.write_text(f"#!/bin/sh\n{java_command}\n")
+        script.chmod(0o755)
 
     def run(self, command: str, code: int = 0) -> str:
-        """What a shell's command prints; it must end with that code."""
+        """Run a shell command, which must exit with this code; return its output."""
         path = f"{Path(sys.executable).parent}:{self.directory}:{os.environ['PATH']}"
-        known = {name: value for name, value in os.environ.items() if not name.startswith(("CRISP_", "ES_"))}
-        ended = subprocess.run(
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CRISP_", "ES_"))}
+        completed = subprocess.run(
             ["bash", "-c", self._localize(command)],
-            env={**known, **self._flow.environment, "PATH": path},
+            env={**inherited, **self._flow.environment, "PATH": path},
             cwd=self.directory,
             capture_output=True,
             text=True,
             timeout=180,
             check=False,
         )
-        assert ended.returncode == code, f"{command} ended with {ended.returncode}:\n{ended.stdout}{ended.stderr}"
-        return ended.stdout + ended.stderr
+        output = completed.stdout + completed.stderr
+        assert completed.returncode == code, f"{command} exited with {completed.returncode}:\n{output}"
+        return output
 
     def request(self, command: str) -> str:
-        """Elasticsearch's answer to a request of the console."""
+        """Send a request of the console; return Elasticsearch's response."""
         head, _, body = self._localize(command).partition("\n")
         method, path = head.split()
         url = f"{self._flow.stack.address.es_url}/{path}"
@@ -70,25 +71,25 @@ class Runbook:
             url, body.encode() or None, {"content-type": "application/json"}, method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=30) as answer:
-                return str(answer.read().decode())
-        except urllib.error.HTTPError as fault:
-            raise AssertionError(f"{command}: {fault.code} {fault.read().decode()[:500]}") from fault
+            with urllib.request.urlopen(request, timeout=30) as response:
+                return str(response.read().decode())
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{command}: {error.code} {error.read().decode()[:500]}") from error
 
     def _localize(self, command: str) -> str:
-        """The command with this test's names in place of a deployment's."""
-        assert command in self._commands, f"the page does not say {command!r}, but: {self._commands}"
+        """Replace the names of a deployment in a command by those of the test."""
+        assert command in self._commands, f"{command!r} is not on the page: {self._commands}"
         settings = self._flow.settings
-        for theirs, ours in (
+        for deployed, own in (
             ("logs-YYYY.MM.DD", time.strftime(f"{self._flow.prefix}-%Y.%m.%d", time.gmtime())),
             ("logs-*", f"{self._flow.prefix}-*"),
             ("logs-raw", settings.topic_raw),
             ("/var/log/pods", str(self._flow.logs)),
         ):
-            command = command.replace(theirs, ours)
+            command = command.replace(deployed, own)
         return command
 
 
 def hits(printed: str) -> list[dict]:
-    """The sources of what `crisp tail --json` printed."""
+    """Return the sources of the hits printed by `crisp tail --json`."""
     return [json.loads(line)["_source"] for line in printed.splitlines() if line.startswith("{")]

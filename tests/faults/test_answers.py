@@ -1,4 +1,4 @@
-"""Answers that are spoiled on their way back, after Elasticsearch has done what was asked; nodes that are dead."""
+"""Corrupted responses of Elasticsearch to completed requests; failed nodes; rejected documents."""
 
 import json
 import time
@@ -20,29 +20,29 @@ short = pytest.mark.short
 
 @pytest.fixture
 def proxy(stack: Stack) -> Iterator[Proxy]:
-    """Before this run's Elasticsearch."""
-    made = Proxy(stack.address.es_url)
-    yield made
-    made.close()
+    """A proxy for the Elasticsearch of this run."""
+    proxy = Proxy(stack.address.es_url)
+    yield proxy
+    proxy.close()
 
 
 @pytest.mark.parametrize(
-    "spoil",
+    "corruption",
     [
-        pytest.param(None, id="cut"),
-        pytest.param(proxies.no_response, id="silent", marks=short),
+        pytest.param(None, id="connection_cut"),
+        pytest.param(proxies.no_response, id="no_response", marks=short),
         pytest.param(proxies.truncated, id="truncated"),
         pytest.param(proxies.malformed, id="malformed"),
-        pytest.param(proxies.missing_item, id="miscounted"),
-        pytest.param(proxies.html_page, id="page"),
+        pytest.param(proxies.missing_item, id="missing_item"),
+        pytest.param(proxies.html_page, id="html_page"),
     ],
 )
-def test_bulk_response_is_corrupted(make_scene: SceneFactory, proxy: Proxy, spoil: Corruption | None) -> None:
+def test_bulk_response_is_corrupted(make_scene: SceneFactory, proxy: Proxy, corruption: Corruption | None) -> None:
     scene = make_scene(CRISP_ES_URLS=proxy.url)
     scene.start()
-    proxy.corruption, proxy.cut_connection = spoil, spoil is None
+    proxy.corruption, proxy.cut_connection = corruption, corruption is None
     scene.write(8)
-    while proxy.corrupted <= 3:  # a worker on a busy machine may have begun late
+    while proxy.corrupted <= 3:  # a worker on a busy machine may start late
         scene.write(1)
     proxy.corruption, proxy.cut_connection = None, False
 
@@ -56,11 +56,11 @@ def test_one_of_two_nodes_is_down(make_scene: SceneFactory, stack: Stack) -> Non
     scene.write(6)
 
     scene.assert_exactly_once()
-    assert "does not take documents" not in scene.flow.worker.output.read_text()
+    assert "Elasticsearch unavailable" not in scene.flow.worker.output.read_text()
 
 
 def test_workers_join_and_leave_with_bulk_requests_in_flight(make_scene: SceneFactory, proxy: Proxy) -> None:
-    """Every bulk takes a second: a rebalance always finds some in flight."""
+    """Every bulk request takes a second, so that each rebalance happens with some in flight."""
     proxy.delay = 1.0
     scene = make_scene(CRISP_ES_URLS=proxy.url)
     scene.start()
@@ -76,14 +76,14 @@ def test_workers_join_and_leave_with_bulk_requests_in_flight(make_scene: SceneFa
 
 
 def test_sigterm_drains_within_the_grace_period(make_scene: SceneFactory, proxy: Proxy) -> None:
-    """What is in work is settled and committed: the next worker finds nothing of it there already."""
+    """Pending records are acked and committed: the next worker creates no duplicate."""
     proxy.delay = 2.0
     scene = make_scene(CRISP_ES_URLS=proxy.url)
     scene.start()
     scene.write(6)
-    began = time.monotonic()
+    started = time.monotonic()
     code = scene.flow.worker.stop()
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started
     proxy.delay = 0.0
     [port] = free_ports(1)
     next_worker = scene.add_worker(CRISP_WORKER_PORT=str(port))
@@ -94,7 +94,7 @@ def test_sigterm_drains_within_the_grace_period(make_scene: SceneFactory, proxy:
     assert code == 0
     assert seconds < scene.flow.settings.worker_grace_seconds
     assert scene.status(port)["documents"]["duplicate"] == 0
-    scene.row.note = f"ended after {seconds:.1f} s"
+    scene.row.note = f"exited after {seconds:.1f} s"
 
 
 def test_midnight_passes_while_elasticsearch_is_down(scene: Scene) -> None:
@@ -153,10 +153,10 @@ DEEP = json.loads('{"d":' * 30 + "1" + "}" * 30)
 
 
 def test_one_line_in_a_hundred_is_rejected_by_the_mapping(scene: Scene) -> None:
-    """Types that clash, over 1,000 fields, a keyword of 40,000 bytes, 30 levels, in an index that forgives nothing."""
+    """Conflicting types, over 1,000 fields, a keyword of 40,000 bytes, 30 levels, in an index with strict limits."""
     settings = {**STRICT["settings"], **_strict_field_limit(scene)}
     scene.flow.request(scene.index(), {**STRICT, "settings": settings}, "PUT")
-    log = scene.container("refused")
+    log = scene.container("rejected")
     kinds = [*REJECTED_FIELDS, "depth"]
     scene.start()
     for number in range(80):
@@ -181,6 +181,6 @@ def _phrase(number: int) -> dict[str, Any]:
 
 
 def _strict_field_limit(scene: Scene) -> dict[str, Any]:
-    """Take the forgiveness away where the server knows it."""
+    """Return the setting against lenient field limits, where the server version has it."""
     old = scene.stack.address.es_version.startswith("8.11.")
     return {} if old else {"index.mapping.total_fields.ignore_dynamic_beyond_limit": False}

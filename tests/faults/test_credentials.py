@@ -1,4 +1,4 @@
-"""Elasticsearch refuses the worker's password under load, on its real security; a right one is taken up."""
+"""Elasticsearch, with security enabled, rejects the worker's password under load; a correct one is reloaded."""
 
 import tempfile
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from tests.integration.secured import SecuredFlow
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
-PASSWORD = "very-Secret-7"  # noqa: S105 - of users that live as long as this test
+PASSWORD = "very-Secret-7"  # noqa: S105 - of users of this test only
 MESSAGE = "check ES_USER and ES_PASSWORD"
 
 
 @pytest.fixture
 def scene(stack: Stack, tmp_path: Path, row: Row) -> Iterator[Scene]:
-    """A flow on servers of its own, with security; the worker under its least rights, its password in a file."""
+    """A flow on its own secured servers; the worker has minimal privileges and its password in a file."""
     with tempfile.TemporaryDirectory(prefix="crisp-secured-") as name:
         directory = Path(name)
         directory.chmod(0o755)
@@ -35,9 +35,9 @@ def scene(stack: Stack, tmp_path: Path, row: Row) -> Iterator[Scene]:
             flow.configure(
                 ES_USER=flow.add_user("crisp_worker", PASSWORD), ES_PASSWORD=None, ES_PASSWORD_FILE=str(password)
             )
-            made = Scene(flow, tmp_path, row)
-            yield made
-            made.stop()
+            scene = Scene(flow, tmp_path, row)
+            yield scene
+            scene.stop()
         finally:
             secured.stop()
 
@@ -54,8 +54,8 @@ def test_elasticsearch_password_is_wrong_temporarily(scene: Scene) -> None:
     scene.write(8)
 
     scene.assert_exactly_once()
-    said = scene.flow.worker.output.read_text()
+    log = scene.flow.worker.output.read_text()
     assert scene.flow.worker.poll() is None
-    assert 1 <= said.count(MESSAGE) <= 5
-    assert PASSWORD not in said
+    assert 1 <= log.count(MESSAGE) <= 5
+    assert PASSWORD not in log
     assert scene.count_dead_letters() == 0

@@ -1,5 +1,5 @@
-"""One pod floods at some 50 MB/s beside a hundred quiet ones: those lose nothing and wait for nothing, and all is
-counted, with Kafka there and with Kafka away."""
+"""One container writes about 50 MB/s next to a hundred quiet ones: these lose nothing and are not delayed, and every
+byte is counted, with and without Kafka."""
 
 import asyncio
 import json
@@ -34,7 +34,7 @@ def line(text: str) -> str:
 
 
 class Flood:
-    """One container that writes a hundred times as fast as the kubelet rotates, and many that write a line a second."""
+    """One container that writes much faster than its log is rotated, and many that write a line per second."""
 
     def __init__(self, flow: Flow, max_rotated: int) -> None:
         self._quiet = [flow.make_container(f"quiet-{number}") / "0.log" for number in range(QUIET)]
@@ -46,26 +46,26 @@ class Flood:
         self.write_quiet_lines(self._quiet)
 
     def write_quiet_lines(self, paths: list[Path]) -> None:
-        """A line of each."""
+        """Write one line to each."""
         for path in paths:
             self.lines += 1
             with path.open("a") as file:
                 self.written["quiet"] += file.write(line(f"quiet {self.lines}"))
 
     def run(self) -> float:
-        """Write; returns how many MiB a second it was."""
-        began = rotated = time.monotonic()
+        """Write; return the rate in MiB per second."""
+        started = rotated = time.monotonic()
         steps = int(SECONDS / STEP_SECONDS)
         for step in range(steps):
             with self._live.open("ab") as file:
-                first = b"" if file.tell() else line("a file begins").encode()
+                first = b"" if file.tell() else line("start of a file").encode()
                 self.written["noisy"] += file.write(first + self._block)
             self.write_quiet_lines(self._quiet[step % 5 :: 5])
             if time.monotonic() - rotated > ROTATE_SECONDS:
                 rotated = time.monotonic()
                 self._rotate()
-            time.sleep(max(0.0, began + (step + 1) * STEP_SECONDS - time.monotonic()))
-        return self.written["noisy"] / MIB / (time.monotonic() - began)
+            time.sleep(max(0.0, started + (step + 1) * STEP_SECONDS - time.monotonic()))
+        return self.written["noisy"] / MIB / (time.monotonic() - started)
 
     def _rotate(self) -> None:
         old = sorted(self._live.parent.glob("0.log.*"))
@@ -74,7 +74,7 @@ class Flood:
         self._live.rename(self._live.with_name(time.strftime("0.log.%Y%m%d-%H%M%S", time.gmtime())))
 
     def remove(self) -> None:
-        """The noisy container is gone, and half of the quiet ones."""
+        """Remove the noisy container and half of the quiet ones."""
         for path in [*self._live.parent.iterdir(), *self._quiet[: QUIET // 2]]:
             path.unlink()
 
@@ -82,15 +82,15 @@ class Flood:
 @pytest.fixture
 def flow(stack: Stack, tmp_path: Path) -> Iterator[Flow]:
     (port,) = free_ports(1)
-    made = Flow(
+    flow = Flow(
         stack,
         tmp_path,
         CRISP_DELETED_MAX_BYTES=str(DISK_LIMIT),
         CRISP_SHIP_PORT=str(port),
         CRISP_STATUS_HOST="127.0.0.1",
     )
-    yield made
-    made.stop()
+    yield flow
+    flow.stop()
 
 
 def test_read_lost_and_unread_bytes_equal_written_bytes(flow: Flow, row: Row) -> None:
@@ -109,11 +109,11 @@ def test_read_lost_and_unread_bytes_equal_written_bytes(flow: Flow, row: Row) ->
         kafka.resume()
     eventually(lambda: all_acked(flow), seconds=120)
 
-    told = snapshot(flow)
-    lost = told["lost"]["bytes"]["disk bound"]
-    row.note = f"{rate:.0f} MiB/s; {flood.written['noisy']:,} bytes of it, {lost:,} given up and told"
-    assert told["acknowledged_bytes"] + lost == sum(flood.written.values()), row.note
-    assert [found["pod"] for found in told["lost"]["containers"]] == ["noisy"]
+    status = snapshot(flow)
+    lost = status["lost"]["bytes"]["disk bound"]
+    row.note = f"{rate:.0f} MiB/s; {flood.written['noisy']:,} bytes of it, {lost:,} lost and reported"
+    assert status["acknowledged_bytes"] + lost == sum(flood.written.values()), row.note
+    assert [container["pod"] for container in status["lost"]["containers"]] == ["noisy"]
     flow.run_once(flow.worker, 240)
     quiet = flow.request(f"{flow.prefix}-*/_count", {"query": {"prefix": {"kubernetes.pod.name": "quiet"}}})["count"]
     row.lines, row.missing, row.doubled, row.disordered = flood.lines, flood.lines - quiet, 0, 0
@@ -131,24 +131,26 @@ def test_noisy_container_does_not_delay_quiet_ones(flow: Flow, row: Row) -> None
     rate = flood.run()
     eventually(lambda: all_acked(flow), seconds=120)
 
-    told, key = snapshot(flow), "quiet"
-    assert told["lost"]["bytes"] == {}
-    assert told["acknowledged_bytes"] == sum(flood.written.values())
-    records = flow.records(flow.settings.topic_raw, lambda one: key in dict(one.headers)["pod"].decode())
+    status = snapshot(flow)
+    assert status["lost"]["bytes"] == {}
+    assert status["acknowledged_bytes"] == sum(flood.written.values())
+    records = flow.records(flow.settings.topic_raw, lambda entry: "quiet" in dict(entry.headers)["pod"].decode())
     ages = sorted(
-        one.timestamp / 1e3 - (cri.first_time(raw) or 0) / 1e9 for one in records for raw in one.value.splitlines()
-    )[:-QUIET]  # those of before the shipper started
+        entry.timestamp / 1e3 - (cri.first_time(raw) or 0) / 1e9
+        for entry in records
+        for raw in entry.value.splitlines()
+    )[:-QUIET]  # without the lines from before the start of the shipper
     row.lines, row.missing, row.doubled, row.disordered = flood.lines, flood.lines - len(ages) - QUIET, 0, 0
     p99 = ages[int(len(ages) * 0.99)]
     row.note = (
-        f"{rate:.0f} MiB/s of one; the others' lines in Kafka after {ages[len(ages) // 2]:.2f} s, p99 {p99:.2f} s"
+        f"{rate:.0f} MiB/s of one; lines of the others in Kafka after {ages[len(ages) // 2]:.2f} s, p99 {p99:.2f} s"
     )
     assert row.missing == 0
     row.passed = True
 
 
 async def create_log_append_time_topic(flow: Flow) -> None:
-    """The raw topic, its records' times those at which they were written to the log."""
+    """Create the raw topic with `LogAppendTime`: a record has the time of its append."""
     admin = AIOKafkaAdminClient(**client.connection(flow.settings))
     configs = {setup.MAX_MESSAGE_BYTES: str(record_max_bytes(flow.settings)), "message.timestamp.type": "LogAppendTime"}
     await admin.start()
@@ -163,10 +165,10 @@ def is_ready(flow: Flow) -> bool:
 
 
 def snapshot(flow: Flow) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(get(flow.settings.ship_port, "/status.json")[1])
-    return found
+    status: dict[str, Any] = json.loads(get(flow.settings.ship_port, "/status.json")[1])
+    return status
 
 
 def all_acked(flow: Flow) -> bool:
-    now = snapshot(flow)
-    return not (now["unread_bytes"] or now["in_flight_bytes"] or now["lost"]["untold"])
+    status = snapshot(flow)
+    return not (status["unread_bytes"] or status["in_flight_bytes"] or status["lost"]["untold"])

@@ -1,4 +1,4 @@
-"""Kafka and the group: workers come, go and are killed; logs that vanish; records that are none."""
+"""Kafka and the consumer group: workers join, leave and are killed; deleted logs; invalid records."""
 
 import asyncio
 import random
@@ -39,7 +39,7 @@ def test_workers_scale_from_one_to_four_to_two(make_scene: SceneFactory) -> None
 
 
 def test_spare_workers_take_over_from_killed_ones(make_scene: SceneFactory) -> None:
-    """The spare ones wait, and take over from those that are killed."""
+    """There are more workers than partitions."""
     scene = make_scene(CRISP_TOPIC_PARTITIONS="1")
     scene.start()
     spare = [scene.add_worker() for _ in range(2)]
@@ -64,24 +64,27 @@ def test_shipper_and_worker_are_killed_for_five_minutes(scene: Scene) -> None:
 
 
 def _kill_repeatedly(scene: Scene, seconds: float) -> None:
-    """Workers every 8 to 15 s, shippers every 1 to 3 s; only kills with lines outstanding count."""
+    """Kill the worker every 8 to 15 s, the shipper every 1 to 3 s; only kills with outstanding lines count."""
     random_ = random.Random(3)
     for log in scene.generator.logs():
-        log._rotate_bytes = 100_000  # rotate every few seconds
+        log._rotate_bytes = 100_000  # rotates every few seconds
     scene.start()
     counted = {"shipper": 0, "worker": 0}
     due = {"shipper": 3.0, "worker": 8.0}
-    began = time.monotonic()
-    while (now := time.monotonic() - began) < seconds:
-        for name, part, wait in (("shipper", scene.flow.shipper, (1, 3)), ("worker", scene.flow.worker, (8, 15))):
+    started = time.monotonic()
+    while (now := time.monotonic() - started) < seconds:
+        for name, process, interval in (
+            ("shipper", scene.flow.shipper, (1, 3)),
+            ("worker", scene.flow.worker, (8, 15)),
+        ):
             if now >= due[name]:
                 counted[name] += scene.has_outstanding()
-                part.kill()
-                part.start()
-                due[name] = now + random_.uniform(*wait)
+                process.kill()
+                process.start()
+                due[name] = now + random_.uniform(*interval)
         scene.write(0.25)
     scene.row.note = (
-        f"{counted['shipper']} and {counted['worker']} with lines outstanding, {scene.generator.rotations()} rotations"
+        f"{counted['shipper']} and {counted['worker']} with outstanding lines, {scene.generator.rotations()} rotations"
     )
 
     scene.assert_exactly_once(300)
@@ -91,7 +94,7 @@ def _kill_repeatedly(scene: Scene, seconds: float) -> None:
 
 
 def test_invalid_records_are_dead_lettered(scene: Scene) -> None:
-    """Each goes to the dead letters with its reason; the partition goes on."""
+    """Each becomes a dead letter with its reason; later records of the partition are indexed."""
     scene.start()
     scene.write(3)
     asyncio.run(_produce_invalid_records(scene))
@@ -102,7 +105,7 @@ def test_invalid_records_are_dead_lettered(scene: Scene) -> None:
 
 
 def test_dead_letter_topic_is_missing(make_scene: SceneFactory) -> None:
-    """A letter waits for it, said and for ever; the worker neither ends nor counts as hung, and nothing is lost."""
+    """The dead letter is retried until the topic exists; the worker reports it, stays live, and loses nothing."""
     [port] = free_ports(1)
     scene = make_scene(CRISP_WORKER_PORT=str(port))
     scene.start()
@@ -110,7 +113,7 @@ def test_dead_letter_topic_is_missing(make_scene: SceneFactory) -> None:
     asyncio.run(_delete_topic(scene, scene.flow.settings.topic_dead))
     asyncio.run(_produce_invalid_records(scene))
     scene.write(3)
-    scene.wait_for_worker_log("takes no dead letters", 90)
+    scene.wait_for_worker_log("cannot write to dead-letter topic", 90)
     assert scene.status(port)["dead_trouble"]
     assert scene.flow.worker.poll() is None
     scene.flow.set_up()
@@ -157,14 +160,14 @@ def test_raw_topic_is_deleted_and_recreated(scene: Scene) -> None:
     scene.write(5)
     eventually(lambda: not scene.balance().missing, 60)
     asyncio.run(_delete_topic(scene, scene.flow.settings.topic_raw))
-    eventually(lambda: "made" in scene.flow.set_up()[0], 30)
+    eventually(lambda: "created" in scene.flow.set_up()[0], 30)
     scene.write(5)
 
     scene.assert_exactly_once()
 
 
 def test_committed_offsets_are_beyond_the_end(scene: Scene) -> None:
-    """As after a topic made anew, or a broker that lost its disk: it is read from its beginning."""
+    """As after a recreated topic or a broker's disk loss: the partitions are read from the beginning."""
     asyncio.run(_commit_offset(scene, 1_000_000))
     scene.start()
     scene.write(6)
@@ -196,7 +199,7 @@ async def _delete_topic(scene: Scene, topic: str) -> None:
 
 
 async def _delete_records(scene: Scene) -> int:
-    """Have Kafka forget every record so far, as its retention does; returns how many."""
+    """Delete every record so far, as Kafka's retention does; return the sum of the new first offsets."""
     admin = AIOKafkaAdminClient(**client.connection(scene.flow.settings))
     await admin.start()
     try:
@@ -208,7 +211,7 @@ async def _delete_records(scene: Scene) -> int:
         await admin.close()
 
 
-def _latest_offset():  # the newest offset, by Kafka's protocol
+def _latest_offset():  # -1 means the end of the log in Kafka's protocol
     from aiokafka.admin import RecordsToDelete
 
     return RecordsToDelete(before_offset=-1)
@@ -219,7 +222,7 @@ def _gap_documents(scene: Scene) -> list[dict]:
 
 
 def test_retention_expires_records_of_a_stopped_group(make_scene: SceneFactory) -> None:
-    """Three million records vanish: counted, told by a document, and no memory taken for them."""
+    """Three million expired records are counted and reported in a document, without using memory for them."""
     scene = make_scene(CRISP_TOPIC_PARTITIONS="1")
     scene.start()
     scene.write(3)
@@ -235,11 +238,11 @@ def test_retention_expires_records_of_a_stopped_group(make_scene: SceneFactory) 
     assert scene.flow.worker._child is not None
     mib = peak_rss_mib(scene.flow.worker._child.pid)
     assert mib < WORKER_MIB
-    scene.row.note = f"3,000,000 records vanished, worker at most {mib:.0f} MiB"
+    scene.row.note = f"3,000,000 records expired, worker at most {mib:.0f} MiB"
 
 
 def _produce_records(scene: Scene, records: int) -> None:
-    """So many records of a few bytes, by Kafka's own tool."""
+    """Produce this many small records with Kafka's performance tool."""
     command = [str(java.home() / "bin" / "java"), "-Xmx256m", "-cp", f"{artifacts.kafka()}/*"]
     command += ["org.apache.kafka.tools.ProducerPerformance", "--topic", scene.flow.settings.topic_raw]
     command += ["--num-records", str(records), "--record-size", "4", "--throughput", "-1"]
@@ -253,7 +256,7 @@ def _produce_records(scene: Scene, records: int) -> None:
 
 
 def test_retention_expires_records_of_a_blocked_worker(make_scene: SceneFactory) -> None:
-    """Elasticsearch hangs until Kafka has forgotten what the worker had not fetched: said, counted, a document."""
+    """Elasticsearch hangs until records expire unfetched: they are logged, counted and reported in a document."""
     scene = make_scene(
         CRISP_WORKER_MEMORY_BUDGET_BYTES=str(2 * MIB), CRISP_COMPRESSION="none", CRISP_TOPIC_PARTITIONS="1"
     )
@@ -274,16 +277,16 @@ def test_retention_expires_records_of_a_blocked_worker(make_scene: SceneFactory)
 
     eventually(lambda: later() == 100, 120, 1.0)
     lost = sum(gap["crisp.gap.records"] for gap in _gap_documents(scene))
-    said = scene.flow.worker.output.read_text()
+    log_text = scene.flow.worker.output.read_text()
     balance = scene.balance()
     scene.row.lines, scene.row.missing, scene.row.doubled = balance.written, 0, balance.duplicated
     scene.row.disordered = scene.ledger.count_out_of_order(scene.hits())
-    scene.row.note = f"{lost} records vanished on purpose, all of them told"
+    scene.row.note = f"{lost} records deleted on purpose, all of them reported"
     scene.row.fresh = scene._measure_fresh_lines()
     assert balance.duplicated == 0
     assert lost > 0
     assert balance.missing > 0
-    assert "Kafka's retention took" in said
+    assert "expired by retention" in log_text
     scene.row.passed = True
 
 

@@ -1,4 +1,4 @@
-"""Partitions whose leader changes again and again, or that have none for a while, in a cluster of three brokers."""
+"""Partitions whose leader changes repeatedly, or that have none for a while, in a cluster of three brokers."""
 
 import asyncio
 import itertools
@@ -22,7 +22,7 @@ from tests.integration.test_status import get
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
-BOUNCES = 10
+RESTARTS = 10
 ROUNDS = 25
 SHIPPER_MIB = 64
 PARTITIONS = 6
@@ -30,15 +30,15 @@ PARTITIONS = 6
 
 @pytest.fixture(scope="module")
 def brokers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with cluster.running(tmp_path_factory.mktemp("cluster")) as made:
-        yield made
+    with cluster.running(tmp_path_factory.mktemp("cluster")) as cluster_:
+        yield cluster_
 
 
 @pytest.fixture
 def node(stack: Stack, brokers: Cluster, tmp_path: Path) -> Iterator[Node]:
-    made = Node(stack, tmp_path, CRISP_TOPIC_PARTITIONS=str(PARTITIONS), **brokers.environment)
-    yield made
-    made.stop()
+    node = Node(stack, tmp_path, CRISP_TOPIC_PARTITIONS=str(PARTITIONS), **brokers.environment)
+    yield node
+    node.stop()
     for number in BROKERS:
         if brokers.processes[number]._child.poll() is not None:
             brokers.start(number)
@@ -50,83 +50,83 @@ def all_have_leaders(brokers: Cluster, node: Node) -> bool:
 
 
 def test_partition_leaders_change_ten_times(node: Node, brokers: Cluster) -> None:
-    """One broker after the other is killed, or told to end, and comes back: every byte arrives, and soon."""
+    """The brokers are killed or stopped one by one, and restarted: every byte arrives soon."""
     node.flow.configure(CRISP_TOPIC_REPLICATION="3")
     asyncio.run(setup.create_topics(node.flow.settings))
     logs = [node.container(f"shop-{number}") for number in range(12)]
     node.flow.shipper.start()
     written, longest = 0, 0.0
-    for bounce in range(BOUNCES):
-        number = BROKERS[bounce % len(BROKERS)]
+    for restart in range(RESTARTS):
+        number = BROKERS[restart % len(BROKERS)]
         before = brokers.leaders(node.flow.settings)
-        if bounce % 2:
+        if restart % 2:
             brokers.processes[number].stop()
         else:
             brokers.processes[number].kill()
-        began = time.monotonic()
+        started = time.monotonic()
         for _ in range(100):
             written += 1
             for log in logs:
-                log.write("stdout", b"line %d, written while broker %d is away" % (written, number))
+                log.write("stdout", b"line %d, written while broker %d is down" % (written, number))
             time.sleep(0.02)
         eventually(node.is_complete, 60, every=0.5)
-        longest = max(longest, time.monotonic() - began)
+        longest = max(longest, time.monotonic() - started)
         assert number not in brokers.leaders(node.flow.settings).values(), before
         brokers.start(number)
         brokers.wait_until_ready(number)
     node.assert_complete()
     assert node.flow.shipper.poll() is None
     assert get(node.port, "/livez")[0] == 200
-    print(f"{written * len(logs):,} lines, {BOUNCES} bounces; all there {longest:.1f} s after a bounce, at the longest")
+    print(f"{written * len(logs):,} lines, {RESTARTS} restarts; complete at most {longest:.1f} s after a stop")
 
 
 def test_partitions_have_no_leader(node: Node, brokers: Cluster) -> None:
-    """What goes there waits, within the memory, and is told; what goes elsewhere goes on; also after a restart."""
+    """Their records wait, within the memory limit, and are reported; other partitions work, also after a restart."""
     asyncio.run(setup.create_topics(node.flow.settings))
     eventually(lambda: all_have_leaders(brokers, node), 30)
     leaders = brokers.leaders(node.flow.settings)
     victim = leaders[0]
-    dark: list[RotatedLog] = []
-    bright: dict[int, list[RotatedLog]] = {}  # by partition
+    leaderless: list[RotatedLog] = []
+    led: dict[int, list[RotatedLog]] = {}  # by partition
     for number in range(60):
         log = node.container(f"shop-{number}")
         partition = _choose_partition(container_key(log), sorted(leaders), [])
-        (dark if leaders[partition] == victim else bright.setdefault(partition, [])).append(log)
+        (leaderless if leaders[partition] == victim else led.setdefault(partition, [])).append(log)
         log.write("stdout", b"before")
-    assert dark
-    assert bright
+    assert leaderless
+    assert led
     node.flow.shipper.start()
     node.assert_complete()
 
     brokers.processes[victim].kill()
     slowest = 0.0
     for number in range(ROUNDS):
-        for log in dark:
+        for log in leaderless:
             for _ in range(8):
                 log.write("stdout", b"x" * 16_000)
-        marker = b"round %d of those who go on" % number
-        began = time.monotonic()
-        for log in itertools.chain(*bright.values()):
+        marker = b"round %d of the other containers" % number
+        started = time.monotonic()
+        for log in itertools.chain(*led.values()):
             log.write("stdout", marker)
-        eventually(lambda marker=marker: all_contain(node, bright, marker), 10)
-        slowest = max(slowest, time.monotonic() - began)
+        eventually(lambda marker=marker: all_contain(node, led, marker), 10)
+        slowest = max(slowest, time.monotonic() - started)
         time.sleep(1)
     assert f"no leader in {node.reader.topic_raw} for partition" in get(node.port, "/readyz")[1]
     assert get(node.port, "/livez")[0] == 200
     assert peak_rss_mib(node.flow.shipper._child.pid) < SHIPPER_MIB
     assert node.snapshot()["slices"]["failed"] == 0
 
-    node.flow.shipper.kill()  # and the next one begins although they have none
+    node.flow.shipper.kill()  # the next shipper starts while partitions have no leader
     node.flow.shipper.start()
-    for log in itertools.chain(*bright.values()):
+    for log in itertools.chain(*led.values()):
         log.write("stdout", b"after a restart")
-    eventually(lambda: all_contain(node, bright, b"after a restart"), 30)
+    eventually(lambda: all_contain(node, led, b"after a restart"), 30)
 
     brokers.start(victim)
     brokers.wait_until_ready(victim)
     node.assert_complete(90)
     eventually(lambda: get(node.port, "/readyz")[0] == 200, 30)
-    print(f"{len(dark)} containers waited; the lines of the others were in Kafka after {slowest:.1f} s at the longest")
+    print(f"{len(leaderless)} containers waited; lines of the others were in Kafka after at most {slowest:.1f} s")
 
 
 def container_key(log: RotatedLog) -> bytes:
@@ -134,8 +134,8 @@ def container_key(log: RotatedLog) -> bytes:
 
 
 def all_contain(node: Node, logs: dict[int, list[RotatedLog]], content: bytes) -> bool:
-    """Whether these words of each of some containers, which are told by partition, are in Kafka."""
-    found = node.flow.records(
+    """Return whether each of these containers, given by partition, has a record with this content."""
+    records = node.flow.records(
         node.reader.topic_raw, lambda entry: content in entry.value, reader_settings=node.reader, partitions=list(logs)
     )
-    return {container_key(log) for some in logs.values() for log in some} <= {entry.key for entry in found}
+    return {container_key(log) for group in logs.values() for log in group} <= {entry.key for entry in records}

@@ -1,4 +1,4 @@
-"""Elasticsearch is away for long: memory, the worker's own log, and that it stays in the group."""
+"""A long outage of Elasticsearch: the worker's memory, its own log, and its group membership."""
 
 import os
 
@@ -15,26 +15,26 @@ LINES_A_MINUTE = 12
 
 
 def _run_outage(scene: Scene, port: int, seconds: float, rate: int) -> None:
-    """Write at that rate while Elasticsearch is away; what the worker took and said is bounded."""
+    """Write at this rate while Elasticsearch is down; the worker's memory and log volume are bounded."""
     scene.start()
     scene.write(5)
     pid = scene.flow.worker._child.pid
-    before = scene.flow.worker.output.read_text().count("\n")
+    lines_before = scene.flow.worker.output.read_text().count("\n")
     scene.stack.elasticsearch.kill()
     scene.write(seconds, rate=rate)
     status = scene.status(port)
-    said = scene.flow.worker.output.read_text().count("\n") - before
+    log_lines = scene.flow.worker.output.read_text().count("\n") - lines_before
     mib = peak_rss_mib(pid)
     scene.stack.start_elasticsearch()
     scene.stack.wait_elasticsearch()
-    scene.row.note = f"worker at most {mib:.0f} MiB while away, {said} lines of its own log"
+    scene.row.note = f"worker at most {mib:.0f} MiB during the outage, {log_lines} lines of its own log"
 
     assert len(status["partitions"]) == 3
     assert status["elasticsearch"]["failing_since"] is not None
     scene.assert_exactly_once(600)
     assert scene.flow.worker.poll() is None
     assert max(mib, peak_rss_mib(pid)) < WORKER_MIB
-    assert said <= 10 + LINES_A_MINUTE * seconds / 60
+    assert log_lines <= 10 + LINES_A_MINUTE * seconds / 60
 
 
 def test_elasticsearch_is_down_for_two_minutes(make_scene: SceneFactory) -> None:

@@ -1,4 +1,4 @@
-"""Places that take no documents: Elasticsearch says no, and none of it is the documents' fault."""
+"""Indices and limits that reject all documents: Elasticsearch is misconfigured or full, the documents are valid."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from tests.integration.flow import eventually
 pytestmark = pytest.mark.faults
 short = pytest.mark.short
 
-FAILING = "Elasticsearch does not take documents"
+FAILING = "Elasticsearch unavailable"
 
 
 def _put(scene: Scene, path: str, body: dict[str, Any]) -> None:
@@ -58,17 +58,17 @@ INDEX_FAULTS = [
 ]
 
 
-@pytest.mark.parametrize(("harm", "mend"), INDEX_FAULTS)
+@pytest.mark.parametrize(("inject", "repair"), INDEX_FAULTS)
 def test_daily_index_is_unusable(
-    scene: Scene, harm: Callable[[Scene], object], mend: Callable[[Scene], object]
+    scene: Scene, inject: Callable[[Scene], object], repair: Callable[[Scene], object]
 ) -> None:
     scene.start()
     scene.write(4)
     eventually(lambda: scene.flow.count() > 0)
-    harm(scene)
+    inject(scene)
     scene.write(8)
     scene.wait_for_worker_log(FAILING)
-    mend(scene)
+    repair(scene)
     scene.write(2)
 
     scene.assert_exactly_once()
@@ -77,22 +77,22 @@ def test_daily_index_is_unusable(
 
 
 def test_disk_flood_stage_is_reached(scene: Scene) -> None:
-    mark = "cluster.routing.allocation.disk."
-    names = [f"{mark}watermark.{name}" for name in ("low", "high", "flood_stage")]
+    prefix = "cluster.routing.allocation.disk."
+    names = [f"{prefix}watermark.{name}" for name in ("low", "high", "flood_stage")]
     scene.start()
     scene.write(3)
     try:
         _set_cluster_settings(
             scene,
-            **{f"{mark}threshold_enabled": True, "cluster.info.update.interval": "10s"},
+            **{f"{prefix}threshold_enabled": True, "cluster.info.update.interval": "10s"},
             **dict.fromkeys(names, "0.01%"),
         )
-        limit = time.monotonic() + 90
-        while FAILING not in scene.flow.worker.output.read_text() and time.monotonic() < limit:
+        deadline = time.monotonic() + 90
+        while FAILING not in scene.flow.worker.output.read_text() and time.monotonic() < deadline:
             scene.write(1, rate=100)
         scene.wait_for_worker_log("flood", seconds=5)
     finally:
-        _set_cluster_settings(scene, **{f"{mark}threshold_enabled": None}, **dict.fromkeys(names))
+        _set_cluster_settings(scene, **{f"{prefix}threshold_enabled": None}, **dict.fromkeys(names))
     scene.write(2)
 
     scene.assert_exactly_once()
@@ -115,8 +115,8 @@ def test_shard_limit_prevents_the_daily_index(scene: Scene) -> None:
 
 def test_daily_index_is_an_alias_without_a_write_index(scene: Scene) -> None:
     day = scene.index()
-    for part in ("a", "b"):
-        _put(scene, f"{day}-{part}", {"aliases": {day: {}}})
+    for suffix in ("a", "b"):
+        _put(scene, f"{day}-{suffix}", {"aliases": {day: {}}})
     scene.start()
     scene.write(6)
     scene.wait_for_worker_log(FAILING)
@@ -128,7 +128,7 @@ def test_daily_index_is_an_alias_without_a_write_index(scene: Scene) -> None:
 
 
 def test_index_template_is_missing_on_a_new_day(make_scene: SceneFactory) -> None:
-    """Lines of a day that has no index yet wait for the template; nothing is written into an index made without it."""
+    """Lines of a day without an index wait for the template; nothing is written into an index created without it."""
     [port] = free_ports(1)
     scene = make_scene(CRISP_WORKER_PORT=str(port))
     scene.start()
@@ -139,7 +139,7 @@ def test_index_template_is_missing_on_a_new_day(make_scene: SceneFactory) -> Non
     log = scene.container("yesterday")
     for number in range(500):
         scene.write_line_at(log, yesterday + number * 0.01, f"yesterday {number}")
-    scene.wait_for_worker_log("is not there: run `crisp setup`")
+    scene.wait_for_worker_log("is missing: run `crisp setup`")
     scene.write(3)
     assert "crisp setup" in scene.status(port)["elasticsearch"]["trouble"]
     scene.flow.set_up()
@@ -157,7 +157,7 @@ def _restart_elasticsearch(scene: Scene, *options: str) -> None:
 
 
 def test_write_thread_pool_is_tiny(scene: Scene) -> None:
-    """Many small bulks at one thread with a queue of one: 429 for documents."""
+    """Many small bulk requests on one thread with a queue of one: status 429 for documents."""
     options = ("node.processors=1", "thread_pool.write.queue_size=1")
     workers = [scene.add_worker(CRISP_BULK_MAX_BYTES="65536", CRISP_BULK_CONCURRENCY="8") for _ in range(2)]
     try:
@@ -175,7 +175,7 @@ def test_write_thread_pool_is_tiny(scene: Scene) -> None:
 
 
 def test_indexing_memory_limit_is_tiny(make_scene: SceneFactory) -> None:
-    """429 for every whole bulk that is larger than Elasticsearch's memory for indexing allows."""
+    """Status 429 for every bulk request above Elasticsearch's memory limit for indexing."""
     scene = make_scene()
     try:
         _restart_elasticsearch(scene, "indexing_pressure.memory.limit=256kb")
@@ -191,9 +191,9 @@ def test_indexing_memory_limit_is_tiny(make_scene: SceneFactory) -> None:
 
 
 def test_bulk_requests_exceed_the_content_limit(scene: Scene) -> None:
-    """`http.max_content_length` of 1 MB: 413, and the bulk goes in halves; what is larger alone is a dead letter.
+    """`http.max_content_length` of 1 MB: status 413 splits bulk requests; a single larger document is dead-lettered.
 
-    A byte of the log can take six in JSON, so the letter is larger than any record of the raw topic.
+    A byte of the log can take six bytes in JSON, so the dead letter is larger than any record of the raw topic.
     """
     log = scene.container("huge")
     try:

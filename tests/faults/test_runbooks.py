@@ -1,4 +1,4 @@
-"""Every alert on real servers: a fault makes its expression true, its runbook's commands make it false again."""
+"""Every alert on real servers: a fault makes its expression true, the commands of its runbook make it false again."""
 
 import asyncio
 import shutil
@@ -23,7 +23,7 @@ from tests.integration.test_status import get
 pytestmark = [
     pytest.mark.faults,
     pytest.mark.timeout(900),
-    pytest.mark.skipif(not promtool.path().is_file(), reason="no promtool to evaluate alerts with: `make promtool`"),
+    pytest.mark.skipif(not promtool.path().is_file(), reason="promtool is missing: run `make promtool`"),
 ]
 TrialFactory = Callable[..., AlertTrial]
 MINUTE = 60
@@ -31,31 +31,31 @@ MINUTE = 60
 
 @pytest.fixture
 def make(stack: Stack, tmp_path: Path) -> Iterator[TrialFactory]:
-    """Makes the one trial of a test."""
-    made: list[AlertTrial] = []
+    """Factory of the trial of a test."""
+    trials: list[AlertTrial] = []
 
-    def one(alert: str, page: str, *, set_up: bool = True, **extra: str) -> AlertTrial:
+    def make_trial(alert: str, page: str, *, set_up: bool = True, **extra: str) -> AlertTrial:
         trial = AlertTrial(stack, tmp_path, alert, page, **extra)
-        made.append(trial)
+        trials.append(trial)
         if set_up:
             trial.flow.set_up()
         return trial
 
-    yield one
-    for trial in made:
+    yield make_trial
+    for trial in trials:
         trial.stop()
 
 
 def change_template(flow: Flow, change: Callable[[dict], None]) -> None:
-    """Somebody changes the template by hand."""
+    """Change the index template as by hand."""
     path = f"_index_template/{index_template.all_templates(flow.settings)[0].name}"
-    found = flow.request(path)["index_templates"][0]["index_template"]
-    change(found["template"])
-    flow.request(path, found, "PUT")
+    template = flow.request(path)["index_templates"][0]["index_template"]
+    change(template["template"])
+    flow.request(path, template, "PUT")
 
 
 def test_runbook_lag(make: TrialFactory, stack: Stack, tmp_path: Path) -> None:
-    """Each small bulk takes half a second, so one worker does less than what is written, and six do more."""
+    """Each small bulk request takes half a second: one worker is too slow for the input, six are fast enough."""
     proxy = Proxy(stack.address.es_url)
     slow = {"CRISP_ES_URLS": proxy.url, "CRISP_BULK_CONCURRENCY": "1", "CRISP_BULK_MAX_BYTES": "65536"}
     trial = make("CrispConsumerLagGrowing", "lag", CRISP_TOPIC_PARTITIONS="6", **slow)
@@ -64,14 +64,14 @@ def test_runbook_lag(make: TrialFactory, stack: Stack, tmp_path: Path) -> None:
         trial.start(rate=200, pods=60)
         trial.wait_until_healthy()
         proxy.delay = 0.5
-        trial.record_fault("Elasticsearch takes half a second for a bulk of 64 KiB: one worker is too few")
+        trial.record_fault("Elasticsearch takes half a second for a bulk request of 64 KiB: one worker is too few")
         trial.wait_until_firing()
         assert "records wait, the oldest for" in trial.book.run("crisp status")
         # kubectl -n logging scale deployment crisp-worker --replicas=6
         for number, port in enumerate(free_ports(5)):
-            home = tmp_path / f"worker-{number}"
-            home.mkdir()
-            other = ChildProcess("worker", {**trial.flow.environment, "CRISP_WORKER_PORT": str(port)}, home)
+            directory = tmp_path / f"worker-{number}"
+            directory.mkdir()
+            other = ChildProcess("worker", {**trial.flow.environment, "CRISP_WORKER_PORT": str(port)}, directory)
             others.append(other)
             other.start()
             trial.prometheus.ports[f"worker-{number}"] = port
@@ -92,7 +92,7 @@ def test_runbook_shipper_backlog(make: TrialFactory, stack: Stack) -> None:
     trial.wait_until_healthy()
     stack.kafka.pause()
     try:
-        trial.record_fault("Kafka answers nothing")
+        trial.record_fault("Kafka does not answer")
         trial.wait_until_firing()
         assert "Kafka" in trial.book.run("crisp check --connect", code=1)
     finally:
@@ -100,7 +100,7 @@ def test_runbook_shipper_backlog(make: TrialFactory, stack: Stack) -> None:
     trial.record_remedy("Kafka answers again")
     trial.wait_until_cleared()
     trial.book.run("crisp check --connect")
-    assert "is there already" in trial.book.run("crisp setup")
+    assert "already exists" in trial.book.run("crisp setup")
     trial.stop_writing()
     eventually(lambda: trial.status(trial.ship)["unread_bytes"] == 0)
     eventually(lambda: trial.flow.count() >= trial.written)
@@ -109,11 +109,11 @@ def test_runbook_shipper_backlog(make: TrialFactory, stack: Stack) -> None:
 
 
 def test_runbook_shipper_backlog_since_start(make: TrialFactory, stack: Stack) -> None:
-    """Nothing was ever handed to Kafka, so nothing waits for its answer: what tells are the files."""
+    """No record was ever sent, so none is in flight: only the size of the files shows the backlog."""
     trial = make("CrispShipperStalled", "shipper-backlog")
     stack.kafka.kill()
     try:
-        trial.record_fault("Kafka is away when the shipper starts")
+        trial.record_fault("Kafka is down when the shipper starts")
         trial.start()
         trial.wait_until_firing()
         assert "FAIL  Kafka: " in trial.book.run("crisp check --connect", code=1)
@@ -121,7 +121,7 @@ def test_runbook_shipper_backlog_since_start(make: TrialFactory, stack: Stack) -
     finally:
         stack.start_kafka()
         stack.wait_kafka()
-    trial.record_remedy("Kafka is there")
+    trial.record_remedy("Kafka is up again")
     trial.wait_until_cleared()
     trial.assert_recovered()
 
@@ -138,22 +138,22 @@ def test_runbook_gap(make: TrialFactory) -> None:
         file.write(line * 100)
     shutil.rmtree(log.parent.parent)
     trial.flow.shipper.start()
-    trial.record_fault("a pod's log is deleted while the shipper is away")
+    trial.record_fault("a pod's log is deleted while the shipper is down")
     trial.wait_until_firing()
-    (found,) = hits(trial.book.run("crisp tail log.flags=gap -n 50 --no-follow --json"))
-    assert (found["kubernetes.pod.name"], found["crisp.gap.reason"]) == ("gone", "vanished file")
+    (document,) = hits(trial.book.run("crisp tail log.flags=gap -n 50 --no-follow --json"))
+    assert (document["kubernetes.pod.name"], document["crisp.gap.reason"]) == ("gone", "vanished file")
     trial.book.run("crisp audit --from kafka")
-    trial.record_remedy("nothing can: it is told which lines, and that no others are missing")
+    trial.record_remedy("none: the runbook identifies the lost lines and verifies that no others are missing")
     trial.wait_until_cleared(later=31 * MINUTE)
     trial.assert_recovered(extra_documents=2)
 
 
 RULES = """rules:
-  - name: what others mean by took
+  - name: took as a number only
     when: {pod: pay-*, message: odd}
     remove: [took]
 tests:
-  - name: words are not a number
+  - name: text in took is removed
     line: '{"message":"odd","took":"5 ms"}'
     pod: {pod: pay-0}
     expect: {kept: true, took: null}
@@ -171,16 +171,16 @@ def test_runbook_rejected_documents(make: TrialFactory, tmp_path: Path) -> None:
     took = {"properties": {"took": {"type": "long", "ignore_malformed": False}}}
     trial.flow.request(f"{trial.flow.prefix}-*/_mapping", took, "PUT")
     trial.set_line(lambda _: '{"message":"odd","took":"5 ms"}')
-    trial.record_fault("somebody has made a field a strict number, and a service writes words into it")
+    trial.record_fault("a field was mapped as a strict number, and a service writes text into it")
     trial.wait_until_firing()
-    refused = hits(trial.book.run("crisp tail 'crisp.rejected.type=*' -n 20 --no-follow --json"))
-    assert {found["crisp.rejected.type"] for found in refused} == {"document_parsing_exception"}
-    assert {found["kubernetes.pod.name"] for found in refused} == {"pay-0"}
+    rejected = hits(trial.book.run("crisp tail 'crisp.rejected.type=*' -n 20 --no-follow --json"))
+    assert {document["crisp.rejected.type"] for document in rejected} == {"document_parsing_exception"}
+    assert {document["kubernetes.pod.name"] for document in rejected} == {"pay-0"}
     assert trial.status(trial.work)["refusals"][0]["workload"] == "shop/app"
     (trial.book.directory / "rules.yaml").write_text(RULES)
     assert "1 passed" in trial.book.run("crisp check --rules rules.yaml")
     rules.write_text(RULES)
-    eventually(lambda: trial.status(trial.work)["rules"]["rules"] == ["what others mean by took"])
+    eventually(lambda: trial.status(trial.work)["rules"]["rules"] == ["took as a number only"])
     trial.record_remedy("a rule removes the field")
     trial.wait_until_cleared(later=16 * MINUTE)
     trial.assert_recovered()
@@ -191,13 +191,13 @@ def test_runbook_rejection_rate(make: TrialFactory) -> None:
     number = {"type": "long", "ignore_malformed": False}
     change_template(trial.flow, lambda body: body["mappings"]["properties"].update({"trace.id": number}))
     trial.set_line(lambda number: f'{{"message":"line {number}","trace.id":"abc{number:x}"}}')
-    trial.record_fault("somebody has made trace.id a number in the template")
+    trial.record_fault("the template was changed to map trace.id as a number")
     trial.start()
     trial.wait_until_firing()
-    assert "had drifted, put again" in trial.book.run("crisp setup")
+    assert "differed, updated" in trial.book.run("crisp setup")
     trial.book.request("DELETE logs-YYYY.MM.DD")
     trial.book.run("crisp replay --since 24h")
-    trial.record_remedy("`crisp setup`, today's index made again by `crisp replay`")
+    trial.record_remedy("`crisp setup`, today's index recreated with `crisp replay`")
     trial.wait_until_cleared(seconds=240)
     trial.stop_writing()
     eventually(lambda: trial.flow.count() >= trial.written)
@@ -207,29 +207,29 @@ def test_runbook_rejection_rate(make: TrialFactory) -> None:
 
 
 def make_strict(body: dict) -> None:
-    """Nothing that an application writes has a place, in no form of a document."""
-    known = body["mappings"]["properties"]
-    named = {name: known[name] for name in known if not name.startswith("crisp.flattened")}
-    body["mappings"].update(dynamic="strict", properties=named)
+    """Make the mapping reject every field of an application, in every form of a document."""
+    properties = body["mappings"]["properties"]
+    known = {name: properties[name] for name in properties if not name.startswith("crisp.flattened")}
+    body["mappings"].update(dynamic="strict", properties=known)
 
 
 def test_runbook_dead_letters(make: TrialFactory) -> None:
     trial = make("CrispDeadLetters", "dead-letters")
     change_template(trial.flow, make_strict)
     trial.set_line(lambda number: f'{{"message":"line {number}","n":{number}}}')
-    trial.record_fault("somebody has made the template strict; a record that is none of ours")
+    trial.record_fault("the template was made strict; and an invalid record")
     trial.start(rate=5)
     trial.flow.produce(b"x\n", headers=[("crisp", b"1")])
     trial.wait_until_firing()
     eventually(lambda: trial.status(trial.work)["documents"]["dead_lettered"] > 3)
-    said = trial.book.run("crisp dead-letters list")
-    assert "strict_dynamic_mapping_exception" in said
-    assert f"{trial.flow.settings.topic_raw}/" in said
-    assert "had drifted, put again" in trial.book.run("crisp setup")
+    listed = trial.book.run("crisp dead-letters list")
+    assert "strict_dynamic_mapping_exception" in listed
+    assert f"{trial.flow.settings.topic_raw}/" in listed
+    assert "differed, updated" in trial.book.run("crisp setup")
     trial.book.request("DELETE logs-YYYY.MM.DD")
     trial.book.run("crisp replay --since 24h")
-    trial.record_remedy("`crisp setup`, today's index made again by `crisp replay`, `crisp dead-letters retry`")
-    assert "1 refused again" in trial.book.run("crisp dead-letters retry", code=1)  # what is none of ours stays none
+    trial.record_remedy("`crisp setup`, today's index recreated with `crisp replay`, `crisp dead-letters retry`")
+    assert "1 rejected again" in trial.book.run("crisp dead-letters retry", code=1)  # the invalid record stays invalid
     trial.wait_until_cleared(later=31 * MINUTE)
     trial.assert_recovered()
 
@@ -248,22 +248,22 @@ def test_runbook_elasticsearch_down(make: TrialFactory, stack: Stack) -> None:
     finally:
         stack.start_elasticsearch()
         stack.wait_elasticsearch()
-    trial.record_remedy("it is there again")
+    trial.record_remedy("Elasticsearch is up again")
     trial.wait_until_cleared()
     assert '"status":' in trial.book.request("GET _cluster/health")
     assert trial.book.request("GET _cat/indices?health=red").strip() == ""
     assert "crisp_worker" in trial.book.run("crisp setup --roles")
     eventually(lambda: "crisp: Elasticsearch answers again" in follower.output.read_text())
     follower.stop()
-    assert 2 <= len(follower.output.read_text().splitlines()) < 10, "an outage is told once, not each second"
+    assert 2 <= len(follower.output.read_text().splitlines()) < 10, "an outage is reported once, not each second"
     trial.assert_recovered()
 
 
 def test_runbook_index_template_missing(make: TrialFactory) -> None:
     trial = make("CrispElasticsearchUnavailable", "elasticsearch")
-    for one in index_template.all_templates(trial.flow.settings):
-        trial.flow.request(f"_index_template/{one.name}", method="DELETE")
-    trial.record_fault("the index template is not there")
+    for template in index_template.all_templates(trial.flow.settings):
+        trial.flow.request(f"_index_template/{template.name}", method="DELETE")
+    trial.record_fault("the index template is missing")
     trial.start()
     trial.wait_until_firing()
     assert "template" in trial.book.run("crisp status", code=1)
@@ -276,29 +276,31 @@ def test_runbook_index_template_missing(make: TrialFactory) -> None:
 def test_runbook_shipper_down(make: TrialFactory) -> None:
     trial = make("CrispShipperDown", "instance-down")
     name = '{daemonset="crisp-shipper"}'
-    given = {
+    fake_gauges = {
         f"kube_daemonset_status_desired_number_scheduled{name}": lambda: 1.0,
         f"kube_daemonset_status_number_ready{name}": lambda: float(get(trial.ship, "/readyz")[0] == 200),
     }
-    trial.start(fake_gauges=given)
+    trial.start(fake_gauges=fake_gauges)
     trial.wait_until_healthy()
     trial.flow.shipper.stop()
-    refused = ChildProcess("ship", {**trial.flow.environment, "CRISP_LINGER_SECONDS": "soon"}, trial.book.directory)
-    refused.start()
-    trial.record_fault("a setting is refused")
-    assert refused.wait(30) == 2
+    misconfigured = ChildProcess(
+        "ship", {**trial.flow.environment, "CRISP_LINGER_SECONDS": "soon"}, trial.book.directory
+    )
+    misconfigured.start()
+    trial.record_fault("a setting is invalid")
+    assert misconfigured.wait(30) == 2
     trial.wait_until_firing()
-    last = refused.output.read_text().splitlines()[-1]  # kubectl -n logging logs POD --previous
+    last = misconfigured.output.read_text().splitlines()[-1]  # kubectl -n logging logs POD --previous
     assert "CRISP_LINGER_SECONDS" in last
     trial.flow.shipper.start()
-    trial.record_remedy("the setting that the last line of its log names")
+    trial.record_remedy("the setting named by the last line of the log is corrected")
     trial.wait_until_cleared()
     trial.assert_recovered()
 
 
 def test_runbook_workers_down(make: TrialFactory) -> None:
     trial = make("CrispWorkersDown", "instance-down", set_up=False)
-    trial.record_fault("the topic is not there")
+    trial.record_fault("the topic is missing")
     trial.start()
     trial.wait_until_firing()
     assert trial.flow.settings.topic_raw in trial.book.run("crisp check --connect", code=1)
@@ -308,7 +310,7 @@ def test_runbook_workers_down(make: TrialFactory) -> None:
     trial.assert_recovered()
 
 
-def test_runbook_searchable_late(make: TrialFactory) -> None:
+def test_runbook_search_latency(make: TrialFactory) -> None:
     trial = make("CrispSearchLatencyHigh", "search-latency")
     change_template(trial.flow, lambda body: body["settings"]["index"].update(refresh_interval="20s"))
     trial.record_fault("the index is refreshed every 20 s")
@@ -316,8 +318,8 @@ def test_runbook_searchable_late(make: TrialFactory) -> None:
     trial.wait_until_firing()
     assert '"20s"' in trial.book.request("GET logs-*/_settings/index.refresh_interval")
     trial.book.request('PUT logs-*/_settings\n{"index.refresh_interval": "1s"}')
-    assert "had drifted, put again" in trial.book.run("crisp setup")
-    trial.record_remedy("the interval is set back")
+    assert "differed, updated" in trial.book.run("crisp setup")
+    trial.record_remedy("the interval is reset")
     trial.wait_until_cleared(later=11 * MINUTE)
     trial.assert_recovered()
 
@@ -327,7 +329,7 @@ def test_runbook_retention(make: TrialFactory, stack: Stack) -> None:
     trial.start()
     trial.wait_until_healthy()
     stack.elasticsearch.kill()
-    trial.record_fault("Kafka keeps a minute, Elasticsearch is away for longer than half of it")
+    trial.record_fault("retention is one minute, and Elasticsearch is down for more than half of it")
     try:
         trial.wait_until_firing()
         trial.book.run(
@@ -339,12 +341,14 @@ def test_runbook_retention(make: TrialFactory, stack: Stack) -> None:
         stack.start_elasticsearch()
         stack.wait_elasticsearch()
     trial.flow.worker.stop()
-    trial.record_remedy("Kafka keeps a week, then Elasticsearch is there again")
-    known = {**trial.flow.environment, "CRISP_TOPIC_RETENTION_SECONDS": "604800"}
-    trial.flow.worker = ChildProcess("worker", known, trial.book.directory)
+    trial.record_remedy("retention is set to one week, then Elasticsearch is up again")
+    environment = {**trial.flow.environment, "CRISP_TOPIC_RETENTION_SECONDS": "604800"}
+    trial.flow.worker = ChildProcess("worker", environment, trial.book.directory)
     trial.flow.worker.start()
     trial.wait_until_cleared()
-    assert not [line for line in asyncio.run(setup.create_topics(settings.load(known))) if "retention.ms is" in line]
+    assert not [
+        line for line in asyncio.run(setup.create_topics(settings.load(environment))) if "retention.ms is" in line
+    ]
     trial.assert_recovered()
 
 
@@ -364,7 +368,7 @@ def test_runbook_rules_invalid(make: TrialFactory, tmp_path: Path) -> None:
     assert "rules.yaml:4:" in trial.book.run("crisp check --rules rules.yaml", code=2)
     assert trial.status(trial.work)["rules"]["digest"] == before
     rules.write_text(RULES.replace("odd", "even"))
-    trial.record_remedy("the file is mended")
+    trial.record_remedy("the file is corrected")
     trial.wait_until_cleared()
     assert trial.status(trial.work)["rules"]["digest"] not in {"", before}
     trial.assert_recovered()

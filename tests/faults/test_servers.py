@@ -1,4 +1,4 @@
-"""Servers that are killed, frozen, away at the start; the shipper's own files harmed."""
+"""Servers that are killed, frozen, or down at the start; corrupted state files of the shipper."""
 
 import shutil
 import time
@@ -93,26 +93,26 @@ def test_shipper_and_worker_are_killed_while_servers_restart(scene: Scene) -> No
     scene.assert_exactly_once()
 
 
-@pytest.mark.parametrize("away", ["kafka", "elasticsearch"])
-def test_worker_receives_sigterm_while_a_server_is_frozen(make_scene: SceneFactory, away: str) -> None:
-    """The worker ends within its grace and a little, as a rolling update wants it; the next one does the rest."""
+@pytest.mark.parametrize("server", ["kafka", "elasticsearch"])
+def test_worker_receives_sigterm_while_a_server_is_frozen(make_scene: SceneFactory, server: str) -> None:
+    """The worker exits within its grace period and the timeouts after it; the next worker indexes the rest."""
     scene = make_scene(CRISP_WORKER_GRACE_SECONDS="5")
     scene.start()
     scene.write(4)
     eventually(lambda: scene.flow.count() > 0)
-    getattr(scene.stack, away).pause()
+    getattr(scene.stack, server).pause()
     try:
         scene.write(4)
-        began = time.monotonic()
+        started = time.monotonic()
         scene.flow.worker.stop()
-        seconds = time.monotonic() - began
+        seconds = time.monotonic() - started
     finally:
-        getattr(scene.stack, away).resume()
+        getattr(scene.stack, server).resume()
     scene.flow.worker.start()
     scene.write(2)
 
     scene.assert_exactly_once()
-    scene.row.note = f"ended after {seconds:.1f} s"
+    scene.row.note = f"exited after {seconds:.1f} s"
     assert seconds < 5 + COMMIT_TIMEOUT_SECONDS + LEAVE_TIMEOUT_SECONDS + 3, scene.log_tails()
 
 
@@ -133,16 +133,16 @@ def _reverse(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "harm",
+    "corrupt",
     [pytest.param(_zero, marks=short), _truncate, _set_newer_version, _reverse, Path.unlink],
-    ids=lambda harm: harm.__name__,
+    ids=lambda corrupt: corrupt.__name__,
 )
-def test_checkpoint_is_corrupted_while_the_shipper_is_down(scene: Scene, harm: Callable[[Path], object]) -> None:
+def test_checkpoint_is_corrupted_while_the_shipper_is_down(scene: Scene, corrupt: Callable[[Path], object]) -> None:
     scene.start()
     scene.write(4)
     scene.flow.shipper.kill()
     for path in Path(scene.flow.environment["CRISP_STATE_DIR"]).glob("checkpoint*.json"):
-        harm(path)
+        corrupt(path)
     scene.write(1)
     scene.flow.shipper.start()
     scene.write(2)

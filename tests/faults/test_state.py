@@ -1,4 +1,4 @@
-"""The disk under the state directory is full, or read-only: the shipper goes on, and starts, and loses nothing."""
+"""A full or read-only disk under the state directory: the shipper runs, restarts, and loses nothing."""
 
 import asyncio
 import subprocess
@@ -18,8 +18,8 @@ pytestmark = pytest.mark.faults
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    with smalldisk.mounted(tmp_path / "disk", kib=256) as place:
-        yield place
+    with smalldisk.mounted(tmp_path / "disk", kib=256) as mount_point:
+        yield mount_point
 
 
 def test_state_disk_is_full_then_read_only(node: Node, disk: Path) -> None:
@@ -27,14 +27,14 @@ def test_state_disk_is_full_then_read_only(node: Node, disk: Path) -> None:
     flow.configure(CRISP_STATE_DIR=str(disk / "state"))
     asyncio.run(setup.create_topics(flow.settings))
     log = node.container("shop")
-    log.write("stdout", b"while there is room")
+    log.write("stdout", b"while the disk has space")
     flow.shipper.start()
     node.assert_complete()
     eventually(lambda: node.snapshot()["checkpoint"] == "ok")
 
     with pytest.raises(OSError, match="No space left"):
         (disk / "filler").write_bytes(bytes(1 << 20))
-    log.write("stdout", b"while there is none")
+    log.write("stdout", b"while the disk is full")
     eventually(lambda: "No space left" in node.snapshot()["checkpoint"])
     node.assert_complete()
     flow.shipper.kill()

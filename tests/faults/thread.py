@@ -1,4 +1,4 @@
-"""Stops one thread of a process, as a disk that never answers does; the others go on. Linux, and rights to trace."""
+"""Stops one thread of a process, as a hanging disk does; the others run. Needs Linux and the permission to trace."""
 
 import ctypes
 import os
@@ -18,10 +18,10 @@ def _ptrace(request: int, thread: int) -> None:
 
 @contextmanager
 def stopped(thread: int) -> Iterator[None]:
-    """While inside, that thread does nothing; a process's first thread has its pid."""
+    """Stop a thread within the context; the main thread of a process has its pid."""
     _ptrace(_SEIZE, thread)
     _ptrace(_INTERRUPT, thread)
-    os.waitpid(thread, 0x40000000)  # __WALL: it has stopped
+    os.waitpid(thread, 0x40000000)  # __WALL: wait until it has stopped
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""One alert on trial: a healthy flow that is written to all the time, a fault, the alert, its runbook, health again."""
+"""The test of one alert: a healthy flow with constant writes, a fault, the alert, its runbook, recovery."""
 
 import json
 import threading
@@ -17,20 +17,20 @@ from tests.integration.flow import Flow, eventually
 from tests.integration.test_status import get
 
 RESULTS = Path(__file__).parent.parent.parent / "build" / "runbook-results.json"
-HEAD = """| alert | fault | true after | what mended it | false after |
+HEAD = """| alert | fault | firing after | remedy | cleared after |
 |---|---|--:|---|--:|
 """
 WRITE_INTERVAL_SECONDS = 0.1
 
 
 class AlertTrial:
-    """Made without anything running; `begin` starts shipper and worker."""
+    """`start` starts shipper, worker, writer and scraper."""
 
     def __init__(self, stack: Stack, directory: Path, alert: str, page: str, **extra: str) -> None:
         self.alert = alert
         self.ship, self.work = free_ports(2)
         self.stack = stack
-        own = {
+        defaults = {
             "CRISP_SHIP_PORT": str(self.ship),
             "CRISP_WORKER_PORT": str(self.work),
             "CRISP_STATUS_HOST": "127.0.0.1",
@@ -38,7 +38,7 @@ class AlertTrial:
             "CRISP_LAG_POLL_SECONDS": "1",
             "CRISP_SEARCH_PROBE_SECONDS": "0.5",
         }
-        self.flow = Flow(stack, directory, **{**own, **extra})
+        self.flow = Flow(stack, directory, **{**defaults, **extra})
         self.book = Runbook(page, self.flow, directory)
         self.prometheus: Prometheus
         self.written = 0
@@ -47,11 +47,11 @@ class AlertTrial:
         self._pods = 1
         self._stopped = threading.Event()
         self._writer = threading.Thread(target=self._write, daemon=True)
-        self._row = {"alert": alert, "fault": "", "true": "", "mended": "", "false": ""}
+        self._row = {"alert": alert, "fault": "", "firing": "", "remedy": "", "cleared": ""}
         self._since = 0.0
 
     def start(self, *, rate: float = 20, pods: int = 1, fake_gauges: Mapping[str, FakeGauge] | None = None) -> None:
-        """Start everything, and lines at so many a second, over so many pods."""
+        """Start everything; write `rate` lines per second to the logs of `pods` pods."""
         self._rate, self._pods = rate, pods
         self.flow.shipper.start()
         self.flow.worker.start()
@@ -59,20 +59,20 @@ class AlertTrial:
         self.prometheus = Prometheus({"shipper": self.ship, "worker": self.work}, fake_gauges)
 
     def wait_until_healthy(self) -> None:
-        """Return when lines are found and the alert's expression is false."""
+        """Wait until lines are searchable and the alert's expression is false."""
         eventually(lambda: get(self.work, "/readyz")[0] == get(self.ship, "/readyz")[0] == 200)
         eventually(lambda: self.flow.count() > 0)
         eventually(lambda: not self.prometheus.is_firing(self.alert))
 
     def set_line(self, line: Callable[[int], str]) -> None:
-        """Other lines from now on, made of their number."""
+        """Write other lines from now on: a function of their number."""
         self._line = line
 
     def _write(self) -> None:
         logs = [(self.flow.make_container(f"pay-{number}") / "0.log").open("a") for number in range(self._pods)]
-        began, sent = time.monotonic(), 0
+        started, sent = time.monotonic(), 0
         while not self._stopped.wait(WRITE_INTERVAL_SECONDS):
-            due = int((time.monotonic() - began) * self._rate)
+            due = int((time.monotonic() - started) * self._rate)
             for number in range(sent, due):
                 print(
                     f"{timestamp.format_utc(time.time_ns())} stdout F {self._line(number)}",
@@ -85,37 +85,37 @@ class AlertTrial:
             log.close()
 
     def record_fault(self, description: str) -> None:
-        """What is brought about now, for the table."""
+        """Record the fault that is injected now, for the table."""
         self._row["fault"] = description
         self._since = time.monotonic()
 
     def wait_until_firing(self, seconds: float = 180) -> None:
-        """Return when the alert's expression is true."""
+        """Wait until the alert's expression is true."""
         eventually(lambda: self.prometheus.is_firing(self.alert), seconds, every=2.0)
-        self._row["true"] = f"{time.monotonic() - self._since:.0f} s"
+        self._row["firing"] = f"{time.monotonic() - self._since:.0f} s"
 
     def record_remedy(self, description: str) -> None:
-        """What the runbook said, and was done."""
-        self._row["mended"] = description
+        """Record the remedy of the runbook that is applied now."""
+        self._row["remedy"] = description
         self._since = time.monotonic()
 
     def wait_until_cleared(self, later: int = 0, seconds: float = 180) -> None:
-        """Return when the expression is false, as of now or of so many seconds later."""
+        """Wait until the expression is false, now or `later` seconds later."""
         eventually(lambda: not self.prometheus.is_firing(self.alert, later), seconds, every=2.0)
-        after = f", and {later // 60} min that the expression looks back" if later else ""
-        self._row["false"] = f"{time.monotonic() - self._since:.0f} s{after}"
+        after = f", plus {later // 60} min of the expression's time range" if later else ""
+        self._row["cleared"] = f"{time.monotonic() - self._since:.0f} s{after}"
 
     def assert_recovered(self, extra_documents: int = 0) -> None:
-        """Every line that was written is found once (`beside`: so many documents more); the trial is kept."""
+        """Assert that every line is indexed once, and `extra_documents` more documents; save the result."""
         self.stop_writing()
         eventually(lambda: len(self._document_ids()) >= self.written, seconds=120, every=1.0)
-        found = self._document_ids()
-        assert len(found) == len(set(found)) == self.written
+        ids = self._document_ids()
+        assert len(ids) == len(set(ids)) == self.written
         assert self.flow.count() == self.written + extra_documents
         self._save()
 
     def stop_writing(self) -> None:
-        """Write no more."""
+        """Stop writing lines."""
         self._stopped.set()
         self._writer.join()
 
@@ -126,19 +126,19 @@ class AlertTrial:
         return [hit["_id"] for hit in hits if "gap" not in hit["_source"].get("log.flags", ())]
 
     def start_tail(self) -> ChildProcess:
-        """`crisp tail`, which goes on until it is ended, and has begun."""
-        made = ChildProcess("tail", self.flow.environment, self.book.directory)
-        made.start("-n", "0", "words that no line has")
+        """Start `crisp tail` with a filter that matches no line; return it after its start."""
+        tail = ChildProcess("tail", self.flow.environment, self.book.directory)
+        tail.start("-n", "0", "words that no line has")
         time.sleep(3)
-        return made
+        return tail
 
     def status(self, port: int) -> dict[str, Any]:
-        """What a part tells."""
-        found: dict[str, Any] = json.loads(get(port, "/status.json")[1])
-        return found
+        """Return the status of the process on this port."""
+        status: dict[str, Any] = json.loads(get(port, "/status.json")[1])
+        return status
 
     def stop(self) -> None:
-        """End what runs."""
+        """Stop everything."""
         if self._writer.is_alive():
             self.stop_writing()
         if hasattr(self, "prometheus"):

@@ -1,4 +1,4 @@
-"""A Kafka with users, SASL and Kafka's own authorizer: nothing may be done that was not granted."""
+"""A Kafka with users, SASL and Kafka's authorizer, which denies every operation without an ACL."""
 
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -12,14 +12,14 @@ from aiokafka.protocol.admin import CreateAclsRequest, DeleteAclsRequest
 from pipeline.local import kafka
 from pipeline.local.process import ServerProcess, free_ports
 
-PASSWORD = "secret"  # noqa: S105 - of a broker that lives as long as a test
+PASSWORD = "secret"  # noqa: S105 - of a broker for one test
 TOPIC, GROUP = 2, 3
 OPERATIONS = {"Read": 3, "Write": 4, "Create": 5, "Describe": 8, "DescribeConfigs": 10}
 _LITERAL, _ALLOW = 3, 3
 
 
 def _properties(users: Sequence[str]) -> str:
-    """The local broker's, with SASL and the authorizer."""
+    """The properties of the local broker, with SASL and the authorizer."""
     jaas = " ".join(f'user_{name}="{PASSWORD}"' for name in ("admin", *users))
     module = "org.apache.kafka.common.security.plain.PlainLoginModule"
     text = kafka._PROPERTIES.replace("PLAINTEXT://127.0.0.1:{port}", "SASL_PLAINTEXT://127.0.0.1:{port}")
@@ -38,7 +38,7 @@ def _properties(users: Sequence[str]) -> str:
 
 
 class Broker:
-    """One broker; `process` is what runs of it."""
+    """One broker; `process` is its current process."""
 
     def __init__(self, directory: Path, users: Sequence[str]) -> None:
         self._directory = directory
@@ -49,16 +49,16 @@ class Broker:
         self.wait()
 
     def start(self) -> ServerProcess:
-        """Start it, again after an end with the same data and address."""
+        """Start the broker; after a stop, with the same data and address."""
         self.process = kafka.start(self._directory, self.port, self._controller)
         return self.process
 
     def wait(self) -> None:
-        """Return when it serves."""
+        """Return when the broker is ready."""
         kafka.wait(self.process, self.port)
 
     def environment(self, user: str) -> dict[str, str]:
-        """The settings of one of its users."""
+        """The settings of crisp for one user."""
         return {
             "CRISP_KAFKA_BROKERS": f"127.0.0.1:{self.port}",
             "CRISP_KAFKA_SASL": "PLAIN",
@@ -67,7 +67,7 @@ class Broker:
         }
 
     def connection(self, user: str) -> dict[str, Any]:
-        """The arguments of a client of one of its users."""
+        """The arguments of an aiokafka client for one user."""
         return {
             "bootstrap_servers": f"127.0.0.1:{self.port}",
             "security_protocol": "SASL_PLAINTEXT",
@@ -77,23 +77,23 @@ class Broker:
         }
 
     async def grant(self, user: str, kind: int, name: str, *operations: str) -> None:
-        """Allow a user to do something with a topic or a group."""
+        """Add ACLs for a user on a topic or group."""
         async with self.admin() as admin:
             for operation in operations:
-                what = (kind, name, _LITERAL, f"User:{user}", "*", OPERATIONS[operation], _ALLOW)
-                answer = await admin._send_to_controller(CreateAclsRequest(*what))
-                assert all(row[0] == 0 for row in answer.creation_responses), answer
+                acl = (kind, name, _LITERAL, f"User:{user}", "*", OPERATIONS[operation], _ALLOW)
+                response = await admin._send_to_controller(CreateAclsRequest(*acl))
+                assert all(row[0] == 0 for row in response.creation_responses), response
 
     async def revoke(self, user: str, kind: int, name: str, operation: str) -> None:
-        """Take that back."""
+        """Remove an ACL."""
         async with self.admin() as admin:
-            what = (kind, name, _LITERAL, f"User:{user}", "*", OPERATIONS[operation], _ALLOW)
-            answer = await admin._send_to_controller(DeleteAclsRequest(*what))
-            assert all(row[0] == 0 for row in answer.filter_responses), answer
+            acl = (kind, name, _LITERAL, f"User:{user}", "*", OPERATIONS[operation], _ALLOW)
+            response = await admin._send_to_controller(DeleteAclsRequest(*acl))
+            assert all(row[0] == 0 for row in response.filter_responses), response
 
     @asynccontextmanager
     async def admin(self) -> AsyncIterator[Any]:
-        """A client of its superuser."""
+        """An admin client of the superuser."""
         client = AIOKafkaAdminClient(**self.connection("admin"))
         await client.start()
         try:
@@ -104,7 +104,7 @@ class Broker:
 
 @contextmanager
 def temporary_broker(directory: Path, users: Sequence[str]) -> Iterator[Broker]:
-    """A broker, gone at the end."""
+    """A broker, stopped at the end."""
     broker = Broker(directory, users)
     try:
         yield broker

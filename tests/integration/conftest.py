@@ -1,4 +1,4 @@
-"""A flow for each test."""
+"""Fixtures."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,8 +11,8 @@ from tests.integration.flow import Flow
 
 @pytest.fixture
 def flow(stack: Stack, tmp_path: Path) -> Iterator[Flow]:
-    """Topics and indices of its own, set up."""
-    made = Flow(stack, tmp_path)
-    made.set_up()
-    yield made
-    made.stop()
+    """A flow after setup, with its own topics and indices."""
+    flow = Flow(stack, tmp_path)
+    flow.set_up()
+    yield flow
+    flow.stop()

@@ -1,4 +1,4 @@
-"""A flow of its own for one test: topics, indices, logs directory; crisp's processes to start, kill and stop."""
+"""Topics, indices and a log directory for one test; starts, kills and stops crisp's processes."""
 
 import asyncio
 import itertools
@@ -28,7 +28,7 @@ _SHARD_TRIES = 10
 
 
 class Flow:
-    """Files to documents, by `crisp ship` and `crisp worker` as a user runs them."""
+    """Files to documents, by `crisp ship` and `crisp worker`."""
 
     def __init__(self, stack: Stack, directory: Path, **extra: str) -> None:
         name = f"t{next(_numbers)}{uuid.uuid4().hex[:8]}"
@@ -54,7 +54,7 @@ class Flow:
         self.configure()
 
     def configure(self, **changes: str | None) -> None:
-        """Use other settings from now on; None takes one away. What ran goes on as it is."""
+        """Change settings for processes started later; None removes a setting."""
         self.environment.update({name: value for name, value in changes.items() if value is not None})
         for name in (name for name, value in changes.items() if value is None):
             self.environment.pop(name, None)
@@ -63,56 +63,56 @@ class Flow:
         self.worker = ChildProcess("worker", self.environment, self._directory)
 
     def set_up(self) -> list[str]:
-        """As `crisp setup` does."""
+        """Run `crisp setup`."""
         return asyncio.run(setup.create_all(self.settings))
 
     def make_container(self, pod: str, container: str = "app", uid: str | None = None) -> Path:
-        """The log directory of a container, made."""
-        made = self.logs / f"shop_{pod}_{uid or uuid.uuid4()}" / container
-        made.mkdir(parents=True)
-        return made
+        """Create the log directory of a container."""
+        path = self.logs / f"shop_{pod}_{uid or uuid.uuid4()}" / container
+        path.mkdir(parents=True)
+        return path
 
-    def run_once(self, part: ChildProcess, seconds: float = 60) -> None:
-        """Run a part with `--once`; fails the test with its output unless it ends well."""
-        part.start("--once")
+    def run_once(self, process: ChildProcess, seconds: float = 60) -> None:
+        """Run a process with `--once`; fails the test with its output unless it exits with 0."""
+        process.start("--once")
         try:
-            code = part.wait(seconds)
+            code = process.wait(seconds)
         except subprocess.TimeoutExpired:
-            part.kill()
-            raise AssertionError(f"{part.name} did not end:\n{part.output.read_text()}") from None
-        assert code == 0, part.output.read_text()
+            process.kill()
+            raise AssertionError(f"{process.name} did not exit:\n{process.output.read_text()}") from None
+        assert code == 0, process.output.read_text()
 
     def stop(self) -> None:
-        """End what is running."""
+        """Stop both processes."""
         self.shipper.stop()
         self.worker.stop()
 
     def request(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> dict[str, Any]:
-        """A request to Elasticsearch."""
+        """Send a request to Elasticsearch."""
         request = urllib.request.Request(
             f"{self.stack.address.es_url}/{path}",
             data=None if body is None else json.dumps(body).encode(),
             headers={"content-type": "application/json"},
             method=method,
         )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            found: dict[str, Any] = json.load(answer)
-        return found
+        with urllib.request.urlopen(request, timeout=30) as response:
+            result: dict[str, Any] = json.load(response)
+        return result
 
     def bulk(self, body: bytes) -> dict[str, Any]:
-        """The answer to a bulk request."""
+        """The response to a bulk request."""
         headers = {"content-type": "application/x-ndjson"}
         request = urllib.request.Request(f"{self.stack.address.es_url}/_bulk", body, headers)
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            found: dict[str, Any] = json.load(answer)
-        return found
+        with urllib.request.urlopen(request, timeout=30) as response:
+            result: dict[str, Any] = json.load(response)
+        return result
 
     def produce(self, *values: bytes, headers: Headers = ()) -> None:
-        """Put records into the raw topic, as another producer would."""
+        """Send records to the raw topic, as another producer."""
         asyncio.run(_produce(self.settings, values, headers))
 
     def values(self, topic: str) -> list[bytes]:
-        """The values of every record that a topic holds."""
+        """The values of all records of a topic."""
         return [record.value or b"" for record in self.records(topic)]
 
     def records(
@@ -122,28 +122,28 @@ class Flow:
         reader_settings: Settings | None = None,
         partitions: Sequence[int] = (),
     ) -> list[Any]:
-        """Every record that a topic holds and that is wanted, as aiokafka tells it; those of a partition in order.
+        """The matching records of a topic, as aiokafka returns them; in order within a partition.
 
-        `partitions`: those that are read; all of them where none is named.
+        `partitions`: the partitions to read; all if empty.
         """
         return asyncio.run(_read_records(reader_settings or self.settings, topic, matches, partitions))
 
     def count(self, query: dict[str, Any] | None = None) -> int:
-        """How many documents a search finds; none while no shard serves."""
+        """The number of documents that a search finds; 0 while no shard is available."""
         try:
             return int(self.request(f"{self.prefix}-*/_count", {"query": query} if query else None)["count"])
-        except urllib.error.HTTPError as fault:
-            if fault.code == 503:
+        except urllib.error.HTTPError as error:
+            if error.code == 503:
                 return 0
             raise
 
     def documents(self) -> list[dict[str, Any]]:
-        """Every document of this flow, as hits, in the order of container and offset; waits for shards that recover."""
+        """All documents of this flow, as hits, in the order of container and offset; waits for recovering shards."""
         for _ in range(_SHARD_TRIES):
             try:
                 return self._search_all()
-            except urllib.error.HTTPError as fault:  # an index made between the two questions does not serve yet
-                if fault.code != 503:
+            except urllib.error.HTTPError as error:  # an index created between the two requests is not available yet
+                if error.code != 503:
                     raise
                 time.sleep(0.5)
         return self._search_all()
@@ -166,15 +166,15 @@ class Flow:
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 60, every: float = 0.2) -> None:
-    """Return when it is so; fails the test when it does not become so."""
+    """Return when the condition is true; fails the test on timeout."""
     limit = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < limit, "it did not become so in time"
+        assert time.monotonic() < limit, f"condition not true after {seconds} s"
         time.sleep(every)
 
 
 def flow_with_pages(stack: Stack, directory: Path, **extra: str) -> tuple[Flow, int, int]:
-    """A flow, set up, of which shipper and worker have status pages; and their ports."""
+    """A flow after setup, with status pages of shipper and worker; and their ports."""
     ship, work = free_ports(2)
     ports = {"CRISP_SHIP_PORT": str(ship), "CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1"}
     flow = Flow(stack, directory, **ports, **extra)
@@ -199,10 +199,10 @@ async def _read_records(
         consumer.assign(partitions)
         await consumer.seek_to_beginning()
         ends = await consumer.end_offsets(partitions)
-        found: list[Any] = []
+        result: list[Any] = []
         while any([await consumer.position(tp) < end for tp, end in ends.items()]):
             batches = await consumer.getmany(timeout_ms=1000)
-            found += [record for records in batches.values() for record in records if matches(record)]
-        return found
+            result += [record for records in batches.values() for record in records if matches(record)]
+        return result
     finally:
         await consumer.stop()

@@ -1,4 +1,4 @@
-"""What Elasticsearch can be made to refuse, and whether that says something about the document or about the place."""
+"""Requests that Elasticsearch rejects, for an error in the document or for an error of the index or cluster."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Provocation:
-    """An index made so (None: none is made), a change to it once it stands, and a document's source."""
+    """A document that is rejected: mappings and settings of its index, a change made after creation, and its source."""
 
     name: str
     source: bytes

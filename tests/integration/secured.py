@@ -1,4 +1,4 @@
-"""A flow on servers with their security on."""
+"""A flow on servers with security."""
 
 import base64
 import json
@@ -14,7 +14,7 @@ from tests.integration.flow import Flow, eventually
 
 
 class SecuredFlow(Flow):
-    """Asks Elasticsearch as its superuser; the parts have users of their own."""
+    """Sends requests to Elasticsearch as its superuser; crisp's processes have their own users."""
 
     stack: SecuredStack
 
@@ -25,7 +25,7 @@ class SecuredFlow(Flow):
         self._context = ssl.create_default_context(cafile=str(stack.authority.certificate))
 
     def request(self, path: str, body: dict[str, Any] | None = None, method: str | None = None) -> dict[str, Any]:
-        """A request as the superuser."""
+        """Send a request as the superuser."""
         return self._request(self._login, method, path, body)
 
     def _request(self, login: str, method: str | None, path: str, body: dict[str, Any] | None) -> dict[str, Any]:
@@ -36,15 +36,15 @@ class SecuredFlow(Flow):
             method=method,
         )
         try:
-            with urllib.request.urlopen(request, timeout=30, context=self._context) as answer:
-                found: dict[str, Any] = json.load(answer)
-        except urllib.error.HTTPError as fault:
-            fault.add_note(fault.read().decode())
+            with urllib.request.urlopen(request, timeout=30, context=self._context) as response:
+                result: dict[str, Any] = json.load(response)
+        except urllib.error.HTTPError as error:
+            error.add_note(error.read().decode())
             raise
-        return found
+        return result
 
     def add_user(self, role: str, password: str) -> str:
-        """A user who has one of crisp's roles and nothing else; returns its name."""
+        """Add a user with one of crisp's roles only; returns the user's name."""
         name = f"{self.prefix}-{role}"
         self.stack.add_user(name, password, roles.all_roles(self.settings)[role])
         eventually(lambda: self._is_known(name, password), 15)
@@ -59,6 +59,6 @@ class SecuredFlow(Flow):
     def as_user(
         self, name: str, password: str, method: str, path: str, body: dict[str, Any] | None = None
     ) -> dict[str, Any]:
-        """A request as one of the users."""
+        """Send a request as one of the users."""
         login = base64.b64encode(f"{name}:{password}".encode()).decode()
         return self._request(f"Basic {login}", method, path, body)

@@ -1,4 +1,4 @@
-"""Whatever a log says, the real Elasticsearch takes the document: all in one index, in any order."""
+"""Elasticsearch accepts the documents of all kinds of lines: in one index, in any order."""
 
 import json
 import random
@@ -41,25 +41,25 @@ HOSTILE = [
 
 
 def _conformance_lines(path: Path) -> list[str]:
-    """What every line of every case says, once each."""
-    found: dict[str, None] = {}
+    """The content of each line of the conformance cases, without duplicates."""
+    contents: dict[str, None] = {}
     for file in sorted((path / "cases").glob("*.jsonl")):
         for line in file.read_text().splitlines():
             for raw in json.loads(line).get("input_lines", ()):
                 text = raw if isinstance(raw, str) else str(raw.get("line", raw.get("message")))
-                head = text.split(" ", 3)
-                found[head[3] if len(head) == 4 and head[1] in {"stdout", "stderr"} else text] = None
-    return [text for text in found if "\n" not in text]
+                parts = text.split(" ", 3)
+                contents[parts[3] if len(parts) == 4 and parts[1] in {"stdout", "stderr"} else text] = None
+    return [text for text in contents if "\n" not in text]
 
 
 def _ship(flow: Flow, lines: list[str]) -> list[dict[str, Any]]:
-    """The documents of the lines, in two orders; fails unless each line is one."""
+    """Ship the lines in two orders and return the documents; fails unless each line is one document."""
     for seed in (1, 2):
         shuffled = random.Random(seed).sample(lines, len(lines))
-        at = time.time_ns() - len(lines) * 2_000_000_000
+        start = time.time_ns() - len(lines) * 2_000_000_000
         # Two seconds apart: no line continues the one before.
         text = "".join(
-            f"{timestamp.format_utc(at + number * 2_000_000_000)} stdout F {line}\n"
+            f"{timestamp.format_utc(start + number * 2_000_000_000)} stdout F {line}\n"
             for number, line in enumerate(shuffled)
         )
         (flow.make_container(f"pod-{seed}") / "0.log").write_text(text, "utf-8", "surrogatepass")
@@ -70,7 +70,7 @@ def _ship(flow: Flow, lines: list[str]) -> list[dict[str, Any]]:
     return hits
 
 
-def test_hostile_lines_and_every_format_are_taken_as_they_are(flow: Flow) -> None:
+def test_hostile_lines_and_every_format_are_indexed_without_rejection(flow: Flow) -> None:
     examples = [example.line for example in TEXTS + LOGGERS if "\n" not in example.line]
     hits = _ship(flow, HOSTILE + examples)
 
@@ -78,30 +78,30 @@ def test_hostile_lines_and_every_format_are_taken_as_they_are(flow: Flow) -> Non
     assert "dead-lettered" not in flow.worker.output.read_text()
 
 
-def test_traces_of_every_language_are_taken_whole(flow: Flow) -> None:
+def test_stack_trace_of_every_language_is_one_document(flow: Flow) -> None:
     traces = read_traces()
-    at = time.time_ns() - len(traces) * 2_000_000_000
+    start = time.time_ns() - len(traces) * 2_000_000_000
     lines = []
     for number, trace in enumerate(traces.values()):
-        for place, text in enumerate(trace.split("\n")):
-            lines.append(f"{timestamp.format_utc(at + number * 2_000_000_000 + place)} stderr F {text}\n")
+        for position, text in enumerate(trace.split("\n")):
+            lines.append(f"{timestamp.format_utc(start + number * 2_000_000_000 + position)} stderr F {text}\n")
     (flow.make_container("pod") / "0.log").write_text("".join(lines))
     flow.run_once(flow.shipper)
     flow.run_once(flow.worker)
-    found = [hit["_source"] for hit in flow.documents()]
+    sources = [hit["_source"] for hit in flow.documents()]
 
-    assert sorted(source["message"] for source in found) == sorted(traces.values())
-    assert not [source for source in found if "crisp.rejected.reason" in source]
+    assert sorted(source["message"] for source in sources) == sorted(traces.values())
+    assert not [source for source in sources if "crisp.rejected.reason" in source]
 
 
-def test_the_conformance_cases_are_taken_as_they_are(flow: Flow, shared: Path) -> None:
+def test_conformance_cases_are_indexed_without_rejection(flow: Flow, shared: Path) -> None:
     hits = _ship(flow, _conformance_lines(shared))
 
     assert [hit["_source"]["crisp.rejected.reason"] for hit in hits if "crisp.rejected.reason" in hit["_source"]] == []
 
 
 @pytest.mark.parametrize(("query", "number"), [("a:1", 1), ("message:refused", 2), ("log.level:warn", 1), ("b.c:x", 1)])
-def test_what_was_logged_is_found(flow: Flow, query: str, number: int) -> None:
+def test_query_finds_logged_values(flow: Flow, query: str, number: int) -> None:
     lines = ['{"a":1,"message":"refused"}', '{"level":"warning","message":"x"}', "refused too", '{"b":{"c":"x"}}']
     (flow.make_container("pod") / "0.log").write_text(
         "".join(f"{timestamp.format_utc(time.time_ns() + index)} stdout F {line}\n" for index, line in enumerate(lines))

@@ -1,4 +1,4 @@
-"""The accounts of shipper and worker add up, whatever became of the lines and whatever befell the parts."""
+"""The event totals of shipper and worker add up, for every result, and after kills and outages."""
 
 import json
 import time
@@ -17,29 +17,29 @@ from tests.integration.test_status import get
 
 def get_status(port: int) -> dict[str, Any]:
     code, text = get(port, "/status.json")
-    found: dict[str, Any] = json.loads(text) if code == 200 else {}
-    return found
+    status: dict[str, Any] = json.loads(text) if code == 200 else {}
+    return status
 
 
 def is_balanced(status: dict[str, Any]) -> bool:
-    """Whether nothing is in work, and every event is one of its outcomes."""
+    """Whether nothing is in flight and every event has a result."""
     documents = status.get("documents")
     if not documents or status["accounts"]["slices_in_work"]:
         return False
-    beside = documents["extended"]
-    return bool(status["events"] == sum(documents.values()) - beside + sum(status["dropped"].values()))
+    extended = documents["extended"]
+    return bool(status["events"] == sum(documents.values()) - extended + sum(status["dropped"].values()))
 
 
-def test_lines_in_are_documents_safe_forms_drops_and_dead_letters(stack: Stack, tmp_path: Path) -> None:
+def test_lines_are_created_rejected_dropped_or_dead_lettered(stack: Stack, tmp_path: Path) -> None:
     flow, ship, work = flow_with_pages(stack, tmp_path)
-    at = time.time_ns()
+    start = time.time_ns()
     texts = [
-        line("java.lang.Error: boom", at=at),
-        line("\tat a.B.c(B.java:1)", at=at + 1),
-        line(PROBE, at=at + 2),
-        line('{"a":{"b":1}}', at=at + 3_000_000_000),
-        line('{"a.b":[{"c":1}]}', at=at + 3_000_000_001),
-        line("plain", at=at + 3_000_000_002),
+        line("java.lang.Error: boom", at=start),
+        line("\tat a.B.c(B.java:1)", at=start + 1),
+        line(PROBE, at=start + 2),
+        line('{"a":{"b":1}}', at=start + 3_000_000_000),
+        line('{"a.b":[{"c":1}]}', at=start + 3_000_000_001),
+        line("plain", at=start + 3_000_000_002),
     ]
     (flow.make_container("pay-1") / "0.log").write_text("".join(texts))
     try:
@@ -60,25 +60,25 @@ def test_lines_in_are_documents_safe_forms_drops_and_dead_letters(stack: Stack, 
     assert (worker["records"]["third_party"], worker["records"]["invalid"], worker["records"]["gap"]) == (1, 1, 0)
 
 
-def test_they_add_up_after_kills_rebalances_and_an_outage(stack: Stack, tmp_path: Path) -> None:
+def test_totals_add_up_after_kills_rebalances_and_an_outage(stack: Stack, tmp_path: Path) -> None:
     flow, ship, work = flow_with_pages(stack, tmp_path)
     (other_port,) = free_ports(1)
     other = ChildProcess("worker", {**flow.environment, "CRISP_WORKER_PORT": str(other_port)}, tmp_path / "state")
     ledger = Ledger()
-    feed = LogGenerator(flow.logs, ledger, seed=9)
+    generator = LogGenerator(flow.logs, ledger, seed=9)
     try:
         flow.shipper.start()
         flow.worker.start()
-        feed.write(1000)
+        generator.write(1000)
         eventually(lambda: flow.count() > 200)
         other.start()
-        feed.write(1000)
+        generator.write(1000)
         flow.shipper.kill()
         flow.shipper.start()
         eventually(lambda: bool(get_status(other_port).get("partitions")))
         flow.worker.kill()
         stack.kafka.pause()
-        feed.write(1000)
+        generator.write(1000)
         time.sleep(3)
         stack.kafka.resume()
         flow.worker.start()
@@ -89,7 +89,7 @@ def test_they_add_up_after_kills_rebalances_and_an_outage(stack: Stack, tmp_path
     finally:
         other.stop()
         flow.stop()
-        feed.close()
+        generator.close()
 
     assert shipper["taken_bytes"] == shipper["acknowledged_bytes"] + shipper["again_bytes"]
     for worker in workers:

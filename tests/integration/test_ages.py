@@ -1,4 +1,4 @@
-"""Lag and ages of lines, as a running shipper and worker measure them, are what the test makes of them."""
+"""Consumer lag and latencies, as measured by a running shipper and worker."""
 
 import json
 import time
@@ -21,24 +21,24 @@ def line(text: str) -> str:
 
 
 def get_latency(port: int) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(get(port, "/status.json")[1])["history"]["ages"]
-    return found
+    latency: dict[str, Any] = json.loads(get(port, "/status.json")[1])["history"]["ages"]
+    return latency
 
 
-def test_only_the_age_when_searchable_follows_the_refresh_interval(stack: Stack, tmp_path: Path) -> None:
+def test_only_search_latency_depends_on_the_refresh_interval(stack: Stack, tmp_path: Path) -> None:
     flow, ship, work = flow_with_pages(stack, tmp_path, CRISP_SEARCH_PROBE_SECONDS="0.1")
     name = f"_index_template/{index_template.all_templates(flow.settings)[0].name}"
-    found = flow.request(name)["index_templates"][0]["index_template"]
-    found["template"]["settings"]["index"]["refresh_interval"] = "5s"
-    flow.request(name, found, "PUT")
+    template = flow.request(name)["index_templates"][0]["index_template"]
+    template["template"]["settings"]["index"]["refresh_interval"] = "5s"
+    flow.request(name, template, "PUT")
     flow.shipper.start()
     flow.worker.start()
     log = flow.make_container("pay-1") / "0.log"
     try:
         eventually(lambda: get(work, "/readyz")[0] == 200)
-        log.write_text(line("the index is made"))
+        log.write_text(line("the index is created"))
         eventually(lambda: flow.count() == 1)
-        began = get_latency(work)
+        before = get_latency(work)
         for number in range(20):
             with log.open("a") as target:
                 target.write(line(f"line {number}"))
@@ -46,7 +46,7 @@ def test_only_the_age_when_searchable_follows_the_refresh_interval(stack: Stack,
         eventually(lambda: flow.count() == 21)
         shipper, worker = get_latency(ship), get_latency(work)
 
-        assert worker["searchable"]["count"] >= began["searchable"]["count"] + 2
+        assert worker["searchable"]["count"] >= before["searchable"]["count"] + 2
         assert worker["searchable"]["p99"] > 2
         assert worker["indexed"]["count"] >= 15
         assert worker["indexed"]["p50"] < 2
@@ -57,8 +57,8 @@ def test_only_the_age_when_searchable_follows_the_refresh_interval(stack: Stack,
 
 
 @pytest.mark.faults
-def test_the_lag_is_told_while_elasticsearch_takes_nothing(stack: Stack, tmp_path: Path) -> None:
-    work, nobody = free_ports(2)
+def test_lag_is_reported_while_elasticsearch_is_unavailable(stack: Stack, tmp_path: Path) -> None:
+    work, unused_port = free_ports(2)
     ports = {"CRISP_WORKER_PORT": str(work), "CRISP_STATUS_HOST": "127.0.0.1", "CRISP_LAG_POLL_SECONDS": "0.5"}
     flow = Flow(stack, tmp_path, **ports)
     flow.set_up()
@@ -67,8 +67,8 @@ def test_the_lag_is_told_while_elasticsearch_takes_nothing(stack: Stack, tmp_pat
         (flow.make_container(f"pay-{number}") / "0.log").write_text(text)
     flow.run_once(flow.shipper)
     shipped = time.time()
-    astray = ChildProcess("worker", {**flow.environment, "CRISP_ES_URLS": f"http://127.0.0.1:{nobody}"}, tmp_path)
-    astray.start()
+    worker = ChildProcess("worker", {**flow.environment, "CRISP_ES_URLS": f"http://127.0.0.1:{unused_port}"}, tmp_path)
+    worker.start()
     try:
         eventually(lambda: get(work, "/readyz")[0] == 200)
         eventually(lambda: sum(row["records"] for row in json.loads(get(work, "/status.json")[1])["lag"]) == 5)
@@ -79,10 +79,10 @@ def test_the_lag_is_told_while_elasticsearch_takes_nothing(stack: Stack, tmp_pat
         eventually(lambda: sum(row["bytes"] for row in json.loads(get(work, "/status.json")[1])["lag"]) > 0)
         assert status["elasticsearch"]["fault"]
         metrics = get(work, "/metrics")[1].splitlines()
-        told = [float(row.split()[1]) for row in metrics if row.startswith("crisp_worker_consumer_lag_records{")]
-        assert sum(told) == 5
+        lags = [float(row.split()[1]) for row in metrics if row.startswith("crisp_worker_consumer_lag_records{")]
+        assert sum(lags) == 5
     finally:
-        astray.stop()
+        worker.stop()
     flow.worker.start()
     try:
         eventually(lambda: get(work, "/readyz")[0] == 200)

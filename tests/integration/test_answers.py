@@ -1,6 +1,6 @@
-"""Real refusals of the running Elasticsearch, each understood as what it is.
+"""Real rejections by Elasticsearch, and their classification.
 
-With RECORD=1 they are written into the cases of `tests/pipeline/elasticsearch/test_bulk_response.py`.
+With RECORD=1 they are written to the cases of `tests/pipeline/elasticsearch/test_bulk_response.py`.
 """
 
 import json
@@ -23,7 +23,7 @@ def _fill_in(value: Any, index: str) -> Any:
 
 
 def _provoke(flow: Flow, provocation: Provocation, number: int) -> Json:
-    """The item that says what became of the document."""
+    """Provoke a rejection; returns the status, error type and reason of the bulk item."""
     index = f"{flow.prefix}-p{number}"
     if provocation.index_exists:
         for name in (index, f"{index}-b"):
@@ -32,35 +32,40 @@ def _provoke(flow: Flow, provocation: Provocation, number: int) -> Json:
         method, path, body = _fill_in(provocation.change, index)
         flow.request(path, body, method)
     action = json.dumps({"create": {"_index": provocation.target.format(index=index), "_id": "x"}}).encode()
-    answer = flow.bulk(action + b"\n" + provocation.source + b"\n")
-    item: Json = answer["items"][0]["create"]
+    response = flow.bulk(action + b"\n" + provocation.source + b"\n")
+    item: Json = response["items"][0]["create"]
     error = item.get("error", {})
     return {"status": item["status"], "type": error.get("type", ""), "reason": error.get("reason", "")}
 
 
 @pytest.fixture
-def as_before(flow: Flow) -> Any:
-    """Cluster settings are taken back."""
+def reset_settings(flow: Flow) -> Any:
+    """Reset the cluster settings at the end."""
     yield
     names = ("cluster.max_shards_per_node", "action.auto_create_index")
     flow.request("_cluster/settings", {"persistent": dict.fromkeys(names)}, "PUT")
 
 
-def test_every_refusal_is_understood(flow: Flow, as_before: None) -> None:
-    answers = {}
-    for number, wanted in enumerate([*DOCUMENT_ERRORS, *INDEX_ERRORS]):
-        answers[wanted.name] = {**_provoke(flow, wanted, number), "of_document": wanted in DOCUMENT_ERRORS}
+def test_every_rejection_is_classified(flow: Flow, reset_settings: None) -> None:
+    rejections = {}
+    for number, provocation in enumerate([*DOCUMENT_ERRORS, *INDEX_ERRORS]):
+        rejections[provocation.name] = {
+            **_provoke(flow, provocation, number),
+            "of_document": provocation in DOCUMENT_ERRORS,
+        }
         names = ("cluster.max_shards_per_node", "action.auto_create_index")
         flow.request("_cluster/settings", {"persistent": dict.fromkeys(names)}, "PUT")
     if os.environ.get("RECORD"):
         RECORDED.mkdir(exist_ok=True)
-        text = json.dumps(answers, indent=1).replace(flow.prefix, "logs")
+        text = json.dumps(rejections, indent=1).replace(flow.prefix, "logs")
         (RECORDED / f"{flow.stack.address.es_version}.json").write_text(text + "\n")
 
-    taken = {
-        name: bulk_response.classify(answer["status"], answer["type"], answer["reason"]).outcome
-        for name, answer in answers.items()
+    outcomes = {
+        name: bulk_response.classify(rejection["status"], rejection["type"], rejection["reason"]).outcome
+        for name, rejection in rejections.items()
     }
-    expected = {name: Outcome.REJECTED if answer["of_document"] else Outcome.RETRY for name, answer in answers.items()}
-    wrong = {name: answers[name] for name, outcome in taken.items() if outcome is not expected[name]}
+    expected = {
+        name: Outcome.REJECTED if rejection["of_document"] else Outcome.RETRY for name, rejection in rejections.items()
+    }
+    wrong = {name: rejections[name] for name, outcome in outcomes.items() if outcome is not expected[name]}
     assert wrong == {}

@@ -1,4 +1,4 @@
-"""The audit finds what is there, and names exactly what is not."""
+"""`crisp audit` reports exactly the missing and duplicated documents."""
 
 import json
 import os
@@ -23,14 +23,14 @@ from tests.integration.flow import Flow
 PROBE = '10.0.0.1 - - [24/Nov/2026:00:00:00 +0000] "GET /healthz HTTP/1.1" 200 2'
 
 
-def audit(flow: Flow, source: str, *more: str) -> tuple[int, dict[str, Any]]:
-    """Exit code and accounts of `crisp audit --json`."""
-    command = [sys.executable, "-m", "pipeline.cli", "audit", "--from", source, "--json", *more]
-    ended = subprocess.run(
+def audit(flow: Flow, source: str, *options: str) -> tuple[int, dict[str, Any]]:
+    """Exit code and tallies of `crisp audit --json`."""
+    command = [sys.executable, "-m", "pipeline.cli", "audit", "--from", source, "--json", *options]
+    completed = subprocess.run(
         command, env={**os.environ, **flow.environment}, capture_output=True, text=True, check=False, timeout=60
     )
-    assert ended.returncode in {0, 1}, ended.stderr
-    return ended.returncode, json.loads(ended.stdout)
+    assert completed.returncode in {0, 1}, completed.stderr
+    return completed.returncode, json.loads(completed.stdout)
 
 
 def delete_documents(flow: Flow, hits: list[dict[str, Any]]) -> None:
@@ -42,11 +42,11 @@ def line(content: str, *, at: int | None = None, stream: str = "stdout", tag: st
     return f"{timestamp.format_utc(at or time.time_ns())} {stream} {tag} {content}\n"
 
 
-def test_exactly_what_was_deleted_is_missing_from_files_and_from_kafka(flow: Flow) -> None:
-    feed = LogGenerator(flow.logs, Ledger(), seed=5)
+def test_deleted_documents_are_missing_for_files_and_for_kafka(flow: Flow) -> None:
+    generator = LogGenerator(flow.logs, Ledger(), seed=5)
     for _ in range(4):
-        feed.write(800)
-        feed.copy_output()
+        generator.write(800)
+        generator.copy_output()
         time.sleep(0.3)
     (flow.make_container("probed") / "0.log").write_text(line(PROBE))
     flow.run_once(flow.shipper)
@@ -54,23 +54,23 @@ def test_exactly_what_was_deleted_is_missing_from_files_and_from_kafka(flow: Flo
     documents = flow.documents()
 
     for source in ("kafka", str(flow.logs)):
-        code, said = audit(flow, source)
-        assert (code, said["missing"], said["doubled"], said["waiting"]) == (0, 0, 0, 0)
-        assert said["found"] == len(documents)
-        assert said["dropped"] == {"health probe": 1}
-        assert said["events"] == len(documents) + 1
+        code, result = audit(flow, source)
+        assert (code, result["missing"], result["doubled"], result["waiting"]) == (0, 0, 0, 0)
+        assert result["found"] == len(documents)
+        assert result["dropped"] == {"health probe": 1}
+        assert result["events"] == len(documents) + 1
 
-    gone = random.Random(3).sample(documents, 9)
-    delete_documents(flow, gone)
+    deleted = random.Random(3).sample(documents, 9)
+    delete_documents(flow, deleted)
     for source in ("kafka", str(flow.logs)):
-        code, said = audit(flow, source, "--min-age", "0")
-        assert (code, said["missing"], said["found"]) == (1, 9, len(documents) - 9)
-        named = [example["id"] for account in said["accounts"] for example in account["sample"]]
-        assert sorted(named) == sorted(hit["_id"] for hit in gone)
-    feed.close()
+        code, result = audit(flow, source, "--min-age", "0")
+        assert (code, result["missing"], result["found"]) == (1, 9, len(documents) - 9)
+        reported = [example["id"] for tally in result["accounts"] for example in tally["sample"]]
+        assert sorted(reported) == sorted(hit["_id"] for hit in deleted)
+    generator.close()
 
 
-def test_rotated_packed_restarted_and_partial_over_a_rotation(flow: Flow) -> None:
+def test_rotated_compressed_and_restarted_files_and_partial_lines_across_a_rotation(flow: Flow) -> None:
     log = flow.make_container("pay-1")
     at = time.time_ns() - 3600 * 10**9
     (log / "0.log.20261124-000000").write_text(line("one", at=at) + line("begun, ", at=at + 1, tag="P"))
@@ -81,12 +81,12 @@ def test_rotated_packed_restarted_and_partial_over_a_rotation(flow: Flow) -> Non
     flow.run_once(flow.worker)
 
     assert sorted(flow.messages()) == ["ERROR open", "begun, ended", "one", "restarted"]
-    code, said = audit(flow, str(flow.logs), "--min-age", "0")
-    assert (code, said["found"], said["missing"]) == (0, 4, 0)
-    assert said["unjudged"] == {"bytes of a line that is still being written": 4}
+    code, result = audit(flow, str(flow.logs), "--min-age", "0")
+    assert (code, result["found"], result["missing"]) == (0, 4, 0)
+    assert result["unjudged"] == {"bytes of a line that is still being written": 4}
 
 
-def test_what_became_of_an_event_otherwise_is_named(flow: Flow) -> None:
+def test_gap_duplicate_and_third_party_record_are_counted(flow: Flow) -> None:
     at = time.time_ns() - 3600 * 10**9
     root = flow.make_container("pay-1", uid="0000-1111")
     (root / "0.log").write_text(line("kept", at=at) + line('{"a":{"b":1},"a.b":{"c":[]}}', at=at + 1))
@@ -97,40 +97,40 @@ def test_what_became_of_an_event_otherwise_is_named(flow: Flow) -> None:
     flow.produce(b"", headers=gap.encode(record))
     flow.produce(b'{"log":"from fluent bit","stream":"stdout"}')
     flow.run_once(flow.worker)
-    double = next(hit for hit in flow.documents() if hit["_source"]["message"] == "kept")
-    flow.request(f"{flow.prefix}-late/_doc/{double['_id']}?refresh=true", double["_source"], "PUT")
+    duplicate = next(hit for hit in flow.documents() if hit["_source"]["message"] == "kept")
+    flow.request(f"{flow.prefix}-late/_doc/{duplicate['_id']}?refresh=true", duplicate["_source"], "PUT")
 
-    code, said = audit(flow, "kafka")
-    assert (code, said["doubled"], said["gaps"], said["found"], said["missing"]) == (1, 1, 1, 3, 0)
-    code, said = audit(flow, str(flow.logs))
-    assert (code, said["doubled"], said["gaps"], said["found"], said["missing"]) == (1, 1, 1, 2, 0)
-    (example,) = [one for account in said["accounts"] for one in account["sample"]]
-    assert (example["verdict"], example["id"]) == ("doubled", double["_id"])
+    code, result = audit(flow, "kafka")
+    assert (code, result["doubled"], result["gaps"], result["found"], result["missing"]) == (1, 1, 1, 3, 0)
+    code, result = audit(flow, str(flow.logs))
+    assert (code, result["doubled"], result["gaps"], result["found"], result["missing"]) == (1, 1, 1, 2, 0)
+    (example,) = [entry for tally in result["accounts"] for entry in tally["sample"]]
+    assert (example["verdict"], example["id"]) == ("doubled", duplicate["_id"])
     assert f"{flow.prefix}-late" in example["indices"]
 
 
 @pytest.mark.faults
-def test_what_is_on_its_way_is_not_missing_and_what_is_excluded_neither(flow: Flow, tmp_path: Path) -> None:
+def test_pending_and_excluded_lines_are_not_missing(flow: Flow, tmp_path: Path) -> None:
     old = time.time_ns() - 3600 * 10**9
     (flow.make_container("pay-1") / "0.log").write_text(line("old", at=old) + line("fresh"))
-    shut = flow.make_container("shut-1", uid="aaaa-bbbb")
-    (shut / "0.log").write_text(line("not to be read", at=old))
+    excluded = flow.make_container("shut-1", uid="aaaa-bbbb")
+    (excluded / "0.log").write_text(line("not to be read", at=old))
     pods = tmp_path / "pods.json"
     about = {"name": "shut-1", "uid": "aaaa-bbbb", "annotations": {"logs.crisp/exclude": "true"}}
     pods.write_text(json.dumps({"items": [{"metadata": about}]}))
 
-    code, said = audit(flow, str(flow.logs), "--pods", str(pods))
-    assert (code, said["missing"], said["waiting"]) == (1, 1, 1)
-    assert said["dropped"] == {"pod excludes itself": 1}
+    code, result = audit(flow, str(flow.logs), "--pods", str(pods))
+    assert (code, result["missing"], result["waiting"]) == (1, 1, 1)
+    assert result["dropped"] == {"pod excludes itself": 1}
 
     flow.run_once(flow.shipper)
-    code, said = audit(flow, "kafka")
-    assert (code, said["missing"], said["waiting"]) == (0, 0, 3), "no worker has come to it"
+    code, result = audit(flow, "kafka")
+    assert (code, result["missing"], result["waiting"]) == (0, 0, 3), "no worker has consumed it"
     flow.run_once(flow.worker)
     assert audit(flow, "kafka")[1]["found"] == 3
 
 
-def test_what_a_rule_on_labels_may_have_dropped_is_not_judged_and_the_rest_is(flow: Flow, tmp_path: Path) -> None:
+def test_event_possibly_dropped_by_a_label_rule_is_unverifiable(flow: Flow, tmp_path: Path) -> None:
     rules = tmp_path / "rules.yaml"
     rules.write_text("rules:\n  - name: noise\n    when: {label.app: web, level: debug}\n    drop: true\n")
     old = time.time_ns() - 3600 * 10**9
@@ -140,38 +140,38 @@ def test_what_a_rule_on_labels_may_have_dropped_is_not_judged_and_the_rest_is(fl
     pods.write_text(json.dumps({"metadata": {"name": "pay-1", "uid": "aaaa-bbbb", "labels": {"app": "web"}}}))
     flow.environment["CRISP_RULES_FILE"] = str(rules)
 
-    code, said = audit(flow, str(flow.logs))
-    assert (code, said["missing"], list(said["unjudged"].values())) == (1, 1, [1])
-    assert "the rule noise" in next(iter(said["unjudged"]))
-    code, said = audit(flow, str(flow.logs), "--pods", str(pods))
-    assert (code, said["missing"], said["dropped"], said["unjudged"]) == (1, 1, {"noise": 1}, {})
+    code, result = audit(flow, str(flow.logs))
+    assert (code, result["missing"], list(result["unjudged"].values())) == (1, 1, [1])
+    assert "the rule noise" in next(iter(result["unjudged"]))
+    code, result = audit(flow, str(flow.logs), "--pods", str(pods))
+    assert (code, result["missing"], result["dropped"], result["unjudged"]) == (1, 1, {"noise": 1}, {})
 
 
-def test_only_what_came_since_then_is_looked_up(flow: Flow) -> None:
+def test_since_limits_the_audit_to_newer_events(flow: Flow) -> None:
     hour = 3600 * 10**9
     now = time.time_ns()
     (flow.make_container("old-1") / "0.log").write_text(line("old", at=now - 5 * hour))
     (flow.make_container("new-1") / "0.log").write_text(line("new", at=now - hour // 2))
     since = datetime.fromtimestamp((now - hour) / 1e9, UTC).isoformat()
 
-    for how in ("1h", since):
-        code, said = audit(flow, str(flow.logs), "--since", how)
-        assert (code, said["events"], said["missing"]) == (1, 1, 1)
+    for argument in ("1h", since):
+        code, result = audit(flow, str(flow.logs), "--since", argument)
+        assert (code, result["events"], result["missing"]) == (1, 1, 1)
 
 
-def test_an_interrupted_audit_tells_what_it_has_seen(flow: Flow) -> None:
+def test_interrupted_audit_reports_its_result_so_far(flow: Flow) -> None:
     at = time.time_ns() - 3600 * 10**9
     text = "".join(line(f"number {number}", at=at + number) for number in range(60_000))
     for number in range(4):
         (flow.make_container(f"pay-{number}") / "0.log").write_text(text)
     command = [sys.executable, "-m", "pipeline.cli", "audit", "--from", str(flow.logs), "--json", "--min-age", "0"]
-    started = subprocess.Popen(
+    process = subprocess.Popen(
         command, env={**os.environ, **flow.environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     time.sleep(2.5)
-    started.send_signal(signal.SIGINT)
-    printed, _ = started.communicate(timeout=30)
+    process.send_signal(signal.SIGINT)
+    output, _ = process.communicate(timeout=30)
 
-    said = json.loads(printed)
-    assert started.returncode == (130 if said["interrupted"] else 1)
-    assert 0 < said["missing"] <= 240_000
+    result = json.loads(output)
+    assert process.returncode == (130 if result["interrupted"] else 1)
+    assert 0 < result["missing"] <= 240_000

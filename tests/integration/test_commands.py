@@ -1,4 +1,4 @@
-"""`crisp status`, `crisp tail`, `crisp trace` as a user runs them, on a running shipper and worker."""
+"""`crisp status`, `crisp tail` and `crisp trace` on a running shipper and worker."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def line(text: str) -> str:
 
 
 class Running:
-    """A flow with status pages, and `crisp` to be called on it."""
+    """A running flow with status pages, and crisp's commands for it."""
 
     def __init__(self, flow: Flow, ship: int, work: int) -> None:
         self.flow = flow
@@ -32,9 +32,9 @@ class Running:
         urls = {"CRISP_STATUS_URLS": f"http://127.0.0.1:{ship} http://localhost:{work}"}
         self.environment = {**os.environ, **flow.environment, **urls}
 
-    def crisp(self, *arguments: str, **changed: str) -> subprocess.CompletedProcess[str]:
+    def crisp(self, *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "pipeline.cli", *arguments]
-        environment = {**self.environment, **changed}
+        environment = {**self.environment, **changes}
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
 
     def follow(self, *arguments: str) -> subprocess.Popen[str]:
@@ -45,7 +45,7 @@ class Running:
 
 @pytest.fixture
 def running(stack: Stack, tmp_path: Path) -> Iterator[Running]:
-    """Shipper and worker, one line indexed."""
+    """A running shipper and worker, both ready."""
     flow, ship, work = flow_with_pages(stack, tmp_path)
     flow.shipper.start()
     flow.worker.start()
@@ -56,7 +56,7 @@ def running(stack: Stack, tmp_path: Path) -> Iterator[Running]:
         flow.stop()
 
 
-def test_they_tell_of_a_line_on_its_way(running: Running) -> None:
+def test_status_trace_and_tail_report_two_lines(running: Running) -> None:
     flow = running.flow
     log = flow.make_container("pay-1") / "0.log"
     log.write_text(line("first") + line('{"level":"error","message":"late \\u001b[31mred"}'))
@@ -68,31 +68,31 @@ def test_they_tell_of_a_line_on_its_way(running: Running) -> None:
 
 def _check_status(running: Running) -> None:
     eventually(lambda: json.loads(get(running.work, "/status.json")[1])["accounts"]["settled"] == 2)
-    said = running.crisp("status", "--json")
-    found: dict[str, Any] = json.loads(said.stdout)
-    assert [part["kind"] for part in found["parts"]] == ["shipper", "worker"]
-    assert found["parts"][1]["events"] == 2
-    assert found["elasticsearch"]["status"] in {"green", "yellow"}
-    assert found["kafka"]["lag"] is not None
-    assert said.returncode == (1 if found["state"] == "critical" else 0)
+    completed = running.crisp("status", "--json")
+    status: dict[str, Any] = json.loads(completed.stdout)
+    assert [process["kind"] for process in status["parts"]] == ["shipper", "worker"]
+    assert status["parts"][1]["events"] == 2
+    assert status["elasticsearch"]["status"] in {"green", "yellow"}
+    assert status["kafka"]["lag"] is not None
+    assert completed.returncode == (1 if status["state"] == "critical" else 0)
 
-    shown = running.crisp("status", COLUMNS="140").stdout
-    assert "shippers" in shown
-    assert "node-1" in shown
+    table = running.crisp("status", COLUMNS="140").stdout
+    assert "shippers" in table
+    assert "node-1" in table
 
-    (nobody,) = free_ports(1)
-    alone = running.crisp("status", "--once", CRISP_STATUS_URLS=f"http://127.0.0.1:{nobody}", COLUMNS="140")
-    assert alone.returncode == 1
-    assert "Cannot be asked" in alone.stdout
-    wrong = running.crisp("status", CRISP_STATUS_URLS="https://127.0.0.1")
-    assert (wrong.returncode, "CRISP_STATUS_URLS" in wrong.stderr) == (2, True)
+    (unused_port,) = free_ports(1)
+    unreachable = running.crisp("status", "--once", CRISP_STATUS_URLS=f"http://127.0.0.1:{unused_port}", COLUMNS="140")
+    assert unreachable.returncode == 1
+    assert "Unreachable: " in unreachable.stdout
+    invalid = running.crisp("status", CRISP_STATUS_URLS="https://127.0.0.1")
+    assert (invalid.returncode, "CRISP_STATUS_URLS" in invalid.stderr) == (2, True)
 
 
 def _check_trace(running: Running) -> None:
     hit = next(hit for hit in running.flow.documents() if hit["_source"]["message"] == "first")
-    said = running.crisp("trace", hit["_id"], "--json")
-    steps = {step["name"]: step for step in json.loads(said.stdout)["steps"]}
-    assert said.returncode == 0
+    completed = running.crisp("trace", hit["_id"], "--json")
+    steps = {step["name"]: step for step in json.loads(completed.stdout)["steps"]}
+    assert completed.returncode == 0
     assert list(steps) == ["written", "read", "in Kafka", "indexed", "searchable"]
     assert steps["written"]["words"].endswith(f"0.log at byte 0, {hit['_source']['log.length']} bytes")
     assert f"{running.flow.settings.topic_raw}/" in steps["in Kafka"]["words"]
@@ -100,19 +100,19 @@ def _check_trace(running: Running) -> None:
     times = [step["time"] for name, step in steps.items() if name != "indexed"]
     assert times == sorted(times)
 
-    lost = running.crisp("trace", "A" * 16 + "-0000000000")
-    assert lost.returncode == 1
-    assert "No document" in lost.stdout
+    unknown = running.crisp("trace", "A" * 16 + "-0000000000")
+    assert unknown.returncode == 1
+    assert "No document" in unknown.stdout
     running.flow.request(f"{hit['_index']}/_doc/{hit['_id']}?refresh=true", method="DELETE")
-    gone = running.crisp("trace", hit["_id"], "--json")
-    assert gone.returncode == 1
-    assert [step["name"] for step in json.loads(gone.stdout)["steps"]] == ["in Kafka"]
+    deleted = running.crisp("trace", hit["_id"], "--json")
+    assert deleted.returncode == 1
+    assert [step["name"] for step in json.loads(deleted.stdout)["steps"]] == ["in Kafka"]
 
 
 def _check_tail(running: Running, log: Path) -> None:
-    shown = running.crisp("tail", "level>=error", "--no-follow").stdout
-    assert "late \\x1b[31mred" in shown
-    assert "\x1b" not in shown
+    printed = running.crisp("tail", "level>=error", "--no-follow").stdout
+    assert "late \\x1b[31mred" in printed
+    assert "\x1b" not in printed
     follower = running.follow("pod=pay-*", "ping", "-n", "0", "--json")
     try:
         time.sleep(4)
@@ -121,11 +121,11 @@ def _check_tail(running: Running, log: Path) -> None:
                 target.write(line(f"ping {number}") + line(f"pong {number}"))
             time.sleep(0.7)
         assert follower.stdout is not None
-        found = [json.loads(follower.stdout.readline())["_source"]["message"] for _ in range(3)]
+        messages = [json.loads(follower.stdout.readline())["_source"]["message"] for _ in range(3)]
     finally:
         follower.terminate()
         follower.wait(10)
         for stream in (follower.stdout, follower.stderr):
             assert stream is not None
             stream.close()
-    assert found == ["ping 0", "ping 1", "ping 2"]
+    assert messages == ["ping 0", "ping 1", "ping 2"]

@@ -1,4 +1,4 @@
-"""The demo as a user runs it."""
+"""`crisp demo`."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from pipeline.local.stack import Stack
 
 
 @pytest.mark.faults
-def test_ctrl_c_ends_a_demo_that_follows_and_brings_everything_home() -> None:
+def test_interrupted_demo_waits_until_every_line_is_indexed() -> None:
     command = [sys.executable, "-m", "pipeline.cli", "demo", "--follow", "--rate", "500", "--json"]
     demo = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, text=True)
     try:
@@ -25,33 +25,31 @@ def test_ctrl_c_ends_a_demo_that_follows_and_brings_everything_home() -> None:
             if line.startswith("writing"):
                 break
         time.sleep(5)
-        os.killpg(demo.pid, signal.SIGINT)  # as a terminal does: to the whole group
-        printed, _ = demo.communicate(timeout=90)
+        os.killpg(demo.pid, signal.SIGINT)  # as a terminal does, to the whole process group
+        output, _ = demo.communicate(timeout=90)
     finally:
         demo.kill()
 
-    report = json.loads(printed.splitlines()[-1])
+    report = json.loads(output.splitlines()[-1])
     assert demo.returncode == 0
     assert report["written"] > 1000
     assert (report["missing"], report["doubled"]) == (0, 0)
 
 
-@pytest.mark.faults  # not one, but it takes its time
-def test_a_demo_that_follows_forgets_what_it_has_compared(
-    stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Pods are replaced, the lines of those that ended compared and forgotten, their logs deleted."""
+@pytest.mark.faults  # not a fault, but slow
+def test_following_demo_discards_compared_lines(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pods are replaced; the lines of ended pods are compared and discarded, their logs deleted."""
     monkeypatch.setattr(pod_replacer, "LINES_PER_POD_SET", 1500)
     monkeypatch.setattr(pod_replacer, "RETRY_SECONDS", 1.0)
-    most = 0
+    peak = 0
 
-    def tell(what: str, *_: object) -> None:
-        nonlocal most
-        most = max(most, sum(written.total() for written in demo.ledger._written.values()))
-        if what == "writing" and demo._replacer.finalised >= 2 * len(demo.generator.logs()):
+    def update(task: str, *_: object) -> None:
+        nonlocal peak
+        peak = max(peak, sum(written.total() for written in demo.ledger._written.values()))
+        if task == "writing" and demo._replacer.finalised >= 2 * len(demo.generator.logs()):
             raise KeyboardInterrupt
 
-    demo = Run(stack, tmp_path, Plan(lines=0, rate=500.0, chaos=False, seed=1), tell)
+    demo = Run(stack, tmp_path, Plan(lines=0, rate=500.0, chaos=False, seed=1), update)
     try:
         demo.start()
         demo.write()
@@ -62,5 +60,5 @@ def test_a_demo_that_follows_forgets_what_it_has_compared(
 
     assert report.good
     assert report.balance.written >= 3000
-    assert most < report.balance.written
+    assert peak < report.balance.written
     assert len(pods) <= 2 * len(demo.generator.logs())

@@ -1,4 +1,4 @@
-"""A gap's record on the real topic becomes one document in the real Elasticsearch, however often it is told."""
+"""A gap record becomes one document in Elasticsearch, however often it is sent."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ async def send(flow: Flow, headers: record.Headers) -> None:
             await producer.send_and_wait(flow.settings.topic_raw, value=b"", key=b"u-1/pay/0", headers=headers)
 
 
-def test_a_gap_is_one_document_among_its_container_s(flow: Flow) -> None:
+def test_repeated_gap_record_is_one_document_of_its_container(flow: Flow) -> None:
     now = time.time_ns()
     metadata = pod_metadata.from_path(Instance("shop", "pay-1", "u-1", "pay", 0), "node-1")
     lost = Gap(record.identity("u-1", "pay", 0, b""), 10, "/x/0.log", 77, gap.DISK_LIMIT, since=now - 10**9, until=now)
@@ -29,5 +29,5 @@ def test_a_gap_is_one_document_among_its_container_s(flow: Flow) -> None:
     assert hit["_id"] == gap.document_id(lost)
     assert hit["_source"]["crisp.gap.bytes"] == 77
     body = {"query": {"bool": {"filter": [{"term": {"log.flags": "gap"}}, {"range": {"crisp.gap.until": {"gt": 0}}}]}}}
-    (found,) = flow.request(f"{flow.prefix}-*/_search", body)["hits"]["hits"]
-    assert found["_source"]["kubernetes.pod.name"] == "pay-1"
+    (result,) = flow.request(f"{flow.prefix}-*/_search", body)["hits"]["hits"]
+    assert result["_source"]["kubernetes.pod.name"] == "pay-1"

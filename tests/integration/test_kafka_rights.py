@@ -1,4 +1,4 @@
-"""The rights of the manifests' Kafka users, on a real broker with its authorizer: enough for each part, and no more."""
+"""The ACLs of the manifests' Kafka users, on a broker with authorizer: sufficient for each process, and minimal."""
 
 import asyncio
 import os
@@ -23,7 +23,7 @@ RAW, DEAD = "logs-raw", "logs-dead"
 
 
 async def grant(broker: Broker, users: list[Manifest]) -> None:
-    """What Strimzi's operator does with a KafkaUser."""
+    """Add the ACLs of KafkaUsers, as Strimzi's operator does."""
     for entry in users:
         for acl in entry["spec"]["authorization"]["acls"]:
             assert acl["resource"]["patternType"] == "literal"
@@ -42,23 +42,23 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
 @pytest.fixture
 def flow(stack: Stack, broker: Broker, tmp_path: Path) -> Iterator[Flow]:
     names = {"CRISP_TOPIC_RAW": RAW, "CRISP_TOPIC_DEAD": DEAD, "CRISP_KAFKA_GROUP": "crisp-worker"}
-    made = Flow(stack, tmp_path, **names, **broker.environment("none"))
-    yield made
-    made.stop()
+    flow = Flow(stack, tmp_path, **names, **broker.environment("none"))
+    yield flow
+    flow.stop()
 
 
 def crisp(flow: Flow, user: str, *arguments: str) -> str:
-    """A command as one of the users; fails the test with what it said."""
+    """Run a command as one of the users; fails the test with its output."""
     environment = {**os.environ, **flow.environment, "CRISP_KAFKA_USER": user}
     command = [sys.executable, "-m", "pipeline.cli", *arguments]
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=90)
-    assert ended.returncode == 0, ended.stdout + ended.stderr
-    return ended.stdout
+    completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=90)
+    assert completed.returncode == 0, completed.stdout + completed.stderr
+    return completed.stdout
 
 
-def test_each_part_does_its_work_with_its_own_rights(flow: Flow) -> None:
+def test_acls_are_sufficient_for_each_process(flow: Flow) -> None:
     crisp(flow, "crisp-setup", "setup")
-    assert "is there already" in crisp(flow, "crisp-setup", "setup")
+    assert "already exists" in crisp(flow, "crisp-setup", "setup")
     (flow.make_container("web") / "0.log").write_text("2026-11-25T10:00:00.000000001Z stdout F hello\n")
 
     crisp(flow, "crisp-shipper", "ship", "--once")
@@ -88,10 +88,10 @@ async def consume(broker: Broker, user: str, topic: str) -> None:
         await consumer.stop()
 
 
-def test_no_part_may_do_what_is_anothers(flow: Flow, broker: Broker) -> None:
+def test_other_operations_are_denied(flow: Flow, broker: Broker) -> None:
     crisp(flow, "crisp-setup", "setup")
 
-    for user, act, topic in (
+    for user, operation, topic in (
         ("crisp-shipper", consume, RAW),
         ("crisp-shipper", produce, DEAD),
         ("crisp-worker", produce, RAW),
@@ -101,4 +101,4 @@ def test_no_part_may_do_what_is_anothers(flow: Flow, broker: Broker) -> None:
         ("crisp-keda", produce, RAW),
     ):
         with pytest.raises(TopicAuthorizationFailedError):
-            asyncio.run(act(broker, user, topic))
+            asyncio.run(operation(broker, user, topic))

@@ -1,4 +1,4 @@
-"""Files to documents on real servers, by the commands that users run."""
+"""Files to documents on real servers, by `crisp ship` and `crisp worker`."""
 
 import time
 from collections import Counter
@@ -13,12 +13,12 @@ from tests.integration.flow import Flow, eventually
 
 
 def line(number: int, text: str, stream: str = "stdout", tag: str = "F") -> str:
-    """A CRI line a few milliseconds from now."""
+    """A CRI line, `number` microseconds from now."""
     return f"{timestamp.format_utc(time.time_ns() + number * 1000)} {stream} {tag} {text}\n"
 
 
 def compute_balance(flow: Flow, ledger: Ledger) -> Any:
-    """The ledger's balance over all documents of the flow."""
+    """The ledger's balance for all documents of the flow."""
     keys: Counter[bytes] = Counter()
     for hit in flow.documents():
         keys.update(document_keys(hit["_source"]))
@@ -50,7 +50,7 @@ def test_lines_of_a_file_become_documents_with_their_fields(flow: Flow) -> None:
     assert source["@timestamp"] < source["event.created"] < source["event.ingested"]
 
 
-def test_the_raw_topic_holds_plain_cri_lines(flow: Flow) -> None:
+def test_raw_topic_has_plain_cri_lines(flow: Flow) -> None:
     text = "".join(line(number, f"line {number}") for number in range(100))
     (flow.make_container("pay-1") / "0.log").write_text(text)
 
@@ -59,7 +59,7 @@ def test_the_raw_topic_holds_plain_cri_lines(flow: Flow) -> None:
     assert b"".join(flow.values(flow.settings.topic_raw)) == text.encode()
 
 
-def test_doing_it_all_again_creates_nothing(flow: Flow) -> None:
+def test_reading_again_creates_no_documents(flow: Flow) -> None:
     (flow.make_container("pay-1") / "0.log").write_text(
         "".join(line(number, f"line {number}") for number in range(500))
     )
@@ -76,7 +76,7 @@ def test_doing_it_all_again_creates_nothing(flow: Flow) -> None:
     assert len(before) == 500
 
 
-def test_nothing_is_indexed_before_the_template_stands(flow: Flow) -> None:
+def test_nothing_is_indexed_without_the_index_template(flow: Flow) -> None:
     flow.request(f"_index_template/crisp-{flow.prefix}", method="DELETE")
     (flow.make_container("pay-1") / "0.log").write_text(line(1, "early"))
     flow.run_once(flow.shipper)
@@ -89,7 +89,7 @@ def test_nothing_is_indexed_before_the_template_stands(flow: Flow) -> None:
     eventually(lambda: flow.count() == 1)
 
 
-def test_an_index_of_somebody_else_is_left_alone(flow: Flow) -> None:
+def test_index_of_another_owner_is_not_used(flow: Flow) -> None:
     today = time.strftime("%Y.%m.%d", time.gmtime())
     flow.request(f"_index_template/crisp-{flow.prefix}", method="DELETE")
     flow.request(f"{flow.prefix}-{today}", {"mappings": {"properties": {"message": {"type": "long"}}}}, "PUT")
@@ -103,11 +103,11 @@ def test_an_index_of_somebody_else_is_left_alone(flow: Flow) -> None:
     assert hit["_index"] == f"{flow.prefix}-crisp.{today}"
 
 
-def test_a_document_that_conflicts_with_the_mapping_is_kept_searchable(flow: Flow) -> None:
+def test_document_that_conflicts_with_the_mapping_is_searchable(flow: Flow) -> None:
     body = '{"message":"%s","stage":%s,"event":{"duration":%s}}'
-    hostile = [("object first", '{"deep":{"a":1}}', 1), ("text", '"two"', '"long"'), ("number", "3", "2.5")]
+    conflicts = [("object first", '{"deep":{"a":1}}', 1), ("text", '"two"', '"long"'), ("number", "3", "2.5")]
     (flow.make_container("pay-1") / "0.log").write_text(
-        "".join(line(number, body % row) for number, row in enumerate(hostile))
+        "".join(line(number, body % row) for number, row in enumerate(conflicts))
     )
 
     flow.run_once(flow.shipper)
@@ -116,14 +116,14 @@ def test_a_document_that_conflicts_with_the_mapping_is_kept_searchable(flow: Flo
     assert flow.messages() == ["object first", "text", "number"]
 
 
-def test_kill_9_of_shipper_and_worker_loses_and_doubles_nothing(flow: Flow, tmp_path: Path) -> None:
+def test_killed_shipper_and_worker_lose_and_duplicate_nothing(flow: Flow, tmp_path: Path) -> None:
     ledger = Ledger()
-    feed = LogGenerator(flow.logs, ledger, seed=3)
+    generator = LogGenerator(flow.logs, ledger, seed=3)
     flow.shipper.start()
     flow.worker.start()
     for turn in range(40):
-        feed.write(250)
-        feed.copy_output()
+        generator.write(250)
+        generator.copy_output()
         time.sleep(0.2)
         if turn % 4 == 1:
             flow.shipper.kill()
@@ -135,10 +135,10 @@ def test_kill_9_of_shipper_and_worker_loses_and_doubles_nothing(flow: Flow, tmp_
     eventually(lambda: compute_balance(flow, ledger).missing == 0, seconds=60, every=2)
 
     balance = compute_balance(flow, ledger)
-    assert (balance.written, balance.missing, balance.doubled) == (10000, 0, 0)
+    assert (balance.written, balance.missing, balance.duplicated) == (10000, 0, 0)
     assert flow.shipper.kills == 10
     assert flow.worker.kills == 2
-    feed.close()
+    generator.close()
 
 
 def test_lines_survive_rotations_while_the_shipper_is_down(flow: Flow) -> None:
@@ -158,10 +158,10 @@ def test_lines_survive_rotations_while_the_shipper_is_down(flow: Flow) -> None:
     flow.run_once(flow.worker)
 
     balance = compute_balance(flow, ledger)
-    assert (balance.written, balance.missing, balance.doubled) == (900, 0, 0)
+    assert (balance.written, balance.missing, balance.duplicated) == (900, 0, 0)
 
 
-def test_sigterm_ends_both_cleanly(flow: Flow) -> None:
+def test_sigterm_exits_with_0(flow: Flow) -> None:
     (flow.make_container("pay-1") / "0.log").write_text(line(1, "text"))
     flow.shipper.start()
     flow.worker.start()
@@ -171,7 +171,7 @@ def test_sigterm_ends_both_cleanly(flow: Flow) -> None:
     assert flow.worker.stop() == 0
 
 
-def test_a_line_from_the_future_does_not_wait_for_its_time(flow: Flow) -> None:
+def test_line_with_a_future_time_is_indexed_at_once(flow: Flow) -> None:
     hour = 3600 * 10**9
     text = f"{timestamp.format_utc(time.time_ns() + hour)} stderr F ERROR that a trace could follow\n"
     (flow.make_container("pay-1") / "0.log").write_text(text)

@@ -1,4 +1,4 @@
-"""A replay brings back exactly what is gone, and nothing twice; dead letters are listed and can be sent again."""
+"""A replay restores exactly the deleted documents, without duplicates; dead letters are listed and retried."""
 
 import asyncio
 import json
@@ -22,27 +22,27 @@ from tests.integration.test_audit import delete_documents, line
 
 
 def crisp(flow: Flow, *arguments: str, codes: tuple[int, ...] = (0,)) -> dict[str, Any]:
-    """What a command prints with `--json`."""
+    """Run a command with `--json` and return its output."""
     command = [sys.executable, "-m", "pipeline.cli", *arguments, "--json"]
     environment = {**os.environ, **flow.environment}
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
-    assert ended.returncode in codes, f"{ended.returncode}: {ended.stdout}{ended.stderr}"
-    said: dict[str, Any] = json.loads(ended.stdout)
-    return said
+    completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert completed.returncode in codes, f"{completed.returncode}: {completed.stdout}{completed.stderr}"
+    output: dict[str, Any] = json.loads(completed.stdout)
+    return output
 
 
 def contents(flow: Flow) -> dict[str, dict[str, Any]]:
-    """All documents by id, without the time of indexing."""
+    """All documents by id, without `event.ingested`."""
     return {
         hit["_id"]: {name: value for name, value in hit["_source"].items() if name != "event.ingested"}
         for hit in flow.documents()
     }
 
 
-def test_a_replay_brings_back_what_was_deleted_and_a_second_one_nothing(flow: Flow) -> None:
-    feed = LogGenerator(flow.logs, Ledger(), seed=6)
-    feed.write(1500)
-    feed.close()
+def test_replay_restores_deleted_documents_once(flow: Flow) -> None:
+    generator = LogGenerator(flow.logs, Ledger(), seed=6)
+    generator.write(1500)
+    generator.close()
     flow.run_once(flow.shipper)
     flow.run_once(flow.worker)
     before, documents, offsets = contents(flow), flow.documents(), asyncio.run(committed_offsets(flow.settings))
@@ -59,8 +59,8 @@ def test_a_replay_brings_back_what_was_deleted_and_a_second_one_nothing(flow: Fl
     assert crisp(flow, "replay", "--since", "2h", "--until", "1h")["records"] == 0
 
 
-def test_a_replay_by_other_rules_than_those_before_must_be_said(flow: Flow, tmp_path: Path) -> None:
-    """Neither rules that are new nor rules that are gone make other documents beside those there, unasked."""
+def test_replay_with_changed_rules_needs_an_option(flow: Flow, tmp_path: Path) -> None:
+    """Without the option, neither added nor removed rules create different documents next to existing ones."""
     (flow.make_container("pay-1") / "0.log").write_text(line("kept") + line("gone"))
     flow.run_once(flow.shipper)
     flow.run_once(flow.worker)
@@ -69,31 +69,31 @@ def test_a_replay_by_other_rules_than_those_before_must_be_said(flow: Flow, tmp_
     rules.write_text("rules:\n  - name: mark\n    when: {message: gone}\n    set: {team: shop}\n")
 
     flow.configure(CRISP_RULES_FILE=str(rules))
-    said = crisp_error(flow, "replay", "--since", "1h")
-    assert "1 by no rules; now it is rules " in said
-    assert "--allow-changed-rules" in said
-    assert flow.messages() == ["kept"], "a refusal has done nothing"
+    error = crisp_error(flow, "replay", "--since", "1h")
+    assert "1 by no rules; now it is rules " in error
+    assert "--allow-changed-rules" in error
+    assert flow.messages() == ["kept"], "a rejected replay creates nothing"
 
     assert crisp(flow, "replay", "--since", "1h", "--allow-changed-rules")["created"] == 1
-    (gone,) = [hit["_source"] for hit in flow.documents() if hit["_source"]["message"] == "gone"]
-    assert gone["team"] == "shop"
-    assert gone["crisp.rules"]
+    (restored,) = [hit["_source"] for hit in flow.documents() if hit["_source"]["message"] == "gone"]
+    assert restored["team"] == "shop"
+    assert restored["crisp.rules"]
     assert crisp(flow, "replay", "--since", "1h", "--allow-changed-rules")["created"] == 0
 
     flow.configure(CRISP_RULES_FILE=None)
-    assert f"1 by rules {gone['crisp.rules']}; now it is no rules" in crisp_error(flow, "replay", "--since", "1h")
+    assert f"1 by rules {restored['crisp.rules']}; now it is no rules" in crisp_error(flow, "replay", "--since", "1h")
 
 
 def crisp_error(flow: Flow, *arguments: str) -> str:
-    """What a command says that ends with 1."""
+    """The error output of a command that exits with 1."""
     command = [sys.executable, "-m", "pipeline.cli", *arguments]
     environment = {**os.environ, **flow.environment}
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
-    assert (ended.returncode, ended.stdout) == (1, ""), ended.stdout + ended.stderr
-    return ended.stderr
+    completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert (completed.returncode, completed.stdout) == (1, ""), completed.stdout + completed.stderr
+    return completed.stderr
 
 
-def test_a_document_in_another_index_is_not_doubled_by_a_replay(flow: Flow) -> None:
+def test_replay_does_not_duplicate_a_document_in_another_index(flow: Flow) -> None:
     (flow.make_container("pay-1") / "0.log").write_text(line("once"))
     flow.run_once(flow.shipper)
     flow.run_once(flow.worker)
@@ -105,9 +105,9 @@ def test_a_document_in_another_index_is_not_doubled_by_a_replay(flow: Flow) -> N
     assert len(flow.documents()) == 1
 
 
-def test_a_lost_checkpoint_and_a_deleted_group_change_neither_count_nor_content(flow: Flow) -> None:
-    feed = LogGenerator(flow.logs, Ledger(), seed=8)
-    feed.write(400)
+def test_lost_checkpoint_and_deleted_group_change_no_documents(flow: Flow) -> None:
+    generator = LogGenerator(flow.logs, Ledger(), seed=8)
+    generator.write(400)
     flow.shipper.start()
     flow.worker.start()
     eventually(lambda: flow.count() > 300)
@@ -117,37 +117,41 @@ def test_a_lost_checkpoint_and_a_deleted_group_change_neither_count_nor_content(
     for path in Path(flow.environment["CRISP_STATE_DIR"]).glob("checkpoint*.json"):
         path.unlink()
     eventually(lambda: _delete_group(flow), every=1)
-    feed.write(400)
-    feed.close()
+    generator.write(400)
+    generator.close()
     flow.run_once(flow.shipper)
     flow.run_once(flow.worker)
 
     after = contents(flow)
     written = sum(source["message"].count("\n") + 1 for source in after.values())
-    assert written == feed._ledger.lines
-    # What was read again is there as it was read first: `create` leaves the first one.
+    assert written == generator._ledger.lines
+    # Lines read again keep their first document: `create` does not overwrite.
     assert {name: after[name] for name in before} == before
 
 
 def _delete_group(flow: Flow) -> bool:
-    """By Kafka's own tool; it refuses until the session of the killed worker has ended."""
+    """Delete the group with Kafka's tool, which fails until the session of the killed worker has timed out."""
     command = [str(java.home() / "bin" / "java"), "-cp", f"{artifacts.kafka()}/*"]
     command += ["org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "--delete"]
     command += ["--bootstrap-server", flow.settings.kafka_brokers, "--group", flow.settings.kafka_group]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert ended.returncode == 0 or "GroupNotEmptyException" in ended.stdout + ended.stderr, ended.stdout + ended.stderr
+    completed = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert completed.returncode == 0 or "GroupNotEmptyException" in completed.stdout + completed.stderr, (
+        completed.stdout + completed.stderr
+    )
     return not asyncio.run(committed_offsets(flow.settings))
 
 
 @pytest.fixture
 def strict(flow: Flow) -> Flow:
-    """A flow whose index of today takes what the pipeline sets, but nothing of an application, in no form at all."""
+    """A flow whose current index has a strict mapping: it rejects application fields in any form."""
     day = time.strftime("%Y.%m.%d", time.gmtime())
-    (found,) = flow.request(f"_index_template/{index_template.all_templates(flow.settings)[0].name}")["index_templates"]
-    mappings = found["index_template"]["template"]["mappings"]
+    (template,) = flow.request(f"_index_template/{index_template.all_templates(flow.settings)[0].name}")[
+        "index_templates"
+    ]
+    mappings = template["index_template"]["template"]["mappings"]
     names = [name for name in mappings["properties"] if not name.startswith("crisp.flattened")]
     mappings = {**mappings, "dynamic": "strict", "properties": {name: mappings["properties"][name] for name in names}}
-    # Above the flow's own template, which would add its fields.
+    # A higher priority than the flow's own template, which would add its fields.
     flow.request(
         f"_index_template/{flow.prefix}-x", {"index_patterns": [f"{flow.prefix}-20*"], "priority": 9999}, "PUT"
     )
@@ -155,29 +159,29 @@ def strict(flow: Flow) -> Flow:
     return flow
 
 
-def test_dead_letters_are_listed_by_reason_and_sent_again_once_the_reason_is_gone(strict: Flow) -> None:
+def test_dead_letters_are_listed_by_reason_and_retried(strict: Flow) -> None:
     flow = strict
     (flow.make_container("pay-1") / "0.log").write_text("".join(line(f'{{"n":{number}}}') for number in range(5)))
-    broken = [("crisp", b"1"), ("files", b"[]")]
-    flow.produce(b"x\n", headers=broken)
+    headers = [("crisp", b"1"), ("files", b"[]")]
+    flow.produce(b"x\n", headers=headers)
     flow.run_once(flow.shipper)
     flow.run_once(flow.worker)
 
     listed = crisp(flow, "dead-letters", "list")
     assert (listed["letters"], listed["strange"]) == (6, 0)
-    refused, malformed = listed["reasons"]
-    assert (refused["count"], malformed["count"]) == (5, 1)
-    assert "strict_dynamic_mapping_exception" in refused["reason"]
-    assert refused["workloads"] == {"shop/pay-1": 5}
-    assert refused["sample"]["raw_record"].startswith(f"{flow.settings.topic_raw}/")
-    assert json.loads(refused["sample"]["begins"].split(',"log.offset"')[0] + "}")["n"] == 0
+    rejected, malformed = listed["reasons"]
+    assert (rejected["count"], malformed["count"]) == (5, 1)
+    assert "strict_dynamic_mapping_exception" in rejected["reason"]
+    assert rejected["workloads"] == {"shop/pay-1": 5}
+    assert rejected["sample"]["raw_record"].startswith(f"{flow.settings.topic_raw}/")
+    assert json.loads(rejected["sample"]["begins"].split(',"log.offset"')[0] + "}")["n"] == 0
     assert "missing headers" in malformed["sample"]["reason"]
-    found = crisp(flow, "audit", "--from", "kafka", codes=(0,))
-    assert (found["dead"], found["missing"]) == (5, 0)
+    result = crisp(flow, "audit", "--from", "kafka", codes=(0,))
+    assert (result["dead"], result["missing"]) == (5, 0)
 
-    again = crisp(flow, "dead-letters", "retry", codes=(1,))
-    assert (again["letters"], again["created"], again["refused_again"]) == (6, 0, 6)
-    assert crisp(flow, "dead-letters", "list")["letters"] == 6, "what is refused again has its letter already"
+    retried = crisp(flow, "dead-letters", "retry", codes=(1,))
+    assert (retried["letters"], retried["created"], retried["refused_again"]) == (6, 0, 6)
+    assert crisp(flow, "dead-letters", "list")["letters"] == 6, "a document rejected again gets no second dead letter"
 
     (index,) = flow.request(f"{flow.prefix}-20*/_settings")
     flow.request(index, method="DELETE")

@@ -1,4 +1,4 @@
-"""Rules in a running worker on real servers: in force, changed, refused, audited; secrets stay out everywhere."""
+"""Rules in a running worker on real servers: applied, reloaded, rejected, audited; secrets are redacted everywhere."""
 
 import asyncio
 import json
@@ -26,17 +26,17 @@ def _line(text: str) -> str:
 
 
 def _update_config_map(directory: Path, version: str, text: str) -> None:
-    """What the kubelet does when a ConfigMap changes: a new directory, and the link to it swapped."""
-    made = directory / version
-    made.mkdir(parents=True)
-    (made / "rules.yaml").write_text(text)
+    """Update a mounted ConfigMap as the kubelet does: a new directory, and its symbolic link replaced."""
+    target = directory / version
+    target.mkdir(parents=True)
+    (target / "rules.yaml").write_text(text)
     (directory / "..new").symlink_to(version)
     (directory / "..new").replace(directory / "..data")
     if not (directory / "rules.yaml").is_symlink():
         (directory / "rules.yaml").symlink_to("..data/rules.yaml")
 
 
-def test_rules_are_in_force_change_without_a_restart_and_a_broken_file_is_refused(stack: Stack, tmp_path: Path) -> None:
+def test_rules_are_reloaded_and_an_invalid_file_is_rejected(stack: Stack, tmp_path: Path) -> None:
     _update_config_map(tmp_path / "map", "..1", RULES)
     (port,) = free_ports(1)
     flow = Flow(
@@ -54,37 +54,37 @@ def test_rules_are_in_force_change_without_a_restart_and_a_broken_file_is_refuse
     flow.worker.start()
 
     def write(*texts: str) -> None:
-        with log.open("a") as out:
-            out.writelines(_line(text) for text in texts)
+        with log.open("a") as file:
+            file.writelines(_line(text) for text in texts)
 
-    def told() -> dict[str, object]:
-        found: dict[str, object] = json.loads(get(port, "/status.json")[1])["rules"]
-        return found
+    def rules_status() -> dict[str, object]:
+        status: dict[str, object] = json.loads(get(port, "/status.json")[1])["rules"]
+        return status
 
     try:
         write("login of x", "noise", "basket")
         eventually(lambda: flow.count() == 2)
         _update_config_map(tmp_path / "map", "..2", RULES.replace("/noise/", "/basket/").replace("noise", "baskets"))
-        eventually(lambda: told()["rules"] == ["baskets", "logins"])
+        eventually(lambda: rules_status()["rules"] == ["baskets", "logins"])
         write("noise", "basket")
         eventually(lambda: flow.count() == 3)
         _update_config_map(tmp_path / "map", "..3", RULES.replace("drop", "dorp"))
-        eventually(lambda: bool(told()["refused"]))
+        eventually(lambda: bool(rules_status()["refused"]))
         write("basket", "order")
         eventually(lambda: flow.count() == 4)
 
-        assert 'unknown key "dorp" (did you mean "drop"?)' in str(told()["refused"])
+        assert 'unknown key "dorp" (did you mean "drop"?)' in str(rules_status()["refused"])
         assert "crisp_worker_rules_last_reload_successful 0.0" in get(port, "/metrics")[1]
         hits = flow.documents()
         assert [hit["_source"]["message"] for hit in hits] == ["login of x", "basket", "noise", "order"]
         assert [f"{flow.prefix}-audit." in hit["_index"] for hit in hits] == [True, False, False, False]
-        marks = [hit["_source"]["crisp.rules"] for hit in hits]
-        assert marks[0] == marks[1] != marks[2] == marks[3]
+        digests = [hit["_source"]["crisp.rules"] for hit in hits]
+        assert digests[0] == digests[1] != digests[2] == digests[3]
     finally:
         flow.stop()
 
 
-def test_the_audit_knows_what_rules_dropped_and_what_it_cannot_know(stack: Stack, tmp_path: Path) -> None:
+def test_audit_counts_dropped_events_and_unverifiable_ones(stack: Stack, tmp_path: Path) -> None:
     rules = "rules: [{name: noise, when: {message: /noise/}, drop: true}, {name: few, sample: 0.5}]"
     (tmp_path / "rules.yaml").write_text(rules)
     flow = Flow(stack, tmp_path, CRISP_RULES_FILE=str(tmp_path / "rules.yaml"))
@@ -96,21 +96,21 @@ def test_the_audit_knows_what_rules_dropped_and_what_it_cannot_know(stack: Stack
     flow.run_once(flow.worker)
 
     for source in ("kafka", str(flow.logs)):
-        code, said = audit(flow, source)
-        assert (code, said["missing"], said["dropped"]["noise"]) == (0, 0, 40)
-        assert said["dropped"]["few"] + said["found"] == 40 > said["found"] == len(flow.documents())
+        code, result = audit(flow, source)
+        assert (code, result["missing"], result["dropped"]["noise"]) == (0, 0, 40)
+        assert result["dropped"]["few"] + result["found"] == 40 > result["found"] == len(flow.documents())
 
     (tmp_path / "rules.yaml").write_text(
         "rules: [{name: by label, when: {label.app: null, message: '/x|noise/'}, drop: true}]"
     )
-    code, said = audit(flow, str(flow.logs), "--min-age", "0")
-    assert (code, said["missing"]) == (0, 0)
-    assert any("by label may have dropped" in reason for reason in said["unjudged"]), said
+    code, result = audit(flow, str(flow.logs), "--min-age", "0")
+    assert (code, result["missing"]) == (0, 0)
+    assert any("by label may have dropped" in reason for reason in result["unjudged"]), result
     (tmp_path / "rules.yaml").write_text("rules: [{name: none, when: {message: /nothing/}, drop: true}]")
     assert audit(flow, "kafka", "--min-age", "0")[0] == 1
 
 
-def test_no_secret_reaches_documents_safe_forms_or_dead_letters(stack: Stack, tmp_path: Path) -> None:
+def test_secrets_are_redacted_in_documents_fallbacks_and_dead_letters(stack: Stack, tmp_path: Path) -> None:
     flow = Flow(stack, tmp_path, CRISP_REDACT="email card")
     flow.set_up()
     texts = [
@@ -121,7 +121,7 @@ def test_no_secret_reaches_documents_safe_forms_or_dead_letters(stack: Stack, tm
     ]
     (flow.make_container("pay-1") / "0.log").write_text("".join(map(_line, texts)))
     flow.run_once(flow.shipper)
-    flow.produce(f"{_line(MAIL)}and {MAIL}\n".encode(), headers=[("crisp", b"1")])  # claims to be ours
+    flow.produce(f"{_line(MAIL)}and {MAIL}\n".encode(), headers=[("crisp", b"1")])  # has the header of crisp
     flow.run_once(flow.worker)
 
     stored = json.dumps(flow.documents())
@@ -141,7 +141,7 @@ async def _read_dead_letters(flow: Flow) -> list[bytes]:
     )
     await consumer.start()
     try:
-        found = await consumer.getmany(timeout_ms=5000)
-        return [message.value for messages in found.values() for message in messages]
+        batches = await consumer.getmany(timeout_ms=5000)
+        return [record.value for records in batches.values() for record in records]
     finally:
         await consumer.stop()

@@ -1,4 +1,4 @@
-"""What shipper and worker tell of themselves is what happened."""
+"""The status of shipper and worker."""
 
 import json
 import time
@@ -15,15 +15,15 @@ from tests.pipeline.monitoring.pages.reader import parse
 
 def get(port: int, path: str) -> tuple[int, str]:
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as fault:
-        return fault.code, fault.read().decode()
-    except OSError as fault:
-        return 0, str(fault)
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
+            return response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+    except OSError as error:
+        return 0, str(error)
 
 
-def test_both_tell_what_they_did(stack: Stack, tmp_path: Path) -> None:
+def test_status_metrics_and_pages_show_the_totals(stack: Stack, tmp_path: Path) -> None:
     flow, ship, work = flow_with_pages(stack, tmp_path)
     probe = '10.0.0.1 - - [24/Nov/2026:00:00:00 +0000] "GET /healthz HTTP/1.1" 200 2'
     lines = [
@@ -42,12 +42,12 @@ def test_both_tell_what_they_did(stack: Stack, tmp_path: Path) -> None:
         assert (worker["events"], worker["documents"]["created"], worker["dropped"]) == (4, 3, {"health probe": 1})
         assert len(worker["partitions"]) == 3
         assert worker["elasticsearch"]["failing_since"] is None
-        assert 'crisp_worker_documents_total{outcome="created"} 3.0' in get(work, "/metrics")[1]
+        assert 'crisp_worker_documents_total{result="created"} 3.0' in get(work, "/metrics")[1]
         assert f"crisp_shipper_acked_bytes_total {float(len(''.join(lines)))}" in get(ship, "/metrics")[1]
         page = parse(get(work, "/")[1])
         assert ["created", "3"] in page.rows
         assert ["dropped by the rule “health probe”", "1"] in page.rows
-        assert ["events that came", "4"] in page.rows
+        assert ["events received", "4"] in page.rows
         page = parse(get(ship, "/")[1])
         assert f"{len(''.join(lines))} B since start" in page.text
         assert "of 1 containers" in page.text
@@ -57,17 +57,17 @@ def test_both_tell_what_they_did(stack: Stack, tmp_path: Path) -> None:
         flow.stop()
 
 
-def test_the_shipper_is_alive_but_not_ready_without_kafka_and_tells_what_waits(stack: Stack, tmp_path: Path) -> None:
-    ship, nobody = free_ports(2)
+def test_shipper_without_kafka_is_alive_not_ready_and_reports_its_backlog(stack: Stack, tmp_path: Path) -> None:
+    ship, unused_port = free_ports(2)
     ports = {"CRISP_SHIP_PORT": str(ship), "CRISP_STATUS_HOST": "127.0.0.1"}
-    flow = Flow(stack, tmp_path, **ports, CRISP_KAFKA_BROKERS=f"127.0.0.1:{nobody}")
+    flow = Flow(stack, tmp_path, **ports, CRISP_KAFKA_BROKERS=f"127.0.0.1:{unused_port}")
     flow.shipper.start()
     try:
-        eventually(lambda: "cannot be used" in get(ship, "/readyz")[1])
+        eventually(lambda: "cannot use Kafka" in get(ship, "/readyz")[1])
         assert get(ship, "/readyz")[0] == 503
         assert get(ship, "/livez")[0] == 200
         log = flow.make_container("pay-1") / "0.log"
-        for number in range(1, 3):  # what is there when it is found, and what comes then
+        for number in range(1, 3):  # existing lines, and appended ones
             with log.open("a") as file:
                 file.write(f"{timestamp.format_utc(time.time_ns())} stdout F line {number}\n")
             eventually(lambda: json.loads(get(ship, "/status.json")[1])["unread_bytes"] == log.stat().st_size)

@@ -1,4 +1,4 @@
-"""What the peers assert of the same job in their own tests holds for ours, through the path of `crisp parse`."""
+"""The assertions of other shippers' own tests hold for crisp, on the path of `crisp parse`."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from tests.pipeline.conformance import CASES, MONTHS, Case, cases, damage, diffe
 KNOWN_DIFFERENCES = {
     "filebeat/cri_split": "a month between the halves of a line, the gap is a minute: met with a longer one",
     "filebeat/cri_split_newline": "the same",
-    "fluentbit/tail_multiline_001_json_and_regex": "frames, each within a JSON object: joined, other fields were lost",
+    "fluentbit/tail_multiline_001_json_and_regex": "frames within JSON objects: joining would lose the other fields",
 }
-"""Cases of the tiers core and derived that differ by default, and why; ARCHITECTURE.md says the same."""
+"""Cases of the tiers core and derived that fail by default, and why; also in ARCHITECTURE.md."""
 
 OFFERED: dict[str, dict[str, Any]] = {
     "detectexc/json_field_message": {},
@@ -31,7 +31,7 @@ OFFERED: dict[str, dict[str, Any]] = {
     "concat/regexp_continuous_line_regexp": {"multiline_pattern": "^[^ ]"},
     "concat/regexp_missing_keys": {"multiline_pattern": "^[^ ]"},
 }
-"""Cases of the tier config whose option we have, as settings."""
+"""Cases of the tier config whose option crisp supports, as settings."""
 
 NOT_OFFERED: dict[str, str] = {
     "the line that ends an event": "otel/recombine_TwoEntriesLast otel/recombine_CombineWithEmptyString "
@@ -44,62 +44,62 @@ NOT_OFFERED: dict[str, str] = {
     "a number of lines": "concat/lines_filter_excess concat/lines_filter_2_groups concat/lines_missing_keys "
     "concat/lines_stream_identity",
     "traces of some languages alone": "detectexc/buffer_single_language_go detectexc/buffer_python_only",
-    "another most of lines or bytes": "detectexc/max_lines_limit detectexc_out/flush_after_max_lines "
+    "another limit of lines or bytes": "detectexc/max_lines_limit detectexc_out/flush_after_max_lines "
     "otel/recombine_TestMaxLogSizeForFirstEntry otel/recombine_TestBatchSplitWhenTriggerTheBatchSizeLimit",
-    "an event at the end thrown away": "otel/recombine_ThreeEntriesFirstOldest",
+    "dropping an event at the end": "otel/recombine_ThreeEntriesFirstOldest",
     "docker's lines without stream and time": "fluentbit/tail_dockermode_splitted_multiple_lines",
     "traces in a field of JSON objects": "detectexc/json_field_mydata",
     "JSON under a key, or another key for the message": "filebeat/decode_json_03 filebeat/decode_json_08 "
     "filebeat/decode_json_10 filebeat/add_json_fields_03 filebeat/add_json_fields_04",
-    "fields that the collector added before": "filebeat/add_json_fields_10 filebeat/add_json_fields_11",
+    "fields added earlier by the collector": "filebeat/add_json_fields_10 filebeat/add_json_fields_11",
 }
-"""By the option that we have not: the cases of the tier config that need it."""
+"""Cases of the tier config, by the unsupported option that they need."""
 
 
 def _ids(case: Case) -> str:
     return str(case["id"])
 
 
-needs_cases = pytest.mark.skipif(not CASES.exists(), reason="no ../shared beside the repository")
+needs_cases = pytest.mark.skipif(not CASES.exists(), reason="no ../shared next to the repository")
 KINDS = ("cri", "multiline", "merge_json", "metadata")
-HOLD = [case for kind in KINDS for case in cases(kind, "core", "derived")]
+DEFAULT_CASES = [case for kind in KINDS for case in cases(kind, "core", "derived")]
 SETTABLE = [case for kind in KINDS for case in cases(kind, "config") if case["id"] in OFFERED]
 
 
 @needs_cases
-@pytest.mark.parametrize("case", [case for case in HOLD if case["id"] not in KNOWN_DIFFERENCES], ids=_ids)
-def test_as_the_peers_assert(case: Case) -> None:
+@pytest.mark.parametrize("case", [case for case in DEFAULT_CASES if case["id"] not in KNOWN_DIFFERENCES], ids=_ids)
+def test_case_of_another_shipper_passes(case: Case) -> None:
     assert list(differences(case, documents(case))) == []
 
 
 @needs_cases
-@pytest.mark.parametrize("case", [case for case in HOLD if case["id"] in KNOWN_DIFFERENCES], ids=_ids)
-def test_what_is_not_met_is_said(case: Case) -> None:
+@pytest.mark.parametrize("case", [case for case in DEFAULT_CASES if case["id"] in KNOWN_DIFFERENCES], ids=_ids)
+def test_known_difference_still_differs(case: Case) -> None:
     assert list(differences(case, documents(case)))
 
 
 @needs_cases
-@pytest.mark.parametrize("case", [case for case in HOLD if "cri_split" in case["id"]], ids=_ids)
-def test_halves_of_a_line_that_are_months_apart_join_by_setting(case: Case) -> None:
+@pytest.mark.parametrize("case", [case for case in DEFAULT_CASES if "cri_split" in case["id"]], ids=_ids)
+def test_halves_of_a_line_months_apart_are_joined_by_setting(case: Case) -> None:
     assert list(differences(case, documents(case, partial_gap_seconds=MONTHS))) == []
 
 
 @needs_cases
 @pytest.mark.parametrize("case", SETTABLE, ids=_ids)
-def test_options_do_what_the_peers_do(case: Case) -> None:
+def test_case_with_a_supported_option_passes(case: Case) -> None:
     assert list(differences(case, documents(case, **OFFERED[case["id"]]))) == []
 
 
 @needs_cases
 @pytest.mark.parametrize("case", cases("hostile_json", "hostile"), ids=_ids)
-def test_a_hostile_body_is_one_document(case: Case) -> None:
+def test_hostile_body_is_one_document(case: Case) -> None:
     assert list(damage(case, documents(case))) == []
 
 
 @needs_cases
-def test_no_case_is_forgotten() -> None:
+def test_every_case_is_listed() -> None:
     settable = {case["id"] for kind in KINDS for case in cases(kind, "config")}
     not_offered = [name for names in NOT_OFFERED.values() for name in names.split()]
     assert settable - set(not_offered) == set(OFFERED) == {case["id"] for case in SETTABLE}
     assert set(not_offered) <= settable
-    assert set(KNOWN_DIFFERENCES) < {case["id"] for case in HOLD}
+    assert set(KNOWN_DIFFERENCES) < {case["id"] for case in DEFAULT_CASES}

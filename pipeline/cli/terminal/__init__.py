@@ -1,1 +1,1 @@
-"""What the commands share: output, progress, interruption, time arguments."""
+"""Shared by the commands: output, progress, interruption, time arguments."""

@@ -1,4 +1,4 @@
-"""Ctrl-C in a command that can stop in good order: the first asks it to, the second ends it at once."""
+"""Ctrl-C for commands with a graceful shutdown: the first requests it, the second exits at once."""
 
 import asyncio
 import signal
@@ -7,14 +7,14 @@ from collections.abc import Callable
 
 
 def on_interrupt(stop: Callable[[], None]) -> None:
-    """Call `stop` at the first Ctrl-C or SIGTERM. To be called on the running loop."""
+    """Call `stop` at the first Ctrl-C or SIGTERM. Needs a running event loop."""
     loop = asyncio.get_running_loop()
 
-    def first() -> None:
+    def request_stop() -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)
-        print("stopping in good order; Ctrl-C again ends at once", file=sys.stderr)
+        print("stopping; press Ctrl-C again to exit at once", file=sys.stderr)
         stop()
 
     for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, first)
+        loop.add_signal_handler(number, request_stop)

@@ -1,4 +1,4 @@
-"""Documents on a terminal: pretty, and with no character that a log could play tricks with."""
+"""Documents on a terminal: formatted, with unprintable characters escaped, which logs could misuse."""
 
 import json
 import sys
@@ -22,16 +22,16 @@ _CONTAINER_ORIGINS = frozenset(
         *("path of the file", "when it was read", "when it was parsed"),
     )
 )
-_PIPE_WIDTH = 1000  # of a pipe: what is filtered by lines must not be broken
+_PIPE_WIDTH = 1000  # lines in a pipe are never wrapped, so that filters work
 
 
 def console() -> Console:
-    """Where a report is printed: as wide as the terminal."""
+    """Return the console for reports: as wide as the terminal."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else _PIPE_WIDTH)
 
 
 def escape_unprintable(text: str) -> str:
-    """Text in which each control, format or other unprintable character is escaped: they move cursors and hide text."""
+    """Escape control, format and other unprintable characters: they move cursors and hide text."""
     if text.isprintable():
         return text
     return "".join(char if char.isprintable() else _escape_character(char) for char in text)
@@ -42,14 +42,14 @@ def _escape_character(char: str) -> str:
 
 
 class Printer:
-    """Prints hits and explanations: for people on a terminal, else one JSON object a line."""
+    """Prints hits and explanations: formatted on a terminal, else one JSON object per line."""
 
     def __init__(self) -> None:
         self._console = Console() if sys.stdout.isatty() else None
         self._previous_source: dict[str, Any] = {}
 
     def print_hit(self, hit: dict[str, Any]) -> None:
-        """One document."""
+        """Print one document."""
         if self._console is None:
             sys.stdout.buffer.write(orjson.dumps(hit) + b"\n")
             return
@@ -57,14 +57,14 @@ class Printer:
         self._console.print(JSONHighlighter()(Text("\n".join(map(escape_unprintable, lines)))), soft_wrap=True)
 
     def print_explanation(self, explanation: Explanation) -> None:
-        """One event and where its fields came from, or why it is no document."""
+        """Print one event with the origins of its fields, or the rule that dropped it."""
         if self._console is None:
             sys.stdout.buffer.write(orjson.dumps(explanation.to_json()) + b"\n")
         elif explanation.hit is None:
-            where = Text.assemble(
+            title = Text.assemble(
                 (f"dropped by {escape_unprintable(explanation.rule)}", "yellow"), (f"  {explanation.id}", "dim")
             )
-            self._console.print(where)
+            self._console.print(title)
             self._console.print(Text(f"  {_truncate(explanation.message)}", style="dim"))
         else:
             self._console.print(_explanation_table(explanation, self._previous_source))
@@ -72,37 +72,37 @@ class Printer:
 
 
 def _explanation_table(explanation: Explanation, previous: dict[str, Any]) -> Table:
-    """The fields and where they came from; of the container's those that are others than `before`."""
+    """Return the fields with their origins, without container fields that are the same as in `previous`."""
     assert explanation.hit is not None
     title = Text.assemble((explanation.hit["_index"], "bold"), (f"  {explanation.id}", "dim"))
     table = Table(title=title, title_justify="left", header_style="dim", box=box.SIMPLE_HEAD)
     for column in ("field", "value", "from"):
         table.add_column(column, overflow="fold")
-    alike = 0
+    unchanged = 0
     for name, value in explanation.hit["_source"].items():
         if previous.get(name) == value and _is_container_origin(explanation.origins[name]):
-            alike += 1
+            unchanged += 1
             continue
-        shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         table.add_row(
             Text(escape_unprintable(name)),
-            Text(_escape_lines(shown)),
+            Text(_escape_lines(text)),
             Text(escape_unprintable(explanation.origins[name]), style="cyan"),
         )
-    words = [f"{alike} fields of the container as above"] if alike else []
+    notes = [f"{unchanged} container fields as above"] if unchanged else []
     if explanation.applied_rules:
-        words.append(f"met the rules: {escape(escape_unprintable(', '.join(explanation.applied_rules)))}")
-    table.caption, table.caption_justify = "; ".join(words) or None, "left"
+        notes.append(f"matched rules: {escape(escape_unprintable(', '.join(explanation.applied_rules)))}")
+    table.caption, table.caption_justify = "; ".join(notes) or None, "left"
     return table
 
 
 def _is_container_origin(origin: str) -> bool:
-    """Whether an origin is the same for all lines of a container."""
+    """Return whether an origin is the same for all lines of a container."""
     return origin in _CONTAINER_ORIGINS or origin.startswith("label ")
 
 
 def _escape_lines(text: str) -> str:
-    """A value whose lines stay lines: a newline or a tab plays no tricks."""
+    """Escape each line of a value; newlines stay, tabs become spaces."""
     return "\n".join(_truncate(line) for line in text.expandtabs(4).split("\n"))
 
 
@@ -113,7 +113,7 @@ def _truncate(text: str) -> str:
 
 
 class Summary:
-    """Counts what was seen."""
+    """Counts documents, dropped events, levels and unparsed lines."""
 
     def __init__(self) -> None:
         self.documents = 0
@@ -129,11 +129,11 @@ class Summary:
         self._unparsed += "unparsed" in source.get("log.flags", ())
 
     def lines(self, *, full: bool) -> list[str]:
-        """What is worth telling, a line each; `full`: also how much there was."""
+        """Return the counts that need attention, one per line; `full`: also the totals."""
         lines = [f"{number} events dropped: {escape_unprintable(rule)}" for rule, number in self.dropped.items()]
         if self._unparsed:
-            which = "none of them is" if self._unparsed == self.documents else f"{self._unparsed} are not"
-            lines.append(f"{which} a CRI line (TIME STREAM TAG TEXT): kept as they are, flagged unparsed")
+            which = "none of the lines is" if self._unparsed == self.documents else f"{self._unparsed} are not"
+            lines.append(f"{which} a CRI line (TIME STREAM TAG TEXT): kept unchanged, flagged unparsed")
         if full:
             levels = ", ".join(f"{number} {escape_unprintable(name)}" for name, number in self._levels.most_common())
             events = self.documents + self.dropped.total()

@@ -1,4 +1,4 @@
-"""How far a command has come, on standard error: live on a terminal, else a plain line now and then."""
+"""Progress of a command on standard error: a live line on a terminal, else a plain line at intervals."""
 
 import sys
 import time
@@ -12,7 +12,7 @@ LIVE_INTERVAL_SECONDS = 0.1
 
 
 class Progress:
-    """Shows one line. What is told too often is left out."""
+    """Shows one line; skips updates that come too fast."""
 
     def __init__(self) -> None:
         self._console = Console(stderr=True)
@@ -30,11 +30,11 @@ class Progress:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to show something again."""
+        """Whether the next update is shown."""
         return time.monotonic() >= self._next_update
 
     def update(self, text: str, *, now: bool = False) -> None:
-        """Show where the work stands; `now`: also if something was shown just before."""
+        """Show the progress; `now`: even if the last update is recent."""
         if not now and not self.due:
             return
         if self._console.is_terminal:
@@ -45,6 +45,6 @@ class Progress:
             self._next_update = time.monotonic() + PLAIN_INTERVAL_SECONDS
 
     def print_lines(self, *lines: str) -> None:
-        """Say something that stays."""
+        """Print lines that stay on the terminal."""
         for line in lines:
             self._console.print(line, highlight=False, soft_wrap=True)

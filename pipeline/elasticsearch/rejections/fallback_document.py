@@ -1,8 +1,8 @@
-"""The safe forms of a document that Elasticsearch refused for its own content. Pure.
+"""The fallback forms of a document that Elasticsearch rejected for its content. Pure.
 
-First form: fields with an explicit mapping stay, the application's own go into one `flattened` field, where they
-are still searchable. Second form: they go, as JSON text, into a field that is not indexed, and so do explicitly
-mapped fields that an application can set. The id stays the same, the reason is told in the document.
+First form: fields with an explicit mapping stay, the application's own fields go into one `flattened` field, where
+they are still searchable. Second form: these fields, and the explicitly mapped fields that an application can set, go
+as JSON text into a field that is not indexed. The id stays the same; the document contains the reason.
 """
 
 from typing import Any
@@ -11,16 +11,16 @@ import orjson
 
 from pipeline.contract import ecs
 
-# Set by the pipeline itself from checked values, so they cannot be what was refused.
+# The pipeline sets these from validated values, so they cannot cause a rejection.
 PIPELINE_PREFIXES = ("kubernetes.", "container.", "orchestrator.", "host.", "agent.", "log.", "event.")
 PIPELINE_FIELDS = {"@timestamp", "message", "ecs.version", "service.name", "service.environment", "service.version"}
 MAX_TEXT_CHARACTERS = 2 * 1024 * 1024
 
 
 def fallback_document(source: bytes, reason: str, *, indexed: bool) -> bytes:
-    """The first form (`indexed`) or the second one of a refused document's JSON.
+    """Return the first form (`indexed`) or the second form of a rejected document's JSON.
 
-    `reason`: as a bulk's answer has it, STATUS TYPE: WORDS.
+    `reason` as in `ItemResult`: STATUS TYPE: MESSAGE.
     """
     fields: dict[str, Any] = orjson.loads(source)
     kept: dict[str, Any] = {}
@@ -40,7 +40,7 @@ def fallback_document(source: bytes, reason: str, *, indexed: bool) -> bytes:
 
 
 def _flattened_value(value: Any) -> Any:
-    """A value that a `flattened` field takes: scalars and arrays of them; anything deeper as JSON text."""
+    """Convert a value for a `flattened` field: scalars and arrays of them stay; anything deeper becomes JSON text."""
     if isinstance(value, list):
         return [_flattened_value(entry) for entry in value if entry is not None]
     if isinstance(value, dict):

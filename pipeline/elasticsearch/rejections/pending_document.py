@@ -1,4 +1,4 @@
-"""One document that was not simply created, as it is sent alone: its own form, then its safe forms. Pure."""
+"""A document that was not created at once: its original form, then its fallback forms. Pure."""
 
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,9 +16,10 @@ CANARY_ID = "crisp-canary"
 
 @dataclass(slots=True)
 class PendingDocument:
-    """`length` as in `Parcel.lengths`; `form` counts the safe forms that it has taken, `own` is its source before.
+    """A document until it is created or dead-lettered.
 
-    `raced`: sent again as it was, since two new documents may have fought for the type of a new field.
+    `length` as in `DocumentBatch.lengths`; `form` is the index in `FORMS`, `original` the source before any fallback.
+    `retried_for_mapping_race`: retried unchanged, since two documents may have set the type of a new field at once.
     """
 
     index: str
@@ -31,54 +32,55 @@ class PendingDocument:
     retried_for_mapping_race: bool = False
 
     def bulk_lines(self) -> bytes:
-        """As it goes into a bulk body."""
+        """Return its lines of a bulk body."""
         return b'{"create":{"_index":"%b","_id":"%b"}}\n%b\n' % (self.index.encode(), self.id.encode(), self.source)
 
     @property
     def outcome(self) -> str:
-        """What it counts as when it is created."""
+        """The result to count when it is created."""
         return "extended" if EXTENDED_MARK in self.id else "fallback" if self.form else "created"
 
     @property
     def is_last_form(self) -> bool:
-        """Whether no safer form is left."""
+        """Whether no fallback form is left."""
         return self.form == len(FORMS) - 1
 
     def next_fallback(self, reason: str) -> "PendingDocument":
-        """Its next safe form, which tells the reason."""
+        """Return its next fallback form, which contains the reason."""
         form = self.form + 1
         source = fallback_document(self.source, reason, indexed=form == 1)
         return replace(self, source=source, original=self.original or self.source, form=form)
 
     def extended(self) -> "PendingDocument":
-        """Itself beside a stored event that is shorter, flagged."""
+        """Return a flagged copy with an id of its own, to index in addition to a stored event that is shorter."""
         fields = orjson.loads(self.source)
         fields["log.flags"] = [*fields.get("log.flags", []), "continued"]
-        name = f"{self.id}{EXTENDED_MARK}{self.length:x}"
-        return PendingDocument(self.index, name, orjson.dumps(fields), self.length, self.batch)
+        document_id = f"{self.id}{EXTENDED_MARK}{self.length:x}"
+        return PendingDocument(self.index, document_id, orjson.dumps(fields), self.length, self.batch)
 
     def canary(self) -> "PendingDocument":
-        """A plain document at the same place. One an index, since none can be deleted."""
+        """Return a plain document for the same index. One per index, since the worker cannot delete documents."""
         fields: dict[str, Any] = orjson.loads(self.source)
         plain = {
             "@timestamp": fields.get("event.created") or fields.get("@timestamp"),
-            "message": "written to see whether this index takes documents, since it refused one",
+            "message": "written to test whether this index accepts documents, since it rejected one",
             "event.kind": "pipeline_error",
             "log.flags": ["canary"],
         }
         return PendingDocument(self.index, CANARY_ID, orjson.dumps(plain), 0, self.batch)
 
     def dead_letter(self, reason: str) -> DeadLetter:
-        """Itself as it was, for the dead-letter topic."""
+        """Return its original form for the dead-letter topic."""
         origin, headers = self.batch.origin, self.batch.headers
         return DeadLetter(self.original or self.source, reason, origin, headers, self.index, self.id)
 
 
 def split_batch(batch: DocumentBatch) -> list[PendingDocument]:
-    """A parcel's documents, each alone."""
-    singles = []
-    for number, document in enumerate(batch.documents):
-        action, source, _ = document.split(b"\n")
+    """Split a batch into its documents."""
+    documents = []
+    for number, lines in enumerate(batch.documents):
+        action, source, _ = lines.split(b"\n")
         create = orjson.loads(action)["create"]
-        singles.append(PendingDocument(create["_index"], create["_id"], source, batch.lengths.get(number, 0), batch))
-    return singles
+        length = batch.lengths.get(number, 0)
+        documents.append(PendingDocument(create["_index"], create["_id"], source, length, batch))
+    return documents

@@ -1,7 +1,7 @@
-"""What becomes of documents that a bulk did not simply create: each is settled alone.
+"""Handle the documents that a bulk request did not create, each individually.
 
-Settled is: created in some form, there already, or acknowledged in the dead-letter topic. What says nothing about the
-document is tried again for ever; only what failed is sent again.
+A document is complete when it is created in some form, exists already, or is acknowledged in the dead-letter topic.
+Errors that are not about the document are retried indefinitely; only failed documents are sent again.
 """
 
 import asyncio
@@ -22,11 +22,11 @@ from pipeline.monitoring.metrics import Metrics
 log = logging.getLogger(__name__)
 
 SendDeadLetter = Callable[[DeadLetter], Awaitable[None]]
-"""Puts a document into the dead-letter topic; returns when it is acknowledged there."""
+"""Sends a document to the dead-letter topic; returns when Kafka has acknowledged it."""
 
 
 class RejectionHandler:
-    """Settles singles; also tells a flood of refusals."""
+    """Retries, falls back and dead-letters documents; tracks the rejections and their rate."""
 
     def __init__(
         self, bulk_sender: BulkSender, client: RetryingClient, metrics: Metrics, send_dead_letter: SendDeadLetter
@@ -39,51 +39,50 @@ class RejectionHandler:
         self.rejection_log = RejectionLog()
 
     def count_created(self, number: int) -> None:
-        """Count documents that were created at the first try."""
+        """Count documents that were created at the first attempt."""
         self._metrics.inc("crisp_worker_documents", number, result="created")
         self._update_rate(number, 0)
 
     def refresh_rate(self) -> None:
-        """Let time pass for the flood: it is over also when nothing comes any more."""
+        """Update the rejection rate without new documents, so that it falls also when no documents arrive."""
         self._update_rate(0, 0)
 
     async def handle(self, documents: list[PendingDocument], results: list[ItemResult]) -> None:
-        """Return when each is settled; `items` are the answers to the first try, already counted where created."""
-        pauses = self._client.new_backoff()
+        """Return when each document is complete; `results` are of the first attempt, whose created ones are counted."""
+        backoff = self._client.new_backoff()
         while True:
-            left: list[PendingDocument] = []
-            for single, item in zip(documents, results, strict=True):
-                again = await self._next_attempt(single, item)
-                if again is not None:
-                    left.append(again)
-            if not left:
+            remaining: list[PendingDocument] = []
+            for document, result in zip(documents, results, strict=True):
+                attempt = await self._next_attempt(document, result)
+                if attempt is not None:
+                    remaining.append(attempt)
+            if not remaining:
                 self._client.mark_healthy()
                 return
-            busy = next((item for item in results if item.outcome is Outcome.RETRY), None)
-            if busy is not None:
-                self._client.mark_failing(busy.reason)
-                await asyncio.sleep(next(pauses))
-            documents = left
-            results = await self._bulk_sender.send(
-                b"".join(single.bulk_lines() for single in documents), len(documents)
-            )
+            retry = next((result for result in results if result.outcome is Outcome.RETRY), None)
+            if retry is not None:
+                self._client.mark_failing(retry.reason)
+                await asyncio.sleep(next(backoff))
+            documents = remaining
+            body = b"".join(document.bulk_lines() for document in documents)
+            results = await self._bulk_sender.send(body, len(documents))
             self._count_results(documents, results)
 
     def _count_results(self, documents: list[PendingDocument], results: list[ItemResult]) -> None:
-        for single, item in zip(documents, results, strict=True):
-            if item.outcome is Outcome.CREATED:
-                self._metrics.inc("crisp_worker_documents", result=single.outcome)
+        for document, result in zip(documents, results, strict=True):
+            if result.outcome is Outcome.CREATED:
+                self._metrics.inc("crisp_worker_documents", result=document.outcome)
                 self._update_rate(1, 0)
 
     async def _next_attempt(self, document: PendingDocument, result: ItemResult) -> PendingDocument | None:
-        """What has to be sent next for a document, None when it is settled."""
+        """Return the document to send next, None if this one is complete."""
         if result.outcome is Outcome.CREATED:
             return None
         if result.outcome is Outcome.RETRY:
             return document
         if result.outcome is Outcome.EXISTS:
             if EXTENDED_MARK in document.id:
-                return None  # beside the event, which is counted already
+                return None  # the event itself is counted already
             self._metrics.inc("crisp_worker_documents", result="duplicate")
             return await self._extend_if_longer(document) if document.length else None
         if bulk_response.MAPPING_RACE in result.reason and not document.retried_for_mapping_race:
@@ -100,30 +99,30 @@ class RejectionHandler:
         if not document.form:
             self.rejection_log.add(document.source, result.reason, (document.index, document.id), time.time())
         self._update_rate(0, 1)
-        log.warning("document refused for its content, a safer form is tried: %s", result.reason)
+        log.warning("document rejected for its content; retrying in a fallback form: %s", result.reason)
 
     def _update_rate(self, documents: int, rejected: int) -> None:
         self.rejection_rate.add(documents, rejected, time.monotonic())
-        rises = self.rejection_rate.exceeded
-        if rises and rejected:
+        if self.rejection_rate.exceeded and rejected:
             log.error(
-                "a flood of refusals: of late %d documents were refused; look at the template and the newest service",
+                "rejection rate high: %d documents rejected in the last two minutes; "
+                "check the index template and recent deployments",
                 self.rejection_rate.rejected,
             )
 
     async def _extend_if_longer(self, document: PendingDocument) -> PendingDocument | None:
-        """An event of several lines is there already; if ours reaches further, it goes in beside, flagged."""
+        """Return a flagged copy of an event of several lines if the stored one is shorter, else None."""
         path = f"/{document.index}/_doc/{document.id}?_source_includes=log.length"
-        _, stored = await self._client.get_until(path, (200, 404))
-        length = (stored.get("_source") or {}).get("log.length", document.length)
+        _, response = await self._client.get_until(path, (200, 404))
+        length = (response.get("_source") or {}).get("log.length", document.length)
         return document.extended() if length < document.length else None
 
     async def _dead_letter(self, document: PendingDocument, reason: str) -> None:
-        """Dead-letter a document, but only when its index takes another one: else the place is broken, not it."""
+        """Dead-letter a document once its index accepts the canary: until then the error is the index's."""
         canary = document.canary().bulk_lines()
-        pauses = self._client.new_backoff()
-        while (item := (await self._bulk_sender.send(canary, 1))[0]).outcome not in (Outcome.CREATED, Outcome.EXISTS):
-            self._client.mark_failing(f"the index {document.index} refuses even a plain document: {item.reason}")
-            await asyncio.sleep(next(pauses))
+        backoff = self._client.new_backoff()
+        while (result := (await self._bulk_sender.send(canary, 1))[0]).outcome not in (Outcome.CREATED, Outcome.EXISTS):
+            self._client.mark_failing(f"index {document.index} rejects even a plain document: {result.reason}")
+            await asyncio.sleep(next(backoff))
         await self._send_dead_letter(document.dead_letter(reason))
         self._metrics.inc("crisp_worker_documents", result="dead_lettered")

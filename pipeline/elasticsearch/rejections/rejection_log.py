@@ -1,4 +1,4 @@
-"""Which workloads' documents Elasticsearch refuses, why, how often, and an example of each: bounded, for the page."""
+"""Log of rejected documents by workload: reason, count and an example of each; bounded, for the status page."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ import orjson
 MAX_ENTRIES = 100
 MAX_SHOWN = 20
 MAX_REASON_LENGTH = 300
-_PREVIEW = re.compile(r"Preview of field's value: '.*", re.DOTALL)  # what the log said is not ours to show
+_PREVIEW = re.compile(r"Preview of field's value: '.*", re.DOTALL)  # the status page shows no log content
 _WORKLOAD_KINDS = ("deployment", "statefulset", "daemonset", "cronjob", "job")
 
 
@@ -27,27 +27,27 @@ class Rejection:
 
 
 class RejectionLog:
-    """Counts by workload and reason; of many, those that were met last."""
+    """Counts rejections by workload and reason; keeps the most recent ones."""
 
     def __init__(self) -> None:
         self._rejections: dict[tuple[str, str], Rejection] = {}
 
     def add(self, source: bytes, reason: str, location: tuple[str, str], now: float) -> None:
-        """A document was refused; `place` is its index and id."""
+        """Record a rejected document; `location` is its index and id."""
         fields = orjson.loads(source)
         key = (_workload_name(fields), _normalize_reason(reason))
-        known = self._rejections.pop(key, None)
-        if known is None:
+        rejection = self._rejections.pop(key, None)
+        if rejection is None:
             if len(self._rejections) >= MAX_ENTRIES:
                 del self._rejections[next(iter(self._rejections))]
-            known = Rejection(key[0], _strip_preview(reason), 0, now, now, *location)
-        known.count += 1
-        known.last, known.index, known.example = now, *location
-        self._rejections[key] = known
+            rejection = Rejection(key[0], _strip_preview(reason), 0, now, now, *location)
+        rejection.count += 1
+        rejection.last, rejection.index, rejection.example = now, *location
+        self._rejections[key] = rejection
 
     def snapshot(self) -> list[dict[str, Any]]:
-        """The last met first."""
-        return [asdict(refusal) for refusal in reversed(list(self._rejections.values())[-MAX_SHOWN:])]
+        """Return the rejections, the most recent first."""
+        return [asdict(rejection) for rejection in reversed(list(self._rejections.values())[-MAX_SHOWN:])]
 
 
 def _workload_name(fields: dict[str, Any]) -> str:
@@ -63,5 +63,5 @@ def _strip_preview(reason: str) -> str:
 
 
 def _normalize_reason(reason: str) -> str:
-    """The reason without what differs from document to document: places in the text, ids."""
+    """Remove from a reason what differs between documents: positions in the text, ids, numbers."""
     return re.sub(r"\[\d+:\d+\]|id '[^']*'|\d+", "", _strip_preview(reason))

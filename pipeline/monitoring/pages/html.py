@@ -1,4 +1,4 @@
-"""HTML made of elements: text is escaped where it goes in, so no page can forget it."""
+"""HTML built of elements, which escape all text."""
 
 from collections.abc import Sequence
 from html import escape
@@ -9,13 +9,13 @@ VOID = frozenset({"meta", "link", "polyline", "path", "circle", "br"})
 
 
 class Html(str):
-    """Markup that is made already."""
+    """Markup; not escaped again."""
 
     __slots__ = ()
 
 
 Child = object
-"""Markup, or anything else: then its text, escaped."""
+"""Markup, or any other value: its text, escaped."""
 
 
 def text(value: Child) -> Html:
@@ -24,25 +24,25 @@ def text(value: Child) -> Html:
 
 
 def tag(name: str, /, *children: Child, **attributes: Child) -> Html:
-    """An element. A trailing underscore of an attribute's name goes away, another one is a hyphen; None: not there."""
-    given = "".join(
+    """An element. Attribute names lose a trailing underscore, others become hyphens; None omits an attribute."""
+    rendered = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(printable(str(value)))}"'
         for key, value in attributes.items()
         if value is not None
     )
     if name in VOID and not children:
-        return Html(f"<{name}{given}>" if name in {"meta", "link", "br"} else f"<{name}{given}/>")
-    return Html(f"<{name}{given}>{''.join(text(child) for child in children if child is not None)}</{name}>")
+        return Html(f"<{name}{rendered}>" if name in {"meta", "link", "br"} else f"<{name}{rendered}/>")
+    return Html(f"<{name}{rendered}>{''.join(text(child) for child in children if child is not None)}</{name}>")
 
 
 class Figure(str):
-    """A number as people read it; its cell stands right."""
+    """A human-readable number; its cell is right-aligned."""
 
     __slots__ = ()
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[Child, ...]], *, summed: bool = False) -> Html:
-    """A table that can be scrolled sideways on a narrow screen; figures stand right, a sum is the last row."""
+    """A table that scrolls horizontally on narrow screens. Numbers are right-aligned; with `summed`, a sum is last."""
     right = [number for number, value in enumerate(rows[0] if rows else ()) if isinstance(value, int | Figure)]
     titles = [_cell("th", title, right=number in right) for number, title in enumerate(head)]
     lines = [

@@ -1,4 +1,4 @@
-"""The frame of a status page: the style, the head with the verdict, the sections. No script, nothing from elsewhere."""
+"""The frame of a status page: style, header with the health, sections. No script, no external resource."""
 
 import base64
 import hashlib
@@ -29,10 +29,10 @@ CONTENT_SECURITY_POLICY = (
 def response(
     status: dict[str, Any], problems: Sequence[Problem], sections: list[Html], query: str, now: float
 ) -> Response:
-    """The whole page. Queries: `refresh=0` keeps it as it is, `runbook=NAME` shows that instead of the sections."""
-    asked = parse_qs(query)
-    book = next((name for name in asked.get("runbook", ()) if name in runbook.names()), "")
-    still = bool(book) or asked.get("refresh") == ["0"]
+    """The whole page. Query: `refresh=0` stops the refresh, `runbook=NAME` shows a runbook instead of the sections."""
+    parameters = parse_qs(query)
+    book = next((name for name in parameters.get("runbook", ()) if name in runbook.names()), "")
+    paused = bool(book) or parameters.get("refresh") == ["0"]
     if book:
         sections = [runbook_page.section(book)]
     title = f"{status['kind']} {status['name']}"
@@ -41,18 +41,18 @@ def response(
         tag("meta", charset="utf-8"),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
-        None if still else tag("meta", http_equiv="refresh", content=REFRESH_SECONDS),
+        None if paused else tag("meta", http_equiv="refresh", content=REFRESH_SECONDS),
         tag("link", rel="icon", href="data:,"),
-        tag("title", f"{HEADLINES[worst_severity(trouble.severity for trouble in problems)]} · crisp {title}"),
+        tag("title", f"{HEADLINES[worst_severity(problem.severity for problem in problems)]} · crisp {title}"),
         tag("style", Html(STYLE)),
     )
-    body = tag("body", _header(status, now, still=still), tag("main", _health(status, problems), *sections))
+    body = tag("body", _header(status, now, paused=paused), tag("main", _health(status, problems), *sections))
     page = "<!doctype html>\n" + tag("html", head, body, lang="en")
     return Response("200 OK", "text/html; charset=utf-8", page.encode(), CONTENT_SECURITY_POLICY)
 
 
-def _header(status: dict[str, Any], now: float, *, still: bool) -> Html:
-    refresh = tag("a", "the page as it is", href="/") if still else tag("a", "hold still", href="/?refresh=0")
+def _header(status: dict[str, Any], now: float, *, paused: bool) -> Html:
+    refresh = tag("a", "live page", href="/") if paused else tag("a", "pause refresh", href="/?refresh=0")
     return tag(
         "header",
         tag("p", tag("b", "crisp"), f" {status['kind']}", class_="brand"),
@@ -73,19 +73,19 @@ def _header(status: dict[str, Any], now: float, *, still: bool) -> Html:
 
 
 def _health(status: dict[str, Any], problems: Sequence[Problem]) -> Html:
-    worst = worst_severity(trouble.severity for trouble in problems)
+    worst = worst_severity(problem.severity for problem in problems)
     if not problems:
-        return tag("section", tag("h1", HEADLINES[worst]), tag("p", status["well"]), class_=f"verdict {worst.label}")
-    rows = [tag("li", trouble.message, " ", runbook_page.link(trouble.runbook)) for trouble in problems]
-    return tag("section", tag("h1", HEADLINES[worst]), tag("ul", *rows), class_=f"verdict {worst.label}", role="alert")
+        return tag("section", tag("h1", HEADLINES[worst]), tag("p", status["well"]), class_=f"health {worst.label}")
+    rows = [tag("li", problem.message, " ", runbook_page.link(problem.runbook)) for problem in problems]
+    return tag("section", tag("h1", HEADLINES[worst]), tag("ul", *rows), class_=f"health {worst.label}", role="alert")
 
 
 def tile(
     title: str, value: Child, note: Child = "", series: Sequence[float | None] = (), *, alarm: bool = False
 ) -> Html:
-    """One key figure, with its last minutes."""
-    drawn = sparkline(series, f"{title}, the last {len(series) * 5 // 60} minutes") if len(series) > 1 else ""
-    parts = (tag("h2", title), tag("p", value, class_="value"), tag("p", note, class_="quiet"), drawn)
+    """One key figure with a chart of the last minutes."""
+    chart = sparkline(series, f"{title}, the last {len(series) * 5 // 60} minutes") if len(series) > 1 else ""
+    parts = (tag("h2", title), tag("p", value, class_="value"), tag("p", note, class_="quiet"), chart)
     return tag("div", *parts, class_="tile alarm" if alarm else "tile")
 
 
@@ -95,19 +95,19 @@ def tiles(*elements: Html) -> Html:
 
 
 def section(title: str, *parts: Child, note: str = "") -> Html:
-    """A part of the page under a title."""
+    """A section of the page with a title."""
     return tag("section", tag("h2", title), tag("p", note, class_="quiet") if note else "", *parts)
 
 
 def pair(*sections: Html) -> Html:
-    """Small sections side by side, where there is room."""
+    """Small sections, side by side if the page is wide enough."""
     return tag("div", *sections, class_="pair")
 
 
-def settings(changed: dict[str, str]) -> Html:
+def settings(non_defaults: dict[str, str]) -> Html:
     """The settings that differ from their defaults."""
-    rows = [tag("div", tag("dt", name), tag("dd", value or "(empty)")) for name, value in changed.items()]
+    rows = [tag("div", tag("dt", name), tag("dd", value or "(empty)")) for name, value in non_defaults.items()]
     return section(
-        "Settings that differ from the default",
+        "Settings that differ from their defaults",
         tag("dl", *rows, class_="settings") if rows else tag("p", "None."),
     )

@@ -1,4 +1,4 @@
-"""A runbook as a section of a page: its Markdown, as far as runbooks use it."""
+"""Renders a runbook as a section of a page: the subset of Markdown that runbooks use."""
 
 import re
 
@@ -8,21 +8,21 @@ from pipeline.monitoring.pages.html import Html, tag, text
 _FENCE = re.compile(r"^ *```\w*\n(.*?)^ *```\n", re.DOTALL | re.MULTILINE)
 _PARAGRAPH = re.compile(r"\n\s*\n|\n(?= *(?:\d+\.|-) )")
 _INLINE = re.compile(
-    r"\*\*(?P<strong>.+?)\*\*|`(?P<code>[^`]+)`|\[(?P<words>[^]]+)]\((?P<page>[\w-]+)\.md\)", re.DOTALL
+    r"\*\*(?P<strong>.+?)\*\*|`(?P<code>[^`]+)`|\[(?P<title>[^]]+)]\((?P<page>[\w-]+)\.md\)", re.DOTALL
 )
 
 
 def link(name: str) -> Html:
-    """Where a page leads to a runbook."""
+    """The link to a runbook."""
     return tag("a", f"runbook {name}", href=f"/?runbook={name}", class_="runbook")
 
 
 def section(name: str) -> Html:
-    """The whole runbook. Raises UsageError where there is none of that name."""
+    """The whole runbook. Raises UsageError for an unknown name."""
     title, _, body = runbook.text(name).partition("\n")
-    parts = _FENCE.split(body.strip() + "\n")  # prose and fenced lines in turn
-    made = [_fenced(part) if number % 2 else _prose(part) for number, part in enumerate(parts)]
-    return tag("section", tag("h1", title.removeprefix("# ")), *made, class_="book")
+    parts = _FENCE.split(body.strip() + "\n")  # prose and fenced lines alternate
+    elements = [_fenced(part) if number % 2 else _prose(part) for number, part in enumerate(parts)]
+    return tag("section", tag("h1", title.removeprefix("# ")), *elements, class_="book")
 
 
 def _fenced(block: str) -> Html:
@@ -39,15 +39,15 @@ def _kind(paragraph: str) -> str | None:
 
 
 def _spans(block: str) -> Html:
-    made, end = "", 0
+    markup, end = "", 0
     for match in _INLINE.finditer(block):
-        made += text(block[end : match.start()])
-        made += _span(match)
+        markup += text(block[end : match.start()])
+        markup += _span(match)
         end = match.end()
-    return Html(made + text(block[end:]))
+    return Html(markup + text(block[end:]))
 
 
 def _span(match: re.Match[str]) -> Html:
     if match["page"]:
-        return tag("a", match["words"], href=f"/?runbook={match['page']}")
+        return tag("a", match["title"], href=f"/?runbook={match['page']}")
     return tag("b", match["strong"]) if match["strong"] else tag("code", match["code"])

@@ -1,4 +1,4 @@
-"""The shipper's page, of the facts that `/status.json` has."""
+"""The shipper's status page, rendered from the content of `/status.json`."""
 
 import time
 from typing import Any
@@ -14,7 +14,7 @@ STAGES = {"read": "read", "acked": "acknowledged by Kafka"}
 
 
 def render(status: dict[str, Any], query: str) -> Response:
-    """The page as it is now."""
+    """The current page."""
     now = time.time()
     sections = [
         _tiles(status),
@@ -28,55 +28,55 @@ def render(status: dict[str, Any], query: str) -> Response:
 
 
 def _tiles(status: dict[str, Any]) -> Html:
-    rates, levels = status["history"]["rates"], status["history"]["levels"]
-    shipped = rates["crisp_shipper_acked_bytes"]
-    waiting = status["unread_seconds"]
+    rates, gauges = status["history"]["rates"], status["history"]["levels"]
+    acked = rates["crisp_shipper_acked_bytes"]
+    oldest = status["unread_seconds"]
     return page.tiles(
         page.tile(
-            "Acknowledged by Kafka", latest_rate(shipped), f"{size(status['acknowledged_bytes'])} since start", shipped
+            "Acknowledged by Kafka", latest_rate(acked), f"{size(status['acknowledged_bytes'])} since start", acked
         ),
         page.tile(
-            "Unread in the files",
+            "Backlog",
             size(status["unread_bytes"]),
-            f"the oldest line for {duration(waiting)}" if status["unread_bytes"] else "nothing waits",
-            levels["crisp_shipper_backlog_bytes"],
-            alarm=waiting > health.BEHIND_SECONDS,
+            f"the oldest line waits for {duration(oldest)}" if status["unread_bytes"] else "all lines are read",
+            gauges["crisp_shipper_backlog_bytes"],
+            alarm=oldest > health.BEHIND_SECONDS,
         ),
         page.tile(
-            "On the way to Kafka",
+            "In flight to Kafka",
             size(status["in_flight_bytes"]),
-            f"no answer for {duration(status['silent_seconds'])}"
+            f"no response for {duration(status['silent_seconds'])}"
             if status["silent_seconds"] > 1
-            else f"{count(status['slices']['failed'])} slices failed since start",
-            levels["crisp_shipper_in_flight_bytes"],
+            else f"{count(status['slices']['failed'])} records failed since start",
+            gauges["crisp_shipper_in_flight_bytes"],
             alarm=status["silent_seconds"] > health.UNRESPONSIVE_SECONDS,
         ),
         page.tile(
-            "Files open",
+            "Open files",
             count(status["open_files"]),
-            f"of {count(status['containers'])} containers; {count(status['excluded_containers'])} more are kept out",
+            f"of {count(status['containers'])} containers; {count(status['excluded_containers'])} more are excluded",
         ),
     )
 
 
 def latest_rate(series: list[float]) -> str:
-    """The newest of a line of bytes a second."""
+    """The latest value of a series of bytes per second."""
     return f"{size(series[-1])}/s" if series else rate(0)
 
 
 def _backlogs(backlogs: list[dict[str, Any]]) -> Html:
     if not backlogs:
-        return page.section("Biggest backlogs", tag("p", "Every file is read to its end."))
+        return page.section("Largest backlogs", tag("p", "All files are read to the end."))
     rows = [
         (row["namespace"], row["pod"], row["container"], size(row["bytes"]), duration(row["seconds"]))
         for row in backlogs
     ]
-    return page.section("Biggest backlogs", table(("namespace", "pod", "container", "unread", "oldest waits"), rows))
+    return page.section("Largest backlogs", table(("namespace", "pod", "container", "backlog", "oldest waits"), rows))
 
 
 def _gaps(gaps: list[dict[str, Any]]) -> Html:
     if not gaps:
-        return page.section("Gaps", tag("p", "None since start: no line went away unread."))
+        return page.section("Gaps", tag("p", "None since start: no lines were lost before they were read."))
     rows = [
         (
             utc_time(row["time"]),
@@ -87,41 +87,41 @@ def _gaps(gaps: list[dict[str, Any]]) -> Html:
         for row in gaps
     ]
     return page.section(
-        "Gaps", table(("found", "container", "lost", "why"), rows), note="Each is a document in the index too."
+        "Gaps",
+        table(("detected", "container", "lost", "reason"), rows),
+        note="Each gap is also a document in the index.",
     )
 
 
 def _exclusions(rows: list[dict[str, Any]], invalid_annotations: list[str]) -> list[Html]:
-    found = []
+    sections = []
     if rows:
-        shown = [(row["namespace"], row["why"], count(row["containers"])) for row in rows]
-        found.append(page.section("Kept out", table(("namespace", "why", "containers"), shown)))
+        cells = [(row["namespace"], row["why"], count(row["containers"])) for row in rows]
+        sections.append(page.section("Excluded containers", table(("namespace", "reason", "containers"), cells)))
     if invalid_annotations:
-        found.append(
-            page.section(
-                "Annotations that are not used", table(("what is wrong",), [(row,) for row in invalid_annotations])
-            )
+        sections.append(
+            page.section("Invalid annotations", table(("problem",), [(row,) for row in invalid_annotations]))
         )
-    return found
+    return sections
 
 
 def _latency(latency: dict[str, Any]) -> Html:
     rows = [
         (
-            words,
+            label,
             count(latency[stage]["count"]),
             duration(latency[stage]["p50"]),
             duration(latency[stage]["p99"]),
-            sparkline(latency[stage]["p99_line"], f"{words}, p99"),
+            sparkline(latency[stage]["p99_line"], f"{label}, p99"),
         )
-        for stage, words in STAGES.items()
+        for stage, label in STAGES.items()
     ]
-    head = ("when it was", "slices", "p50", "p99", "p99, last minutes")
+    head = ("stage", "slices", "p50", "p99", "p99, last minutes")
     return page.section(
-        "Age of lines", table(head, rows), note="Since the runtime wrote it; a slice's first line, the last minute."
+        "Latency", table(head, rows), note="Time since the runtime wrote a slice's first line, in the last minute."
     )
 
 
 def _dependencies(status: dict[str, Any]) -> Html:
-    rows = [("Kafka", status["kafka"]), ("checkpoint", status["checkpoint"]), ("pods' metadata", status["pods"])]
-    return page.section("Neighbours, seen from here", table(("what", "state"), rows))
+    rows = [("Kafka", status["kafka"]), ("checkpoint", status["checkpoint"]), ("pod metadata", status["pods"])]
+    return page.section("Dependencies", table(("dependency", "state"), rows))

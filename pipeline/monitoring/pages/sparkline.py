@@ -1,4 +1,4 @@
-"""A short history as a line, drawn in SVG: no axis, no script; its highest value is told in words."""
+"""A small line chart in SVG, without axes or script."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ WIDTH, HEIGHT = 160, 32
 
 
 def sparkline(values: Sequence[float | None], title: str) -> Html:
-    """The line of these values, oldest first; it breaks where there was none."""
+    """A line of these values, oldest first, with a break at None."""
     top = max((value for value in values if value is not None), default=0.0) or 1.0
     step = WIDTH / max(1, len(values) - 1)
     runs: list[list[str]] = [[]]

@@ -1,24 +1,24 @@
-"""The worker's page, of the facts that `/status.json` has."""
+"""The worker's status page, rendered from the content of `/status.json`."""
 
 import time
 from typing import Any
 
 from pipeline.monitoring import health
-from pipeline.monitoring.formatting import count, duration, number, rate, size, utc_time
+from pipeline.monitoring.formatting import count, duration, quantity, rate, size, utc_time
 from pipeline.monitoring.http_server import Response
 from pipeline.monitoring.pages import page
 from pipeline.monitoring.pages.html import Html, table, tag
 from pipeline.monitoring.pages.sparkline import sparkline
 
 STAGES = {
-    "consumed": "taken from Kafka",
+    "consumed": "consumed from Kafka",
     "indexed": "indexed",
-    "searchable": "found by a search",
+    "searchable": "searchable",
 }
 
 
 def render(status: dict[str, Any], query: str) -> Response:
-    """The page as it is now."""
+    """The current page."""
     now = time.time()
     sections = [
         _tiles(status),
@@ -34,33 +34,33 @@ def render(status: dict[str, Any], query: str) -> Response:
 
 def _tiles(status: dict[str, Any]) -> Html:
     history = status["history"]
-    rates, levels = history["rates"], history["levels"]
+    rates, gauges = history["rates"], history["levels"]
     events, documents = rates["crisp_worker_events"], rates["crisp_worker_documents"]
     records = sum(row["records"] for row in status["lag"])
-    waiting = max((row["seconds"] or 0.0 for row in status["lag"]), default=0.0)
-    raw = rates["crisp_worker_received_bytes"]
-    age = history["ages"]["searchable"]
+    oldest = max((row["seconds"] or 0.0 for row in status["lag"]), default=0.0)
+    received = rates["crisp_worker_received_bytes"]
+    latency = history["ages"]["searchable"]
     return page.tiles(
-        page.tile("Events in", rate(_latest(events)), f"{size(_latest(raw))}/s", events),
+        page.tile("Events received", rate(_latest(events)), f"{size(_latest(received))}/s", events),
         page.tile(
-            "Documents settled",
+            "Documents completed",
             rate(_latest(documents)),
             f"{count(status['accounts']['settled'])} since start",
             documents,
         ),
         page.tile(
-            "Waiting in Kafka",
+            "Consumer lag",
             f"{count(records)} records",
-            f"the oldest for {duration(waiting)}" if records else "nothing waits",
-            levels["crisp_worker_consumer_lag_records"],
-            alarm=waiting > health.BEHIND_SECONDS,
+            f"the oldest waits for {duration(oldest)}" if records else "all records are committed",
+            gauges["crisp_worker_consumer_lag_records"],
+            alarm=oldest > health.BEHIND_SECONDS,
         ),
         page.tile(
             "Searchable after",
-            duration(age["p99"]),
-            f"p99 of {count(age['count'])} in the last minute",
-            age["p99_line"],
-            alarm=(age["p99"] or 0.0) > health.SEARCH_DELAY_SECONDS,
+            duration(latency["p99"]),
+            f"p99 of {count(latency['count'])} in the last minute",
+            latency["p99_line"],
+            alarm=(latency["p99"] or 0.0) > health.SEARCH_DELAY_SECONDS,
         ),
     )
 
@@ -72,17 +72,17 @@ def _latest(series: list[float]) -> float:
 def _latency(latency: dict[str, Any]) -> Html:
     rows = [
         (
-            words,
+            label,
             count(latency[stage]["count"]),
             duration(latency[stage]["p50"]),
             duration(latency[stage]["p99"]),
             _p99_sparkline(latency, stage),
         )
-        for stage, words in STAGES.items()
+        for stage, label in STAGES.items()
     ]
-    head = ("when it was", "slices", "p50", "p99", "p99, last minutes")
+    head = ("stage", "slices", "p50", "p99", "p99, last minutes")
     return page.section(
-        "Age of lines", table(head, rows), note="Since the runtime wrote it; a slice's first line, the last minute."
+        "Latency", table(head, rows), note="Time since the runtime wrote a slice's first line, in the last minute."
     )
 
 
@@ -103,73 +103,70 @@ def _lag(status: dict[str, Any]) -> Html:
         )
         for row in status["lag"]
     ]
-    head = ("partition", "records", "bytes, about", "oldest waits", "committed", "end", "Kafka holds from")
-    note = f"In work: {size(status['in_work_bytes'])} of at most {size(status['budget_bytes'])}."
+    head = ("partition", "records", "bytes, estimated", "oldest waits", "committed", "end", "log start")
+    note = f"In flight: {size(status['in_work_bytes'])} of at most {size(status['budget_bytes'])}."
     return page.section(f"Partitions of {status['topic_raw']}", table(head, rows), note=note)
 
 
 def _totals(status: dict[str, Any]) -> Html:
-    accounts, documents = status["accounts"], status["documents"]
+    totals, documents = status["accounts"], status["documents"]
     rows = [
         ("created", count(documents["created"])),
-        ("there already: sent or read twice", count(documents["duplicate"])),
-        ("created in a safe form", count(documents["fallback"])),
+        ("duplicates: sent or read twice", count(documents["duplicate"])),
+        ("created in a fallback form", count(documents["fallback"])),
         (f"dead letters, in {status['topic_dead']}", count(documents["dead_lettered"])),
-        *((f"dropped by the rule “{rule}”", count(number)) for rule, number in sorted(status["dropped"].items())),
-        ("in work", count(accounts["in_work"])),
-        ("events that came", count(status["events"])),
+        *((f"dropped by the rule “{rule}”", count(events)) for rule, events in sorted(status["dropped"].items())),
+        ("in flight", count(totals["in_work"])),
+        ("events received", count(status["events"])),
     ]
-    beside = [f"{number(status['documents']['extended'], 'longer form')} of events that were there already"]
-    beside += [number(found, f"{outcome} record") for outcome, found in sorted(status["records"].items()) if found]
+    notes = [quantity(documents["extended"], "extended document")]
+    notes += [quantity(records, f"{kind} record") for kind, records in sorted(status["records"].items()) if records]
     return page.section(
-        "Accounts since start",
-        table(("what became of them", "events"), rows, summed=True),
-        note="Beside: " + "; ".join(beside),
+        "Event totals since start",
+        table(("result", "events"), rows, summed=True),
+        note="In addition: " + "; ".join(notes),
     )
 
 
 def _rejections(rejections: list[dict[str, Any]]) -> Html:
     if not rejections:
-        return page.section("Refused for their content", tag("p", "None since start."))
+        return page.section("Rejected documents", tag("p", "None since start."))
     rows = [
         (
-            refusal["workload"],
-            count(refusal["count"]),
-            utc_time(refusal["last"]),
+            rejection["workload"],
+            count(rejection["count"]),
+            utc_time(rejection["last"]),
             tag(
                 "div",
-                refusal["reason"],
+                rejection["reason"],
                 tag("br"),
-                tag("code", f"{refusal['index']}/{refusal['example']}"),
+                tag("code", f"{rejection['index']}/{rejection['example']}"),
                 class_="reason",
             ),
         )
-        for refusal in rejections
+        for rejection in rejections
     ]
-    return page.section(
-        "Refused for their content", table(("workload", "documents", "last", "why, and an example"), rows)
-    )
+    head = ("workload", "documents", "last", "reason and example")
+    return page.section("Rejected documents", table(head, rows))
 
 
 def _elasticsearch(connection: dict[str, Any], now: float) -> Html:
     if connection["trouble"]:
-        words = connection["trouble"]
+        state = connection["trouble"]
     elif connection["failing_since"]:
         since = connection["failing_since"]
-        words = f"Takes nothing since {utc_time(since)} ({duration(now - since)}): {connection['fault']}"
+        state = f"Accepts no documents since {utc_time(since)} ({duration(now - since)}): {connection['fault']}"
     else:
-        words = "Takes documents."
-    return page.section(
-        "Elasticsearch, seen from here", tag("p", words), tag("p", tag("code", connection["urls"]), class_="quiet")
-    )
+        state = "Accepts documents."
+    return page.section("Elasticsearch", tag("p", state), tag("p", tag("code", connection["urls"]), class_="quiet"))
 
 
 def _rules(rules: dict[str, Any]) -> Html:
     if not rules["file"]:
         return page.section("Rules", tag("p", "No rules file."))
     if not rules["digest"]:
-        return page.section("Rules", tag("p", "No rules are in force."))
+        return page.section("Rules", tag("p", "No rules apply."))
     names = tag("ol", *(tag("li", name) for name in rules["rules"]))
-    faults = tag("ul", *(tag("li", fault) for fault in rules["refused"]))
-    refused = (tag("p", "The file as it is now was refused:"), faults) if rules["refused"] else ()
-    return page.section("Rules in force", names, *refused, note=f"{rules['file']}, hash {rules['digest']}")
+    errors = tag("ul", *(tag("li", error) for error in rules["refused"]))
+    invalid = (tag("p", "The current file is invalid:"), errors) if rules["refused"] else ()
+    return page.section("Active rules", names, *invalid, note=f"{rules['file']}, hash {rules['digest']}")

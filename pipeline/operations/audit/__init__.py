@@ -1,1 +1,1 @@
-"""Proof that every event is there: ids are computed again from files or from Kafka, and looked up."""
+"""Audit: proves that every event is indexed. Ids are recomputed from log files or from Kafka, and looked up."""

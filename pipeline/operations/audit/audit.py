@@ -1,4 +1,4 @@
-"""One audit: sources read, documents made by the worker's own code, and judged."""
+"""One audit run: reads the sources, builds the documents by the worker's own code, and verifies them."""
 
 import asyncio
 from collections.abc import Callable
@@ -28,11 +28,14 @@ FINAL_LOOKUP_SECONDS = 10.0
 MAX_GAPS = 1000
 
 OnProgress = Callable[[str, float, float, int], None]
-"""Shows the progress: what is read, how much of how much, and the documents looked up so far."""
+"""Called with the current source, the amount read, the total amount, and the number of documents looked up."""
 
 
 class Audit:
-    """Keeps the accounts. `stop` ends the reading early; what was read until then is judged."""
+    """Tallies events by source. `stop` ends reading early; events read until then are verified.
+
+    `min_age`, in seconds: absent events younger than that count as pending.
+    """
 
     def __init__(self, settings: Settings, client: AsyncElasticsearch, on_progress: OnProgress, min_age: float) -> None:
         self._settings = settings
@@ -49,21 +52,21 @@ class Audit:
         return self._tallies.setdefault(name, Tally(name))
 
     async def audit_directory(self, root: Path, pods: dict[str, dict[str, Any]], since: float) -> list[Tally]:
-        """Every file below. `since`, seconds since the epoch: lines before are not looked up."""
+        """Audit every log file below `root`. Lines before `since`, seconds since the epoch, are not looked up."""
         directory = LogDirectory(root, self._settings, pods, since)
-        told = DocumentBuilder(self._settings, self._rules)
-        untold = [DocumentBuilder(self._settings, rules) for rules in self._rule_bounds or (self._rules, self._rules)]
-        done = 0
+        exact = DocumentBuilder(self._settings, self._rules)
+        bounds = [DocumentBuilder(self._settings, rules) for rules in self._rule_bounds or (self._rules, self._rules)]
+        bytes_read = 0
         start = timestamp.format_utc(round(since * 1e9)).encode()
         for source in directory.sources():
-            for part in source.log.slices():
-                if isinstance(part, Unverifiable):
-                    self._tally(part.path).unjudged[part.reason] += part.amount
+            for item in source.log.slices():
+                if isinstance(item, Unverifiable):
+                    self._tally(item.path).unjudged[item.reason] += item.amount
                     continue
-                done += len(part.value)
-                self._on_progress(part.files[-1].path, done, directory.size, self._verifier.looked_up)
-                if not since or _last_line_time(part) >= start:
-                    await self._verify_slice(part, source, [told, told] if source.labels_known else untold)
+                bytes_read += len(item.value)
+                self._on_progress(item.files[-1].path, bytes_read, directory.size, self._verifier.looked_up)
+                if not since or _last_line_time(item) >= start:
+                    await self._verify_slice(item, source, [exact, exact] if source.labels_known else bounds)
                 if self.stop.is_set():
                     break
             if self.stop.is_set():
@@ -73,46 +76,46 @@ class Audit:
         return list(self._tallies.values())
 
     async def _verify_slice(self, log_slice: LogSlice, source: LogSource, bounds: list[DocumentBuilder]) -> None:
-        accounts = {file.identity: self._tally(file.path) for file in log_slice.files}
-        other = accounts[log_slice.files[log_slice.segments[0].file].identity]
+        tallies = {file.identity: self._tally(file.path) for file in log_slice.files}
+        default = tallies[log_slice.files[log_slice.segments[0].file].identity]
         if source.excluded_by:
-            number = len(group_slice(log_slice))
-            other.events += number
-            other.dropped[source.excluded_by] += number
+            count = len(group_slice(log_slice))
+            default.events += count
+            default.dropped[source.excluded_by] += count
         else:
             most, least = bounds
-            parcel = most.build(log_slice, log_slice.read_at)
-            excuses = (
-                _possible_drops(parcel, least.build(log_slice, log_slice.read_at))
+            batch = most.build(log_slice, log_slice.read_at)
+            possible_drops = (
+                _possible_drops(batch, least.build(log_slice, log_slice.read_at))
                 if least is not most and self._rule_bounds
                 else {}
             )
-            await self._verifier.add(parcel, accounts, other, Tolerance(self._min_age, possible_drops=excuses))
+            tolerance = Tolerance(self._min_age, possible_drops=possible_drops)
+            await self._verifier.add(batch, tallies, default, tolerance)
 
     async def _count_gaps(self, directory: LogDirectory) -> None:
-        """Gaps are told by the shipper, no file tells them: look which there are of these pods."""
+        """Count the indexed gaps of the directory's pods: the shipper reports gaps, log files do not contain them."""
         query = {
             "bool": {"filter": [{"term": {"log.flags": "gap"}}, {"terms": {"kubernetes.pod.uid": directory.pod_uids}}]}
         }
         fields = ["log.file.path", "crisp.gap.reason"]
         body = {"size": MAX_GAPS, "query": query, "_source": fields, "sort": ["_doc"]}
         for hit in (await self._lookup.search(body))["hits"]["hits"] if directory.pod_uids else ():
-            account = self._tally(str(hit["_source"].get("log.file.path", "")))
-            account.events += 1
-            account.gaps += 1
+            tally = self._tally(str(hit["_source"].get("log.file.path", "")))
+            tally.events += 1
+            tally.gaps += 1
 
     async def audit_kafka(self, since: int | None) -> list[Tally]:
-        """Every record that the raw topic holds, from `since` on, milliseconds since the epoch."""
+        """Audit every record of the raw topic from `since` on, milliseconds since the epoch."""
         settings = self._settings
         self._verifier = Verifier(self._lookup, await dead_letter_topic.read_document_ids(settings, since))
-        intake, taken = RecordProcessor(settings, self._rules), await committed_offsets(settings)
-        async with TopicReader(settings, settings.topic_raw, since) as held:
-            async for value, headers, origin in held:
-                self._on_progress(
-                    f"{origin.topic}/{origin.partition}", held.records_read, held.record_count, self._verifier.looked_up
-                )
-                doubt = Tolerance(self._min_age, pending=origin.offset >= taken.get(origin.partition, 0))
-                await self._verify_record(intake, value, headers, origin, doubt)
+        processor, committed = RecordProcessor(settings, self._rules), await committed_offsets(settings)
+        async with TopicReader(settings, settings.topic_raw, since) as reader:
+            async for value, headers, origin in reader:
+                partition = f"{origin.topic}/{origin.partition}"
+                self._on_progress(partition, reader.records_read, reader.record_count, self._verifier.looked_up)
+                tolerance = Tolerance(self._min_age, pending=origin.offset >= committed.get(origin.partition, 0))
+                await self._verify_record(processor, value, headers, origin, tolerance)
                 if self.stop.is_set():
                     break
         await self._verifier.finish(FINAL_LOOKUP_SECONDS)
@@ -123,24 +126,24 @@ class Audit:
     ) -> None:
         partition = f"{origin.topic}/{origin.partition}"
         try:
-            parcel, kind = processor.process(value, headers, origin, origin.timestamp * 1_000_000)
-        except RecordError as fault:
-            self._tally(partition).unjudged[f"records that break the contract ({fault})"] += 1
+            batch, kind = processor.process(value, headers, origin, origin.timestamp * 1_000_000)
+        except RecordError as error:
+            self._tally(partition).unjudged[f"records that violate the contract ({error})"] += 1
             return
         files = orjson.loads(dict(headers)["files"]) if kind != "third_party" else ()
-        accounts = {name: self._tally(path) for name, path in files}
-        other = next(iter(accounts.values())) if accounts else self._tally(partition)
-        await self._verifier.add(parcel, accounts, other, tolerance)
+        tallies = {identity: self._tally(path) for identity, path in files}
+        default = next(iter(tallies.values())) if tallies else self._tally(partition)
+        await self._verifier.add(batch, tallies, default, tolerance)
 
 
 def _possible_drops(batch: DocumentBatch, least: DocumentBatch) -> dict[str, str]:
-    """By document, the rules that would drop it if only the labels, which nobody told, were so."""
+    """Return by document id the rules that drop it for some values of the unknown pod labels."""
     rules = ", ".join(sorted((least.dropped - batch.dropped).keys()))
     kept = set(map(document_id, least.documents))
     return {name: rules for name in map(document_id, batch.documents) if name not in kept}
 
 
 def _last_line_time(log_slice: LogSlice) -> bytes:
-    """The time of the slice's last line; of docker's lines unknown, so they are always judged."""
+    """Return the time of the slice's last line. Docker's lines sort after any time, so they are always verified."""
     last = log_slice.value.rstrip(b"\n").rpartition(b"\n")[2]
     return last.partition(b" ")[0] if not last.startswith(b"{") else b"~"

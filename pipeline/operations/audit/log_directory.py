@@ -1,6 +1,6 @@
-"""A directory of log files in the kubelet's layout, container instance by container instance.
+"""A directory of log files in the kubelet's layout, by container instance.
 
-A directory does not tell labels and annotations. Pod objects (`kubectl get pods -A -o json`) may be given beside it.
+A directory contains no labels and annotations. Pod objects (`kubectl get pods -A -o json`) may be given in addition.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ OPEN_ATTEMPTS = 5
 
 @dataclass(frozen=True, slots=True)
 class LogSource:
-    """One instance's log, and the rule that keeps all of it out, if any; `told` if its pod's labels are known."""
+    """The log of one instance. `excluded_by`: the rule that excludes all of it, empty if none."""
 
     log: InstanceLog
     excluded_by: str
@@ -31,7 +31,7 @@ class LogSource:
 
 
 class LogDirectory:
-    """Finds the instances; `size` is the bytes of all files, `pods` are Pod objects by uid."""
+    """Finds the instances below `root`. `pods`: Pod objects by uid; `size`: bytes of all files."""
 
     def __init__(self, root: Path, settings: Settings, pods: dict[str, dict[str, Any]], since: float = 0.0) -> None:
         self._settings = settings
@@ -43,50 +43,50 @@ class LogDirectory:
 
     @property
     def pod_uids(self) -> list[str]:
-        """The pods that have logs here."""
+        """The uids of the pods that have logs in the directory."""
         return sorted({instance.uid for instance in self._instances})
 
     def sources(self) -> Iterator[LogSource]:
-        """Each instance's log, opened when it is asked for."""
+        """Yield each instance's log, opened when it is requested."""
         newest: dict[tuple[str, ...], int] = {}
         for instance in sorted(self._instances):
             newest[instance[:4]] = instance.restart
         for instance in sorted(self._instances):
-            opened = self._open(instance, self._instances[instance])
-            if opened:
-                yield self._make_source(instance, opened, ended=newest[instance[:4]] > instance.restart)
+            files = self._open(instance, self._instances[instance])
+            if files:
+                yield self._make_source(instance, files, ended=newest[instance[:4]] > instance.restart)
 
-    def _make_source(self, instance: Instance, opened: list[OpenFile], *, ended: bool) -> LogSource:
+    def _make_source(self, instance: Instance, files: list[OpenFile], *, ended: bool) -> LogSource:
         settings = self._settings
-        found, wish = self._pods.get(instance.uid), annotations.NO_OPTIONS
-        about = pod_metadata.from_path(instance, settings.node_name)
-        if found is not None:
-            wish = self._exclusion.pod_options(found, instance.container)
-            about = pod_metadata.from_api(
-                instance, settings.node_name, found, frozenset(settings.annotations.split()), wish
+        pod, options = self._pods.get(instance.uid), annotations.NO_OPTIONS
+        metadata = pod_metadata.from_path(instance, settings.node_name)
+        if pod is not None:
+            options = self._exclusion.pod_options(pod, instance.container)
+            metadata = pod_metadata.from_api(
+                instance, settings.node_name, pod, frozenset(settings.annotations.split()), options
             )
-        mode, _ = grouper.requested_grouping(settings.grouping, wish.multiline)
-        log = InstanceLog(instance, opened, mode, about, settings.node_name, ended=ended)
-        return LogSource(log, self._exclusion.reason(instance, wish), labels_known=found is not None)
+        grouping, _ = grouper.requested_grouping(settings.grouping, options.multiline)
+        log = InstanceLog(instance, files, grouping, metadata, settings.node_name, ended=ended)
+        return LogSource(log, self._exclusion.reason(instance, options), labels_known=pod is not None)
 
     def _open(self, instance: Instance, paths: list[Path]) -> list[OpenFile]:
-        """The files as they are now: while they are rotated, they are listed again until a listing holds."""
+        """Open the instance's files. They may be rotated meanwhile: list and open again until the list is stable."""
         for _ in range(OPEN_ATTEMPTS):
-            wanted = [path for path in paths if _modified_at(path) >= self._since]
+            selected = [path for path in paths if _modified_at(path) >= self._since]
             try:
-                opened = open_files(wanted)
+                opened = open_files(selected)
             except FileNotFoundError:
                 opened = None
             directory = paths[0].parent
-            again = _find_instance_files(directory).get(instance, [])
-            if opened is not None and again == paths:
+            current = _find_instance_files(directory).get(instance, [])
+            if opened is not None and current == paths:
                 return opened
             for file in opened or ():
                 file.stream.close()
-            if not again:
+            if not current:
                 return []
-            paths = again
-        raise CrispError(f"{paths[0].parent}: its files change faster than they can be opened")
+            paths = current
+        raise CrispError(f"{paths[0].parent}: files change faster than they can be opened")
 
 
 def _modified_at(path: Path) -> float:
@@ -97,23 +97,23 @@ def _modified_at(path: Path) -> float:
 
 
 def _find_instance_files(root: Path) -> dict[Instance, list[Path]]:
-    """The files of each instance below, from the oldest to the live one."""
+    """Return the files of each instance below `root`, from the oldest to the live one."""
     files: dict[Instance, list[Path]] = {}
     for path in root.rglob("*.log*"):
         instance = pod_metadata.parse_path(str(path))
         if instance is not None and path.is_file() and not path.is_symlink():
             files.setdefault(instance, []).append(path)
     for paths in files.values():
-        # Rotated files by their time stamp, the live one last.
+        # Rotated files by their timestamp, the live one last.
         paths.sort(key=lambda path: (path.name.endswith(".log"), path.name))
     return files
 
 
 def read_pods(path: Path) -> dict[str, dict[str, Any]]:
-    """Pod objects by uid, from a file that has one of them or a list. Raises CrispError."""
+    """Read Pod objects, by uid, from a JSON file with one Pod or a list. Raises CrispError."""
     try:
-        found = orjson.loads(path.read_bytes())
-        pods = found.get("items", [found])
-        return {one["metadata"]["uid"]: one for one in pods}
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as fault:
-        raise UsageError(f"--pods {path}: no Pod objects in JSON: {fault!r}") from fault
+        data = orjson.loads(path.read_bytes())
+        pods = data.get("items", [data])
+        return {pod["metadata"]["uid"]: pod for pod in pods}
+    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+        raise UsageError(f"--pods {path}: no Pod objects in JSON: {error!r}") from error

@@ -1,4 +1,4 @@
-"""The log of one container instance, read from its files into slices, and what of them cannot be judged."""
+"""Reads the log files of one container instance into slices, and reports what cannot be verified."""
 
 import gzip
 import os
@@ -13,14 +13,14 @@ from pipeline.contract.pod_metadata import Instance
 from pipeline.contract.record import Grouping, LogSlice, SourceFile
 from pipeline.operations.slicer import BLOCK_BYTES, Slicer
 
-_UNIDENTIFIED = -1  # its first line is not there yet
-_WITHOUT_TIME = -2  # its first line has no time: the shipper gave it a random name
-_DUPLICATE = -3  # the same file as it was and packed, while the kubelet packs it
+_UNIDENTIFIED = -1  # the first line is not complete yet
+_WITHOUT_TIME = -2  # the first line has no time: the shipper gave the file a random identity
+_DUPLICATE = -3  # the same file, plain and compressed, while the kubelet compresses it
 
 
 @dataclass(frozen=True, slots=True)
 class Unverifiable:
-    """What of a file cannot be judged: how much of it, and why (the unit is in the words)."""
+    """A part of a file that cannot be verified: `amount` in the unit that `reason` names."""
 
     path: str
     amount: int
@@ -29,7 +29,7 @@ class Unverifiable:
 
 @dataclass(slots=True)
 class OpenFile:
-    """A log file held open; `size` as it was then, so that what is written meanwhile is not read."""
+    """An open log file. `size` is its size when it was opened: bytes written later are not read."""
 
     path: Path
     stream: BinaryIO
@@ -37,22 +37,22 @@ class OpenFile:
     rotated: bool
 
     def blocks(self) -> Iterator[bytes]:
-        """The bytes, some at a time. Raises OSError, EOFError or zlib.error for a broken archive."""
+        """Yield the content in blocks. Raises OSError, EOFError or zlib.error for a corrupt archive."""
         if self.path.suffix == ".gz":
-            with gzip.GzipFile(fileobj=self.stream) as unpacked:
-                while block := unpacked.read(BLOCK_BYTES):
+            with gzip.GzipFile(fileobj=self.stream) as archive:
+                while block := archive.read(BLOCK_BYTES):
                     yield block
             return
-        left = self.size
-        while left and (block := self.stream.read(min(BLOCK_BYTES, left))):
-            left -= len(block)
+        remaining = self.size
+        while remaining and (block := self.stream.read(min(BLOCK_BYTES, remaining))):
+            remaining -= len(block)
             yield block
 
 
 def open_files(paths: list[Path]) -> list[OpenFile]:
-    """Open all files of an instance, before any is read: what is rotated meanwhile stays in our hands.
+    """Open all files of an instance before any is read: files that are rotated meanwhile stay readable.
 
-    Raises OSError. The paths are in order, the live file last.
+    The paths are in order, the live file last. Raises OSError.
     """
     opened: list[OpenFile] = []
     try:
@@ -68,7 +68,7 @@ def open_files(paths: list[Path]) -> list[OpenFile]:
 
 
 class InstanceLog:
-    """Reads the files of one instance. `ended`: a later instance is there, so nothing more is written."""
+    """Reads the files of one instance. `ended`: a later instance exists, so nothing more is written."""
 
     def __init__(
         self, instance: Instance, files: list[OpenFile], grouping: Grouping, pod: bytes, node: str, *, ended: bool
@@ -80,13 +80,13 @@ class InstanceLog:
         self._slicer = Slicer(grouping, pod, node, BLOCK_BYTES)
 
     def slices(self) -> Iterator[LogSlice | Unverifiable]:
-        """All whole events, and what cannot be judged."""
+        """Yield slices of all complete events, and the unverifiable parts."""
         for number, file in enumerate(self._files):
             last = number == len(self._files) - 1
             try:
                 yield from self._read_file(file, last=last)
-            except (OSError, EOFError, zlib.error) as fault:
-                yield Unverifiable(str(file.path), 1, f"file that cannot be read ({fault})")
+            except (OSError, EOFError, zlib.error) as error:
+                yield Unverifiable(str(file.path), 1, f"file that cannot be read ({error})")
             finally:
                 file.stream.close()
         yield from self._slicer.flush()
@@ -106,7 +106,7 @@ class InstanceLog:
                 yield from self._slicer.add((number, offset, data[:end]))
                 offset += end
             elif len(rest) > 2 * self._grouping.max_bytes:
-                yield Unverifiable(str(file.path), file.size - offset, "bytes behind a line that has no end")
+                yield Unverifiable(str(file.path), file.size - offset, "bytes after an unterminated line")
                 return
         if number == _UNIDENTIFIED and rest and final:
             number = self._identify_file(file, rest)
@@ -118,12 +118,12 @@ class InstanceLog:
             yield Unverifiable(str(file.path), len(rest), "bytes of a line that is still being written")
 
     def _identify_file(self, file: OpenFile, data: bytes) -> int:
-        """The number of the file, now that its first line is known, or why it has none."""
+        """Return the number of the file by its first line, or why it has none."""
         first = data.partition(b"\n")[0]
         if not cri.has_time(first):
             return _WITHOUT_TIME
-        name = record.identity(self._instance.uid, self._instance.container, self._instance.restart, first)
-        if any(known.identity == name for known in self._slicer.files):
+        identity = record.identity(self._instance.uid, self._instance.container, self._instance.restart, first)
+        if any(known.identity == identity for known in self._slicer.files):
             return _DUPLICATE
-        self._slicer.files.append(SourceFile(name, str(file.path)))
+        self._slicer.files.append(SourceFile(identity, str(file.path)))
         return len(self._slicer.files) - 1

@@ -1,4 +1,4 @@
-"""What became of the events of one source: a log file, or a partition's foreign records. Pure."""
+"""The tally of one source's events: a log file, or the third-party records of a partition. Pure."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -12,9 +12,9 @@ COUNTERS = ("events", "found", "gaps", "dead", "waiting", "missing", "doubled")
 class Tally:
     """The events of one source by verdict.
 
-    `events` = `found` + `gaps` + `dropped` (by the rule's name) + `dead` (dead-lettered) + `waiting` (on their way)
-    + `missing` + those `unjudged`. `unjudged` has reasons, each with its unit in its words; `doubled` are events
-    found in more than one index, `sample` some of the missing and doubled.
+    `events` = `found` + `gaps` + `dropped` (by the rule's name) + `dead` (dead-lettered) + `waiting` (in flight)
+    + `missing` + the unverifiable events of `unjudged`. The keys of `unjudged` are reasons that name their unit;
+    `doubled` counts events in more than one index, `sample` has examples of missing and duplicated events.
     """
 
     name: str
@@ -30,28 +30,28 @@ class Tally:
     sample: list[dict[str, Any]] = field(default_factory=list)
 
     def count_with_example(self, verdict: str, example: dict[str, Any]) -> None:
-        """Count a missing or doubled event, and keep some of them as examples."""
+        """Count a missing or duplicated event, and keep up to MAX_EXAMPLES examples."""
         setattr(self, verdict, getattr(self, verdict) + 1)
         if len(self.sample) < MAX_EXAMPLES:
             self.sample.append({"verdict": verdict, **example})
 
     @property
     def is_clean(self) -> bool:
-        """Whether all of it is found, or absent by a rule."""
+        """Whether every event is indexed, or dropped by a rule."""
         return not (self.gaps or self.dead or self.waiting or self.missing or self.doubled or self.unjudged)
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON."""
+        """Return the tally as a JSON object."""
         values = {name: getattr(self, name) for name in self.__slots__}
         return values | {"dropped": dict(self.dropped), "unjudged": dict(self.unjudged)}
 
 
 def total(tallies: list[Tally]) -> Tally:
-    """All accounts as one, without examples."""
-    whole = Tally("all")
-    for account in tallies:
+    """Return the sum of all tallies, without examples."""
+    result = Tally("all")
+    for tally in tallies:
         for name in COUNTERS:
-            setattr(whole, name, getattr(whole, name) + getattr(account, name))
-        whole.dropped += account.dropped
-        whole.unjudged += account.unjudged
-    return whole
+            setattr(result, name, getattr(result, name) + getattr(tally, name))
+        result.dropped += tally.dropped
+        result.unjudged += tally.unjudged
+    return result

@@ -1,8 +1,8 @@
-"""Looks the documents of parcels up and keeps the accounts.
+"""Looks up the documents of batches and tallies them.
 
-A document that is not found is looked up once more at the end. Then it is dead-lettered, or still on its way (it is
-young, or the workers have not come to its record), or may be dropped by a rule whose condition we cannot know, or it
-is missing.
+A document that is not found is looked up again at the end. If it is still absent, it is dead-lettered, or in flight
+(it is recent, or its record is not committed yet), or possibly dropped by a rule whose condition is unknown, or
+missing.
 """
 
 import asyncio
@@ -21,14 +21,17 @@ from pipeline.operations.audit.tally import Tally
 
 MAX_CONCURRENT_LOOKUPS = 3
 RETRY_SECONDS = 0.5
-MAX_RETRIED = 10000  # absent documents looked up once more; beyond, they are taken as they are
+MAX_RETRIED = 10000  # absent documents that are looked up again; further ones are classified at once
 _EXAMPLE_CHARACTERS = 120
 
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """What may excuse an absent document: `young` in seconds, `waiting` if its record was not taken yet,
-    `excuses`: by id, the rules that may have dropped it, if only the labels were known."""
+    """Reasons for which an absent document is not missing.
+
+    `min_age`: it is younger, in seconds; `pending`: its record is not committed yet; `possible_drops`: by id, the
+    rules that may have dropped it, which depends on unknown labels.
+    """
 
     min_age: float
     pending: bool = False
@@ -44,7 +47,7 @@ class _Entry:
 
 
 class Verifier:
-    """Takes parcels; `dead` has the ids in the dead-letter topic. `looked_up` counts."""
+    """Verifies batches. `dead_letter_ids`: the ids in the dead-letter topic; `looked_up`: documents so far."""
 
     def __init__(self, lookup: DocumentLookup, dead_letter_ids: set[str], now: Callable[[], float] = time.time) -> None:
         self._lookup = lookup
@@ -58,15 +61,15 @@ class Verifier:
     async def add(
         self, batch: DocumentBatch, tallies: Mapping[str, Tally], default: Tally, tolerance: Tolerance
     ) -> None:
-        """Enter a parcel's documents, each into the account of its file's identity."""
-        for rule, number in batch.dropped.items():
-            default.dropped[rule] += number
-            default.events += number
+        """Add a batch's documents, each to the tally of its file's identity."""
+        for rule, count in batch.dropped.items():
+            default.dropped[rule] += count
+            default.events += count
         for document in batch.documents:
-            name = document_id(document)
-            account = tallies.get(name[:IDENTITY_CHARACTERS], default)
-            account.events += 1
-            self._batch.append(_Entry(name, document, account, tolerance))
+            identifier = document_id(document)
+            tally = tallies.get(identifier[:IDENTITY_CHARACTERS], default)
+            tally.events += 1
+            self._batch.append(_Entry(identifier, document, tally, tolerance))
             if len(self._batch) >= MAX_IDS:
                 await self._start_lookup()
 
@@ -76,7 +79,7 @@ class Verifier:
             await self._wait_for_lookups(asyncio.FIRST_COMPLETED)
         if batch:
             self._lookups.add(asyncio.create_task(self._look_up(batch)))
-            await asyncio.sleep(0)  # so that the question leaves before more documents are made
+            await asyncio.sleep(0)  # so that the request is sent before more documents are built
 
     async def _wait_for_lookups(self, until: str) -> None:
         done, self._lookups = await asyncio.wait(self._lookups, return_when=until)
@@ -84,10 +87,10 @@ class Verifier:
             task.result()
 
     async def _look_up(self, batch: list[_Entry]) -> None:
-        there = await self._lookup.find([entry.id for entry in batch])
+        existing = await self._lookup.find([entry.id for entry in batch])
         self.looked_up += len(batch)
         for entry in batch:
-            indices = there.get(entry.id)
+            indices = existing.get(entry.id)
             if indices is not None:
                 _count_found(entry, indices)
             elif len(self._not_found) < MAX_RETRIED:
@@ -96,41 +99,41 @@ class Verifier:
                 self._classify(entry)
 
     async def finish(self, retry_seconds: float) -> None:
-        """Look up the rest; then what was absent again, until nothing young is or `patience` seconds are over."""
+        """Look up the rest, then absent documents again, as long as some are recent, up to `retry_seconds`."""
         await self._start_lookup()
         if self._lookups:
             await self._wait_for_lookups(asyncio.ALL_COMPLETED)
-        limit = self._now() + retry_seconds
+        deadline = self._now() + retry_seconds
         absent, self._not_found = self._not_found, []
         while absent:
             for start in range(0, len(absent), MAX_IDS):
                 await self._look_up(absent[start : start + MAX_IDS])
             absent, self._not_found = self._not_found, []
-            again = []
+            retried = []
             for entry in absent:
-                if self._now() < limit and self._is_recent(entry):
-                    again.append(entry)
+                if self._now() < deadline and self._is_recent(entry):
+                    retried.append(entry)
                 else:
                     self._classify(entry)
-            absent = again
+            absent = retried
             if absent:
                 await asyncio.sleep(RETRY_SECONDS)
 
     def _is_recent(self, entry: _Entry) -> bool:
-        moment = cri.nanoseconds(_event_time(entry).encode())
-        return moment is not None and abs(self._now() - moment / 1e9) < entry.tolerance.min_age
+        time_ns = cri.nanoseconds(_event_time(entry).encode())
+        return time_ns is not None and abs(self._now() - time_ns / 1e9) < entry.tolerance.min_age
 
     def _classify(self, entry: _Entry) -> None:
-        account = entry.tally
+        tally = entry.tally
         if entry.id in self._dead_letter_ids:
-            account.dead += 1
+            tally.dead += 1
         elif entry.tolerance.pending or self._is_recent(entry):
-            account.waiting += 1
+            tally.waiting += 1
         elif entry.id in entry.tolerance.possible_drops:
             rules = entry.tolerance.possible_drops[entry.id]
-            account.unjudged[f"events that the rule {rules} may have dropped, by what no path tells"] += 1
+            tally.unjudged[f"events that the rule {rules} may have dropped (pod labels unknown)"] += 1
         else:
-            account.count_with_example("missing", _example(entry))
+            tally.count_with_example("missing", _example(entry))
 
 
 def _count_found(entry: _Entry, indices: list[str]) -> None:

@@ -1,1 +1,1 @@
-"""What `crisp check --connect` asks Kafka and Elasticsearch: each finding is OK, or says what to do."""
+"""The checks of `crisp check --connect` on Kafka and Elasticsearch: each result is OK, or names a remedy."""

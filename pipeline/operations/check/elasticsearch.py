@@ -1,4 +1,4 @@
-"""Elasticsearch, asked: version, credentials, rights, template, mappers, clock. Nothing is written."""
+"""Checks Elasticsearch: version, credentials, privileges, templates, mappers, indices, health, clock. Read-only."""
 
 import time
 from datetime import UTC, datetime
@@ -16,158 +16,159 @@ from pipeline.operations.check.finding import CheckResult, failed, ok, warning
 MIN_VERSION = (8, 11)
 MAX_CLOCK_SKEW_SECONDS = 5.0
 _JSON = {"content-type": "application/json", "accept": "application/json"}
-_RUN_SETUP = "run `crisp setup`, with the rights for it"
+_RUN_SETUP = "run `crisp setup`, with the privileges for it"
 _MAX_DIFFERENCES = 5
 
 
 class ElasticsearchCheck:
-    """One cluster under examination."""
+    """Checks one cluster."""
 
     def __init__(self, settings: Settings, client: AsyncElasticsearch) -> None:
         self._settings = settings
         self._client = client
 
     async def run(self) -> list[CheckResult]:
-        """Everything that could be asked."""
-        made = [await self._check_connection()]
-        if made[0].state == "failed":
-            return made
-        made += [await self._check_credentials(), *await self._check_privileges(), *await self._check_templates()]
-        return [*made, await self._check_indices(), await self._check_health(), await self._check_clock()]
+        """Run all checks; only the first if Elasticsearch cannot be used."""
+        results = [await self._check_connection()]
+        if results[0].state == "failed":
+            return results
+        results += [await self._check_credentials(), *await self._check_privileges(), *await self._check_templates()]
+        return [*results, await self._check_indices(), await self._check_health(), await self._check_clock()]
 
     async def _request(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
-        """Status and answer; status 0 with the fault's words when there was no answer."""
+        """Return status and body; status 0 and the error's message without a response."""
         try:
-            answer = await self._client.perform_request(method, path, headers=_JSON, body=body)
-        except ApiError as fault:
-            return fault.status_code, fault.body
-        except (TransportError, OSError, ValueError) as fault:
-            return 0, str(fault)
-        return answer.meta.status, answer.body
+            response = await self._client.perform_request(method, path, headers=_JSON, body=body)
+        except ApiError as error:
+            return error.status_code, error.body
+        except (TransportError, OSError, ValueError) as error:
+            return 0, str(error)
+        return response.meta.status, response.body
 
     async def _check_connection(self) -> CheckResult:
-        where = self._settings.es_urls
-        status, answer = await self._request("GET", "/_nodes/_local?filter_path=nodes.*.version")
+        urls = self._settings.es_urls
+        status, body = await self._request("GET", "/_nodes/_local?filter_path=nodes.*.version")
         if status == 0:
-            todo = f"check {env_name('es_urls')}, and {env_name('es_ca_file')} if it speaks TLS"
-            return failed("Elasticsearch", f"{where}: {answer}", todo)
+            todo = f"check {env_name('es_urls')}, and {env_name('es_ca_file')} if it uses TLS"
+            return failed("Elasticsearch", f"{urls}: {body}", todo)
         if status == 401:
             names = f"{env_name('es_user')} and {env_name('es_password')}, or {env_name('es_api_key')}"
-            return failed("Elasticsearch", f"{where} refuses the credentials", f"check {names}")
+            return failed("Elasticsearch", f"{urls} rejects the credentials", f"check {names}")
         if status != 200:
             return warning(
-                "Elasticsearch", f"{where} answers, its version may not be asked: {_describe_response(status, answer)}"
+                "Elasticsearch", f"{urls} is reachable, cannot read its version: {_describe_response(status, body)}"
             )
-        version = next(iter(answer["nodes"].values()))["version"]
+        version = next(iter(body["nodes"].values()))["version"]
         if tuple(int(part) for part in version.split(".")[:2]) < MIN_VERSION:
             return failed(
-                "Elasticsearch",
-                f"{where} is {version}",
-                f"{'.'.join(map(str, MIN_VERSION))} is the oldest that will do",
+                "Elasticsearch", f"{urls} is {version}", f"use version {'.'.join(map(str, MIN_VERSION))} or newer"
             )
-        return ok("Elasticsearch", f"{where} answers, version {version}")
+        return ok("Elasticsearch", f"{urls} is reachable, version {version}")
 
     async def _check_credentials(self) -> CheckResult:
-        status, answer = await self._request("GET", "/_security/_authenticate")
+        status, body = await self._request("GET", "/_security/_authenticate")
         if status == 200:
-            return ok("credentials", f"user {answer['username']}")
+            return ok("credentials", f"user {body['username']}")
         if status in (400, 405, 500):
-            return warning("credentials", "this cluster has no security: whoever reaches it may do anything")
+            return warning("credentials", "security is disabled in this cluster: every client has full access")
         return failed(
             "credentials",
-            _describe_response(status, answer),
+            _describe_response(status, body),
             f"check {env_name('es_user')} and {env_name('es_password')}",
         )
 
     async def _check_privileges(self) -> list[CheckResult]:
         role = roles.all_roles(self._settings)["crisp_worker"]
-        body = {"cluster": role["cluster"], "index": role["indices"]}
-        status, answer = await self._request("POST", "/_security/user/_has_privileges", body)
+        required = {"cluster": role["cluster"], "index": role["indices"]}
+        status, body = await self._request("POST", "/_security/user/_has_privileges", required)
         if status != 200:
-            return []  # no security: said by the credentials
-        absent = {name for name, has in answer["cluster"].items() if not has}
-        absent |= {name for index in answer["index"].values() for name, has in index.items() if not has}
-        if absent:
-            todo = "give the user the role crisp_worker that `crisp setup --roles` prints"
-            return [failed("rights of a worker", f"lacking: {', '.join(sorted(absent))}", todo)]
-        return [ok("rights of a worker", ", ".join([*role["cluster"], *role["indices"][0]["privileges"]]))]
+            return []  # security is disabled: reported by the credentials' check
+        missing = {name for name, granted in body["cluster"].items() if not granted}
+        missing |= {name for index in body["index"].values() for name, granted in index.items() if not granted}
+        if missing:
+            todo = "grant the user the role crisp_worker that `crisp setup --roles` prints"
+            return [failed("privileges of a worker", f"missing: {', '.join(sorted(missing))}", todo)]
+        return [ok("privileges of a worker", ", ".join([*role["cluster"], *role["indices"][0]["privileges"]]))]
 
     async def _check_templates(self) -> list[CheckResult]:
-        return [await self._check_template(one) for one in index_template.all_templates(self._settings)]
+        return [await self._check_template(template) for template in index_template.all_templates(self._settings)]
 
     async def _check_template(self, template: index_template.Template) -> CheckResult:
         what = f"index template {template.name}"
-        status, answer = await self._request("GET", f"/_index_template/{template.name}?flat_settings=true")
+        status, body = await self._request("GET", f"/_index_template/{template.name}?flat_settings=true")
         if status == 404:
-            return failed(what, "is not there", _RUN_SETUP)
+            return failed(what, "does not exist", _RUN_SETUP)
         if status != 200:
-            return warning(what, f"may not be seen: {_describe_response(status, answer)}")
-        stands = answer["index_templates"][0]["index_template"]
-        if not index_template.is_owned_by_crisp(stands.get("_meta")):
-            return failed(what, "is not crisp's", "rename or remove it, then run `crisp setup`")
-        properties = stands["template"]["mappings"]["properties"]
-        plain = _replaced_types(properties, index_template.body(template, self._settings, Unsupported()))
-        without = Unsupported(frozenset(plain), frozenset())
-        differs = index_template.drift(stands, index_template.body(template, self._settings, without))
-        differs = [name for name in differs if not name.startswith("index.")] if plain else differs
-        if differs:
-            return warning(what, f"differs from this version's in {', '.join(differs[:_MAX_DIFFERENCES])}", _RUN_SETUP)
-        words = f"; without {', '.join(sorted(plain))}, which this server lacks" if plain else ""
-        return ok(what, f"ours, version {stands.get('version')}{words}")
+            return warning(what, f"cannot be read: {_describe_response(status, body)}")
+        existing = body["index_templates"][0]["index_template"]
+        if not index_template.is_owned_by_crisp(existing.get("_meta")):
+            return failed(what, "is not owned by crisp", "rename or remove it, then run `crisp setup`")
+        properties = existing["template"]["mappings"]["properties"]
+        replaced = _replaced_types(properties, index_template.body(template, self._settings, Unsupported()))
+        unsupported = Unsupported(frozenset(replaced), frozenset())
+        differences = index_template.drift(existing, index_template.body(template, self._settings, unsupported))
+        if replaced:
+            differences = [name for name in differences if not name.startswith("index.")]
+        if differences:
+            return warning(
+                what, f"differs from this version's in {', '.join(differences[:_MAX_DIFFERENCES])}", _RUN_SETUP
+            )
+        note = f"; without {', '.join(sorted(replaced))}, not supported by this server" if replaced else ""
+        return ok(what, f"up to date, version {existing.get('version')}{note}")
 
     async def _check_indices(self) -> CheckResult:
         path = ",".join(index_template.index_patterns(self._settings))
         query = "filter_path=*.mappings._meta&ignore_unavailable=true&allow_no_indices=true"
-        status, answer = await self._request("GET", f"/{path}/_mapping?{query}")
+        status, body = await self._request("GET", f"/{path}/_mapping?{query}")
         if status != 200:
-            return warning("indices", f"may not be seen: {_describe_response(status, answer)}")
+            return warning("indices", f"cannot be read: {_describe_response(status, body)}")
         today = f"{self._settings.index_prefix}-{datetime.now(UTC):%Y.%m.%d}"
-        status, about = await self._request("GET", f"/{today}/_mapping")
+        status, indices = await self._request("GET", f"/{today}/_mapping")
         if status == 200 and not any(
-            index_template.is_owned_by_crisp(one["mappings"].get("_meta")) for one in about.values()
+            index_template.is_owned_by_crisp(index["mappings"].get("_meta")) for index in indices.values()
         ):
-            todo = f"documents go to {self._settings.index_prefix}-crisp.…: look for both, until that shipper has ended"
-            return warning("indices", f"{today} was made by another shipper", todo)
-        return ok("indices", f"{len(answer)} of ours are there" if answer else "none of ours yet")
+            todo = f"documents go to {self._settings.index_prefix}-crisp.…: search both until that shipper has ended"
+            return warning("indices", f"{today} was created by another shipper", todo)
+        return ok("indices", f"{len(body)} owned by crisp" if body else "none owned by crisp yet")
 
     async def _check_health(self) -> CheckResult:
-        status, answer = await self._request("GET", "/_cluster/health?filter_path=status,number_of_data_nodes")
+        status, body = await self._request("GET", "/_cluster/health?filter_path=status,number_of_data_nodes")
         if status != 200:
-            return warning("cluster", f"its health may not be seen: {_describe_response(status, answer)}")
-        if answer["status"] == "red":
-            return failed("cluster", "red: some shards are not there", "ask GET _cluster/allocation/explain")
-        return ok("cluster", f"{answer['status']}, {answer['number_of_data_nodes']} data nodes")
+            return warning("cluster", f"cannot read its health: {_describe_response(status, body)}")
+        if body["status"] == "red":
+            return failed("cluster", "red: some primary shards are unassigned", "run GET _cluster/allocation/explain")
+        return ok("cluster", f"{body['status']}, {body['number_of_data_nodes']} data nodes")
 
     async def _check_clock(self) -> CheckResult:
-        asked = time.time()
-        status, answer = await self._request("GET", "/_nodes/_local/stats/os?filter_path=nodes.*.timestamp")
-        heard = time.time()
+        requested_at = time.time()
+        status, body = await self._request("GET", "/_nodes/_local/stats/os?filter_path=nodes.*.timestamp")
+        received_at = time.time()
         if status != 200:
-            return warning("clock", f"may not be seen: {_describe_response(status, answer)}")
-        theirs = next(iter(answer["nodes"].values()))["timestamp"] / 1000
-        apart = max(asked - theirs, theirs - heard, 0.0)
-        if apart > MAX_CLOCK_SKEW_SECONDS:
-            return warning("clock", f"{apart:.1f} s apart from this machine's", "keep both by NTP")
+            return warning("clock", f"cannot be read: {_describe_response(status, body)}")
+        node_time = next(iter(body["nodes"].values()))["timestamp"] / 1000
+        skew = max(requested_at - node_time, node_time - received_at, 0.0)
+        if skew > MAX_CLOCK_SKEW_SECONDS:
+            return warning("clock", f"differs from this machine's by {skew:.1f} s", "synchronise both by NTP")
         return ok("clock", "the same as this machine's")
 
 
 def _replaced_types(existing: dict[str, Any], wanted: dict[str, Any]) -> set[str]:
-    """The mappers that the template that stands does without."""
+    """Return the special field types that the existing template replaces by plain ones."""
     properties = wanted["template"]["mappings"]["properties"]
     special = {"match_only_text", "wildcard", "flattened"}
     return {
-        about["type"]
-        for name, about in properties.items()
-        if about["type"] in special and existing.get(name, {}).get("type") != about["type"]
+        field["type"]
+        for name, field in properties.items()
+        if field["type"] in special and existing.get(name, {}).get("type") != field["type"]
     }
 
 
-def _describe_response(status: int, answer: Any) -> str:
-    return f"status {status}: {str(answer)[:200]}"
+def _describe_response(status: int, body: Any) -> str:
+    return f"status {status}: {str(body)[:200]}"
 
 
 async def run_checks(settings: Settings) -> list[CheckResult]:
-    """What there is to say of the Elasticsearch in the settings."""
+    """Check the Elasticsearch in the settings."""
     client = connect(settings)
     try:
         return await ElasticsearchCheck(settings, client).run()

@@ -1,4 +1,4 @@
-"""One finding of a check. Pure."""
+"""The result of one check. Pure."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ OK, WARNING, FAILED = "ok", "warning", "failed"
 
 
 class CheckResult(NamedTuple):
-    """What was looked at, how it is (ok, warning, failed), what was seen, and what to do."""
+    """A result: the subject, its state (ok, warning, failed), the observation, and the remedy."""
 
     what: str
     state: str
@@ -14,21 +14,21 @@ class CheckResult(NamedTuple):
     todo: str = ""
 
     def line(self) -> str:
-        """As a line of text."""
-        sign = {OK: "OK", WARNING: "look", FAILED: "FAIL"}[self.state]
-        return f"{sign:4}  {self.what}: {self.seen}" + (f"\n      -> {self.todo}" if self.todo else "")
+        """Return the result as text."""
+        label = {OK: "OK", WARNING: "WARN", FAILED: "FAIL"}[self.state]
+        return f"{label:4}  {self.what}: {self.seen}" + (f"\n      -> {self.todo}" if self.todo else "")
 
 
 def ok(what: str, seen: str) -> CheckResult:
-    """It is as it should be."""
+    """Return the result of a check that passed."""
     return CheckResult(what, OK, seen)
 
 
 def warning(what: str, seen: str, todo: str = "") -> CheckResult:
-    """It works, or it could not be seen whether it does."""
+    """Return the result of a check that passed with a problem, or could not be made."""
     return CheckResult(what, WARNING, seen, todo)
 
 
 def failed(what: str, seen: str, todo: str) -> CheckResult:
-    """It will not work."""
+    """Return the result of a check that failed: crisp will not work."""
     return CheckResult(what, FAILED, seen, todo)

@@ -1,1 +1,1 @@
-"""Reading what is indexed and how the parts are: search, follow, trace, overview."""
+"""Inspection of indexed documents and running processes: search, follow, trace, overview."""

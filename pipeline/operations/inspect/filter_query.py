@@ -1,9 +1,9 @@
-"""What one wants to see, as words on a command line, and the query that they mean. Pure.
+"""The filter terms of a command line, and the Elasticsearch query built from them. Pure.
 
     app=payments  level>=warn  timeout  http.response.status_code>=500  pod!=web-*
 
-A word with an operator (`=`, `!=`, `>=`, `<=`, `>`, `<`) asks for a field, a `*` in its value stands for anything; any
-other word is looked for in the message. All must hold.
+A term with an operator (`=`, `!=`, `>=`, `<=`, `>`, `<`) filters by a field; `*` in its value is a wildcard. Any other
+term is a phrase in the message. All terms must match.
 """
 
 import re
@@ -25,22 +25,22 @@ FIELD_ALIASES = {
     "trace": "trace.id",
 }
 LEVELS_BY_SEVERITY = ("trace", "debug", "info", "notice", "warn", "error", "critical", "fatal")
-_WORD = re.compile(r"([\w@][\w.@/-]*)(!=|>=|<=|=|>|<)(.*)", re.DOTALL)
+_TERM = re.compile(r"([\w@][\w.@/-]*)(!=|>=|<=|=|>|<)(.*)", re.DOTALL)
 _RANGE_OPERATORS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}
 
 
 def build_query(terms: list[str]) -> dict[str, Any]:
-    """The query for these words. Raises UsageError naming the word that cannot be meant."""
+    """Build the query for filter terms. Raises UsageError that names the invalid term."""
     must: list[dict[str, Any]] = []
     must_not: list[dict[str, Any]] = []
-    for word in terms:
-        match = _WORD.fullmatch(word)
+    for term in terms:
+        match = _TERM.fullmatch(term)
         if match is None:
-            must.append({"match_phrase": {"message": word}})
+            must.append({"match_phrase": {"message": term}})
             continue
         name, operator, value = match.groups()
         if not value:
-            raise UsageError(f"{word!r}: no value behind {operator}")
+            raise UsageError(f"{term!r}: no value after {operator}")
         clause = _clause(FIELD_ALIASES.get(name, name), operator, value)
         (must_not if operator == "!=" else must).append(clause)
     return {"bool": {"filter": must, "must_not": must_not}}
@@ -59,17 +59,17 @@ def _clause(field: str, operator: str, value: str) -> dict[str, Any]:
 
 
 def _levels(operator: str, value: str) -> list[str]:
-    """The levels that are meant; `warning` is `warn` here too."""
+    """Return the levels that match; values are normalised, as in documents (`warning` is `warn`)."""
     name = level.normalize(value)
     if name is None:
-        raise UsageError(f"level{operator}{value}: no level; there are {', '.join(LEVELS_BY_SEVERITY)}")
-    place = LEVELS_BY_SEVERITY.index(name)
-    chosen = {
-        "=": LEVELS_BY_SEVERITY[place : place + 1],
-        "!=": LEVELS_BY_SEVERITY[place : place + 1],
-        ">=": LEVELS_BY_SEVERITY[place:],
-        ">": LEVELS_BY_SEVERITY[place + 1 :],
-        "<=": LEVELS_BY_SEVERITY[: place + 1],
-        "<": LEVELS_BY_SEVERITY[:place],
+        raise UsageError(f"level{operator}{value}: unknown level; levels are {', '.join(LEVELS_BY_SEVERITY)}")
+    index = LEVELS_BY_SEVERITY.index(name)
+    matches = {
+        "=": LEVELS_BY_SEVERITY[index : index + 1],
+        "!=": LEVELS_BY_SEVERITY[index : index + 1],
+        ">=": LEVELS_BY_SEVERITY[index:],
+        ">": LEVELS_BY_SEVERITY[index + 1 :],
+        "<=": LEVELS_BY_SEVERITY[: index + 1],
+        "<": LEVELS_BY_SEVERITY[:index],
     }
-    return list(chosen[operator])
+    return list(matches[operator])

@@ -1,7 +1,8 @@
-"""Follows documents as a search begins to find them: of every shard what came after the last look.
+"""Follows documents as they become searchable: each poll reads the new documents of every shard.
 
-Each shard numbers what it takes (`_seq_no`); what a refresh shows may have holes for a moment, while a slower request
-is still at work. So each look begins where the look before the last one ended, and what was shown is not shown again.
+A shard numbers its operations (`_seq_no`). Right after a refresh the visible numbers may have holes, while a slower
+request is in progress. Therefore each poll starts where the poll before the last one ended, and skips documents that
+were shown before.
 """
 
 from typing import Any, NamedTuple
@@ -17,7 +18,7 @@ MAX_PAGES = 20
 _JSON = {"accept": "application/json", "content-type": "application/json"}
 
 Hit = dict[str, Any]
-"""One document as a search gives it."""
+"""One document of a search response."""
 
 
 class Shard(NamedTuple):
@@ -28,17 +29,17 @@ class Shard(NamedTuple):
 
 
 class _Cursor:
-    """How far a shard was read: `before` at the look before the last, `last` at the last."""
+    """The `_seq_no` up to which a shard was read: `last` at the last poll, `previous` at the one before."""
 
     __slots__ = ("last", "previous", "shown")
 
     def __init__(self, position: int) -> None:
         self.previous = self.last = position
-        self.shown: dict[int, None] = {}  # numbers shown above `before`, in order
+        self.shown: dict[int, None] = {}  # numbers above `previous` that were shown, in order
 
 
 class Follower:
-    """Looks at the indices of a pattern. Every question raises CrispError when Elasticsearch does not answer."""
+    """Polls the indices of a pattern. Every method raises CrispError when Elasticsearch is unavailable."""
 
     def __init__(self, client: AsyncElasticsearch, pattern: str, query: dict[str, Any]) -> None:
         self._client = client
@@ -47,12 +48,12 @@ class Follower:
         self._cursors: dict[Shard, _Cursor] = {}
 
     async def start(self) -> None:
-        """Begin at the end of what is there now."""
+        """Start after the newest existing document of each shard."""
         for shard in await self._shards():
             self._cursors[shard] = _Cursor(await self._newest_seq_no(shard))
 
     async def latest(self, number: int) -> list[Hit]:
-        """The newest documents by their time, the oldest of them first."""
+        """Return the newest documents by time, in ascending order."""
         sort = [{"@timestamp": {"order": "desc", "unmapped_type": "date_nanos"}}]
         body = {"query": self._query, "size": number, "sort": sort}
         path = f"/{self._pattern}/_search?ignore_unavailable=true&allow_no_indices=true"
@@ -60,31 +61,29 @@ class Follower:
         return hits[::-1]
 
     async def poll(self) -> list[Hit]:
-        """What has become searchable since, by time. Indices that are new are read from their beginning."""
-        found: list[Hit] = []
+        """Return the documents that became searchable since, by time. New indices are read from their beginning."""
+        hits: list[Hit] = []
         for shard in await self._shards():
-            found += await self._read(shard, self._cursors.setdefault(shard, _Cursor(-1)))
-        return sorted(
-            found, key=lambda hit: (hit["_source"].get("@timestamp", ""), hit["_source"].get("log.offset", 0))
-        )
+            hits += await self._read(shard, self._cursors.setdefault(shard, _Cursor(-1)))
+        return sorted(hits, key=lambda hit: (hit["_source"].get("@timestamp", ""), hit["_source"].get("log.offset", 0)))
 
     async def _read(self, shard: Shard, cursor: _Cursor) -> list[Hit]:
         newest = await self._newest_seq_no(shard)
         if newest <= cursor.previous:
             return []
-        found: list[Hit] = []
+        hits: list[Hit] = []
         position = cursor.previous
         for _ in range(MAX_PAGES):
             page = await self._page(shard, position, newest)
-            found += [hit for hit in page if hit["sort"][0] not in cursor.shown]
+            hits += [hit for hit in page if hit["sort"][0] not in cursor.shown]
             position = page[-1]["sort"][0] if page else position
             if len(page) < PAGE_SIZE:
                 position = newest
                 break
-        cursor.shown |= dict.fromkeys(hit["sort"][0] for hit in found)
+        cursor.shown |= dict.fromkeys(hit["sort"][0] for hit in hits)
         cursor.previous, cursor.last = min(cursor.last, position), position
         cursor.shown = {number: None for number in cursor.shown if number > cursor.previous}
-        return found
+        return hits
 
     async def _page(self, shard: Shard, after: int, newest: int) -> list[Hit]:
         window = {"range": {"_seq_no": {"gt": after, "lte": newest}}}
@@ -103,21 +102,21 @@ class Follower:
         return int(hits[0]["sort"][0]) if hits else -1
 
     async def _search(self, shard: Shard, body: dict[str, Any]) -> Any:
-        # One copy of the shard each time: another one may be at another refresh.
+        # Always the same copy of the shard: copies refresh at different times.
         path = f"/{shard.index_name}/_search?preference=_shards:{shard.number}%7Ccrisp&ignore_unavailable=true"
         return await self._request("POST", path, orjson.dumps(body))
 
     async def _shards(self) -> list[Shard]:
         path = f"/{self._pattern}/_settings/index.number_of_shards?ignore_unavailable=true&allow_no_indices=true"
-        answer = await self._request("GET", path, None)
-        counts = {index: int(found["settings"]["index"]["number_of_shards"]) for index, found in answer.items()}
+        response = await self._request("GET", path, None)
+        counts = {index: int(entry["settings"]["index"]["number_of_shards"]) for index, entry in response.items()}
         return [Shard(index, number) for index, count in sorted(counts.items()) for number in range(count)]
 
     async def _request(self, method: str, path: str, body: bytes | None) -> Any:
         headers = _JSON if body else {"accept": "application/json"}
         try:
             return (await self._client.perform_request(method, path, headers=headers, body=body)).body
-        except ApiError as fault:
-            raise CrispError(f"Elasticsearch answers with {fault.status_code}: {str(fault.body)[:300]}") from fault
-        except (TransportError, OSError) as fault:
-            raise CrispError(f"Elasticsearch cannot be reached: {fault}") from fault
+        except ApiError as error:
+            raise CrispError(f"Elasticsearch responds with {error.status_code}: {str(error.body)[:300]}") from error
+        except (TransportError, OSError) as error:
+            raise CrispError(f"cannot connect to Elasticsearch: {error}") from error

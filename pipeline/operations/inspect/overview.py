@@ -1,4 +1,7 @@
-"""All shippers and workers at once: their status pages, Kafka's lag, Elasticsearch. What cannot be asked is told."""
+"""Overview of all processes: status of shippers and workers, consumer lag, Elasticsearch's health.
+
+What is unreachable is reported as a problem.
+"""
 
 import asyncio
 import http.client
@@ -27,8 +30,8 @@ Address = tuple[str, int]
 
 
 def parse_status_urls(settings: Settings) -> list[tuple[str, int]]:
-    """Host and port of each address in the settings. Raises SettingsError."""
-    found, faults = [], []
+    """Return host and port of each URL in the settings. Raises SettingsError."""
+    addresses, problems = [], []
     for url in settings.status_urls.replace(",", " ").split():
         parts = urlsplit(url)
         try:
@@ -36,52 +39,54 @@ def parse_status_urls(settings: Settings) -> list[tuple[str, int]]:
         except ValueError:
             port = None
         if parts.scheme != "http" or not parts.hostname or not port or parts.path not in {"", "/"}:
-            faults.append(f"{env_name('status_urls')}: {url!r} is not http://HOST:PORT")
+            problems.append(f"{env_name('status_urls')}: {url!r} is not http://HOST:PORT")
         else:
-            found.append((parts.hostname, port))
-    if faults:
-        raise SettingsError(faults)
-    return found
+            addresses.append((parts.hostname, port))
+    if problems:
+        raise SettingsError(problems)
+    return addresses
 
 
 async def gather(settings: Settings) -> dict[str, Any]:
-    """Ask everyone. Raises SettingsError for addresses that are none."""
+    """Request the status of everything. Raises SettingsError for invalid URLs."""
     hosts = parse_status_urls(settings)
-    parts, kafka, elasticsearch = await asyncio.gather(_processes(hosts), _kafka(settings), _elasticsearch(settings))
-    troubles = [*kafka.pop("troubles"), *elasticsearch.pop("troubles")]
-    for part in parts:
-        troubles += part["troubles"]
-    worst = worst_severity(parse_severity(trouble["level"]) for trouble in troubles)
+    processes, kafka, elasticsearch = await asyncio.gather(
+        _processes(hosts), _kafka(settings), _elasticsearch(settings)
+    )
+    problems = [*kafka.pop("troubles"), *elasticsearch.pop("troubles")]
+    for process in processes:
+        problems += process["troubles"]
+    worst = worst_severity(parse_severity(problem["level"]) for problem in problems)
     return {
         "time": time.time(),
         "state": worst.label,
-        "troubles": sorted(troubles, key=lambda trouble: -parse_severity(trouble["level"])),
+        "troubles": sorted(problems, key=lambda problem: -parse_severity(problem["level"])),
         "kafka": kafka,
         "elasticsearch": elasticsearch,
-        "parts": parts,
+        "parts": processes,
     }
 
 
 async def _processes(hosts: list[tuple[str, int]]) -> list[dict[str, Any]]:
-    """The facts of each process; each address of a name is one."""
-    room = asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
+    """Return the status of each process: one for each address of a host name."""
+    semaphore = asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
 
-    async def ask(host: str, address: Address) -> dict[str, Any]:
-        async with room:
+    async def request(host: str, address: Address) -> dict[str, Any]:
+        async with semaphore:
             return await asyncio.to_thread(_request_status, host, address)
 
-    asked = []
+    requests = []
     for host, port in hosts:
         try:
-            answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except OSError as fault:
-            asked.append(
-                asyncio.ensure_future(asyncio.sleep(0, _unreachable(f"{host}:{port}", f"no such host: {fault}")))
+            resolved = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except OSError as error:
+            requests.append(
+                asyncio.ensure_future(asyncio.sleep(0, _unreachable(f"{host}:{port}", f"no such host: {error}")))
             )
             continue
-        addresses = sorted({(str(answer[4][0]), port) for answer in answers})
-        asked += [asyncio.ensure_future(ask(host, address)) for address in addresses]
-    return sorted(await asyncio.gather(*asked), key=lambda part: (part["kind"], part["name"]))
+        addresses = sorted({(str(entry[4][0]), port) for entry in resolved})
+        requests += [asyncio.ensure_future(request(host, address)) for address in addresses]
+    return sorted(await asyncio.gather(*requests), key=lambda process: (process["kind"], process["name"]))
 
 
 def _request_status(host: str, address: Address) -> dict[str, Any]:
@@ -89,28 +94,29 @@ def _request_status(host: str, address: Address) -> dict[str, Any]:
     connection = http.client.HTTPConnection(*address, timeout=REQUEST_TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/status.json", headers={"Host": f"{host}:{address[1]}"})
-        answer = connection.getresponse()
-        body = answer.read(MAX_RESPONSE_BYTES)
-        if answer.status != 200:
-            return _unreachable(name, f"it answers with {answer.status}")
-        facts: dict[str, Any] = orjson.loads(body)
-        facts["troubles"] = [{**trouble, "of": f"{facts['kind']} {facts['name']}"} for trouble in facts["troubles"]]
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as fault:
-        return _unreachable(name, _describe_error(fault))
+        response = connection.getresponse()
+        body = response.read(MAX_RESPONSE_BYTES)
+        if response.status != 200:
+            return _unreachable(name, f"HTTP status {response.status}")
+        status: dict[str, Any] = orjson.loads(body)
+        source = f"{status['kind']} {status['name']}"
+        status["troubles"] = [{**problem, "of": source} for problem in status["troubles"]]
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
+        return _unreachable(name, _describe_error(error))
     finally:
         connection.close()
-    return {**facts, "address": f"{address[0]}:{address[1]}"}
+    return {**status, "address": f"{address[0]}:{address[1]}"}
 
 
 def _describe_error(error: Exception) -> str:
-    """A fault as one reads it: what it says of itself, else what it is."""
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return said or type(error).__name__
+    """Return the error's message, or its type if it has none."""
+    message = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return message or type(error).__name__
 
 
 def _unreachable(name: str, reason: str) -> dict[str, Any]:
-    trouble = _problem(Severity.CRITICAL, f"Cannot be asked: {reason}", "instance-down", name)
-    return {"kind": "unknown", "name": name, "state": Severity.CRITICAL.label, "troubles": [trouble]}
+    problem = _problem(Severity.CRITICAL, f"Unreachable: {reason}", "instance-down", name)
+    return {"kind": "unknown", "name": name, "state": Severity.CRITICAL.label, "troubles": [problem]}
 
 
 def _problem(severity: Severity, message: str, runbook: str, source: str) -> dict[str, str]:
@@ -122,22 +128,23 @@ async def _kafka(settings: Settings) -> dict[str, Any]:
     try:
         async with asyncio.timeout(2 * REQUEST_TIMEOUT_SECONDS):
             lags = await consumer_lag.read_lag(settings)
-    except (KafkaError, TimeoutError) as fault:
-        why = "no broker answers" if isinstance(fault, (KafkaConnectionError, TimeoutError)) else _describe_error(fault)
-        words = f"Cannot be asked how far the workers are, at {brokers}: {why}."
+    except (KafkaError, TimeoutError) as error:
+        unreachable = isinstance(error, (KafkaConnectionError, TimeoutError))
+        reason = "no broker is reachable" if unreachable else _describe_error(error)
+        message = f"Cannot read consumer lag at {brokers}: {reason}."
         return {
             "brokers": brokers,
             "lag": None,
-            "troubles": [_problem(Severity.CRITICAL, words, "shipper-backlog", "Kafka")],
+            "troubles": [_problem(Severity.CRITICAL, message, "shipper-backlog", "Kafka")],
         }
-    waiting = max((one.seconds or 0.0 for one in lags.values()), default=0.0)
-    late = _problem(Severity.WARNING, f"Records wait for {waiting:.0f} s.", "lag", "Kafka")
+    lag_seconds = max((lag.seconds or 0.0 for lag in lags.values()), default=0.0)
+    late = _problem(Severity.WARNING, f"Records wait for {lag_seconds:.0f} s.", "lag", "Kafka")
     return {
         "brokers": brokers,
-        "lag": sum(one.records for one in lags.values()),
-        "oldest_seconds": waiting,
-        "partitions": {str(number): {**one._asdict(), "records": one.records} for number, one in sorted(lags.items())},
-        "troubles": [late] if waiting > 60 else [],
+        "lag": sum(lag.records for lag in lags.values()),
+        "oldest_seconds": lag_seconds,
+        "partitions": {str(number): {**lag._asdict(), "records": lag.records} for number, lag in sorted(lags.items())},
+        "troubles": [late] if lag_seconds > 60 else [],
     }
 
 
@@ -145,21 +152,20 @@ async def _elasticsearch(settings: Settings) -> dict[str, Any]:
     client = connect(settings)
     try:
         async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
-            answer = await client.perform_request("GET", "/_cluster/health", headers={"accept": "application/json"})
-    except ApiError as fault:
-        if fault.status_code == 403:
-            return {"status": "answers; its health may not be asked", "troubles": []}
-        words = f"Answers with {fault.status_code}, at {strip_credentials(settings.es_urls)}."
-    except (TransportError, OSError, TimeoutError) as fault:
-        words = f"Cannot be reached at {strip_credentials(settings.es_urls)}: {_describe_error(fault)}."
+            response = await client.perform_request("GET", "/_cluster/health", headers={"accept": "application/json"})
+    except ApiError as error:
+        if error.status_code == 403:
+            return {"status": "reachable; no privilege to read its health", "troubles": []}
+        message = f"Responds with {error.status_code} at {strip_credentials(settings.es_urls)}."
+    except (TransportError, OSError, TimeoutError) as error:
+        message = f"Unreachable at {strip_credentials(settings.es_urls)}: {_describe_error(error)}."
     else:
-        status = answer.body["status"]
-        bad = (
-            [_problem(Severity.CRITICAL, "The cluster is red.", "elasticsearch", "Elasticsearch")]
-            if status == "red"
-            else []
-        )
-        return {"status": status, "troubles": bad}
+        status = response.body["status"]
+        red = _problem(Severity.CRITICAL, "The cluster is red.", "elasticsearch", "Elasticsearch")
+        return {"status": status, "troubles": [red] if status == "red" else []}
     finally:
         await client.close()
-    return {"status": "away", "troubles": [_problem(Severity.CRITICAL, words, "elasticsearch", "Elasticsearch")]}
+    return {
+        "status": "unreachable",
+        "troubles": [_problem(Severity.CRITICAL, message, "elasticsearch", "Elasticsearch")],
+    }

@@ -1,6 +1,7 @@
-"""One document's way: file and offset, slice, partition and offset, index, with the time at each step.
+"""Traces one document: file and offset, slice, partition and offset, index, with the time of each step.
 
-What the document says is believed; its record is looked for in Kafka by when it was read, and known by its headers.
+The steps are taken from the document's fields. Its record is searched in Kafka by the time at which the shipper read
+it, and identified by its headers.
 """
 
 import re
@@ -24,7 +25,7 @@ _ID_PATTERN = re.compile(r"([A-Za-z0-9_-]{16})-([0-9a-f]{10})(?:~[0-9a-f]+|-gap)
 
 
 class Step(NamedTuple):
-    """One step: its name, when (nanoseconds since the epoch, None where nobody knows), and what is known of it."""
+    """A step: name, time (nanoseconds since the epoch, None if unknown), and description."""
 
     name: str
     time: int | None
@@ -32,124 +33,126 @@ class Step(NamedTuple):
 
 
 class EventPosition(NamedTuple):
-    """Where an id of ours says that its event began."""
+    """The file identity and byte offset of an event, from its document id."""
 
     identity: str
     offset: int
 
 
 def parse_id(identity: str) -> EventPosition | None:
-    """The place in an id of ours; None for another's."""
+    """Return the event position in a crisp id; None for any other id."""
     match = _ID_PATTERN.fullmatch(identity)
     return EventPosition(match[1], int(match[2], 16)) if match else None
 
 
 class DocumentTracer:
-    """Finds one document's steps. Raises CrispError for Elasticsearch's faults; `astray` KafkaError for Kafka's."""
+    """Finds the steps of one document.
+
+    Raises CrispError when Elasticsearch is unavailable; `find_unindexed` raises KafkaError.
+    """
 
     def __init__(self, settings: Settings, client: AsyncElasticsearch) -> None:
         self._settings = settings
         self._client = client
 
     async def find_document(self, identity: str) -> dict[str, Any] | None:
-        """The document as a search finds it."""
+        """Return the search hit of a document; None if it is not indexed."""
         query = {"query": {"ids": {"values": [identity]}}, "size": 1}
         path = f"/{self._settings.index_prefix}-*/_search?ignore_unavailable=true&allow_no_indices=true"
         headers = {"accept": "application/json", "content-type": "application/json"}
         try:
-            answer = await self._client.perform_request("POST", path, headers=headers, body=orjson.dumps(query))
-        except ApiError as fault:
-            raise CrispError(f"Elasticsearch answers with {fault.status_code}: {str(fault.body)[:300]}") from fault
-        except (TransportError, OSError) as fault:
-            raise CrispError(f"Elasticsearch cannot be reached: {fault}") from fault
-        hits = answer.body["hits"]["hits"]
+            response = await self._client.perform_request("POST", path, headers=headers, body=orjson.dumps(query))
+        except ApiError as error:
+            raise CrispError(f"Elasticsearch responds with {error.status_code}: {str(error.body)[:300]}") from error
+        except (TransportError, OSError) as error:
+            raise CrispError(f"cannot connect to Elasticsearch: {error}") from error
+        hits = response.body["hits"]["hits"]
         return dict(hits[0]) if hits else None
 
     async def steps(self, hit: dict[str, Any]) -> list[Step]:
-        """The steps of a document that is there."""
+        """Return the steps of an indexed document."""
         source = hit["_source"]
-        written, read = (
+        written_at, read_at = (
             _parse_time(source.get("log.iotime") or source.get("@timestamp")),
             _parse_time(source.get("event.created")),
         )
-        where = source.get("log.file.path", "unknown file")
+        path = source.get("log.file.path", "unknown file")
         length = f", {source['log.length']} bytes" if "log.length" in source else ""
+        node = source.get("agent.name") or source.get("host.name", "?")
         indexed = f"{hit['_index']}, id {hit['_id']}"
         return [
-            Step("written", written, f"{where} at byte {source.get('log.offset', '?')}{length}"),
-            Step("read", read, f"by the shipper of node {source.get('agent.name') or source.get('host.name', '?')}"),
-            *await self._kafka_steps(hit, read),
+            Step("written", written_at, f"{path} at byte {source.get('log.offset', '?')}{length}"),
+            Step("read", read_at, f"by the shipper of node {node}"),
+            *await self._kafka_steps(hit, read_at),
             Step("indexed", _parse_time(source.get("event.ingested")), indexed),
-            Step("searchable", time.time_ns(), "a search found it just now"),
+            Step("searchable", time.time_ns(), "visible to search"),
         ]
 
-    async def _kafka_steps(self, hit: dict[str, Any], read: int | None) -> list[Step]:
-        source, spot = hit["_source"], parse_id(hit["_id"])
+    async def _kafka_steps(self, hit: dict[str, Any], read_at: int | None) -> list[Step]:
+        source, position = hit["_source"], parse_id(hit["_id"])
         if "crisp.offset" in source:
             origin = KafkaPosition(
                 source.get("crisp.topic", "?"), source.get("crisp.partition", -1), source["crisp.offset"], 0
             )
-            return [Step("in Kafka", None, f"{_format_position(origin)}, a record that another shipper wrote")]
-        if spot is None or read is None:
-            return [Step("in Kafka", None, "its id does not tell which record it came in")]
-        since = read // 10**6 - CLOCK_SKEW_MS
+            return [Step("in Kafka", None, f"{_format_position(origin)}, a record of another shipper")]
+        if position is None or read_at is None:
+            return [Step("in Kafka", None, "record unknown: not a crisp id")]
+        since = read_at // 10**6 - CLOCK_SKEW_MS
+        until = since + CLOCK_SKEW_MS + MAX_SEND_DELAY_MS
         try:
-            found = await self._record_steps(
-                spot, since, since + CLOCK_SKEW_MS + MAX_SEND_DELAY_MS
-            ) or await self._record_steps(spot, since, None)
-        except KafkaError as fault:  # the document is there: the other steps are known all the same
-            why = "no broker answers" if isinstance(fault, KafkaConnectionError) else str(fault)
-            return [Step("in Kafka", None, f"not known: {self._settings.kafka_brokers} cannot be asked, {why}")]
-        return found or [Step("in Kafka", None, f"{self._settings.topic_raw} no longer holds its record")]
+            steps = await self._record_steps(position, since, until) or await self._record_steps(position, since, None)
+        except KafkaError as error:  # the document exists: its other steps are known nevertheless
+            reason = "no broker is reachable" if isinstance(error, KafkaConnectionError) else str(error)
+            return [Step("in Kafka", None, f"unknown: cannot read from {self._settings.kafka_brokers}: {reason}")]
+        return steps or [Step("in Kafka", None, f"record no longer in {self._settings.topic_raw}")]
 
     async def _record_steps(self, position: EventPosition, since: int, until: int | None) -> list[Step]:
-        """Every record of the raw topic that has the event in it; a slice that was sent twice is there twice."""
-        found = []
-        done = await committed_offsets(self._settings)
+        """Return a step for each record of the raw topic with the event; a slice sent twice has two records."""
+        steps = []
+        committed = await committed_offsets(self._settings)
         async with TopicReader(self._settings, self._settings.topic_raw, since, until) as records:
             async for value, headers, origin in records:
-                words = _describe_match(position, value, headers)
-                if words:
-                    state = "settled" if origin.offset < done.get(origin.partition, 0) else "not settled yet"
-                    found.append(
-                        Step("in Kafka", origin.timestamp * 10**6, f"{_format_position(origin)}, {words}; {state}")
-                    )
-        return found
+                match = _describe_match(position, value, headers)
+                if match:
+                    state = "committed" if origin.offset < committed.get(origin.partition, 0) else "not committed yet"
+                    description = f"{_format_position(origin)}, {match}; {state}"
+                    steps.append(Step("in Kafka", origin.timestamp * 10**6, description))
+        return steps
 
     async def find_unindexed(self, identity: str, since: int) -> list[Step]:
-        """The steps of what is not in the index: in a dead letter, or in the raw topic since then (ms)."""
-        found = []
-        async with TopicReader(self._settings, self._settings.topic_dead) as letters:
-            async for value, headers, origin in letters:
+        """Return the steps of an event that is not indexed: its dead letters, and its raw records since then (ms)."""
+        steps = []
+        async with TopicReader(self._settings, self._settings.topic_dead) as records:
+            async for value, headers, origin in records:
                 if ("dead-id", identity.encode()) in headers:
-                    letter = dead_letter.decode(value, headers)
-                    words = f"{_format_position(origin)}, refused by {letter.index}: {letter.reason}"
-                    found.append(Step("dead letter", origin.timestamp * 10**6, words))
-        spot = parse_id(identity)
-        return [*(await self._record_steps(spot, since, None) if spot else ()), *found]
+                    entry = dead_letter.decode(value, headers)
+                    description = f"{_format_position(origin)}, rejected by {entry.index}: {entry.reason}"
+                    steps.append(Step("dead letter", origin.timestamp * 10**6, description))
+        position = parse_id(identity)
+        return [*(await self._record_steps(position, since, None) if position else ()), *steps]
 
 
 def _describe_match(position: EventPosition, value: bytes, headers: Headers) -> str:
-    """What a record says of the slice, or of the gap, that begins there or holds that byte; empty when it does not."""
+    """Describe a record that contains the position: a gap that starts there, or a slice; empty if it does not."""
     try:
         if gap.is_gap(headers):
-            told = gap.decode(headers).gap
-            return f"a gap: {told.reason}" if (told.identity, told.offset) == position else ""
+            lost = gap.decode(headers).gap
+            return f"a gap: {lost.reason}" if (lost.identity, lost.offset) == position else ""
         if not record.is_crisp_record(headers) or position.identity.encode() not in dict(headers).get("files", b""):
             return ""
-        part = record.decode(value, headers)
+        log_slice = record.decode(value, headers)
     except RecordError:
-        return ""  # a dead letter by now: the worker says why
-    for segment in part.segments:
+        return ""  # the worker dead-letters it with the reason
+    for segment in log_slice.segments:
         inside = segment.offset <= position.offset < segment.offset + segment.length
-        if inside and part.files[segment.file].identity == position.identity:
+        if inside and log_slice.files[segment.file].identity == position.identity:
             lines = value.count(b"\n")
-            return f"a slice of {lines} lines, {len(value)} bytes, read {_utc_time(part.read_at)}"
+            return f"a slice of {lines} lines, {len(value)} bytes, read {_utc_time(log_slice.read_at)}"
     return ""
 
 
-def _utc_time(moment: int) -> str:
-    return time.strftime("%H:%M:%S UTC", time.gmtime(moment / 1e9))
+def _utc_time(time_ns: int) -> str:
+    return time.strftime("%H:%M:%S UTC", time.gmtime(time_ns / 1e9))
 
 
 def _format_position(origin: KafkaPosition) -> str:

@@ -1,1 +1,1 @@
-"""Indexing again what Kafka holds: a time range of the raw topic, or dead letters."""
+"""Re-indexing of records in Kafka: a time range of the raw topic, or dead letters."""

@@ -1,4 +1,4 @@
-"""Dead letters sent again, as a worker would send them; what is searchable by now is not."""
+"""Retries dead letters by the worker's own code; documents that are indexed meanwhile are skipped."""
 
 import asyncio
 import time
@@ -19,11 +19,11 @@ from pipeline.operations.reindex import dead_letter_summary
 from pipeline.operations.reindex.reindexer import Reindexer
 
 OnProgress = Callable[[int, dict[str, int], str], None]
-"""Shows the progress: letters read, documents by outcome, and what is in the way."""
+"""Called with the number of dead letters read, documents by outcome, and the current problem."""
 
 
 class DeadLetterRetry:
-    """One run. `stop` ends it early. The topic stays as it is."""
+    """One run. `stop` ends it early. The topic is not changed."""
 
     def __init__(
         self, settings: Settings, client: AsyncElasticsearch, processor: RecordProcessor, on_progress: OnProgress
@@ -36,48 +36,50 @@ class DeadLetterRetry:
         self.stop = asyncio.Event()
 
     async def run(self, since: int | None) -> dict[str, Any]:
-        """Send every letter again that is not searchable; what became of them. Raises KafkaError, LookupFailure."""
-        read, met, strange = 0, set[tuple[str, ...]](), 0
-        async with Reindexer(self._settings, self._client, self._count_rejection) as refill:
-            async for letter, _ in dead_letter_topic.read_dead_letters(self._settings, since):
-                if letter is None:
-                    strange += 1
-                elif not dead_letter_summary.is_repeated(letter, met):
+        """Retry every dead letter that is not indexed; return the outcomes. Raises KafkaError, LookupFailure."""
+        read, seen, invalid = 0, set[tuple[str, ...]](), 0
+        async with Reindexer(self._settings, self._client, self._count_rejection) as reindexer:
+            async for dead_letter, _ in dead_letter_topic.read_dead_letters(self._settings, since):
+                if dead_letter is None:
+                    invalid += 1
+                elif not dead_letter_summary.is_repeated(dead_letter, seen):
                     read += 1
-                    await self._retry(refill, letter)
-                self._on_progress(read, refill.outcomes(), refill.problem)
+                    await self._retry(reindexer, dead_letter)
+                self._on_progress(read, reindexer.outcomes(), reindexer.problem)
                 if self.stop.is_set():
                     break
         return {
             "letters": read,
-            "strange": strange,
-            **{name: number for name, number in refill.outcomes().items() if name != "dead_lettered"},
+            "strange": invalid,
+            **{name: count for name, count in reindexer.outcomes().items() if name != "dead_lettered"},
             "refused_again": self._rejected.total(),
             "reasons": dict(self._rejected),
             "interrupted": self.stop.is_set(),
         }
 
-    async def _retry(self, reindexer: Reindexer, letter: DeadLetter) -> None:
-        if letter.id:
-            await reindexer.add(_document_batch(letter))
+    async def _retry(self, reindexer: Reindexer, dead_letter: DeadLetter) -> None:
+        if dead_letter.id:
+            await reindexer.add(_document_batch(dead_letter))
             return
         try:
-            parcel, _ = self._processor.process(letter.value, letter.headers, letter.origin, time.time_ns())
-        except RecordError as fault:
-            self._rejected[dead_letter_summary.normalize_reason(str(fault))] += 1
+            batch, _ = self._processor.process(
+                dead_letter.value, dead_letter.headers, dead_letter.origin, time.time_ns()
+            )
+        except RecordError as error:
+            self._rejected[dead_letter_summary.normalize_reason(str(error))] += 1
             return
-        await reindexer.add(parcel)
+        await reindexer.add(batch)
 
-    async def _count_rejection(self, letter: DeadLetter) -> None:
-        """Refused again: its letter lies there already."""
-        self._rejected[dead_letter_summary.normalize_reason(letter.reason)] += 1
+    async def _count_rejection(self, dead_letter: DeadLetter) -> None:
+        """Count a document that is rejected again; it is in the dead-letter topic already."""
+        self._rejected[dead_letter_summary.normalize_reason(dead_letter.reason)] += 1
 
 
-def _document_batch(letter: DeadLetter) -> DocumentBatch:
-    """A document's letter as the worker had it."""
-    action = orjson.dumps({"create": {"_index": letter.index, "_id": letter.id}})
-    document = b"%b\n%b\n" % (action, letter.value)
-    indices = frozenset({letter.index})
+def _document_batch(dead_letter: DeadLetter) -> DocumentBatch:
+    """Rebuild the worker's batch of a dead-lettered document."""
+    action = orjson.dumps({"create": {"_index": dead_letter.index, "_id": dead_letter.id}})
+    document = b"%b\n%b\n" % (action, dead_letter.value)
+    indices = frozenset({dead_letter.index})
     return DocumentBatch(
-        [document], len(document), indices, {}, Counter(), origin=letter.origin, headers=letter.headers
+        [document], len(document), indices, {}, Counter(), origin=dead_letter.origin, headers=dead_letter.headers
     )

@@ -1,4 +1,4 @@
-"""Dead letters by reason: how many, of which workloads, since when, with one of each as a sample. Pure."""
+"""Summary of dead letters by reason: count, workloads, first and last time, and a sample. Pure."""
 
 import re
 from collections import Counter
@@ -10,21 +10,21 @@ import orjson
 from pipeline.contract.dead_letter import DeadLetter
 
 MAX_WORKLOADS = 5
-_SHOWN_BYTES = 200
+_SAMPLE_BYTES = 200
 _VARIABLE = re.compile(r"'[^']*'|\"[^\"]*\"|\[[^\]]*\]|\d+")
 
 
 def normalize_reason(reason: str) -> str:
-    """A reason without what differs from letter to letter: numbers, quoted values, names in brackets."""
-    return _VARIABLE.sub(lambda met: "[…]" if met[0].startswith("[") else "…", reason.split("Preview of")[0])[:160]
+    """Replace the variable parts of a reason: numbers, quoted values, names in brackets."""
+    return _VARIABLE.sub(lambda match: "[…]" if match[0].startswith("[") else "…", reason.split("Preview of")[0])[:160]
 
 
-def workload(letter: DeadLetter) -> str:
-    """The workload that logged it: namespace and owner, pod or container; empty where nothing tells."""
+def workload(dead_letter: DeadLetter) -> str:
+    """Return the workload that logged it: namespace, with owner or pod if known; empty if unknown."""
     try:
-        about = orjson.loads(dict(letter.headers).get("pod", b"{}"))
-        namespace, owner = about.get("namespace", ""), about.get("owner") or {}
-        name = owner.get("name") or about.get("pod") or ""
+        pod = orjson.loads(dict(dead_letter.headers).get("pod", b"{}"))
+        namespace, owner = pod.get("namespace", ""), pod.get("owner") or {}
+        name = owner.get("name") or pod.get("pod") or ""
     except (ValueError, AttributeError):
         return ""
     return f"{namespace}/{name}" if name else str(namespace)
@@ -32,7 +32,7 @@ def workload(letter: DeadLetter) -> str:
 
 @dataclass(slots=True)
 class ReasonGroup:
-    """Letters of one kind of reason. Times in milliseconds since the epoch."""
+    """Dead letters with the same normalized reason. Times in milliseconds since the epoch."""
 
     count: int = 0
     first: int = 0
@@ -42,27 +42,27 @@ class ReasonGroup:
 
 
 class DeadLetterSummary:
-    """Takes letters; a letter that came twice (a worker died between it and its commit) counts once."""
+    """Counts dead letters; repeated ones (a worker died before its commit) count once."""
 
     def __init__(self) -> None:
         self.groups: dict[str, ReasonGroup] = {}
         self._seen: set[tuple[str, ...]] = set()
 
-    def add(self, letter: DeadLetter, position: str) -> None:
-        """Count a letter that lies at that place of the dead-letter topic."""
-        if is_repeated(letter, self._seen):
+    def add(self, dead_letter: DeadLetter, position: str) -> None:
+        """Count a dead letter; `position` is its own in the dead-letter topic."""
+        if is_repeated(dead_letter, self._seen):
             return
-        group = self.groups.setdefault(normalize_reason(letter.reason), ReasonGroup())
-        moment = letter.origin.timestamp
+        group = self.groups.setdefault(normalize_reason(dead_letter.reason), ReasonGroup())
+        timestamp = dead_letter.origin.timestamp
         group.count += 1
-        group.first = min(group.first or moment, moment)
-        group.last = max(group.last, moment)
-        group.workloads[workload(letter)] += 1
+        group.first = min(group.first or timestamp, timestamp)
+        group.last = max(group.last, timestamp)
+        group.workloads[workload(dead_letter)] += 1
         if not group.sample:
-            group.sample = sample(letter, position)
+            group.sample = sample(dead_letter, position)
 
     def rows(self) -> list[dict[str, Any]]:
-        """The groups, the largest first."""
+        """Return the groups, the largest first."""
         ordered = sorted(self.groups.items(), key=lambda item: -item[1].count)
         return [
             {
@@ -77,23 +77,23 @@ class DeadLetterSummary:
         ]
 
 
-def is_repeated(letter: DeadLetter, seen: set[tuple[str, ...]]) -> bool:
-    """Whether the same was met before; from now on it was."""
-    key = (letter.index, letter.id) if letter.id else tuple(map(str, letter.origin))
+def is_repeated(dead_letter: DeadLetter, seen: set[tuple[str, ...]]) -> bool:
+    """Return whether the same document or record was seen before; add it to `seen`."""
+    key = (dead_letter.index, dead_letter.id) if dead_letter.id else tuple(map(str, dead_letter.origin))
     if key in seen:
         return True
     seen.add(key)
     return False
 
 
-def sample(letter: DeadLetter, position: str) -> dict[str, Any]:
-    """What to look into: where the letter and its raw record lie, and how its bytes begin."""
-    topic, partition, offset, _ = letter.origin
+def sample(dead_letter: DeadLetter, position: str) -> dict[str, Any]:
+    """Return details for an investigation: positions of the dead letter and its raw record, first bytes."""
+    topic, partition, offset, _ = dead_letter.origin
     return {
-        "reason": letter.reason,
+        "reason": dead_letter.reason,
         "letter": position,
         "raw_record": f"{topic}/{partition}/{offset}",
-        "index": letter.index,
-        "id": letter.id,
-        "begins": letter.value[:_SHOWN_BYTES].decode("utf-8", "replace"),
+        "index": dead_letter.index,
+        "id": dead_letter.id,
+        "begins": dead_letter.value[:_SAMPLE_BYTES].decode("utf-8", "replace"),
     }

@@ -1,4 +1,4 @@
-"""A range of the raw topic indexed again: the worker's intake and indexer, nobody's offsets moved."""
+"""Re-indexes a time range of the raw topic by the worker's record processor and indexer; commits no offsets."""
 
 import asyncio
 import time
@@ -19,11 +19,11 @@ from pipeline.kafka.topic_reader import TopicReader
 from pipeline.operations.reindex.reindexer import Reindexer
 
 OnProgress = Callable[[int, int, dict[str, int], str], None]
-"""Shows the progress: records read, of how many, documents by outcome, and what is in the way."""
+"""Called with the number of records read, their total, documents by outcome, and the current problem."""
 
 
 class Replay:
-    """One run. `stop` ends it early; what was read until then is indexed, and another run does the rest."""
+    """One run. `stop` ends it early: records read until then are indexed, another run indexes the rest."""
 
     def __init__(
         self, settings: Settings, client: AsyncElasticsearch, processor: RecordProcessor, on_progress: OnProgress
@@ -39,54 +39,55 @@ class Replay:
         self.stop = asyncio.Event()
 
     async def run(self, since: int, until: int | None) -> dict[str, Any]:
-        """Index the records from `since` to `until`, milliseconds since the epoch; what became of them.
+        """Index the records from `since` to `until`, milliseconds since the epoch; return the outcomes.
 
         Raises KafkaError, LookupFailure.
         """
         settings = self._settings
         self._dead_letter_ids = await dead_letter_topic.read_document_ids(settings, since)
         async with (
-            TopicReader(settings, settings.topic_raw, since, until) as held,
-            Reindexer(settings, self._client, self._send_dead_letter) as refill,
+            TopicReader(settings, settings.topic_raw, since, until) as reader,
+            Reindexer(settings, self._client, self._send_dead_letter) as reindexer,
         ):
-            async for value, headers, origin in held:
-                await self._index_record(refill, value, headers, origin)
-                self._on_progress(held.records_read, held.record_count, refill.outcomes(), refill.problem)
+            async for value, headers, origin in reader:
+                await self._index_record(reindexer, value, headers, origin)
+                self._on_progress(reader.records_read, reader.record_count, reindexer.outcomes(), reindexer.problem)
                 if self.stop.is_set():
                     break
         return {
-            "records": held.records_read,
+            "records": reader.records_read,
             "records_refused": self._invalid_records,
             "events": self._events,
-            **refill.outcomes(),
+            **reindexer.outcomes(),
             "dropped": dict(self._dropped),
             "interrupted": self.stop.is_set(),
         }
 
     async def _index_record(self, reindexer: Reindexer, value: bytes, headers: Headers, origin: KafkaPosition) -> None:
         try:
-            parcel, _ = self._processor.process(value, headers, origin, time.time_ns())
+            batch, _ = self._processor.process(value, headers, origin, time.time_ns())
         except RecordError:
             self._invalid_records += 1  # the worker has dead-lettered it
             return
-        self._events += len(parcel.documents) + parcel.dropped.total()
-        self._dropped += parcel.dropped
-        await reindexer.add(parcel)
+        self._events += len(batch.documents) + batch.dropped.total()
+        self._dropped += batch.dropped
+        await reindexer.add(batch)
 
-    async def _send_dead_letter(self, letter: DeadLetter) -> None:
-        """A document that is refused for good: once in the dead-letter topic is enough."""
-        if letter.id not in self._dead_letter_ids:
-            await dead_letter_topic.produce(self._settings, letter)
-            self._dead_letter_ids.add(letter.id)
+    async def _send_dead_letter(self, dead_letter: DeadLetter) -> None:
+        """Dead-letter a rejected document, unless the dead-letter topic has it already."""
+        if dead_letter.id not in self._dead_letter_ids:
+            await dead_letter_topic.produce(self._settings, dead_letter)
+            self._dead_letter_ids.add(dead_letter.id)
 
 
 async def count_by_rules(lookup: DocumentLookup, since: int, until: int | None) -> dict[str, int]:
-    """Documents of that time by the digest of the rules that made them; empty: by none. Raises LookupFailure."""
-    span = {"gte": since, "format": "epoch_millis", **({"lt": until} if until else {})}
+    """Count the documents of a time range by the digest of their rules, empty if none. Raises LookupFailure."""
+    time_range = {"gte": since, "format": "epoch_millis", **({"lt": until} if until else {})}
     body = {
         "size": 0,
-        "query": {"range": {"event.created": span}},
+        "query": {"range": {"event.created": time_range}},
         "aggs": {"rules": {"terms": {"field": "crisp.rules", "missing": "", "size": 100}}},
     }
-    answer = await lookup.search(body)
-    return {one["key"]: one["doc_count"] for one in answer.get("aggregations", {}).get("rules", {}).get("buckets", ())}
+    response = await lookup.search(body)
+    buckets = response.get("aggregations", {}).get("rules", {}).get("buckets", ())
+    return {bucket["key"]: bucket["doc_count"] for bucket in buckets}

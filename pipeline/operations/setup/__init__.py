@@ -1,1 +1,1 @@
-"""What `crisp setup` creates: topics, index templates, lifecycle policy, Kibana objects."""
+"""The objects that `crisp setup` creates: topics, index templates, lifecycle policies, Kibana objects."""

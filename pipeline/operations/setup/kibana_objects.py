@@ -1,7 +1,7 @@
-"""The saved objects, as Kibana 8.11 exports them, so that it and every newer one takes them. Pure.
+"""The saved objects in the export format of Kibana 8.11, which it and all newer versions import. Pure.
 
-Data view, searches, charts (Lens) and a dashboard refer to each other by id; the ids never change, so importing them
-again overwrites ours and nothing else.
+Data view, searches, charts (Lens) and a dashboard refer to each other by id. The ids never change, so a repeated
+import overwrites crisp's objects and no others.
 """
 
 import json
@@ -12,7 +12,7 @@ from pipeline.config.settings import Settings
 DATA_VIEW_ID = "crisp-logs"
 DASHBOARD_ID = "crisp-overview"
 CORE_MIGRATION_VERSION = "8.8.0"
-# The migration of each type that 8.11 is at: an older number is migrated, a newer one refused.
+# The migration version of each type in 8.11: Kibana migrates objects of older versions and rejects newer ones.
 TYPE_MIGRATION_VERSIONS = {"index-pattern": "8.0.0", "search": "8.0.0", "lens": "8.9.0", "dashboard": "8.9.0"}
 LAYER_ID = "layer"
 
@@ -21,7 +21,7 @@ SavedObject = dict[str, Any]
 
 
 class SavedSearch(NamedTuple):
-    """A saved search: what it finds (KQL), and the columns that it shows."""
+    """A saved search: its query (KQL) and columns."""
 
     id: str
     title: str
@@ -32,7 +32,7 @@ class SavedSearch(NamedTuple):
 
 
 class Chart(NamedTuple):
-    """Documents counted, by time or by `field`; `split` by another. `query` in KQL."""
+    """A bar chart of document counts, by time or by `field`, optionally split by another field. `query` is KQL."""
 
     id: str
     title: str
@@ -46,7 +46,7 @@ SEARCHES = (
     SavedSearch(
         "crisp-errors",
         "crisp: errors with stack traces",
-        "What failed, whole.",
+        "Errors with complete stack traces.",
         "error.stack_trace: *",
         (*SOURCE_COLUMNS, "error.type", "error.message", "error.stack_trace"),
     ),
@@ -61,14 +61,14 @@ SEARCHES = (
     SavedSearch(
         "crisp-gaps",
         "crisp: gaps",
-        "Where lines vanished before they could be read.",
+        "Log lines that were lost before they could be read.",
         "crisp.gap.reason: *",
         (*SOURCE_COLUMNS, "crisp.gap.reason", "crisp.gap.bytes", "crisp.gap.since", "crisp.gap.until"),
     ),
     SavedSearch(
         "crisp-refused",
-        "crisp: refused documents",
-        "Indexed in a safe form, since Elasticsearch refused them for their content.",
+        "crisp: rejected documents",
+        "Indexed in a fallback form, since Elasticsearch rejected their content.",
         "crisp.rejected.type: *",
         (*SOURCE_COLUMNS, "crisp.rejected.type", "crisp.rejected.reason", "message"),
     ),
@@ -87,7 +87,7 @@ CHARTS = (
     Chart("crisp-gaps-by-reason", "Gaps by reason", "crisp.gap.reason: *", "@timestamp", "crisp.gap.reason"),
     Chart(
         "crisp-refused-by-service",
-        "Refused by service",
+        "Rejected by service",
         "crisp.rejected.type: *",
         "service.name",
         "crisp.rejected.type",
@@ -96,7 +96,7 @@ CHARTS = (
 
 
 def saved_objects(settings: Settings) -> list[SavedObject]:
-    """Every object, each after those that it refers to."""
+    """Return all objects, each after those that it refers to."""
     return [
         _data_view(settings),
         *(_saved_search(search) for search in SEARCHES),
@@ -106,7 +106,7 @@ def saved_objects(settings: Settings) -> list[SavedObject]:
 
 
 def ndjson(settings: Settings) -> bytes:
-    """The objects as Kibana imports them: JSON, one a line."""
+    """Return the objects in Kibana's import format: one JSON object per line."""
     return b"".join(json.dumps(saved, separators=(",", ":")).encode() + b"\n" for saved in saved_objects(settings))
 
 
@@ -152,7 +152,7 @@ def _saved_search(search: SavedSearch) -> SavedObject:
 
 
 def _chart(chart: Chart) -> SavedObject:
-    """Bars of counted documents: over the time upright, over the values of a field lying."""
+    """Return a bar chart: vertical by time, horizontal by the values of a field."""
     over_time = chart.field == "@timestamp"
     columns = {"count": _count_column(), "by": _time_column() if over_time else _terms_column(chart.field, 15)}
     if chart.split:
@@ -245,20 +245,20 @@ def _terms_column(field: str, size: int) -> dict[str, Any]:
 
 
 def _dashboard() -> SavedObject:
-    """Charts two in a row, the searches below them over the whole width."""
-    wide, half, high = 48, 24, 12
+    """Return the dashboard: charts in rows of two, below them the searches at full width."""
+    full_width, half_width, height = 48, 24, 12
     panels, references = [], []
-    shown = [("lens", chart.id) for chart in CHARTS] + [("search", search.id) for search in SEARCHES]
-    rows = len(CHARTS) // 2
-    for number, (kind, identity) in enumerate(shown):
-        charted = number < len(CHARTS)
-        x, width = (number % 2 * half, half) if charted else (0, wide)
-        y = high * (number // 2 if charted else rows + number - len(CHARTS))
+    objects = [("lens", chart.id) for chart in CHARTS] + [("search", search.id) for search in SEARCHES]
+    chart_rows = len(CHARTS) // 2
+    for number, (kind, identity) in enumerate(objects):
+        is_chart = number < len(CHARTS)
+        x, width = (number % 2 * half_width, half_width) if is_chart else (0, full_width)
+        y = height * (number // 2 if is_chart else chart_rows + number - len(CHARTS))
         name = f"panel_{number}"
-        place = {"x": x, "y": y, "w": width, "h": high, "i": str(number)}
+        grid_data = {"x": x, "y": y, "w": width, "h": height, "i": str(number)}
         panel = {
             "type": kind,
-            "gridData": place,
+            "gridData": grid_data,
             "panelIndex": str(number),
             "embeddableConfig": {},
             "panelRefName": name,
@@ -267,7 +267,7 @@ def _dashboard() -> SavedObject:
         references.append(_reference(kind, identity, f"{number}:{name}"))
     attributes = {
         "title": "crisp: logs at a glance",
-        "description": "Volume, errors, top talkers, gaps, refused documents.",
+        "description": "Volume, errors, top talkers, gaps, rejected documents.",
         "panelsJSON": json.dumps(panels),
         "optionsJSON": json.dumps({"useMargins": True, "syncColors": False, "hidePanelTitles": False}),
         "timeRestore": True,

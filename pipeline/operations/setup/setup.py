@@ -1,4 +1,4 @@
-"""Makes what the pipeline needs before its first line: topics, lifecycles, templates. Again it changes nothing."""
+"""Creates the objects that the pipeline requires: topics, lifecycle policies, index templates. Idempotent."""
 
 import asyncio
 from typing import Any
@@ -21,26 +21,26 @@ MIN_INSYNC_REPLICAS = "min.insync.replicas"
 
 
 async def create_all(settings: Settings) -> list[str]:
-    """Topics, lifecycles, templates, what Kibana shows; returns what was done, a line each. Raises SetupError."""
+    """Create topics, lifecycle policies, templates, Kibana objects; return a message each. Raises SetupError."""
     client = connect(settings)
     try:
-        done = [*await create_topics(settings), *await IndexSetup(client, settings).run()]
+        messages = [*await create_topics(settings), *await IndexSetup(client, settings).run()]
     finally:
         await client.close()
-    return [*done, *([await import_kibana_objects(settings)] if settings.kibana_url else [])]
+    return [*messages, *([await import_kibana_objects(settings)] if settings.kibana_url else [])]
 
 
 async def import_kibana_objects(settings: Settings) -> str:
-    """What Kibana shows; returns what was done. Raises SetupError."""
+    """Import the Kibana objects; return a message. Raises SetupError."""
     if not settings.kibana_url:
-        raise SetupError(f"{env_name('kibana_url')} says no Kibana")
+        raise SetupError(f"{env_name('kibana_url')} is not set")
     return await asyncio.to_thread(KibanaClient(settings).import_objects)
 
 
 async def create_topics(settings: Settings) -> list[str]:
-    """Make the topics; returns what was done, a line each. Raises SetupError."""
-    safe = {MIN_INSYNC_REPLICAS: "2"} if settings.topic_replication > 2 else {}
-    wanted = [
+    """Create the topics; return a message each. Raises SetupError."""
+    durability = {MIN_INSYNC_REPLICAS: "2"} if settings.topic_replication > 2 else {}
+    topics = [
         NewTopic(
             settings.topic_raw,
             settings.topic_partitions,
@@ -48,70 +48,71 @@ async def create_topics(settings: Settings) -> list[str]:
             topic_configs={
                 MAX_MESSAGE_BYTES: str(record_max_bytes(settings)),
                 RETENTION_MS: str(int(settings.topic_retention_seconds * 1000)),
-                **safe,
+                **durability,
             },
         ),
         NewTopic(
             settings.topic_dead,
             1,
             settings.topic_replication,
-            topic_configs={MAX_MESSAGE_BYTES: str(2 * record_max_bytes(settings)), RETENTION_MS: "-1", **safe},
+            topic_configs={MAX_MESSAGE_BYTES: str(2 * record_max_bytes(settings)), RETENTION_MS: "-1", **durability},
         ),
     ]
     admin = AIOKafkaAdminClient(**kafka_client.connection(settings), client_id="crisp-setup")
     try:
         await admin.start()
-        answer = await admin.create_topics(wanted)
-        codes = {row[0]: (row[1], row[2] if len(row) > 2 else "") for row in answer.topic_errors}
-        return [line for topic in wanted for line in await _create_topic(admin, topic, *codes[topic.name])]
-    except KafkaError as fault:
-        raise SetupError(f"topics cannot be made at {settings.kafka_brokers}: {fault!r}") from fault
+        response = await admin.create_topics(topics)
+        codes = {row[0]: (row[1], row[2] if len(row) > 2 else "") for row in response.topic_errors}
+        return [line for topic in topics for line in await _describe_topic(admin, topic, *codes[topic.name])]
+    except KafkaError as error:
+        raise SetupError(f"cannot create topics at {settings.kafka_brokers}: {error!r}") from error
     finally:
         await admin.close()
 
 
-async def _create_topic(admin: Any, topic: NewTopic, code: int, reason: str) -> list[str]:
+async def _describe_topic(admin: Any, topic: NewTopic, code: int, reason: str) -> list[str]:
+    """Describe a created topic, or check an existing one; `code` is the error code of its creation."""
     if not code:
-        return [f"topic {topic.name}: made, {topic.num_partitions} partitions"]
+        return [f"topic {topic.name}: created, {topic.num_partitions} partitions"]
     if for_code(code) is not TopicAlreadyExistsError:
         raise SetupError(f"topic {topic.name}: {for_code(code).__name__}: {reason}")
-    have = await _topic_config(admin, topic.name)
-    _check_config(topic, have)
+    config = await _topic_config(admin, topic.name)
+    _check_config(topic, config)
     (described,) = await admin.describe_topics([topic.name])
-    number = len(described["partitions"])
-    return [f"topic {topic.name}: is there already, {number} partitions", *_differences(topic, have, number)]
+    partitions = len(described["partitions"])
+    return [f"topic {topic.name}: already exists, {partitions} partitions", *_differences(topic, config, partitions)]
 
 
-def _check_config(topic: NewTopic, have: dict[str, str]) -> None:
-    """Refuse a topic that would lose records or cannot hold ours."""
-    need = int(topic.topic_configs[MAX_MESSAGE_BYTES])
-    if int(have[MAX_MESSAGE_BYTES]) < need:
+def _check_config(topic: NewTopic, config: dict[str, str]) -> None:
+    """Raise SetupError for a topic that would lose or reject records."""
+    required = int(topic.topic_configs[MAX_MESSAGE_BYTES])
+    if int(config[MAX_MESSAGE_BYTES]) < required:
         raise SetupError(
-            f"topic {topic.name} is there, but takes records of {have[MAX_MESSAGE_BYTES]} bytes only:"
-            f" set its {MAX_MESSAGE_BYTES} to {need}, or lower {env_name('event_max_bytes')}"
+            f"topic {topic.name} exists, but accepts records of {config[MAX_MESSAGE_BYTES]} bytes only:"
+            f" set its {MAX_MESSAGE_BYTES} to {required}, or lower {env_name('event_max_bytes')}"
         )
-    if "compact" in have[CLEANUP_POLICY]:
+    if "compact" in config[CLEANUP_POLICY]:
         raise SetupError(
-            f"topic {topic.name} is there, but is compacted: records would vanish; set its {CLEANUP_POLICY} to delete"
+            f"topic {topic.name} exists, but is compacted: records would vanish; set its {CLEANUP_POLICY} to delete"
         )
 
 
-def _differences(topic: NewTopic, have: dict[str, str], number: int) -> list[str]:
-    """What is otherwise than the settings say, and may stay so."""
+def _differences(topic: NewTopic, config: dict[str, str], partitions: int) -> list[str]:
+    """Return harmless differences from the settings, as text."""
     lines = []
-    if number < topic.num_partitions:
+    if partitions < topic.num_partitions:
         lines.append(
-            f"  {number} partitions instead of {topic.num_partitions}: more than {number} workers would idle; more can "
-            "be added at any time, nothing depends on their number"
+            f"  {partitions} partitions instead of {topic.num_partitions}: more than {partitions} workers would idle;"
+            " partitions can be added at any time, nothing depends on their number"
         )
     for key in (RETENTION_MS, MIN_INSYNC_REPLICAS):
-        wanted = topic.topic_configs.get(key)
-        if wanted is not None and have[key] != wanted:
-            lines.append(f"  {key} is {have[key]}, the settings say {wanted}")
+        configured = topic.topic_configs.get(key)
+        if configured is not None and config[key] != configured:
+            lines.append(f"  {key} is {config[key]}, configured is {configured}")
     return lines
 
 
 async def _topic_config(admin: Any, topic: str) -> dict[str, str]:
     keys = dict.fromkeys((MAX_MESSAGE_BYTES, RETENTION_MS, CLEANUP_POLICY, MIN_INSYNC_REPLICAS), "")
-    (answer,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic, keys)])
-    return {entry[0]: str(entry[1]) for entry in answer.resources[0][4]}
+    (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic, keys)])
+    return {entry[0]: str(entry[1]) for entry in response.resources[0][4]}

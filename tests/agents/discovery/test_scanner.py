@@ -1,4 +1,4 @@
-"""New files are found at once, by events or by looking; links lead nowhere; other layouts than the kubelet's."""
+"""Discovery of new files by events and by polling; links that are not followed; plain and docker layouts."""
 
 import asyncio
 import gzip
@@ -22,8 +22,8 @@ UID = "11111111-2222-3333-4444-555555555555"
 DOCKER_ID = "ab" * 32
 
 
-def names(found: list[DiscoveredFile]) -> list[str]:
-    return [file.path.name for file in found]
+def names(files: list[DiscoveredFile]) -> list[str]:
+    return [file.path.name for file in files]
 
 
 def write_log(root: Path, pod: str = "pay-1", name: str = "0.log") -> Path:
@@ -39,7 +39,7 @@ def discovery(request: pytest.FixtureRequest, tmp_path: Path) -> Discovery:
     return layouts.create_discovery(Settings(logs_dir=str(tmp_path / "pods"), discovery=request.param))
 
 
-def test_what_comes_and_goes_is_seen_at_the_next_look(discovery: Discovery, tmp_path: Path) -> None:
+def test_created_renamed_and_deleted_files_are_listed_by_next_scan(discovery: Discovery, tmp_path: Path) -> None:
     root = tmp_path / "pods"
     assert discovery.scan() == []
     live = write_log(root)
@@ -48,9 +48,9 @@ def test_what_comes_and_goes_is_seen_at_the_next_look(discovery: Discovery, tmp_
     assert names(discovery.scan()) == ["0.log.20261124-100000"]
     write_log(root)
     write_log(root, name="0.log.20261124-090000.gz")
-    found = discovery.scan()
-    assert names(found) == ["0.log.20261124-090000.gz", "0.log.20261124-100000", "0.log"]
-    assert found[2].instance == Instance("shop", "pay-1", UID, "app", 0)
+    files = discovery.scan()
+    assert names(files) == ["0.log.20261124-090000.gz", "0.log.20261124-100000", "0.log"]
+    assert files[2].instance == Instance("shop", "pay-1", UID, "app", 0)
     for file in live.parent.iterdir():
         file.unlink()
     live.parent.rmdir()
@@ -59,7 +59,7 @@ def test_what_comes_and_goes_is_seen_at_the_next_look(discovery: Discovery, tmp_
     assert names(discovery.scan()) == ["0.log"]
 
 
-def test_a_quiet_directory_is_listed_once(
+def test_unchanged_directory_is_listed_once(
     monkeypatch: pytest.MonkeyPatch, discovery: Discovery, tmp_path: Path
 ) -> None:
     live = write_log(tmp_path / "pods")
@@ -70,67 +70,67 @@ def test_a_quiet_directory_is_listed_once(
     assert names(discovery.scan()) == ["0.log"]
 
 
-async def test_events_wake_within_a_moment_and_once_a_look(tmp_path: Path) -> None:
+async def test_directory_event_calls_back_at_once_and_once_per_scan(tmp_path: Path) -> None:
     (tmp_path / "pods").mkdir()
     discovery = layouts.create_discovery(Settings(logs_dir=str(tmp_path / "pods"), discovery="events"))
-    woken = asyncio.Event()
+    notified = asyncio.Event()
     calls = 0
 
-    def wake() -> None:
+    def on_change() -> None:
         nonlocal calls
         calls += 1
-        woken.set()
+        notified.set()
 
     discovery.scan()
-    with discovery.notify_on_change(wake):
+    with discovery.notify_on_change(on_change):
         for number in range(3):
-            began = time.monotonic()
+            started_at = time.monotonic()
             write_log(tmp_path / "pods", f"pay-{number}")
-            await asyncio.wait_for(woken.wait(), 1)
-            assert time.monotonic() - began < 0.5
+            await asyncio.wait_for(notified.wait(), 1)
+            assert time.monotonic() - started_at < 0.5
             await asyncio.sleep(0.05)
-            woken.clear()
+            notified.clear()
             assert len(discovery.scan()) == number + 1
         assert calls == 3
 
 
-def test_lost_events_mean_that_everything_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_inotify_queue_overflow_causes_full_rescan(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     root = tmp_path / "pods"
     write_log(root)
     discovery = layouts.create_discovery(Settings(logs_dir=str(root), discovery="events"))
     assert len(discovery.scan()) == 1
     Inotify.read_changed(discovery._cache._inotify)  # type: ignore[arg-type]
     real, overflow = os.read, inotify._EVENT.pack(-1, inotify._OVERFLOW, 0, 0)
-    answers = iter([overflow])
+    reads = iter([overflow])
     write_log(root, "pay-2")
     discovery._cache._inotify.read_changed()  # type: ignore[union-attr] # the event of pay-2 is lost
-    monkeypatch.setattr(os, "read", lambda descriptor, size: next(answers, None) or real(descriptor, size))
+    monkeypatch.setattr(os, "read", lambda descriptor, size: next(reads, None) or real(descriptor, size))
 
     assert len(discovery.scan()) == 2
 
 
 @pytest.mark.parametrize("call", ["inotify_init1", "inotify_add_watch"])
-def test_without_a_watch_left_looking_is_enough(
+def test_discovery_without_inotify_falls_back_to_polling(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, call: str
 ) -> None:
     real = Inotify._check
 
-    def refused(result: int, name: str) -> int:
+    def check(result: int, name: str) -> int:
         if name == call:
             raise OSError(28, "no space left on device")
         return real(result, name)
 
-    monkeypatch.setattr(Inotify, "_check", staticmethod(refused))
+    monkeypatch.setattr(Inotify, "_check", staticmethod(check))
     root = tmp_path / "pods"
     root.mkdir()
     discovery = layouts.create_discovery(Settings(logs_dir=str(root), discovery="events"))
     assert discovery.scan() == []
     write_log(root)
     assert names(discovery.scan()) == ["0.log"]
-    assert [record.message for record in caplog.records if "no directory events" in record.message]
+    assert [record.message for record in caplog.records if "inotify unavailable" in record.message]
 
 
-def test_a_missing_directory_is_failing_and_not_empty(tmp_path: Path) -> None:
+def test_missing_top_directory_is_unreadable_not_empty(tmp_path: Path) -> None:
     discovery = layouts.create_discovery(Settings(logs_dir=str(tmp_path / "pods")))
     assert discovery.scan() == []
     assert discovery.unreadable == {str(tmp_path / "pods"): "no such directory"}
@@ -139,7 +139,7 @@ def test_a_missing_directory_is_failing_and_not_empty(tmp_path: Path) -> None:
     assert discovery.unreadable == {}
 
 
-def test_a_directory_that_cannot_be_read_keeps_its_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_unreadable_directory_keeps_its_cached_names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     live = write_log(tmp_path / "pods")
     os.utime(live.parent, (1, 1))
     discovery = layouts.create_discovery(Settings(logs_dir=str(tmp_path / "pods"), discovery="poll"))
@@ -147,28 +147,28 @@ def test_a_directory_that_cannot_be_read_keeps_its_names(monkeypatch: pytest.Mon
     os.utime(live.parent, (2, 2))
     real = os.listdir
 
-    def refuse(path: str) -> list[str]:
+    def listdir(path: str) -> list[str]:
         if path == str(live.parent):
             raise PermissionError(13, "Permission denied")
         return real(path)
 
-    monkeypatch.setattr(os, "listdir", refuse)
+    monkeypatch.setattr(os, "listdir", listdir)
     assert names(discovery.scan()) == ["0.log"]
     assert list(discovery.unreadable) == [str(live.parent)]
 
 
-@pytest.mark.parametrize("at", ["file", "container", "pod"])
-def test_links_lead_nowhere(tmp_path: Path, at: str) -> None:
+@pytest.mark.parametrize("kind", ["file", "container", "pod"])
+def test_links_are_not_followed(tmp_path: Path, kind: str) -> None:
     secret = write_log(tmp_path / "elsewhere")
     root = tmp_path / "pods"
-    place = {
+    link = {
         "file": root / secret.relative_to(tmp_path / "elsewhere"),
         "container": root / secret.parent.relative_to(tmp_path / "elsewhere"),
         "pod": root / secret.parent.parent.name,
-    }[at]
-    target = {"file": secret, "container": secret.parent, "pod": secret.parent.parent}[at]
-    place.parent.mkdir(parents=True)
-    place.symlink_to(target)
+    }[kind]
+    target = {"file": secret, "container": secret.parent, "pod": secret.parent.parent}[kind]
+    link.parent.mkdir(parents=True)
+    link.symlink_to(target)
 
     assert Discovery([kubelet_layout(root)], DirectoryCache()).scan() == []
     with pytest.raises(OSError, match=r"Too many levels|Not a directory"):
@@ -197,23 +197,23 @@ def test_only_regular_files_are_opened(tmp_path: Path) -> None:
         f"shop_pay_{UID}/0.log",
     ],
 )
-def test_other_names_are_not_read(tmp_path: Path, path: str) -> None:
+def test_file_with_other_name_is_ignored(tmp_path: Path, path: str) -> None:
     (tmp_path / path).parent.mkdir(parents=True)
     (tmp_path / path).write_text("x\n")
 
     assert Discovery([kubelet_layout(tmp_path)], DirectoryCache()).scan() == []
 
 
-def test_plain_files_are_containers_of_no_pod(tmp_path: Path) -> None:
+def test_plain_files_are_logs_of_containers_without_pod(tmp_path: Path) -> None:
     for name in ("web.log", "web.log.1", "web.log.2.gz", "web.log-20261124", "web.txt", ".hidden.log", "web.logger"):
         (tmp_path / name).write_text("x\n")
     settings = Settings(logs_dir=str(tmp_path / "none"), plain_dirs=str(tmp_path), node_name="n-1")
 
-    found = layouts.create_discovery(settings).scan()
+    files = layouts.create_discovery(settings).scan()
 
-    assert names(found) == ["web.log.2.gz", "web.log.1", "web.log-20261124", "web.log"]
-    assert {file.instance.container for file in found} == {"web"}
-    fields = container_fields.parse(found[0].metadata, settings)
+    assert names(files) == ["web.log.2.gz", "web.log.1", "web.log-20261124", "web.log"]
+    assert {file.instance.container for file in files} == {"web"}
+    fields = container_fields.parse(files[0].metadata, settings)
     assert fields.constant["host.name"] == "n-1"
     assert fields.service_defaults["service.name"] == "web"
     assert not any(name.startswith(("kubernetes.", "orchestrator.")) for name in fields.constant)
@@ -229,18 +229,18 @@ def write_docker_log(root: Path, labels: dict[str, str]) -> Path:
     return live
 
 
-def test_docker_s_own_files_are_read_with_what_docker_tells(tmp_path: Path) -> None:
+def test_docker_logs_are_listed_with_metadata_of_docker_config(tmp_path: Path) -> None:
     live = write_docker_log(tmp_path / "containers", {"com.docker.compose.service": "web"})
     live.with_name(live.name + ".1").write_text("x\n")
     with gzip.open(live.with_name(live.name + ".2.gz"), "wb") as file:
         file.write(b"x\n")
     settings = Settings(logs_dir=str(tmp_path / "none"), docker_dir=str(tmp_path / "containers"), node_name="n-1")
 
-    found = layouts.create_discovery(settings).scan()
+    files = layouts.create_discovery(settings).scan()
 
-    assert names(found) == [f"{live.name}.2.gz", f"{live.name}.1", live.name]
-    assert found[0].instance == Instance("", "", DOCKER_ID, "shop-web-1", 0)
-    fields = container_fields.parse(found[0].metadata, settings)
+    assert names(files) == [f"{live.name}.2.gz", f"{live.name}.1", live.name]
+    assert files[0].instance == Instance("", "", DOCKER_ID, "shop-web-1", 0)
+    fields = container_fields.parse(files[0].metadata, settings)
     assert fields.constant["container.id"] == DOCKER_ID
     assert (fields.constant["container.image.name"], fields.constant["container.image.tag"]) == ("shop/web", ["1.2"])
     assert fields.constant["container.labels"] == {"com.docker.compose.service": "web"}
@@ -248,7 +248,7 @@ def test_docker_s_own_files_are_read_with_what_docker_tells(tmp_path: Path) -> N
     assert fields.service_defaults["service.name"] == "web"
 
 
-def test_the_kubelet_s_link_to_docker_is_followed_where_that_is_allowed(tmp_path: Path) -> None:
+def test_kubelet_link_is_followed_only_into_docker_directory(tmp_path: Path) -> None:
     live = write_docker_log(tmp_path / "containers", {"io.kubernetes.pod.uid": UID})
     link = tmp_path / "pods" / f"shop_pay-1_{UID}" / "app" / "0.log"
     link.parent.mkdir(parents=True)
@@ -256,10 +256,10 @@ def test_the_kubelet_s_link_to_docker_is_followed_where_that_is_allowed(tmp_path
     pods = str(tmp_path / "pods")
 
     assert layouts.create_discovery(Settings(logs_dir=pods)).scan() == []
-    (found,) = layouts.create_discovery(Settings(logs_dir=pods, docker_dir=str(tmp_path / "containers"))).scan()
-    assert found.instance == Instance("shop", "pay-1", UID, "app", 0)
-    assert found.path == live
-    os.close(open_log(found.root, found.path))
+    (file,) = layouts.create_discovery(Settings(logs_dir=pods, docker_dir=str(tmp_path / "containers"))).scan()
+    assert file.instance == Instance("shop", "pay-1", UID, "app", 0)
+    assert file.path == live
+    os.close(open_log(file.root, file.path))
     link.unlink()
     link.symlink_to(tmp_path / "containers" / ".." / "containers" / DOCKER_ID / live.name)
     assert layouts.create_discovery(Settings(logs_dir=pods, docker_dir=str(tmp_path / "containers"))).scan() == []

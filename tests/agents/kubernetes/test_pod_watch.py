@@ -1,4 +1,4 @@
-"""What is kept of pods, and what the shipper never loads."""
+"""Trimmed pods, the switch of the watch, and the shipper's imports."""
 
 import subprocess
 import sys
@@ -35,37 +35,37 @@ POD = {
 }
 
 
-def test_only_what_is_needed_is_kept() -> None:
-    kept = pod_watch.trim(POD, lambda name: name.startswith("logs.crisp/"))
+def test_trimmed_pod_has_only_required_parts() -> None:
+    pod = pod_watch.trim(POD, lambda name: name.startswith("logs.crisp/"))
 
-    assert kept["metadata"]["annotations"] == {"logs.crisp/exclude": "true"}
-    assert "PASSWORD" not in str(kept)
-    assert "managedFields" not in str(kept)
+    assert pod["metadata"]["annotations"] == {"logs.crisp/exclude": "true"}
+    assert "PASSWORD" not in str(pod)
+    assert "managedFields" not in str(pod)
 
 
 @pytest.mark.parametrize(("restart", "container"), [(2, "containerd://new"), (1, "containerd://old"), (0, None)])
-def test_each_instance_has_its_own_container_id(restart: int, container: str | None) -> None:
+def test_instance_has_its_own_container_id(restart: int, container: str | None) -> None:
 
-    kept = pod_watch.trim(POD, lambda _: False)
-    found = orjson.loads(pod_metadata.from_api(Instance("shop", "pay-1", "u-1", "app", restart), "n", kept))
+    pod = pod_watch.trim(POD, lambda _: False)
+    metadata = orjson.loads(pod_metadata.from_api(Instance("shop", "pay-1", "u-1", "app", restart), "n", pod))
 
-    assert found.get("container_id") == container
+    assert metadata.get("container_id") == container
 
 
-def test_asking_the_api_without_a_way_to_is_refused() -> None:
+def test_watch_without_configured_api_is_rejected() -> None:
     with pytest.raises(SettingsError, match="CRISP_KUBERNETES: on"):
         pod_api.is_enabled(Settings(kubernetes="on"), lambda _: None)
     assert not pod_api.is_enabled(Settings(), lambda _: None)
     assert pod_api.is_enabled(Settings(), lambda _: "10.0.0.1")
 
 
-def test_the_shipper_loads_no_models_of_kubernetes_and_nothing_of_the_worker() -> None:
+def test_shipper_imports_no_kubernetes_models_and_nothing_of_the_worker() -> None:
     code = (
         "import sys, agents.cli, kubernetes.config\n"
         "from kubernetes.client.api_client import ApiClient\n"
         "print([m for m in sys.modules if m.startswith(('kubernetes.client.models.', 'kubernetes.client.api.',"
         " 'faust', 'elasticsearch', 'elastic_transport', 'aiohttp'))])"
     )
-    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
 
-    assert printed == "[]\n"
+    assert output == "[]\n"

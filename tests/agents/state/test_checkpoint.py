@@ -1,4 +1,4 @@
-"""The shipper's memory: whatever befalls its file, never a crash, never a jump to the end, never a lost line."""
+"""Checkpoint: damage to its file never causes a crash, a jump to the end of a log, or a lost line."""
 
 import hashlib
 import os
@@ -18,14 +18,14 @@ from agents.state.checkpoint import VERSION, Checkpoint, Entry, State, decode, e
 from pipeline.contract.pod_metadata import Instance
 from tests import smalldisk
 
-WHO = Instance("shop", "pay-1", "u-1", "pay", 2)
+INSTANCE = Instance("shop", "pay-1", "u-1", "pay", 2)
 
 
 def entry(low: int = 10) -> Entry:
-    return Entry("A" * 16, low, [(20, 30)], 1, 2, False, WHO, "/x/2.log", 40, 7, lost_reason="disk bound")  # noqa: FBT003
+    return Entry("A" * 16, low, [(20, 30)], 1, 2, False, INSTANCE, "/x/2.log", 40, 7, lost_reason="disk bound")  # noqa: FBT003
 
 
-STATE = State([entry()], {WHO[:4]: 2})
+STATE = State([entry()], {INSTANCE[:4]: 2})
 numbers = st.integers(0, 1 << 62)
 entries = st.builds(
     Entry,
@@ -35,7 +35,7 @@ entries = st.builds(
     device=numbers,
     inode=numbers,
     done=st.booleans(),
-    instance=st.just(WHO),
+    instance=st.just(INSTANCE),
     path=st.text(),
     size=st.none() | numbers,
     modified=numbers,
@@ -44,32 +44,34 @@ entries = st.builds(
 )
 
 
-@given(st.lists(entries), st.dictionaries(st.just(WHO[:4]), st.integers(0, 99)))
-def test_what_is_stored_comes_back(files: list[Entry], newest: dict[tuple[str, str, str, str], int]) -> None:
+@given(st.lists(entries), st.dictionaries(st.just(INSTANCE[:4]), st.integers(0, 99)))
+def test_checkpoint_round_trip_preserves_state(
+    files: list[Entry], newest: dict[tuple[str, str, str, str], int]
+) -> None:
     assert decode(encode(State(files, newest))) == State(files, newest)
 
 
-def test_a_checkpoint_cut_anywhere_or_changed_anywhere_is_refused() -> None:
+def test_truncated_or_modified_checkpoint_is_rejected() -> None:
     whole = encode(STATE)
     for length in range(len(whole) - 1):
         with pytest.raises(ValueError, match=r"first line|checksum"):
             decode(whole[:length])
-    for place in range(len(whole) - 1):
+    for position in range(len(whole) - 1):
         with pytest.raises(ValueError, match=r"first line|checksum|version"):
-            decode(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+            decode(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
     with pytest.raises(ValueError, match="first line"):
         decode(bytes(len(whole)))
-    with pytest.raises(ValueError, match="version is 99, known here is"):
+    with pytest.raises(ValueError, match="version is 99, supported is"):
         decode(b'{"crisp_checkpoint":99,"blake2b":""}\n[]\n')
 
 
-def sealed(body: bytes, version: int = VERSION) -> bytes:
-    """A checkpoint whose checksum is right."""
+def with_checksum(body: bytes, version: int = VERSION) -> bytes:
+    """A checkpoint with a valid checksum."""
     checksum = hashlib.blake2b(body, digest_size=16).hexdigest()
     return b'{"crisp_checkpoint":%d,"blake2b":"%b"}\n%b\n' % (version, checksum.encode(), body)
 
 
-STRANGE = [
+MALFORMED = [
     *(b"", b"[]", b"{}", b"5", b'{"files":5,"containers":[]}', b'{"files":[[]],"containers":[]}', b'{"files":[]}'),
     *(b'{"files":[],"containers":[["a"]]}', b'{"files":[["a",1,[1],2,3,false,[],"p",1,2]],"containers":[]}'),
 ]
@@ -79,11 +81,11 @@ STRANGE = [
     "damage",
     [
         *(b"", b"\0" * 500, b'{"crisp_checkpoint":99,"blake2b":""}\n[]\n'),
-        *(sealed(b'{"files":[],"containers":[]}', version) for version in (0, 1, VERSION + 1)),
-        *map(sealed, STRANGE),
+        *(with_checksum(b'{"files":[],"containers":[]}', version) for version in (0, 1, VERSION + 1)),
+        *map(with_checksum, MALFORMED),
     ],
 )
-def test_a_refused_copy_is_put_aside_and_the_one_before_it_taken(tmp_path: Path, damage: bytes) -> None:
+def test_unreadable_checkpoint_is_renamed_and_previous_copy_is_loaded(tmp_path: Path, damage: bytes) -> None:
     checkpoint = Checkpoint(tmp_path)
     checkpoint.store(STATE)
     checkpoint.store(State([entry(11)]))
@@ -94,13 +96,13 @@ def test_a_refused_copy_is_put_aside_and_the_one_before_it_taken(tmp_path: Path,
     assert Checkpoint(tmp_path).load() == STATE
 
 
-def test_without_a_copy_that_can_be_read_there_is_no_memory(tmp_path: Path) -> None:
+def test_no_state_is_loaded_without_a_readable_copy(tmp_path: Path) -> None:
     assert Checkpoint(tmp_path).load() is None
     Checkpoint(tmp_path).path.write_bytes(b"\0")
     assert Checkpoint(tmp_path).load() is None
 
 
-def test_a_full_disk_leaves_the_copy_that_is_there(tmp_path: Path) -> None:
+def test_failed_write_keeps_the_existing_copy(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path)
     checkpoint.store(STATE)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -117,35 +119,35 @@ def test_a_full_disk_leaves_the_copy_that_is_there(tmp_path: Path) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, of 64 KiB."""
-    with smalldisk.mounted(tmp_path / "disk", kib=64) as place:
-        yield place
+    """A separate file system of 64 KiB."""
+    with smalldisk.mounted(tmp_path / "disk", kib=64) as directory:
+        yield directory
 
 
-def test_a_file_system_without_room_leaves_the_copy_that_is_there(small_disk: Path) -> None:
+def test_full_file_system_keeps_the_existing_copy(small_disk: Path) -> None:
     checkpoint = Checkpoint(small_disk / "state")
-    checkpoint.lock(lambda: pytest.fail("nobody else is there"))
+    checkpoint.lock(lambda: pytest.fail("no other shipper holds the lock"))
     checkpoint.store(STATE)
     filler = small_disk / "filler"
     with pytest.raises(OSError, match="No space left"):
         filler.write_bytes(bytes(1 << 20))
     with pytest.raises(OSError, match="No space left"):
         checkpoint.store(State([entry(number) for number in range(50)]))
-    again = Checkpoint(small_disk / "state")
-    assert again.load() == STATE
+    reopened = Checkpoint(small_disk / "state")
+    assert reopened.load() == STATE
     filler.unlink()
     checkpoint.store(State([entry(12)]))
-    assert again.load() == State([entry(12)])
+    assert reopened.load() == State([entry(12)])
 
 
-def test_a_read_only_disk_is_told_and_not_fatal(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_read_only_disk_is_logged_and_not_fatal(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
     (small_disk / "state").mkdir()
     Checkpoint(small_disk / "state").store(STATE)
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     checkpoint, absent = Checkpoint(small_disk / "state"), Checkpoint(small_disk / "absent")
 
-    checkpoint.lock(lambda: pytest.fail("nobody else is there"))
-    absent.lock(lambda: pytest.fail("nobody else is there"))
+    checkpoint.lock(lambda: pytest.fail("no other shipper holds the lock"))
+    absent.lock(lambda: pytest.fail("no other shipper holds the lock"))
 
     assert checkpoint.load() == STATE
     assert absent.load() is None
@@ -156,15 +158,15 @@ def test_a_read_only_disk_is_told_and_not_fatal(small_disk: Path, caplog: pytest
     assert "the state directory cannot be used" in caplog.text
 
 
-def test_a_kill_at_any_moment_leaves_a_copy_that_can_be_read(tmp_path: Path) -> None:
+def test_kill_at_any_moment_leaves_a_readable_copy(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from agents.state.checkpoint import *\n"
         "from pipeline.contract.pod_metadata import Instance\n"
         "c = Checkpoint(Path(sys.argv[1])); n = 0\n"
-        "who = Instance('shop', 'pay-1', 'u-1', 'pay', 2)\n"
+        "instance = Instance('shop', 'pay-1', 'u-1', 'pay', 2)\n"
         "while True:\n"
         "    n += 1\n"
-        "    c.store(State([Entry(str(i), n, [], 0, 0, False, who, '', n, 0) for i in range(200)]))\n"
+        "    c.store(State([Entry(str(i), n, [], 0, 0, False, instance, '', n, 0) for i in range(200)]))\n"
         "    print(n, flush=True)\n"
     )
     reached = 0
@@ -179,13 +181,13 @@ def test_a_kill_at_any_moment_leaves_a_copy_that_can_be_read(tmp_path: Path) -> 
         child.wait()
         state = Checkpoint(tmp_path).load()
         assert state is not None
-        assert {one.low for one in state.entries} <= {reached - 1, reached, reached + 1}
+        assert {entry.low for entry in state.entries} <= {reached - 1, reached, reached + 1}
         assert not list(tmp_path.glob("*.refused"))
 
 
-def test_a_second_shipper_waits_for_the_first(tmp_path: Path) -> None:
+def test_second_shipper_waits_for_the_first(tmp_path: Path) -> None:
     first, second = Checkpoint(tmp_path), Checkpoint(tmp_path)
-    first.lock(lambda: pytest.fail("nobody else is there"))
+    first.lock(lambda: pytest.fail("no other shipper holds the lock"))
     waiting, locked = threading.Event(), threading.Event()
 
     def wait() -> None:

@@ -1,4 +1,4 @@
-"""When a container's files need not be looked at."""
+"""Tails: when polling of a container can be skipped."""
 
 import os
 from pathlib import Path
@@ -15,27 +15,27 @@ LINE = b"2026-11-24T09:42:30.000000000Z stdout F a line\n"
 
 @pytest.fixture
 def tail(tmp_path: Path) -> ContainerTail:
-    """A container that was looked at just now and has long been quiet, with all of its one line taken."""
+    """A container that was just polled, has long been idle, and whose only line was read."""
     path = tmp_path / "0.log"
     path.write_bytes(LINE)
     descriptor = os.open(path, os.O_RDONLY)
     file = LogFile(path, descriptor, os.fstat(descriptor), str(tmp_path))
     file.last_size = file.position = len(LINE)
-    made = ContainerTail(b"key", b"{}", "node", Settings().grouping, Limits(1 << 18, 1 << 20), [file])
-    made.idle_seconds, made.polled_at = 2 * IDLE_SECONDS, NOW
-    return made
+    tail = ContainerTail(b"key", b"{}", "node", Settings().grouping, Limits(1 << 18, 1 << 20), [file])
+    tail.idle_seconds, tail.polled_at = 2 * IDLE_SECONDS, NOW
+    return tail
 
 
-def test_a_quiet_container_rests_for_a_moment(tail: ContainerTail) -> None:
+def test_idle_container_is_polled_after_a_pause(tail: ContainerTail) -> None:
     assert tail.is_idle(NOW + IDLE_POLL_SECONDS / 2)
     assert not tail.is_idle(NOW + IDLE_POLL_SECONDS * 1.1)
 
 
-def test_one_that_has_written_lately_does_not(tail: ContainerTail) -> None:
+def test_recently_written_container_is_polled(tail: ContainerTail) -> None:
     tail.idle_seconds = IDLE_SECONDS / 2
     assert not tail.is_idle(NOW)
 
 
-def test_one_with_something_to_send_does_not(tail: ContainerTail) -> None:
+def test_container_with_backlog_is_polled(tail: ContainerTail) -> None:
     tail.files[0].last_size += 1
     assert not tail.is_idle(NOW)

@@ -1,4 +1,4 @@
-"""One file: archives that lie, and what is no log."""
+"""Log files: corrupt and oversized archives, and files that are no logs."""
 
 import gzip
 import os
@@ -16,66 +16,66 @@ UID = "11111111-2222-3333-4444-555555555555"
 LINE = b"2026-11-24T09:42:30.%09dZ stdout P %b\n"
 
 
-def packed(directory: Path, data: bytes) -> int:
+def open_archive(directory: Path, data: bytes) -> int:
     path = directory / "0.log.20260101-000000.gz"
     path.write_bytes(data)
     return os.open(path, os.O_RDONLY)
 
 
-def unpacked(directory: Path, data: bytes) -> tuple[bytes, bool]:
-    descriptor, whole = decompress(packed(directory, data), directory)
+def decompressed(directory: Path, data: bytes) -> tuple[bytes, bool]:
+    descriptor, intact = decompress(open_archive(directory, data), directory)
     try:
-        return os.pread(descriptor, 1 << 30, 0), whole
+        return os.pread(descriptor, 1 << 30, 0), intact
     finally:
         os.close(descriptor)
 
 
-def test_a_log_that_packs_a_thousandfold_is_read_to_its_end(tmp_path: Path) -> None:
+def test_log_of_high_compression_ratio_is_read_to_its_end(tmp_path: Path) -> None:
     log = b"".join(LINE % (number, b" " * 16384) for number in range(640))
     data = gzip.compress(log)
     assert len(log) > 600 * len(data)
 
-    assert unpacked(tmp_path, data) == (log, True)
+    assert decompressed(tmp_path, data) == (log, True)
 
 
 @pytest.mark.parametrize("limit", [1 << 20, 1 << 20 | 7])
-def test_a_bomb_ends_at_the_limit_and_counts_as_broken(
+def test_decompression_bomb_is_truncated_and_counts_as_corrupt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
     monkeypatch.setattr(log_file, "MAX_DECOMPRESSED_BYTES", limit)
     bomb = gzip.compress(b"\0" * (200 << 20))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
-    assert unpacked(tmp_path, bomb) == (b"\0" * limit, False)
+    assert decompressed(tmp_path, bomb) == (b"\0" * limit, False)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 16 << 10, "KiB"
 
 
 @pytest.mark.parametrize("cut", [0, 1, 9, 10, 11, 500, -9, -8, -1])
-def test_what_stands_before_a_cut_is_kept(tmp_path: Path, cut: int) -> None:
+def test_data_of_truncated_archive_is_kept(tmp_path: Path, cut: int) -> None:
     log = b"".join(LINE % (number, os.urandom(30).hex().encode()) for number in range(50))
-    found, whole = unpacked(tmp_path, gzip.compress(log)[:cut])
+    data, intact = decompressed(tmp_path, gzip.compress(log)[:cut])
 
-    assert (log.startswith(found), whole) == (True, False)
-    assert found == log or cut not in {-8, -1}
+    assert (log.startswith(data), intact) == (True, False)
+    assert data == log or cut not in {-8, -1}
 
 
 @pytest.mark.parametrize(
-    ("behind", "whole"), [(b"", True), (b"\0" * 300, True), (gzip.compress(b"more\n"), False), (b"rubbish", False)]
+    ("trailing", "intact"), [(b"", True), (b"\0" * 300, True), (gzip.compress(b"more\n"), False), (b"garbage", False)]
 )
 @pytest.mark.parametrize("padding", [0, 1 << 18])
-def test_what_stands_behind_an_archive_is_told(tmp_path: Path, behind: bytes, whole: bool, padding: int) -> None:  # noqa: FBT001
+def test_trailing_data_of_archive_is_reported(tmp_path: Path, trailing: bytes, intact: bool, padding: int) -> None:  # noqa: FBT001
     log = LINE % (1, os.urandom(padding // 2 + 1).hex().encode())
 
-    assert unpacked(tmp_path, gzip.compress(log) + behind) == (log, whole)
+    assert decompressed(tmp_path, gzip.compress(log) + trailing) == (log, intact)
 
 
-def test_a_device_is_not_opened(tmp_path: Path) -> None:
+def test_device_is_not_opened(tmp_path: Path) -> None:
     path = tmp_path / f"shop_pay_{UID}" / "app" / "0.log"
     path.parent.mkdir(parents=True)
     try:
         os.mknod(path, 0o020600, os.makedev(1, 5))
     except PermissionError:
-        pytest.skip("devices may not be made here")
+        pytest.skip("no permission to create devices")
 
     assert Discovery([kubelet_layout(tmp_path)], DirectoryCache()).scan() == []
     with pytest.raises(OSError, match=r"not a regular file|not permitted|denied"):
@@ -83,7 +83,7 @@ def test_a_device_is_not_opened(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [b"app\n", b"app\xff", b"..", b"app;rm", b"APP", b"a" * 255, b"\x1b[31mapp"])
-def test_containers_of_other_names_are_left_alone(tmp_path: Path, name: bytes) -> None:
+def test_containers_with_invalid_names_are_ignored(tmp_path: Path, name: bytes) -> None:
     directory = os.path.join(os.fsencode(tmp_path), f"shop_pay_{UID}".encode(), name)
     os.makedirs(directory, exist_ok=True)
     Path(os.fsdecode(directory), "0.log").write_bytes(LINE % (1, b"x"))

@@ -1,4 +1,4 @@
-// A collector with just what the comparison needs: read log files, send to Kafka.
+// A collector with the components of the comparison only: read log files, send to Kafka.
 package main
 
 import (
@@ -17,15 +17,15 @@ import (
 	"go.opentelemetry.io/collector/service/telemetry/otelconftelemetry"
 )
 
-func factories() (found otelcol.Factories, err error) {
-	found.Telemetry = otelconftelemetry.NewFactory()
-	if found.Receivers, err = otelcol.MakeFactoryMap[receiver.Factory](filelogreceiver.NewFactory()); err != nil {
+func factories() (result otelcol.Factories, err error) {
+	result.Telemetry = otelconftelemetry.NewFactory()
+	if result.Receivers, err = otelcol.MakeFactoryMap[receiver.Factory](filelogreceiver.NewFactory()); err != nil {
 		return
 	}
-	if found.Processors, err = otelcol.MakeFactoryMap[processor.Factory](batchprocessor.NewFactory()); err != nil {
+	if result.Processors, err = otelcol.MakeFactoryMap[processor.Factory](batchprocessor.NewFactory()); err != nil {
 		return
 	}
-	found.Exporters, err = otelcol.MakeFactoryMap[exporter.Factory](kafkaexporter.NewFactory())
+	result.Exporters, err = otelcol.MakeFactoryMap[exporter.Factory](kafkaexporter.NewFactory())
 	return
 }
 

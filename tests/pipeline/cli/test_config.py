@@ -1,4 +1,4 @@
-"""The effective settings are shown with their origin, secrets never."""
+"""`crisp config` shows the effective settings with their origins, and never a secret."""
 
 import argparse
 

@@ -1,4 +1,4 @@
-"""`crisp parse` as a user runs it: files, archives, standard input, terminals, and what is no log."""
+"""`crisp parse` as a process: files, archives, standard input, terminals, and invalid input."""
 
 import gzip
 import os
@@ -21,9 +21,9 @@ def parse(*arguments: str, stdin: bytes = b"", **environment: str) -> subprocess
     return subprocess.run([*CRISP, *arguments], input=stdin, capture_output=True, env={**os.environ, **environment})
 
 
-def hits(ended: subprocess.CompletedProcess[bytes]) -> list[dict[str, Any]]:
-    assert ended.returncode == 0, ended.stderr
-    return [orjson.loads(line) for line in ended.stdout.splitlines()]
+def hits(completed: subprocess.CompletedProcess[bytes]) -> list[dict[str, Any]]:
+    assert completed.returncode == 0, completed.stderr
+    return [orjson.loads(line) for line in completed.stdout.splitlines()]
 
 
 def test_files_of_an_instance_are_read_as_one_log(tmp_path: Path) -> None:
@@ -35,12 +35,16 @@ def test_files_of_an_instance_are_read_as_one_log(tmp_path: Path) -> None:
         out.write(first)
     (directory / "0.log").write_bytes(second)
     (other := tmp_path / "plain.txt").write_bytes(LINE % (4, b"other"))
-    found = hits(parse(str(directory / "0.log"), str(directory / "0.log.20261124-094230.gz"), str(other)))
+    documents = hits(parse(str(directory / "0.log"), str(directory / "0.log.20261124-094230.gz"), str(other)))
 
-    assert [hit["_source"]["message"] for hit in found] == ["java.lang.Error: x\n\tat a.B.c(B.java:1)", "last", "other"]
-    assert found[0]["_source"]["kubernetes.pod.name"] == "pay-1"
-    assert found[0]["_source"]["log.file.path"].endswith(".gz")
-    assert found[1]["_id"].endswith(f"-{second.index(b'2026', 1):010x}")
+    assert [hit["_source"]["message"] for hit in documents] == [
+        "java.lang.Error: x\n\tat a.B.c(B.java:1)",
+        "last",
+        "other",
+    ]
+    assert documents[0]["_source"]["kubernetes.pod.name"] == "pay-1"
+    assert documents[0]["_source"]["log.file.path"].endswith(".gz")
+    assert documents[1]["_id"].endswith(f"-{second.index(b'2026', 1):010x}")
 
 
 def test_log_larger_than_a_block_is_grouped_completely(tmp_path: Path) -> None:
@@ -54,43 +58,43 @@ def test_log_larger_than_a_block_is_grouped_completely(tmp_path: Path) -> None:
 
 
 def test_pod_object_supplies_labels_and_container(tmp_path: Path) -> None:
-    about = {
+    pod = {
         "metadata": {"name": "pay-1", "namespace": "shop", "labels": {"app": "web"}},
         "spec": {"containers": [{"name": "c"}]},
     }
-    (path := tmp_path / "pod.json").write_bytes(orjson.dumps(about))
-    (found,) = hits(parse("--pod", str(path), stdin=LINE % (1, b"x")))
+    (path := tmp_path / "pod.json").write_bytes(orjson.dumps(pod))
+    (document,) = hits(parse("--pod", str(path), stdin=LINE % (1, b"x")))
 
-    assert (found["_source"]["service.name"], found["_source"]["kubernetes.container.name"]) == ("web", "c")
-    assert found["_source"]["kubernetes.namespace"] == "shop"
+    assert (document["_source"]["service.name"], document["_source"]["kubernetes.container.name"]) == ("web", "c")
+    assert document["_source"]["kubernetes.namespace"] == "shop"
 
 
 def test_pod_annotations_are_applied_and_unknown_ones_reported(tmp_path: Path) -> None:
-    asked = {"parser": "none", "exclude_stderr": "true", "multilne": "off"}
-    metadata = {"name": "pay-1", "annotations": {f"logs.crisp/{name}": value for name, value in asked.items()}}
+    annotations = {"parser": "none", "exclude_stderr": "true", "multilne": "off"}
+    metadata = {"name": "pay-1", "annotations": {f"logs.crisp/{name}": value for name, value in annotations.items()}}
     (tmp_path / "pod.json").write_bytes(orjson.dumps({"metadata": metadata}))
     lines = LINE % (1, b"level=warn msg=x") + (LINE % (2, b"out")).replace(b"stdout", b"stderr")
-    ended = parse("--pod", str(tmp_path / "pod.json"), stdin=lines)
+    completed = parse("--pod", str(tmp_path / "pod.json"), stdin=lines)
 
-    (found,) = hits(ended)
-    assert "log.level" not in found["_source"]
-    assert ended.stderr.decode().splitlines() == [
-        "annotation is not used: logs.crisp/multilne: no such annotation",
+    (document,) = hits(completed)
+    assert "log.level" not in document["_source"]
+    assert completed.stderr.decode().splitlines() == [
+        "invalid annotation: logs.crisp/multilne: no such annotation",
         "1 events dropped: pod excludes the stream",
     ]
 
 
 def test_path_option_identifies_the_pod() -> None:
-    (found,) = hits(parse("--path", f"/var/log/pods/{INSTANCE}/3.log", stdin=LINE % (1, b"x")))
+    (document,) = hits(parse("--path", f"/var/log/pods/{INSTANCE}/3.log", stdin=LINE % (1, b"x")))
 
-    assert found["_source"]["kubernetes.pod.uid"] == "11111111-2222-3333-4444-555555555555"
+    assert document["_source"]["kubernetes.pod.uid"] == "11111111-2222-3333-4444-555555555555"
 
 
 def test_kubelet_symlink_identifies_pod_and_container() -> None:
     name = f"/var/log/containers/pay-1_shop_app-{'c0' * 32}.log"
-    (found,) = hits(parse("--path", name, stdin=LINE % (1, b"x")))
+    (document,) = hits(parse("--path", name, stdin=LINE % (1, b"x")))
 
-    assert (found["_source"]["kubernetes.pod.name"], found["_source"]["container.id"]) == ("pay-1", "c0" * 32)
+    assert (document["_source"]["kubernetes.pod.name"], document["_source"]["container.id"]) == ("pay-1", "c0" * 32)
 
 
 @pytest.mark.parametrize(
@@ -98,34 +102,34 @@ def test_kubelet_symlink_identifies_pod_and_container() -> None:
     [
         pytest.param(["/nowhere/0.log"], 1, "/nowhere/0.log: No such file or directory", id="no_file"),
         pytest.param(["/"], 1, "/: Is a directory", id="directory"),
-        pytest.param(["--path", "x"], 1, "--path x: not as the kubelet names logs", id="path"),
+        pytest.param(["--path", "x"], 1, "--path x: not a log path of the kubelet", id="path"),
         pytest.param(["--pod", "/nowhere"], 1, "--pod /nowhere: ", id="pod"),
         pytest.param(["--rules", "/nowhere"], 2, "/nowhere: the rules cannot be read", id="rules"),
         pytest.param(["--nothing"], 2, "unrecognized arguments: --nothing", id="option"),
     ],
 )
 def test_unreadable_input_is_reported_in_one_line(arguments: list[str], code: int, expected: str) -> None:
-    ended = parse(*arguments)
+    completed = parse(*arguments)
 
-    assert (ended.returncode, ended.stdout) == (code, b"")
-    assert expected in ended.stderr.decode()
-    assert b"Traceback" not in ended.stderr
+    assert (completed.returncode, completed.stdout) == (code, b"")
+    assert expected in completed.stderr.decode()
+    assert b"Traceback" not in completed.stderr
 
 
 def test_truncated_archive_is_reported(tmp_path: Path) -> None:
     (path := tmp_path / "0.log.gz").write_bytes(gzip.compress(LINE % (1, b"x") * 1000)[:60])
-    ended = parse(str(path))
+    completed = parse(str(path))
 
-    assert (ended.returncode, b"Traceback" in ended.stderr) == (1, False)
-    assert str(path).encode() in ended.stderr
+    assert (completed.returncode, b"Traceback" in completed.stderr) == (1, False)
+    assert str(path).encode() in completed.stderr
 
 
 def test_non_cri_line_is_kept_and_counted() -> None:
-    ended = parse(stdin=b"no envelope\n" + LINE % (1, b"x"))
+    completed = parse(stdin=b"no envelope\n" + LINE % (1, b"x"))
 
-    assert [hit["_source"]["message"] for hit in hits(ended)] == ["no envelope", "x"]
-    assert b"1 are not a CRI line (TIME STREAM TAG TEXT)" in ended.stderr
-    assert b"none of them is a CRI line" in parse(stdin=b"a\nb").stderr
+    assert [hit["_source"]["message"] for hit in hits(completed)] == ["no envelope", "x"]
+    assert b"1 are not a CRI line (TIME STREAM TAG TEXT)" in completed.stderr
+    assert b"none of the lines is a CRI line" in parse(stdin=b"a\nb").stderr
 
 
 def test_empty_input_succeeds() -> None:
@@ -134,56 +138,57 @@ def test_empty_input_succeeds() -> None:
 
 def test_closed_output_pipe_is_no_error(tmp_path: Path) -> None:
     (path := tmp_path / "big.txt").write_bytes((LINE % (1, b"x")) * 20000)
-    ended = subprocess.run(["bash", "-c", f"set -o pipefail; {' '.join(CRISP)} {path} | head -1"], capture_output=True)
+    command = f"set -o pipefail; {' '.join(CRISP)} {path} | head -1"
+    completed = subprocess.run(["bash", "-c", command], capture_output=True)
 
-    assert (ended.returncode, len(ended.stdout.splitlines()), b"Traceback" in ended.stderr) == (0, 1, False)
+    assert (completed.returncode, len(completed.stdout.splitlines()), b"Traceback" in completed.stderr) == (0, 1, False)
 
 
 def test_rules_are_applied_and_explained(tmp_path: Path) -> None:
     (path := tmp_path / "rules.yaml").write_text(
         "rules: [{name: r, set: {a: b}}, {name: d, when: {message: y}, drop: true}]"
     )
-    ended = parse("--rules", str(path), "--explain", stdin=LINE % (1, b"x") + LINE % (2, b"y"))
-    kept, dropped = hits(ended)
+    completed = parse("--rules", str(path), "--explain", stdin=LINE % (1, b"x") + LINE % (2, b"y"))
+    kept, dropped = hits(completed)
 
     assert (kept["explain"]["a"], kept["rules"]) == ("rule r", ["r"])
     assert (dropped["dropped"], dropped["message"]) == ("d", "y")
-    assert b"1 events dropped: d" in ended.stderr
-    assert b"2 events, 1 documents; levels: 1 none" in ended.stderr
+    assert b"1 events dropped: d" in completed.stderr
+    assert b"2 events, 1 documents; levels: 1 none" in completed.stderr
 
 
 def _terminal_output(options: list[str], data: bytes) -> str:
-    """What is shown of lines from standard input."""
-    ours, theirs = pty.openpty()
+    """Return the output on a terminal for lines on standard input."""
+    controller, terminal = pty.openpty()
     child = subprocess.Popen(
         [*CRISP, *options],
         stdin=subprocess.PIPE,
-        stdout=theirs,
+        stdout=terminal,
         stderr=subprocess.DEVNULL,
         env={**os.environ, "NO_COLOR": "1"},
     )
     child.communicate(data)
-    os.close(theirs)
-    shown = b""
+    os.close(terminal)
+    output = b""
     try:
-        while chunk := os.read(ours, 65536):
-            shown += chunk
+        while chunk := os.read(controller, 65536):
+            output += chunk
     except OSError:
-        pass  # the terminal is gone: all was read
-    os.close(ours)
-    return shown.decode()
+        pass  # the terminal is closed: all output was read
+    os.close(controller)
+    return output.decode()
 
 
 @pytest.mark.parametrize("options", [[], ["--explain"]])
 def test_control_characters_are_escaped_on_a_terminal(options: list[str]) -> None:
-    tricks = "\x1b]0;owned\x07 \x9b31m \u202e\u2066 \r\x08 [red]markup[/red] end".encode()
+    sequences = "\x1b]0;owned\x07 \x9b31m \u202e\u2066 \r\x08 [red]markup[/red] end".encode()
     text = _terminal_output(
-        options, LINE % (1, tricks) + LINE % (2, orjson.dumps({"message": "x", "k\x1b[2J": "\x1b[2J"}))
+        options, LINE % (1, sequences) + LINE % (2, orjson.dumps({"message": "x", "k\x1b[2J": "\x1b[2J"}))
     )
 
     assert "[red]markup[/red] end" in text.replace("\r\n", " ").replace("│", "") or "[red]markup" in text
     assert not any(
-        trick in text for trick in ("\x1b]", "\x9b", "\u202e", "\u2066", "\x08", "\x07", "\x1b[2J", "\x1b[31m")
+        sequence in text for sequence in ("\x1b]", "\x9b", "\u202e", "\u2066", "\x08", "\x07", "\x1b[2J", "\x1b[31m")
     )
     assert "\\u001b" in text
 
@@ -194,4 +199,4 @@ def test_explanation_shows_line_breaks_and_container_fields_once() -> None:
 
     assert re.search(r"message +java.lang.Error: no +the line *\r\n +at a.B.c\(B.java:1\)", text)
     assert text.count("kubernetes.namespace") == 1
-    assert "fields of the container as above" in text
+    assert "container fields as above" in text

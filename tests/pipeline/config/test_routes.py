@@ -1,4 +1,4 @@
-"""Routes: what the setting may say."""
+"""Routes: valid and invalid values of the setting."""
 
 import pytest
 
@@ -8,24 +8,26 @@ from pipeline.elasticsearch import index_template
 from pipeline.errors import SettingsError
 
 
-def test_routes_are_read_with_their_days() -> None:
+def test_routes_are_parsed_with_their_days() -> None:
     assert routes.parse("infra=7  audit=365") == {"infra": 7, "audit": 365}
 
 
 @pytest.mark.parametrize(
-    "word",
+    "entry",
     ["infra", "infra=0", "infra=x", "team-a=7", "Infra=7", "7=7", "late=7", "crisp=7", "a=1 a=2", "a=\u0661"],
 )
-def test_what_could_name_no_index_of_ours_is_refused_by_name(word: str) -> None:
-    with pytest.raises(SettingsError, match="CRISP_ROUTES") as refused:
-        load({"CRISP_ROUTES": word})
+def test_invalid_route_is_named(entry: str) -> None:
+    with pytest.raises(SettingsError, match="CRISP_ROUTES") as rejected:
+        load({"CRISP_ROUTES": entry})
 
-    assert repr(word.split()[0].partition("=")[0])[:-1] in str(refused.value)
+    assert repr(entry.split()[0].partition("=")[0])[:-1] in str(rejected.value)
 
 
-def test_every_route_has_a_template_with_its_own_retention() -> None:
+def test_each_route_has_a_template_with_its_own_retention() -> None:
     settings = Settings(routes="infra=7 audit=365")
 
-    days = {pattern: one.days for one in index_template.all_templates(settings) for pattern in one.patterns}
+    days = {
+        pattern: template.days for template in index_template.all_templates(settings) for pattern in template.patterns
+    }
 
     assert days == {"logs-20*": 14, "logs-crisp.*": 14, "logs-infra.20*": 7, "logs-audit.20*": 365, "logs-late*": 0}

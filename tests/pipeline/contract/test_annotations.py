@@ -1,4 +1,4 @@
-"""What annotations ask for: ours, and those of other shippers as these read them."""
+"""Options from annotations: ours, and those of other shippers with the meaning that these give them."""
 
 from typing import Any
 
@@ -7,22 +7,20 @@ import pytest
 
 from pipeline.config.exclusion import EXCLUDED_BY_ANNOTATION, NAMESPACE_EXCLUDED, POD_EXCLUDED, Exclusion
 from pipeline.config.settings import Settings, load
-from pipeline.contract import annotations as annotation
 from pipeline.contract import pod_metadata
-from pipeline.contract.annotations import PARSERS, PodOptions
+from pipeline.contract.annotations import PARSERS, STREAMS, PodOptions, is_relevant, pod_options
 from pipeline.contract.pod_metadata import Instance
 from pipeline.errors import SettingsError
 from pipeline.parsing import text_formats
 
 APP = Instance("shop", "pay-1", "u-1", "app", 0)
-BOTH, OUT, ERR = frozenset(annotation.STREAMS), frozenset({"stdout"}), frozenset({"stderr"})
+BOTH, OUT, ERR = frozenset(STREAMS), frozenset({"stdout"}), frozenset({"stderr"})
 NONE: frozenset[str] = frozenset()
 
 
-def wish(annotations: dict[str, Any], labels: dict[str, str] | None = None) -> PodOptions:
-    return annotation.pod_options(
-        {"metadata": {"annotations": annotations, "labels": labels or {}}}, "app", "logs.crisp"
-    )
+def options_of(annotations: dict[str, Any], labels: dict[str, str] | None = None) -> PodOptions:
+    """The options of the container `app` of a pod with these annotations and labels."""
+    return pod_options({"metadata": {"annotations": annotations, "labels": labels or {}}}, "app", "logs.crisp")
 
 
 @pytest.mark.parametrize(
@@ -58,8 +56,10 @@ def wish(annotations: dict[str, Any], labels: dict[str, str] | None = None) -> P
         ({"logs.crisp/exclude_stdout": "false", "co.elastic.logs/enabled": "false"}, {}, ERR),
     ],
 )
-def test_what_is_excluded(annotations: dict[str, str], labels: dict[str, str], streams: frozenset[str]) -> None:
-    assert wish(annotations, labels).excluded_streams == streams
+def test_annotations_exclude_streams(
+    annotations: dict[str, str], labels: dict[str, str], streams: frozenset[str]
+) -> None:
+    assert options_of(annotations, labels).excluded_streams == streams
 
 
 @pytest.mark.parametrize(
@@ -74,37 +74,37 @@ def test_what_is_excluded(annotations: dict[str, str], labels: dict[str, str], s
         ({"fluentbit.io/parser": "apache2", "logs.crisp/parser": "auto"}, {"stdout": "auto", "stderr": "auto"}),
     ],
 )
-def test_which_parser_is_asked_for(annotations: dict[str, str], parsers: dict[str, str]) -> None:
-    found = wish(annotations)
+def test_annotations_set_the_parser_of_each_stream(annotations: dict[str, str], parsers: dict[str, str]) -> None:
+    options = options_of(annotations)
 
-    assert (found.parsers, found.invalid) == (parsers, ())
+    assert (options.parsers, options.invalid) == (parsers, ())
 
 
 @pytest.mark.parametrize(
-    ("annotations", "said"),
+    ("annotations", "problem"),
     [
         ({"logs.crisp/parser": "jsn"}, "logs.crisp/parser: no parser 'jsn'"),
-        ({"fluentbit.io/parser": "my-regex"}, "fluentbit.io/parser: no parser here has the meaning of 'my-regex'"),
+        ({"fluentbit.io/parser": "my-regex"}, "fluentbit.io/parser: no parser is equivalent to 'my-regex'"),
         ({"logs.crisp/exclude": "maybe"}, "logs.crisp/exclude: 'maybe' is neither true nor false"),
         ({"logs.crisp/exlude": "true"}, "logs.crisp/exlude: no such annotation"),
         ({"logs.crisp/exclude_stdin": "true"}, "logs.crisp/exclude_stdin: no such annotation"),
     ],
 )
-def test_what_cannot_be_is_told_and_changes_nothing(annotations: dict[str, str], said: str) -> None:
-    assert wish(annotations) == PodOptions(invalid=(said,))
+def test_invalid_annotation_is_reported_and_changes_nothing(annotations: dict[str, str], problem: str) -> None:
+    assert options_of(annotations) == PodOptions(invalid=(problem,))
 
 
-def test_the_grouping_of_the_container_comes_before_the_pods() -> None:
-    assert wish({"logs.crisp/multiline": "off"}).multiline == "off"
-    assert wish({"logs.crisp/multiline": "off", "logs.crisp/multiline-app": " ^x "}).multiline == "^x"
-    assert wish({"logs.crisp/multiline-other": "off"}).multiline == ""
+def test_grouping_of_the_container_precedes_that_of_the_pod() -> None:
+    assert options_of({"logs.crisp/multiline": "off"}).multiline == "off"
+    assert options_of({"logs.crisp/multiline": "off", "logs.crisp/multiline-app": " ^x "}).multiline == "^x"
+    assert options_of({"logs.crisp/multiline-other": "off"}).multiline == ""
 
 
-def test_annotations_of_others_do_not_concern_us() -> None:
+def test_annotations_of_other_programs_are_irrelevant() -> None:
     names = ("kubectl.kubernetes.io/last-applied-configuration", "logs.crisp.example/exclude", "prometheus.io/scrape")
 
-    assert not any(annotation.is_relevant(name, "logs.crisp") for name in names)
-    assert wish(dict.fromkeys(names, "true")) == PodOptions()
+    assert not any(is_relevant(name, "logs.crisp") for name in names)
+    assert options_of(dict.fromkeys(names, "true")) == PodOptions()
 
 
 def test_every_parser_has_a_reader() -> None:
@@ -112,40 +112,40 @@ def test_every_parser_has_a_reader() -> None:
     assert all(load({"CRISP_PARSER": name}).parser == name for name in PARSERS)
 
 
-def test_a_pods_wishes_travel_with_its_metadata() -> None:
-    def about(annotations: dict[str, str]) -> dict[str, Any]:
-        found = {"metadata": {"annotations": annotations}}
-        asked = annotation.pod_options(found, "app", "logs.crisp")
-        told: dict[str, Any] = orjson.loads(pod_metadata.from_api(APP, "n", found, frozenset(), asked))
-        return {name: told[name] for name in told if name.startswith(("parser", "excluded"))}
+def test_options_are_part_of_the_pod_metadata() -> None:
+    def encoded_options(annotations: dict[str, str]) -> dict[str, Any]:
+        pod = {"metadata": {"annotations": annotations}}
+        options = pod_options(pod, "app", "logs.crisp")
+        metadata: dict[str, Any] = orjson.loads(pod_metadata.from_api(APP, "n", pod, frozenset(), options))
+        return {name: metadata[name] for name in metadata if name.startswith(("parser", "excluded"))}
 
-    assert about({}) == {}
-    assert about({"logs.crisp/parser": "json", "logs.crisp/exclude_stderr": "true"}) == {
+    assert encoded_options({}) == {}
+    assert encoded_options({"logs.crisp/parser": "json", "logs.crisp/exclude_stderr": "true"}) == {
         "parser": "json",
         "excluded": ["stderr"],
     }
-    assert about({"logs.crisp/parser_stderr": "klog"}) == {"parser_stderr": "klog"}
+    assert encoded_options({"logs.crisp/parser_stderr": "klog"}) == {"parser_stderr": "klog"}
 
 
-def test_the_settings_keep_out_whatever_a_pod_says() -> None:
-    kept = Exclusion(Settings(exclude_namespaces="kube-system shop", pods_may_exclude=False))
-    pods = Exclusion(Settings(exclude_pods="*/debug-* shop/pay-?"))
+def test_settings_exclude_regardless_of_annotations() -> None:
+    by_namespace = Exclusion(Settings(exclude_namespaces="kube-system shop", pods_may_exclude=False))
+    by_name = Exclusion(Settings(exclude_pods="*/debug-* shop/pay-?"))
 
-    assert kept.reason(APP, wish({"logs.crisp/exclude": "false"})) == NAMESPACE_EXCLUDED
-    assert pods.reason(APP, PodOptions()) == POD_EXCLUDED
-    assert pods.reason(APP._replace(pod="debug-x"), PodOptions()) == POD_EXCLUDED
-    assert pods.reason(APP._replace(namespace="bank"), PodOptions()) == ""
-
-
-def test_whether_a_pod_may_keep_itself_out_is_a_setting() -> None:
-    asked = wish({"logs.crisp/exclude": "true", "logs.crisp/parser": "json"})
-
-    assert Exclusion(Settings()).reason(APP, asked) == EXCLUDED_BY_ANNOTATION
-    assert Exclusion(Settings()).reason(APP, asked._replace(excluded_streams=ERR)) == ""
-    assert Exclusion(Settings(pods_may_exclude=False)).reason(APP, asked) == ""
-    assert Exclusion(Settings(pods_may_exclude=False)).restrict(asked).parsers == {"stdout": "json", "stderr": "json"}
+    assert by_namespace.reason(APP, options_of({"logs.crisp/exclude": "false"})) == NAMESPACE_EXCLUDED
+    assert by_name.reason(APP, PodOptions()) == POD_EXCLUDED
+    assert by_name.reason(APP._replace(pod="debug-x"), PodOptions()) == POD_EXCLUDED
+    assert by_name.reason(APP._replace(namespace="bank"), PodOptions()) == ""
 
 
-def test_a_pod_in_the_settings_has_a_namespace() -> None:
+def test_pod_may_exclude_itself_unless_a_setting_forbids_it() -> None:
+    options = options_of({"logs.crisp/exclude": "true", "logs.crisp/parser": "json"})
+
+    assert Exclusion(Settings()).reason(APP, options) == EXCLUDED_BY_ANNOTATION
+    assert Exclusion(Settings()).reason(APP, options._replace(excluded_streams=ERR)) == ""
+    assert Exclusion(Settings(pods_may_exclude=False)).reason(APP, options) == ""
+    assert Exclusion(Settings(pods_may_exclude=False)).restrict(options).parsers == {"stdout": "json", "stderr": "json"}
+
+
+def test_excluded_pod_without_namespace_is_invalid() -> None:
     with pytest.raises(SettingsError, match=r"CRISP_EXCLUDE_PODS: 'debug-\*': each is namespace/name"):
         load({"CRISP_EXCLUDE_PODS": "debug-*"})

@@ -1,4 +1,4 @@
-"""CRI lines exactly as the kubelet reads them, and docker's json-file; partials joined."""
+"""CRI lines are parsed exactly as by the kubelet, and docker's json-file."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ CASES = Path(__file__).parents[4] / "shared" / "cases" / "cri.jsonl"
         (b"2262-04-11T23:47:16.854775808Z", None),
     ],
 )
-def test_times(time: bytes, nanoseconds: int | None) -> None:
+def test_nanoseconds_of_a_time(time: bytes, nanoseconds: int | None) -> None:
     assert cri.nanoseconds(time) == nanoseconds
 
 
@@ -45,11 +45,11 @@ def test_times(time: bytes, nanoseconds: int | None) -> None:
     st.from_regex(rb"[ -~]{17,21}[.,]?[0-9x]{8,10}", fullmatch=True)
     | st.from_regex(rb"20\d\d-[01]\d-[0-3]\dT[0-2]\d:[0-6]\d:[0-6]\d\.\d{8,10}", fullmatch=True)
 )
-def test_the_quick_way_is_as_strict(moment: bytes) -> None:
+def test_fast_path_is_as_strict_as_the_general_one(moment: bytes) -> None:
     assert cri.nanoseconds(moment + b"Z") == cri.nanoseconds(moment + b"+00:00")
 
 
-def test_any_zone_becomes_utc_with_every_digit() -> None:
+def test_time_of_any_zone_is_converted_to_utc_with_every_digit() -> None:
     assert cri.utc(b"2026-11-24T10:42:30.123456789+01:00") == "2026-11-24T09:42:30.123456789Z"
 
 
@@ -69,31 +69,31 @@ def test_any_zone_becomes_utc_with_every_digit() -> None:
         (b'{"log":"text","stream":"stdout","time":"2026-01-01T00:00:00Z"}', True, b"text"),
     ],
 )
-def test_lines(raw: bytes, partial: bool, content: bytes) -> None:  # noqa: FBT001 - a row of the table
+def test_raw_line_is_parsed(raw: bytes, partial: bool, content: bytes) -> None:  # noqa: FBT001 - a row of the table
     assert cri.parse(raw) == cri.Line(b"2026-01-01T00:00:00Z", b"stdout", partial, content)
 
 
 @pytest.mark.parametrize(
     "raw", [b"", b"plain", b"2026-01-01T00:00:00Z other F x", b"now stdout F x", b'{"log":5}', b'{"log":"x"', b"\0" * 9]
 )
-def test_what_is_no_line_is_none(raw: bytes) -> None:
+def test_invalid_line_is_none(raw: bytes) -> None:
     assert cri.parse(raw) is None
 
 
 @given(st.binary(max_size=80))
-def test_any_bytes_are_a_line_or_none(raw: bytes) -> None:
+def test_arbitrary_bytes_are_a_line_or_none(raw: bytes) -> None:
     line = cri.parse(raw)
 
     assert line is None or raw.endswith(line.content) or raw.startswith(b"{")
 
 
-def test_a_docker_line_tells_its_time_only_within_what_names_the_file() -> None:
+def test_docker_line_has_its_time_only_within_the_first_kilobyte() -> None:
     assert cri.has_time(b'{"log":"x\\n","stream":"stdout","time":"2026-11-24T10:00:00Z"}')
     assert not cri.has_time(b'{"log":"' + b"x" * 1100 + b'\\n","stream":"stdout","time":"2026-11-24T10:00:00Z"}')
     assert not cri.has_time(b'{"log":"\\"time\\":\\"2026\\"\\n"}')
 
 
-def test_the_first_line_tells_its_time_or_none() -> None:
+def test_first_line_has_a_time_or_none() -> None:
     lines = b"2026-11-24T09:42:30.686000001Z stdout F a\n2026-11-24T09:42:31Z stdout F b\n"
 
     assert cri.first_time(lines) == 1_795_513_350_686_000_001
@@ -103,7 +103,7 @@ def test_the_first_line_tells_its_time_or_none() -> None:
     assert not cri.has_time(b'{"log":"a')
 
 
-def test_a_zone_without_a_fraction_becomes_utc() -> None:
+def test_time_without_a_fraction_is_converted_to_utc() -> None:
     assert cri.utc(b"2026-11-24T10:42:30+01:00") == "2026-11-24T09:42:30Z"
 
 
@@ -115,5 +115,5 @@ def test_a_zone_without_a_fraction_becomes_utc() -> None:
         b'{"log":"x\\n","stream":"stdout"}',
     ],
 )
-def test_what_is_no_line_of_dockers(raw: bytes) -> None:
+def test_invalid_docker_line_is_none(raw: bytes) -> None:
     assert cri.parse(raw) is None

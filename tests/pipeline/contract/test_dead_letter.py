@@ -1,4 +1,4 @@
-"""A dead letter says what, why and where from, and is read as it was written."""
+"""A dead letter has content, reason and source, and decodes to what was encoded."""
 
 from dataclasses import replace
 
@@ -17,15 +17,15 @@ HEADERS = st.lists(st.tuples(TEXT.filter(lambda name: not name.startswith("dead-
 
 
 @given(st.binary(max_size=99), TEXT, ORIGIN, HEADERS, st.sampled_from([("", ""), ("logs-2026.11.24", "a-0")]))
-def test_a_letter_comes_back(
+def test_dead_letter_decodes_to_what_was_encoded(
     value: bytes, reason: str, origin: KafkaPosition, headers: list[tuple[str, bytes]], document: tuple[str, str]
 ) -> None:
-    letter = DeadLetter(value, reason, origin, headers, *document)
+    original = DeadLetter(value, reason, origin, headers, *document)
 
-    assert dead_letter.decode(value, dead_letter.encode(letter)) == letter
+    assert dead_letter.decode(value, dead_letter.encode(original)) == original
 
 
-def test_a_letter_of_a_letter_keeps_the_raw_record_s_own_headers_only() -> None:
+def test_dead_letter_of_a_dead_letter_has_the_raw_headers_only() -> None:
     first = DeadLetter(b"x", "one", KafkaPosition("raw", 0, 7, 5), [("crisp", b"1")], "index", "id")
 
     again = dead_letter.encode(replace(first, headers=dead_letter.encode(first), reason="two"))
@@ -34,6 +34,6 @@ def test_a_letter_of_a_letter_keeps_the_raw_record_s_own_headers_only() -> None:
 
 
 @pytest.mark.parametrize("headers", [[], [("dead-reason", b"x"), ("dead-source", b"raw/zero/one")]])
-def test_what_is_no_letter_is_refused(headers: list[tuple[str, bytes]]) -> None:
+def test_record_without_valid_dead_headers_is_rejected(headers: list[tuple[str, bytes]]) -> None:
     with pytest.raises(RecordError, match="dead letter"):
         dead_letter.decode(b"", headers)

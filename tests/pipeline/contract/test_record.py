@@ -1,4 +1,4 @@
-"""The contract of the raw topic: what travels comes back, what breaks it is refused by name, ids never change."""
+"""The contract of the raw topic: records decode to what was encoded, violations are named, ids never change."""
 
 import orjson
 import pytest
@@ -27,7 +27,7 @@ def a_slice(value: bytes = b"2026-01-01T00:00:00Z stdout F x\n", **changes: obje
     return LogSlice(**fields)  # type: ignore[arg-type]
 
 
-def test_golden_vectors_of_identity_and_id() -> None:
+def test_identity_and_id_match_golden_vectors() -> None:
     # BLAKE2b with a digest of 12 bytes over "uid\0container\0restart\0first line", in URL-safe base64.
     line = b"2026-11-24T09:42:30.686000001Z stderr F payment refused"
     identity = record.identity("8a1c1b9e-0000-4000-8000-000000000001", "pay", 0, line)
@@ -38,7 +38,7 @@ def test_golden_vectors_of_identity_and_id() -> None:
     assert record.container_key("8a1c", "pay", 2) == b"8a1c/pay/2"
 
 
-def test_only_the_first_kilobyte_of_the_first_line_names_a_file() -> None:
+def test_identity_depends_on_the_first_kilobyte_of_the_first_line() -> None:
     long = b"2026-01-01T00:00:00Z stdout F " + b"x" * 2000
 
     assert record.identity("u", "c", 0, long) == record.identity("u", "c", 0, long[:1024])
@@ -51,10 +51,10 @@ SEGMENTS = st.lists(
 
 
 @given(SEGMENTS)
-def test_segments_come_back(segments: tuple[Segment, ...]) -> None:
+def test_segments_decode_to_what_was_encoded(segments: tuple[Segment, ...]) -> None:
     ordered: list[Segment] = []
     ends: dict[int, int] = {}
-    for file, gap, length in segments:  # a segment never begins before the one before it in its file ends
+    for file, gap, length in segments:  # a segment never begins before the end of the previous one in its file
         offset = ends.get(file, 0) + gap
         ordered.append(Segment(file, offset, length))
         ends[file] = offset + length
@@ -63,8 +63,8 @@ def test_segments_come_back(segments: tuple[Segment, ...]) -> None:
 
 
 @given(st.binary(min_size=1, max_size=200), st.text(max_size=20), st.integers(0, 2**62))
-def test_a_slice_comes_back(raw: bytes, node: str, read: int) -> None:
-    part = a_slice(
+def test_slice_decodes_to_what_was_encoded(raw: bytes, node: str, read: int) -> None:
+    log_slice = a_slice(
         raw + b"\n",
         node=node,
         read_at=read,
@@ -74,21 +74,21 @@ def test_a_slice_comes_back(raw: bytes, node: str, read: int) -> None:
         continued_streams=("stdout", "stderr"),
     )
 
-    assert record.decode(*record.encode(part)) == part
+    assert record.decode(*record.encode(log_slice)) == log_slice
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("crisp", b"2", "contract version b'2'"),
         ("files", b"[", "headers cannot be read"),
         ("files", orjson.dumps([["short", "/p"]]), "'short' is not an identity"),
-        ("segments", b"0:0+5", "the segments say 5 bytes, the value has 32"),
+        ("segments", b"0:0+5", "the segments have 5 bytes, the value has 32"),
         ("segments", b"0:zero+5", "is not FILE:GAP+LENGTH"),
-        ("segments", b"7:0+32", "names a file that header files does not have"),
+        ("segments", b"7:0+32", "refers to a file that is not in header files"),
         ("segments", b",".join([b"0:0+1"] * 257), "257, at most 256"),
         ("read", b"yesterday", "headers cannot be read"),
-        ("grouping", b'{"mode":"magic"}', "mode 'magic' is not known"),
+        ("grouping", b'{"mode":"magic"}', "mode 'magic' is not supported"),
         ("grouping", b'{"max_lines":0}', "must be positive"),
         ("grouping", b'{"colour":1}', "headers cannot be read"),
         ("grouping", b'{"mode":"pattern","pattern":"("}', "header grouping: pattern '(': missing"),
@@ -100,25 +100,25 @@ def test_a_slice_comes_back(raw: bytes, node: str, read: int) -> None:
         ("goes_on", b"stdin", "header goes_on"),
     ],
 )
-def test_what_breaks_the_contract_is_refused_by_name(name: str, value: bytes, said: str) -> None:
+def test_violation_of_the_contract_is_rejected_by_name(name: str, value: bytes, message: str) -> None:
     raw, headers = record.encode(a_slice(continuations=(Continuation("stdout", 2, 0),), continued_streams=("stdout",)))
     changed = [(key, value if key == name else old) for key, old in headers]
 
-    with pytest.raises(RecordError) as refused:
+    with pytest.raises(RecordError) as rejected:
         grouper.group_slice(record.decode(raw, changed))
 
-    assert said in str(refused.value)
+    assert message in str(rejected.value)
 
 
 @pytest.mark.parametrize("name", ["files", "segments", "node", "read", "grouping", "pod"])
-def test_a_missing_header_is_named(name: str) -> None:
+def test_missing_header_is_named(name: str) -> None:
     raw, headers = record.encode(a_slice())
 
     with pytest.raises(RecordError, match=f"missing headers: {name}"):
         record.decode(raw, [row for row in headers if row[0] != name])
 
 
-def test_a_value_without_its_last_newline_is_refused() -> None:
+def test_value_without_its_last_newline_is_rejected() -> None:
     _, headers = record.encode(a_slice())
 
     with pytest.raises(RecordError, match="does not end with a newline"):
@@ -127,6 +127,6 @@ def test_a_value_without_its_last_newline_is_refused() -> None:
         record.decode(None, headers)
 
 
-def test_a_record_without_our_header_is_foreign() -> None:
+def test_record_without_header_crisp_is_third_party() -> None:
     assert record.is_crisp_record(record.encode(a_slice())[1])
     assert not record.is_crisp_record([("traceparent", b"x")])

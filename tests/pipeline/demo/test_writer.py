@@ -1,4 +1,4 @@
-"""The log writer of the compose file, as a process of its own."""
+"""The log writer of the Compose file, as a process."""
 
 import signal
 import subprocess
@@ -13,9 +13,9 @@ from pipeline.contract.pod_metadata import CONTAINER_DIRECTORY, POD_DIRECTORY
 def test_writer_writes_cri_lines_until_sigterm(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pipeline.demo.writer", "--root", str(tmp_path), "--rate", "400"]
     with subprocess.Popen(command) as child:
-        limit = time.monotonic() + 20
+        deadline = time.monotonic() + 20
         while not any(path.stat().st_size > 1000 for path in tmp_path.glob("*/*/0.log")):
-            assert time.monotonic() < limit, "nothing was written"
+            assert time.monotonic() < deadline, "nothing was written"
             time.sleep(0.05)
         child.send_signal(signal.SIGTERM)
         assert child.wait(10) == 0

@@ -1,4 +1,4 @@
-"""What a line says: the quick way and the general one say the same, each name once."""
+"""Events read by the fast and the general path: equal results without duplicate names."""
 
 import json
 from typing import Any
@@ -23,25 +23,25 @@ def make_reader(parser: str = "auto", **settings: Any) -> EventReader:
 
 
 def read_fields(content: bytes, reader: EventReader) -> dict[str, Any]:
-    """The fields of a line; fails on a name that comes twice."""
+    """Return the fields of a line; fail on a duplicate name."""
 
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    def reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         assert len({name for name, _ in pairs}) == len(pairs)
         return dict(pairs)
 
     event: Event = (0, 0, len(content) + 1, TIME, b"stdout", content, 0, 0)
     head, name, own, _ = reader.read(event, TIME, DAY, late=False)
-    found: dict[str, Any] = json.loads(head + name + TIME + b'"}', object_pairs_hook=once)
-    assert own == json_body.SERVICE_FIELDS & found.keys()
-    return found
+    fields: dict[str, Any] = json.loads(head + name + TIME + b'"}', object_pairs_hook=reject_duplicates)
+    assert own == json_body.SERVICE_FIELDS & fields.keys()
+    return fields
 
 
-class _General(EventReader):
-    """A reader that never takes a body as its bytes are."""
+class _GeneralPathReader(EventReader):
+    """A reader that never copies a body verbatim."""
 
     def __init__(self) -> None:
         super().__init__(ContainerFields({}, {}), Settings())
-        self._strip_ansi = True  # the messages here have no colours
+        self._strip_ansi = True  # the messages here have no ANSI codes
 
 
 KEYS = st.sampled_from(
@@ -56,33 +56,33 @@ BLANKS = st.sampled_from(["", "", " ", "\t"])
 
 
 @given(PAIRS, BLANKS)
-def test_both_ways_say_the_same(pairs: list[tuple[str, Any]], blank: str) -> None:
+def test_fast_and_general_path_return_the_same_fields(pairs: list[tuple[str, Any]], blank: str) -> None:
     inner = ",".join(f"{blank}{json.dumps(key)}{blank}:{json.dumps(value)}" for key, value in pairs)
     content = f"{{{inner}{blank}}}".encode()
 
-    assert read_fields(content, make_reader()) == read_fields(content, _General())
+    assert read_fields(content, make_reader()) == read_fields(content, _GeneralPathReader())
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\x1b\n")))
-def test_a_text_is_its_message(text: str) -> None:
+def test_text_becomes_the_message(text: str) -> None:
     content = text.encode()
-    found = read_fields(content, make_reader("none"))
+    fields = read_fields(content, make_reader("none"))
 
-    assert found == {"message": text, "@timestamp": TIME.decode()}
+    assert fields == {"message": text, "@timestamp": TIME.decode()}
 
 
-def test_a_key_twice_with_a_blank_before_its_colon_loses_nothing() -> None:
+def test_duplicate_key_with_a_blank_before_its_colon_is_kept_below_app() -> None:
     assert read_fields(b'{"message":"x","a":"1","a" :"2"}', make_reader())["app.a"] == "2"
 
 
-def test_an_escaped_quote_does_not_hide_a_key_that_comes_twice() -> None:
-    found = read_fields(rb'{"message":"x\\","a":"1","a":"2","b":"\\"}', make_reader())
+def test_duplicate_key_after_an_escaped_quote_is_kept_below_app() -> None:
+    fields = read_fields(rb'{"message":"x\\","a":"1","a":"2","b":"\\"}', make_reader())
 
-    assert (found["a"], found["app.a"]) == ("1", "2")
+    assert (fields["a"], fields["app.a"]) == ("1", "2")
 
 
 @pytest.mark.parametrize(
-    ("parser", "content", "wanted"),
+    ("parser", "content", "expected"),
     [
         ("json", b"INFO:root:x", {}),
         ("json", b'{"level":"info","message":"x"}', {"log.level": "info"}),
@@ -96,14 +96,14 @@ def test_an_escaped_quote_does_not_hide_a_key_that_comes_twice() -> None:
         ("access", b'10.0.0.1 - - [24/Nov/2026:10:00:00 +0000] "GET / HTTP/1.1" 200 1', {"url.path": "/"}),
     ],
 )
-def test_a_parser_reads_what_it_is_for(parser: str, content: bytes, wanted: dict[str, Any]) -> None:
-    found = read_fields(content, make_reader(parser))
+def test_parser_reads_only_its_own_format(parser: str, content: bytes, expected: dict[str, Any]) -> None:
+    fields = read_fields(content, make_reader(parser))
 
-    assert {name: found.get(name) for name in wanted} == wanted
-    assert wanted or set(found) <= {"message", "@timestamp"}
+    assert {name: fields.get(name) for name in expected} == expected
+    assert expected or set(fields) <= {"message", "@timestamp"}
 
 
-def test_colours_stay_unless_the_setting_takes_them_out() -> None:
+def test_ansi_codes_stay_unless_the_setting_strips_them() -> None:
     content = b"\x1b[32mINFO\x1b[0m ready"
 
     assert read_fields(content, make_reader())["message"] == content.decode()
@@ -117,12 +117,12 @@ def test_colours_stay_unless_the_setting_takes_them_out() -> None:
     )
 
 
-def test_a_probe_is_dropped_by_name() -> None:
+def test_health_probe_is_dropped_by_the_probe_rule() -> None:
     content = b'{"message":"x","url.path":"/healthz","http.request.method":"GET","http.response.status_code":200}'
     event: Event = (0, 0, len(content) + 1, TIME, b"stdout", content, 0, 0)
 
     assert make_reader().read(event, TIME, DAY, late=False)[3] == PROBE_RULE
 
 
-def test_a_time_of_null_is_no_time_and_no_second_key() -> None:
+def test_timestamp_of_null_is_ignored_without_a_duplicate_key() -> None:
     assert read_fields(b'{"@timestamp":null,"message":"x"}', make_reader())["@timestamp"] == TIME.decode()

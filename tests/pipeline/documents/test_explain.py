@@ -1,4 +1,4 @@
-"""Explanations: every field of every document has an origin, and the documents are the worker's."""
+"""Explanations: every field of every document has an origin, and the documents equal the worker's."""
 
 import json
 
@@ -20,7 +20,7 @@ RULES = """rules:
 
 
 def explain(value: bytes, rules: str = RULES, **settings: str) -> list[Explanation]:
-    part = LogSlice(
+    log_slice = LogSlice(
         value=value,
         files=(SourceFile("AAAAAAAAAAAAAAAA", "/var/log/pods/x/0.log"),),
         segments=(Segment(0, 0, len(value)),),
@@ -29,12 +29,12 @@ def explain(value: bytes, rules: str = RULES, **settings: str) -> list[Explanati
         grouping=Grouping(),
         pod=metadata(labels={"app": "pay", "version": "7"}),
     )
-    return list(Explainer(Settings(**settings), parse_valid(rules).ruleset).explain(part, NOW))  # type: ignore[arg-type]
+    return list(Explainer(Settings(**settings), parse_valid(rules).ruleset).explain(log_slice, NOW))  # type: ignore[arg-type]
 
 
 def origins_of_line(content: str, **settings: str) -> dict[str, str]:
-    (found,) = explain(f"2026-11-24T09:42:30Z stdout F {content}\n".encode(), **settings)
-    return found.origins
+    (explanation,) = explain(f"2026-11-24T09:42:30Z stdout F {content}\n".encode(), **settings)
+    return explanation.origins
 
 
 def test_fields_of_text_json_rules_and_pod_have_their_origins() -> None:
@@ -62,21 +62,21 @@ def test_fields_of_text_json_rules_and_pod_have_their_origins() -> None:
     assert (text["kubernetes.namespace"], text["log.offset"]) == ("pod metadata", "place in the file")
 
 
-def test_what_is_dropped_is_told_with_its_rule() -> None:
+def test_dropped_event_is_explained_by_its_rule() -> None:
     probe = '10.0.0.1 - - [24/Nov/2026:09:42:30 +0000] "GET /healthz HTTP/1.1" 200 2'
     lines = f"2026-11-24T09:42:30Z stdout F noise\n2026-11-24T09:42:30Z stdout F {probe}\n".encode()
 
-    assert [(found.rule, found.hit, found.to_json()["dropped"]) for found in explain(lines)] == [
+    assert [(entry.rule, entry.hit, entry.to_json()["dropped"]) for entry in explain(lines)] == [
         ("noise", None, "noise"),
         ("health probe", None, "health probe"),
     ]
 
 
-def test_redaction_and_traces_are_told() -> None:
+def test_redaction_and_stack_traces_are_explained() -> None:
     trace = b"2026-11-24T09:42:30Z stderr F java.lang.Error: x\n2026-11-24T09:42:30Z stderr F \tat a.B.c(B.java:1)\n"
-    (found,) = explain(trace)
+    (explanation,) = explain(trace)
 
-    assert (found.origins["error.type"], found.origins["log.flags"]) == ("stack trace", "joining of lines")
+    assert (explanation.origins["error.type"], explanation.origins["log.flags"]) == ("stack trace", "joining of lines")
     assert origins_of_line("to a@mail.example.org", redact="email")["message"] == "the line, redacted"
 
 
@@ -107,20 +107,20 @@ TEXTS = st.sampled_from(
 
 
 @given(st.lists(BODIES | TEXTS | st.binary(max_size=20), min_size=1, max_size=5), st.sampled_from(["", "email card"]))
-def test_every_field_has_an_origin_whatever_comes(contents: list[bytes], redact: str) -> None:
+def test_every_field_of_any_line_has_an_origin(contents: list[bytes], redact: str) -> None:
     value = b"".join(b"2026-11-24T09:42:30Z stdout F " + content.replace(b"\n", b"") + b"\n" for content in contents)
 
-    for found in explain(value, redact=redact):
-        if found.hit is None:
-            assert found.rule
+    for explanation in explain(value, redact=redact):
+        if explanation.hit is None:
+            assert explanation.rule
         else:
-            assert list(found.origins) == list(found.hit["_source"])
-            assert all(found.origins.values()), found.origins
-            assert found.rule == ""
+            assert list(explanation.origins) == list(explanation.hit["_source"])
+            assert all(explanation.origins.values()), explanation.origins
+            assert explanation.rule == ""
 
 
-def test_an_explained_document_is_the_one_that_is_indexed() -> None:
+def test_explained_document_equals_the_indexed_one() -> None:
     plain = to_hits(build_batch(RULES, "WARN took 5").documents)
-    explained = [found.hit for found in explain(b"2026-11-24T09:42:30Z stdout F WARN took 5\n")]
+    explained = [explanation.hit for explanation in explain(b"2026-11-24T09:42:30Z stdout F WARN took 5\n")]
 
     assert [hit["_id"] for hit in plain] == [hit["_id"] for hit in explained if hit]

@@ -1,4 +1,4 @@
-"""What vanished unread: its record, and its document at its place."""
+"""Gaps: the record of lost lines, and its document at its offset."""
 
 import json
 from typing import Any
@@ -22,13 +22,13 @@ PATH = "/var/log/pods/shop_pay-1_u-1/pay/2.log"
 METADATA = pod_metadata.from_path(Instance("shop", "pay-1", "u-1", "pay", 2), "n-1")
 
 
-def a_gap(**changed: Any) -> GapRecord:
+def make_gap(**changed: Any) -> GapRecord:
     return GapRecord(Gap(IDENTITY, 100, PATH, 4096, gap.VANISHED_FILE)._replace(**changed), "n-1", NOW, METADATA)
 
 
-def document(found: GapRecord) -> tuple[dict[str, Any], dict[str, Any]]:
-    (made,) = DocumentBuilder(Settings()).build_gap(found, NOW + 10**9).documents
-    action, source, rest = made.split(b"\n")
+def document(gap_record: GapRecord) -> tuple[dict[str, Any], dict[str, Any]]:
+    (lines,) = DocumentBuilder(Settings()).build_gap(gap_record, NOW + 10**9).documents
+    action, source, rest = lines.split(b"\n")
     assert rest == b""
     names = json.loads(source, object_pairs_hook=lambda pairs: [name for name, _ in pairs])
     assert len(set(names)) == len(names)
@@ -50,24 +50,24 @@ gaps = st.builds(
 
 
 @given(gaps)
-def test_a_gap_comes_out_of_its_headers_as_it_went_in(lost: Gap) -> None:
-    found = GapRecord(lost, "n-1", NOW, METADATA)
-    headers = gap.encode(found)
+def test_decoded_gap_equals_the_encoded_one(lost: Gap) -> None:
+    gap_record = GapRecord(lost, "n-1", NOW, METADATA)
+    headers = gap.encode(gap_record)
 
     assert gap.is_gap(headers)
-    assert gap.decode(headers) == found
-    assert document(found)[0]["_id"] == gap.document_id(lost)
+    assert gap.decode(headers) == gap_record
+    assert document(gap_record)[0]["_id"] == gap.document_id(lost)
 
 
-def test_a_gap_is_no_slice_and_a_foreign_record_no_gap() -> None:
-    with pytest.raises(RecordError, match="tells of a gap"):
-        record.decode(b"", gap.encode(a_gap()))
+def test_gap_is_no_slice_and_third_party_record_is_no_gap() -> None:
+    with pytest.raises(RecordError, match="is a gap"):
+        record.decode(b"", gap.encode(make_gap()))
     assert not gap.is_gap([("gap", b"{}")])
     assert not gap.is_gap([("crisp", b"1")])
 
 
 @pytest.mark.parametrize(
-    ("changed", "said"),
+    ("changed", "message"),
     [
         ({"identity": "../../etc"}, "not an identity"),
         ({"offset": -1}, "not negative"),
@@ -79,22 +79,22 @@ def test_a_gap_is_no_slice_and_a_foreign_record_no_gap() -> None:
         ({"colour": 1}, "headers cannot be read"),
     ],
 )
-def test_what_breaks_the_contract_is_refused_by_name(changed: dict[str, Any], said: str) -> None:
-    fields = json.dumps({**a_gap().gap._asdict(), **changed}).encode()
-    headers = [(name, fields if name == "gap" else value) for name, value in gap.encode(a_gap())]
+def test_gap_that_violates_the_contract_is_rejected_with_the_reason(changed: dict[str, Any], message: str) -> None:
+    fields = json.dumps({**make_gap().gap._asdict(), **changed}).encode()
+    headers = [(name, fields if name == "gap" else value) for name, value in gap.encode(make_gap())]
 
-    with pytest.raises(RecordError, match=said):
+    with pytest.raises(RecordError, match=message):
         gap.decode(headers)
 
 
 @pytest.mark.parametrize("name", ["gap", "node", "read", "pod"])
-def test_a_missing_header_is_named(name: str) -> None:
+def test_missing_header_is_named_in_the_error(name: str) -> None:
     with pytest.raises(RecordError, match=f"missing headers: {name}"):
-        gap.decode([row for row in gap.encode(a_gap()) if row[0] != name])
+        gap.decode([row for row in gap.encode(make_gap()) if row[0] != name])
 
 
-def test_the_document_says_what_is_known() -> None:
-    action, source = document(a_gap(since=NOW - 2 * DAY, until=NOW - DAY))
+def test_gap_document_has_time_size_and_reason() -> None:
+    action, source = document(make_gap(since=NOW - 2 * DAY, until=NOW - DAY))
 
     assert action == {"_index": "logs-2026.11.23", "_id": f"{IDENTITY}-0000000064-gap"}
     assert source["@timestamp"] == source["crisp.gap.until"] == "2026-11-23T09:42:30.000000000Z"
@@ -106,8 +106,8 @@ def test_the_document_says_what_is_known() -> None:
     assert (source["kubernetes.pod.name"], source["service.name"], source["host.name"]) == ("pay-1", "pay", "n-1")
 
 
-def test_a_gap_of_unknown_size_and_time_stands_where_it_was_found() -> None:
-    action, source = document(a_gap(size=None))
+def test_gap_of_unknown_size_and_time_has_the_time_of_its_detection() -> None:
+    action, source = document(make_gap(size=None))
 
     assert action["_index"] == "logs-2026.11.24"
     assert source["@timestamp"] == source["event.created"]
@@ -115,10 +115,10 @@ def test_a_gap_of_unknown_size_and_time_stands_where_it_was_found() -> None:
     assert not source.keys() & {"crisp.gap.bytes", "crisp.gap.since", "crisp.gap.until", "crisp.gap.records"}
 
 
-def test_a_gap_of_kafka_counts_records_and_has_the_identity_of_its_partition() -> None:
+def test_gap_of_kafka_counts_records_and_has_the_identity_of_its_partition() -> None:
     identity = gap.partition_identity("logs-raw", 3)
-    found = GapRecord(Gap(identity, 17, "", None, gap.KAFKA_RETENTION, records=5), "", NOW, METADATA)
-    action, source = document(found)
+    gap_record = GapRecord(Gap(identity, 17, "", None, gap.KAFKA_RETENTION, records=5), "", NOW, METADATA)
+    action, source = document(gap_record)
 
     assert identity == "XyQqrP-fXNDq4NjT"
     assert action["_id"] == f"{identity}-0000000011-gap"
@@ -127,5 +127,5 @@ def test_a_gap_of_kafka_counts_records_and_has_the_identity_of_its_partition() -
     assert "log.file.path" not in source
 
 
-def test_an_old_gap_goes_where_late_lines_go() -> None:
-    assert document(a_gap(until=NOW - 30 * DAY))[0]["_index"] == "logs-late"
+def test_gap_older_than_the_retention_goes_to_the_late_index() -> None:
+    assert document(make_gap(until=NOW - 30 * DAY))[0]["_index"] == "logs-late"

@@ -1,4 +1,4 @@
-"""A record on which crisp itself fails is refused like one that breaks the contract: it stops no partition."""
+"""A record on which crisp fails is rejected like one that violates the contract: it blocks no partition."""
 
 import contextlib
 
@@ -16,15 +16,17 @@ NAMES = ("crisp", "files", "segments", "node", "read", "grouping", "pod", "gap",
 PROCESSOR = RecordProcessor(settings.load({}))
 
 
-def test_a_fault_of_our_own_is_told_with_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    intake = RecordProcessor(settings.load({}))
+def test_internal_error_is_reported_with_its_location(monkeypatch: pytest.MonkeyPatch) -> None:
+    processor = RecordProcessor(settings.load({}))
 
-    def broken(*_: object) -> None:
+    def fail(*_: object) -> None:
         raise KeyError("boom")
 
-    monkeypatch.setattr(intake._builder, "build", broken)
-    with pytest.raises(RecordError, match=r"crisp itself fails.*KeyError\('boom'\) in test_record_processor.py:\d+"):
-        intake.process(b"2026-11-24T09:42:30.6Z stdout F x\n", [], ORIGIN, 1)
+    monkeypatch.setattr(processor._builder, "build", fail)
+    with pytest.raises(
+        RecordError, match=r"internal error of crisp.*KeyError\('boom'\) in test_record_processor.py:\d+"
+    ):
+        processor.process(b"2026-11-24T09:42:30.6Z stdout F x\n", [], ORIGIN, 1)
 
 
 @given(
@@ -33,12 +35,9 @@ def test_a_fault_of_our_own_is_told_with_its_place(monkeypatch: pytest.MonkeyPat
         st.tuples(st.sampled_from(NAMES), st.one_of(st.binary(max_size=30), st.sampled_from([b"1", b"{}", b"[]"])))
     ),
 )
-def test_whatever_lies_in_the_topic_becomes_documents_or_a_refusal(
-    value: bytes, headers: list[tuple[str, bytes]]
-) -> None:
+def test_any_record_becomes_documents_or_a_record_error(value: bytes, headers: list[tuple[str, bytes]]) -> None:
     with contextlib.suppress(RecordError):
-        parcel, kind = PROCESSOR._process(
-            value, headers, ORIGIN, 1_795_000_000_000_000_000
-        )  # so that other faults come out
+        # `_process` lets other errors through.
+        batch, kind = PROCESSOR._process(value, headers, ORIGIN, 1_795_000_000_000_000_000)
         assert kind in {"slice", "gap", "third_party"}
-        assert parcel.size == sum(map(len, parcel.documents))
+        assert batch.size == sum(map(len, batch.documents))

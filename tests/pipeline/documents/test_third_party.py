@@ -1,4 +1,4 @@
-"""Records of other shippers become the same kind of documents, the same ones whenever they are read."""
+"""Records of third-party shippers become equivalent documents, with the same ids on every read."""
 
 import base64
 import hashlib
@@ -19,28 +19,28 @@ NOW = 1_795_513_351 * 10**9
 
 
 def documents(value: bytes, origin: KafkaPosition = ORIGIN) -> list[tuple[str, dict[str, Any]]]:
-    """Id and source of each document of a record."""
-    known = DocumentBuilder(Settings())
-    parts = third_party.make_slices(value, origin, Grouping())
-    parcel = merge([known.build(part, NOW, origin.document_fields()) for part in parts])
-    lines = b"".join(parcel.documents).split(b"\n")[:-1]
+    """Return id and source of each document of a record."""
+    builder = DocumentBuilder(Settings())
+    slices = third_party.make_slices(value, origin, Grouping())
+    batch = merge([builder.build(entry, NOW, origin.document_fields()) for entry in slices])
+    lines = b"".join(batch.documents).split(b"\n")[:-1]
     return [
         (orjson.loads(action)["create"]["_id"], orjson.loads(source))
         for action, source in zip(lines[::2], lines[1::2], strict=True)
     ]
 
 
-def test_raw_cri_lines_are_read_as_they_are() -> None:
+def test_raw_cri_lines_become_documents() -> None:
     value = b"2026-11-24T09:42:30.1Z stdout F a\n2026-11-24T09:42:30.2Z stderr P b\nnot cri\n"
-    found = [source for _, source in documents(value)]
+    sources = [source for _, source in documents(value)]
 
-    assert [source["message"] for source in found] == ["a", "b", "not cri"]
-    assert found[1]["log.flags"] == ["partial"]
-    assert (found[0]["crisp.topic"], found[0]["crisp.partition"], found[0]["crisp.offset"]) == ("logs-raw", 3, 17)
-    assert "kubernetes.pod.name" not in found[0]
+    assert [source["message"] for source in sources] == ["a", "b", "not cri"]
+    assert sources[1]["log.flags"] == ["partial"]
+    assert (sources[0]["crisp.topic"], sources[0]["crisp.partition"], sources[0]["crisp.offset"]) == ("logs-raw", 3, 17)
+    assert "kubernetes.pod.name" not in sources[0]
 
 
-def test_fluent_bits_plain_json() -> None:
+def test_plain_json_of_fluent_bit_becomes_a_document() -> None:
     value = orjson.dumps(
         {
             "@timestamp": 1795513350.5,
@@ -60,16 +60,20 @@ def test_fluent_bits_plain_json() -> None:
             },
         }
     )
-    ((_, found),) = documents(value)
+    ((_, fields),) = documents(value)
 
-    assert (found["message"], found["log.level"], found["log.iostream"]) == ("refused", "error", "stderr")
-    assert found["@timestamp"] == "2026-11-24T09:42:30.000000007Z"
-    assert (found["kubernetes.pod.name"], found["kubernetes.pod.uid"], found["host.name"]) == ("pay-1", "u-1", "node-1")
-    assert (found["service.name"], found["container.id"]) == ("payment", "c0ffee")
-    assert found["container.image.tag"] == ["1.2"]
+    assert (fields["message"], fields["log.level"], fields["log.iostream"]) == ("refused", "error", "stderr")
+    assert fields["@timestamp"] == "2026-11-24T09:42:30.000000007Z"
+    assert (fields["kubernetes.pod.name"], fields["kubernetes.pod.uid"], fields["host.name"]) == (
+        "pay-1",
+        "u-1",
+        "node-1",
+    )
+    assert (fields["service.name"], fields["container.id"]) == ("payment", "c0ffee")
+    assert fields["container.image.tag"] == ["1.2"]
 
 
-def test_fluent_bits_lifted_and_merged_json() -> None:
+def test_lifted_and_merged_json_of_fluent_bit_becomes_a_document() -> None:
     value = orjson.dumps(
         {
             "@timestamp": 1795513350.5,
@@ -83,14 +87,19 @@ def test_fluent_bits_lifted_and_merged_json() -> None:
             "took": 12,
         }
     )
-    ((_, found),) = documents(value)
+    ((_, fields),) = documents(value)
 
-    assert (found["message"], found["log.level"], found["service.name"], found["took"]) == ("slow", "warn", "pay", 12)
-    assert (found["kubernetes.namespace"], found["kubernetes.labels"]) == ("shop", {"app": "payment"})
-    assert found["@timestamp"] == "2026-11-24T09:42:30.500000000Z"
+    assert (fields["message"], fields["log.level"], fields["service.name"], fields["took"]) == (
+        "slow",
+        "warn",
+        "pay",
+        12,
+    )
+    assert (fields["kubernetes.namespace"], fields["kubernetes.labels"]) == ("shop", {"app": "payment"})
+    assert fields["@timestamp"] == "2026-11-24T09:42:30.500000000Z"
 
 
-def test_the_same_record_gives_the_same_ids_and_another_one_others() -> None:
+def test_ids_of_the_same_record_are_equal_and_of_another_record_differ() -> None:
     value = b'{"log":"a"}\n{"log":"a","stream":"stdout","x":1}\n2026-11-24T09:42:30Z stdout F a\n'
     ids = [identity for identity, _ in documents(value)]
 
@@ -99,7 +108,7 @@ def test_the_same_record_gives_the_same_ids_and_another_one_others() -> None:
     assert not set(ids) & {identity for identity, _ in documents(value, ORIGIN._replace(offset=18))}
 
 
-def test_the_id_is_a_hash_of_the_place_and_the_line_alone() -> None:
+def test_id_is_a_hash_of_position_and_line_alone() -> None:
     line = b"2026-11-24T09:42:30Z stdout F a"
     seed = b"logs-raw\0003\00017\0001795513350123\0001\0" + line
     name = base64.urlsafe_b64encode(hashlib.blake2b(seed, digest_size=12).digest()).decode()
@@ -108,38 +117,38 @@ def test_the_id_is_a_hash_of_the_place_and_the_line_alone() -> None:
         assert documents(b"%b\n%b\n" % (first, line))[1][0] == f"{name}-{len(first) + 1:010x}"
 
 
-def test_a_trace_of_raw_lines_is_one_event_however_long() -> None:
+def test_long_stack_trace_of_raw_lines_is_one_event() -> None:
     frames = [f"\tat shop.Orders.load(Orders.java:{number})" for number in range(100)]
     lines = [f"2026-11-24T09:42:30Z stderr F {text}" for text in ("java.lang.IllegalStateException: no order", *frames)]
-    ((_, found),) = documents("\n".join(lines).encode())
+    ((_, fields),) = documents("\n".join(lines).encode())
 
-    assert (found["log.flags"], found["error.type"]) == (["multiline"], "java.lang.IllegalStateException")
+    assert (fields["log.flags"], fields["error.type"]) == (["multiline"], "java.lang.IllegalStateException")
 
 
-def test_a_line_kept_beside_what_was_merged_from_it_and_added_to_it() -> None:
+def test_line_with_merged_and_added_fields_keeps_its_own_values() -> None:
     log = '{"level":"error","msg":"refused","time":1795513350123}'
     value = orjson.dumps(
         {"@timestamp": 1795513351.5, "time": "2026-11-24T09:42:30.5Z", "log": log, "level": "error", "cluster": "a"}
     )
-    ((_, found),) = documents(value)
+    ((_, fields),) = documents(value)
 
-    assert (found["message"], found["log.level"], found["cluster"]) == ("refused", "error", "a")
-    assert (found["@timestamp"], found["log.iotime"]) == (
+    assert (fields["message"], fields["log.level"], fields["cluster"]) == ("refused", "error", "a")
+    assert (fields["@timestamp"], fields["log.iotime"]) == (
         "2026-11-24T09:42:30.123000000Z",
         "2026-11-24T09:42:30.500000000Z",
     )
 
 
-def test_a_text_with_fields_of_a_filters_is_understood_too() -> None:
+def test_text_with_fields_of_a_filter_is_parsed() -> None:
     value = orjson.dumps({"date": 1795513350.5, "log": "E1124 09:42:30.500000 7 a.go:5] no\n", "env": "prod"})
-    ((_, found),) = documents(value)
+    ((_, fields),) = documents(value)
 
-    assert (found["message"], found["log.level"], found["env"]) == (
+    assert (fields["message"], fields["log.level"], fields["env"]) == (
         "E1124 09:42:30.500000 7 a.go:5] no",
         "error",
         "prod",
     )
-    assert found["@timestamp"] == "2026-11-24T09:42:30.500000000Z"
+    assert fields["@timestamp"] == "2026-11-24T09:42:30.500000000Z"
 
 
 @pytest.mark.parametrize(
@@ -153,22 +162,22 @@ def test_a_text_with_fields_of_a_filters_is_understood_too() -> None:
         ("yesterday", "2026-11-24T09:42:30.123000000Z"),
     ],
 )
-def test_fluent_bits_times(written: object, time: str) -> None:
-    ((_, found),) = documents(orjson.dumps({"@timestamp": written, "message": "x", "k8s_pod_name": "p"}))
+def test_time_of_fluent_bit_is_the_runtime_time(written: object, time: str) -> None:
+    ((_, fields),) = documents(orjson.dumps({"@timestamp": written, "message": "x", "k8s_pod_name": "p"}))
 
-    assert found["@timestamp"] == time
+    assert fields["@timestamp"] == time
 
 
-def test_an_applications_time_among_merged_fields_is_its_own() -> None:
-    ((_, found),) = documents(b'{"@timestamp":1795513350.5,"time":1795513349000,"msg":"x","level":30}')
+def test_time_among_merged_fields_is_the_applications() -> None:
+    ((_, fields),) = documents(b'{"@timestamp":1795513350.5,"time":1795513349000,"msg":"x","level":30}')
 
-    assert (found["@timestamp"], found["log.iotime"]) == (
+    assert (fields["@timestamp"], fields["log.iotime"]) == (
         "2026-11-24T09:42:29.000000000Z",
         "2026-11-24T09:42:30.500000000Z",
     )
 
 
-def test_partials_of_two_records_are_not_joined_but_flagged() -> None:
+def test_partial_lines_of_two_records_are_flagged_but_not_joined() -> None:
     first = documents(b'{"log":"a ","logtag":"P","stream":"stdout","time":"2026-11-24T09:42:30Z"}')
     second = documents(b'{"log":"b","logtag":"F","stream":"stdout","time":"2026-11-24T09:42:30Z"}')
 
@@ -178,7 +187,7 @@ def test_partials_of_two_records_are_not_joined_but_flagged() -> None:
     ]
 
 
-def test_an_empty_record_is_no_document() -> None:
+def test_empty_record_gives_no_document() -> None:
     assert documents(b"") == documents(b"\n") == []
 
 
@@ -192,8 +201,8 @@ OBJECTS = st.dictionaries(
 
 
 @given(st.lists(st.one_of(st.binary(max_size=30), OBJECTS.map(orjson.dumps)), max_size=4).map(b"\n".join))
-def test_whatever_comes_becomes_documents(value: bytes) -> None:
-    found = documents(value)
+def test_any_record_becomes_documents_with_unique_ids(value: bytes) -> None:
+    result = documents(value)
 
-    assert bool(found) == bool(value.strip())
-    assert len({identity for identity, _ in found}) == len(found)
+    assert bool(result) == bool(value.strip())
+    assert len({identity for identity, _ in result}) == len(result)

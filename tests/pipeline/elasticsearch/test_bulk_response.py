@@ -1,4 +1,4 @@
-"""What answers to bulk requests mean: real ones of both versions, and what is no answer."""
+"""Classified bulk responses: real ones of both versions, and invalid ones."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ ANSWERS = [
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_a_real_refusal_is_about_the_document_or_about_the_place(answer: dict[str, Any]) -> None:
+def test_real_error_is_about_the_document_or_about_the_index(answer: dict[str, Any]) -> None:
     item = bulk_response.classify(answer["status"], answer["type"], answer["reason"])
 
     assert item.outcome is (Outcome.REJECTED if answer["of_document"] else Outcome.RETRY)
@@ -35,50 +35,50 @@ def test_a_real_refusal_is_about_the_document_or_about_the_place(answer: dict[st
         *((status, Outcome.RETRY) for status in (401, 403, 404, 405, 408, 413, 429, 500, 502, 503, 504)),
     ],
 )
-def test_a_status_alone(status: int, outcome: Outcome) -> None:
+def test_status_alone_decides_the_outcome(status: int, outcome: Outcome) -> None:
     assert bulk_response.classify(status, "some_exception", "some reason").outcome is outcome
 
 
 @pytest.mark.parametrize("reason", ["index closed", "", "pipeline with id [mapper] does not exist", "no write index"])
-def test_a_400_that_names_no_fault_of_a_document_is_about_the_place(reason: str) -> None:
+def test_status_400_without_a_document_error_is_retried(reason: str) -> None:
     assert bulk_response.classify(400, "illegal_argument_exception", reason).outcome is Outcome.RETRY
 
 
 @given(st.integers(100, 599), st.text(max_size=30), st.text(max_size=30))
-def test_only_a_400_ever_refuses_a_document(status: int, kind: str, reason: str) -> None:
-    assert status == 400 or bulk_response.classify(status, kind, reason).outcome is not Outcome.REJECTED
+def test_only_status_400_rejects_a_document(status: int, error_type: str, reason: str) -> None:
+    assert status == 400 or bulk_response.classify(status, error_type, reason).outcome is not Outcome.REJECTED
 
 
 def created(count: int) -> bytes:
-    """Elasticsearch's answer when each document was created."""
+    """Return Elasticsearch's response when each document was created."""
     items = ",".join('{"create":{"status":201}}' for _ in range(count))
     return b'{"errors":false,"items":[%b]}' % items.encode()
 
 
 @given(st.integers(0, 50), st.integers(0, 50))
-def test_a_whole_answer_counts_what_was_sent(said: int, sent: int) -> None:
-    answer = bulk_response.parse_all_created(created(said))
+def test_complete_response_has_as_many_items_as_were_sent(returned: int, sent: int) -> None:
+    response = bulk_response.parse_all_created(created(returned))
 
-    items = bulk_response.parse_response(answer, sent)
-    assert items == ([CREATED] * sent if said == sent else None)
+    results = bulk_response.parse_response(response, sent)
+    assert results == ([CREATED] * sent if returned == sent else None)
 
 
 @given(st.integers(1, 5), st.data())
-def test_a_cut_answer_is_no_answer(count: int, data: st.DataObject) -> None:
-    whole = created(count)
-    cut = whole[: data.draw(st.integers(0, len(whole) - 1))]
+def test_truncated_response_is_invalid(count: int, data: st.DataObject) -> None:
+    complete = created(count)
+    truncated = complete[: data.draw(st.integers(0, len(complete) - 1))]
 
-    read: Any = bulk_response.parse_all_created(cut)
-    if read is None:
+    response: Any = bulk_response.parse_all_created(truncated)
+    if response is None:
         try:
-            read = json.loads(cut)
+            response = json.loads(truncated)
         except ValueError:
             return
-    assert bulk_response.parse_response(read, count) is None
+    assert bulk_response.parse_response(response, count) is None
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "response",
     [
         None,
         "page",
@@ -94,5 +94,5 @@ def test_a_cut_answer_is_no_answer(count: int, data: st.DataObject) -> None:
         AllCreated(2),
     ],
 )
-def test_a_malformed_or_miscounted_answer_is_no_answer(answer: Any) -> None:
-    assert bulk_response.parse_response(answer, 1) is None
+def test_malformed_or_miscounted_response_is_invalid(response: Any) -> None:
+    assert bulk_response.parse_response(response, 1) is None

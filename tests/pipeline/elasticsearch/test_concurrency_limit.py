@@ -1,4 +1,4 @@
-"""How many bulks go at a time."""
+"""The number of concurrent bulk requests."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from pipeline.elasticsearch.concurrency_limit import ConcurrencyLimit
 
 
-def test_quick_answers_let_more_bulks_go_up_to_the_most() -> None:
+def test_limit_grows_to_the_maximum_with_fast_responses() -> None:
     limit = ConcurrencyLimit(4)
     before = limit.allowed
     for _ in range(20):
@@ -15,7 +15,7 @@ def test_quick_answers_let_more_bulks_go_up_to_the_most() -> None:
     assert (before, limit.allowed) == (2, 4)
 
 
-def test_too_many_halves_and_it_grows_again() -> None:
+def test_limit_halves_on_overload_and_grows_again() -> None:
     limit = ConcurrencyLimit(8)
     for _ in range(60):
         limit.on_success(0.1)
@@ -26,7 +26,7 @@ def test_too_many_halves_and_it_grows_again() -> None:
     assert limit.allowed == 8
 
 
-def test_answers_that_queue_let_fewer_go() -> None:
+def test_limit_shrinks_with_queued_responses() -> None:
     limit = ConcurrencyLimit(8)
     for _ in range(60):
         limit.on_success(0.1)
@@ -36,7 +36,7 @@ def test_answers_that_queue_let_fewer_go() -> None:
     assert limit.allowed < 8
 
 
-def test_a_server_that_became_slow_for_good_is_not_held_against_itself() -> None:
+def test_limit_adapts_to_a_permanently_slower_server() -> None:
     limit = ConcurrencyLimit(4)
     limit.on_success(0.01)
     for _ in range(400):
@@ -46,11 +46,11 @@ def test_a_server_that_became_slow_for_good_is_not_held_against_itself() -> None
 
 
 @given(st.lists(st.floats(0.001, 60) | st.none(), max_size=200), st.integers(1, 16))
-def test_at_least_one_and_at_most_the_most_may_go(answers: list[float | None], most: int) -> None:
-    limit = ConcurrencyLimit(most)
-    for seconds in answers:
+def test_limit_stays_between_one_and_the_maximum(durations: list[float | None], maximum: int) -> None:
+    limit = ConcurrencyLimit(maximum)
+    for seconds in durations:
         if seconds is None:
             limit.on_overload()
         else:
             limit.on_success(seconds)
-        assert 1 <= limit.allowed <= most
+        assert 1 <= limit.allowed <= maximum

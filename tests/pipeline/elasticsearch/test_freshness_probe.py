@@ -1,4 +1,4 @@
-"""A document counts as searchable when a search says so, and nothing else that is answered ends the worker."""
+"""A document counts as searchable when a search returns it; no other response ends the worker."""
 
 import asyncio
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ from pipeline.monitoring.metrics import WORKER, Metrics
 
 
 class FakeClient:
-    """Answers each request with the next of the bodies, the last one again and again."""
+    """Responds to each request with the next of the bodies; repeats the last one."""
 
     def __init__(self, *bodies: Any) -> None:
         self._bodies = list(bodies)
@@ -36,7 +36,7 @@ def outcome(*bodies: Any) -> str:
 
 
 @pytest.mark.parametrize(
-    "odd",
+    "response",
     [
         {},
         {"hits": {}},
@@ -48,11 +48,11 @@ def outcome(*bodies: Any) -> str:
         RuntimeError("closed"),
     ],
 )
-def test_an_answer_without_hits_is_no_hit(odd: Any) -> None:
-    assert outcome(odd, {"hits": {"total": {"value": 1}}}) == "found"
+def test_response_without_hits_does_not_make_the_document_searchable(response: Any) -> None:
+    assert outcome(response, {"hits": {"total": {"value": 1}}}) == "found"
 
 
-def test_what_is_never_found_is_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_document_without_a_hit_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(freshness_probe, "TIMEOUT_SECONDS", 0.2)
 
     assert outcome({"hits": {"total": {"value": 0}}}, {"found": True}) == "timed_out"

@@ -1,4 +1,4 @@
-"""Whatever the client raises is an answer that did not come; what never ends, ends the process."""
+"""Exceptions of the client count as missing responses; unexpected ones that persist end the process."""
 
 import asyncio
 from types import SimpleNamespace
@@ -15,27 +15,27 @@ from pipeline.monitoring.metrics import WORKER, Metrics
 
 
 class FakeClient:
-    """Raises or answers what it is given, in turn, the last for ever; notes the bodies."""
+    """Raises or returns the given results in turn, the last one repeatedly; records the bodies."""
 
-    def __init__(self, *turns: Any) -> None:
-        self._turns = list(turns)
+    def __init__(self, *results: Any) -> None:
+        self._results = list(results)
         self.bodies: list[bytes] = []
 
     async def perform_request(self, *_: Any, body: bytes | None = None, **__: Any) -> Any:
         self.bodies.append(body or b"")
-        turn = self._turns.pop(0) if len(self._turns) > 1 else self._turns[0]
-        if isinstance(turn, BaseException):
-            raise turn
-        status, answer = turn
-        return SimpleNamespace(meta=SimpleNamespace(status=status), body=answer)
+        result = self._results.pop(0) if len(self._results) > 1 else self._results[0]
+        if isinstance(result, BaseException):
+            raise result
+        status, response = result
+        return SimpleNamespace(meta=SimpleNamespace(status=status), body=response)
 
 
-def retrying_client(*turns: Any) -> RetryingClient:
-    return RetryingClient(cast("AsyncElasticsearch", FakeClient(*turns)), settings.load({}), Metrics(WORKER))
+def retrying_client(*results: Any) -> RetryingClient:
+    return RetryingClient(cast("AsyncElasticsearch", FakeClient(*results)), settings.load({}), Metrics(WORKER))
 
 
 @pytest.mark.parametrize(
-    ("fault", "status"),
+    ("error", "status"),
     [
         (ConnectionTimeout("late"), TIMED_OUT),
         (SerializationError("no JSON"), UNREACHABLE),
@@ -47,43 +47,43 @@ def retrying_client(*turns: Any) -> RetryingClient:
     ],
     ids=repr,
 )
-def test_no_fault_of_the_client_gets_out(fault: Exception, status: int) -> None:
-    found, said = asyncio.run(retrying_client(fault).request("GET", "/"))
+def test_exception_of_the_client_becomes_a_status(error: Exception, status: int) -> None:
+    result, message = asyncio.run(retrying_client(error).request("GET", "/"))
 
-    assert found == status
-    assert said
+    assert result == status
+    assert message
 
 
-def test_a_fault_that_nobody_foresaw_ends_the_process_when_it_stays() -> None:
-    asked = retrying_client(RuntimeError("closed"))
+def test_unexpected_error_is_raised_when_it_persists() -> None:
+    client = retrying_client(RuntimeError("closed"))
 
-    async def many() -> None:
+    async def send_many() -> None:
         for _ in range(MAX_UNEXPECTED_ERRORS):
-            assert (await asked.request("GET", "/"))[0] == UNREACHABLE
+            assert (await client.request("GET", "/"))[0] == UNREACHABLE
         with pytest.raises(RuntimeError, match="closed"):
-            await asked.request("GET", "/")
+            await client.request("GET", "/")
 
-    asyncio.run(many())
-
-
-def test_an_answer_between_lets_it_begin_anew() -> None:
-    faults = [RuntimeError("odd")] * MAX_UNEXPECTED_ERRORS
-    asked = retrying_client(*faults, (200, {}), *faults, (200, {}))
-
-    async def many() -> list[int]:
-        return [(await asked.request("GET", "/"))[0] for _ in range(2 * MAX_UNEXPECTED_ERRORS + 2)]
-
-    assert asyncio.run(many()).count(200) == 2
+    asyncio.run(send_many())
 
 
-def test_a_bulk_that_is_too_much_again_and_again_goes_in_halves_whatever_came_between() -> None:
-    """The fourth try fails for another reason: still it is not sent whole for ever."""
-    everything = {"errors": False, "items": [{"create": {"status": 201}}]}
-    asked = retrying_client((429, ""), (429, ""), (429, ""), (503, ""), (429, ""), (200, everything))
-    bulks = BulkSender(asked, settings.load({"CRISP_RETRY_MAX_SECONDS": "0.1"}), Metrics(WORKER))
-    one = b'{"create":{}}\n{}\n'
+def test_response_resets_the_count_of_unexpected_errors() -> None:
+    errors = [RuntimeError("odd")] * MAX_UNEXPECTED_ERRORS
+    client = retrying_client(*errors, (200, {}), *errors, (200, {}))
 
-    items = asyncio.run(bulks.send(2 * one, 2))
+    async def send_many() -> list[int]:
+        return [(await client.request("GET", "/"))[0] for _ in range(2 * MAX_UNEXPECTED_ERRORS + 2)]
 
-    assert len(items) == 2
-    assert cast("Any", asked.client).bodies == [2 * one] * 5 + [one, one]
+    assert asyncio.run(send_many()).count(200) == 2
+
+
+def test_bulk_rejected_with_429_repeatedly_is_sent_in_halves_despite_other_errors() -> None:
+    """The fourth attempt fails for another reason; the next 429 still splits the body."""
+    all_created = {"errors": False, "items": [{"create": {"status": 201}}]}
+    client = retrying_client((429, ""), (429, ""), (429, ""), (503, ""), (429, ""), (200, all_created))
+    bulk_sender = BulkSender(client, settings.load({"CRISP_RETRY_MAX_SECONDS": "0.1"}), Metrics(WORKER))
+    document = b'{"create":{}}\n{}\n'
+
+    results = asyncio.run(bulk_sender.send(2 * document, 2))
+
+    assert len(results) == 2
+    assert cast("Any", client.client).bodies == [2 * document] * 5 + [document, document]

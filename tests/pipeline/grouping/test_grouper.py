@@ -1,4 +1,4 @@
-"""Lines into events: caps, gaps, streams; and wherever a run is cut between events, the events are the same."""
+"""Lines into events: limits, gaps, streams; and wherever a run is cut between events, the events are the same."""
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -6,9 +6,8 @@ from hypothesis import strategies as st
 from agents.tailing import slice_boundary
 from agents.tailing.slice_boundary import Chunk
 from pipeline.contract.record import Continuation, Grouping
-from pipeline.grouping import grouper as grouping
 from pipeline.grouping.event import MULTILINE, PARTIAL, SPLIT, UNPARSED, Event
-from pipeline.grouping.grouper import Grouper
+from pipeline.grouping.grouper import Grouper, requested_grouping
 from tests.pipeline.grouping.traces import read_traces
 
 SECOND = 1_000_000_000
@@ -38,7 +37,7 @@ LINE = st.tuples(
 
 
 @st.composite
-def torn_traces(draw: st.DrawFn) -> list[tuple[bytes, bytes, bytes, int]]:
+def partial_traces(draw: st.DrawFn) -> list[tuple[bytes, bytes, bytes, int]]:
     """Some consecutive lines of a trace of any language, on one stream."""
     trace = draw(st.sampled_from(TRACES))
     first = draw(st.integers(0, 3))
@@ -46,27 +45,27 @@ def torn_traces(draw: st.DrawFn) -> list[tuple[bytes, bytes, bytes, int]]:
     return [(stream, b"F", content, 1_000_000) for content in trace[first : first + draw(st.integers(1, 9))]]
 
 
-LINES = st.lists(st.one_of(LINE, LINE, LINE, torn_traces()), max_size=14).map(
+LINES = st.lists(st.one_of(LINE, LINE, LINE, partial_traces()), max_size=14).map(
     lambda parts: [line for part in parts for line in (part if isinstance(part, list) else [part])]
 )
 
 
 def raw(lines: list[tuple[bytes, bytes, bytes, int]]) -> list[bytes]:
-    """CRI lines (or, for the stream `?`, lines that are none), each so long after the one before."""
-    made = []
-    at = 0
+    """CRI lines (for the stream `?`: other lines), each after the given gap."""
+    raw_lines = []
+    elapsed = 0
     for stream, tag, content, gap in lines:
-        at += gap
-        seconds, fraction = divmod(at, SECOND)
+        elapsed += gap
+        seconds, fraction = divmod(elapsed, SECOND)
         clock = b"%02d:%02d:%02d.%09dZ" % (seconds // 3600, seconds // 60 % 60, seconds % 60, fraction)
         head = b"2026-01-01T" + clock + b" %b %b " % (stream, tag)
-        made.append((head + content if stream != b"?" else b"no cri " + content) + b"\n")
-    return made
+        raw_lines.append((head + content if stream != b"?" else b"no cri " + content) + b"\n")
+    return raw_lines
 
 
-def group(data: bytes, offset: int = 0, after: bytes = b"", grouping: Grouping | None = None) -> list[Event]:
+def group(data: bytes, offset: int = 0, previous_time: bytes = b"", grouping: Grouping | None = None) -> list[Event]:
     grouper = Grouper(grouping or Grouping())
-    grouper.add_runs([(0, offset, data)], after)
+    grouper.add_runs([(0, offset, data)], previous_time)
     return grouper.finish()
 
 
@@ -82,80 +81,80 @@ GROUPINGS = st.builds(
 )
 
 
-def pieces(*data: bytes) -> list[Chunk[int]]:
-    """The data as pieces of one file, one behind the other."""
-    made: list[Chunk[int]] = []
+def chunks(*data: bytes) -> list[Chunk[int]]:
+    """The data as adjacent chunks of one file."""
+    adjacent: list[Chunk[int]] = []
     for part in data:
-        made.append(Chunk(0, made[-1].end() if made else 0, part, 0, len(part)))
-    return made
+        adjacent.append(Chunk(0, adjacent[-1].end() if adjacent else 0, part, 0, len(part)))
+    return adjacent
 
 
 @settings(max_examples=400, deadline=None)
 @given(LINES, GROUPINGS)
-def test_wherever_nothing_is_open_a_cut_changes_nothing(
+def test_cut_where_no_event_is_open_changes_nothing(
     lines: list[tuple[bytes, bytes, bytes, int]], grouping: Grouping
 ) -> None:
-    made = raw(lines)
-    data = b"".join(made)
+    raw_lines = raw(lines)
+    data = b"".join(raw_lines)
     whole = group(data, grouping=grouping)
-    position, last = 0, b""
-    for line in made:
+    position, last_time = 0, b""
+    for line in raw_lines:
         position += len(line)
-        last = line.split(b" ", 1)[0] if line.startswith(b"2026") else last
-        if slice_boundary.find_open_events(pieces(data[:position]), grouping):
+        last_time = line.split(b" ", 1)[0] if line.startswith(b"2026") else last_time
+        if slice_boundary.find_open_events(chunks(data[:position]), grouping):
             continue
-        halves = group(data[:position], 0, b"", grouping), group(data[position:], position, last, grouping)
+        halves = group(data[:position], 0, b"", grouping), group(data[position:], position, last_time, grouping)
         assert halves[0] + halves[1] == whole
 
 
 @settings(max_examples=400, deadline=None)
 @given(LINES, GROUPINGS)
-def test_the_look_backwards_finds_what_the_whole_grouping_finds(
+def test_find_open_events_agrees_with_the_whole_grouping(
     lines: list[tuple[bytes, bytes, bytes, int]], grouping: Grouping
 ) -> None:
     data = b"".join(raw(lines))
     grouper = Grouper(grouping)
     grouper.add_runs([(0, 0, data)])
 
-    assert [event for event, _ in slice_boundary.find_open_events(pieces(data), grouping)] == grouper.open_events()
+    assert [event for event, _ in slice_boundary.find_open_events(chunks(data), grouping)] == grouper.open_events()
 
 
 @settings(max_examples=600, deadline=None)
 @given(LINES, GROUPINGS, st.lists(st.integers(1, 6), min_size=1))
-def test_however_the_bytes_are_cut_into_slices_the_events_are_the_same(
+def test_events_do_not_depend_on_the_cut_into_slices(
     lines: list[tuple[bytes, bytes, bytes, int]], grouping: Grouping, blocks: list[int]
 ) -> None:
-    """Blocks of so many lines are read; what is open at the end of each is held, and goes on in the next slice."""
-    made = raw(lines)
-    expected = group(b"".join(made), grouping=grouping)
-    found: list[Event] = []
+    """Blocks of some lines are read; the open events at the end of each are held back for the next slice."""
+    raw_lines = raw(lines)
+    expected = group(b"".join(raw_lines), grouping=grouping)
+    events: list[Event] = []
     held: list[Chunk[int]] = []
-    carried: tuple[Continuation, ...] = ()
+    continuations: tuple[Continuation, ...] = ()
     position = 0
-    while made:
+    while raw_lines:
         size, blocks = blocks[0], [*blocks[1:], blocks[0]]
-        block, made = made[:size], made[size:]
+        block, raw_lines = raw_lines[:size], raw_lines[size:]
         data = b"".join(block)
         fresh = Chunk(0, position, data, 0, len(data))
         first = slice_boundary.end_of_unparsed(fresh) if held else 0
-        if first:  # these go alone: their time is that of the line before them in the file
-            found += group(data[:first], position, _time_before(expected, position), grouping)
+        if first:  # a slice of their own: their time is that of the line before them in the file
+            events += group(data[:first], position, _time_before(expected, position), grouping)
             fresh = fresh.subrange(first, len(data))
         position += len(data)
-        opened = slice_boundary.find_open_events([*held, fresh], grouping, carried) if made else []
+        opened = slice_boundary.find_open_events([*held, fresh], grouping, continuations) if raw_lines else []
         chosen, rest = slice_boundary.split_off_open([*held, fresh], opened)
         grouper = Grouper(grouping)
-        after = _time_before(expected, chosen[0].offset) if chosen else b""
-        grouper.add_runs([(0, piece.offset, piece.to_bytes()) for piece in chosen], after, carried)
-        carried = tuple(event.continuation for event, _ in opened if event.continuation)
-        found += grouper.finish(one.stream for one in carried)
+        previous_time = _time_before(expected, chosen[0].offset) if chosen else b""
+        grouper.add_runs([(0, chunk.offset, chunk.to_bytes()) for chunk in chosen], previous_time, continuations)
+        continuations = tuple(event.continuation for event, _ in opened if event.continuation)
+        events += grouper.finish(continuation.stream for continuation in continuations)
         held = rest
 
-    assert sorted(found) == sorted(expected)
+    assert sorted(events) == sorted(expected)
 
 
 def _time_before(events: list[Event], offset: int) -> bytes:
-    """The time that an event without a time of its own has at the offset."""
+    """The time of the event at the offset."""
     return next((event[3] for event in events if event[1] == offset), b"")
 
 
@@ -166,35 +165,37 @@ def test_every_byte_is_in_exactly_one_event(lines: list[tuple[bytes, bytes, byte
     assert sum(event[2] for event in group(data)) == len(data)
 
 
-def test_partials_join_per_stream() -> None:
-    made = raw(
+def test_partials_are_joined_per_stream() -> None:
+    raw_lines = raw(
         [(b"stdout", b"P", b"a", 1), (b"stderr", b"P", b"x", 1), (b"stdout", b"F", b"b", 1), (b"stderr", b"F", b"y", 1)]
     )
 
-    assert [(event[4], event[5]) for event in group(b"".join(made))] == [(b"stdout", b"ab"), (b"stderr", b"xy")]
+    assert [(event[4], event[5]) for event in group(b"".join(raw_lines))] == [(b"stdout", b"ab"), (b"stderr", b"xy")]
 
 
-def test_a_partial_that_never_closes_is_flagged() -> None:
-    made = raw([(b"stdout", b"P", b"a", 1), (b"stdout", b"F", b"b", 61 * SECOND)])
+def test_partial_without_end_is_flagged() -> None:
+    raw_lines = raw([(b"stdout", b"P", b"a", 1), (b"stdout", b"F", b"b", 61 * SECOND)])
 
-    assert [(event[5], event[6]) for event in group(b"".join(made))] == [(b"a", PARTIAL), (b"b", 0)]
-
-
-def test_a_gap_ends_a_trace() -> None:
-    made = raw([(b"stdout", b"F", b"java.lang.Error: x", 1), (b"stdout", b"F", b"\tat a.B.c(B.java:1)", 2 * SECOND)])
-
-    assert len(group(b"".join(made))) == 2
+    assert [(event[5], event[6]) for event in group(b"".join(raw_lines))] == [(b"a", PARTIAL), (b"b", 0)]
 
 
-def test_a_line_that_is_no_cri_is_kept_with_the_time_before_it() -> None:
-    made = raw([(b"stdout", b"F", b"a", SECOND), (b"?", b"F", b"b", 1)])
+def test_trace_ends_at_a_gap() -> None:
+    raw_lines = raw(
+        [(b"stdout", b"F", b"java.lang.Error: x", 1), (b"stdout", b"F", b"\tat a.B.c(B.java:1)", 2 * SECOND)]
+    )
 
-    assert group(b"".join(made))[1][3:7] == (b"2026-01-01T00:00:01.000000000Z", b"", b"no cri b", UNPARSED)
+    assert len(group(b"".join(raw_lines))) == 2
 
 
-def test_a_long_partial_is_split_and_numbered() -> None:
-    made = raw([(b"stdout", b"P", b"x" * 100, 1)] * 4 + [(b"stdout", b"F", b"end", 1)])
-    events = group(b"".join(made), grouping=Grouping(max_bytes=300))
+def test_line_that_is_not_cri_has_the_time_of_the_line_before() -> None:
+    raw_lines = raw([(b"stdout", b"F", b"a", SECOND), (b"?", b"F", b"b", 1)])
+
+    assert group(b"".join(raw_lines))[1][3:7] == (b"2026-01-01T00:00:01.000000000Z", b"", b"no cri b", UNPARSED)
+
+
+def test_oversized_partial_is_split_and_numbered() -> None:
+    raw_lines = raw([(b"stdout", b"P", b"x" * 100, 1)] * 4 + [(b"stdout", b"F", b"end", 1)])
+    events = group(b"".join(raw_lines), grouping=Grouping(max_bytes=300))
 
     assert [(event[5], event[6], event[7]) for event in events] == [
         (b"x" * 200, SPLIT, 1),
@@ -203,9 +204,9 @@ def test_a_long_partial_is_split_and_numbered() -> None:
     ]
 
 
-def test_a_long_trace_is_split_by_lines() -> None:
-    made = raw([(b"stdout", b"F", b"java.lang.Error: x", 1)] + [(b"stdout", b"F", b"\tat a.B.c(B.java:1)", 1)] * 5)
-    events = group(b"".join(made), grouping=Grouping(max_lines=3))
+def test_oversized_trace_is_split_by_lines() -> None:
+    raw_lines = raw([(b"stdout", b"F", b"java.lang.Error: x", 1)] + [(b"stdout", b"F", b"\tat a.B.c(B.java:1)", 1)] * 5)
+    events = group(b"".join(raw_lines), grouping=Grouping(max_lines=3))
 
     assert [(event[5].count(b"\n") + 1, event[6], event[7]) for event in events] == [
         (3, SPLIT | MULTILINE, 1),
@@ -213,10 +214,10 @@ def test_a_long_trace_is_split_by_lines() -> None:
     ]
 
 
-def test_off_joins_partials_only() -> None:
-    made = raw([(b"stdout", b"F", b"java.lang.Error: x", 1), (b"stdout", b"F", b"\tat a.B.c(B.java:1)", 1)])
+def test_mode_off_joins_partials_only() -> None:
+    raw_lines = raw([(b"stdout", b"F", b"java.lang.Error: x", 1), (b"stdout", b"F", b"\tat a.B.c(B.java:1)", 1)])
 
-    assert len(group(b"".join(made), grouping=Grouping(mode="off"))) == 2
+    assert len(group(b"".join(raw_lines), grouping=Grouping(mode="off"))) == 2
 
 
 PATTERN = Grouping("pattern", pattern=r"^\d+ ")
@@ -226,13 +227,13 @@ def contents(lines: list[tuple[bytes, bytes, bytes, int]], grouping: Grouping) -
     return [event[5] for event in group(b"".join(raw(lines)), grouping=grouping)]
 
 
-def test_what_a_pattern_does_not_match_continues_the_event() -> None:
+def test_line_that_the_pattern_does_not_match_continues_the_event() -> None:
     lines = [(b"stdout", b"F", text, 1) for text in (b"more", b"1 one", b"  more", b"", b"2 two", b"and:", b"3 three")]
 
     assert contents(lines, PATTERN) == [b"more", b"1 one\n  more\n", b"2 two\nand:", b"3 three"]
 
 
-def test_a_pattern_is_asked_of_the_whole_line_and_a_gap_ends_its_event() -> None:
+def test_pattern_is_matched_against_the_joined_line_and_a_gap_ends_its_event() -> None:
     lines = [
         (b"stdout", b"F", b"1 one", 1),
         (b"stdout", b"P", b"2", 1),
@@ -244,40 +245,40 @@ def test_a_pattern_is_asked_of_the_whole_line_and_a_gap_ends_its_event() -> None
     assert contents(lines, PATTERN) == [b"1 one", b"2 two", b"other", b"late"]
 
 
-def test_a_pattern_is_linear_in_the_line() -> None:
-    """Where a backtracking engine would take for ever."""
+def test_pattern_takes_linear_time() -> None:
+    """A backtracking engine would take exponential time."""
     lines = [(b"stdout", b"F", b"a" * 5000 + b"b", 1)] * 3
 
     assert len(contents(lines, Grouping("pattern", pattern="^(a+)+$"))) == 1
 
 
-def test_a_pod_asks_for_its_grouping() -> None:
-    usual = Grouping("pattern", pattern="^x")
+def test_pod_requests_its_grouping() -> None:
+    default = Grouping("pattern", pattern="^x")
 
-    assert grouping.requested_grouping(usual, "") == (usual, "")
-    assert grouping.requested_grouping(usual, "off") == (Grouping("off"), "")
-    assert grouping.requested_grouping(usual, "traces") == (Grouping(), "")
-    assert grouping.requested_grouping(usual, "^y") == (Grouping("pattern", pattern="^y"), "")
-    assert grouping.requested_grouping(usual, "(") == (Grouping(), "pattern '(': missing ): (")
+    assert requested_grouping(default, "") == (default, "")
+    assert requested_grouping(default, "off") == (Grouping("off"), "")
+    assert requested_grouping(default, "traces") == (Grouping(), "")
+    assert requested_grouping(default, "^y") == (Grouping("pattern", pattern="^y"), "")
+    assert requested_grouping(default, "(") == (Grouping(), "pattern '(': missing ): (")
 
 
-def test_a_raw_line_longer_than_an_event_is_split_into_pieces_of_its_size() -> None:
-    made = raw([(b"stdout", b"P", b"open", 1), (b"stdout", b"F", b"x" * 250, 1), (b"stdout", b"F", b"end", 1)])
-    events = group(b"".join(made), grouping=Grouping(max_bytes=100))
+def test_raw_line_longer_than_an_event_is_split_into_pieces() -> None:
+    raw_lines = raw([(b"stdout", b"P", b"open", 1), (b"stdout", b"F", b"x" * 250, 1), (b"stdout", b"F", b"end", 1)])
+    events = group(b"".join(raw_lines), grouping=Grouping(max_bytes=100))
 
     assert [(event[2], event[4], event[6], event[7]) for event in events] == [
-        (len(made[0]), b"stdout", PARTIAL, 0),
+        (len(raw_lines[0]), b"stdout", PARTIAL, 0),
         (100, b"stdout", SPLIT, 1),
         (100, b"", SPLIT | UNPARSED, 2),
-        (len(made[1]) - 200, b"", SPLIT | UNPARSED, 3),
-        (len(made[2]), b"stdout", 0, 0),
+        (len(raw_lines[1]) - 200, b"", SPLIT | UNPARSED, 3),
+        (len(raw_lines[2]), b"stdout", 0, 0),
     ]
     assert b"".join(event[5] for event in events[1:4]) == b"x" * 250
 
 
-def test_a_line_in_too_many_places_goes_on_as_another_part() -> None:
-    made = raw([(b"stdout", b"P", b"a", 1), (b"stderr", b"F", b"-", 1)] * 4)
-    events = group(b"".join(made), grouping=Grouping(max_places=3))
+def test_line_in_too_many_places_continues_as_another_part() -> None:
+    raw_lines = raw([(b"stdout", b"P", b"a", 1), (b"stderr", b"F", b"-", 1)] * 4)
+    events = group(b"".join(raw_lines), grouping=Grouping(max_places=3))
 
     assert [(event[5], event[6], event[7]) for event in events if event[4] == b"stdout"] == [
         (b"aaa", SPLIT, 1),

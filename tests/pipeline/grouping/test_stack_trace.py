@@ -1,4 +1,4 @@
-"""Stack traces of every language are one event; what does not belong together stays apart."""
+"""Stack traces of every language are one event; unrelated lines stay apart."""
 
 import re
 
@@ -13,8 +13,8 @@ from pipeline.parsing import exception
 from tests.pipeline.grouping.traces import read_traces
 
 
-def grouped(lines: list[tuple[str, str]]) -> list[str]:
-    """The events of lines (stream, text) that come a millisecond apart."""
+def group(lines: list[tuple[str, str]]) -> list[str]:
+    """The events of lines (stream, text) that are a millisecond apart."""
     data = "".join(
         f"2026-01-01T00:00:{number // 1000:02d}.{number % 1000:03d}Z {stream} F {text}\n"
         for number, (stream, text) in enumerate(lines)
@@ -26,21 +26,21 @@ def grouped(lines: list[tuple[str, str]]) -> list[str]:
 
 def events(text: str) -> list[str]:
     """The events of the lines of a text on one stream."""
-    return grouped([("stderr", line) for line in text.split("\n")])
+    return group([("stderr", line) for line in text.split("\n")])
 
 
 TRACES = read_traces()
 
 
 @pytest.mark.parametrize("name", TRACES)
-def test_a_trace_is_one_event_between_ordinary_lines(name: str) -> None:
+def test_trace_between_ordinary_lines_is_one_event(name: str) -> None:
     trace = TRACES[name]
 
     assert events(f"before it\n{trace}\nafter it\nand more") == ["before it", trace, "after it", "and more"]
 
 
 @pytest.mark.parametrize("name", TRACES)
-def test_two_traces_back_to_back_are_two(name: str) -> None:
+def test_two_adjacent_traces_are_two_events(name: str) -> None:
     trace = TRACES[name]
 
     assert events(f"{trace}\n{trace}") == [trace, trace]
@@ -71,16 +71,16 @@ def test_ordinary_lines_stay_apart(text: str) -> None:
 
 
 @pytest.mark.parametrize("month", ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"])
-def test_a_record_of_two_lines_is_told_by_any_month(month: str) -> None:
+def test_record_of_two_lines_with_any_month_is_one_event(month: str) -> None:
     text = f"{month} 3, 2026 1:00:00 PM shop.Orders load\nFINE: no order"
 
     assert events(f"before\n{text}\nafter") == ["before", text, "after"]
 
 
-def test_streams_never_join() -> None:
+def test_streams_are_never_joined() -> None:
     lines = [("stderr", "java.lang.Error: x"), ("stdout", "\tat not.of.it"), ("stderr", "\tat a.B.c(B.java:1)")]
 
-    assert grouped(lines) == ["java.lang.Error: x\n\tat a.B.c(B.java:1)", "\tat not.of.it"]
+    assert group(lines) == ["java.lang.Error: x\n\tat a.B.c(B.java:1)", "\tat not.of.it"]
 
 
 POOL = [
@@ -104,37 +104,37 @@ CONTENT = st.one_of(st.sampled_from(POOL), st.binary(max_size=40).map(lambda raw
 
 
 @given(st.lists(CONTENT, min_size=2, max_size=12))
-def test_what_separates_always_begins_an_event(contents: list[bytes]) -> None:
+def test_line_that_certainly_starts_an_event_always_does(contents: list[bytes]) -> None:
     times = (b"2026-01-01T00:00:00.%03dZ" % number for number in range(len(contents)))
     raw = [b"%b stdout F %b\n" % pair for pair in zip(times, contents, strict=True)]
     grouper = Grouper(Grouping())
     grouper.add_runs([(0, 0, b"".join(raw))])
-    begins = {event[1] for event in grouper.finish()}
+    starts = {event[1] for event in grouper.finish()}
 
     position = 0
-    for before, content, line in zip(contents, contents[1:], raw, strict=False):
+    for previous, content, line in zip(contents, contents[1:], raw, strict=False):
         position += len(line)
-        if stack_trace.certainly_starts_event(before, content):
-            assert position in begins
+        if stack_trace.certainly_starts_event(previous, content):
+            assert position in starts
 
 
 @given(CONTENT, CONTENT)
-def test_a_second_line_shows_its_shape_unless_the_first_announces_any(first: bytes, second: bytes) -> None:
+def test_second_line_may_continue_unless_the_first_decides_at_once(first: bytes, second: bytes) -> None:
     state = stack_trace.start_state(first)
-    # A trace torn off before a frame begins with that frame: its last line stays an event of its own, on both sides.
-    torn = first[:1] in {b" ", b"\t"}
+    # A trace that was cut before a frame begins with that frame: its last line is an event of its own, on both sides.
+    cut = first[:1] in {b" ", b"\t"}
 
-    if state and not torn and not stack_trace.decides_at_once(first) and stack_trace.next_state(state, second):
+    if state and not cut and not stack_trace.decides_at_once(first) and stack_trace.next_state(state, second):
         assert stack_trace.may_continue(second)
 
 
 @given(st.sampled_from(stack_trace.STATES), CONTENT)
-def test_every_state_leads_to_a_state_or_to_the_end(state: int, content: bytes) -> None:
+def test_next_state_is_a_state_or_the_end(state: int, content: bytes) -> None:
     assert stack_trace.next_state(state, content) in {0, *stack_trace.STATES}
 
 
 @pytest.mark.parametrize("unit", [b"a", b" ", b"a.", b":1", b"(", b"Exception ", b"at ", b"1:in ", b"x:1:in y "])
-def test_a_very_long_line_is_no_harm(unit: bytes) -> None:
+def test_very_long_line_takes_linear_time(unit: bytes) -> None:
     content = (unit * 2**20)[: 2**20]
 
     for state in stack_trace.STATES:
@@ -146,7 +146,7 @@ def test_a_very_long_line_is_no_harm(unit: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted"),
+    ("name", "expected"),
     [
         ("java", ("java.lang.IllegalStateException", "no order")),
         ("python", ("shop.Trouble", "")),
@@ -185,33 +185,33 @@ def test_a_very_long_line_is_no_harm(unit: bytes) -> None:
         ("php with a cause", ("RuntimeException", "no order")),
     ],
 )
-def test_the_error_is_read_from_the_trace(name: str, wanted: tuple[str, str]) -> None:
+def test_error_is_parsed_from_the_trace(name: str, expected: tuple[str, str]) -> None:
     text = TRACES[name]
 
-    assert exception.from_trace(text) == wanted
+    assert exception.from_trace(text) == expected
 
 
-def test_the_message_of_an_error_keeps_its_details() -> None:
-    found = exception.from_trace(TRACES["python with its statement"])
+def test_message_of_an_error_keeps_its_details() -> None:
+    error = exception.from_trace(TRACES["python with its statement"])
 
-    assert found is not None
-    assert found[0] == "shop.db.IntegrityError"
-    assert "DETAIL:  Key (id)=(1) already exists." in found[1]
+    assert error is not None
+    assert error[0] == "shop.db.IntegrityError"
+    assert "DETAIL:  Key (id)=(1) already exists." in error[1]
 
 
 @pytest.mark.parametrize(
-    ("before", "content"),
+    ("previous", "content"),
     [(b"rax    0x0", b"rbx    0x1"), (b"main.main()", b"main.run(0x1)"), (b"cs     0x33", b"...")],
 )
-def test_functions_and_registers_of_go_follow_each_other(before: bytes, content: bytes) -> None:
-    assert not stack_trace.certainly_starts_event(before, content)
+def test_go_functions_and_registers_may_follow_each_other(previous: bytes, content: bytes) -> None:
+    assert not stack_trace.certainly_starts_event(previous, content)
     assert stack_trace.certainly_starts_event(b"GET /x(1)", b"plain")
 
 
 @pytest.mark.parametrize(
-    "pattern", [frames.ERROR_WORDS, stack_trace._LOGGED, stack_trace._PANIC], ids=("trouble", "logged", "panic")
+    "pattern", [frames.ERROR_WORDS, stack_trace._LOGGED, stack_trace._PANIC], ids=("error_words", "logged", "panic")
 )
-def test_what_is_quickly_looked_for_is_in_every_alarming_line(pattern: re.Pattern[bytes]) -> None:
+def test_prefilter_matches_every_line_of_the_full_patterns(pattern: re.Pattern[bytes]) -> None:
     @given(st.from_regex(pattern))
     def check(content: bytes) -> None:
         assert stack_trace._ERROR_PREFILTER.search(content)

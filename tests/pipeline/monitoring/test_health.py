@@ -1,4 +1,4 @@
-"""What is said of the facts: one fact is changed, one trouble is told."""
+"""Problems by status: each changed value results in one problem."""
 
 import copy
 from typing import Any
@@ -15,7 +15,7 @@ from tests.pipeline.monitoring.pages.reader import parse
 
 NOW = 1_790_000_000.0
 AGES = {"count": 0, "p50": None, "p99": None, "p99_line": []}
-COMMON = {"name": "n", "version": "0", "started": NOW, "well": "All is said to be well.", "settings": {}}
+COMMON = {"name": "n", "version": "0", "started": NOW, "well": "No problem.", "settings": {}}
 WORKER: dict[str, Any] = {
     **COMMON,
     "kind": "worker",
@@ -78,22 +78,22 @@ GAP = {"namespace": "shop", "pod": "pay-1", "container": "pay", "bytes": 5, "rea
 
 
 def with_value(status: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    made = copy.deepcopy(status)
+    changed = copy.deepcopy(status)
     *parts, last = path.split(".")
-    inner = made
+    inner = changed
     for part in parts:
         inner = inner[int(part)] if isinstance(inner, list) else inner[part]
     inner[last] = value
-    return made
+    return changed
 
 
-@pytest.mark.parametrize("facts", [WORKER, SHIPPER], ids=["worker", "shipper"])
-def test_without_trouble_all_is_well(facts: dict[str, Any]) -> None:
-    assert health.find_problems(facts, NOW) == []
+@pytest.mark.parametrize("status", [WORKER, SHIPPER], ids=["worker", "shipper"])
+def test_status_without_problem_is_healthy(status: dict[str, Any]) -> None:
+    assert health.find_problems(status, NOW) == []
 
 
 @pytest.mark.parametrize(
-    ("facts", "path", "value", "level", "runbook"),
+    ("status", "path", "value", "severity", "runbook"),
     [
         (WORKER, "elasticsearch.failing_since", NOW - 30, Severity.CRITICAL, "elasticsearch"),
         (WORKER, "elasticsearch.trouble", "no template", Severity.CRITICAL, "elasticsearch"),
@@ -115,66 +115,69 @@ def test_without_trouble_all_is_well(facts: dict[str, Any]) -> None:
         (SHIPPER, "gaps", [{**GAP, "time": NOW - 1700}], Severity.CRITICAL, "gap"),
     ],
 )
-def test_one_fact_makes_one_trouble(facts: dict[str, Any], path: str, value: Any, level: str, runbook: str) -> None:
-    (found,) = health.find_problems(with_value(facts, path, value), NOW)
+def test_changed_value_is_one_problem(
+    status: dict[str, Any], path: str, value: Any, severity: Severity, runbook: str
+) -> None:
+    (problem,) = health.find_problems(with_value(status, path, value), NOW)
 
-    assert (found.severity, found.runbook) == (level, runbook)
+    assert (problem.severity, problem.runbook) == (severity, runbook)
 
 
 @pytest.mark.parametrize(
-    ("facts", "path", "value"),
+    ("status", "path", "value"),
     [
         (WORKER, "risen.dead", NOW - 1900),
         (WORKER, "risen.gaps", NOW - 1900),
         (SHIPPER, "gaps", [{**GAP, "time": NOW - 1900}]),
     ],
 )
-def test_what_was_lost_long_ago_needs_nobody_any_more(facts: dict[str, Any], path: str, value: Any) -> None:
-    assert health.find_problems(with_value(facts, path, value), NOW) == []
+def test_old_loss_is_no_problem(status: dict[str, Any], path: str, value: Any) -> None:
+    assert health.find_problems(with_value(status, path, value), NOW) == []
 
 
-def test_a_count_that_rose_is_dated_and_one_that_stands_still_is_not() -> None:
+def test_last_increase_has_the_time_of_the_increase() -> None:
     counts = {"gaps": 0.0, "dead": 2.0}
-    rises = LastIncrease({name: lambda name=name: counts[name] for name in counts})
-    rises.update(10.0)
+    increases = LastIncrease({name: lambda name=name: counts[name] for name in counts})
+    increases.update(10.0)
     counts["gaps"] = 1.0
-    rises.update(15.0)
-    rises.update(20.0)
+    increases.update(15.0)
+    increases.update(20.0)
 
-    assert rises.snapshot() == {"gaps": 15.0, "dead": 10.0}
+    assert increases.snapshot() == {"gaps": 15.0, "dead": 10.0}
 
 
-def test_the_worst_comes_first() -> None:
-    facts = with_value(with_value(WORKER, "risen.dead", NOW), "elasticsearch.trouble", "no template")
+def test_problems_are_sorted_by_severity() -> None:
+    status = with_value(with_value(WORKER, "risen.dead", NOW), "elasticsearch.trouble", "no template")
 
-    assert [trouble.severity for trouble in health.find_problems(facts, NOW)] == [Severity.CRITICAL, Severity.WARNING]
+    assert [problem.severity for problem in health.find_problems(status, NOW)] == [Severity.CRITICAL, Severity.WARNING]
 
 
 @pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", '"><img src=x onerror=y>', "\x1b]0;x\x07\u202e"])
-def test_a_page_shows_hostile_text_as_text(hostile: str) -> None:
-    refusal = {"workload": hostile, "reason": hostile, "count": 1, "last": NOW, "index": hostile, "example": hostile}
-    worker = worker_page.render({**WORKER, "refusals": [refusal], "name": hostile, "settings": {"A": hostile}}, hostile)
+def test_page_escapes_hostile_text(hostile: str) -> None:
+    rejection = {"workload": hostile, "reason": hostile, "count": 1, "last": NOW, "index": hostile, "example": hostile}
+    worker = worker_page.render(
+        {**WORKER, "refusals": [rejection], "name": hostile, "settings": {"A": hostile}}, hostile
+    )
     backlog = {"namespace": hostile, "pod": hostile, "container": hostile, "bytes": 1, "seconds": None}
     shipper = shipper_page.render({**SHIPPER, "backlogs": [backlog], "kafka": hostile}, "")
 
     for page in (worker, shipper):
-        found = parse(page.body.decode())
-        assert not {"script", "img", "iframe", "object", "form"} & set(found.tags)
-        links = [value for name, value in found.attributes if name in {"href", "src", "action"}]
-        books = {f"/?runbook={name}" for name in runbook.names()}
-        assert set(links) <= {"/", "/?refresh=0", "/status.json", "/metrics", "data:,", *books}
-        assert not any(name.startswith("on") or name == "style" for name, _ in found.attributes)
+        parsed = parse(page.body.decode())
+        assert not {"script", "img", "iframe", "object", "form"} & set(parsed.tags)
+        links = [value for name, value in parsed.attributes if name in {"href", "src", "action"}]
+        runbooks = {f"/?runbook={name}" for name in runbook.names()}
+        assert set(links) <= {"/", "/?refresh=0", "/status.json", "/metrics", "data:,", *runbooks}
+        assert not any(name.startswith("on") or name == "style" for name, _ in parsed.attributes)
 
 
-def test_secrets_and_credentials_are_never_among_the_settings() -> None:
+def test_settings_are_shown_without_secrets_and_credentials() -> None:
     effective = Settings(
-        es_password="hunter2",  # noqa: S106 - of nobody
+        es_password="hunter2",  # noqa: S106 - a test value
         es_user="u",
         es_urls="https://u:hunter2@es.invalid:9200,http://b.invalid",
     )
 
-    shown = settings.non_defaults(effective)
-    assert shown == {
+    assert settings.non_defaults(effective) == {
         "ES_PASSWORD": "set, not shown",
         "ES_USER": "u",
         "CRISP_ES_URLS": "https://es.invalid:9200,http://b.invalid",
@@ -182,26 +185,26 @@ def test_secrets_and_credentials_are_never_among_the_settings() -> None:
 
 
 @pytest.mark.parametrize("name", runbook.names())
-def test_a_page_shows_a_runbook_in_place_of_its_sections(name: str) -> None:
+def test_page_shows_a_runbook_instead_of_its_sections(name: str) -> None:
     page = parse(worker_page.render(WORKER, f"runbook={name}").body.decode())
     title = runbook.text(name).partition("\n")[0].removeprefix("# ")
 
     assert title in page.text
     assert not {"```", "**", "]("} & {mark for mark in ("```", "**", "](") if mark in page.text}
     assert ("http-equiv", "refresh") not in page.attributes
-    assert "Accounts since start" not in page.text
+    assert "Event totals since start" not in page.text
 
 
-def test_a_runbook_that_there_is_not_changes_nothing() -> None:
+def test_unknown_runbook_is_ignored() -> None:
     for query in ("runbook=../../etc/passwd", "runbook=", "runbook=<script>"):
-        assert "Accounts since start" in parse(worker_page.render(WORKER, query).body.decode()).text
+        assert "Event totals since start" in parse(worker_page.render(WORKER, query).body.decode()).text
 
 
-def test_what_is_kept_out_and_asked_for_in_vain_stands_on_the_page() -> None:
+def test_page_shows_exclusions_and_invalid_annotations() -> None:
     rows = [{"namespace": "shop", "why": "pod excludes its stderr", "containers": 3}]
-    facts = {**SHIPPER, "kept_out": rows, "refused_annotations": ["logs.crisp/parser: no parser '<b>'"]}
-    shown = shipper_page.render(facts, "").body.decode()
+    status = {**SHIPPER, "kept_out": rows, "refused_annotations": ["logs.crisp/parser: no parser '<b>'"]}
+    page = shipper_page.render(status, "").body.decode()
 
-    assert "pod excludes its stderr" in shown
-    assert "no parser &#x27;&lt;b&gt;&#x27;" in shown or "no parser '&lt;b&gt;'" in shown
-    assert "Kept out" not in shipper_page.render(SHIPPER, "").body.decode()
+    assert "pod excludes its stderr" in page
+    assert "no parser &#x27;&lt;b&gt;&#x27;" in page or "no parser '&lt;b&gt;'" in page
+    assert "Excluded containers" not in shipper_page.render(SHIPPER, "").body.decode()

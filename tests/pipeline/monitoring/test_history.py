@@ -1,4 +1,4 @@
-"""The last minutes, from samples taken at times that the test says."""
+"""Rates, gauges and latencies of the last minutes, from samples at given times."""
 
 from pipeline.monitoring.history import MAX_SAMPLES, History, HistoryMetrics
 from pipeline.monitoring.metrics import WORKER, Metrics
@@ -8,7 +8,7 @@ SELECTED = HistoryMetrics(
 )
 
 
-def test_rates_levels_and_ages_are_those_of_the_intervals() -> None:
+def test_rates_gauges_and_latencies_are_computed_per_interval() -> None:
     metrics = Metrics(WORKER)
     history = History(metrics, SELECTED)
     history.sample(0)
@@ -19,16 +19,16 @@ def test_rates_levels_and_ages_are_those_of_the_intervals() -> None:
     history.sample(5)
     history.sample(10)
 
-    facts = history.snapshot()
-    assert facts["rates"]["crisp_worker_events"] == [10.0, 0.0]
-    assert facts["levels"]["crisp_worker_consumer_lag_records"] == [0.0, 7.0, 7.0]
-    ages = facts["ages"]["indexed"]
-    assert ages["count"] == 100
-    assert 1.0 < ages["p50"] < ages["p99"] <= 1.5
-    assert ages["p99_line"] == [ages["p99"], None]
+    snapshot = history.snapshot()
+    assert snapshot["rates"]["crisp_worker_events"] == [10.0, 0.0]
+    assert snapshot["levels"]["crisp_worker_consumer_lag_records"] == [0.0, 7.0, 7.0]
+    latency = snapshot["ages"]["indexed"]
+    assert latency["count"] == 100
+    assert 1.0 < latency["p50"] < latency["p99"] <= 1.5
+    assert latency["p99_line"] == [latency["p99"], None]
 
 
-def test_what_is_older_than_the_window_is_forgotten() -> None:
+def test_samples_older_than_the_window_are_dropped() -> None:
     metrics = Metrics(WORKER)
     history = History(metrics, SELECTED)
     history.sample(0)
@@ -37,7 +37,7 @@ def test_what_is_older_than_the_window_is_forgotten() -> None:
         history.sample(5 * number)
     metrics.observe("crisp_worker_latency_seconds", 0.2, stage="indexed")
 
-    facts = history.snapshot()
-    assert len(facts["rates"]["crisp_worker_events"]) == MAX_SAMPLES - 1
-    assert facts["ages"]["indexed"]["count"] == 1
-    assert facts["ages"]["indexed"]["p99"] < 1
+    snapshot = history.snapshot()
+    assert len(snapshot["rates"]["crisp_worker_events"]) == MAX_SAMPLES - 1
+    assert snapshot["ages"]["indexed"]["count"] == 1
+    assert snapshot["ages"]["indexed"]["p99"] < 1

@@ -1,4 +1,4 @@
-"""The table of metrics, and the registry that cannot grow without bounds."""
+"""The table of metrics, and the limit of series."""
 
 import itertools
 import re
@@ -14,7 +14,7 @@ ROWS = (*WORKER, *SHIPPER)
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_a_row_follows_the_rules_of_prometheus(row: Metric) -> None:
+def test_row_follows_the_naming_rules_of_prometheus(row: Metric) -> None:
     assert re.fullmatch(r"crisp_(worker|shipper)_[a-z_]+", row.name)
     assert row.kind in {"counter", "gauge", "histogram"}
     assert not row.name.endswith("_total")
@@ -22,26 +22,26 @@ def test_a_row_follows_the_rules_of_prometheus(row: Metric) -> None:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
-def test_no_label_is_one_that_grows_with_the_cluster(row: Metric) -> None:
+def test_labels_are_bounded(row: Metric) -> None:
     assert not set(row.labels) & UNBOUNDED
 
 
-def test_names_are_there_once() -> None:
+def test_names_are_unique() -> None:
     assert len({row.name for row in ROWS}) == len(ROWS)
 
 
-def test_a_label_gone_wild_ends_in_one_series_and_nothing_is_lost() -> None:
+def test_label_values_beyond_the_limit_are_counted_in_one_series() -> None:
     metrics = Metrics(WORKER)
     for number in range(MAX_SERIES + 500):
         metrics.inc("crisp_worker_events_dropped", rule=f"rule {number}")
 
-    found = metrics.values_by_label("crisp_worker_events_dropped", "rule")
-    assert len(found) == MAX_SERIES + 1
-    assert found[OTHER] == 500
+    values = metrics.values_by_label("crisp_worker_events_dropped", "rule")
+    assert len(values) == MAX_SERIES + 1
+    assert values[OTHER] == 500
     assert metrics.total("crisp_worker_events_dropped") == MAX_SERIES + 500
 
 
-def test_a_partition_that_went_away_has_no_series() -> None:
+def test_replaced_gauge_has_no_series_of_absent_partitions() -> None:
     metrics = Metrics(WORKER)
     metrics.replace("crisp_worker_consumer_lag_records", "partition", {"0": 7.0, "1": 8.0})
     metrics.replace("crisp_worker_consumer_lag_records", "partition", {"1": 9.0, "2": 0.0})
@@ -49,27 +49,27 @@ def test_a_partition_that_went_away_has_no_series() -> None:
     assert metrics.values_by_label("crisp_worker_consumer_lag_records", "partition") == {"1": 9.0, "2": 0.0}
 
 
-def test_a_histogram_reaches_a_minute_and_has_the_promises_as_bounds() -> None:
+def test_buckets_reach_a_minute_and_include_the_objectives() -> None:
     assert BUCKETS[-1] == 60.0
     assert {2.0, 5.0} <= set(BUCKETS)
 
 
-def test_nothing_seen_has_no_quantile() -> None:
+def test_histogram_without_observations_has_no_quantile() -> None:
     metrics = Metrics(WORKER)
 
     assert quantile(metrics.buckets("crisp_worker_latency_seconds", stage="indexed"), 0.99) is None
 
 
 @given(st.lists(st.floats(0, 59), min_size=1), st.sampled_from([0.5, 0.99, 1.0]))
-def test_a_quantile_lies_in_the_bucket_of_the_true_one(values: list[float], part: float) -> None:
+def test_quantile_is_in_the_bucket_of_the_exact_one(values: list[float], fraction: float) -> None:
     metrics = Metrics(WORKER)
     for value in values:
         metrics.observe("crisp_worker_latency_seconds", value, stage="indexed")
-    found = quantile(metrics.buckets("crisp_worker_latency_seconds", stage="indexed"), part)
+    estimate = quantile(metrics.buckets("crisp_worker_latency_seconds", stage="indexed"), fraction)
 
-    rank = max(1, -int(-part * len(values) // 1))
-    true = sorted(values)[rank - 1]
+    rank = max(1, -int(-fraction * len(values) // 1))
+    exact = sorted(values)[rank - 1]
     bounds = [0.0, *BUCKETS]
-    (bucket,) = [pair for pair in itertools.pairwise(bounds) if pair[0] < true <= pair[1] or true == pair[0] == 0]
-    assert found is not None
-    assert bucket[0] - 1e-9 <= found <= bucket[1] + 1e-9  # interpolation is done in floats
+    (bucket,) = [pair for pair in itertools.pairwise(bounds) if pair[0] < exact <= pair[1] or exact == pair[0] == 0]
+    assert estimate is not None
+    assert bucket[0] - 1e-9 <= estimate <= bucket[1] + 1e-9  # floating-point error of the interpolation

@@ -1,5 +1,5 @@
-"""Examples of what loggers and servers write, each with the fields that it must give: `formats.jsonl` and
-`loggers.jsonl` beside this file, an object a line with `format`, `line` and `fields`. The README's tables are of them.
+"""Example lines of loggers and servers, each with its expected fields, from `formats.jsonl` and `loggers.jsonl` in this
+directory: an object per line with `format`, `line` and `fields`. The README's tables are generated from them.
 """
 
 import json
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 
 class Example(NamedTuple):
-    """One event of a format, and its fields."""
+    """One event of a format, and its expected fields."""
 
     format: str
     line: str

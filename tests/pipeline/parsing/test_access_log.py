@@ -1,4 +1,4 @@
-"""Access logs: what each format tells of a request, and what is no request."""
+"""Access logs: fields of each format, and lines that are not requests."""
 
 import pytest
 
@@ -20,7 +20,7 @@ from pipeline.parsing import text_formats
         pytest.param('10.0.1.2:33317 said "GET /ready HTTP/1.1"', id="a_request_within_a_text"),
     ],
 )
-def test_what_only_resembles_a_request_is_none(line: str) -> None:
+def test_line_that_resembles_a_request_has_no_fields(line: str) -> None:
     assert text_formats.parse(line) is None
 
 
@@ -28,27 +28,27 @@ def test_what_only_resembles_a_request_is_none(line: str) -> None:
     "client",
     ["999.1.1.1", "010.1.1.1", "1.2.3", "fe80::1%eth0", "1:2:3", "1.2.3.4.5", "shop-web", "\uff11.2.3.4", ":::"],
 )
-def test_what_is_no_address_stays_out_of_the_ip_field(client: str) -> None:
-    found = text_formats.parse(f'{client} - - [24/Nov/2026:11:02:27 +0100] "GET / HTTP/1.1" 200 95') or {}
+def test_invalid_address_is_not_in_the_ip_field(client: str) -> None:
+    fields = text_formats.parse(f'{client} - - [24/Nov/2026:11:02:27 +0100] "GET / HTTP/1.1" 200 95') or {}
 
-    assert "source.ip" not in found
+    assert "source.ip" not in fields
 
 
-def test_a_number_that_64_bits_cannot_hold_is_none() -> None:
+def test_number_beyond_64_bits_is_ignored() -> None:
     line = f'10.1.2.3 - - [24/Nov/2026:11:02:27 +0100] "GET / HTTP/1.1" 200 {"9" * 30}'
 
     assert (text_formats.parse(line) or {}).get("http.response.body.bytes", 0) < 2**63
 
 
-def test_a_month_that_is_none_gives_no_time() -> None:
-    found = text_formats.parse('10.1.2.3 - - [24/Foo/2026:11:02:27 +0100] "GET / HTTP/1.1" 200 95')
+def test_unknown_month_gives_no_time() -> None:
+    fields = text_formats.parse('10.1.2.3 - - [24/Foo/2026:11:02:27 +0100] "GET / HTTP/1.1" 200 95')
 
-    assert found is not None
-    assert "@timestamp" not in found
+    assert fields is not None
+    assert "@timestamp" not in fields
 
 
-def test_what_is_empty_is_no_field() -> None:
-    found = text_formats.parse('[2026-11-24T10:00:00.1Z] "GET /a? HTTP/2" 200 - 0 15 3 2 "" "" "" "" "-"') or {}
+def test_empty_value_is_not_a_field() -> None:
+    fields = text_formats.parse('[2026-11-24T10:00:00.1Z] "GET /a? HTTP/2" 200 - 0 15 3 2 "" "" "" "" "-"') or {}
 
-    assert found["url.path"] == "/a"
-    assert "" not in found.values()
+    assert fields["url.path"] == "/a"
+    assert "" not in fields.values()

@@ -1,4 +1,4 @@
-"""A health probe is a request to exactly one of the paths with a 2xx answer, and nothing else is."""
+"""A health probe is a request to exactly one of the paths with a 2xx response, and nothing else is."""
 
 from typing import Any
 
@@ -31,11 +31,11 @@ def request(path: Any = "/ready", method: Any = "GET", status: Any = 200) -> dic
     [
         pytest.param(request(), id="get"),
         pytest.param(request(method="HEAD", status="204"), id="head_and_status_as_text"),
-        pytest.param(request(status=302) | {"user_agent.original": "kube-probe/1.31"}, id="success_to_the_kubelet"),
+        pytest.param(request(status=302) | {"user_agent.original": "kube-probe/1.31"}, id="success_for_the_kubelet"),
         pytest.param(request("/healthz", status=299) | {"message": "x"}, id="other_fields_do_not_matter"),
     ],
 )
-def test_a_probe_is_one(fields: dict[str, Any]) -> None:
+def test_successful_request_to_a_path_is_a_probe(fields: dict[str, Any]) -> None:
     assert health_probe.is_probe(fields, PATHS)
 
 
@@ -53,7 +53,7 @@ def test_a_probe_is_one(fields: dict[str, Any]) -> None:
         pytest.param(request(status="20²"), id="digit_of_another_kind"),
         pytest.param(request(status=200.5), id="status_is_a_fraction"),
         pytest.param(request(status=[200]), id="status_is_a_list"),
-        pytest.param(request(status=None), id="no_answer"),
+        pytest.param(request(status=None), id="no_response"),
         pytest.param(request(method="POST"), id="post"),
         pytest.param(request(method=["GET"]), id="method_is_a_list"),
         pytest.param(request(method={"GET": 1}), id="method_is_an_object"),
@@ -61,16 +61,16 @@ def test_a_probe_is_one(fields: dict[str, Any]) -> None:
         pytest.param(request("/already"), id="path_that_contains_it"),
         pytest.param(request("/READY"), id="other_case"),
         pytest.param(request(["/ready"]), id="path_is_a_list"),
-        pytest.param({"message": "Database ready", "http.response.status_code": 200}, id="mere_mention"),
+        pytest.param({"message": "Database ready", "http.response.status_code": 200}, id="path_in_message_only"),
         pytest.param({}, id="nothing"),
     ],
 )
-def test_anything_else_is_none(fields: dict[str, Any]) -> None:
+def test_other_fields_are_not_a_probe(fields: dict[str, Any]) -> None:
     assert not health_probe.is_probe(fields, PATHS)
 
 
 @given(ANYTHING, ANYTHING, ANYTHING)
-def test_any_values_are_answered(path: Any, method: Any, status: Any) -> None:
-    found = health_probe.is_probe(request(path, method, status), PATHS)
+def test_values_of_any_type_are_accepted(path: Any, method: Any, status: Any) -> None:
+    is_probe = health_probe.is_probe(request(path, method, status), PATHS)
 
-    assert not found or (path in PATHS and method in {"GET", "HEAD"} and str(status)[0] == "2")
+    assert not is_probe or (path in PATHS and method in {"GET", "HEAD"} and str(status)[0] == "2")

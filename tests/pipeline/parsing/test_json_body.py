@@ -1,4 +1,4 @@
-"""JSON bodies come to flat ECS names, and no value is lost on the way."""
+"""JSON bodies are parsed to flat ECS names, without losing a value."""
 
 import json
 from pathlib import Path
@@ -17,13 +17,13 @@ CASES = Path(__file__).parents[4] / "shared" / "cases"
 
 
 def fields(content: bytes, limit: int = 200) -> dict[str, Any]:
-    found = json_body.parse_fields(content, limit)
-    assert found is not None
-    return found
+    result = json_body.parse_fields(content, limit)
+    assert result is not None
+    return result
 
 
 @pytest.mark.parametrize(
-    ("content", "wanted"),
+    ("content", "expected"),
     [
         (b'{"message":"x","a":{"b":1},"c.d":2.5}', {"message": "x", "a.b": 1, "c.d": 2.5}),
         (b'{"msg":"x","level":"WARN","ts":1}', {"message": "x", "log.level": "warn", "@timestamp": 1}),
@@ -69,12 +69,12 @@ def fields(content: bytes, limit: int = 200) -> dict[str, Any]:
         (b'{"l":[[1],[2]]}', {"l": "[[1],[2]]"}),
     ],
 )
-def test_names_and_values(content: bytes, wanted: dict[str, Any]) -> None:
-    assert fields(content) == wanted
+def test_object_is_parsed_to_names_and_values(content: bytes, expected: dict[str, Any]) -> None:
+    assert fields(content) == expected
 
 
 @pytest.mark.parametrize("example", LOGGERS, ids=str)
-def test_a_logger_is_understood(example: Example) -> None:
+def test_line_of_a_logger_has_its_fields(example: Example) -> None:
     assert fields(example.line.encode()) == example.fields
     assert "message" in example.fields or "http.request.method" in example.fields
 
@@ -82,40 +82,40 @@ def test_a_logger_is_understood(example: Example) -> None:
 @pytest.mark.parametrize(
     "content", [b"{", b"[1]", b"null", b'"x"', b'{"a":"\\ud800"}', b'{"a":NaN}', b'{"a":1}x', b"{a}"]
 )
-def test_what_is_no_object_stays_text(content: bytes) -> None:
+def test_content_that_is_not_an_object_is_not_parsed(content: bytes) -> None:
     assert json_body.parse_fields(content, 200) is None
 
 
 def test_more_fields_than_the_limit_overflow_as_json() -> None:
-    found = fields(orjson.dumps({f"k{number}": number for number in range(50)}), limit=10)
+    result = fields(orjson.dumps({f"k{number}": number for number in range(50)}), limit=10)
 
-    assert len(found) == 11
-    assert orjson.loads(found["app.overflow"]) == {f"k{number}": number for number in range(10, 50)}
+    assert len(result) == 11
+    assert orjson.loads(result["app.overflow"]) == {f"k{number}": number for number in range(10, 50)}
 
 
-def test_what_loggers_write_is_a_field_over_any_limit() -> None:
+def test_fields_of_loggers_are_exempt_from_the_limit() -> None:
     names = {"msg": "x", "level": "info", "time": 1, "trace.id": "t"}
-    found = fields(orjson.dumps({**{f"k{number}": number for number in range(9)}, "o": {"p": 1}, **names}), limit=3)
+    result = fields(orjson.dumps({**{f"k{number}": number for number in range(9)}, "o": {"p": 1}, **names}), limit=3)
 
-    assert (found["message"], found["log.level"], found["@timestamp"], found["trace.id"]) == ("x", "info", 1, "t")
+    assert (result["message"], result["log.level"], result["@timestamp"], result["trace.id"]) == ("x", "info", 1, "t")
 
 
-def test_objects_in_lists_end_as_json_too() -> None:
+def test_deep_objects_in_lists_are_kept_as_json() -> None:
     ((name, (value,)),) = fields(b'{"a":[' * 30 + b"1" + b"]}" * 30).items()
 
     assert name.count("a") == flatten.MAX_DEPTH // 2  # a list is a level too
     assert value.count("{") == 30 - flatten.MAX_DEPTH // 2
 
 
-def test_deep_objects_end_as_json() -> None:
-    found = fields(b'{"a":' * 100 + b"1" + b"}" * 100)
+def test_deep_objects_are_kept_as_json() -> None:
+    result = fields(b'{"a":' * 100 + b"1" + b"}" * 100)
 
-    ((name, value),) = found.items()
+    ((name, value),) = result.items()
     assert name.count("a") == flatten.MAX_DEPTH
     assert value.count("{") == 100 - flatten.MAX_DEPTH
 
 
-def test_hundreds_of_levels_stay_text() -> None:
+def test_hundreds_of_levels_are_not_parsed() -> None:
     assert json_body.parse_fields(b'{"a":' * 1000 + b"1" + b"}" * 1000, 200) is None
 
 
@@ -132,15 +132,15 @@ KEYS = st.text(max_size=8) | st.sampled_from([*ecs.FIELDS, *json_body.ALIASES, "
 
 
 @given(st.dictionaries(KEYS, VALUES, max_size=6))
-def test_any_object_becomes_flat_fields_of_names_that_are_free(body: dict[str, Any]) -> None:
+def test_any_object_is_parsed_to_flat_fields_without_reserved_names(body: dict[str, Any]) -> None:
     content = json.dumps(body).encode()
-    found = json_body.parse_fields(content, 200)
+    result = json_body.parse_fields(content, 200)
 
-    if found is None:
-        assert "\\ud" in content.decode()  # a lone surrogate: no document could hold it
+    if result is None:
+        assert "\\ud" in content.decode()  # a lone surrogate cannot be in a document
         return
-    assert orjson.loads(orjson.dumps(found)) is not None
-    for name, value in found.items():
+    assert orjson.loads(orjson.dumps(result)) is not None
+    for name, value in result.items():
         assert not isinstance(value, dict)
         assert name
         assert not name.startswith(("_", "kubernetes.", "container.", "crisp."))
@@ -151,14 +151,14 @@ SCALARS = st.integers(-(2**70), 2**70) | st.text(st.characters(codec="utf-8"), m
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "message", "level", "_id", "", "stream"]), SCALARS), max_size=8))
-def test_every_value_is_there_even_of_keys_that_come_twice(pairs: list[tuple[str, Any]]) -> None:
+def test_every_value_is_kept_with_duplicate_keys(pairs: list[tuple[str, Any]]) -> None:
     content = ("{" + ",".join(f"{json.dumps(key)}:{json.dumps(value)}" for key, value in pairs) + "}").encode()
-    found = fields(content)
+    result = fields(content)
 
     kept: list[str] = []
-    for value in found.values():
+    for value in result.values():
         kept += [str(entry) for entry in value] if isinstance(value, list) else [str(value)]
     for key, value in pairs:
-        if key != "level":  # a level comes to its normal spelling
+        if key != "level":  # a level is normalised
             assert str(value) in kept
             kept.remove(str(value))

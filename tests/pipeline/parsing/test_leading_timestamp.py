@@ -1,4 +1,4 @@
-"""Lines that begin with a time: loggers of many languages, servers and databases."""
+"""Lines that begin with a timestamp: loggers of many languages, servers and databases."""
 
 import pytest
 
@@ -29,7 +29,7 @@ from pipeline.parsing import text_formats
         "[     0.001s] booted",
     ],
 )
-def test_an_unknown_line_tells_nothing(line: str) -> None:
+def test_unknown_line_has_no_fields(line: str) -> None:
     assert text_formats.parse(line) is None
 
 
@@ -46,17 +46,17 @@ def test_an_unknown_line_tells_nothing(line: str) -> None:
         ("10:00:00", None),
     ],
 )
-def test_a_time_is_taken_where_it_names_its_zone(written: str, time: str | None) -> None:
-    found = text_formats.parse(f"{written} ERROR it broke")
+def test_time_with_zone_is_a_field(written: str, time: str | None) -> None:
+    fields = text_formats.parse(f"{written} ERROR it broke")
 
-    assert found is not None
-    assert (found["log.level"], found.get("@timestamp")) == ("error", time)
+    assert fields is not None
+    assert (fields["log.level"], fields.get("@timestamp")) == ("error", time)
 
 
-def test_a_zone_alone_makes_a_line_worth_reading() -> None:
+def test_time_with_zone_is_sufficient_for_fields() -> None:
     assert text_formats.parse("2026-11-24T10:00:00Z it happened") == {"@timestamp": "2026-11-24T10:00:00Z"}
 
 
 @pytest.mark.parametrize("text", ["ERROR: no relation here", "ERROR failed: no", "INFO done - really", "ERROR see a b"])
-def test_a_word_of_the_text_is_no_logger(text: str) -> None:
+def test_word_of_the_text_is_not_a_logger(text: str) -> None:
     assert text_formats.parse(f"2026-11-24 10:00:00,123 {text}") == {"log.level": text.split(" ")[0].strip(":").lower()}

@@ -1,4 +1,4 @@
-"""Levels of every logger come to one spelling; what is no level is none."""
+"""Levels of every logger are normalised; other values are not levels."""
 
 from typing import Any
 
@@ -32,22 +32,22 @@ NORMAL = {"trace", "debug", "info", "notice", "warn", "error", "critical", "fata
         pytest.param(50, "error", id="pino"),
     ],
 )
-def test_a_level_comes_to_its_normal_name(value: Any, name: str) -> None:
+def test_level_is_normalised(value: Any, name: str) -> None:
     assert level.normalize(value) == name
 
 
 @pytest.mark.parametrize("value", ["loud", "", " ", "errors", "i" * 100_000, 31, 3, 0, -1, True, 30.5, None, [], {}])
-def test_anything_else_is_no_level(value: Any) -> None:
+def test_other_value_is_not_a_level(value: Any) -> None:
     assert level.normalize(value) is None
 
 
 @pytest.mark.parametrize("name", sorted(NORMAL))
-def test_a_normal_name_stays(name: str) -> None:
+def test_normal_name_is_unchanged(name: str) -> None:
     assert level.normalize(name) == level.normalize(name.upper()) == name
 
 
 @given(st.text(max_size=12) | st.integers() | st.floats() | st.lists(st.integers(), max_size=2))
-def test_any_value_is_answered(value: Any) -> None:
-    found = level.normalize(value)
+def test_value_of_any_type_is_accepted(value: Any) -> None:
+    normal = level.normalize(value)
 
-    assert found is None or found in NORMAL
+    assert normal is None or normal in NORMAL

@@ -1,4 +1,4 @@
-"""Probes are told in every format of requests, and only successful ones to known paths are dropped."""
+"""Probes are recognised in every format of requests; only successful ones to configured paths are dropped."""
 
 from pathlib import Path
 
@@ -15,36 +15,36 @@ LINES = Path(__file__).with_name("probes.txt").read_text().splitlines()
 def _build_batch(line: str, **settings: str) -> DocumentBatch:
     value = f"2026-11-24T09:42:30Z stdout F {line}\n".encode()
     file, segment = SourceFile("AAAAAAAAAAAAAAAA", ""), Segment(0, 0, len(value))
-    part = LogSlice(value, (file,), (segment,), "n-1", NOW, Grouping(), metadata())
-    return DocumentBuilder(Settings(**settings)).build(part, NOW)  # type: ignore[arg-type]
+    log_slice = LogSlice(value, (file,), (segment,), "n-1", NOW, Grouping(), metadata())
+    return DocumentBuilder(Settings(**settings)).build(log_slice, NOW)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_a_probe_is_dropped_and_counted_in_every_format(line: str) -> None:
-    found = _build_batch(line)
+def test_probe_is_dropped_and_counted_in_every_format(line: str) -> None:
+    batch = _build_batch(line)
 
-    assert (dict(found.dropped), found.documents) == ({"health probe": 1}, [])
+    assert (dict(batch.dropped), batch.documents) == ({"health probe": 1}, [])
 
 
 @pytest.mark.parametrize("line", LINES)
-@pytest.mark.parametrize("other", ["503", "404"])
-def test_a_failing_probe_is_kept_in_every_format(line: str, other: str) -> None:
+@pytest.mark.parametrize("failure", ["503", "404"])
+def test_failed_probe_is_kept_in_every_format(line: str, failure: str) -> None:
     status = next(text for text in (" 200 ", ":200", '"200"', "=200") if text in line)
 
-    assert not _build_batch(line.replace(status, status.replace("200", other))).dropped
+    assert not _build_batch(line.replace(status, status.replace("200", failure))).dropped
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_another_path_is_kept_in_every_format(line: str) -> None:
+def test_request_to_another_path_is_kept_in_every_format(line: str) -> None:
     assert not _build_batch(line.replace("/healthz", "/healthz/more").replace("/ping", "/pinged")).dropped
 
 
 @pytest.mark.parametrize("line", LINES)
-def test_the_paths_are_a_setting(line: str) -> None:
+def test_probe_paths_are_a_setting(line: str) -> None:
     assert not _build_batch(line, health_paths="").dropped
     assert _build_batch(line.replace("/healthz", "/alive").replace("/ping", "/alive"), health_paths="/x /alive").dropped
 
 
 @pytest.mark.parametrize("text", ["Database ready", "GET /healthz 200", "GET /ready HTTP/1.1 200", "ready: 200 /ready"])
-def test_what_only_mentions_a_probe_is_kept(text: str) -> None:
+def test_line_that_mentions_a_probe_is_kept(text: str) -> None:
     assert not _build_batch(text).dropped

@@ -1,4 +1,4 @@
-"""Formats of text: each with real-looking lines, near misses, and agreement with the types of the fields."""
+"""Text formats: realistic lines, near misses, and values of the right types."""
 
 import ipaddress
 from typing import Any
@@ -13,7 +13,7 @@ from tests.pipeline.parsing.examples import TEXTS, Example
 
 
 @pytest.mark.parametrize("example", TEXTS, ids=str)
-def test_a_line_tells(example: Example) -> None:
+def test_line_has_its_fields(example: Example) -> None:
     assert text_formats.parse(example.line) == example.fields
 
 
@@ -60,22 +60,22 @@ def test_a_line_tells(example: Example) -> None:
         '{"level":"info"}',
     ],
 )
-def test_an_unknown_line_tells_nothing(line: str) -> None:
+def test_unknown_line_has_no_fields(line: str) -> None:
     assert text_formats.parse(line) is None
 
 
-def test_only_the_first_line_of_an_event_is_read() -> None:
+def test_only_the_first_line_of_an_event_is_parsed() -> None:
     assert text_formats.parse("ERROR it broke\n2026-11-24 10:00:00,123 INFO a.b.C - x") == {"log.level": "error"}
 
 
-def test_colours_do_not_matter() -> None:
+def test_colours_are_ignored() -> None:
     plain = text_formats.parse("2026-11-24T10:00:00.123Z\tWARN\tsetup\tx")
 
     assert text_formats.parse("\x1b[2m2026-11-24T10:00:00.123Z\x1b[0m\t\x1b[33mWARN\x1b[0m\tsetup\tx") == plain
 
 
 @pytest.mark.parametrize("example", TEXTS, ids=str)
-def test_a_time_of_a_line_can_be_read(example: Example) -> None:
+def test_time_of_a_line_is_valid(example: Example) -> None:
     time = example.fields.get("@timestamp")
 
     assert time is None or timestamp.parse(time) is not None
@@ -83,7 +83,7 @@ def test_a_time_of_a_line_can_be_read(example: Example) -> None:
 
 def _has_type(kind: str, value: Any) -> bool:
     if isinstance(value, list):
-        return value != [] and all(_has_type(kind, one) for one in value)
+        return value != [] and all(_has_type(kind, item) for item in value)
     if kind == "long":
         return type(value) is int and -(2**63) <= value < 2**63
     if kind == "ip":
@@ -98,7 +98,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.one_of(st.text(max_size=60), st.lists(PIECES, max_size=6).map(" ".join), st.lists(PIECES).map("".join)))
-def test_whatever_the_text_names_and_types_are_those_of_the_table(text: str) -> None:
+def test_any_text_gives_known_names_with_values_of_their_types(text: str) -> None:
     for name, value in (text_formats.parse(text) or {}).items():
         assert _has_type(ecs.FIELDS[name].type, value), name
         assert name != "message"
@@ -106,8 +106,8 @@ def test_whatever_the_text_names_and_types_are_those_of_the_table(text: str) -> 
 
 
 @given(st.sampled_from([line for _, line, _ in TEXTS]), st.integers(0, 200), st.text(max_size=3))
-def test_a_damaged_line_is_no_harm(line: str, at: int, text: str) -> None:
-    for name, value in (text_formats.parse(line[:at] + text + line[at + 1 :]) or {}).items():
+def test_damaged_line_gives_values_of_the_right_types(line: str, index: int, text: str) -> None:
+    for name, value in (text_formats.parse(line[:index] + text + line[index + 1 :]) or {}).items():
         assert _has_type(ecs.FIELDS[name].type, value), name
 
 
@@ -134,7 +134,7 @@ def test_a_damaged_line_is_no_harm(line: str, at: int, text: str) -> None:
         "2026-11-24 ",
     ],
 )
-def test_a_very_long_line_is_no_harm(unit: str) -> None:
+def test_very_long_line_is_parsed_in_linear_time(unit: str) -> None:
     for prefix in (
         "",
         "2026-11-24 10:00:00,123 ",

@@ -1,4 +1,4 @@
-"""Applications' own times: every spelling that names its zone, and numbers by their size."""
+"""Timestamps of applications: every spelling with a zone, and numbers by their size."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ from pipeline.parsing import timestamp
         ([], None),
     ],
 )
-def test_own_times(value: Any, text: str | None) -> None:
-    found = timestamp.parse(value)
+def test_timestamp_is_parsed_or_rejected(value: Any, text: str | None) -> None:
+    nanoseconds = timestamp.parse(value)
 
-    assert (None if found is None else timestamp.format_utc(found)) == text
+    assert (None if nanoseconds is None else timestamp.format_utc(nanoseconds)) == text

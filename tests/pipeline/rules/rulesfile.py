@@ -1,4 +1,4 @@
-"""Rules files in tests: read from text, tried on lines."""
+"""Rules files for tests: parsed from text, applied to lines."""
 
 from typing import Any
 
@@ -26,26 +26,26 @@ POD = {"namespace": "shop", "pod": "pay-1", "uid": "u", "container": "pay", "nod
 
 
 def metadata(**more: Any) -> bytes:
-    """The pod of these tests as it travels."""
+    """The header `pod` of these tests' records."""
     return orjson.dumps({**POD, **more})
 
 
 def parse_valid(text: str) -> ParsedRules:
-    """A rules file that must be without faults."""
-    found = parse_rules_file(text.encode(), "rules.yaml", CONTEXT)
-    assert found.problems == []
-    return found
+    """Parse a rules file that must have no problems."""
+    parsed = parse_rules_file(text.encode(), "rules.yaml", CONTEXT)
+    assert parsed.problems == []
+    return parsed
 
 
 def list_problems(text: str | bytes) -> list[str]:
-    """The faults of a rules file."""
+    """The problems of a rules file."""
     return parse_rules_file(text if isinstance(text, bytes) else text.encode(), "rules.yaml", CONTEXT).problems
 
 
 def build_batch(rules: str, *contents: str, stream: str = "stdout", pod: dict[str, Any] | None = None) -> DocumentBatch:
-    """What becomes of lines under rules; each a line of its own."""
+    """Documents of lines, one event each, with rules."""
     value = b"".join(f"2026-11-24T09:42:30Z {stream} F {content}\n".encode() for content in contents)
-    part = LogSlice(
+    log_slice = LogSlice(
         value=value,
         files=(SourceFile("AAAAAAAAAAAAAAAA", ""),),
         segments=(Segment(0, 0, len(value)),),
@@ -55,14 +55,14 @@ def build_batch(rules: str, *contents: str, stream: str = "stdout", pod: dict[st
         pod=metadata(**(pod or {})),
     )
     settings = Settings(routes="infra=7 audit=365")
-    return DocumentBuilder(settings, parse_valid(rules).ruleset).build(part, NOW)
+    return DocumentBuilder(settings, parse_valid(rules).ruleset).build(log_slice, NOW)
 
 
-def sources(rules: str, *contents: str, **about: Any) -> list[dict[str, Any]]:
-    """The documents of lines under rules."""
-    return [hit["_source"] for hit in to_hits(build_batch(rules, *contents, **about).documents)]
+def sources(rules: str, *contents: str, **options: Any) -> list[dict[str, Any]]:
+    """Sources of the documents of lines with rules."""
+    return [hit["_source"] for hit in to_hits(build_batch(rules, *contents, **options).documents)]
 
 
-def matches(when: str, content: str, **about: Any) -> bool:
-    """Whether a condition, YAML in one line, is met by a line."""
-    return not sources(f"rules: [{{name: it, when: {when}, drop: true}}]", content, **about)
+def matches(when: str, content: str, **options: Any) -> bool:
+    """Whether a line matches a condition, YAML in one line."""
+    return not sources(f"rules: [{{name: it, when: {when}, drop: true}}]", content, **options)

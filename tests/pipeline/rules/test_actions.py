@@ -1,4 +1,4 @@
-"""Actions of rules, and how rules decide together."""
+"""Actions of rules, and the combined result of several rules."""
 
 from typing import Any
 
@@ -8,36 +8,36 @@ from pipeline.rules.test_case import to_hits
 from tests.pipeline.rules.rulesfile import HOOKS, build_batch, parse_valid, sources
 
 
-def single_source(rules: str, content: str, **about: Any) -> dict[str, Any]:
-    (found,) = sources(rules, content, **about)
-    return found
+def single_source(rules: str, content: str, **options: Any) -> dict[str, Any]:
+    (source,) = sources(rules, content, **options)
+    return source
 
 
-def test_what_is_dropped_is_counted_by_the_rules_name() -> None:
-    found = build_batch("rules: [{name: noise, when: {message: /x/}, drop: true}]", "x", "y", "xx")
+def test_dropped_event_is_counted_by_rule_name() -> None:
+    batch = build_batch("rules: [{name: noise, when: {message: /x/}, drop: true}]", "x", "y", "xx")
 
-    assert (len(found.documents), dict(found.dropped)) == (1, {"noise": 2})
+    assert (len(batch.documents), dict(batch.dropped)) == (1, {"noise": 2})
 
 
-def test_a_container_that_a_rule_drops_whole_is_not_even_parsed_but_counted() -> None:
+def test_container_dropped_by_rule_is_counted_without_parsing() -> None:
     rules = "rules: [{name: all of it, when: {namespace: shop}, drop: true}]"
 
     assert dict(build_batch(rules, "a", '{"b":1}').dropped) == {"all of it": 2}
     assert not build_batch(rules, "a", pod={"namespace": "pay"}).dropped
 
 
-def test_the_first_rule_that_decides_is_the_last() -> None:
+def test_first_deciding_rule_disables_later_ones() -> None:
     rules = """rules:
       - {name: errors stay, when: {level: ">=error"}, keep: true}
       - {name: payments go, when: {message: /payment/}, drop: true}
       - {name: mark, set: {tags: [seen]}}"""
-    found = build_batch(rules, "ERROR payment", "INFO payment", "INFO basket")
+    batch = build_batch(rules, "ERROR payment", "INFO payment", "INFO basket")
 
-    assert dict(found.dropped) == {"payments go": 1}
-    assert [hit["_source"]["tags"] for hit in to_hits(found.documents)] == [["seen"], ["seen"]]
+    assert dict(batch.dropped) == {"payments go": 1}
+    assert [hit["_source"]["tags"] for hit in to_hits(batch.documents)] == [["seen"], ["seen"]]
 
 
-def test_a_kept_probe_is_not_dropped_as_a_probe() -> None:
+def test_kept_probe_passes_the_probe_filter() -> None:
     line = '10.0.0.1 - - [24/Nov/2026:09:42:30 +0000] "GET /healthz HTTP/1.1" 200 2'
 
     assert len(sources("rules: [{name: k, when: {namespace: shop}, keep: true}]", line)) == 1
@@ -47,40 +47,40 @@ def test_a_kept_probe_is_not_dropped_as_a_probe() -> None:
     assert dict(build_batch("rules: [{name: s, set: {a: b}}]", line).dropped) == {"health probe": 1}
 
 
-def test_unless_passes_events_over() -> None:
+def test_event_matching_unless_is_skipped() -> None:
     rules = "rules: [{name: a, when: {namespace: shop}, unless: [{level: error}, {label.app: web}], drop: true}]"
 
     assert dict(build_batch(rules, "INFO x", "ERROR x").dropped) == {"a": 1}
     assert not build_batch(rules, "INFO x", pod={"labels": {"app": "web"}}).dropped
 
 
-def test_a_sample_is_the_same_whenever_it_is_taken_and_grows_with_its_rate() -> None:
+def test_sample_is_deterministic_and_grows_with_its_rate() -> None:
     lines = [f"line {number}" for number in range(2000)]
     kept = {
-        rate: {found["log.offset"] for found in sources(f"rules: [{{name: s, sample: {rate}}}]", *lines)}
+        rate: {source["log.offset"] for source in sources(f"rules: [{{name: s, sample: {rate}}}]", *lines)}
         for rate in (0.05, 0.2, 0.2, 0.9)
     }
 
     assert kept[0.05] < kept[0.2] < kept[0.9]
     assert 350 < len(kept[0.2]) < 450
-    assert {found["crisp.sample"] for found in sources("rules: [{name: s, sample: 0.2}]", *lines)} == {0.2}
+    assert {source["crisp.sample"] for source in sources("rules: [{name: s, sample: 0.2}]", *lines)} == {0.2}
 
 
-def test_a_sample_is_counted_by_its_name() -> None:
-    found = build_batch("rules: [{name: few, sample: 0.01}]", *["x"] * 500)
+def test_sampled_out_events_are_counted_by_rule_name() -> None:
+    batch = build_batch("rules: [{name: few, sample: 0.01}]", *["x"] * 500)
 
-    assert found.dropped["few"] + len(found.documents) == 500
+    assert batch.dropped["few"] + len(batch.documents) == 500
 
 
-def test_a_route_names_the_index() -> None:
+def test_route_selects_the_index() -> None:
     rules = "rules: [{name: r, when: {message: /login/}, route: audit}]"
-    found = build_batch(rules, "login of x", "other")
+    batch = build_batch(rules, "login of x", "other")
 
-    assert [hit["_index"] for hit in to_hits(found.documents)] == ["logs-audit.2026.11.24", "logs-2026.11.24"]
-    assert found.indices == {"logs-audit.2026.11.24", "logs-2026.11.24"}
+    assert [hit["_index"] for hit in to_hits(batch.documents)] == ["logs-audit.2026.11.24", "logs-2026.11.24"]
+    assert batch.indices == {"logs-audit.2026.11.24", "logs-2026.11.24"}
 
 
-def test_set_gives_values_of_fields_labels_and_texts() -> None:
+def test_set_assigns_values_from_fields_labels_and_texts() -> None:
     rules = """rules:
       - name: s
         set:
@@ -90,27 +90,27 @@ def test_set_gives_values_of_fields_labels_and_texts() -> None:
           n: 5
           absent: "${label.none}"
           tags: [a, b]"""
-    found = single_source(rules, "x")
+    source = single_source(rules, "x")
 
-    assert (found["service.name"], found["service.version"], found["log.level"]) == ("pay-shop", "1.10", "warn")
-    assert (found["n"], found["tags"], "absent" in found) == (5, ["a", "b"], False)
+    assert (source["service.name"], source["service.version"], source["log.level"]) == ("pay-shop", "1.10", "warn")
+    assert (source["n"], source["tags"], "absent" in source) == (5, ["a", "b"], False)
 
 
-def test_rename_loses_no_value() -> None:
+def test_rename_keeps_every_value() -> None:
     rules = "rules: [{name: r, rename: {user: user.name, severity_word: level, when_it_was: '@timestamp'}}]"
     body = '{"message":"x","user":"a","user.name":"b","severity_word":"WARN","when_it_was":"2026-11-24T09:42:29Z"}'
-    found = single_source(rules, body)
+    source = single_source(rules, body)
 
-    assert (found["user.name"], found["app.user.name"], found["log.level"]) == ("a", "b", "warn")
-    assert (found["@timestamp"], found["log.iotime"]) == ("2026-11-24T09:42:29Z", "2026-11-24T09:42:30Z")
+    assert (source["user.name"], source["app.user.name"], source["log.level"]) == ("a", "b", "warn")
+    assert (source["@timestamp"], source["log.iotime"]) == ("2026-11-24T09:42:29Z", "2026-11-24T09:42:30Z")
 
 
-def test_remove_takes_fields_by_name_and_by_star_but_none_of_crisps() -> None:
+def test_remove_deletes_fields_by_name_and_glob_except_reserved_ones() -> None:
     rules = "rules: [{name: r, remove: [a.b, 'debug.*', 'log.*']}]"
-    found = single_source(rules, '{"message":"x","a":{"b":1,"c":2},"debug":{"x":1,"y":2},"log.level":"info"}')
+    source = single_source(rules, '{"message":"x","a":{"b":1,"c":2},"debug":{"x":1,"y":2},"log.level":"info"}')
 
-    assert (found["a.c"], "a.b" in found, [name for name in found if name.startswith("debug")]) == (2, False, [])
-    assert ("log.level" in found, found["log.iostream"], found["log.offset"]) == (False, "stdout", 0)
+    assert (source["a.c"], "a.b" in source, [name for name in source if name.startswith("debug")]) == (2, False, [])
+    assert ("log.level" in source, source["log.iostream"], source["log.offset"]) == (False, "stdout", 0)
 
 
 @pytest.mark.parametrize(
@@ -151,30 +151,30 @@ def test_remove_takes_fields_by_name_and_by_star_but_none_of_crisps() -> None:
         ),
     ],
 )
-def test_parse_makes_fields_of_text(parse: str, content: str, expected: dict[str, Any]) -> None:
-    found = single_source(f"rules: [{{name: p, parse: {parse}}}]", content)
+def test_parse_adds_fields_from_text(parse: str, content: str, expected: dict[str, Any]) -> None:
+    source = single_source(f"rules: [{{name: p, parse: {parse}}}]", content)
 
-    assert {name: found.get(name) for name in expected} == expected
+    assert {name: source.get(name) for name in expected} == expected
 
 
-def test_what_parse_finds_moves_what_was_there_aside() -> None:
+def test_parse_moves_the_old_value_under_app() -> None:
     rules = "rules: [{name: p, parse: {pattern: 'user=(?P<user>\\w+)'}}]"
-    found = single_source(rules, '{"message":"user=b","user":"a"}')
+    source = single_source(rules, '{"message":"user=b","user":"a"}')
 
-    assert (found["user"], found["app.user"]) == ("b", "a")
+    assert (source["user"], source["app.user"]) == ("b", "a")
 
 
-def test_no_rule_can_take_a_name_of_crisps() -> None:
+def test_parse_cannot_set_reserved_fields() -> None:
     rules = "rules: [{name: p, parse: {format: json, field: p}}]"
-    found = single_source(
+    source = single_source(
         rules, '{"message":"x","p":"{\\"kubernetes\\":{\\"namespace\\":\\"evil\\"},\\"log.offset\\":9}"}'
     )
 
-    assert (found["kubernetes.namespace"], found["app.kubernetes.namespace"]) == ("shop", "evil")
-    assert (found["log.offset"], found["app.log.offset"]) == (0, 9)
+    assert (source["kubernetes.namespace"], source["app.kubernetes.namespace"]) == ("shop", "evil")
+    assert (source["log.offset"], source["app.log.offset"]) == (0, 9)
 
 
-def test_a_rules_file_marks_every_document() -> None:
+def test_every_document_has_the_rules_digest() -> None:
     text = "rules: [{name: r, when: {namespace: other}, drop: true}]"
 
     assert single_source(text, "x")["crisp.rules"] == parse_valid(text).ruleset.digest
@@ -191,13 +191,13 @@ def _fails(fields: dict[str, Any]) -> None:
     raise KeyError("x")
 
 
-def test_a_hook_changes_the_event_but_nothing_of_crisps() -> None:
+def test_hook_changes_the_event_except_reserved_fields() -> None:
     HOOKS["m:changes"] = _changes
-    found = single_source("rules: [{name: h, python: 'm:changes'}]", "INFO x")
+    source = single_source("rules: [{name: h, python: 'm:changes'}]", "INFO x")
 
-    assert (found["team"], found["log.level"], found["message"]) == ("pay", "info", "INFO x")
-    assert (found["kubernetes.namespace"], found["app.kubernetes.namespace"]) == ("shop", "evil")
-    assert (found["log.offset"], found["app.log.offset"], found["log.iostream"]) == (0, 7, "stdout")
+    assert (source["team"], source["log.level"], source["message"]) == ("pay", "info", "INFO x")
+    assert (source["kubernetes.namespace"], source["app.kubernetes.namespace"]) == ("shop", "evil")
+    assert (source["log.offset"], source["app.log.offset"], source["log.iostream"]) == (0, 7, "stdout")
 
 
 @pytest.mark.parametrize(
@@ -212,25 +212,25 @@ def test_a_hook_changes_the_event_but_nothing_of_crisps() -> None:
         pytest.param(lambda _: exit(3), id="exits"),
     ],
 )
-def test_a_hook_that_fails_is_counted_and_the_line_goes_on_as_it_was(hook: Any) -> None:
+def test_failed_hook_is_counted_and_the_event_stays_unchanged(hook: Any) -> None:
     HOOKS["m:fails"] = hook
-    found = build_batch("rules: [{name: h, python: 'm:fails'}]", "INFO x")
-    (source,) = [hit["_source"] for hit in to_hits(found.documents)]
+    batch = build_batch("rules: [{name: h, python: 'm:fails'}]", "INFO x")
+    (source,) = [hit["_source"] for hit in to_hits(batch.documents)]
 
-    assert dict(found.hook_errors) == {"h": 1}
+    assert dict(batch.hook_errors) == {"h": 1}
     assert (source["message"], source["log.level"], "half" in source) == ("INFO x", "info", False)
 
 
-def test_a_hook_may_drop_and_may_answer_other_fields() -> None:
+def test_hook_drops_the_event_or_returns_other_fields() -> None:
     HOOKS["m:drops"] = lambda _: False
-    HOOKS["m:answers"] = lambda _: {"message": "other", "a": {"b": [1, 2]}}
+    HOOKS["m:returns"] = lambda _: {"message": "other", "a": {"b": [1, 2]}}
 
     assert dict(build_batch("rules: [{name: h, python: 'm:drops'}]", "x").dropped) == {"h": 1}
-    found = single_source("rules: [{name: h, python: 'm:answers'}]", "x")
-    assert (found["message"], found["a.b"]) == ("other", [1, 2])
+    source = single_source("rules: [{name: h, python: 'm:returns'}]", "x")
+    assert (source["message"], source["a.b"]) == ("other", [1, 2])
 
 
-def test_without_rules_that_concern_a_container_nothing_is_left_to_do() -> None:
+def test_rules_without_match_for_a_container_compile_to_none() -> None:
     rules = parse_valid(
         "rules: [{name: a, when: {namespace: pay, level: error}, drop: true}, {name: b, when: {pod: x*}, keep: true}]"
     )

@@ -1,4 +1,4 @@
-"""Conditions of rules: what meets them."""
+"""Conditions of rules: values that match them."""
 
 from typing import Any
 
@@ -20,10 +20,10 @@ BODY = (
         pytest.param("{namespace: [pay, other]}", False, id="none_of_a_list"),
         pytest.param("{namespace: sh*}", True, id="glob"),
         pytest.param("{namespace: '*o*'}", True, id="glob_on_both_sides"),
-        pytest.param("{namespace: s*x}", False, id="glob_is_of_the_whole"),
-        pytest.param("{namespace: hop}", False, id="text_is_of_the_whole"),
+        pytest.param("{namespace: s*x}", False, id="glob_matches_the_whole_value"),
+        pytest.param("{namespace: hop}", False, id="text_matches_the_whole_value"),
         pytest.param("{pod: /^pay-\\d$/}", True, id="pattern"),
-        pytest.param("{container: pay, pod: pay-2}", False, id="all_of_them"),
+        pytest.param("{container: pay, pod: pay-2}", False, id="all_conditions"),
         pytest.param("[{pod: pay-2}, {container: pay}]", True, id="any_of_a_list_of_conditions"),
         pytest.param("{label.app: pay}", True, id="label"),
         pytest.param("{label: {app: pay, tier: null}}", True, id="labels_as_mapping"),
@@ -35,7 +35,7 @@ BODY = (
         pytest.param("{level: '>=info'}", True, id="level_from"),
         pytest.param("{level: '> warn'}", False, id="level_above"),
         pytest.param("{level: '<error'}", True, id="level_below"),
-        pytest.param("{message: /is (full|empty)/}", True, id="pattern_is_found_anywhere"),
+        pytest.param("{message: /is (full|empty)/}", True, id="pattern_matches_anywhere"),
         pytest.param("{message: /is full/}", True, id="pattern_without_any_special_character"),
         pytest.param("{message: {contains: [x, full]}}", True, id="contains"),
         pytest.param("{message: {starts_with: disk, ends_with: full}}", True, id="all_operators"),
@@ -52,13 +52,13 @@ BODY = (
         pytest.param("{message: 1..2}", False, id="text_is_in_no_range"),
         pytest.param("{ok: true}", True, id="boolean"),
         pytest.param("{ok: false}", False, id="other_boolean"),
-        pytest.param("{ok: 1}", False, id="true_is_not_one"),
+        pytest.param("{ok: 1}", False, id="true_is_not_the_number_1"),
         pytest.param("{v: 1.10}", True, id="version_that_looks_like_a_number"),
         pytest.param("{v: 1.1}", True, id="the_same_number"),
         pytest.param("{tags: b}", True, id="one_of_several_values"),
         pytest.param("{tags: {not: b}}", False, id="none_of_several_values"),
         pytest.param("{t: {is: a*b}}", True, id="literal"),
-        pytest.param("{message: {is: 'disk*'}}", False, id="literal_is_no_glob"),
+        pytest.param("{message: {is: 'disk*'}}", False, id="literal_is_not_a_glob"),
         pytest.param("{absent: null}", True, id="absent_field"),
         pytest.param("{n: null}", False, id="present_field"),
         pytest.param("{n: {not: null}}", True, id="present_by_not"),
@@ -67,11 +67,11 @@ BODY = (
         pytest.param("{field: {namespace: shop}}", False, id="field_of_the_application_only"),
     ],
 )
-def test_a_condition_is_met_or_not(when: str, expected: Any) -> None:
+def test_condition_matches_or_not(when: str, expected: Any) -> None:
     assert matches(when, BODY) is expected
 
 
-def test_a_path_is_no_pattern_unless_it_is_said_so() -> None:
+def test_path_field_needs_an_explicit_pattern() -> None:
     line = '10.0.0.1 - - [24/Nov/2026:09:42:30 +0000] "GET /api/ HTTP/1.1" 200 2'
 
     assert matches("{url.path: {is: /api/}}", line)
@@ -80,10 +80,10 @@ def test_a_path_is_no_pattern_unless_it_is_said_so() -> None:
     assert not matches("{url.path: /api}", line)
 
 
-def test_the_services_own_name_counts_before_the_containers() -> None:
+def test_service_name_of_the_event_overrides_the_containers() -> None:
     assert matches("{service.name: mine}", '{"message":"x","service.name":"mine"}')
     assert not matches("{service.name: pay}", '{"message":"x","service.name":"mine"}')
 
 
-def test_a_field_of_the_application_with_a_short_name_can_be_asked_for() -> None:
+def test_field_group_matches_application_field_with_a_short_name() -> None:
     assert matches("{field: {namespace: theirs}}", '{"message":"x","namespace":"theirs"}')

@@ -1,4 +1,4 @@
-"""The examples in README and cookbook are rules without faults, and their tests pass."""
+"""The examples in README and cookbook are valid rules, and their tests pass."""
 
 import re
 from pathlib import Path
@@ -19,35 +19,38 @@ README = (ROOT / "README.md").read_text()
 
 
 def run_rule_tests(path: Path) -> tuple[int, list[str]]:
-    """How many tests a file has, and what fails."""
+    """The number of tests in a file, and its warnings and failures."""
     settings = Settings(rules_file=str(path), rules_python_dir=str(BOOK), routes="infra=7 audit=365")
-    found = loader.load_file(settings)
-    results = rule_test_runner.run_rule_tests(found.tests, found.ruleset, settings)
-    return len(results), [*found.warnings, *(f"{trial.name}: {wrong}" for trial, all_ in results for wrong in all_)]
+    parsed = loader.load_file(settings)
+    results = rule_test_runner.run_rule_tests(parsed.tests, parsed.ruleset, settings)
+    return len(results), [
+        *parsed.warnings,
+        *(f"{test.name}: {failure}" for test, failures in results for failure in failures),
+    ]
 
 
 @pytest.mark.parametrize("name", ["cookbook.yaml", "hook.yaml"])
-def test_the_recipes_do_what_their_tests_say(name: str) -> None:
-    number, failed = run_rule_tests(BOOK / name)
+def test_recipes_pass_their_tests(name: str) -> None:
+    count, failures = run_rule_tests(BOOK / name)
 
-    assert (number > 1, failed) == (True, [])
+    assert (count > 1, failures) == (True, [])
 
 
-def test_the_readmes_example_does_what_its_test_says(tmp_path: Path) -> None:
+def test_readme_example_passes_its_test(tmp_path: Path) -> None:
     (example,) = re.findall(r"```yaml\n(rules:.*?)```", README, re.DOTALL)
     (tmp_path / "rules.yaml").write_text(example)
 
     assert run_rule_tests(tmp_path / "rules.yaml") == (1, [])
 
 
-def test_a_wrong_expectation_is_told_with_what_was_found(tmp_path: Path) -> None:
+def test_failed_expectation_shows_the_actual_value(tmp_path: Path) -> None:
     text = (BOOK / "hook.yaml").read_text().replace("words.count: 3", "words.count: 4")
     (tmp_path / "rules.yaml").write_text(text)
 
-    assert run_rule_tests(tmp_path / "rules.yaml") == (2, ["words are counted: words.count: expected 4, found 3"])
+    assert run_rule_tests(tmp_path / "rules.yaml") == (2, ["words are counted: words.count: expected 4, got 3"])
 
 
-def test_the_readme_names_every_action_operator_format_and_kind() -> None:
+def test_readme_names_every_action_operator_format_and_kind() -> None:
     section = README.partition("## Rules\n")[2].partition("## Settings\n")[0]
 
     assert [word for word in (*ACTION_PARSERS, *OPERATORS, *FORMATS, *KINDS) if word not in section] == []

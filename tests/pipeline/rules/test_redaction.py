@@ -1,4 +1,4 @@
-"""Redaction: no secret is left, and what is none stays."""
+"""Redaction: every secret is replaced, and other text stays."""
 
 import base64
 from typing import Any
@@ -22,8 +22,8 @@ KEY = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\nx+/yz==\n-----END RSA 
 
 
 def documents(value: bytes, redact: str, grouping: Grouping | None = None) -> list[dict[str, Any]]:
-    """The documents of CRI lines with redaction as a setting."""
-    part = LogSlice(
+    """The documents of CRI lines with redaction by a setting."""
+    log_slice = LogSlice(
         value=value,
         files=(SourceFile("AAAAAAAAAAAAAAAA", ""),),
         segments=(Segment(0, 0, len(value)),),
@@ -32,7 +32,7 @@ def documents(value: bytes, redact: str, grouping: Grouping | None = None) -> li
         grouping=grouping or Grouping(),
         pod=orjson.dumps(POD),
     )
-    return [hit["_source"] for hit in to_hits(DocumentBuilder(Settings(redact=redact)).build(part, NOW).documents)]
+    return [hit["_source"] for hit in to_hits(DocumentBuilder(Settings(redact=redact)).build(log_slice, NOW).documents)]
 
 
 @pytest.mark.parametrize(
@@ -79,11 +79,11 @@ def documents(value: bytes, redact: str, grouping: Grouping | None = None) -> li
         pytest.param("email", "lodash@4.17.21 a@b @x.yz", "lodash@4.17.21 a@b @x.yz", id="no_email"),
     ],
 )
-def test_a_kind_is_found_by_its_form(kind: str, text: str, expected: str) -> None:
+def test_secret_of_each_kind_is_redacted_by_its_form(kind: str, text: str, expected: str) -> None:
     assert Redaction([kind]).redact_text(text) == expected
 
 
-def test_the_kinds_of_the_setting_are_those_that_are_found() -> None:
+def test_setting_has_every_kind() -> None:
     assert set(SECRET_KINDS) == set(KINDS)
 
 
@@ -101,54 +101,54 @@ FIELDS = [
 
 @pytest.mark.parametrize(("body", "secret"), FIELDS)
 @pytest.mark.parametrize("escaped", [False, True])
-def test_no_field_keeps_a_secret(body: dict[str, Any], secret: str, escaped: bool) -> None:  # noqa: FBT001
+def test_secret_is_redacted_in_every_field(body: dict[str, Any], secret: str, escaped: bool) -> None:  # noqa: FBT001
     content = orjson.dumps(body)
     if escaped:
         content = content.replace(b"@", b"\\u0040").replace(b"eyJ", b"ey\\u004a").replace(b"BEGIN", b"BE\\u0047IN")
-    (found,) = documents(b"2026-11-24T09:42:30Z stdout F " + content + b"\n", " ".join(KINDS))
+    (document,) = documents(b"2026-11-24T09:42:30Z stdout F " + content + b"\n", " ".join(KINDS))
 
-    assert secret not in orjson.dumps(found).decode()
-    assert "redacted" in orjson.dumps(found).decode()
-    assert found["kubernetes.labels"] == POD["labels"]
+    assert secret not in orjson.dumps(document).decode()
+    assert "redacted" in orjson.dumps(document).decode()
+    assert document["kubernetes.labels"] == POD["labels"]
 
 
-@pytest.mark.parametrize("cut", range(32))
-def test_a_private_key_logged_line_by_line_is_hidden_wherever_slices_are_cut(cut: int) -> None:
+@pytest.mark.parametrize("boundary", range(32))
+def test_private_key_logged_line_by_line_is_redacted_at_every_slice_boundary(boundary: int) -> None:
     body = base64.b64encode(bytes(range(251)) * 5).decode()
     lines = [body[at : at + 64] for at in range(0, len(body), 64)]
     logged = ["loaded", "-----BEGIN PRIVATE KEY-----", *lines, "-----END PRIVATE KEY-----", "word", "done"]
     slices = [
         b"".join(b"2026-11-24T09:42:30Z stdout F " + line.encode() + b"\n" for line in part)
-        for part in (logged[:cut], logged[cut:])
+        for part in (logged[:boundary], logged[boundary:])
         if part
     ]
-    messages = [found["message"] for part in slices for found in documents(part, "private-key")]
+    messages = [document["message"] for part in slices for document in documents(part, "private-key")]
 
     assert messages == ["loaded", *["[redacted private-key]"] * (len(lines) + 2), "word", "done"]
 
 
-def test_a_digest_is_no_line_of_a_key() -> None:
+def test_hexadecimal_digest_is_not_a_key_line() -> None:
     digest = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
-    (found,) = documents(f"2026-11-24T09:42:30Z stdout F {digest}\n".encode(), "private-key")
+    (document,) = documents(f"2026-11-24T09:42:30Z stdout F {digest}\n".encode(), "private-key")
 
-    assert found["message"] == digest
+    assert document["message"] == digest
 
 
-def test_a_trace_is_clean_in_every_field_of_the_error() -> None:
+def test_stack_trace_is_redacted_in_every_error_field() -> None:
     value = (
         b"2026-11-24T09:42:30Z stderr F java.lang.Error: to a@mail.example.org\n"
         b"2026-11-24T09:42:30Z stderr F \tat a.B.c(B.java:1)\n"
     )
-    (found,) = documents(value, "email")
+    (document,) = documents(value, "email")
 
-    assert b"a@mail" not in orjson.dumps(found)
-    assert found["error.message"] == "to [redacted email]"
+    assert b"a@mail" not in orjson.dumps(document)
+    assert document["error.message"] == "to [redacted email]"
 
 
 def test_redaction_is_off_by_default() -> None:
-    (found,) = documents(b"2026-11-24T09:42:30Z stdout F a@mail.example.org\n", "")
+    (document,) = documents(b"2026-11-24T09:42:30Z stdout F a@mail.example.org\n", "")
 
-    assert found["message"] == "a@mail.example.org"
+    assert document["message"] == "a@mail.example.org"
 
 
 DIGITS = st.text("0123456789", min_size=12, max_size=18)
@@ -192,7 +192,7 @@ AROUND = st.sampled_from(["", " ", "\n", "x ", " y", '"', ", ", "(", ")", " = ",
 
 
 @given(SECRET_TEXTS, AROUND, AROUND)
-def test_a_secret_is_never_left(secret: tuple[str, str], before: str, after: str) -> None:
+def test_secret_is_redacted_in_text_and_bytes(secret: tuple[str, str], before: str, after: str) -> None:
     plain, text = secret
     whole = f"{before}{text}{after}"
 
@@ -205,43 +205,45 @@ def test_a_secret_is_never_left(secret: tuple[str, str], before: str, after: str
 
 
 @given(SECRET_TEXTS)
-def test_redacted_text_stays_as_it_is(secret: tuple[str, str]) -> None:
+def test_redaction_is_idempotent(secret: tuple[str, str]) -> None:
     once = ALL.redact_text(secret[1])
 
     assert ALL.redact_text(once) == once
 
 
 @given(st.text(alphabet=st.characters(exclude_characters="@:", exclude_categories=("Nd", "Cs")), max_size=200))
-def test_text_without_secrets_is_untouched(text: str) -> None:
+def test_text_without_secrets_is_unchanged(text: str) -> None:
     if not any(word in text.lower() for word in ("bearer", "basic", "eyj", "private key", "secret")):
         assert ALL.redact_text(text) == text
         assert ALL.mask_bytes(text.encode()) == text.encode()
 
 
 @given(DIGITS)
-def test_a_card_has_a_check_digit(digits: str) -> None:
+def test_card_number_has_a_check_digit(digits: str) -> None:
     assert not is_card_number(digits) or _luhn(digits)
 
 
 @given(st.text(max_size=100), st.text(max_size=30))
-def test_what_a_part_of_a_text_has_the_whole_is_looked_at_for(text: str, more: str) -> None:
-    """A field may be any part of the message: what touches a part touches the whole."""
+def test_trigger_in_part_of_a_text_matches_the_whole_text(text: str, more: str) -> None:
+    """A field may be any part of the message: a trigger in a part is a trigger in the whole."""
     if ALL.redact_text(text) != text:
         assert ALL.matches_trigger((more + text + more).encode())
 
 
-def test_a_rule_redacts_by_kind_and_by_pattern_where_it_says() -> None:
+def test_rule_redacts_by_kind_and_pattern_in_its_fields() -> None:
     rules = """rules:
       - {name: cards, redact: card}
       - name: users
         redact: {pattern: [/user=\\w+/, email], in: [message], with: "***"}"""
-    (found,) = sources(rules, '{"message":"user=me a@mail.example.org 4111111111111111","other":"user=me"}')
+    (document,) = sources(rules, '{"message":"user=me a@mail.example.org 4111111111111111","other":"user=me"}')
 
-    assert (found["message"], found["other"]) == ("*** *** [redacted card]", "user=me")
+    assert (document["message"], document["other"]) == ("*** *** [redacted card]", "user=me")
 
 
-def test_raw_bytes_are_starred_by_every_rule_whatever_its_conditions() -> None:
+def test_raw_bytes_are_masked_by_every_rule_regardless_of_conditions() -> None:
     text = "rules: [{name: a, when: {namespace: other}, redact: {pattern: [card, /pin=\\d+/]}}]"
-    made = DocumentBuilder(Settings(redact="email"), parse_valid(text).ruleset)
+    builder = DocumentBuilder(Settings(redact="email"), parse_valid(text).ruleset)
 
-    assert made.redact(b"a@mail.example.org 4111111111111111 pin=12 x") == b"*" * 18 + b" " + b"*" * 16 + b" ****** x"
+    assert (
+        builder.redact(b"a@mail.example.org 4111111111111111 pin=12 x") == b"*" * 18 + b" " + b"*" * 16 + b" ****** x"
+    )

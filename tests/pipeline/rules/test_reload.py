@@ -1,4 +1,4 @@
-"""The rules file in a running worker: read again when it changes, refused when it is broken."""
+"""The rules file in a running worker: reloaded when it changes, rejected when it is invalid."""
 
 import os
 from pathlib import Path
@@ -16,97 +16,97 @@ BROKEN = "rules: [{name: two, dorp: true}]"
 
 
 class AppliedRules(list[str]):
-    """The names of the first rules that were put in force, in order."""
+    """The name of the first rule of each reload, in order."""
 
-    def use(self, rules: Ruleset | None) -> None:
+    def record(self, rules: Ruleset | None) -> None:
         self.append(rules.rules[0].name if rules else "")
 
 
 def start(path: Path, **settings: str) -> tuple[RulesReloader, AppliedRules]:
-    used = AppliedRules()
-    return RulesReloader(Settings(rules_file=str(path), **settings), used.use), used  # type: ignore[arg-type]
+    applied = AppliedRules()
+    return RulesReloader(Settings(rules_file=str(path), **settings), applied.record), applied  # type: ignore[arg-type]
 
 
-def test_a_changed_file_is_in_force_at_the_next_look(tmp_path: Path) -> None:
+def test_changed_file_is_in_force_after_the_next_poll(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(ONE)
-    renewal, used = start(path)
-    renewal.poll()
+    reloader, applied = start(path)
+    reloader.poll()
     path.write_text(TWO)
-    renewal.poll()
-    renewal.poll()
+    reloader.poll()
+    reloader.poll()
 
-    assert used == ["one", "two"]
-    assert renewal.snapshot()["rules"] == ["two"]
+    assert applied == ["one", "two"]
+    assert reloader.snapshot()["rules"] == ["two"]
 
 
-def test_a_broken_file_is_refused_and_the_old_rules_stay(tmp_path: Path) -> None:
+def test_invalid_file_is_rejected_and_the_old_rules_stay(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(ONE)
-    renewal, used = start(path)
+    reloader, applied = start(path)
     path.write_text(BROKEN)
-    renewal.poll()
+    reloader.poll()
 
-    assert (used, renewal.snapshot()["rules"]) == (["one"], ["one"])
-    assert renewal.snapshot()["refused"][0].startswith(f'{path}:1:21 unknown key "dorp" (did you mean "drop"?)')
+    assert (applied, reloader.snapshot()["rules"]) == (["one"], ["one"])
+    assert reloader.snapshot()["refused"][0].startswith(f'{path}:1:21 unknown key "dorp" (did you mean "drop"?)')
 
     path.write_text(TWO)
-    renewal.poll()
-    assert (used, renewal.snapshot()["refused"]) == (["one", "two"], [])
+    reloader.poll()
+    assert (applied, reloader.snapshot()["refused"]) == (["one", "two"], [])
 
 
-def test_the_old_file_after_a_broken_one_is_no_longer_refused(tmp_path: Path) -> None:
+def test_restored_file_clears_the_problems(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(ONE)
-    renewal, _ = start(path)
+    reloader, _ = start(path)
     path.write_text(BROKEN)
-    renewal.poll()
+    reloader.poll()
     path.write_text(ONE)
-    renewal.poll()
+    reloader.poll()
 
-    assert renewal.problems == []
+    assert reloader.problems == []
 
 
-def test_a_file_that_is_gone_is_refused_until_it_is_back(tmp_path: Path) -> None:
+def test_missing_file_is_rejected_until_it_is_restored(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(ONE)
-    renewal, used = start(path)
+    reloader, applied = start(path)
     path.unlink()
-    renewal.poll()
+    reloader.poll()
 
-    assert (used, renewal.problems) == (["one"], [f"{path}: the rules cannot be read: No such file or directory"])
+    assert (applied, reloader.problems) == (["one"], [f"{path}: the rules cannot be read: No such file or directory"])
 
     path.write_text(ONE)
-    renewal.poll()
-    assert renewal.problems == []
+    reloader.poll()
+    assert reloader.problems == []
 
 
-def test_a_config_map_changes_by_a_swap_of_links(tmp_path: Path) -> None:
+def test_config_map_update_by_symbolic_link_is_reloaded(tmp_path: Path) -> None:
     for name, text in (("..1", ONE), ("..2", TWO)):
         (tmp_path / name).mkdir()
         (tmp_path / name / "rules.yaml").write_text(text)
         os.utime(tmp_path / name / "rules.yaml", (1, 1))
     (tmp_path / "..data").symlink_to("..1")
     (tmp_path / "rules.yaml").symlink_to("..data/rules.yaml")
-    renewal, used = start(tmp_path / "rules.yaml")
+    reloader, applied = start(tmp_path / "rules.yaml")
     (tmp_path / "..new").symlink_to("..2")
     (tmp_path / "..new").replace(tmp_path / "..data")
-    renewal.poll()
+    reloader.poll()
 
-    assert used == ["one", "two"]
+    assert applied == ["one", "two"]
 
 
-def test_a_changed_hook_counts_as_changed_rules(tmp_path: Path) -> None:
+def test_changed_hook_reloads_the_rules(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text("rules: [{name: hooked, python: 'team:add'}]")
     (tmp_path / "team.py").write_text("def add(event):\n    event['team'] = 'a'\n")
-    renewal, used = start(path, rules_python_dir=str(tmp_path))
-    before = renewal.snapshot()["digest"]
+    reloader, applied = start(path, rules_python_dir=str(tmp_path))
+    before = reloader.snapshot()["digest"]
     (tmp_path / "team.py").write_text("def add(event):\n    event['team'] = 'b'\n")
-    renewal.poll()
+    reloader.poll()
 
-    assert used == ["hooked", "hooked"]
-    assert renewal.snapshot()["digest"] != before
+    assert applied == ["hooked", "hooked"]
+    assert reloader.snapshot()["digest"] != before
 
 
 @pytest.mark.parametrize(
@@ -119,19 +119,19 @@ def test_a_changed_hook_counts_as_changed_rules(tmp_path: Path) -> None:
         pytest.param("raise SystemExit(3)", "cannot be loaded: SystemExit", id="exit"),
     ],
 )
-def test_a_hook_that_cannot_be_had_is_a_fault_of_the_file(tmp_path: Path, module: str, expected: str) -> None:
+def test_unloadable_hook_is_a_problem_of_the_file(tmp_path: Path, module: str, expected: str) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text("rules: [{name: hooked, python: 'pkg.team:add'}]")
     (tmp_path / "pkg").mkdir()
     (tmp_path / "pkg" / "team.py").write_text(module)
 
-    with pytest.raises(RulesError, match=expected) as refused:
+    with pytest.raises(RulesError, match=expected) as raised:
         start(path, rules_python_dir=str(tmp_path))
-    assert refused.value.problems[0].startswith(f"{path}:1:32 the module pkg.team ")
+    assert raised.value.problems[0].startswith(f"{path}:1:32 the module pkg.team ")
 
 
 @pytest.mark.parametrize("reference", ["../x:y", "/etc/x:y", "x", "x:y:z", "x.:y", ":y"])
-def test_a_hook_is_looked_for_in_its_directory_only(tmp_path: Path, reference: str) -> None:
+def test_hook_is_loaded_from_its_directory_only(tmp_path: Path, reference: str) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(f"rules: [{{name: hooked, python: '{reference}'}}]")
 
@@ -139,7 +139,7 @@ def test_a_hook_is_looked_for_in_its_directory_only(tmp_path: Path, reference: s
         start(path, rules_python_dir=str(tmp_path))
 
 
-def test_a_worker_does_not_start_with_a_broken_file(tmp_path: Path) -> None:
+def test_invalid_file_prevents_the_start(tmp_path: Path) -> None:
     path = tmp_path / "rules.yaml"
     path.write_text(BROKEN)
 
@@ -147,9 +147,9 @@ def test_a_worker_does_not_start_with_a_broken_file(tmp_path: Path) -> None:
         start(path)
 
 
-def test_without_a_file_there_is_nothing_to_look_at() -> None:
-    used = AppliedRules()
-    renewal = RulesReloader(Settings(), used.use)
-    renewal.poll()
+def test_poll_without_a_file_does_nothing() -> None:
+    applied = AppliedRules()
+    reloader = RulesReloader(Settings(), applied.record)
+    reloader.poll()
 
-    assert (used, renewal.snapshot()["digest"]) == ([""], "")
+    assert (applied, reloader.snapshot()["digest"]) == ([""], "")

@@ -1,4 +1,4 @@
-"""A secret that changes is noticed, whenever it changes."""
+"""Changed secrets are detected, whenever they change."""
 
 from pathlib import Path
 
@@ -6,8 +6,8 @@ from pipeline.config import settings
 from pipeline.worker.worker import Worker
 
 
-def test_a_secret_that_changes_before_the_worker_runs_is_noticed(tmp_path: Path) -> None:
-    """It may wait for Kafka for hours before it first looks."""
+def test_secret_changed_before_the_worker_runs_is_detected(tmp_path: Path) -> None:
+    """A worker may wait for Kafka for hours before its first poll."""
     password = tmp_path / "password"
     password.write_text("first")
     worker = Worker(settings.load({"ES_USER": "crisp", "ES_PASSWORD_FILE": str(password)}))

@@ -1,4 +1,4 @@
-"""What counts as hung, and what is only waiting."""
+"""Liveness: hung workers are reported, waiting ones are not."""
 
 import dataclasses
 
@@ -9,30 +9,30 @@ from pipeline.errors import SettingsError
 from pipeline.worker import liveness
 from pipeline.worker.liveness import HealthSigns
 
-WELL = HealthSigns(heartbeat_at=1000.0, consuming_at=1000.0, idle_at=1000.0, progress_at=1000.0)
+HEALTHY = HealthSigns(heartbeat_at=1000.0, consuming_at=1000.0, idle_at=1000.0, progress_at=1000.0)
 
 
 @pytest.mark.parametrize(
-    ("changed", "words"),
+    ("changes", "expected"),
     [
-        pytest.param({}, "", id="well"),
-        pytest.param({"heartbeat_at": 930.0}, "loop has not turned for 70 s", id="loop"),
-        pytest.param({"consumer_thread_alive": False}, "thread", id="thread"),
-        pytest.param({"consuming_at": 690.0}, "no records are let in", id="rebalancing_for_ever"),
-        pytest.param({"consuming_at": 710.0}, "", id="a_long_rebalance"),
-        pytest.param({"idle_at": 300.0, "progress_at": 390.0}, "none was taken or settled for 610 s", id="stuck"),
+        pytest.param({}, "", id="healthy"),
+        pytest.param({"heartbeat_at": 930.0}, "event loop blocked for 70 s", id="loop_blocked"),
+        pytest.param({"consumer_thread_alive": False}, "thread", id="thread_ended"),
+        pytest.param({"consuming_at": 690.0}, "consumer paused", id="rebalancing_indefinitely"),
+        pytest.param({"consuming_at": 710.0}, "", id="long_rebalance"),
+        pytest.param({"idle_at": 300.0, "progress_at": 390.0}, "no record processed for 610 s", id="stalled"),
         pytest.param({"idle_at": 300.0}, "", id="busy"),
-        pytest.param({"progress_at": 300.0}, "", id="nothing_to_do_or_a_neighbour_away"),
+        pytest.param({"progress_at": 300.0}, "", id="idle_or_dependency_unavailable"),
     ],
 )
-def test_trouble(changed: dict[str, float], words: str) -> None:
-    said = liveness.failure_reason(dataclasses.replace(WELL, **changed), 1000.0)
+def test_failure_reason(changes: dict[str, float], expected: str) -> None:
+    reason = liveness.failure_reason(dataclasses.replace(HEALTHY, **changes), 1000.0)
 
-    assert (words in said) if words else said == ""
+    assert (expected in reason) if expected else reason == ""
 
 
-def test_a_node_that_is_frozen_is_noticed_before_the_worker_counts_as_hung() -> None:
-    """While no request has failed, nobody knows that Elasticsearch is away."""
+def test_frozen_node_is_detected_before_the_worker_counts_as_hung() -> None:
+    """Elasticsearch counts as unavailable only after a request has failed."""
     with pytest.raises(SettingsError, match="CRISP_ES_TIMEOUT_SECONDS: more than 300"):
         settings.load({"CRISP_ES_TIMEOUT_SECONDS": "301"})
     assert (

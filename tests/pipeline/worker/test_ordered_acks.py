@@ -1,4 +1,4 @@
-"""Acks come in the order of the offsets, whatever order the work ends in."""
+"""Acks follow the order of the offsets, independent of the order of completion."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +11,7 @@ from pipeline.worker.ordered_acks import OrderedAcker
 
 @dataclass
 class Record:
-    """An event as Faust hands it over, as far as the acker looks at it."""
+    """A fake of Faust's event, with the attributes that the acker reads."""
 
     offset: int
     acked: list[int]
@@ -27,21 +27,21 @@ class Record:
 
 
 @given(st.permutations(range(12)))
-def test_acks_are_in_order_and_never_pass_a_record_in_work(order: list[int]) -> None:
+def test_acks_are_in_order_and_never_pass_a_pending_record(order: list[int]) -> None:
     acked: list[int] = []
     acker = OrderedAcker(lambda: 1)
-    slots = [acker.add(Record(offset, acked)) for offset in range(12)]
+    records = [acker.add(Record(offset, acked)) for offset in range(12)]
 
-    done: set[int] = set()
+    settled: set[int] = set()
     for number in order:
-        acker.settle(slots[number])
-        done.add(number)
-        reached = next((offset for offset in range(12) if offset not in done), 12)
-        assert acked == list(range(reached))
+        acker.settle(records[number])
+        settled.add(number)
+        first_pending = next((offset for offset in range(12) if offset not in settled), 12)
+        assert acked == list(range(first_pending))
     assert acker.pending() == 0
 
 
-def test_what_an_older_generation_did_is_not_acked() -> None:
+def test_record_of_an_older_generation_is_not_acked() -> None:
     acked: list[int] = []
     generation = 1
     acker = OrderedAcker(lambda: generation)
@@ -56,28 +56,28 @@ def test_what_an_older_generation_did_is_not_acked() -> None:
     assert acked == [6]
 
 
-def test_what_is_held_keeps_the_records_after_it_from_being_acked() -> None:
+def test_barrier_delays_the_acks_of_later_records() -> None:
     acked: list[int] = []
     acker = OrderedAcker(lambda: 1)
     before = acker.add(Record(1, acked))
-    held = acker.add_barrier(1, ("raw", 0))
+    barrier = acker.add_barrier(1, ("raw", 0))
     after = acker.add(Record(9, acked))
 
     acker.settle(after)
     acker.settle(before)
     assert acked == [1]
-    acker.settle(held)
+    acker.settle(barrier)
     assert acked == [1, 9]
 
 
-def test_offsets_of_a_log_that_is_gone_are_never_acked() -> None:
+def test_record_of_a_deleted_log_is_never_acked() -> None:
     acked: list[int] = []
     acker = OrderedAcker(lambda: 1)
-    gone = acker.add(Record(1000, acked))
+    old = acker.add(Record(1000, acked))
     acker.drop_partition(("raw", 0))
     new = acker.add(Record(0, acked))
 
-    acker.settle(gone)
+    acker.settle(old)
     acker.settle(new)
 
     assert acked == [0]

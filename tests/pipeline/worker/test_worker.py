@@ -1,4 +1,4 @@
-"""What of the worker needs no server."""
+"""The worker without servers."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ from pipeline.config.settings import load
 from pipeline.worker.worker import Worker
 
 
-async def test_a_page_that_is_asked_for_before_the_start_takes_nothing_from_it() -> None:
+async def test_status_request_before_the_start_does_not_create_the_consumer() -> None:
     worker = Worker(load({"CRISP_WORKER_PORT": "0"}))
     worker.app.finalize()
     with ThreadPoolExecutor(1) as thread:

@@ -1,10 +1,10 @@
-"""A page as a browser sees it."""
+"""Parses a status page."""
 
 from html.parser import HTMLParser
 
 
 class ParsedPage(HTMLParser):
-    """The elements, attributes, text and rows of tables that a browser would see."""
+    """Elements, attributes, text and table rows of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class ParsedPage(HTMLParser):
 
 
 def parse(markup: str) -> ParsedPage:
-    reader = ParsedPage()
-    reader.feed(markup)
-    reader.close()
-    return reader
+    page = ParsedPage()
+    page.feed(markup)
+    page.close()
+    return page

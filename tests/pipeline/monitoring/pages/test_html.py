@@ -1,4 +1,4 @@
-"""Whatever stands in a log or an error, it is text on the page, and steers no terminal."""
+"""Text of logs and errors is escaped for pages and terminals."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,31 +9,31 @@ from tests.pipeline.monitoring.pages.reader import parse
 
 
 @given(st.text(), st.text())
-def test_no_text_becomes_markup(words: str, value: str) -> None:
-    found = parse(tag("p", words, title=value))
+def test_text_is_escaped(text: str, value: str) -> None:
+    page = parse(tag("p", text, title=value))
 
-    assert found.tags == ["p"]
-    assert found.attributes == [("title", printable(value))]
-    assert found.text == printable(words)
+    assert page.tags == ["p"]
+    assert page.attributes == [("title", printable(value))]
+    assert page.text == printable(text)
 
 
-def test_markup_is_not_escaped_twice() -> None:
+def test_markup_is_escaped_once() -> None:
     assert tag("p", tag("b", "a<b")) == "<p><b>a&lt;b</b></p>"
     assert isinstance(tag("p"), Html)
 
 
-def test_figures_stand_right_and_so_does_their_head() -> None:
+def test_number_and_its_header_are_right_aligned() -> None:
     assert table(("name", "number"), [("a", 1)]).count('class="number"') == 2
 
 
 @given(st.text())
-def test_nothing_printable_steers_a_terminal(words: str) -> None:
-    shown = printable(words)
+def test_printable_text_has_no_control_characters(text: str) -> None:
+    escaped = printable(text)
 
-    assert not any(ord(character) < 32 and character not in "\n\t" for character in shown)
-    assert not any(0x7F <= ord(character) <= 0x9F for character in shown)
-    shown.encode()
+    assert not any(ord(character) < 32 and character not in "\n\t" for character in escaped)
+    assert not any(0x7F <= ord(character) <= 0x9F for character in escaped)
+    escaped.encode()
 
 
-def test_an_escape_is_shown_not_obeyed() -> None:
+def test_control_character_is_shown_as_escape() -> None:
     assert printable("\x1b[31mred\x07 \u202etxt") == "\\x1b[31mred\\x07 \\u202etxt"

@@ -1,4 +1,4 @@
-"""Words on a command line, and the query that they mean."""
+"""Filter terms of a command line, and the query built from them."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from pipeline.operations.inspect.filter_query import build_query
 
 
 @pytest.mark.parametrize(
-    ("word", "clause"),
+    ("term", "clause"),
     [
         ("app=payments", {"term": {"service.name": "payments"}}),
         ("pod=web-*", {"wildcard": {"kubernetes.pod.name": {"value": "web-*"}}}),
@@ -23,18 +23,18 @@ from pipeline.operations.inspect.filter_query import build_query
         ("a = b", {"match_phrase": {"message": "a = b"}}),
     ],
 )
-def test_a_word_means_a_clause(word: str, clause: dict[str, Any]) -> None:
-    assert build_query([word]) == {"bool": {"filter": [clause], "must_not": []}}
+def test_term_becomes_a_clause(term: str, clause: dict[str, Any]) -> None:
+    assert build_query([term]) == {"bool": {"filter": [clause], "must_not": []}}
 
 
-def test_all_must_hold_and_what_is_unwanted_must_not() -> None:
-    found = build_query(["ns=shop", "pod!=web-1"])["bool"]
+def test_all_terms_must_match_and_negated_ones_must_not() -> None:
+    query = build_query(["ns=shop", "pod!=web-1"])["bool"]
 
-    assert found["filter"] == [{"term": {"kubernetes.namespace": "shop"}}]
-    assert found["must_not"] == [{"term": {"kubernetes.pod.name": "web-1"}}]
+    assert query["filter"] == [{"term": {"kubernetes.namespace": "shop"}}]
+    assert query["must_not"] == [{"term": {"kubernetes.pod.name": "web-1"}}]
 
 
-@pytest.mark.parametrize(("word", "named"), [("level>=loud", "loud"), ("app=", "app=")])
-def test_a_word_that_cannot_be_meant_is_named(word: str, named: str) -> None:
-    with pytest.raises(UsageError, match=named):
-        build_query([word])
+@pytest.mark.parametrize(("term", "message"), [("level>=loud", "loud"), ("app=", "app=")])
+def test_invalid_term_is_reported(term: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        build_query([term])
