@@ -149,7 +149,7 @@ def strict(flow: Flow) -> Flow:
         "index_templates"
     ]
     mappings = template["index_template"]["template"]["mappings"]
-    names = [name for name in mappings["properties"] if not name.startswith("crisp.flattened")]
+    names = [name for name in mappings["properties"] if name not in ("crisp.flattened", "crisp.raw_json")]
     mappings = {**mappings, "dynamic": "strict", "properties": {name: mappings["properties"][name] for name in names}}
     # A higher priority than the flow's own template, which would add its fields.
     flow.request(
