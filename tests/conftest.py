@@ -17,6 +17,13 @@ if os.environ.get("CI"):
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that start servers: `-m "not servers"` is the fast half."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "stack" in item.fixturenames:
+            item.add_marker(pytest.mark.servers)
+
+
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """The servers (`ES_VERSION` names another Elasticsearch); both are stopped after the last test, in any case."""

@@ -1,0 +1,155 @@
+"""The part of Elasticsearch's query language that crisp uses, over documents in memory. Unknown queries are errors."""
+
+import fnmatch
+from collections.abc import Callable, Mapping
+from typing import Any
+
+Json = dict[str, Any]
+
+
+class UnsupportedQueryError(Exception):
+    """A query that the fake does not know."""
+
+
+def matches(query: Json, document_id: str, seq_no: int, source: Mapping[str, Any]) -> bool:
+    """Return whether a document matches a query."""
+    ((kind, body),) = query.items()
+    evaluate = _QUERIES.get(kind)
+    if evaluate is None:
+        raise UnsupportedQueryError(f"unknown query [{kind}]")
+    return evaluate(body, {"_id": document_id, "_seq_no": seq_no, **flatten(source)})
+
+
+def flatten(source: Mapping[str, Any], prefix: str = "") -> Json:
+    """Return an object's fields by their dotted names."""
+    fields: Json = {}
+    for name, value in source.items():
+        if isinstance(value, dict):
+            fields |= flatten(value, f"{prefix}{name}.")
+        else:
+            fields[prefix + name] = value
+    return fields
+
+
+def _values(fields: Json, name: str) -> list[Any]:
+    value = fields.get(name)
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _all(queries: Any, fields: Json) -> bool:
+    return all(_matches(query, fields) for query in (queries if isinstance(queries, list) else [queries]))
+
+
+def _any(queries: Any, fields: Json) -> bool:
+    return any(_matches(query, fields) for query in (queries if isinstance(queries, list) else [queries]))
+
+
+def _matches(query: Json, fields: Json) -> bool:
+    ((kind, body),) = query.items()
+    if kind not in _QUERIES:
+        raise UnsupportedQueryError(f"unknown query [{kind}]")
+    return _QUERIES[kind](body, fields)
+
+
+def _bool(body: Json, fields: Json) -> bool:
+    required = _all(body.get("filter", []), fields) and _all(body.get("must", []), fields)
+    excluded = _any(body.get("must_not", []), fields)
+    return required and not excluded and ("should" not in body or _any(body["should"], fields))
+
+
+def _term(body: Json, fields: Json) -> bool:
+    ((name, wanted),) = body.items()
+    return (wanted["value"] if isinstance(wanted, dict) else wanted) in _values(fields, name)
+
+
+def _terms(body: Json, fields: Json) -> bool:
+    ((name, wanted),) = body.items()
+    return any(value in wanted for value in _values(fields, name))
+
+
+def _match(body: Json, fields: Json) -> bool:
+    ((name, wanted),) = body.items()
+    words = str(wanted["query"] if isinstance(wanted, dict) else wanted).lower().split()
+    text = " ".join(map(str, _values(fields, name))).lower()
+    return all(word in text for word in words)
+
+
+def _wildcard(body: Json, fields: Json) -> bool:
+    ((name, wanted),) = body.items()
+    pattern = wanted["value"] if isinstance(wanted, dict) else wanted
+    return any(fnmatch.fnmatchcase(str(value), pattern) for value in _values(fields, name))
+
+
+def _prefix(body: Json, fields: Json) -> bool:
+    ((name, wanted),) = body.items()
+    start = wanted["value"] if isinstance(wanted, dict) else wanted
+    return any(str(value).startswith(start) for value in _values(fields, name))
+
+
+_BOUNDS: dict[str, Callable[[Any, Any], bool]] = {
+    "gt": lambda value, bound: bool(value > bound),
+    "gte": lambda value, bound: bool(value >= bound),
+    "lt": lambda value, bound: bool(value < bound),
+    "lte": lambda value, bound: bool(value <= bound),
+}
+
+
+def _range(body: Json, fields: Json) -> bool:
+    ((name, bounds),) = body.items()
+    return any(
+        all(_BOUNDS[kind](value, bound) for kind, bound in bounds.items() if kind in _BOUNDS)
+        for value in _values(fields, name)
+    )
+
+
+_QUERIES: dict[str, Callable[[Any, Json], bool]] = {
+    "match_all": lambda body, fields: True,
+    "constant_score": lambda body, fields: _matches(body["filter"], fields),
+    "ids": lambda body, fields: fields["_id"] in body["values"],
+    "exists": lambda body, fields: bool(_values(fields, body["field"])),
+    "bool": _bool,
+    "match": _match,
+    "match_phrase": _match,
+    "prefix": _prefix,
+    "range": _range,
+    "term": _term,
+    "terms": _terms,
+    "wildcard": _wildcard,
+}
+
+
+def filter_path(body: Any, patterns: str) -> Any:
+    """Apply Elasticsearch's `filter_path`: keep only the listed dotted paths, `*` for any key."""
+    return _merge([_select(body, pattern.split(".")) for pattern in patterns.split(",")])
+
+
+_NOTHING = object()
+
+
+def _select(body: Any, path: list[str]) -> Any:
+    if not path:
+        return body
+    if isinstance(body, list):
+        kept = [selected for entry in body if (selected := _select(entry, path)) is not _NOTHING]
+        return kept or _NOTHING
+    if not isinstance(body, dict):
+        return _NOTHING
+    selected = {
+        key: inner
+        for key, value in body.items()
+        if fnmatch.fnmatchcase(key, path[0]) and (inner := _select(value, path[1:])) is not _NOTHING
+    }
+    return selected or _NOTHING
+
+
+def _merge(parts: list[Any]) -> Any:
+    parts = [part for part in parts if part is not _NOTHING]
+    if not parts:
+        return {}
+    if all(isinstance(part, dict) for part in parts):
+        keys = dict.fromkeys(key for part in parts for key in part)
+        return {key: _merge([part[key] for part in parts if key in part]) for key in keys}
+    if all(isinstance(part, list) for part in parts):
+        longest = max(map(len, parts))
+        return [_merge([part[number] for part in parts if number < len(part)]) for number in range(longest)]
+    return parts[0]
