@@ -1,8 +1,8 @@
 """The shipper: scan for log files, read slices fairly, send them to Kafka, write the checkpoint.
 
 Each iteration of the read loop polls the files, reads at most one slice per container while the byte budget allows,
-and waits. The checkpoint advances only by `ContainerTail.acknowledge`, called in exactly one place: Kafka's delivery
-callback (`delivery`).
+and waits. The checkpoint advances only by `ContainerTail.acknowledge`, called in exactly one place: when Kafka
+acknowledges a slice (`delivery`).
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from typing import Any
 
 from agents.containers import ContainerLogs
 from agents.delivery.delivery import Delivery
+from agents.delivery.link import KafkaLink, LinkState
 from agents.discovery import layouts
 from agents.kubernetes import pod_api
 from agents.kubernetes.pod_watch import PodWatch
@@ -53,7 +54,8 @@ class Shipper:
         self._stopping = asyncio.Event()
         self._scan_requested = asyncio.Event()
         self._metrics = Metrics(SHIPPER)
-        self._delivery = Delivery(settings, self._metrics, self._stopping)
+        self._link = KafkaLink(settings, self._stopping)
+        self._delivery = Delivery(settings, self._metrics, self._link)
         self._backlog_since: dict[Instance, float] = {}  # monotonic
         self._retry_at: dict[Instance, float] = {}  # monotonic; containers without a complete event
         self._starved: Instance | None = None  # the container at which capacity ran out
@@ -66,7 +68,7 @@ class Shipper:
 
     def _set_containers(self, containers: ContainerLogs) -> None:
         self._containers = containers
-        self._status = ShipperStatus(self._settings, self._metrics, self._delivery, containers, self._pods)
+        self._status = ShipperStatus(self._settings, self._metrics, self._link, self._delivery, containers, self._pods)
 
     def stop(self) -> None:
         """Shut down gracefully: stop reading, flush, write the checkpoint."""
@@ -83,7 +85,7 @@ class Shipper:
             self._pods.start()
         self._set_containers(ContainerLogs(self._settings, self._checkpoint.load(), self._pods, self._metrics))
         self._scan()
-        loops = self._ship(once=once), self._scan_loop(), self._checkpoint_loop(), self._delivery.watch()
+        loops = self._ship(once=once), self._scan_loop(), self._checkpoint_loop(), self._link.watch()
         tasks = [asyncio.create_task(loop) for loop in loops]
         stopped = asyncio.create_task(self._stopping.wait())
         try:
@@ -96,12 +98,12 @@ class Shipper:
             for task in (*tasks, stopped):
                 task.cancel()
             await asyncio.wait({*tasks, stopped})
-            await self._delivery.stop(self._settings.ship_grace_seconds)
+            await self._link.stop(self._settings.ship_grace_seconds)
             self._write_checkpoint()
             server.stop()
 
     async def _ship(self, *, once: bool) -> None:
-        await self._delivery.connect()
+        await self._link.connect()
         await self._read_loop(once=once)
 
     async def _scan_loop(self) -> None:
@@ -120,7 +122,7 @@ class Shipper:
             started_at = time.monotonic()
             self._write_checkpoint()
             self._forget()
-            self._delivery.reload()
+            self._link.reload()
             self._poll_if_not_reading()
             self._status.update_gauges()
             pause = self._settings.checkpoint_seconds
@@ -157,7 +159,7 @@ class Shipper:
         now = time.monotonic()
         if now - self._scanned_at > LIVENESS_TIMEOUT_SECONDS:
             return f"no scan for log files for {now - self._scanned_at:.0f} s"
-        last_active = max(self._read_at, self._delivery.last_active)
+        last_active = max(self._read_at, self._link.last_active)
         if now - last_active > LIVENESS_TIMEOUT_SECONDS:
             return f"event loop blocked for {now - last_active:.0f} s"
         if now - self._stalled_since > LIVENESS_TIMEOUT_SECONDS:
@@ -178,7 +180,7 @@ class Shipper:
     async def _read_loop(self, *, once: bool) -> None:
         while not self._stopping.is_set():
             now = self._read_at = time.monotonic()
-            if self._delivery.failed:
+            if self._link.state is LinkState.FAILED:
                 await self._delivery.recover(self._containers.tails.values(), self._containers.losses)
                 continue
             self._send_gaps()
@@ -189,24 +191,24 @@ class Shipper:
 
     async def _wait(self, *, busy: bool) -> None:
         """Wait for free Kafka capacity, at most until the next poll; not at all while there is more to read."""
-        capacity = self._delivery.capacity
+        capacity = self._link.in_flight.capacity
         if busy and capacity.is_set():
             await asyncio.sleep(0)
             return
         event = capacity
         if capacity.is_set():
-            event = self._delivery.acked if self._partition_full else self._stopping
+            event = self._link.in_flight.acked if self._partition_full else self._stopping
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(event.wait(), self._settings.poll_seconds)
 
     def _read_all(self, now: float) -> bool:
         """Read and send one slice of every container that is due; return True if there is more to read at once."""
-        capacity = self._delivery.capacity
+        capacity = self._link.in_flight.capacity
         if not capacity.is_set():
             self._poll_all(now)
             self._stalled_since = math.inf
             return False
-        self._delivery.acked.clear()
+        self._link.in_flight.acked.clear()
         self._partition_full = busy = progress = stalled = False
         for instance, tail, backlog in self._due_containers(now):
             if not capacity.is_set():
@@ -235,7 +237,7 @@ class Shipper:
         for instance, tail in itertools.chain(tails[first:], tails[:first]):
             if tail.is_idle(now):
                 continue
-            has_capacity = self._delivery.has_capacity(tail)
+            has_capacity = self._link.in_flight.has_capacity(tail.key)
             if not has_capacity and now - tail.polled_at < self._settings.poll_seconds:
                 self._partition_full = self._partition_full or tail.backlog_bytes() > 0
                 continue
@@ -260,7 +262,7 @@ class Shipper:
     def _send_gaps(self) -> None:
         """Send the gaps of reportable losses, each with the key of its container, as the slices."""
         for loss in self._containers.losses.reportable(self._containers.tails):
-            if not self._delivery.capacity.is_set():
+            if not self._link.in_flight.capacity.is_set():
                 return
             instance = loss.instance
             key = record.container_key(instance.uid, instance.container, instance.restart)

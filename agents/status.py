@@ -10,6 +10,7 @@ from typing import Any
 
 from agents.containers import ContainerLogs
 from agents.delivery.delivery import Delivery
+from agents.delivery.link import KafkaLink
 from agents.kubernetes.pod_watch import PodWatch
 from agents.tailing.container_tail import ContainerTail
 from pipeline.config.settings import Settings
@@ -77,10 +78,17 @@ class ShipperStatus:
     """Gauges and `/status.json`. Call `update_gauges` in the shipper's event loop, `snapshot` in any thread."""
 
     def __init__(
-        self, settings: Settings, metrics: Metrics, delivery: Delivery, containers: ContainerLogs, pods: PodWatch | None
+        self,
+        settings: Settings,
+        metrics: Metrics,
+        link: KafkaLink,
+        delivery: Delivery,
+        containers: ContainerLogs,
+        pods: PodWatch | None,
     ) -> None:
         self._settings = settings
         self._metrics = metrics
+        self._link = link
         self._delivery = delivery
         self._containers = containers
         self._pods = pods
@@ -111,9 +119,9 @@ class ShipperStatus:
         excluded = Counter(instance.namespace for instance in self._containers.excluded)
         self._metrics.replace("crisp_shipper_excluded_containers", "namespace", {**excluded})
         self._backlogs = update_backlog_gauges(self._metrics, self._containers.tails)
-        self._metrics.set("crisp_shipper_in_flight_bytes", self._delivery.in_flight)
+        self._metrics.set("crisp_shipper_in_flight_bytes", self._link.in_flight.total)
         self._metrics.set("crisp_shipper_invalid_annotations", len(self._containers.invalid_annotations))
-        self._metrics.set("crisp_shipper_kafka_unresponsive_seconds", self._delivery.unresponsive_seconds())
+        self._metrics.set("crisp_shipper_kafka_unresponsive_seconds", self._link.in_flight.unresponsive_seconds())
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state of the shipper, for `/status.json`."""

@@ -1,28 +1,25 @@
-"""Sends slices to Kafka and reports their acknowledgement: acks=all, idempotent, within a budget of bytes in flight.
+"""Sends records to Kafka and reports their acknowledgement: acks=all, idempotent.
 
-Nothing is dropped: a slice that Kafka rejects is reported as failed, and the caller reads it again.
+Nothing is dropped: a record that Kafka rejects is reported as failed, and the caller reads it again.
 """
 
 import asyncio
 import functools
+import itertools
 import logging
 import math
-import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaTimeoutError, ProducerClosed
-from aiokafka.partitioner import murmur2
 
 from agents.delivery import compression
+from agents.delivery.partitioner import choose_partition
 from pipeline.config.secrets import SecretFileWatcher
 from pipeline.config.settings import KIB, Settings, record_max_bytes
-from pipeline.contract import gap
-from pipeline.contract.gap import GapRecord
-from pipeline.contract.record import Headers, LogSlice, encode
+from pipeline.contract.record import Headers
 from pipeline.errors import SettingsError
 from pipeline.kafka import client
 
@@ -38,29 +35,34 @@ ProducerClosed: this producer was stopped before Kafka acknowledged the record.
 log = logging.getLogger(__name__)
 
 
-_cached_murmur2: Callable[[bytes], int] = functools.lru_cache(maxsize=16384)(murmur2)
-"""In pure Python, murmur2 would be the most expensive step of a short slice."""
-
-
-def _choose_partition(key: bytes, partitions: list[int], _available: list[int]) -> int:
-    """Choose the partition as Kafka's own clients do by default."""
-    return partitions[(_cached_murmur2(key) & 0x7FFFFFFF) % len(partitions)]
-
-
-@dataclass(slots=True)
-class PartitionState:
-    """Of one partition: the unacknowledged bytes, and since when it has not responded, monotonic seconds."""
-
-    in_flight_bytes: int = 0
-    waiting_since: float = 0.0
-
-
-class RecordProducer:
-    """One idempotent producer. `capacity` is set while more may be sent; `acked` at every response.
+class Producer(Protocol):
+    """One idempotent producer of the raw topic.
 
     A producer that failed permanently must be replaced: a rejected batch leaves a hole in its sequence numbers, and
     the broker rejects every later batch.
     """
+
+    async def start(self) -> list[int]:
+        """Connect; return the partitions of the topic.
+
+        Raises KafkaError if no broker is reachable, SettingsError if a secret cannot be read.
+        """
+
+    def send(self, key: bytes, value: bytes, headers: Headers, on_delivery: DeliveryCallback) -> None:
+        """Send a record; the records of one key keep their order."""
+
+    def has_leader(self, partition: int) -> bool:
+        """Return whether the partition has a leader, as far as is known."""
+
+    def reload(self) -> None:
+        """Reload secrets and certificates whose files have changed."""
+
+    async def stop(self, grace_seconds: float) -> None:
+        """Flush for up to `grace_seconds`, and disconnect; unacknowledged records get ProducerClosed."""
+
+
+class RecordProducer:
+    """The producer of the shipper; see `Producer`. `batch_bytes`: size of the largest slice."""
 
     def __init__(self, settings: Settings, batch_bytes: int) -> None:
         self._settings = settings
@@ -69,15 +71,9 @@ class RecordProducer:
         self._secret_watcher = SecretFileWatcher(settings)
         self._queues: dict[bytes, deque[tuple[bytes, Headers, DeliveryCallback]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._partitions = [0]
-        self._partition_states: dict[int, PartitionState] = {}
-        self.in_flight = 0
-        self.capacity = asyncio.Event()
-        self.capacity.set()
-        self.acked = asyncio.Event()
 
-    async def start(self) -> None:
-        """Connect. Raises KafkaError if no broker is reachable, SettingsError if a secret cannot be read."""
+    async def start(self) -> list[int]:
+        """Connect; return the partitions of the topic."""
         codec = self._settings.compression
         compression.use_fast_levels()
         producer = AIOKafkaProducer(
@@ -90,45 +86,24 @@ class RecordProducer:
             max_request_size=record_max_bytes(self._settings),
             request_timeout_ms=REQUEST_TIMEOUT_MS,
             retry_backoff_ms=200,
-            partitioner=_choose_partition,
+            partitioner=choose_partition,
         )
         # A batch waits for a leader of its partition without limit: dropped after a timeout, it would leave a hole.
         producer._message_accumulator._batch_ttl = math.inf  # noqa: SLF001 - its only setting is the request timeout
         try:
             await producer.start()
-            self._partitions = sorted(await producer.partitions_for(self._settings.topic_raw))
+            partitions = sorted(await producer.partitions_for(self._settings.topic_raw))
         except BaseException:
             await producer.stop()
             raise
         self._producer = producer
+        return partitions
 
-    def _partition_state(self, key: bytes) -> PartitionState:
-        return self._partition_states.setdefault(_choose_partition(key, self._partitions, []), PartitionState())
-
-    def has_capacity(self, key: bytes) -> bool:
-        """Return whether more of a key may be sent: one unresponsive partition must not use the whole budget.
-
-        The limit is two slices: per partition the client has one request in flight, and one that waits.
-        """
-        return self._partition_state(key).in_flight_bytes < 2 * self._settings.slice_max_bytes
-
-    def unresponsive_seconds(self, *, with_leader: bool = False) -> float:
-        """Return for how long a partition has not responded, in seconds; `with_leader`: skip leaderless partitions."""
-        leaderless = set(self.leaderless_partitions()) if with_leader else set()
-        since = [
-            state.waiting_since
-            for number, state in self._partition_states.items()
-            if state.in_flight_bytes and number not in leaderless
-        ]
-        return time.monotonic() - min(since) if since else 0.0
-
-    def leaderless_partitions(self) -> list[int]:
-        """Return the partitions with waiting records and no known leader."""
-        if self._producer is None:
-            return []
-        leader, topic = self._producer.client.cluster.leader_for_partition, self._settings.topic_raw
-        waiting = sorted(number for number, state in self._partition_states.items() if state.in_flight_bytes)
-        return [number for number in waiting if leader(TopicPartition(topic, number)) in (None, -1)]
+    def has_leader(self, partition: int) -> bool:
+        """Return whether the partition has a leader, by the client's metadata."""
+        assert self._producer is not None, "start first"
+        leader = self._producer.client.cluster.leader_for_partition(TopicPartition(self._settings.topic_raw, partition))
+        return leader not in (None, -1)
 
     def reload(self) -> None:
         """Reload secrets and certificates whose files have changed."""
@@ -142,16 +117,8 @@ class RecordProducer:
         else:
             log.info("reloaded %s", ", ".join(changed))
 
-    def send(self, key: bytes, item: LogSlice | GapRecord, on_delivery: DeliveryCallback) -> None:
-        """Send a slice or a gap; the records of one key keep their order."""
-        value, headers = (b"", gap.encode(item)) if isinstance(item, GapRecord) else encode(item)
-        state, size = self._partition_state(key), len(value)
-        if not state.in_flight_bytes:
-            state.waiting_since = time.monotonic()
-        state.in_flight_bytes += size
-        self.in_flight += size
-        if self.in_flight >= self._settings.inflight_max_bytes:
-            self.capacity.clear()
+    def send(self, key: bytes, value: bytes, headers: Headers, on_delivery: DeliveryCallback) -> None:
+        """Send a record; the records of one key keep their order."""
         queue = self._queues.get(key)
         if queue is not None:
             queue.append((value, headers, on_delivery))
@@ -169,10 +136,9 @@ class RecordProducer:
             try:
                 future = await self._produce(key, value, headers)
             except Exception as error:  # noqa: BLE001 - without a callback the slice would wait indefinitely
-                self._release(key, len(value))
                 on_delivery(error)
             else:
-                future.add_done_callback(functools.partial(self._on_delivered, key, len(value), on_delivery))
+                future.add_done_callback(functools.partial(_on_delivered, on_delivery))
             queue.popleft()
         del self._queues[key]
 
@@ -186,19 +152,6 @@ class RecordProducer:
                 return future
             except KafkaTimeoutError as error:
                 log.warning("Kafka produce timed out; retrying: %s", error)
-
-    def _on_delivered(self, key: bytes, size: int, on_delivery: DeliveryCallback, future: asyncio.Future[Any]) -> None:
-        self._release(key, size)
-        on_delivery(asyncio.CancelledError() if future.cancelled() else future.exception())
-
-    def _release(self, key: bytes, size: int) -> None:
-        state = self._partition_state(key)
-        state.in_flight_bytes -= size
-        state.waiting_since = time.monotonic()
-        self.in_flight -= size
-        self.acked.set()
-        if self.in_flight < self._settings.inflight_max_bytes:
-            self.capacity.set()
 
     async def stop(self, grace_seconds: float) -> None:
         """Flush for up to `grace_seconds`, and disconnect; unacknowledged records get ProducerClosed."""
@@ -219,9 +172,22 @@ class RecordProducer:
         producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - there is no hard stop
         for task in self._tasks:
             task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=CLOSE_TIMEOUT_SECONDS)
         for close in (producer.client.close, producer.stop, producer.client.close):
             try:
                 async with asyncio.timeout(CLOSE_TIMEOUT_SECONDS):
                     await close()
             except Exception as error:  # noqa: BLE001 - batches to be retried make it fail
                 log.debug("cannot close a producer cleanly: %r", error)
+        self._fail_queued()
+
+    def _fail_queued(self) -> None:
+        """Report the records that were never passed to the client."""
+        queues, self._queues = self._queues, {}
+        for _, _, on_delivery in itertools.chain.from_iterable(queues.values()):
+            on_delivery(ProducerClosed())
+
+
+def _on_delivered(on_delivery: DeliveryCallback, future: asyncio.Future[Any]) -> None:
+    on_delivery(asyncio.CancelledError() if future.cancelled() else future.exception())

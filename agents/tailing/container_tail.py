@@ -4,6 +4,7 @@
 open event are held: the next slice begins with them. They stay unacknowledged, so they are read again after a crash.
 """
 
+import dataclasses
 import enum
 from collections import deque
 from dataclasses import dataclass, field
@@ -83,6 +84,16 @@ class ContainerTail:
     discovered_at: float = 0.0  # monotonic time of its discovery
     idle_seconds: float = 0.0  # seconds since a file grew, at the last poll
     polled_at: float = 0.0  # monotonic time of the last poll
+
+    @property
+    def slice_bytes(self) -> int:
+        """The maximum size of a slice."""
+        return self.limits.slice_bytes
+
+    def shrink(self, slice_bytes: int) -> None:
+        """Reduce the maximum size of a slice, for the slices that follow."""
+        if slice_bytes < self.limits.slice_bytes:
+            self.limits = dataclasses.replace(self.limits, slice_bytes=slice_bytes)
 
     @property
     def in_flight_count(self) -> int:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from agents.delivery.producer import _choose_partition
+from agents.delivery.partitioner import choose_partition
 from pipeline.contract import record
 from pipeline.local.process import peak_rss_mib
 from pipeline.local.stack import Stack
@@ -90,7 +90,7 @@ def test_partitions_have_no_leader(node: Node, brokers: Cluster) -> None:
     led: dict[int, list[RotatedLog]] = {}  # by partition
     for number in range(60):
         log = node.container(f"shop-{number}")
-        partition = _choose_partition(container_key(log), sorted(leaders), [])
+        partition = choose_partition(container_key(log), sorted(leaders), [])
         (leaderless if leaders[partition] == victim else led.setdefault(partition, [])).append(log)
         log.write("stdout", b"before")
     assert leaderless

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from agents.delivery import delivery
+from agents.delivery import link
+from agents.delivery.producer import RecordProducer
 from agents.shipper import Shipper
 from pipeline.local.stack import Stack
 from pipeline.operations.setup import setup
@@ -50,13 +51,13 @@ class EmbeddedShipper:
         await asyncio.to_thread(eventually, self._is_complete, seconds)
 
     def _is_complete(self) -> bool:
-        return not self.shipper._delivery.in_flight and self.shipper._all_shipped()
+        return not self.shipper._link.in_flight.total and self.shipper._all_shipped()
 
 
 @pytest.fixture
 async def embedded(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[EmbeddedShipper]:
     for name, seconds in (("WATCH_SECONDS", 0.5), ("UNRESPONSIVE_SECONDS", 1.0), ("STALLED_SECONDS", 3.0)):
-        monkeypatch.setattr(delivery, name, seconds)
+        monkeypatch.setattr(link, name, seconds)
     embedded = EmbeddedShipper(stack, tmp_path)
     await setup.create_topics(embedded.flow.settings)
     task = asyncio.create_task(embedded.shipper.run())
@@ -75,14 +76,16 @@ async def test_failed_producer_is_replaced(
 ) -> None:
     embedded.log.write("stdout", b"before")
     await embedded.wait_until_complete(20)
-    first = embedded.shipper._delivery._producer
+    first = embedded.shipper._link._producer
 
+    assert isinstance(first, RecordProducer)
+    assert first._producer is not None
     inject(first._producer)
     for number in range(LINES):
         embedded.log.write("stdout", b"after %d" % number)
     await embedded.wait_until_complete(40)
 
-    assert embedded.shipper._delivery._producer is not first
+    assert embedded.shipper._link._producer is not first
     assert embedded.shipper._delivery.problem == ""
     embedded.log.close()
     records = await asyncio.to_thread(embedded.flow.records, embedded.flow.settings.topic_raw)

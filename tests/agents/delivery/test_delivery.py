@@ -1,0 +1,219 @@
+"""Delivery of slices and gaps over a producer in memory: acknowledgements, rejections, too large slices."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from aiokafka.errors import OutOfOrderSequenceNumber
+
+from agents.delivery import link
+from agents.delivery.delivery import MIN_SLICE_BYTES, Delivery
+from agents.delivery.link import KafkaLink, LinkState
+from agents.state.losses import LossTracker
+from agents.tailing.container_tail import ContainerTail, Limits
+from agents.tailing.log_file import LogFile
+from pipeline.config.settings import KIB, Settings
+from pipeline.contract import gap, record
+from pipeline.contract.gap import Gap, GapRecord
+from pipeline.monitoring.metrics import SHIPPER, Metrics
+from tests.support.fake_producer import FakeTopic
+
+LINE = b"2026-11-24T09:42:30.%09dZ stdout F %b\n"
+SLICE_BYTES = 64 * KIB
+SETTINGS = Settings(ship_grace_seconds=0.1, slice_max_bytes=SLICE_BYTES)
+NOW = 1_790_000_000 * 10**9
+
+
+class Scene:
+    """A connected delivery with a producer in memory, and one container."""
+
+    def __init__(self, directory: Path) -> None:
+        self.topic = FakeTopic()
+        self.metrics = Metrics(SHIPPER)
+        self.losses = LossTracker(self.metrics)
+        self.link = KafkaLink(SETTINGS, asyncio.Event(), self.topic.create_producer, self.check)
+        self.delivery = Delivery(SETTINGS, self.metrics, self.link)
+        self.path = directory / "0.log"
+        self.number = 0
+
+    async def check(self, _settings: Settings, _topic: str) -> str:
+        return ""
+
+    def create_tail(self, lines: int, size: int) -> ContainerTail:
+        """Write lines, and open them."""
+        with self.path.open("ab") as log:
+            for _ in range(lines):
+                self.number += 1
+                log.write(LINE % (self.number, b"x" * size))
+        descriptor = os.open(self.path, os.O_RDONLY)
+        self.file = LogFile(self.path, descriptor, os.fstat(descriptor), str(self.path.parent))
+        self.file.identify("uid", "app", 0)
+        self.file.last_size = self.file.size()
+        limits = Limits(SLICE_BYTES, SETTINGS.event_max_bytes)
+        tail = ContainerTail(b"uid/app/0", b"{}", "node", SETTINGS.grouping, limits, [self.file])
+        tail.ended = True
+        return tail
+
+    def send(self, tail: ContainerTail) -> int:
+        """Send the next slice; return its size."""
+        pending = tail.next_slice(NOW)
+        assert pending is not None
+        self.delivery.send(tail, pending)
+        return len(pending.log_slice.value)
+
+    async def recover(self, tail: ContainerTail) -> None:
+        await self.delivery.recover([tail], self.losses)
+
+    def values(self) -> list[bytes]:
+        return [entry.value for entry in self.topic.records.get(0, [])]
+
+
+@pytest.fixture
+async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
+    monkeypatch.setattr(link, "RETRY_SECONDS", 0.0)
+    scene = Scene(tmp_path)
+    await scene.link.connect()
+    return scene
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_acknowledged_slice_moves_the_checkpoint_and_is_counted(scene: Scene) -> None:
+    tail = scene.create_tail(lines=3, size=10)
+    size = scene.send(tail)
+    assert (scene.file.acked.low, tail.in_flight_count) == (0, 1)
+    await settle()
+
+    assert (scene.file.acked.low, tail.in_flight_count) == (size, 0)
+    assert scene.metrics.get("crisp_shipper_acked_bytes") == size == scene.metrics.get("crisp_shipper_read_bytes")
+    assert scene.metrics.get("crisp_shipper_records_sent", result="acked") == 1
+
+
+async def test_rejected_slice_is_read_again_and_arrives_once(scene: Scene) -> None:
+    tail = scene.create_tail(lines=3, size=10)
+    scene.topic.error = OutOfOrderSequenceNumber()
+    size = scene.send(tail)
+    await settle()
+    assert scene.link.state is LinkState.FAILED
+    assert scene.delivery.problem.startswith("Kafka rejects records: ")
+    assert scene.file.acked.low == 0
+
+    scene.topic.error = None
+    await scene.recover(tail)
+    scene.send(tail)
+    await settle()
+
+    assert scene.values() == [scene.path.read_bytes()]
+    assert (scene.delivery.problem, scene.file.acked.low) == ("", size)
+    assert scene.metrics.get("crisp_shipper_retried_bytes") == size
+    assert scene.metrics.get("crisp_shipper_records_sent", result="failed") == 1
+
+
+async def test_unanswered_slice_is_counted_and_read_again_after_recovery(scene: Scene) -> None:
+    tail = scene.create_tail(lines=3, size=10)
+    scene.topic.holding = True
+    size = scene.send(tail)
+    await settle()
+    await scene.recover(tail)
+    scene.topic.release()
+    scene.send(tail)
+    await settle()
+
+    assert scene.values() == [scene.path.read_bytes()]
+    assert scene.metrics.get("crisp_shipper_retried_bytes") == size
+    assert scene.delivery.problem == ""
+
+
+async def test_too_large_slice_halves_the_slice_size_once_per_connection(scene: Scene) -> None:
+    tail = scene.create_tail(lines=2000, size=100)
+    scene.topic.max_bytes = 40 * KIB
+    for _ in range(2):
+        assert scene.send(tail) > 40 * KIB
+    await settle()
+    assert scene.link.state is LinkState.FAILED
+    await scene.recover(tail)
+
+    assert tail.slice_bytes == SLICE_BYTES // 2
+    while tail.backlog_bytes():
+        scene.send(tail)
+        await settle()
+    assert b"".join(scene.values()) == scene.path.read_bytes()
+
+
+async def test_slice_sent_before_the_reduction_does_not_reduce_again(scene: Scene) -> None:
+    tail = scene.create_tail(lines=2000, size=100)
+    scene.topic.max_bytes = 1
+    scene.send(tail)
+    await settle()
+    scene.send(tail)  # of the old size, before the recovery
+    await settle()
+    await scene.recover(tail)
+
+    assert tail.slice_bytes == SLICE_BYTES // 2
+
+
+async def test_too_large_event_pauses_only_its_container(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    tail = scene.create_tail(lines=1, size=100 * KIB)
+    other = ContainerTail(b"other", b"{}", "node", SETTINGS.grouping, Limits(SLICE_BYTES, 1 << 20), [])
+    scene.topic.max_bytes = 50 * KIB
+    for _ in range(2):  # first the container's slices are reduced, then it is paused
+        scene.send(tail)
+        await settle()
+        await scene.recover(tail)
+    assert tail.slice_bytes == MIN_SLICE_BYTES
+    assert "is too large" in scene.delivery.problem
+    now = asyncio.get_running_loop().time()
+    assert scene.delivery.is_paused(tail, now)
+    assert not scene.delivery.is_paused(tail, now + 60)
+    assert not scene.delivery.is_paused(other, now)
+
+    scene.topic.max_bytes = None
+    scene.send(tail)
+    await settle()
+
+    assert scene.delivery.problem == ""
+    assert scene.file.acked.low == scene.file.last_size
+
+
+async def test_paused_container_that_was_removed_is_no_problem(scene: Scene) -> None:
+    tail = scene.create_tail(lines=1, size=100 * KIB)
+    scene.topic.max_bytes = 50 * KIB
+    for _ in range(2):
+        scene.send(tail)
+        await settle()
+        await scene.recover(tail)
+    await scene.delivery.recover([], scene.losses)
+
+    assert scene.delivery.problem == ""
+
+
+def gap_record() -> GapRecord:
+    return GapRecord(Gap("A" * 16, 5, "/0.log", 7, gap.VANISHED_FILE), "node", NOW, b"{}")
+
+
+async def test_acknowledged_gap_is_reported_to_its_caller(scene: Scene) -> None:
+    acked: list[bool] = []
+    scene.delivery.send_gap(b"key", gap_record(), lambda: acked.append(True))
+    await settle()
+
+    assert acked == [True]
+    (entry,) = scene.topic.records[0]
+    assert (entry.key, entry.value, dict(entry.headers)["crisp"]) == (b"key", b"", b"1")
+    assert not record.is_crisp_record([])
+
+
+@pytest.mark.parametrize("max_bytes", [None, -1], ids=["rejected", "too large"])
+async def test_rejected_gap_fails_the_link_and_pauses_nothing(scene: Scene, max_bytes: int | None) -> None:
+    unexpected: Callable[[], None] = lambda: pytest.fail("it was not acknowledged")  # noqa: E731
+    scene.topic.error, scene.topic.max_bytes = OutOfOrderSequenceNumber(), max_bytes
+    scene.delivery.send_gap(b"key", gap_record(), unexpected)
+    await settle()
+
+    assert scene.link.state is LinkState.FAILED
+    assert scene.delivery.problem.startswith("Kafka rejects records: ")
+    assert scene.metrics.get("crisp_shipper_records_sent", result="failed") == 0
