@@ -103,7 +103,7 @@ class FakeProducer:
         limit = self._max_bytes if self.topic.max_bytes is None else self.topic.max_bytes
         return MessageSizeTooLargeError() if len(record.value) > limit else self.topic.error
 
-    async def stop(self, grace_seconds: float) -> None:  # noqa: ARG002
+    async def stop(self, grace_seconds: float) -> None:
         """Disconnect; a broker that does not respond is not waited for."""
         await asyncio.sleep(0)
         self.respond()
