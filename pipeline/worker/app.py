@@ -1,24 +1,146 @@
-"""The Faust app, with every setting that prevents data loss.
+"""The Faust app of a worker, with every setting that prevents data loss.
 
 Faust 0.15.3 loses data or hangs in five known ways with its defaults. The guards, here, in `ordered_acks` and in
 `consumer`: manual acks in offset order; an agent that raises no exception, and a supervisor that ends the process if
 one escapes; a memory budget in bytes; a maximum poll interval so long that a blocked worker never leaves the group;
 no wait for empty streams in a rebalance; no tables, no leader topic, the round-robin assignor.
+
+This module and `consumer` are the only ones that use members of Faust and mode which are not public.
 """
 
+import warnings
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Protocol
+
 import faust
+from faust.exceptions import AlreadyConfiguredWarning, ConsumerNotStarted
+from faust.types import TP, EventT, TopicT
 from mode.supervisors import CrashingSupervisor
 
 from pipeline.config.settings import MIB, Settings, dead_letter_max_bytes, record_max_bytes
 from pipeline.worker import consumer, credentials
-from pipeline.worker.consumer import OnLogReset, OnRecordsLost
+from pipeline.worker.consumer import Consumer
 
 NO_TIMEOUT_SECONDS = 30 * 86400.0
 
 
-def build(settings: Settings, on_records_lost: OnRecordsLost, on_log_reset: OnLogReset) -> faust.App:
-    """Return an app that reports lost records and reset logs of its partitions."""
-    app = faust.App(
+class EventHandler(Protocol):
+    """What an app calls, on its event loop."""
+
+    async def handle(self, event: EventT[Any]) -> None:
+        """Handle a consumed record; called in the order of each partition's offsets, without an ack."""
+
+    def on_records_lost(self, tp: TP, first: int, message: Any) -> None:
+        """Handle that the records from offset `first` to a message expired before they were consumed."""
+
+    def on_log_reset(self, tp: TP) -> None:
+        """Handle that a partition's log was recreated."""
+
+    def on_partitions_revoked(self) -> None:
+        """Handle that partitions were reassigned; the generation is the new one."""
+
+
+class WorkerApp:
+    """The Faust app of one worker. It consumes the raw topic and runs the tasks from `start` to `stop`."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._app = _build(settings)
+        self.dead_letter_topic: TopicT = self._app.topic(
+            settings.topic_dead, value_serializer="raw", key_serializer="raw"
+        )
+
+    async def start(self, handler: EventHandler, tasks: Iterable[Callable[[], Awaitable[None]]]) -> None:
+        """Connect with the current password, consume, and run the tasks."""
+        app = self._app
+        raw_topic = app.topic(
+            self._settings.topic_raw, value_type=bytes, value_serializer="raw", key_type=bytes, key_serializer="raw"
+        )
+
+        async def index(stream: Any) -> None:
+            async for event in stream.noack().events():
+                await handler.handle(event)
+
+        async def on_partitions_revoked(*_: Any, **__: Any) -> None:
+            handler.on_partitions_revoked()
+
+        app.agent(raw_topic, name="index")(index)
+        for task in tasks:
+            app.task(task)
+        app.on_partitions_revoked.connect(on_partitions_revoked, weak=False)
+        consumer.install(app, handler.on_records_lost, handler.on_log_reset)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AlreadyConfiguredWarning)
+            app.conf.broker_credentials = credentials.broker_credentials(self._settings)
+        app.finalize()
+        app.worker_init()
+        app.worker_init_post_autodiscover()
+        await app.start()
+
+    async def stop(self) -> None:
+        """Leave the group and close the connections; waits without limit for a broker that does not answer."""
+        await self._app.stop()
+
+    async def wait_until_stopped(self) -> None:
+        """Return when the app has stopped or crashed."""
+        await self._app.wait_until_stopped()
+
+    async def crash(self, error: BaseException) -> None:
+        """End the app because of an error."""
+        await self._app.crash(error)
+
+    @property
+    def crashed(self) -> bool:
+        """Whether an error ended the app."""
+        return self._app.crashed
+
+    async def commit(self) -> None:
+        """Commit the offsets of the acked records."""
+        await self._app.consumer.commit()
+
+    def pause(self) -> None:
+        """Fetch no more records."""
+        self._app.consumer.stop_flow()
+
+    def generation(self) -> int:
+        """Return the current generation of the consumer group."""
+        return int(self._app.consumer_generation_id)
+
+    def is_consuming(self) -> bool:
+        """Return whether records are fetched: the flow is active, and the group is not rebalancing."""
+        return self._consumer is not None and self._consumer.flow_active and not self._app.rebalancing
+
+    def is_consumer_thread_alive(self) -> bool:
+        """Return whether the Kafka client's thread is running."""
+        return self._consumer is None or self._consumer.is_thread_alive()
+
+    def assigned(self) -> frozenset[TP]:
+        """Return the partitions assigned to this worker; none before the start. Any thread may call it."""
+        if self._consumer is None:
+            return frozenset()
+        try:
+            return frozenset(self._consumer.assignment())
+        except ConsumerNotStarted:
+            return frozenset()
+
+    def kafka_clients(self) -> list[Any]:
+        """Return the aiokafka clients of the running consumer and producer."""
+        # Faust has no public name for the clients that it wraps.
+        producer: Any = self._app.producer
+        return [*(self._consumer.kafka_clients() if self._consumer else ()), producer._producer.client]  # noqa: SLF001
+
+    @property
+    def _consumer(self) -> Consumer | None:
+        """The consumer, if it exists.
+
+        Faust's public property creates it. A status request before the start would then create it in the status
+        server's own thread and loop.
+        """
+        return self._app._consumer  # type: ignore[return-value]  # noqa: SLF001
+
+
+def _build(settings: Settings) -> faust.App:
+    return faust.App(
         settings.kafka_group,
         broker=";".join(f"kafka://{broker.strip()}" for broker in settings.kafka_brokers.split(",")),
         broker_credentials=credentials.broker_credentials(settings),
@@ -57,5 +179,3 @@ def build(settings: Settings, on_records_lost: OnRecordsLost, on_log_reset: OnLo
         worker_redirect_stdouts=False,
         datadir="/tmp/crisp-faust",  # noqa: S108 - nothing is written there: the app has no tables
     )
-    consumer.install(app, on_records_lost, on_log_reset)
-    return app

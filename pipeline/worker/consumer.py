@@ -111,6 +111,10 @@ class Consumer(driver.Consumer):
         thread = self._thread._thread  # noqa: SLF001 - mode has no public name for it
         return thread is not None and thread.is_alive()
 
+    def kafka_clients(self) -> list[Any]:
+        """Return the aiokafka clients of the started consumer."""
+        return [self._thread._ensure_consumer()._client]  # noqa: SLF001
+
 
 class Transport(driver.Transport):
     """Faust's transport with this `Consumer`."""

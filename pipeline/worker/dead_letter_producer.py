@@ -6,12 +6,11 @@ retried. The worker does not exit, and no record after the dead letter is acked 
 
 import asyncio
 import logging
-from typing import Any
 
 from aiokafka.errors import KafkaError
 from faust.exceptions import FaustError
+from faust.types import TopicT
 
-from pipeline.config.settings import Settings
 from pipeline.contract.dead_letter import DeadLetter, encode
 from pipeline.contract.record import Headers
 from pipeline.elasticsearch.retrying_client import Backoff
@@ -22,9 +21,9 @@ log = logging.getLogger(__name__)
 class DeadLetterProducer:
     """Sends to a Faust `topic`. `problem`: why sending fails now, empty otherwise; `pending`: sends in progress."""
 
-    def __init__(self, topic: Any, settings: Settings) -> None:
+    def __init__(self, topic: TopicT, retry_max_seconds: float) -> None:
         self._topic = topic
-        self._settings = settings
+        self._retry_max_seconds = retry_max_seconds
         self.problem = ""
         self.pending = 0
 
@@ -33,10 +32,10 @@ class DeadLetterProducer:
         position = "/".join(map(str, dead_letter.origin[:3]))
         source = f"{dead_letter.index}/{dead_letter.id}" if dead_letter.id else position
         headers = encode(dead_letter)
-        backoff = Backoff(self._settings.retry_max_seconds)
+        backoff = Backoff(self._retry_max_seconds)
         self.pending += 1
         while error := await self._try_send(key or dead_letter.id.encode(), dead_letter.value, headers):
-            self.problem = f"cannot write to dead-letter topic {self._settings.topic_dead}: {error}"
+            self.problem = f"cannot write to dead-letter topic {self._topic.get_topic_name()}: {error}"
             log.error("%s; retrying until it succeeds", self.problem)
             await asyncio.sleep(next(backoff))
         self.pending -= 1

@@ -13,14 +13,20 @@ QueueKey = tuple[int, Any]
 
 
 class PendingRecord:
-    """A record in flight."""
+    """A record in flight, or a barrier, which has no event."""
 
-    __slots__ = ("event", "key", "settled")
+    __slots__ = ("_acker", "event", "key", "settled")
 
-    def __init__(self, key: QueueKey, event: Any) -> None:
+    def __init__(self, acker: "OrderedAcker", key: QueueKey, event: Any) -> None:
+        self._acker = acker
         self.key = key
         self.event = event
         self.settled = False
+
+    def settle(self) -> None:
+        """Mark the record as settled; it is acked when all earlier records of its partition are settled."""
+        self.settled = True
+        self._acker.ack_settled(self.key)
 
 
 class OrderedAcker:
@@ -33,34 +39,33 @@ class OrderedAcker:
 
     def add(self, event: Any) -> PendingRecord:
         """Add a consumed record; call it in the order of its partition's offsets."""
-        message = event.message
-        record = PendingRecord((message.generation_id, message.tp), event)
-        self._queues.setdefault(record.key, deque()).append(record)
-        return record
+        return self._add((event.message.generation_id, event.message.tp), event)
 
-    def add_barrier(self, generation: int, partition: Any) -> PendingRecord:
+    def add_barrier(self, partition: Any) -> PendingRecord:
         """Add an entry that is no record, but must be settled before records added later are acked."""
-        barrier = PendingRecord((generation, partition), None)
-        self._queues.setdefault(barrier.key, deque()).append(barrier)
-        return barrier
+        return self._add((self._current_generation(), partition), None)
+
+    def _add(self, key: QueueKey, event: Any) -> PendingRecord:
+        record = PendingRecord(self, key, event)
+        self._queues.setdefault(key, deque()).append(record)
+        return record
 
     def drop_partition(self, partition: Any) -> None:
         """Drop the pending records of a partition whose log was recreated: its offsets now mean other records."""
         self._queues = {key: queue for key, queue in self._queues.items() if key[1] != partition}
         self._emptied.set()
 
-    def settle(self, record: PendingRecord) -> None:
-        """Mark a record as settled; ack it and the settled records after it, as far as the order allows."""
-        record.settled = True
-        queue = self._queues.get(record.key)
+    def ack_settled(self, key: QueueKey) -> None:
+        """Ack the settled records of a queue, up to the first pending one."""
+        queue = self._queues.get(key)
         if queue is None:
             return
         while queue and queue[0].settled:
             first = queue.popleft()
-            if first.event is not None and record.key[0] == self._current_generation():
+            if first.event is not None and key[0] == self._current_generation():
                 first.event.ack()
         if not queue:
-            del self._queues[record.key]
+            del self._queues[key]
             self._emptied.set()
 
     def drop_revoked(self) -> None:

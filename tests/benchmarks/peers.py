@@ -24,11 +24,11 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.cli.worker import total_lag
 from pipeline.config.settings import load
 from pipeline.local.artifacts import cache_directory
 from pipeline.local.stack import Stack, temporary_stack
 from pipeline.operations.setup import setup
+from pipeline.worker.process import total_lag
 from tests.benchmarks import sink, workload
 
 LIMIT_SECONDS = 900.0

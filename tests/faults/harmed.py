@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pipeline.cli import main
-from pipeline.worker import liveness, monitor, worker
+from pipeline.worker import liveness, monitor, worker, worker_health
 
 LIVENESS_SECONDS = 8.0
 
@@ -23,18 +23,18 @@ def _block_loop(_: Any) -> None:
 
 def _stop_consumer_thread(instance: Any) -> None:
     """Stop the thread of the Kafka client."""
-    loop = instance._consumer._thread.thread_loop
+    loop = instance.app._app.consumer._thread.thread_loop
     loop.call_soon_threadsafe(loop.stop)
 
 
 def _pause_consumer(instance: Any) -> None:
     """Pause Faust's flow, as a hanging rebalance does."""
-    instance._consumer.stop_flow()
+    instance.app.pause()
 
 
 def _rebalance_indefinitely(instance: Any) -> None:
     """Make Faust wait for the end of a rebalance."""
-    instance.app.rebalancing = True
+    instance.app._app.rebalancing = True
 
 
 def _never_ack(instance: Any) -> None:
@@ -79,15 +79,15 @@ def _prepare(inject: Callable[[Any], None]) -> None:
     liveness.LOOP_TIMEOUT_SECONDS = liveness.CONSUMER_TIMEOUT_SECONDS = liveness.PROGRESS_TIMEOUT_SECONDS = (
         LIVENESS_SECONDS
     )
-    worker.HEALTH_SAMPLE_SECONDS = 0.5
+    worker_health.SAMPLE_SECONDS = 0.5
     monitor.REQUEST_TIMEOUT_SECONDS = 2.0
-    original = worker.Worker._heartbeat
+    original = worker.Worker._run
 
-    async def heartbeat(self: Any) -> None:
+    async def run(self: Any) -> None:
         asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, inject, self)
         await original(self)
 
-    worker.Worker._heartbeat = heartbeat  # type: ignore[method-assign]
+    worker.Worker._run = run  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.cli.worker import COMMIT_TIMEOUT_SECONDS, LEAVE_TIMEOUT_SECONDS
+from pipeline.worker.process import COMMIT_TIMEOUT_SECONDS, LEAVE_TIMEOUT_SECONDS
 from tests.faults.conftest import SceneFactory
 from tests.faults.scene import Scene
 from tests.integration.flow import eventually

@@ -34,7 +34,7 @@ def test_acks_are_in_order_and_never_pass_a_pending_record(order: list[int]) -> 
 
     settled: set[int] = set()
     for number in order:
-        acker.settle(records[number])
+        records[number].settle()
         settled.add(number)
         first_pending = next((offset for offset in range(12) if offset not in settled), 12)
         assert acked == list(range(first_pending))
@@ -50,9 +50,9 @@ def test_record_of_an_older_generation_is_not_acked() -> None:
     new = acker.add(Record(6, acked, generation_id=2))
 
     acker.drop_revoked()
-    acker.settle(old)
+    old.settle()
     assert acked == []
-    acker.settle(new)
+    new.settle()
     assert acked == [6]
 
 
@@ -60,13 +60,13 @@ def test_barrier_delays_the_acks_of_later_records() -> None:
     acked: list[int] = []
     acker = OrderedAcker(lambda: 1)
     before = acker.add(Record(1, acked))
-    barrier = acker.add_barrier(1, ("raw", 0))
+    barrier = acker.add_barrier(("raw", 0))
     after = acker.add(Record(9, acked))
 
-    acker.settle(after)
-    acker.settle(before)
+    after.settle()
+    before.settle()
     assert acked == [1]
-    acker.settle(barrier)
+    barrier.settle()
     assert acked == [1, 9]
 
 
@@ -77,7 +77,7 @@ def test_record_of_a_deleted_log_is_never_acked() -> None:
     acker.drop_partition(("raw", 0))
     new = acker.add(Record(0, acked))
 
-    acker.settle(old)
-    acker.settle(new)
+    old.settle()
+    new.settle()
 
     assert acked == [0]

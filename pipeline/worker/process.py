@@ -1,0 +1,107 @@
+"""The life of a worker process: wait for Kafka, run until a stop is requested, drain, leave the group."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import threading
+from collections.abc import Coroutine
+from typing import Any
+
+from aiokafka.errors import KafkaError
+
+from pipeline.config.settings import Settings
+from pipeline.kafka import client, consumer_lag
+from pipeline.worker.worker import Worker
+
+LAG_POLL_SECONDS = 0.5
+COMMIT_TIMEOUT_SECONDS = 5.0
+LEAVE_TIMEOUT_SECONDS = 10.0
+
+log = logging.getLogger(__name__)
+
+
+async def run(worker: Worker, *, once: bool) -> int:
+    """Run a worker until SIGTERM, SIGINT or a crash; with `once` also until the lag is zero. Return the exit code."""
+    stop_requested = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop_requested.set)
+    worker.status_server.start(worker.settings.status_host, worker.settings.worker_port)
+    if not await wait_for_kafka(worker, stop_requested):
+        return 0
+    await worker.start()
+    conditions = [stop_requested.wait(), worker.app.wait_until_stopped()]
+    if once:
+        conditions.append(wait_until_drained(worker))
+    await _wait_for_first(conditions)
+    crashed = worker.app.crashed
+    if not crashed:  # after a crash, pending records are never acked
+        await drain(worker)
+    code = 1 if crashed else 0
+    schedule_forced_exit(code)
+    await worker.app.stop()
+    return code
+
+
+async def _wait_for_first(conditions: list[Coroutine[Any, Any, Any]]) -> None:
+    tasks = [asyncio.create_task(condition) for condition in conditions]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+
+
+async def wait_for_kafka(worker: Worker, stop_requested: asyncio.Event) -> bool:
+    """Retry until a broker accepts the connection (True) or a stop is requested (False). Faust would exit instead."""
+    while problem := await client.connection_problem(worker.settings):
+        log.warning("cannot use Kafka, retrying until it succeeds: %s", problem)
+        worker.health.record_heartbeat()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(worker.settings.retry_max_seconds):
+                await stop_requested.wait()
+        if stop_requested.is_set():
+            return False
+    return True
+
+
+async def wait_until_drained(worker: Worker) -> None:
+    """Return when the group has committed to the end of every partition."""
+    while True:
+        await asyncio.sleep(LAG_POLL_SECONDS)
+        if worker.acker.pending():
+            continue
+        try:
+            lag = await total_lag(worker.settings)
+        except KafkaError as error:
+            log.warning("cannot read the consumer lag, retrying: %s", error)
+            continue
+        if lag == 0 and not worker.acker.pending():
+            return
+
+
+async def total_lag(settings: Settings) -> int:
+    """Return the number of records of the raw topic beyond the committed offsets. Raises KafkaError."""
+    return sum(partition.records for partition in (await consumer_lag.read_lag(settings, ages=False)).values())
+
+
+async def drain(worker: Worker) -> None:
+    """Shut down gracefully: pause consumption, wait for pending records within the grace period, commit."""
+    worker.pause()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(worker.settings.worker_grace_seconds):
+            await worker.acker.wait_until_empty()
+    # Not with `timeout`: during another commit, Faust swallows the cancellation and starts a new commit.
+    await asyncio.wait([asyncio.create_task(worker.app.commit())], timeout=COMMIT_TIMEOUT_SECONDS)
+
+
+def schedule_forced_exit(code: int) -> None:
+    """Exit after LEAVE_TIMEOUT_SECONDS: Faust and its thread wait without limit for a broker that does not answer."""
+
+    def force_exit() -> None:
+        log.warning("Kafka does not answer: exiting; the group removes this member after the session timeout")
+        os._exit(code)
+
+    timer = threading.Timer(LEAVE_TIMEOUT_SECONDS, force_exit)
+    timer.daemon = True
+    timer.start()
