@@ -7,6 +7,7 @@ variables prevent the start; all problems are reported at once.
 
 import dataclasses
 import difflib
+import math
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -202,6 +203,13 @@ def env_name(name: str) -> str:
     return UNPREFIXED_NAMES.get(name, PREFIX + name.upper())
 
 
+def _parse_float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
 def _parse_bool(text: str) -> bool:
     if text.lower() in {"1", "true", "yes", "on"}:
         return True
@@ -213,7 +221,7 @@ def _parse_bool(text: str) -> bool:
 _PARSERS: dict[Any, tuple[Callable[[str], Any], str]] = {
     str: (str, "text"),
     int: (int, "a whole number"),
-    float: (float, "a number"),
+    float: (_parse_float, "a finite number"),
     bool: (_parse_bool, "true or false"),
 }
 
