@@ -3,8 +3,10 @@
 The shipper imports this module too, so it has no code of the worker.
 """
 
+import contextlib
 import functools
 import ssl
+from collections.abc import AsyncIterator
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
@@ -88,14 +90,21 @@ def _unreadable(name: str, path: str, error: Exception) -> SettingsError:
     return SettingsError([f"{env_name(name)}: {path} cannot be read as PEM: {error}"])
 
 
-async def partitions(settings: Settings, topic: str) -> list[int]:
-    """A topic's partition numbers. Raises KafkaError, also if the topic does not exist."""
-    admin = AIOKafkaAdminClient(**connection(settings))
-    await admin.start()
+@contextlib.asynccontextmanager
+async def admin_client(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaAdminClient]:
+    """A connected admin client; closed at the end, also if it cannot connect. Raises KafkaError."""
+    admin = AIOKafkaAdminClient(**connection(settings), **options)
     try:
-        (description,) = await admin.describe_topics([topic])
+        await admin.start()
+        yield admin
     finally:
         await admin.close()
+
+
+async def partitions(settings: Settings, topic: str) -> list[int]:
+    """A topic's partition numbers. Raises KafkaError, also if the topic does not exist."""
+    async with admin_client(settings) as admin:
+        (description,) = await admin.describe_topics([topic])
     if description["error_code"] or not description["partitions"]:
         raise UnknownTopicOrPartitionError(topic)
     return [partition["partition"] for partition in description["partitions"]]

@@ -41,8 +41,8 @@ async def produce(settings: Settings, entry: DeadLetter) -> None:
         compression_type="zstd",
         max_request_size=dead_letter_max_bytes(settings),
     )
-    await producer.start()
     try:
+        await producer.start()
         headers = dead_letter.encode(entry)
         await producer.send_and_wait(settings.topic_dead, entry.value, entry.id.encode() or None, headers=headers)
     finally:

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 
 from pipeline.config.settings import Settings
 from pipeline.contract.record import Headers, KafkaPosition
@@ -31,7 +30,15 @@ class TopicReader:
         self._consumer = AIOKafkaConsumer(
             **client.connection(self._settings), enable_auto_commit=False, auto_offset_reset="earliest"
         )
-        await self._consumer.start()
+        try:
+            await self._consumer.start()
+            await self._seek_to_start(partitions)
+        except BaseException:
+            await self._consumer.stop()
+            raise
+        return self
+
+    async def _seek_to_start(self, partitions: list[Any]) -> None:
         self._consumer.assign(partitions)
         starts = await self._consumer.beginning_offsets(partitions)
         self._ends = await self._consumer.end_offsets(partitions)
@@ -40,7 +47,6 @@ class TopicReader:
         for tp in partitions:
             self._consumer.seek(tp, starts[tp])
         self.record_count = sum(max(0, self._ends[tp] - starts[tp]) for tp in partitions)
-        return self
 
     async def _offsets_at(self, timestamp: int | None, default: dict[Any, int]) -> dict[Any, int]:
         """The offset of the first record at or after the timestamp, by partition."""
@@ -70,12 +76,8 @@ class TopicReader:
 
 async def committed_offsets(settings: Settings) -> dict[int, int]:
     """The offsets that the workers' group has committed on the raw topic, by partition. Raises KafkaError."""
-    admin = AIOKafkaAdminClient(**client.connection(settings))
-    await admin.start()
-    try:
+    async with client.admin_client(settings) as admin:
         offsets = await admin.list_consumer_group_offsets(settings.kafka_group)
-    finally:
-        await admin.close()
     return {
         tp.partition: metadata.offset
         for tp, metadata in offsets.items()

@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
@@ -58,16 +58,13 @@ async def create_topics(settings: Settings) -> list[str]:
             topic_configs={MAX_MESSAGE_BYTES: str(2 * record_max_bytes(settings)), RETENTION_MS: "-1", **durability},
         ),
     ]
-    admin = AIOKafkaAdminClient(**kafka_client.connection(settings), client_id="crisp-setup")
     try:
-        await admin.start()
-        response = await admin.create_topics(topics)
-        codes = {row[0]: (row[1], row[2] if len(row) > 2 else "") for row in response.topic_errors}
-        return [line for topic in topics for line in await _describe_topic(admin, topic, *codes[topic.name])]
+        async with kafka_client.admin_client(settings, client_id="crisp-setup") as admin:
+            response = await admin.create_topics(topics)
+            codes = {row[0]: (row[1], row[2] if len(row) > 2 else "") for row in response.topic_errors}
+            return [line for topic in topics for line in await _describe_topic(admin, topic, *codes[topic.name])]
     except KafkaError as error:
         raise SetupError(f"cannot create topics at {settings.kafka_brokers}: {error!r}") from error
-    finally:
-        await admin.close()
 
 
 async def _describe_topic(admin: Any, topic: NewTopic, code: int, reason: str) -> list[str]:
