@@ -18,13 +18,13 @@ from pipeline.config.exclusion import Exclusion
 from pipeline.config.settings import Settings
 from pipeline.contract import annotations, pod_metadata
 from pipeline.contract.pod_metadata import Instance
-from pipeline.documents.builder import DocumentBuilder, merge
+from pipeline.documents.batch import merge
+from pipeline.documents.builder import DocumentBuilder
 from pipeline.documents.explain import Explainer
 from pipeline.errors import CrispError
 from pipeline.grouping import grouper
 from pipeline.operations.log_input import STDIN, LogInput
 from pipeline.rules import loader as rules_loader
-from pipeline.rules.test_case import to_hits
 
 DEFAULT_PATH = "/var/log/pods/default_stdin_00000000-0000-0000-0000-000000000000/stdin/0.log"
 EXAMPLE = """examples:
@@ -78,7 +78,7 @@ def parse(
     )
     builder = DocumentBuilder(effective, rules_loader.load(effective))
     batch = merge([builder.build(log_slice, time.time_ns()) for log_slice in source.slices()])
-    return to_hits(batch.documents), dict(batch.dropped)
+    return batch.to_hits(), dict(batch.dropped)
 
 
 def _print_documents(inputs: list[LogInput], effective: Settings, summary: output.Summary, *, explain: bool) -> None:
@@ -96,7 +96,7 @@ def _print_documents(inputs: list[LogInput], effective: Settings, summary: outpu
             continue
         batch = builder.build(log_slice, time.time_ns())
         summary.dropped += batch.dropped
-        for hit in to_hits(batch.documents):
+        for hit in batch.to_hits():
             printer.print_hit(hit)
             summary.count(hit)
 

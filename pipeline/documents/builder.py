@@ -1,4 +1,4 @@
-"""Build ECS documents from events, ready for a bulk request. Pure: the caller passes the time of indexing.
+"""Build ECS documents from events, serialised as JSON. Pure: the caller passes the time of indexing.
 
 Fields that all lines of a slice share are serialised once and appended to each document. Every value from a log goes
 through the serialiser. Log lines cannot set the pipeline's own fields (`json_body` moves such names below `app.`), so
@@ -6,7 +6,6 @@ no document has a duplicate key.
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,8 +15,9 @@ from pipeline.config import routes
 from pipeline.config.settings import Settings
 from pipeline.contract import cri, gap
 from pipeline.contract.gap import GapRecord
-from pipeline.contract.record import UNKNOWN_POSITION, Headers, KafkaPosition, LogSlice, SourceFile
+from pipeline.contract.record import LogSlice, SourceFile
 from pipeline.documents import container_fields, event_reader
+from pipeline.documents.batch import DocumentBatch
 from pipeline.documents.container_fields import ContainerFields
 from pipeline.documents.event_reader import EXCLUDED_RULE, NO_OWN_FIELDS, OwnFields
 from pipeline.grouping.event import Event
@@ -28,39 +28,6 @@ from pipeline.rules.ruleset import Ruleset
 
 _MAX_CONTAINERS = 4096
 NO_LINES: frozenset[tuple[int, int]] = frozenset()
-
-
-@dataclass(slots=True)
-class DocumentBatch:
-    """The documents of one slice, each serialised for a bulk body: an action line and a source line.
-
-    `size` is their total in bytes. `lengths` maps the number of a document of several lines to its raw bytes: if the
-    document already exists, they show whether the stored one is shorter. `indices` are the indices in the action
-    lines; `dropped` counts events by the rule that dropped them, `hook_errors` events by the rule whose hook failed.
-    `origin` and `headers` are those of the raw record, for a dead letter.
-    """
-
-    documents: list[bytes]
-    size: int
-    indices: frozenset[str]
-    lengths: dict[int, int]
-    dropped: Counter[str]
-    origin: KafkaPosition = UNKNOWN_POSITION
-    headers: Headers = field(default_factory=list)
-    hook_errors: Counter[str] = field(default_factory=Counter)
-
-
-def merge(batches: list[DocumentBatch]) -> DocumentBatch:
-    """Merge several batches into one."""
-    merged = DocumentBatch([], 0, frozenset(), {}, Counter())
-    for batch in batches:
-        merged.lengths |= {len(merged.documents) + number: length for number, length in batch.lengths.items()}
-        merged.documents += batch.documents
-        merged.size += batch.size
-        merged.indices |= batch.indices
-        merged.dropped += batch.dropped
-        merged.hook_errors += batch.hook_errors
-    return merged
 
 
 class _ContainerContext:
@@ -118,12 +85,14 @@ class DocumentBuilder:
         created = timestamp.format_utc(log_slice.read_at)
         common = {"event.created": created, "event.ingested": timestamp.format_utc(now_ns), **(extra_fields or {})}
         suffixes = _Suffixes(log_slice.files, context, common)
-        documents: list[bytes] = []
+        indices: list[str] = []
+        ids: list[bytes] = []
+        sources: list[bytes] = []
         lengths: dict[int, int] = {}
         dropped: Counter[str] = Counter()
         hook_errors: Counter[str] = Counter()
-        by_route = _ActionsByRoute(log_slice.files, now_ns, self._settings)
-        actions = by_route[context.route]
+        by_route = _TargetsByRoute(log_slice.files, now_ns, self._settings)
+        targets = by_route[context.route]
         events = group_slice(log_slice)
         key_lines = redaction.find_key_lines(log_slice.value, events) if redaction is not None else NO_LINES
         if context.excluded_streams:
@@ -131,38 +100,43 @@ class DocumentBuilder:
         has_rules = context.compiled_rules is not None
         has_hooks = context.compiled_rules is not None and context.compiled_rules.has_hooks
         read = context.reader.read
+        last_file, last_day = -1, b"no day"  # one look-up of the target serves many lines
         for event in events:
             file, offset, length, time, stream, _, flags, _ = event
             if time[-1:] != b"Z":
                 time = self._to_utc(time, created)
             secret = redaction is not None and redaction.may_contain(event, key_lines)
             if not (has_rules or secret):
-                action, day, late = actions[file, time[:10]]
+                if file != last_file or not time.startswith(last_day):
+                    last_file, last_day = file, time[:10]
+                    target = targets[last_file, last_day]
+                index, id_prefix, day, late = target
                 head, name, own, rule = read(event, time, day, late)
             else:
                 fields, rule, route = self._apply_rules(event, log_slice, context, hook_errors)
                 if not rule:
                     if redaction is not None and (secret or has_hooks):
                         redaction.redact_event(fields, event, key_lines)
-                    action, day, late = by_route[route or context.route][file, time[:10]]
+                    index, id_prefix, day, late = by_route[route or context.route][file, time[:10]]
                     head, name, own = context.reader.serialize(fields, time, day, late=late)
             if rule:
                 dropped[rule] += 1
                 continue
             if flags:
-                lengths[len(documents)] = length
-            documents.append(
-                b'%b%010x"}}\n%b%b%b","log.offset":%d,"log.length":%d,%b}\n'
-                % (action, offset, head, name, time, offset, length, suffixes[file, stream, own])
+                lengths[len(ids)] = length
+            indices.append(index)
+            ids.append(b"%b%010x" % (id_prefix, offset))
+            sources.append(
+                b'%b%b%b","log.offset":%d,"log.length":%d,%b}'
+                % (head, name, time, offset, length, suffixes[file, stream, own])
             )
-        indices = by_route.indices() if documents else frozenset()
-        return DocumentBatch(documents, sum(map(len, documents)), indices, lengths, dropped, hook_errors=hook_errors)
+        return DocumentBatch(indices, ids, sources, lengths, dropped, hook_errors)
 
     def build_gap(self, gap_record: GapRecord, now_ns: int) -> DocumentBatch:
         """Return the document of a gap, which sorts at the gap's offset. Raises RecordError for invalid metadata."""
         lost, context = gap_record.gap, self._get_context(gap_record.pod)
         runtime = timestamp.format_utc(lost.until or lost.since or gap_record.read_at)
-        actions = _ActionLines(gap_record.files, now_ns, self._settings, context.route)
+        targets = _Targets(gap_record.files, now_ns, self._settings, context.route)
         fields = {
             "@timestamp": runtime,
             "message": gap.message(lost),
@@ -170,7 +144,7 @@ class DocumentBuilder:
             "event.created": timestamp.format_utc(gap_record.read_at),
             "event.ingested": timestamp.format_utc(now_ns),
             "log.level": "warn",
-            "log.flags": ["gap", "late"] if runtime[:10] < actions.oldest_day else ["gap"],
+            "log.flags": ["gap", "late"] if runtime[:10] < targets.oldest_day else ["gap"],
             "log.offset": lost.offset,
             "log.file.path": lost.path or None,
             "crisp.gap.bytes": lost.size,
@@ -179,10 +153,10 @@ class DocumentBuilder:
             "crisp.gap.since": timestamp.format_utc(lost.since) if lost.since else None,
             "crisp.gap.until": timestamp.format_utc(lost.until) if lost.until else None,
         }
-        action = actions[0, runtime[:10].encode()][0] + gap.document_id(lost).removeprefix(f"{lost.identity}-").encode()
         own = _json_fragment({name: value for name, value in fields.items() if value is not None})
-        document = b'%b"}}\n{%b,%b}\n' % (action, own, context.suffix(NO_OWN_FIELDS))
-        return DocumentBatch([document], len(document), frozenset(actions.indices), {}, Counter())
+        source = b"{%b,%b}" % (own, context.suffix(NO_OWN_FIELDS))
+        index = targets[0, runtime[:10].encode()][0]
+        return DocumentBatch([index], [gap.document_id(lost).encode()], [source])
 
     def _apply_rules(
         self, event: Event, log_slice: LogSlice, context: _ContainerContext, hook_errors: Counter[str]
@@ -227,12 +201,12 @@ class DocumentBuilder:
         return self._rules.mask_bytes(raw) if self._rules else raw
 
 
-ActionLine = tuple[bytes, str, bool]
-"""An action line up to the offset, the day (YYYY-MM-DD), and whether the day is older than the retention."""
+Target = tuple[str, bytes, str, bool]
+"""An index, the id up to the offset, the day (YYYY-MM-DD), and whether the day is older than the retention."""
 
 
-class _ActionLines(dict[tuple[int, bytes], ActionLine]):
-    """Action lines by file number and day of the runtime's time in UTC.
+class _Targets(dict[tuple[int, bytes], Target]):
+    """Targets by file number and day of the runtime's time in UTC.
 
     Days before `oldest_day`, the start of the route's retention, share one index.
     """
@@ -242,34 +216,27 @@ class _ActionLines(dict[tuple[int, bytes], ActionLine]):
         self._files = files
         self._index_prefix = settings.index_prefix
         self._route_prefix = f"{route}." if route else ""
-        self.indices: set[str] = set()
         days = routes.parse(settings.routes)[route] if route else settings.retention_days
         self.oldest_day = (datetime.fromtimestamp(now_ns / 1e9, UTC) - timedelta(days=days)).strftime("%Y-%m-%d")
 
-    def __missing__(self, key: tuple[int, bytes]) -> ActionLine:
+    def __missing__(self, key: tuple[int, bytes]) -> Target:
         file, day = key[0], key[1].decode()
         late = day < self.oldest_day
         index = f"{self._index_prefix}-{'late' if late else self._route_prefix + day.replace('-', '.')}"
-        self.indices.add(index)
-        action = f'{{"create":{{"_index":"{index}","_id":"{self._files[file].identity}-'.encode()
-        self[key] = line = (action, day, late)
-        return line
+        self[key] = target = (index, f"{self._files[file].identity}-".encode(), day, late)
+        return target
 
 
-class _ActionsByRoute(dict[str, _ActionLines]):
-    """Action lines by route; the empty string is the common route."""
+class _TargetsByRoute(dict[str, _Targets]):
+    """Targets by route; the empty string is the common route."""
 
     def __init__(self, files: tuple[SourceFile, ...], now_ns: int, settings: Settings) -> None:
         super().__init__()
         self._arguments = (files, now_ns, settings)
 
-    def __missing__(self, route: str) -> _ActionLines:
-        self[route] = actions = _ActionLines(*self._arguments, route)
-        return actions
-
-    def indices(self) -> frozenset[str]:
-        """Return the indices in the action lines."""
-        return frozenset().union(*(actions.indices for actions in self.values()))
+    def __missing__(self, route: str) -> _Targets:
+        self[route] = targets = _Targets(*self._arguments, route)
+        return targets
 
 
 def _drop_excluded(events: list[Event], excluded: frozenset[bytes], dropped: Counter[str]) -> list[Event]:

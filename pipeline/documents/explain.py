@@ -20,7 +20,6 @@ from pipeline.grouping.event import MULTILINE, Event
 from pipeline.grouping.grouper import group_slice
 from pipeline.parsing import logger_dialects
 from pipeline.rules.ruleset import Ruleset
-from pipeline.rules.test_case import to_hits
 
 Fields = dict[str, Any]
 
@@ -67,7 +66,7 @@ class Explainer:
     def explain(self, log_slice: LogSlice, now_ns: int) -> Iterator[Explanation]:
         """Explain each event of a slice. Raises RecordError for invalid metadata."""
         batch = self._builder.build(log_slice, now_ns)
-        hits = {hit["_id"]: hit for hit in to_hits(batch.documents)}
+        hits = {hit["_id"]: hit for hit in batch.to_hits()}
         container = container_fields.parse(log_slice.pod, self._settings)
         for event in group_slice(log_slice):
             identity = log_slice.files[event[0]].identity

@@ -9,7 +9,8 @@ from pipeline.config.settings import Settings
 from pipeline.contract import gap, record
 from pipeline.contract.record import Headers, KafkaPosition
 from pipeline.documents import third_party
-from pipeline.documents.builder import DocumentBatch, DocumentBuilder, merge
+from pipeline.documents.batch import DocumentBatch, merge
+from pipeline.documents.builder import DocumentBuilder
 from pipeline.errors import RecordError
 from pipeline.rules.ruleset import Ruleset
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from pipeline.documents.batch import Document
 from pipeline.elasticsearch.retrying_client import JSON, RetryingClient, describe_response
 from pipeline.monitoring.metrics import Metrics
 
@@ -28,10 +29,10 @@ class FreshnessProbe:
         self._client = client
         self._metrics = metrics
         self._interval = interval
-        self._offered: asyncio.Future[tuple[bytes, float]] | None = None
+        self._offered: asyncio.Future[tuple[Document, float]] | None = None
 
-    def offer(self, document: bytes, written_at: float) -> None:
-        """Offer a document just indexed, as in the bulk body; `written_at` in seconds since the epoch."""
+    def offer(self, document: Document, written_at: float) -> None:
+        """Offer a document just indexed; `written_at` in seconds since the epoch."""
         if self._offered is not None and not self._offered.done():
             self._offered.set_result((document, written_at))
 
@@ -40,8 +41,7 @@ class FreshnessProbe:
         while self._interval:
             self._offered = asyncio.get_running_loop().create_future()
             document, written_at = await self._offered
-            action = orjson.loads(document[: document.index(b"\n")])["create"]
-            result = await self._search_until_visible(action["_index"], action["_id"])
+            result = await self._search_until_visible(document.index, document.id)
             self._metrics.inc("crisp_worker_search_probes", result=result)
             if result != "missing":
                 self._metrics.observe(

@@ -58,8 +58,3 @@ class DocumentLookup:
                 return dict(response.body)
             await asyncio.sleep(PAUSE_SECONDS * 2**attempt)
         raise DocumentLookupError(f"cannot query Elasticsearch: {problem}")
-
-
-def document_id(document: bytes) -> str:
-    """Return the id in an action line of crisp: the last string of the line."""
-    return document[: document.index(b"\n")].rsplit(b'"', 2)[1].decode()

@@ -6,7 +6,6 @@ topic (`RejectionHandler`). Until then its record is not acked; retries are unli
 
 import asyncio
 import contextlib
-import itertools
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +14,8 @@ from elasticsearch import AsyncElasticsearch
 
 from pipeline import cancellation
 from pipeline.config.settings import Settings, strip_credentials
-from pipeline.documents.builder import DocumentBatch
-from pipeline.elasticsearch import bulk_response
+from pipeline.documents.batch import DocumentBatch
+from pipeline.elasticsearch import bulk_body, bulk_response
 from pipeline.elasticsearch.bulk_sender import BulkSender
 from pipeline.elasticsearch.index_guard import IndexResolver
 from pipeline.elasticsearch.rejections import pending_document
@@ -75,7 +74,7 @@ class Indexer:
             self._metrics.inc("crisp_worker_events_dropped", number, rule=rule)
         for rule, number in batch.hook_errors.items():
             self._metrics.inc("crisp_worker_hook_errors", number, rule=rule)
-        self._metrics.inc("crisp_worker_events", len(batch.documents) + batch.dropped.total())
+        self._metrics.inc("crisp_worker_events", len(batch) + batch.dropped.total())
         self._pending.append((batch, on_complete))
         self._pending_bytes += batch.size
         self._has_pending.set()
@@ -126,27 +125,15 @@ class Indexer:
 
     async def _index(self, batches: list[DocumentBatch]) -> None:
         """Send the documents of the batches; handle those that are not created individually."""
-        count = sum(len(batch.documents) for batch in batches)
+        count = sum(map(len, batches))
         if not count:
             return
-        for batch in batches:
-            await self._resolve_indices(batch)
-        results = await self.bulk_sender.send(
-            b"".join(itertools.chain.from_iterable(batch.documents for batch in batches)), count
-        )
+        indices = set[str]().union(*(batch.indices for batch in batches))
+        targets = {index: await self.index_resolver.resolve(index) for index in sorted(indices)}
+        results = await self.bulk_sender.send(bulk_body.encode_batches(batches, targets), count)
         created = results.count(bulk_response.CREATED)
         self.rejection_handler.count_created(created)
         if created < count:
             await self.rejection_handler.handle(
-                [document for batch in batches for document in pending_document.split_batch(batch)], results
+                [document for batch in batches for document in pending_document.split_batch(batch, targets)], results
             )
-
-    async def _resolve_indices(self, batch: DocumentBatch) -> None:
-        """Replace the indices of a batch that crisp does not own."""
-        for index in batch.indices:
-            resolved = await self.index_resolver.resolve(index)
-            if resolved != index:
-                old, new = (b'{"create":{"_index":"%b",' % name.encode() for name in (index, resolved))
-                batch.documents = [
-                    new + document[len(old) :] if document.startswith(old) else document for document in batch.documents
-                ]

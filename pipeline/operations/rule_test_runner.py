@@ -6,7 +6,7 @@ from pipeline.contract import cri, record
 from pipeline.contract.record import LogSlice, Segment, SourceFile
 from pipeline.documents.builder import DocumentBuilder
 from pipeline.rules.ruleset import Ruleset
-from pipeline.rules.test_case import DEFAULT_TIME, RuleTest, to_hits
+from pipeline.rules.test_case import DEFAULT_TIME, RuleTest
 
 NANOSECONDS_PER_SECOND = 10**9
 
@@ -31,4 +31,4 @@ def _run_test(test: RuleTest, builder: DocumentBuilder, route_names: list[str], 
         pod=test.pod,
     )
     batch = builder.build(log_slice, read_at)
-    return test.differences(to_hits(batch.documents), list(batch.dropped.elements()), route_names)
+    return test.differences(batch.to_hits(), list(batch.dropped.elements()), route_names)

@@ -87,15 +87,6 @@ def _format_value(value: Any) -> str:
     return "nothing" if value is None else orjson.dumps(value).decode()
 
 
-def to_hits(documents: list[bytes]) -> list[dict[str, Any]]:
-    """Return the documents of a bulk body as hits of a search response."""
-    hits = []
-    for document in documents:
-        action, source, _ = document.split(b"\n")
-        hits.append({**orjson.loads(action)["create"], "_source": orjson.loads(source)})
-    return hits
-
-
 def parse_tests(node: yaml.Node, diagnostics: Diagnostics) -> list[RuleTest]:
     """Parse the tests of a rules file."""
     if not isinstance(node, yaml.SequenceNode):

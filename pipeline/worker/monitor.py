@@ -10,6 +10,7 @@ from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from pipeline.config.settings import Settings
 from pipeline.contract import cri
+from pipeline.documents.batch import DocumentBatch
 from pipeline.elasticsearch.freshness_probe import FreshnessProbe
 from pipeline.kafka.consumer_lag import Lag, LagReader
 from pipeline.monitoring.history import SAMPLE_SECONDS, History, HistoryMetrics
@@ -59,12 +60,12 @@ class WorkerMonitor:
         self._observe_latency("consumed", first_time / 1e9)
         return first_time / 1e9
 
-    def observe_indexed(self, written_at: float | None, documents: list[bytes], probe: FreshnessProbe) -> None:
+    def observe_indexed(self, written_at: float | None, batch: DocumentBatch, probe: FreshnessProbe) -> None:
         """Observe the latency of a record whose documents are indexed, and offer one to the probe."""
-        if written_at is None or not documents:
+        if written_at is None or not batch:
             return
         self._observe_latency("indexed", written_at)
-        probe.offer(documents[0], written_at)
+        probe.offer(batch[0], written_at)
 
     def _observe_latency(self, stage: str, written_at: float) -> None:
         self._metrics.observe(LATENCY_METRIC, max(0.0, time.time() - written_at), stage=stage)

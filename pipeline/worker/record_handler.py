@@ -79,7 +79,7 @@ class RecordHandler:
         self.budget.grow(batch.size)
 
         def on_indexed() -> None:
-            self.monitor.observe_indexed(written_at, batch.documents, self.probe)
+            self.monitor.observe_indexed(written_at, batch, self.probe)
             self._settle(record, len(value) + batch.size)
 
         self.indexer.submit(batch, on_indexed)

@@ -17,7 +17,6 @@ from pipeline.contract import pod_metadata, record
 from pipeline.contract.pod_metadata import Instance
 from pipeline.contract.record import UNKNOWN_POSITION, Headers
 from pipeline.documents.record_processor import RecordProcessor
-from pipeline.rules.test_case import to_hits
 from tests.pipeline.conformance import MONTHS, Case, Document, cases, differences, pod_object, raw_lines
 from tests.pipeline.test_conformance import KNOWN_DIFFERENCES, needs_cases
 
@@ -93,7 +92,7 @@ class Node:
         for value, headers in self.records:
             batch, kind = processor.process(value, headers, UNKNOWN_POSITION, NOW)
             assert kind == "slice"
-            documents += [hit["_source"] for hit in to_hits(batch.documents)]
+            documents += [hit["_source"] for hit in batch.to_hits()]
         return documents
 
 

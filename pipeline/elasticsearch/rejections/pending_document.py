@@ -1,12 +1,13 @@
 """A document that was not created at once: its original form, then its fallback forms. Pure."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
 from pipeline.contract.dead_letter import DeadLetter
-from pipeline.documents.builder import DocumentBatch
+from pipeline.documents.batch import DocumentBatch
 from pipeline.elasticsearch.rejections.fallback_document import fallback_document
 
 FORMS = ("original", "flattened", "text")
@@ -75,12 +76,9 @@ class PendingDocument:
         return DeadLetter(self.original or self.source, reason, origin, headers, self.index, self.id)
 
 
-def split_batch(batch: DocumentBatch) -> list[PendingDocument]:
-    """Split a batch into its documents."""
-    documents = []
-    for number, lines in enumerate(batch.documents):
-        action, source, _ = lines.split(b"\n")
-        create = orjson.loads(action)["create"]
-        length = batch.lengths.get(number, 0)
-        documents.append(PendingDocument(create["_index"], create["_id"], source, length, batch))
-    return documents
+def split_batch(batch: DocumentBatch, targets: Mapping[str, str]) -> list[PendingDocument]:
+    """Split a batch into its documents; `targets` maps their indices to those written to."""
+    return [
+        PendingDocument(targets[document.index], document.id, document.source, batch.lengths.get(number, 0), batch)
+        for number, document in enumerate(batch)
+    ]

@@ -10,9 +10,10 @@ from elasticsearch import AsyncElasticsearch
 
 from pipeline.config.settings import Settings
 from pipeline.contract.record import Headers, KafkaPosition, LogSlice
-from pipeline.documents.builder import DocumentBatch, DocumentBuilder
+from pipeline.documents.batch import DocumentBatch
+from pipeline.documents.builder import DocumentBuilder
 from pipeline.documents.record_processor import RecordProcessor
-from pipeline.elasticsearch.id_lookup import DocumentLookup, document_id
+from pipeline.elasticsearch.id_lookup import DocumentLookup
 from pipeline.errors import RecordError
 from pipeline.grouping.grouper import group_slice
 from pipeline.kafka import dead_letter_topic
@@ -139,8 +140,8 @@ class Audit:
 def _possible_drops(batch: DocumentBatch, least: DocumentBatch) -> dict[str, str]:
     """Return by document id the rules that drop it for some values of the unknown pod labels."""
     rules = ", ".join(sorted((least.dropped - batch.dropped).keys()))
-    kept = set(map(document_id, least.documents))
-    return {name: rules for name in map(document_id, batch.documents) if name not in kept}
+    kept = set(least.ids)
+    return {document_id.decode(): rules for document_id in batch.ids if document_id not in kept}
 
 
 def _last_line_time(log_slice: LogSlice) -> bytes:

@@ -15,8 +15,8 @@ import orjson
 
 from pipeline.contract import cri
 from pipeline.contract.record import IDENTITY_CHARACTERS
-from pipeline.documents.builder import DocumentBatch
-from pipeline.elasticsearch.id_lookup import MAX_IDS, DocumentLookup, document_id
+from pipeline.documents.batch import DocumentBatch
+from pipeline.elasticsearch.id_lookup import MAX_IDS, DocumentLookup
 from pipeline.operations.audit.tally import Tally
 
 MAX_CONCURRENT_LOOKUPS = 3
@@ -41,7 +41,7 @@ class Tolerance:
 @dataclass(frozen=True, slots=True)
 class _Entry:
     id: str
-    document: bytes
+    source: bytes
     tally: Tally
     tolerance: Tolerance
 
@@ -65,11 +65,10 @@ class Verifier:
         for rule, count in batch.dropped.items():
             default.dropped[rule] += count
             default.events += count
-        for document in batch.documents:
-            identifier = document_id(document)
+        for identifier, source in zip(map(bytes.decode, batch.ids), batch.sources, strict=True):
             tally = tallies.get(identifier[:IDENTITY_CHARACTERS], default)
             tally.events += 1
-            self._batch.append(_Entry(identifier, document, tally, tolerance))
+            self._batch.append(_Entry(identifier, source, tally, tolerance))
             if len(self._batch) >= MAX_IDS:
                 await self._start_lookup()
 
@@ -146,7 +145,7 @@ def _count_found(entry: _Entry, indices: list[str]) -> None:
 
 
 def _source(entry: _Entry) -> dict[str, Any]:
-    source: dict[str, Any] = orjson.loads(entry.document.split(b"\n", 2)[1])
+    source: dict[str, Any] = orjson.loads(entry.source)
     return source
 
 

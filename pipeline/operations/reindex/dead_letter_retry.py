@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-import orjson
 from elasticsearch import AsyncElasticsearch
 
 from pipeline.config.settings import Settings
 from pipeline.contract.dead_letter import DeadLetter
-from pipeline.documents.builder import DocumentBatch
+from pipeline.documents.batch import Document, from_documents
 from pipeline.documents.record_processor import RecordProcessor
 from pipeline.errors import RecordError
 from pipeline.kafka import dead_letter_topic
@@ -59,7 +58,8 @@ class DeadLetterRetry:
 
     async def _retry(self, reindexer: Reindexer, dead_letter: DeadLetter) -> None:
         if dead_letter.id:
-            await reindexer.add(_document_batch(dead_letter))
+            document = Document(dead_letter.index, dead_letter.id, dead_letter.value)
+            await reindexer.add(from_documents([document], dead_letter.origin, dead_letter.headers))
             return
         try:
             batch, _ = self._processor.process(
@@ -73,13 +73,3 @@ class DeadLetterRetry:
     async def _count_rejection(self, dead_letter: DeadLetter) -> None:
         """Count a document that is rejected again; it is in the dead-letter topic already."""
         self._rejected[dead_letter_summary.normalize_reason(dead_letter.reason)] += 1
-
-
-def _document_batch(dead_letter: DeadLetter) -> DocumentBatch:
-    """Rebuild the worker's batch of a dead-lettered document."""
-    action = orjson.dumps({"create": {"_index": dead_letter.index, "_id": dead_letter.id}})
-    document = b"%b\n%b\n" % (action, dead_letter.value)
-    indices = frozenset({dead_letter.index})
-    return DocumentBatch(
-        [document], len(document), indices, {}, Counter(), origin=dead_letter.origin, headers=dead_letter.headers
-    )

@@ -12,8 +12,8 @@ from typing import Any, Self
 from elasticsearch import AsyncElasticsearch
 
 from pipeline.config.settings import Settings
-from pipeline.documents.builder import DocumentBatch
-from pipeline.elasticsearch.id_lookup import MAX_IDS, DocumentLookup, document_id
+from pipeline.documents.batch import Document, DocumentBatch
+from pipeline.elasticsearch.id_lookup import MAX_IDS, DocumentLookup
 from pipeline.elasticsearch.indexer import Indexer
 from pipeline.elasticsearch.rejections.rejection_handler import SendDeadLetter
 from pipeline.monitoring.metrics import WORKER, Metrics
@@ -40,21 +40,21 @@ class Reindexer:
     async def add(self, batch: DocumentBatch) -> None:
         """Add a batch. Raises LookupFailure, and any exception of the indexer."""
         self._buffer.append(batch)
-        self._buffered_documents += len(batch.documents)
+        self._buffered_documents += len(batch)
         if self._buffered_documents >= MAX_IDS:
             await self.flush()
 
     async def flush(self) -> None:
         """Look up the buffered documents and submit those that do not exist."""
         batches, self._buffer, self._buffered_documents = self._buffer, [], 0
-        ids = [document_id(document) for batch in batches for document in batch.documents]
+        ids = [document_id.decode() for batch in batches for document_id in batch.ids]
         existing: dict[str, list[str]] = {}
         for start in range(0, len(ids), MAX_IDS):
             existing |= await self._lookup.find(ids[start : start + MAX_IDS])
         for batch in batches:
             rest = without_existing(batch, existing)
-            self.existing += len(batch.documents) - len(rest.documents)
-            if rest.documents:
+            self.existing += len(batch) - len(rest)
+            if rest:
                 await self._wait_for(self._budget.acquire(rest.size))
                 self._indexer.submit(rest, lambda size=rest.size: self._budget.release(size))  # type: ignore[misc]
 
@@ -91,22 +91,14 @@ class Reindexer:
         return self._indexer.last_error if self._indexer.failing_since else self._indexer.index_resolver.problem
 
 
-def _index_name(document: bytes) -> str:
-    return document.split(b'"', 6)[5].decode()
-
-
 def without_existing(batch: DocumentBatch, existing: dict[str, list[str]]) -> DocumentBatch:
     """Return the batch without existing documents.
 
     Multi-line documents that exist in the same index are kept: the new ones may be longer.
     """
-    rest = DocumentBatch([], 0, batch.indices, {}, batch.dropped.copy(), batch.origin, batch.headers)
-    rest.dropped.clear()
-    for number, document in enumerate(batch.documents):
-        indices = existing.get(document_id(document))
-        if indices is None or (number in batch.lengths and _index_name(document) in indices):
-            if number in batch.lengths:
-                rest.lengths[len(rest.documents)] = batch.lengths[number]
-            rest.documents.append(document)
-    rest.size = sum(map(len, rest.documents))
-    return rest
+
+    def is_needed(number: int, document: Document) -> bool:
+        indices = existing.get(document.id)
+        return indices is None or (number in batch.lengths and document.index in indices)
+
+    return batch.select([number for number, document in enumerate(batch) if is_needed(number, document)])

@@ -69,7 +69,7 @@ class Replay:
         except RecordError:
             self._invalid_records += 1  # the worker has dead-lettered it
             return
-        self._events += len(batch.documents) + batch.dropped.total()
+        self._events += len(batch) + batch.dropped.total()
         self._dropped += batch.dropped
         await reindexer.add(batch)
 

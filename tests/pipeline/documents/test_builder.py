@@ -12,7 +12,8 @@ from pipeline.config.settings import SECRET_KINDS, Settings
 from pipeline.contract import annotations, pod_metadata
 from pipeline.contract.pod_metadata import Instance
 from pipeline.contract.record import Grouping, LogSlice, Segment, SourceFile
-from pipeline.documents.builder import DocumentBatch, DocumentBuilder
+from pipeline.documents.batch import DocumentBatch
+from pipeline.documents.builder import DocumentBuilder
 from pipeline.grouping.grouper import Grouper
 from tests.pipeline.grouping.traces import read_traces
 from tests.pipeline.parsing.examples import LOGGERS, TEXTS
@@ -39,16 +40,15 @@ def build(value: bytes, metadata: bytes | None = None, **settings: Any) -> Docum
 def documents(
     value: bytes, metadata: bytes | None = None, **settings: Any
 ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Return action and source of each document; fail on a duplicate key."""
-    lines = b"".join(build(value, metadata, **settings).documents).split(b"\n")
+    """Return the hit and the source of each document; fail on a duplicate key."""
 
     def reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         assert len({name for name, _ in pairs}) == len(pairs)
         return dict(pairs)
 
     return [
-        (orjson.loads(lines[number])["create"], json.loads(lines[number + 1], object_pairs_hook=reject_duplicates))
-        for number in range(0, len(lines) - 1, 2)
+        (document.to_hit(), json.loads(document.source, object_pairs_hook=reject_duplicates))
+        for document in build(value, metadata, **settings)
     ]
 
 
@@ -127,7 +127,7 @@ def test_health_probe_is_dropped_and_counted() -> None:
     line = b'2026-11-24T00:00:00Z stdout F 10.0.0.1 - - [24/Nov/2026:00:00:00 +0000] "GET /healthz HTTP/1.1" %d 2\n'
     batch = build(line % 200 + line % 500)
 
-    assert (len(batch.documents), dict(batch.dropped)) == (1, {"health probe": 1})
+    assert (len(batch), dict(batch.dropped)) == (1, {"health probe": 1})
 
 
 def test_stack_trace_sets_the_error_fields() -> None:
@@ -234,4 +234,4 @@ def test_excluded_stream_is_dropped_and_counted() -> None:
     assert [fields["log.iostream"] for _, fields in documents(BOTH_STREAMS, metadata)] == ["stdout", "stdout"]
     assert build(BOTH_STREAMS, metadata).dropped == {"pod excludes the stream": 2}
     assert build(BOTH_STREAMS, metadata, redact="aws").dropped == {"pod excludes the stream": 2}
-    assert build(BOTH_STREAMS, metadata_with("exclude=true")).documents == []
+    assert build(BOTH_STREAMS, metadata_with("exclude=true")).sources == []

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from pipeline.config.settings import Settings
 from pipeline.contract.record import Grouping, LogSlice, Segment, SourceFile
 from pipeline.documents.explain import Explainer, Explanation
-from pipeline.rules.test_case import to_hits
 from tests.pipeline.rules.rulesfile import NOW, build_batch, metadata, parse_valid
 
 RULES = """rules:
@@ -120,7 +119,7 @@ def test_every_field_of_any_line_has_an_origin(contents: list[bytes], redact: st
 
 
 def test_explained_document_equals_the_indexed_one() -> None:
-    plain = to_hits(build_batch(RULES, "WARN took 5").documents)
+    plain = build_batch(RULES, "WARN took 5").to_hits()
     explained = [explanation.hit for explanation in explain(b"2026-11-24T09:42:30Z stdout F WARN took 5\n")]
 
     assert [hit["_id"] for hit in plain] == [hit["_id"] for hit in explained if hit]

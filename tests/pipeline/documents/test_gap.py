@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,12 +26,12 @@ def make_gap(**changed: Any) -> GapRecord:
 
 
 def document(gap_record: GapRecord) -> tuple[dict[str, Any], dict[str, Any]]:
-    (lines,) = DocumentBuilder(Settings()).build_gap(gap_record, NOW + 10**9).documents
-    action, source, rest = lines.split(b"\n")
-    assert rest == b""
-    names = json.loads(source, object_pairs_hook=lambda pairs: [name for name, _ in pairs])
+    (gap_document,) = DocumentBuilder(Settings()).build_gap(gap_record, NOW + 10**9)
+    assert b"\n" not in gap_document.source
+    names = json.loads(gap_document.source, object_pairs_hook=lambda pairs: [name for name, _ in pairs])
     assert len(set(names)) == len(names)
-    return orjson.loads(action)["create"], orjson.loads(source)
+    hit = gap_document.to_hit()
+    return hit, hit.pop("_source")
 
 
 sizes = st.none() | st.integers(0, 1 << 62)

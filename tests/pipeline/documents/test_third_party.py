@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from pipeline.config.settings import Settings
 from pipeline.contract.record import Grouping, KafkaPosition
 from pipeline.documents import third_party
-from pipeline.documents.builder import DocumentBuilder, merge
+from pipeline.documents.batch import merge
+from pipeline.documents.builder import DocumentBuilder
 
 ORIGIN = KafkaPosition("logs-raw", 3, 17, 1_795_513_350_123)
 NOW = 1_795_513_351 * 10**9
@@ -23,11 +24,7 @@ def documents(value: bytes, origin: KafkaPosition = ORIGIN) -> list[tuple[str, d
     builder = DocumentBuilder(Settings())
     slices = third_party.make_slices(value, origin, Grouping())
     batch = merge([builder.build(entry, NOW, origin.document_fields()) for entry in slices])
-    lines = b"".join(batch.documents).split(b"\n")[:-1]
-    return [
-        (orjson.loads(action)["create"]["_id"], orjson.loads(source))
-        for action, source in zip(lines[::2], lines[1::2], strict=True)
-    ]
+    return [(hit["_id"], hit["_source"]) for hit in batch.to_hits()]
 
 
 def test_raw_cri_lines_become_documents() -> None:

@@ -6,7 +6,8 @@ import pytest
 
 from pipeline.config.settings import Settings
 from pipeline.contract.record import Grouping, LogSlice, Segment, SourceFile
-from pipeline.documents.builder import DocumentBatch, DocumentBuilder
+from pipeline.documents.batch import DocumentBatch
+from pipeline.documents.builder import DocumentBuilder
 from tests.pipeline.rules.rulesfile import NOW, metadata
 
 LINES = Path(__file__).with_name("probes.txt").read_text().splitlines()
@@ -23,7 +24,7 @@ def _build_batch(line: str, **settings: str) -> DocumentBatch:
 def test_probe_is_dropped_and_counted_in_every_format(line: str) -> None:
     batch = _build_batch(line)
 
-    assert (dict(batch.dropped), batch.documents) == ({"health probe": 1}, [])
+    assert (dict(batch.dropped), batch.sources) == ({"health probe": 1}, [])
 
 
 @pytest.mark.parametrize("line", LINES)

@@ -6,10 +6,10 @@ import orjson
 
 from pipeline.config.settings import Settings
 from pipeline.contract.record import Grouping, LogSlice, Segment, SourceFile
-from pipeline.documents.builder import DocumentBatch, DocumentBuilder
+from pipeline.documents.batch import DocumentBatch
+from pipeline.documents.builder import DocumentBuilder
 from pipeline.rules.context import RuleContext
 from pipeline.rules.parser import ParsedRules, parse_rules_file
-from pipeline.rules.test_case import to_hits
 
 NOW = 1_795_513_350 * 10**9  # 2026-11-24T09:42:30Z
 HOOKS: dict[str, Any] = {}
@@ -60,7 +60,7 @@ def build_batch(rules: str, *contents: str, stream: str = "stdout", pod: dict[st
 
 def sources(rules: str, *contents: str, **options: Any) -> list[dict[str, Any]]:
     """Sources of the documents of lines with rules."""
-    return [hit["_source"] for hit in to_hits(build_batch(rules, *contents, **options).documents)]
+    return [hit["_source"] for hit in build_batch(rules, *contents, **options).to_hits()]
 
 
 def matches(when: str, content: str, **options: Any) -> bool:

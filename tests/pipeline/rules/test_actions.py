@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from pipeline.rules.test_case import to_hits
 from tests.pipeline.rules.rulesfile import HOOKS, build_batch, parse_valid, sources
 
 
@@ -16,7 +15,7 @@ def single_source(rules: str, content: str, **options: Any) -> dict[str, Any]:
 def test_dropped_event_is_counted_by_rule_name() -> None:
     batch = build_batch("rules: [{name: noise, when: {message: /x/}, drop: true}]", "x", "y", "xx")
 
-    assert (len(batch.documents), dict(batch.dropped)) == (1, {"noise": 2})
+    assert (len(batch), dict(batch.dropped)) == (1, {"noise": 2})
 
 
 def test_container_dropped_by_rule_is_counted_without_parsing() -> None:
@@ -34,7 +33,7 @@ def test_first_deciding_rule_disables_later_ones() -> None:
     batch = build_batch(rules, "ERROR payment", "INFO payment", "INFO basket")
 
     assert dict(batch.dropped) == {"payments go": 1}
-    assert [hit["_source"]["tags"] for hit in to_hits(batch.documents)] == [["seen"], ["seen"]]
+    assert [hit["_source"]["tags"] for hit in batch.to_hits()] == [["seen"], ["seen"]]
 
 
 def test_kept_probe_passes_the_probe_filter() -> None:
@@ -69,15 +68,15 @@ def test_sample_is_deterministic_and_grows_with_its_rate() -> None:
 def test_sampled_out_events_are_counted_by_rule_name() -> None:
     batch = build_batch("rules: [{name: few, sample: 0.01}]", *["x"] * 500)
 
-    assert batch.dropped["few"] + len(batch.documents) == 500
+    assert batch.dropped["few"] + len(batch) == 500
 
 
 def test_route_selects_the_index() -> None:
     rules = "rules: [{name: r, when: {message: /login/}, route: audit}]"
     batch = build_batch(rules, "login of x", "other")
 
-    assert [hit["_index"] for hit in to_hits(batch.documents)] == ["logs-audit.2026.11.24", "logs-2026.11.24"]
-    assert batch.indices == {"logs-audit.2026.11.24", "logs-2026.11.24"}
+    assert [hit["_index"] for hit in batch.to_hits()] == ["logs-audit.2026.11.24", "logs-2026.11.24"]
+    assert set(batch.indices) == {"logs-audit.2026.11.24", "logs-2026.11.24"}
 
 
 def test_set_assigns_values_from_fields_labels_and_texts() -> None:
@@ -215,7 +214,7 @@ def test_hook_changes_the_event_except_reserved_fields() -> None:
 def test_failed_hook_is_counted_and_the_event_stays_unchanged(hook: Any) -> None:
     HOOKS["m:fails"] = hook
     batch = build_batch("rules: [{name: h, python: 'm:fails'}]", "INFO x")
-    (source,) = [hit["_source"] for hit in to_hits(batch.documents)]
+    (source,) = [hit["_source"] for hit in batch.to_hits()]
 
     assert dict(batch.hook_errors) == {"h": 1}
     assert (source["message"], source["log.level"], "half" in source) == ("INFO x", "info", False)

@@ -12,7 +12,6 @@ from pipeline.config.settings import SECRET_KINDS, Settings
 from pipeline.contract.record import Grouping, LogSlice, Segment, SourceFile
 from pipeline.documents.builder import DocumentBuilder
 from pipeline.rules.redaction import KINDS, Redaction, is_card_number
-from pipeline.rules.test_case import to_hits
 from tests.pipeline.rules.rulesfile import NOW, POD, parse_valid, sources
 
 ALL = Redaction(KINDS)
@@ -32,7 +31,7 @@ def documents(value: bytes, redact: str, grouping: Grouping | None = None) -> li
         grouping=grouping or Grouping(),
         pod=orjson.dumps(POD),
     )
-    return [hit["_source"] for hit in to_hits(DocumentBuilder(Settings(redact=redact)).build(log_slice, NOW).documents)]
+    return [hit["_source"] for hit in DocumentBuilder(Settings(redact=redact)).build(log_slice, NOW).to_hits()]
 
 
 @pytest.mark.parametrize(

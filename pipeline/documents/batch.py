@@ -1,0 +1,106 @@
+"""Documents and batches of them, between the builder and the body of a bulk request. Pure."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+
+from pipeline.contract.record import UNKNOWN_POSITION, Headers, KafkaPosition
+
+BULK_OVERHEAD_BYTES = 64
+"""About what a bulk body has per document in addition to id and source: the action line and the index."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A document to index; `source` is its JSON on one line."""
+
+    index: str
+    id: str
+    source: bytes
+
+    def to_hit(self) -> dict[str, Any]:
+        """Return the document as a hit of a search response."""
+        return {"_index": self.index, "_id": self.id, "_source": orjson.loads(self.source)}
+
+
+@dataclass(slots=True)
+class DocumentBatch:
+    """The documents of one slice, by columns: `indices`, `ids` and `sources`. Iterate for each as a `Document`.
+
+    Columns, since an object per document would cost the worker more than a tenth of its time. `ids` are bytes as in
+    JSON. `lengths` maps the number of a document of several lines to its raw bytes: if the document already exists,
+    they show whether the stored one is shorter. `dropped` counts events by the rule that dropped them, `hook_errors`
+    events by the rule whose hook failed. `origin` and `headers` are those of the raw record, for a dead letter.
+    `size` is about the documents' bytes in a bulk body. The columns never change.
+    """
+
+    indices: list[str] = field(default_factory=list)
+    ids: list[bytes] = field(default_factory=list)
+    sources: list[bytes] = field(default_factory=list)
+    lengths: dict[int, int] = field(default_factory=dict)
+    dropped: Counter[str] = field(default_factory=Counter)
+    hook_errors: Counter[str] = field(default_factory=Counter)
+    origin: KafkaPosition = UNKNOWN_POSITION
+    headers: Headers = field(default_factory=list)
+    size: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.size = sum(map(len, self.sources)) + sum(map(len, self.ids)) + BULK_OVERHEAD_BYTES * len(self.ids)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, number: int) -> Document:
+        return Document(self.indices[number], self.ids[number].decode(), self.sources[number])
+
+    def __iter__(self) -> Iterator[Document]:
+        return (
+            Document(index, document_id.decode(), source)
+            for index, document_id, source in zip(self.indices, self.ids, self.sources, strict=True)
+        )
+
+    def to_hits(self) -> list[dict[str, Any]]:
+        """Return the documents as hits of a search response."""
+        return [document.to_hit() for document in self]
+
+    def select(self, numbers: list[int]) -> "DocumentBatch":
+        """Return a batch of the documents with these numbers, without counts."""
+        return DocumentBatch(
+            [self.indices[number] for number in numbers],
+            [self.ids[number] for number in numbers],
+            [self.sources[number] for number in numbers],
+            {new: self.lengths[number] for new, number in enumerate(numbers) if number in self.lengths},
+            origin=self.origin,
+            headers=self.headers,
+        )
+
+
+def from_documents(documents: list[Document], origin: KafkaPosition, headers: Headers) -> DocumentBatch:
+    """Return a batch of documents from any source: a special character in an id is escaped."""
+    return DocumentBatch(
+        [document.index for document in documents],
+        [orjson.dumps(document.id)[1:-1] for document in documents],
+        [document.source.replace(b"\n", b" ") for document in documents],
+        origin=origin,
+        headers=headers,
+    )
+
+
+def merge(batches: list[DocumentBatch]) -> DocumentBatch:
+    """Merge several batches into one."""
+    lengths: dict[int, int] = {}
+    start = 0
+    for batch in batches:
+        lengths |= {start + number: length for number, length in batch.lengths.items()}
+        start += len(batch)
+    return DocumentBatch(
+        [index for batch in batches for index in batch.indices],
+        [document_id for batch in batches for document_id in batch.ids],
+        [source for batch in batches for source in batch.sources],
+        lengths,
+        sum((batch.dropped for batch in batches), Counter()),
+        sum((batch.hook_errors for batch in batches), Counter()),
+    )
