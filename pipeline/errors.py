@@ -7,6 +7,7 @@
     ├── RecordError              a record breaks the contract, or has an unsupported version
     ├── StackError               the local Kafka or Elasticsearch cannot be installed or started
     ├── DocumentLookupError      Elasticsearch cannot be queried for existing documents
+    ├── KubernetesError          the Kubernetes API cannot be used: access, connection, status, or size of a response
     └── SetupError               topics or the index template cannot be created, or belong to somebody else
 
 Invalid data is a value, never an exception; a bug is an assertion.
@@ -47,3 +48,7 @@ class SetupError(CrispError):
 
 class DocumentLookupError(CrispError):
     """Elasticsearch cannot be queried for existing documents."""
+
+
+class KubernetesError(CrispError):
+    """The Kubernetes API cannot be used: access, connection, status, or size of a response."""

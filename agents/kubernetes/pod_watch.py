@@ -17,16 +17,19 @@ from typing import Any
 import orjson
 
 from agents.kubernetes import pod_api
-from agents.kubernetes.pod_api import Gone, PodApi, StatusError
+from agents.kubernetes.pod_api import PodApi
 from pipeline.config.settings import Settings
 from pipeline.contract import annotations
 from pipeline.contract.pod_metadata import Instance
+from pipeline.kubernetes.client import Gone, ResponseTooLarge, StatusError, status_error
 
 LIST_LIMIT = 200
+STATUS_WITH_VALID_VERSION = {401, 403, 429}  # after any other error status the resourceVersion may be invalid
 SILENT_SECONDS = 3.0  # without events, while a file waits for its pod
 FORGET_SECONDS = 60.0
 FIRST_BACKOFF_SECONDS = 0.2
 MAX_BACKOFF_SECONDS = 30.0
+MAX_RETRY_AFTER_SECONDS = 60.0
 CONFIG_HASH = "kubernetes.io/config.hash"
 
 log = logging.getLogger(__name__)
@@ -44,9 +47,10 @@ class PodWatch:
         self._pods: dict[str, Pod] = {}
         self._stored = b""
         self._path = Path(settings.state_dir) / "pods.json"
-        self._stopping = False
+        self._stopping = threading.Event()
         self._restart_requested = threading.Event()
         self._api: PodApi | None = None
+        self._list_limit = LIST_LIMIT  # pods per page; less if a page was too large
         self._received_at = 0.0  # monotonic time of the last response or event
         self._unneeded_since: dict[str, float] = {}  # deleted pods without files, monotonic
         self.changes = 0
@@ -72,7 +76,7 @@ class PodWatch:
 
     def stop(self) -> None:
         """Stop watching."""
-        self._stopping = True
+        self._stopping.set()
         self._restart()
 
     def restart_if_silent(self) -> None:
@@ -111,7 +115,7 @@ class PodWatch:
 
     def _run(self) -> None:
         backoff, version = FIRST_BACKOFF_SECONDS, ""
-        while not self._stopping:
+        while not self._stopping.is_set():
             self._restart_requested.clear()
             try:
                 self._api = api = pod_api.connect(self._settings)
@@ -121,20 +125,33 @@ class PodWatch:
                     version, backoff, self._received_at = new_version, FIRST_BACKOFF_SECONDS, time.monotonic()
             except Gone:
                 version = ""
-            except Exception as error:  # noqa: BLE001 - any error of the HTTP client is reported and retried
-                version = "" if isinstance(error, StatusError) else version
-                if not self._restart_requested.is_set():
-                    self.problem = f"cannot watch pods: {error}"
-                    log.warning("cannot watch pods, retrying: %s", error)
+            except Exception as error:  # noqa: BLE001 - any error of the API is reported and retried
+                version = self._version_after(error, version)
+                self._report(error)
+                if isinstance(error, StatusError) and error.retry_after:  # the server decides, whoever waits
+                    self._stopping.wait(min(MAX_RETRY_AFTER_SECONDS, error.retry_after))
             self._restart_requested.wait(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
             backoff = min(MAX_BACKOFF_SECONDS, 2 * backoff)
+
+    def _version_after(self, error: Exception, version: str) -> str:
+        """Return the resourceVersion to watch from after an error; empty: list again, in smaller pages if needed."""
+        if isinstance(error, ResponseTooLarge):
+            self._list_limit = max(1, self._list_limit // 4)
+            return ""
+        rejected = isinstance(error, StatusError) and error.code not in STATUS_WITH_VALID_VERSION
+        return "" if rejected else version
+
+    def _report(self, error: Exception) -> None:
+        if not self._restart_requested.is_set():
+            self.problem = f"cannot watch pods: {error}"
+            log.warning("cannot watch pods, retrying: %s", error)
 
     def _list(self, api: PodApi) -> str:
         """Add all existing pods, mark all others as deleted; return the resourceVersion to watch from."""
         listed: set[str] = set()
         continue_token = ""
         while True:
-            page = api.get({"limit": LIST_LIMIT, **({"continue": continue_token} if continue_token else {})})
+            page = api.get({"limit": self._list_limit, **({"continue": continue_token} if continue_token else {})})
             for pod in page["items"]:
                 listed |= self._add(pod)
             continue_token = page["metadata"].get("continue") or ""
@@ -151,9 +168,7 @@ class PodWatch:
         for event in api.watch(query):
             event_type, content = event["type"], event["object"]
             if event_type == "ERROR":
-                if content.get("code") == 410:
-                    raise Gone
-                raise StatusError(str(content.get("message")))
+                raise status_error(int(content.get("code") or 500), str(content.get("message")))
             if event_type != "BOOKMARK":
                 for uid in self._add(content):
                     self._pods[uid]["deleted"] = event_type == "DELETED"

@@ -1,8 +1,7 @@
 """The baseline of the shipper's cost: files are read in blocks and sent to Kafka unchanged, and nothing else.
 
-With the same client, acknowledgements, compression and record size; the Kubernetes client is loaded, as in the
-shipper. The shipper's cost above this baseline is the cost of losing nothing; the ratio of the two does not depend on
-the machine. Run as a program: directory, brokers, topic.
+With the same client, acknowledgements, compression and record size. The shipper's cost above this baseline is the cost
+of losing nothing; the ratio of the two does not depend on the machine. Run as a program: directory, brokers, topic.
 """
 
 import asyncio
@@ -10,7 +9,6 @@ import sys
 from pathlib import Path
 
 from aiokafka import AIOKafkaProducer
-from kubernetes import config
 
 from agents.delivery import compression
 from pipeline.config.settings import KIB, MIB
@@ -47,5 +45,4 @@ async def _run(paths: list[Path], brokers: str, topic: str) -> None:
 
 
 if __name__ == "__main__":
-    assert config  # loaded for its memory, as in the shipper
     asyncio.run(_run(sorted(Path(sys.argv[1]).rglob("*.log")), *sys.argv[2:]))

@@ -84,27 +84,11 @@ class Benchmark:
         asyncio.run(setup.create_topics(load(environment)))
         return environment
 
-    def kubeconfig(self) -> Path:
-        """Return a kubeconfig of an unreachable API server: the client is loaded and sends requests, as on a node."""
-        path, (port,) = self._directory / "kubeconfig", free_ports(1)
-        singular = {"clusters": "cluster", "users": "user", "contexts": "context"}
-        entries = {"cluster": {"server": f"http://127.0.0.1:{port}"}, "user": {}}
-        entries["context"] = {"cluster": "cluster", "user": "user"}
-        path.write_text(
-            json.dumps(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Config",
-                    "current-context": "context",
-                    **{plural: [{"name": kind, kind: entries[kind]}] for plural, kind in singular.items()},
-                }
-            )
-        )
-        return path
-
     def ship(self, files: int = 10, **extra: str) -> Usage:
-        """Measure the shipper over the workload, with the Kubernetes client loaded."""
-        pods = {"CRISP_KUBECONFIG": str(self.kubeconfig()), "CRISP_METADATA_WAIT_SECONDS": "0"}
+        """Measure the shipper over the workload, as in a pod whose API server is unreachable."""
+        (port,) = free_ports(1)
+        pods = {"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(port)}
+        pods["CRISP_METADATA_WAIT_SECONDS"] = "0"
         return _measure(RUN_SHIPPER, self.environment(self.logs(files), **pods, **extra), self._lines // files * files)
 
     def baseline(self) -> Usage:

@@ -43,7 +43,7 @@ def token(api: ApiServer, bound: str) -> str:
 def test_with_its_own_rights_and_a_token_that_expires(api: ApiServer, watching: Start, tmp_path: Path) -> None:
     """As in a pod: the manifests' account, a token in a file; it is refused, a fresh one is written, it is used."""
     *_, binding = shipper_rights(api)
-    file = tmp_path / "token"
+    file = tmp_path / "own-token"
     file.write_text(token(api, "first"))
     watch = watching(api.kubeconfig("own", tokenFile=str(file)))
     one = make_pod(api, "one", labels={"app": "one"})
