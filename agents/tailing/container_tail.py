@@ -16,7 +16,7 @@ from agents.tailing.slice_boundary import OpenEventLines
 from pipeline.contract import cri
 from pipeline.contract.record import MAX_SEGMENTS, Continuation, Grouping, LogSlice, Segment, SourceFile
 from pipeline.grouping.event import OpenEvent
-from pipeline.grouping.grouper import oversized_lines
+from pipeline.grouping.oversized_line import find_oversized_lines
 
 MARGIN_NS = 500_000_000  # between a line's timestamp and its arrival in the file
 LOOK_BACK_BYTES = 65536
@@ -232,7 +232,7 @@ class ContainerTail:
         if inside:
             stop = data.find(b"\n", 0, limit) + 1 or (limit if len(data) >= limit else 0)
             return stop or (len(data) if final else 0)
-        first = next(oversized_lines(data, 0, limit), None) if len(data) >= limit else None
+        first = next(find_oversized_lines(data, limit), None)
         if first is not None:
             return first[0] or limit
         return len(data) if final else data.rfind(b"\n") + 1

@@ -16,7 +16,7 @@ from pipeline.contract import cri
 from pipeline.contract.record import Continuation, Grouping
 from pipeline.grouping import stack_trace, start_pattern
 from pipeline.grouping.event import OpenEvent
-from pipeline.grouping.grouper import Grouper, gap_exceeded
+from pipeline.grouping.grouper import Grouper
 
 MAX_UNPARSED_BYTES = 65536
 
@@ -167,16 +167,16 @@ def _last_lines(
 def _starts_new_event(line: cri.Line, later: cri.Line, grouping: Grouping) -> bool:
     """Return whether `later`, the next line of the stream, certainly starts an event."""
     if line.partial:
-        return gap_exceeded(line.time, later.time, grouping.partial_gap)
+        return cri.gap_exceeded(line.time, later.time, grouping.partial_gap)
     if grouping.mode == "off":
         return True
     if later.partial:
-        return gap_exceeded(line.time, later.time, grouping.trace_gap)
+        return cri.gap_exceeded(line.time, later.time, grouping.trace_gap)
     if grouping.mode == "pattern":
         certain = bool(start_pattern.compile_start_pattern(grouping.pattern)(later.content))
     else:
         certain = stack_trace.certainly_starts_event(line.content, later.content)
-    return certain or gap_exceeded(line.time, later.time, grouping.trace_gap)
+    return certain or cri.gap_exceeded(line.time, later.time, grouping.trace_gap)
 
 
 def _lines_backwards(chunks: list[Chunk[File]], needles: list[bytes], stream: bytes) -> Iterator[LocatedLine]:

@@ -68,6 +68,11 @@ def nanoseconds(time: bytes) -> int | None:
     return moment if 0 <= moment <= LATEST else None
 
 
+def gap_exceeded(earlier: bytes, later: bytes, gap: int) -> bool:
+    """Return whether `later` is more than `gap` nanoseconds after `earlier`; both valid times."""
+    return (nanoseconds(later) or 0) - (nanoseconds(earlier) or 0) > gap
+
+
 def first_time(lines: bytes) -> int | None:
     """Return the time of the first CRI line, in nanoseconds since the epoch; None if it has none."""
     return nanoseconds(lines[:_MAX_TIME_LENGTH].split(b" ", 1)[0])

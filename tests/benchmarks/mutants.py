@@ -29,10 +29,13 @@ TESTS: dict[str, list[str]] = {
     "pipeline.grouping.frames": ["tests/pipeline/grouping/test_stack_trace.py"],
     "pipeline.grouping.frames_python": ["tests/pipeline/grouping/test_stack_trace.py"],
     "pipeline.grouping.frames_java": ["tests/pipeline/grouping/test_stack_trace.py"],
-    "pipeline.grouping.grouper": [
-        "tests/pipeline/grouping/test_grouper.py",
-        "tests/pipeline/grouping/test_stack_trace.py",
-    ],
+    **{
+        f"pipeline.grouping.{module}": [
+            "tests/pipeline/grouping/test_grouper.py",
+            "tests/pipeline/grouping/test_stack_trace.py",
+        ]
+        for module in ("grouper", "stream_grouper", "event_builder", "oversized_line")
+    },
     "pipeline.parsing.flatten": [
         "tests/pipeline/parsing/test_json_body.py",
         "tests/pipeline/documents/test_event_reader.py",

@@ -8,6 +8,7 @@ from agents.tailing.slice_boundary import Chunk
 from pipeline.contract.record import Continuation, Grouping
 from pipeline.grouping.event import MULTILINE, PARTIAL, SPLIT, UNPARSED, Event
 from pipeline.grouping.grouper import Grouper, requested_grouping
+from pipeline.grouping.stack_trace import PATTERN_EVENT
 from tests.pipeline.grouping.traces import read_traces
 
 SECOND = 1_000_000_000
@@ -250,6 +251,22 @@ def test_pattern_takes_linear_time() -> None:
     lines = [(b"stdout", b"F", b"a" * 5000 + b"b", 1)] * 3
 
     assert len(contents(lines, Grouping("pattern", pattern="^(a+)+$"))) == 1
+
+
+def test_part_of_pattern_event_resumes_after_change_of_grouping() -> None:
+    data = b"".join(raw([(b"stdout", b"F", b"more", 1), (b"stdout", b"F", b"\tat a.B.c(B.java:1)", 1)]))
+    for grouping in (Grouping(), Grouping("off")):
+        grouper = Grouper(grouping)
+        grouper.add_runs([(0, 0, data)], continuations=[Continuation("stdout", 3, PATTERN_EVENT)])
+
+        assert [event[5:] for event in grouper.finish()] == [(b"more", SPLIT, 3), (b"\tat a.B.c(B.java:1)", 0, 0)]
+
+
+def test_single_line_limit_splits_every_line_of_trace() -> None:
+    raw_lines = raw([(b"stdout", b"F", b"java.lang.Error: x", 1)] + [(b"stdout", b"F", b"\tat a.B.c(B.java:1)", 1)] * 2)
+    events = group(b"".join(raw_lines), grouping=Grouping(max_lines=1))
+
+    assert [event[6:] for event in events] == [(SPLIT, 1), (SPLIT, 2), (SPLIT, 3)]
 
 
 def test_pod_requests_its_grouping() -> None:
