@@ -4,7 +4,7 @@ BIN := .venv/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test test-faults test-k8s k8s-binaries promtool check check-code check-deploy bench bench-features mutants bench-peers docs lock clean
+.PHONY: help venv demo unit test test-faults test-k8s k8s-binaries promtool check check-code check-deploy bench bench-features mutants bench-peers docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -20,6 +20,9 @@ venv: .venv/.made ## the virtual environment, from the locks
 
 demo: venv ## the whole pipeline on this machine, and a report (ARGS="--lines 100000 --chaos")
 	@$(BIN)/crisp demo $(ARGS)
+
+unit: venv ## tests without servers, two minutes (ARGS="-k name")
+	@$(BIN)/pytest -q -m "not servers" tests/pipeline tests/agents $(ARGS)
 
 test: venv ## all tests but the long suites; real Kafka and Elasticsearch (ARGS="-k name")
 	@$(BIN)/pytest -m "not faults and not k8s" $(ARGS)
@@ -60,8 +63,8 @@ bench-peers: venv ## rsyslog and the OpenTelemetry Collector at the same work, s
 promtool: venv ## build Prometheus's promtool once with Go (some five minutes), to test the alerts with
 	@$(BIN)/python -m tests.deploy.promtool
 
-docs: venv ## renew what is made from the code: README tables, manifests
-	@$(BIN)/python -m tests.test_docs
+docs: venv ## renew what is made from the code: tables in docs/, manifests
+	@$(BIN)/python -m tests.generated_docs
 	@$(BIN)/python -m tests.deploy.generated
 
 lock: venv ## renew the locks from pyproject.toml

@@ -1,8 +1,7 @@
-"""The README says what the code does. `python -m tests.test_docs` renews its tables."""
+"""The documentation agrees with the code: generated tables, commands, links. `make docs` renews what is generated."""
 
-import argparse
 import dataclasses
-import importlib
+import itertools
 import re
 import shlex
 import subprocess
@@ -11,114 +10,113 @@ from pathlib import Path
 import orjson
 import pytest
 
-from pipeline.cli.main import COMMANDS
+from pipeline.cli.main import ALIASES, COMMANDS
 from pipeline.config.settings import Settings, env_name
 from pipeline.contract.ecs import FIELDS
-from pipeline.monitoring.metrics import SHIPPER, WORKER
-from tests.pipeline.parsing.examples import LOGGERS, TEXTS, Example
+from tests import generated_docs
+from tests.generated_docs import PAGES, ROOT, SETTING_GROUPS, command_parser
 
-ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
+DEPLOY_PAGES = [ROOT / "deploy" / "README.md", ROOT / "deploy" / "migration" / "fluent-bit.md"]
+OWN_PAGES = [
+    README,
+    *(ROOT / name for name in ("CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
+RUNBOOKS = sorted((ROOT / "pipeline" / "runbooks").glob("*.md"))
+ALL_PAGES = [*OWN_PAGES, *DEPLOY_PAGES, *RUNBOOKS]
+ASSIGNMENT = re.compile(r"[A-Z_]+=.*")
+KIB = 1024
+LINE_LIMIT = 120
+WITHOUT_LIMIT = ("|", "    ", "!", "for n in")  # tables, code, pictures and one command
 
 
-def settings_table() -> str:
-    """Every setting: variable, default, meaning."""
-    rows = ["| variable | default | meaning |", "|---|---|---|"]
-    for row in dataclasses.fields(Settings):
-        default = f"`{row.default}`" if row.default != "" else ""
-        rows.append(f"| `{env_name(row.name)}` | {default} | {row.metadata['meaning']} |")
-    return "\n".join(rows)
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
 
 
-def fields_table() -> str:
-    """Every field that the pipeline sets: name, type, meaning."""
-    rows = ["| field | type | meaning |", "|---|---|---|"]
-    rows += [f"| `{name}` | {field.type} | {field.meaning} |" for name, field in FIELDS.items()]
-    return "\n".join(rows)
+def shell_lines(path: Path) -> list[str]:
+    """The lines of a page's shell blocks."""
+    blocks = re.findall(r"^ *```sh\n(.*?)```", path.read_text(), re.DOTALL | re.MULTILINE)
+    return [line.strip() for block in blocks for line in block.splitlines() if line.strip()]
 
 
-def metrics_table() -> str:
-    """Every metric: name as Prometheus has it, kind, labels, meaning."""
-    rows = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
-    for row in (*WORKER, *SHIPPER):
-        labels = ", ".join(f"`{label}`" for label in row.labels)
-        rows.append(f"| `{row.exposed_name}` | {row.kind} | {labels} | {row.meaning} |")
-    return "\n".join(rows)
+def anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub makes them."""
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-TOLD = {
-    "time": ("@timestamp",),
-    "level": ("log.level",),
-    "logger": ("log.logger",),
-    "place in the code": ("log.origin.",),
-    "process, thread": ("process.",),
-    "trace": ("trace.id", "span.id"),
-    "error": ("error.",),
-    "request": ("http.", "dns."),
-    "client": ("source.", "client."),
-}
-"""What a format can tell, by the names of its fields."""
+def links(path: Path) -> list[str]:
+    """The targets of a page's links to other pages and to its own headings."""
+    text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+    text = re.sub(r"`[^`\n]*`", "", text)
+    return [target for target in re.findall(r"\]\(([^)\s]+)\)", text) if not re.match(r"https?:", target)]
 
 
-def formats_table(examples: list[Example]) -> str:
-    """Every format with what an example of it told."""
-    names = list(dict.fromkeys(example.format for example in examples))
-    rows = [f"| format | {' | '.join(TOLD)} |", "|---" * (len(TOLD) + 1) + "|"]
-    for name in names:
-        told = tuple(field for example in examples if example.format == name for field in example.fields)
-        marks = ["•" if any(field.startswith(starts) for field in told) else "" for starts in TOLD.values()]
-        rows.append(f"| {name} | {' | '.join(marks)} |")
-    return "\n".join(rows)
+def crisp_arguments() -> list[list[str]]:
+    """The arguments of every `crisp` command in a shell block, and of `make demo`."""
+    found = []
+    for page in ALL_PAGES:
+        for line in shell_lines(page):
+            words = shlex.split(line, comments=True)
+            for operator, part in itertools.groupby(words, lambda word: word in {"|", "&&", ";"}):
+                command = [] if operator else list(itertools.dropwhile(ASSIGNMENT.fullmatch, part))
+                if command[:1] == ["kubectl"] and "--" in command:
+                    command = command[command.index("--") + 1 :]
+                if command and command[0].rpartition("/")[2] == "crisp":
+                    found.append(command[1:])
+                if command[:2] == ["make", "demo"] and len(command) > 2:
+                    found.append(["demo", *command[2].removeprefix("ARGS=").split()])
+    return found
 
 
-TABLES = {
-    "settings": settings_table,
-    "fields": fields_table,
-    "metrics": metrics_table,
-    "formats": lambda: formats_table(TEXTS),
-    "loggers": lambda: formats_table(LOGGERS),
-}
+PARTS = [(page, name) for page, parts in PAGES.items() for name in parts]
 
 
-def _pattern(name: str) -> re.Pattern[str]:
-    return re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.DOTALL)
-
-
-def _commands() -> list[str]:
-    blocks = re.findall(r"```sh\n(.*?)```", README.read_text(), re.DOTALL)
-    return [line for block in blocks for line in block.splitlines() if line.strip()]
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_the_table_in_the_readme_is_the_one_in_the_code(name: str) -> None:
-    found = _pattern(name).search(README.read_text())
+@pytest.mark.parametrize(("page", "name"), PARTS, ids=[name for _, name in PARTS])
+def test_generated_text_is_up_to_date(page: Path, name: str) -> None:
+    found = generated_docs.pattern(name).search(page.read_text())
 
     assert found is not None
-    assert found[0] == f"<!-- {name} -->\n{TABLES[name]()}\n<!-- end -->"
+    assert found[0] == generated_docs.block(name, PAGES[page][name]())
 
 
-def test_every_make_target_in_the_readme_exists() -> None:
-    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = {shlex.split(line)[1] for line in _commands() if line.startswith("make ")}
+def test_every_setting_is_in_one_group() -> None:
+    grouped = [name for group in SETTING_GROUPS.values() for names in group.values() for name in names.split()]
+
+    assert sorted(grouped) == sorted(row.name for row in dataclasses.fields(Settings))
+
+
+def test_field_that_nothing_sets_has_no_row() -> None:
+    rows = set(re.findall(r"^\| `([^`]+)` \|", generated_docs.fields_table(), re.MULTILINE))
+
+    assert {"@timestamp", "log.offset", "kubernetes.cronjob.name", "http.request.method", "crisp.gap.bytes"} <= rows
+    assert rows.isdisjoint({"cloud.region", "host.architecture", "agent.ephemeral_id"})
+    assert set(FIELDS) - rows == set(re.findall(r"`([^`]+)`", generated_docs.mapped_fields()))
+
+
+def test_every_make_target_exists() -> None:
+    targets = set(re.findall(r"^([a-z0-9-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {word for page in ALL_PAGES for word in re.findall(r"[`\n]make ([a-z0-9-]+)", page.read_text())}
 
     assert named >= {"demo", "test"}
     assert named <= targets
 
 
-def test_every_crisp_command_in_the_readme_is_understood() -> None:
-    lines = [shlex.split(line, comments=True)[1:] for line in _commands() if line.startswith("crisp ")]
-    demos = [shlex.split(line) for line in _commands() if line.startswith("make demo ARGS=")]
-    lines += [["demo", *demo[2].removeprefix("ARGS=").split()] for demo in demos]
+def test_every_crisp_command_is_valid() -> None:
+    commands = crisp_arguments()
 
-    assert len(lines) >= 8
-    for name, *arguments in lines:
-        parser = argparse.ArgumentParser(exit_on_error=False)
-        importlib.import_module(COMMANDS[name][0]).add_arguments(parser)
-        parser.parse_args(arguments)
+    assert len(commands) >= 30
+    for name, *arguments in commands:
+        command_parser(ALIASES.get(name, name)).parse_args(arguments)
 
 
-def test_the_line_to_parse_prints_a_document() -> None:
-    (line,) = [line for line in _commands() if "crisp parse" in line]
+@pytest.mark.parametrize("page", [README, ROOT / "docs" / "getting-started.md"], ids=relative)
+def test_line_to_parse_prints_a_document(page: Path) -> None:
+    (line,) = [line for line in shell_lines(page) if "crisp parse" in line]
+    line = re.sub(r"\| crisp", "| .venv/bin/crisp", line)
 
     printed = subprocess.run(["bash", "-c", line], cwd=ROOT, capture_output=True, check=True).stdout
 
@@ -126,15 +124,66 @@ def test_the_line_to_parse_prints_a_document() -> None:
     assert (source["log.level"], source["message"]) == ("warn", "hi")
 
 
-def test_every_command_is_in_the_table_of_commands() -> None:
-    named = set(re.findall(r"^\| `crisp ([\w-]+)", README.read_text(), re.MULTILINE))
+@pytest.mark.parametrize("page", ALL_PAGES, ids=relative)
+def test_shell_blocks_are_valid_bash(page: Path) -> None:
+    text = "\n".join(shell_lines(page))
 
-    assert named == set(COMMANDS)
+    assert subprocess.run(["bash", "-n"], input=text, capture_output=True, text=True).stderr == ""
 
 
-if __name__ == "__main__":
-    text = README.read_text()
-    for name, table in TABLES.items():
-        renewed = f"<!-- {name} -->\n{table()}\n<!-- end -->"
-        text = _pattern(name).sub(lambda _, renewed=renewed: renewed, text)  # type: ignore[misc]
-    README.write_text(text)
+@pytest.mark.parametrize("page", ALL_PAGES, ids=relative)
+def test_links_resolve(page: Path) -> None:
+    broken = []
+    for target in links(page):
+        name, _, anchor = target.partition("#")
+        path = (page.parent / name).resolve() if name else page
+        if not path.exists() or (anchor and anchor not in anchors(path)):
+            broken.append(target)
+
+    assert broken == []
+
+
+def test_every_page_is_linked() -> None:
+    reachable = {README}
+    for _ in ALL_PAGES:
+        reachable |= {
+            (page.parent / target.partition("#")[0]).resolve()
+            for page in reachable
+            if page.suffix == ".md" and page.exists()
+            for target in links(page)
+        }
+
+    assert [relative(page) for page in ALL_PAGES if page not in reachable] == []
+
+
+@pytest.mark.parametrize("page", ALL_PAGES, ids=relative)
+def test_every_setting_named_exists(page: Path) -> None:
+    known = {env_name(row.name) for row in dataclasses.fields(Settings)} | {"CRISP_ES_URL"}  # the last: a typo, shown
+    text = page.read_text().partition("### Changed")[0]  # the changelog's renames have old names
+    named = set(re.findall(r"\bCRISP_[A-Z_]+[A-Z]\b", text))
+
+    assert named <= known
+
+
+@pytest.mark.parametrize("page", ALL_PAGES, ids=relative)
+def test_every_path_named_exists(page: Path) -> None:
+    named = re.findall(r"`((?:agents|pipeline|tests|deploy|docs)/[\w./-]+)`", page.read_text())
+
+    assert [path for path in named if "<" not in path and not (ROOT / path).exists()] == []
+
+
+@pytest.mark.parametrize("page", OWN_PAGES, ids=relative)
+def test_lines_are_short_enough(page: Path) -> None:
+    lines = page.read_text().splitlines()
+
+    assert [line for line in lines if len(line) > LINE_LIMIT and not line.startswith(WITHOUT_LIMIT)] == []
+
+
+def test_pages_are_within_their_sizes() -> None:
+    assert README.stat().st_size <= 8 * KIB
+    assert (ROOT / "docs" / "architecture.md").stat().st_size <= 12 * KIB
+    assert all(picture.stat().st_size <= 150 * KIB for picture in (ROOT / "docs" / "images").iterdir())
+
+
+def test_every_command_has_a_section() -> None:
+    assert {f"crisp-{name}" for name in COMMANDS} <= anchors(ROOT / "docs" / "commands.md")

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
         return _down(as_json=args.json)
     state = _read_state()
     running = {name: _is_running(state.get(f"{name}_pid", 0)) for name in _SERVERS}
-    _show({**state, "running": running}, as_json=args.json)
+    _show({**state, "running": running} if state or args.json else {}, as_json=args.json)
     return 0 if all(running.values()) else 1
 
 

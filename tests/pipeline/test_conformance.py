@@ -11,7 +11,7 @@ KNOWN_DIFFERENCES = {
     "filebeat/cri_split_newline": "the same",
     "fluentbit/tail_multiline_001_json_and_regex": "frames within JSON objects: joining would lose the other fields",
 }
-"""Cases of the tiers core and derived that fail by default, and why; also in ARCHITECTURE.md."""
+"""Cases of the tiers core and derived that fail by default, and why; also in docs/testing.md."""
 
 OFFERED: dict[str, dict[str, Any]] = {
     "detectexc/json_field_message": {},
