@@ -10,7 +10,6 @@ import functools
 import importlib
 import re
 from collections.abc import Callable, Iterator
-from operator import methodcaller
 from pathlib import Path
 
 from pipeline.cli.main import COMMANDS
@@ -88,9 +87,9 @@ def fields_set() -> frozenset[str]:
     for path in code:
         if path.name == "ecs.py" or {"setup", "demo"} & set(path.parts):
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str | bytes):
-                texts.append(node.value if isinstance(node.value, str) else node.value.decode("latin-1"))
+        constants = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+        texts += [value for value in constants if isinstance(value, str)]
+        texts += [value.decode("latin-1") for value in constants if isinstance(value, bytes)]
     named = set(re.findall(r"@?[a-z_]+(?:\.[a-z_]+)*", "\n".join(texts)))
     named |= {field for example in (*TEXTS, *LOGGERS) for field in example.fields}
     named |= {f"kubernetes.{kind}.name" for kind in WORKLOADS}
@@ -144,10 +143,11 @@ FORMAT_COLUMNS = {
 def formats_table(examples: list[Example]) -> str:
     """Return every format with the kinds of fields that its examples have."""
     names = list(dict.fromkeys(example.format for example in examples))
+    starts = FORMAT_COLUMNS.values()
     rows = [f"| format | {' | '.join(FORMAT_COLUMNS)} |", "|---" * (len(FORMAT_COLUMNS) + 1) + "|"]
     for name in names:
         fields = tuple(field for example in examples if example.format == name for field in example.fields)
-        marks = ["•" if any(map(methodcaller("startswith", start), fields)) else "" for start in FORMAT_COLUMNS.values()]
+        marks = ["•" if any(field.startswith(start) for field in fields) else "" for start in starts]
         rows.append(f"| {name} | {' | '.join(marks)} |")
     return "\n".join(rows)
 
