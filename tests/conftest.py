@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from agents.delivery import compression
 from pipeline.local.stack import DEFAULT_VERSION, Stack, temporary_stack
 
 # In CI the same commit gives the same result each time; elsewhere every run tries new examples.
@@ -22,6 +23,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and "stack" in item.fixturenames:
             item.add_marker(pytest.mark.servers)
+
+
+@pytest.fixture(autouse=True)
+def _restore_compression_levels() -> Iterator[None]:
+    """Restore the codecs of aiokafka: a producer of the shipper sets their level for the process."""
+    before = {encode: encode.__defaults__ for encode in compression.CODECS.values()}
+    yield
+    for encode, defaults in before.items():
+        encode.__defaults__ = defaults
 
 
 @pytest.fixture(scope="session")

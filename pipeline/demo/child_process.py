@@ -28,6 +28,12 @@ class ChildProcess:
         self._rss = 0.0
         self._child: subprocess.Popen[bytes] | None = None
 
+    @property
+    def pid(self) -> int:
+        """The id of the process, which was started."""
+        assert self._child is not None
+        return self._child.pid
+
     def start(self, *arguments: str) -> None:
         """Start the process, also after a kill."""
         command = [sys.executable, *self.program, self.name, *arguments]

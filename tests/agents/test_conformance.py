@@ -17,8 +17,17 @@ from pipeline.contract import pod_metadata, record
 from pipeline.contract.pod_metadata import Instance
 from pipeline.contract.record import UNKNOWN_POSITION, Headers
 from pipeline.documents.record_processor import RecordProcessor
-from tests.pipeline.conformance import MONTHS, Case, Document, cases, differences, pod_object, raw_lines
-from tests.pipeline.test_conformance import KNOWN_DIFFERENCES, needs_cases
+from tests.support.conformance import (
+    KNOWN_DIFFERENCES,
+    MONTHS,
+    Case,
+    Document,
+    cases,
+    differences,
+    needs_cases,
+    pod_object,
+    raw_lines,
+)
 
 NOW = 1_795_513_350 * 10**9  # 2026-11-24T09:42:30Z
 CASES = [case for kind in ("cri", "metadata") for case in cases(kind, "core", "derived")]

@@ -325,7 +325,7 @@ class Node(RuleBasedStateMachine):
     def drain(self) -> None:
         if self.containers is None:
             self.start_shipper()
-        if self.on_disk[self.writing].data[-1:] not in (b"", b"\n"):
+        if self.on_disk[self.writing].data[-1:] not in (bytearray(), bytearray(b"\n")):
             self.append(b"\n")
         self.acknowledge()
         for _ in range(8):

@@ -14,9 +14,10 @@ import signal
 import sys
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -106,8 +107,13 @@ class _Mutation(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        kinds = {bool: lambda value: not value, int: lambda value: value + 1, bytes: lambda value: b"XX" + value}
-        change = {**kinds, str: lambda value: "XX" + value}.get(type(node.value))
+        changes: dict[type, Callable[[Any], Any]] = {
+            bool: lambda value: not value,
+            int: lambda value: value + 1,
+            bytes: lambda value: b"XX" + value,
+            str: lambda value: "XX" + value,
+        }
+        change = changes.get(type(node.value))
         if change and self._is_wanted(node, f"{node.value!r:.60}: changed"):
             return ast.copy_location(ast.Constant(change(node.value)), node)
         return node

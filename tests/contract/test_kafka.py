@@ -13,7 +13,7 @@ from agents.delivery.producer import RecordProducer
 from pipeline.config import settings
 from pipeline.config.settings import Settings, record_max_bytes
 from pipeline.contract.dead_letter import DeadLetter
-from pipeline.contract.gap import Gap, GapRecord, is_gap
+from pipeline.contract.gap import Gap, GapRecord, encode, is_gap
 from pipeline.contract.record import Headers, KafkaPosition
 from pipeline.kafka import client, dead_letter_topic
 from pipeline.kafka.consumer_lag import read_lag
@@ -46,7 +46,7 @@ def gap(offset: int) -> GapRecord:
 async def send(producer: RecordProducer, key: bytes, record: GapRecord) -> BaseException | None:
     """Send a record; return the error that was reported, None if it is acknowledged."""
     reported: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
-    producer.send(key, record, reported.set_result)
+    producer.send(key, b"", encode(record), reported.set_result)
     return await asyncio.wait_for(reported, 30)
 
 
@@ -145,7 +145,7 @@ async def test_stopped_producer_has_flushed(flow_settings: Settings, topics: lis
     await producer.start()
     outcomes: list[BaseException | None] = []
     for number in range(3):
-        producer.send(b"key", gap(number), outcomes.append)
+        producer.send(b"key", b"", encode(gap(number)), outcomes.append)
 
     await producer.stop(10.0)
 
@@ -157,7 +157,7 @@ async def test_records_of_a_producer_stopped_at_once_are_reported(flow_settings:
     producer = RecordProducer(flow_settings, flow_settings.slice_max_bytes)
     await producer.start()
     outcomes: list[BaseException | None] = []
-    producer.send(b"key", gap(0), outcomes.append)
+    producer.send(b"key", b"", encode(gap(0)), outcomes.append)
     await asyncio.sleep(0)
 
     await producer.stop(0.0)

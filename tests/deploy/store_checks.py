@@ -208,8 +208,8 @@ def logging_node(objects: Objects) -> Iterator[str]:
     if total > max(NODES.values()):
         yield f"Elasticsearch and Kibana: {total / GIB:.1f} GiB fit no node that is named"
     for entry in of_kind(objects, "Deployment", "Job", "KafkaNodePool"):
-        spec: Manifest = entry["spec"].get("template", {})
-        pod = spec.get("pod", spec.get("spec", {}))
+        pod_template: Manifest = entry["spec"].get("template", {})
+        pod: Manifest = pod_template.get("pod") or pod_template.get("spec", {})
         if pod.get("tolerations") or "logging" in str(pod.get("nodeSelector")) + str(pod.get("affinity")):
             yield f"{title(entry)}: may go to the logging node"
 

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ CHECKS = (*workload_checks.CHECKS, *store_checks.CHECKS, *network_checks.CHECKS)
 NO_SCHEMA = {"SecurityContextConstraints"}  # only OpenShift has it
 pytestmark = needs_kubectl
 
+Build = Callable[[str], Objects]
 BUILDS = [pytest.param(overlay, name, id=name) for name in OVERLAYS]
 BUILDS += [pytest.param(component, name, id=f"component-{name}") for name in COMPONENTS]
 
@@ -44,7 +46,7 @@ def test_there_are_overlays_and_components() -> None:
 
 
 @pytest.mark.parametrize(("build", "name"), BUILDS)
-def test_it_is_true_to_the_code_and_to_itself(build, name) -> None:
+def test_it_is_true_to_the_code_and_to_itself(build: Build, name: str) -> None:
     objects = build(name)
 
     assert [f"{check.__name__}: {fault}" for check in CHECKS for fault in check(objects)] == []
@@ -67,7 +69,7 @@ def test_components_go_together(parts: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize(("build", "name"), BUILDS)
-def test_the_strict_schemas_hold(build, name, shared: Path, tmp_path: Path) -> None:
+def test_the_strict_schemas_hold(build: Build, name: str, shared: Path, tmp_path: Path) -> None:
     path = written(build(name), tmp_path / "built.yaml")
     command = [sys.executable, str(shared / "schemas" / "validate.py"), str(path)]
     older = [*command[:2], "--seed", *command[2:]] if name == "external-secrets-v1beta1" else command

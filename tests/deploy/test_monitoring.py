@@ -1,6 +1,7 @@
 """Alerts, dashboard and runbooks: true to the metrics table, to each other, and to what Prometheus makes of them."""
 
 import ast
+import inspect
 import re
 import shlex
 import shutil
@@ -106,7 +107,7 @@ def _told() -> set[str]:
     """The runbooks that pages and `crisp status` name."""
     found = set()
     for module in (health, overview):
-        for node in ast.walk(ast.parse(Path(module.__file__).read_text())):
+        for node in ast.walk(ast.parse(inspect.getsource(module))):
             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"critical", "warning", "_trouble"}:
                 found |= {word.value for word in node.args[1:3] if isinstance(word, ast.Constant)} & {*runbook.names()}
     return {str(name) for name in found}
@@ -178,8 +179,8 @@ def test_every_command_of_an_alerts_runbook_is_run_by_its_trial() -> None:
         tried.setdefault("alerts", set()).add(alert)
 
     assert tried.pop("alerts") == {rule["alert"] for rule in RULES}
-    for page, done in tried.items():
-        assert done == {command for command in commands(page) if not command.startswith("kubectl ")}, page
+    for page, run in tried.items():
+        assert run == {command for command in commands(page) if not command.startswith("kubectl ")}, page
 
 
 @needs_promtool

@@ -12,7 +12,7 @@ from pipeline.local.stack import Stack
 from tests.faults.rawtopic import RawTopic
 from tests.faults.rotated import RotatedLog
 from tests.integration.flow import Flow, eventually
-from tests.integration.test_status import get
+from tests.support.http import get
 
 NEVER_ROTATED = 1 << 40
 

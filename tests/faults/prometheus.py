@@ -15,7 +15,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.deploy import promtool
-from tests.integration.test_status import get
+from tests.support.http import get
 
 RULES = Path(__file__).parent.parent.parent / "deploy" / "components" / "monitoring" / "alerts.yaml"
 SCRAPE_SECONDS = 1.0

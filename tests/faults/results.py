@@ -3,6 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 PATH = Path(__file__).parent.parent.parent / "build" / "fault-results.json"
 HEAD = """| fault | lines | lost | duplicated | out of order | drained | fresh | kills (shipper, worker) | |
@@ -36,7 +37,7 @@ def save(row: Row) -> None:
     PATH.with_suffix(".md").write_text(table(list(rows.values())))
 
 
-def table(rows: list[dict]) -> str:
+def table(rows: list[dict[str, Any]]) -> str:
     """Return the rows as Markdown."""
     lines = [
         f"| {row['fault']} | {row['lines']:,} | {row['missing']} | {row['doubled']} | {row['disordered']} | "

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 from pipeline.local import artifacts, java
 from tests.integration.flow import Flow
@@ -90,6 +91,6 @@ class Runbook:
         return command
 
 
-def hits(printed: str) -> list[dict]:
+def hits(printed: str) -> list[dict[str, Any]]:
     """Return the sources of the hits printed by `crisp tail --json`."""
     return [json.loads(line)["_source"] for line in printed.splitlines() if line.startswith("{")]

@@ -16,7 +16,7 @@ from pipeline.elasticsearch.rejections.pending_document import CANARY_ID
 from pipeline.parsing import timestamp
 from tests.faults.results import Row
 from tests.integration.flow import Flow
-from tests.integration.test_status import get
+from tests.support.http import get
 
 RATE = 500
 FRESH_LINES = 50

@@ -136,7 +136,7 @@ def test_one_line_in_a_hundred_has_conflicting_types(scene: Scene) -> None:
     assert scene.count_dead_letters() == 0
 
 
-STRICT = {
+STRICT: dict[str, Any] = {
     "mappings": {"properties": {"n": {"type": "long"}, "k": {"type": "keyword"}}},
     "settings": {
         "index.mapping.ignore_malformed": False,
@@ -144,7 +144,7 @@ STRICT = {
         "index.mapping.depth.limit": 20,
     },
 }
-REJECTED_FIELDS = {
+REJECTED_FIELDS: dict[str, dict[str, Any]] = {
     "type": {"n": "a word"},
     "keyword": {"k": "x" * 40_000},
     "fields": {f"f{number}": number for number in range(1_200)},

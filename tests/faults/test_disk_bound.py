@@ -20,7 +20,7 @@ from pipeline.operations.setup import setup
 from pipeline.parsing import timestamp
 from tests.faults.results import Row
 from tests.integration.flow import Flow, eventually
-from tests.integration.test_status import get
+from tests.support.http import get
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 QUIET, SECONDS, STEP_SECONDS, ROTATE_SECONDS = 100, 20, 0.2, 2.0

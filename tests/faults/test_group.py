@@ -4,10 +4,11 @@ import asyncio
 import random
 import subprocess
 import time
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from pipeline.config.settings import MIB
 from pipeline.kafka import client
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.faults
 short = pytest.mark.short
 
 WORKER_MIB = 256
+END_OF_LOG = -1  # in Kafka's protocol
 
 
 def test_workers_scale_from_one_to_four_to_two(make_scene: SceneFactory) -> None:
@@ -205,19 +207,13 @@ async def _delete_records(scene: Scene) -> int:
     try:
         numbers = await client.partitions(scene.flow.settings, scene.flow.settings.topic_raw)
         partitions = [TopicPartition(scene.flow.settings.topic_raw, number) for number in numbers]
-        marks = await admin.delete_records({tp: _latest_offset() for tp in partitions})
-        return sum(marks.values())
+        marks = await admin.delete_records({tp: RecordsToDelete(before_offset=END_OF_LOG) for tp in partitions})
+        return sum(int(mark) for mark in marks.values())
     finally:
         await admin.close()
 
 
-def _latest_offset():  # -1 means the end of the log in Kafka's protocol
-    from aiokafka.admin import RecordsToDelete
-
-    return RecordsToDelete(before_offset=-1)
-
-
-def _gap_documents(scene: Scene) -> list[dict]:
+def _gap_documents(scene: Scene) -> list[dict[str, Any]]:
     return [hit["_source"] for hit in scene.flow.documents() if hit["_id"].endswith("-gap")]
 
 

@@ -21,7 +21,7 @@ from tests.faults.node import Node
 from tests.integration import broker as brokers
 from tests.integration.broker import PASSWORD, TOPIC, Broker
 from tests.integration.flow import Flow, eventually
-from tests.integration.test_status import get
+from tests.support.http import get
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
 short = pytest.mark.short
@@ -209,7 +209,7 @@ def test_broker_freezes_and_the_shipper_is_terminated(node: Node) -> None:
     log.write("stdout", b"before")
     node.flow.shipper.start()
     node.assert_complete()
-    pid = node.flow.shipper._child.pid
+    pid = node.flow.shipper.pid
     node.flow.stack.kafka.pause()
     try:
         block = incompressible_bytes(15_000)
@@ -253,7 +253,7 @@ def test_shipper_loop_hangs(node: Node) -> None:
     node.container("shop").write("stdout", b"hello")
     node.flow.shipper.start()
     node.assert_complete()
-    with thread.stopped(node.flow.shipper._child.pid):
+    with thread.stopped(node.flow.shipper.pid):
         time.sleep(50)
         before = get(node.port, "/livez")
         time.sleep(15)

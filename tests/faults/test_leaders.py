@@ -1,6 +1,7 @@
 """Partitions whose leader changes repeatedly, or that have none for a while, in a cluster of three brokers."""
 
 import asyncio
+import functools
 import itertools
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from tests.faults.cluster import BROKERS, Cluster
 from tests.faults.node import Node
 from tests.faults.rotated import RotatedLog
 from tests.integration.flow import eventually
-from tests.integration.test_status import get
+from tests.support.http import get
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
@@ -108,12 +109,12 @@ def test_partitions_have_no_leader(node: Node, brokers: Cluster) -> None:
         started = time.monotonic()
         for log in itertools.chain(*led.values()):
             log.write("stdout", marker)
-        eventually(lambda marker=marker: all_contain(node, led, marker), 10)
+        eventually(functools.partial(all_contain, node, led, marker), 10)
         slowest = max(slowest, time.monotonic() - started)
         time.sleep(1)
     assert f"no leader in {node.reader.topic_raw} for partition" in get(node.port, "/readyz")[1]
     assert get(node.port, "/livez")[0] == 200
-    assert peak_rss_mib(node.flow.shipper._child.pid) < SHIPPER_MIB
+    assert peak_rss_mib(node.flow.shipper.pid) < SHIPPER_MIB
     assert node.snapshot()["slices"]["failed"] == 0
 
     node.flow.shipper.kill()  # the next shipper starts while partitions have no leader

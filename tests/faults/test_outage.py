@@ -18,7 +18,7 @@ def _run_outage(scene: Scene, port: int, seconds: float, rate: int) -> None:
     """Write at this rate while Elasticsearch is down; the worker's memory and log volume are bounded."""
     scene.start()
     scene.write(5)
-    pid = scene.flow.worker._child.pid
+    pid = scene.flow.worker.pid
     lines_before = scene.flow.worker.output.read_text().count("\n")
     scene.stack.elasticsearch.kill()
     scene.write(seconds, rate=rate)

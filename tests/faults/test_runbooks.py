@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from tests.faults.proxy import Proxy
 from tests.faults.runbook import hits
 from tests.faults.trial import AlertTrial
 from tests.integration.flow import Flow, eventually
-from tests.integration.test_status import get
+from tests.support.http import get
 
 pytestmark = [
     pytest.mark.faults,
@@ -46,7 +47,7 @@ def make(stack: Stack, tmp_path: Path) -> Iterator[TrialFactory]:
         trial.stop()
 
 
-def change_template(flow: Flow, change: Callable[[dict], None]) -> None:
+def change_template(flow: Flow, change: Callable[[dict[str, Any]], None]) -> None:
     """Change the index template as by hand."""
     path = f"_index_template/{index_template.all_templates(flow.settings)[0].name}"
     template = flow.request(path)["index_templates"][0]["index_template"]
@@ -206,7 +207,7 @@ def test_runbook_rejection_rate(make: TrialFactory) -> None:
     trial.assert_recovered()
 
 
-def make_strict(body: dict) -> None:
+def make_strict(body: dict[str, Any]) -> None:
     """Make the mapping reject every field of an application, in every form of a document."""
     properties = body["mappings"]["properties"]
     known = {name: properties[name] for name in properties if name not in ("crisp.flattened", "crisp.raw_json")}

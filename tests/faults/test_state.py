@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.operations.setup import setup
-from tests import smalldisk
 from tests.faults.node import Node
 from tests.integration.flow import eventually
-from tests.integration.test_status import get
+from tests.support import smalldisk
+from tests.support.http import get
 
 pytestmark = pytest.mark.faults
 

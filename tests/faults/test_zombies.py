@@ -10,7 +10,7 @@ from pipeline.local.process import free_ports
 from tests.faults.conftest import SceneFactory
 from tests.faults.scene import Scene
 from tests.integration.flow import eventually
-from tests.integration.test_status import get
+from tests.support.http import get
 
 pytestmark = pytest.mark.faults
 

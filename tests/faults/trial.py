@@ -14,7 +14,7 @@ from pipeline.parsing import timestamp
 from tests.faults.prometheus import FakeGauge, Prometheus
 from tests.faults.runbook import Runbook
 from tests.integration.flow import Flow, eventually
-from tests.integration.test_status import get
+from tests.support.http import get
 
 RESULTS = Path(__file__).parent.parent.parent / "build" / "runbook-results.json"
 HEAD = """| alert | fault | firing after | remedy | cleared after |

@@ -107,9 +107,9 @@ class Flow:
             result: dict[str, Any] = json.load(response)
         return result
 
-    def produce(self, *values: bytes, headers: Headers = ()) -> None:
+    def produce(self, *values: bytes, headers: Headers | None = None) -> None:
         """Send records to the raw topic, as another producer."""
-        asyncio.run(_produce(self.settings, values, headers))
+        asyncio.run(_produce(self.settings, values, headers or []))
 
     def values(self, topic: str) -> list[bytes]:
         """The values of all records of a topic."""

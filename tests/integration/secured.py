@@ -52,7 +52,7 @@ class SecuredFlow(Flow):
 
     def _is_known(self, name: str, password: str) -> bool:
         try:
-            return self.as_user(name, password, "GET", "_security/_authenticate")["roles"] == [name]
+            return bool(self.as_user(name, password, "GET", "_security/_authenticate")["roles"] == [name])
         except urllib.error.HTTPError:
             return False
 

@@ -11,8 +11,8 @@ from pipeline.demo.log_generator import LogGenerator
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from tests.integration.flow import Flow, eventually, flow_with_pages
-from tests.integration.test_audit import PROBE, line
-from tests.integration.test_status import get
+from tests.support.audit import PROBE, line
+from tests.support.http import get
 
 
 def get_status(port: int) -> dict[str, Any]:

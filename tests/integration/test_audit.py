@@ -10,7 +10,6 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,29 +17,8 @@ from pipeline.contract import gap, pod_metadata
 from pipeline.contract.gap import Gap, GapRecord
 from pipeline.demo.ledger import Ledger
 from pipeline.demo.log_generator import LogGenerator
-from pipeline.parsing import timestamp
 from tests.integration.flow import Flow
-
-PROBE = '10.0.0.1 - - [24/Nov/2026:00:00:00 +0000] "GET /healthz HTTP/1.1" 200 2'
-
-
-def audit(flow: Flow, source: str, *options: str) -> tuple[int, dict[str, Any]]:
-    """Exit code and tallies of `crisp audit --json`."""
-    command = [sys.executable, "-m", "pipeline.cli", "audit", "--from", source, "--json", *options]
-    completed = subprocess.run(
-        command, env={**os.environ, **flow.environment}, capture_output=True, text=True, check=False, timeout=60
-    )
-    assert completed.returncode in {0, 1}, completed.stderr
-    return completed.returncode, json.loads(completed.stdout)
-
-
-def delete_documents(flow: Flow, hits: list[dict[str, Any]]) -> None:
-    for hit in hits:
-        flow.request(f"{hit['_index']}/_doc/{hit['_id']}?refresh=true", method="DELETE")
-
-
-def line(content: str, *, at: int | None = None, stream: str = "stdout", tag: str = "F") -> str:
-    return f"{timestamp.format_utc(at or time.time_ns())} {stream} {tag} {content}\n"
+from tests.support.audit import PROBE, audit, delete_documents, line
 
 
 def test_deleted_documents_are_missing_for_files_and_for_kafka(flow: Flow) -> None:

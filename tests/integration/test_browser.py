@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +17,8 @@ from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from pipeline.parsing import timestamp
 from tests.integration.flow import Flow, eventually, flow_with_pages
-from tests.integration.test_status import get
-from tests.pipeline.monitoring.pages.reader import ParsedPage, parse
+from tests.support.http import get
+from tests.support.page_reader import ParsedPage, parse
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
@@ -77,7 +76,7 @@ class Browser:
 
 
 @pytest.fixture
-def browser(tmp_path: Path) -> Iterator[Browser]:
+def browser(tmp_path: Path) -> Browser:
     """A browser with an empty profile."""
     return Browser(tmp_path)
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from agents.delivery import compression
 from agents.delivery.producer import Producer, RecordProducer
 from pipeline.contract.record import Headers
 from pipeline.local.process import free_ports
@@ -43,11 +42,6 @@ class KafkaHarness(Harness):
 
 class TestRecordProducer(ProducerContract):
     """The contract, on Kafka."""
-
-    @pytest.fixture(autouse=True)
-    def _codec_defaults(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for encode in compression.CODECS.values():
-            monkeypatch.setattr(encode, "__defaults__", encode.__defaults__)  # restored later: start sets fast levels
 
     @pytest.fixture
     async def harness(self, stack: Stack, tmp_path: Path) -> Harness:

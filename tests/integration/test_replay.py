@@ -18,7 +18,7 @@ from pipeline.elasticsearch import index_template
 from pipeline.kafka.topic_reader import committed_offsets
 from pipeline.local import artifacts, java
 from tests.integration.flow import Flow, eventually
-from tests.integration.test_audit import delete_documents, line
+from tests.support.audit import delete_documents, line
 
 
 def crisp(flow: Flow, *arguments: str, codes: tuple[int, ...] = (0,)) -> dict[str, Any]:

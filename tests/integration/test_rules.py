@@ -11,8 +11,8 @@ from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from pipeline.parsing import timestamp
 from tests.integration.flow import Flow, eventually
-from tests.integration.test_audit import audit
-from tests.integration.test_status import get
+from tests.support.audit import audit
+from tests.support.http import get
 
 RULES = """rules:
   - {name: noise, when: {message: /noise/}, drop: true}

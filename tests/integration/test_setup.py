@@ -8,6 +8,7 @@ import subprocess
 import sys
 import urllib.error
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from tests.integration.flow import Flow, eventually
 
 
 @pytest.fixture
-def bare(stack: Stack, tmp_path) -> Flow:
+def bare(stack: Stack, tmp_path: Path) -> Flow:
     """A flow without setup."""
     return Flow(stack, tmp_path)
 

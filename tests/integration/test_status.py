@@ -2,25 +2,14 @@
 
 import json
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from pipeline.parsing import timestamp
 from tests.integration.flow import Flow, eventually, flow_with_pages
-from tests.pipeline.monitoring.pages.reader import parse
-
-
-def get(port: int, path: str) -> tuple[int, str]:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as response:
-            return response.status, response.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-    except OSError as error:
-        return 0, str(error)
+from tests.support.http import get
+from tests.support.page_reader import parse
 
 
 def test_status_metrics_and_pages_show_the_totals(stack: Stack, tmp_path: Path) -> None:

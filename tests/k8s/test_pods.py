@@ -14,9 +14,9 @@ from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from pipeline.parsing import timestamp
 from tests.integration.flow import Flow, eventually
-from tests.integration.test_status import get
 from tests.k8s.apiserver import ApiServer
 from tests.k8s.pods import bind_pod, make_pod, relabel_pod, remove_pod
+from tests.support.http import get
 
 pytestmark = [pytest.mark.k8s, pytest.mark.timeout(1800)]
 

@@ -3,11 +3,13 @@
 import base64
 import time
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
 
 from agents.kubernetes import pod_api
+from agents.kubernetes.pod_api import PodApi
 from tests.integration.flow import eventually
 from tests.k8s.apiserver import ApiServer
 from tests.k8s.link import Link
@@ -81,7 +83,12 @@ def test_what_was_missed_while_the_history_was_cut_is_listed(
     eventually(lambda: label(watch, lost) == "lost", 10)
     versions: list[str] = []
     taken = watch._watch
-    watch._watch = lambda api, version: (versions.append(version), taken(api, version))[1]  # type: ignore[method-assign]
+
+    def record_version(api: PodApi, version: str) -> Any:
+        versions.append(version)
+        return taken(api, version)
+
+    watch._watch = record_version  # type: ignore[method-assign]
 
     api.server.kill()
     compact(api, "lost")

@@ -51,7 +51,12 @@ def test_with_its_own_rights_and_a_token_that_expires(api: ApiServer, watching: 
 
     def waiting_for(true: Callable[[], bool]) -> None:
         """The server remembers for ten seconds who may do what; whoever waits has the watch begun anew."""
-        eventually(lambda: (watch.restart_if_silent(), true())[1], 30)
+
+        def restarted_and_true() -> bool:
+            watch.restart_if_silent()
+            return true()
+
+        eventually(restarted_and_true, 30)
 
     api.ask("DELETE", "/api/v1/namespaces/logging/secrets/first")
     waiting_for(lambda: "status 401" in watch.problem)

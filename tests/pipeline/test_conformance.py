@@ -4,14 +4,16 @@ from typing import Any
 
 import pytest
 
-from tests.pipeline.conformance import CASES, MONTHS, Case, cases, damage, differences, documents
-
-KNOWN_DIFFERENCES = {
-    "filebeat/cri_split": "a month between the halves of a line, the gap is a minute: met with a longer one",
-    "filebeat/cri_split_newline": "the same",
-    "fluentbit/tail_multiline_001_json_and_regex": "frames within JSON objects: joining would lose the other fields",
-}
-"""Cases of the tiers core and derived that fail by default, and why; also in docs/testing.md."""
+from tests.support.conformance import (
+    KNOWN_DIFFERENCES,
+    MONTHS,
+    Case,
+    cases,
+    damage,
+    differences,
+    documents,
+    needs_cases,
+)
 
 OFFERED: dict[str, dict[str, Any]] = {
     "detectexc/json_field_message": {},
@@ -60,7 +62,6 @@ def _ids(case: Case) -> str:
     return str(case["id"])
 
 
-needs_cases = pytest.mark.skipif(not CASES.exists(), reason="no ../shared next to the repository")
 KINDS = ("cri", "multiline", "merge_json", "metadata")
 DEFAULT_CASES = [case for kind in KINDS for case in cases(kind, "core", "derived")]
 SETTABLE = [case for kind in KINDS for case in cases(kind, "config") if case["id"] in OFFERED]

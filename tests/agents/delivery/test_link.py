@@ -8,7 +8,9 @@ from aiokafka.errors import OutOfOrderSequenceNumber
 
 from agents.delivery import in_flight, link
 from agents.delivery.link import KafkaLink, LinkState
+from agents.delivery.producer import DeliveryCallback
 from pipeline.config.settings import Settings
+from pipeline.contract.record import Headers
 from pipeline.errors import SettingsError
 from tests.support.fake_producer import FakeTopic
 
@@ -134,8 +136,12 @@ async def test_rejected_record_fails_the_link_until_it_is_replaced(scene: Scene)
 async def test_response_after_the_replacement_counts_for_nothing(scene: Scene) -> None:
     await scene.link.connect()
     first = scene.topic.producers[0]
-    callbacks = []
-    first.send = lambda _key, _value, _headers, on_delivery: callbacks.append(on_delivery)  # type: ignore[method-assign]
+    callbacks: list[DeliveryCallback] = []
+
+    def send(key: bytes, value: bytes, headers: Headers, on_delivery: DeliveryCallback) -> None:
+        callbacks.append(on_delivery)
+
+    first.send = send  # type: ignore[method-assign]
     scene.send(b"four")
 
     assert await scene.link.close() == 4
@@ -188,12 +194,14 @@ async def test_failed_check_of_an_unresponsive_broker_is_a_problem(scene: Scene,
 
 async def test_stuck_producer_of_a_reachable_broker_fails_the_link(scene: Scene) -> None:
     await scene.wait_unresponsive(59)
-    assert scene.link.state is LinkState.CONNECTED
+    assert scene.link.state == LinkState.CONNECTED
     scene.clock.now += 2
     await scene.link.check()
 
-    assert scene.link.state is LinkState.FAILED
-    assert scene.link.problem == "Kafka is reachable, but has not answered for 61 s"
+    assert (scene.link.state, scene.link.problem) == (
+        LinkState.FAILED,
+        "Kafka is reachable, but has not answered for 61 s",
+    )
 
 
 async def test_responsive_broker_is_not_diagnosed(scene: Scene) -> None:

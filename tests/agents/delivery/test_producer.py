@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from aiokafka.errors import KafkaTimeoutError, OutOfOrderSequenceNumber
 
-from agents.delivery import compression
 from agents.delivery.producer import Producer, RecordProducer
 from pipeline.config.settings import Settings, record_max_bytes
 from pipeline.contract.record import Headers
@@ -20,8 +19,6 @@ class ClientHarness(Harness):
     """A topic in memory, behind aiokafka's interface."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for encode in compression.CODECS.values():
-            monkeypatch.setattr(encode, "__defaults__", encode.__defaults__)  # restored later: start sets fast levels
         self.settings = dataclasses.replace(Settings(), topic_partitions=3, kafka_brokers="127.0.0.1:9092")
         self.kafka = FakeKafka(monkeypatch)
         limit = record_max_bytes(self.settings)
@@ -102,8 +99,13 @@ async def test_record_in_the_queue_of_a_stopped_producer_is_reported(client: Cli
     assert isinstance(producer, RecordProducer)
     producer._produce = lambda *_: blocked.wait()  # type: ignore[method-assign, assignment]
     errors: list[BaseException | None] = []
+
+    def on_delivery(error: BaseException | None) -> None:
+        errors.append(error)
+        reported.set()
+
     for _ in range(2):
-        producer.send(b"key", b"x", HEADERS, lambda error: (errors.append(error), reported.set())[0])
+        producer.send(b"key", b"x", HEADERS, on_delivery)
     await asyncio.sleep(0)
 
     await producer.stop(0.01)

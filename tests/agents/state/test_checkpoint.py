@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from agents.state.checkpoint import VERSION, Checkpoint, Entry, State, decode, encode
 from pipeline.contract.pod_metadata import Instance
-from tests import smalldisk
+from tests.support import smalldisk
 
 INSTANCE = Instance("shop", "pay-1", "u-1", "pay", 2)
 

@@ -179,7 +179,7 @@ OPTIONS = st.sampled_from([{}, {}, {"redact": " ".join(SECRET_KINDS)}, {"ansi": 
 
 @given(ROWS, OPTIONS)
 def test_every_line_is_in_exactly_one_document_or_dropped_by_a_named_rule(
-    rows: list[tuple[bytes, bytes]], options: dict[str, str]
+    rows: list[tuple[bytes, bytes]], options: dict[str, Any]
 ) -> None:
     value = b"".join(b"2026-11-24T00:00:00Z %b %b\n" % row for row in rows)
     result = documents(value, **options)

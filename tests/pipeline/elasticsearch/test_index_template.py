@@ -1,5 +1,7 @@
 """Index templates, lifecycle policies and roles."""
 
+from typing import Any
+
 import pytest
 
 from pipeline.config.settings import Settings
@@ -9,7 +11,7 @@ from pipeline.elasticsearch.index_template import Unsupported
 SETTINGS = Settings(routes="infra=7")
 
 
-def as_returned(template: index_template.Template) -> dict:
+def as_returned(template: index_template.Template) -> dict[str, Any]:
     """Return a template in the form in which Elasticsearch returns it: flat settings, as text."""
     wanted = index_template.body(template, SETTINGS, Unsupported())
     settings = {

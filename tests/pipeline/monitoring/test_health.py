@@ -1,6 +1,7 @@
 """Problems by status: each changed value results in one problem."""
 
 import copy
+import functools
 from typing import Any
 
 import pytest
@@ -11,10 +12,10 @@ from pipeline.monitoring import health, runbook
 from pipeline.monitoring.health import Severity
 from pipeline.monitoring.last_increase import LastIncrease
 from pipeline.monitoring.pages import shipper_page, worker_page
-from tests.pipeline.monitoring.pages.reader import parse
+from tests.support.page_reader import parse
 
 NOW = 1_790_000_000.0
-AGES = {"count": 0, "p50": None, "p99": None, "p99_line": []}
+AGES: dict[str, Any] = {"count": 0, "p50": None, "p99": None, "p99_line": []}
 COMMON = {"name": "n", "version": "0", "started": NOW, "well": "No problem.", "settings": {}}
 WORKER: dict[str, Any] = {
     **COMMON,
@@ -137,7 +138,7 @@ def test_old_loss_is_no_problem(status: dict[str, Any], path: str, value: Any) -
 
 def test_last_increase_has_the_time_of_the_increase() -> None:
     counts = {"gaps": 0.0, "dead": 2.0}
-    increases = LastIncrease({name: lambda name=name: counts[name] for name in counts})
+    increases = LastIncrease({name: functools.partial(counts.__getitem__, name) for name in counts})
     increases.update(10.0)
     counts["gaps"] = 1.0
     increases.update(15.0)

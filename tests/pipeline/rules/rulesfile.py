@@ -9,7 +9,8 @@ from pipeline.contract.record import Grouping, LogSlice, Segment, SourceFile
 from pipeline.documents.batch import DocumentBatch
 from pipeline.documents.builder import DocumentBuilder
 from pipeline.rules.context import RuleContext
-from pipeline.rules.parser import ParsedRules, parse_rules_file
+from pipeline.rules.parser import ParsedRules
+from pipeline.rules.parser import parse_rules_file as parse_rules_file
 
 NOW = 1_795_513_350 * 10**9  # 2026-11-24T09:42:30Z
 HOOKS: dict[str, Any] = {}

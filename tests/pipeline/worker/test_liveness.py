@@ -1,6 +1,7 @@
 """Liveness: hung workers are reported, waiting ones are not."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ HEALTHY = HealthSigns(heartbeat_at=1000.0, consuming_at=1000.0, idle_at=1000.0, 
         pytest.param({"progress_at": 300.0}, "", id="idle_or_dependency_unavailable"),
     ],
 )
-def test_failure_reason(changes: dict[str, float], expected: str) -> None:
+def test_failure_reason(changes: dict[str, Any], expected: str) -> None:
     reason = liveness.failure_reason(dataclasses.replace(HEALTHY, **changes), 1000.0)
 
     assert (expected in reason) if expected else reason == ""

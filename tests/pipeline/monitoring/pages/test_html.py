@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from pipeline.monitoring.pages.html import Html, table, tag
 from pipeline.monitoring.printable import printable
-from tests.pipeline.monitoring.pages.reader import parse
+from tests.support.page_reader import parse
 
 
 @given(st.text(), st.text())

@@ -14,7 +14,7 @@ from pipeline.contract.record import Grouping, LogSlice
 from pipeline.grouping.grouper import Grouper, group_slice
 from pipeline.operations.audit import log_reader
 from pipeline.operations.audit.log_reader import InstanceLog, Unverifiable, open_files
-from tests.pipeline.grouping.test_grouper import LINES, raw
+from tests.support.cri_lines import LINES, raw
 
 INSTANCE = Instance("shop", "pay-1", "0000-1111", "pay", 0)
 GROUPING = Grouping(max_bytes=400)

@@ -171,7 +171,9 @@ class Handler(BaseHTTPRequestHandler):
         if len(parts) != 1 or not str(parts[0].get_filename()).endswith(".ndjson"):
             self._respond(415, {"message": "Unsupported Media Type"})
             return
-        self._import(parts[0].get_payload(decode=True).splitlines())
+        payload = parts[0].get_payload(decode=True)
+        assert isinstance(payload, bytes)
+        self._import(payload.splitlines())
 
     def _import(self, lines: list[bytes]) -> None:
         objects = [json.loads(line) for line in lines]
