@@ -16,9 +16,10 @@ from agents.state.file_registry import FileRegistry
 from agents.state.losses import Loss, LossTracker
 from agents.state.missing_files import MissingFileTracker, is_unreadable
 from agents.tailing import disk_limit
-from agents.tailing.container_tail import ContainerTail
+from agents.tailing.container_tail import ContainerTail, MetadataState
 from agents.tailing.file_handles import FileHandles, raise_open_file_limit
-from agents.tailing.log_file import LogFile, file_signature
+from agents.tailing.log_file import LogFile
+from agents.tailing.open_file import file_signature
 from pipeline.config.settings import Settings
 from pipeline.contract import gap
 from pipeline.contract.pod_metadata import Instance
@@ -80,11 +81,11 @@ class ContainerLogs:
         self._close_excluded()
         self._policy.update_metadata(self.tails)
         for instance, tail in list(self.tails.items()):
-            tail.scanned_at = scan_started_at
             if instance not in instances and not any(is_unreadable(str(file.path), unreadable) for file in tail.files):
                 for log_file in tail.files:
-                    log_file.listed = False
-            tail.ended = self._is_ended(instance, tail, instance in instances, unreadable)
+                    log_file.unlist()
+            ended = self._is_ended(instance, tail, instance in instances, unreadable)
+            tail.finish_scan(scan_started_at, ended=ended)
             self._close_finished(instance, tail)
         self._enforce_disk_limit()
         policy, now = self._policy, self._clock()
@@ -98,13 +99,13 @@ class ContainerLogs:
         tail = self.tails.get(instance)
         open_files = {file.location: file for file in tail.files} if tail else {}
         for file in open_files.values():
-            file.listed = False
+            file.unlist()
             self._poller.identify(instance, file)
         new_files: list[DiscoveredFile] = []
         for entry in discovered:
             known = open_files.get(entry.inode) or open_files.get((*entry.inode, *file_signature(entry.status)))
             if known is not None:
-                known.path, known.rotated, known.listed = entry.path, entry.rotated, True
+                known.list_as(entry.path, entry.rotated)
                 if known.suspended and entry.rotated:
                     self._file_handles.reopen(known)
             elif self._registry.needs_opening(entry):
@@ -130,7 +131,7 @@ class ContainerLogs:
             if file is not None:
                 if instance not in self.tails:
                     self.tails[instance] = self._policy.create_tail(instance, entry.metadata)
-                _insert_in_order(self.tails[instance], file)
+                self.tails[instance].insert(file)
 
     def _close_excluded(self) -> None:
         for instance in self.excluded.keys() & self.tails.keys():
@@ -178,7 +179,7 @@ class ContainerLogs:
 
     def _close_finished(self, instance: Instance, tail: ContainerTail) -> None:
         """Close the files that are fully acknowledged and no longer written."""
-        for file in tail.files if tail.ended else tail.files[:-1]:
+        for file in list(tail.files if tail.ended else tail.files[:-1]):
             if file.suspended and not file.listed:
                 self._lost_while_suspended(instance, file)
             elif not file.finalised or file.acked.low < file.size() or file.suspended:
@@ -186,8 +187,8 @@ class ContainerLogs:
             else:
                 self._registry.update(instance, file, done=True)
                 self._registry.close(file)
-            tail.files = [other for other in tail.files if other is not file]
-        if tail.ended and not tail.files and not tail.held and not tail.in_flight_count:
+            tail.remove(file)
+        if tail.ended and not tail.files and not tail.holds_lines and not tail.in_flight_count:
             del self.tails[instance]
             self._absent_since.pop(instance, None)
 
@@ -252,17 +253,9 @@ class ContainerLogs:
 
     def metadata_missing_count(self) -> int:
         """Count the container instances without pod metadata: not received yet, or not in time."""
-        return sum(tail.metadata_missing for tail in self.tails.values())
+        return sum(tail.metadata is not MetadataState.RECEIVED for tail in self.tails.values())
 
     def metadata(self, instance: Instance) -> bytes:
         """Return the current pod metadata of a container, as JSON."""
         tail = self.tails.get(instance)
         return tail.pod if tail else self._policy.metadata(instance)
-
-
-def _insert_in_order(tail: ContainerTail, file: LogFile) -> None:
-    """Insert a new file in the order of the names. Deleted files have no name, and keep their order."""
-    key = file.rotated or "~"
-    tail.idle_seconds = 0.0  # so that it is polled soon
-    later = (number for number, other in enumerate(tail.files) if other.listed and (other.rotated or "~") > key)
-    tail.files.insert(next(later, len(tail.files)), file)

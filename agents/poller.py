@@ -1,7 +1,5 @@
 """Poll open files: detect growth and truncation, identify and finalise files, decompress archives in turn."""
 
-import os
-
 from agents.state.file_registry import FileRegistry
 from agents.state.missing_files import MissingFileTracker
 from agents.tailing.container_tail import ContainerTail
@@ -27,35 +25,31 @@ class FilePoller:
 
     def poll(self, instance: Instance, tail: ContainerTail, now: float) -> int:
         """Update the sizes of the tail's files at `now`, monotonic seconds; return the backlog in bytes."""
-        tail.polled_at = now
-        if len(tail.files) == 1 and not tail.ended and self._is_unchanged(tail.files[0]):
-            tail.idle_seconds = now - tail.files[0].grew_at
-            return max(0, tail.files[0].last_size - tail.files[0].position)
-        for number, file in enumerate(tail.files):
-            live = number == len(tail.files) - 1 and not tail.ended
-            modified, size = file.modified, file.size()
-            if size != file.last_size or (file.modified != modified and not file.compressed):
-                if file.suspended and not self._file_handles.reopen(file):
-                    continue
-                if (size < file.position and size < file.last_size) or (not file.compressed and file.was_truncated()):
-                    self._replace_truncated(instance, tail, number)
-                    continue
-                file.last_size, file.grew_at = size, now
-                self.identify(instance, file)
-            if not live and now - file.grew_at > FINALISE_SECONDS:
+        files = tail.files
+        if len(files) == 1 and not tail.ended and files[0].is_unchanged():
+            tail.observe(now)
+            return files[0].backlog_bytes()
+        for number, file in enumerate(files):
+            live = number == len(files) - 1 and not tail.ended
+            if self._poll_file(instance, tail, file, now) and not live and now - file.grew_at > FINALISE_SECONDS:
                 self.identify(instance, file, final=True)
-                file.finalised = True
-        tail.idle_seconds = now - max((file.grew_at for file in tail.files), default=0.0)
+                file.finalise()
+        tail.observe(now)
         return tail.backlog_bytes() if self._decompress_next(instance, tail) else 0
 
-    @staticmethod
-    def _is_unchanged(file: LogFile) -> bool:
-        """Return whether a file that is not an archive is unchanged since the last poll."""
-        modified = file.modified
-        if not file.compressed and file.size() == file.last_size and file.modified == modified:
+    def _poll_file(self, instance: Instance, tail: ContainerTail, file: LogFile, now: float) -> bool:
+        """Update the size of a file; return False if it was truncated, or cannot be opened again for now."""
+        size, modified = file.status()
+        if (size, modified) == (file.last_size, file.modified):
             return True
-        file.modified = modified  # the full poll must detect the change too
-        return False
+        if file.suspended and not self._file_handles.reopen(file):
+            return False
+        if (size < file.position and size < file.last_size) or (not file.compressed and file.was_truncated()):
+            self._replace_truncated(instance, tail, file, modified)
+            return False
+        file.observe(size, modified, now)
+        self.identify(instance, file)
+        return True
 
     def _decompress_next(self, instance: Instance, tail: ContainerTail) -> bool:
         """Decompress the next archive in turn; return False while it is first and cannot be decompressed."""
@@ -66,19 +60,17 @@ class FilePoller:
                 if complete is False:
                     self._missing_files.archive_corrupt(instance, file)
                 return complete is not None or backlog > 0
-            backlog += max(0, file.last_size - file.position)
+            backlog += file.backlog_bytes()
         return True
 
-    def _replace_truncated(self, instance: Instance, tail: ContainerTail, number: int) -> None:
+    def _replace_truncated(self, instance: Instance, tail: ContainerTail, old: LogFile, modified: int) -> None:
         """Replace a truncated file by a new one in the same inode.
 
         The unread bytes of the old one are lost, unless a copy is discovered (logrotate's copytruncate makes one).
         """
-        old = tail.files[number]
-        replacement = LogFile(old.path, os.dup(old.descriptor), os.fstat(old.descriptor), old.root, old.rotated)
         if not any(other is not old and other.identity == old.identity for other in tail.files):
-            self._missing_files.truncated(instance, old)
-        tail.replace_file(number, replacement)
+            self._missing_files.truncated(instance, old, modified)
+        tail.replace(old, old.restart())
 
     def identify(self, instance: Instance, file: LogFile, *, final: bool = False) -> None:
         """Identify the file by its first line, and resume after the bytes that were acknowledged earlier."""

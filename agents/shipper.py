@@ -24,7 +24,7 @@ from agents.kubernetes import pod_api
 from agents.kubernetes.pod_watch import PodWatch
 from agents.state.checkpoint import Checkpoint
 from agents.status import ShipperStatus
-from agents.tailing.container_tail import ContainerTail
+from agents.tailing.container_tail import ContainerTail, MetadataState
 from pipeline.config.settings import Settings, buffer_max_bytes
 from pipeline.contract import record
 from pipeline.contract.gap import GapRecord
@@ -251,7 +251,8 @@ class Shipper:
 
     def _is_due(self, instance: Instance, tail: ContainerTail, backlog: int, now: float) -> bool:
         """Return whether to read a slice: it would be full, or the oldest unread line lingered long enough."""
-        if not tail.metadata_ready or not (backlog or tail.held) or self._delivery.is_paused(tail, now):
+        waiting = tail.metadata is MetadataState.WAITING
+        if waiting or not (backlog or tail.holds_lines) or self._delivery.is_paused(tail, now):
             return False
         if backlog >= self._settings.slice_max_bytes:
             return True
@@ -273,13 +274,13 @@ class Shipper:
 
     def _all_shipped(self) -> bool:
         tails = self._containers.tails.values()
-        unfinished = any(tail.in_flight_count or tail.held or self._has_unread_line(tail) for tail in tails)
+        unfinished = any(tail.in_flight_count or tail.holds_lines or self._has_unread_line(tail) for tail in tails)
         return not unfinished and not self._containers.losses and not self._containers.has_suspects
 
     @staticmethod
     def _has_unread_line(tail: ContainerTail) -> bool:
         """Return whether a complete line is unread: a last line without newline is not fully written yet."""
-        return any(file.last_size > file.position and file.has_complete_line() for file in tail.files)
+        return any(file.backlog_bytes() and file.has_complete_line() for file in tail.files)
 
     def _write_checkpoint(self) -> None:
         problem = None

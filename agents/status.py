@@ -1,7 +1,6 @@
 """The status of the shipper: gauges, `/status.json`, and the largest backlogs."""
 
 import dataclasses
-import os
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -68,8 +67,8 @@ def update_backlog_gauges(metrics: Metrics, tails: Mapping[Instance, ContainerTa
 def _backlog_age(tail: ContainerTail, now: float) -> float | None:
     """Return the age of the first unread line in seconds, by its own time; None if that is unknown."""
     for file in tail.files:
-        if file.last_size > file.position and not file.closed:
-            written = cri.first_time(os.pread(file.descriptor, 64, file.position))
+        if file.backlog_bytes() and not file.closed:
+            written = cri.first_time(file.read_at(file.position, 64))
             return None if written is None else max(0.0, now - written / 1e9)
     return None
 

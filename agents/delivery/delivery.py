@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection
 from agents.delivery.classification import DeliveryError, classify
 from agents.delivery.link import KafkaLink
 from agents.state.losses import LossTracker
-from agents.tailing.container_tail import ContainerTail, InFlightSlice, PendingSlice
+from agents.tailing.container_tail import ContainerTail
+from agents.tailing.pending_slice import InFlightSlice, PendingSlice
 from pipeline.config.settings import KIB, Settings
 from pipeline.contract import cri, gap, record
 from pipeline.contract.gap import GapRecord

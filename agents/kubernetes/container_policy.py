@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 
 from agents.kubernetes.pod_watch import SILENT_SECONDS, Pod, PodWatch
-from agents.tailing.container_tail import ContainerTail, Limits
+from agents.tailing.container_tail import ContainerTail, Limits, MetadataState
 from pipeline.config.exclusion import Exclusion
 from pipeline.config.settings import Settings
 from pipeline.contract import annotations, pod_metadata, record
@@ -40,12 +40,17 @@ class ContainerPolicy:
         """Create the tail of a container."""
         node = self._settings.node_name
         key = record.container_key(instance.uid, instance.container, instance.restart)
-        tail = ContainerTail(key, metadata or self.metadata(instance), node, self._grouping, self._limits)
-        tail.discovered_at = self._clock()
-        tail.metadata_ready = self._pods is None or bool(metadata)
-        tail.metadata_missing = not tail.metadata_ready
+        known = self._pods is None or bool(metadata)
         self._metadata_version = -1  # the next update searches the pod of this tail
-        return tail
+        return ContainerTail(
+            key,
+            metadata or self.metadata(instance),
+            node,
+            self._grouping,
+            self._limits,
+            discovered_at=self._clock(),
+            metadata=MetadataState.RECEIVED if known else MetadataState.WAITING,
+        )
 
     def metadata(self, instance: Instance) -> bytes:
         """Return the current metadata of a container, as JSON."""
@@ -102,19 +107,20 @@ class ContainerPolicy:
         now = self._clock()
         limit = now - self._settings.metadata_wait_seconds
         late: Counter[str] = Counter()
-        if any(not tail.metadata_ready and tail.discovered_at < now - SILENT_SECONDS for tail in tails.values()):
+        if any(
+            tail.metadata is MetadataState.WAITING and tail.discovered_at < now - SILENT_SECONDS
+            for tail in tails.values()
+        ):
             self._pods.restart_if_silent()
         for instance, tail in tails.items():
             pod = self._pods.find(instance) if changed and instance.namespace else None
             if pod is not None:
                 options = self._pod_options(instance, pod)
-                tail.pod = pod_metadata.from_api(instance, tail.node, pod, self._annotations, options)
-                tail.grouping = self._requested_grouping(instance, options.multiline)
-                tail.metadata_ready, tail.metadata_missing = True, False
-            elif not tail.metadata_ready and tail.discovered_at < limit:
+                metadata = pod_metadata.from_api(instance, tail.node, pod, self._annotations, options)
+                tail.describe(metadata, self._requested_grouping(instance, options.multiline))
+            elif tail.metadata is MetadataState.WAITING and tail.discovered_at < limit:
                 late[instance.namespace] += 1
-                tail.pod = pod_metadata.mark_metadata_missing(tail.pod)
-                tail.metadata_ready = True
+                tail.stop_waiting(pod_metadata.mark_metadata_missing(tail.pod))
         if late:
             log.warning(
                 "pod metadata not received in time for %d containers; lines flagged metadata_missing", late.total()

@@ -3,14 +3,14 @@
 The checkpoint keeps it across restarts.
 """
 
-import os
 from collections.abc import Collection, Iterable, Iterator, KeysView
 
 from agents.discovery.scanner import DiscoveredFile
 from agents.state.checkpoint import Entry, State
 from agents.state.missing_files import Inode, is_unreadable
 from agents.tailing.container_tail import ContainerTail
-from agents.tailing.log_file import LogFile, Signature, file_signature
+from agents.tailing.log_file import LogFile
+from agents.tailing.open_file import Signature, file_signature
 from pipeline.contract.pod_metadata import Instance
 
 
@@ -54,12 +54,10 @@ class FileRegistry:
         entry = self._entries.get(file.identity)
         if entry is None and file.random_identity:
             entry = self._by_inode.get((file.device, file.inode))
-            if entry is not None and entry.random_identity and entry.low <= file.size():
-                file.identity = entry.identity
-            else:
-                entry = None
+            if entry is not None and not entry.random_identity:
+                return
         if entry is not None and entry.low <= file.size():
-            file.resume(entry.ranges(), entry.continuations)
+            file.resume(entry.identity, entry.ranges(), entry.continuations)
 
     def is_read(self, file: LogFile) -> bool:
         """Return whether Kafka has the whole file, if it is no longer written."""
@@ -70,10 +68,7 @@ class FileRegistry:
         """Close a file that needs no more reading unless it changes."""
         if self.is_read(file):
             self._entries[file.identity].done = True
-        decompressed = file.archive and not file.compressed
-        self._skipped[file.device, file.inode] = (
-            file.signature if decompressed else file_signature(os.fstat(file.descriptor))
-        )
+        self._skipped[file.device, file.inode] = file.current_signature()
         file.close()
 
     def update(self, instance: Instance, file: LogFile, *, done: bool) -> None:

@@ -5,7 +5,6 @@ flight. Reported again after a crash it has the same id: the file's identity and
 """
 
 import logging
-import os
 import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,6 @@ from pipeline.contract.gap import Gap
 from pipeline.contract.pod_metadata import Instance
 from pipeline.monitoring.metrics import Metrics
 
-LOOK_BACK_BYTES = 65536
 RECENT_LOSSES = 20
 MAX_CONTAINERS = 1000  # with a loss counter of their own
 
@@ -79,8 +77,9 @@ class Loss:
 
 def from_file(instance: Instance, file: LogFile, reason: str) -> Loss:
     """Make the loss of an open file, up to its current end."""
-    size = file.size()
-    since = 0 if file.compressed or file.suspended else _last_read_time(file)
+    size, modified = file.status()
+    read = not file.compressed and not file.suspended
+    since = (cri.nanoseconds(file.time_before(file.position)) or 0) if read else 0
     return Loss(
         identity=file.identity,
         instance=instance,
@@ -90,19 +89,9 @@ def from_file(instance: Instance, file: LogFile, reason: str) -> Loss:
         size=size,
         position=file.position,
         since=since,
-        until=file.modified,
+        until=modified,
         random_identity=file.random_identity,
     )
-
-
-def _last_read_time(file: LogFile) -> int:
-    """Return the time of the last line that was read, ns; 0 if unknown."""
-    start = max(0, file.position - LOOK_BACK_BYTES)
-    for raw in reversed(os.pread(file.descriptor, file.position - start, start).split(b"\n")):
-        line = cri.parse(raw)
-        if line is not None:
-            return cri.nanoseconds(line.time) or 0
-    return 0
 
 
 def from_entry(entry: Entry, reason: str) -> Loss:

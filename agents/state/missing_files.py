@@ -68,8 +68,8 @@ class MissingFileTracker:
         self._suspects.pop(identity, None)
         self._absent_since.pop(identity, None)
 
-    def truncated(self, instance: Instance, file: LogFile) -> None:
-        """Suspect a truncated file: its unread bytes are lost unless a copy appears."""
+    def truncated(self, instance: Instance, file: LogFile, modified: int) -> None:
+        """Suspect a file truncated at `modified` (mtime, ns): its unread bytes are lost unless a copy appears."""
         if file.identity and file.acked.unacked_bytes(file.last_size):
             self._suspects[file.identity] = Loss(
                 identity=file.identity,
@@ -79,7 +79,7 @@ class MissingFileTracker:
                 acked=file.acked,
                 size=file.last_size,
                 position=file.position,
-                until=file.modified,
+                until=modified,
                 random_identity=file.random_identity,
             )
 

@@ -7,37 +7,21 @@ open event are held: the next slice begins with them. They stay unacknowledged, 
 import dataclasses
 import enum
 from collections import deque
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
-from agents.tailing import slice_boundary
+from agents.tailing import pending_slice, slice_boundary
 from agents.tailing.log_file import LogFile
+from agents.tailing.pending_slice import InFlightSlice, PendingSlice
+from agents.tailing.read_buffer import Chunk, ReadBuffer, ReadResult
 from agents.tailing.slice_boundary import OpenEventLines
 from pipeline.contract import cri
-from pipeline.contract.record import MAX_SEGMENTS, Continuation, Grouping, LogSlice, Segment, SourceFile
+from pipeline.contract.record import Continuation, Grouping, LogSlice
 from pipeline.grouping.event import OpenEvent
-from pipeline.grouping.oversized_line import find_oversized_lines
 
 MARGIN_NS = 500_000_000  # between a line's timestamp and its arrival in the file
-LOOK_BACK_BYTES = 65536
-NEWLINE = 10
 IDLE_SECONDS, IDLE_POLL_SECONDS = 5.0, 0.5
-MAX_CHUNKS = MAX_SEGMENTS // 2
-
-Chunk = slice_boundary.Chunk[LogFile]
-"""Complete lines of a file."""
-
-FileRange = tuple[LogFile, int, int]
-"""Bytes of a file: start, end."""
-
-
-class ReadResult(enum.Enum):
-    """How far a read got."""
-
-    MORE = "more can be read at once"
-    END = "to the current end of the log"
-    INCOMPLETE = "to an incomplete line or file, which later files may follow"
-    OVERSIZED = "to the end of a part of a raw line that exceeds the maximum event size"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,209 +32,188 @@ class Limits:
     event_bytes: int
 
 
-@dataclass(slots=True, eq=False)
-class InFlightSlice:
-    """The byte ranges of a slice in flight, and the continuations of the events that go on after it."""
+class MetadataState(enum.Enum):
+    """State of a container's pod metadata."""
 
-    ranges: list[FileRange]
-    continuations: tuple[Continuation, ...]
-    acked: bool = False
-
-
-class PendingSlice(NamedTuple):
-    """A slice to send, and the object to acknowledge once Kafka has it."""
-
-    log_slice: LogSlice
-    in_flight: InFlightSlice
+    WAITING = "not received yet: nothing is read"
+    MISSING = "not received in time: the lines are read, and flagged"
+    RECEIVED = "received, or not needed"
 
 
-@dataclass(slots=True, eq=False)
 class ContainerTail:
-    """One container instance. `files`: from the oldest to the live one; `ended`: no more lines will be written."""
+    """One container instance. `discovered_at`: monotonic seconds. Its fields change by its methods only."""
 
-    key: bytes
-    pod: bytes
-    node: str
-    grouping: Grouping
-    limits: Limits
-    files: list[LogFile] = field(default_factory=list)
-    held: list[Chunk] = field(default_factory=list)
-    continuations: tuple[Continuation, ...] | None = None  # of split events; None: use those of the checkpoint
-    in_flight_slices: deque[InFlightSlice] = field(default_factory=deque)
-    ended: bool = False
-    scanned_at: int = 0  # wall clock, nanoseconds, before the last scan for new files
-    metadata_ready: bool = True  # the pod metadata has arrived, or the wait for it has timed out
-    metadata_missing: bool = False  # the pod metadata did not arrive in time
-    discovered_at: float = 0.0  # monotonic time of its discovery
-    idle_seconds: float = 0.0  # seconds since a file grew, at the last poll
-    polled_at: float = 0.0  # monotonic time of the last poll
+    def __init__(
+        self,
+        key: bytes,
+        pod: bytes,
+        node: str,
+        grouping: Grouping,
+        limits: Limits,
+        *,
+        discovered_at: float = 0.0,
+        metadata: MetadataState = MetadataState.RECEIVED,
+    ) -> None:
+        self.key: Final = key
+        self.node: Final = node
+        self.discovered_at: Final = discovered_at
+        self._pod = pod
+        self._grouping = grouping
+        self._limits = limits
+        self._metadata = metadata
+        self._files: list[LogFile] = []
+        self._held: list[Chunk] = []
+        self._continuations: tuple[Continuation, ...] | None = None  # of split events; None: those of the checkpoint
+        self._in_flight: deque[InFlightSlice] = deque()
+        self._ended = False
+        self._scanned_at = 0  # wall clock, nanoseconds, before the last scan for new files
+        self._idle_seconds = 0.0  # since a file grew, at the last poll
+        self._polled_at = 0.0  # monotonic time of the last poll
+
+    # --- what others may know
 
     @property
-    def slice_bytes(self) -> int:
-        """The maximum size of a slice."""
-        return self.limits.slice_bytes
+    def pod(self) -> bytes:
+        """The pod metadata, as JSON."""
+        return self._pod
 
-    def shrink(self, slice_bytes: int) -> None:
-        """Reduce the maximum size of a slice, for the slices that follow."""
-        if slice_bytes < self.limits.slice_bytes:
-            self.limits = dataclasses.replace(self.limits, slice_bytes=slice_bytes)
+    @property
+    def metadata(self) -> MetadataState:
+        """The state of the pod metadata."""
+        return self._metadata
+
+    @property
+    def files(self) -> Sequence[LogFile]:
+        """The files, from the oldest to the live one."""
+        return self._files
+
+    @property
+    def holds_lines(self) -> bool:
+        """Whether lines were read and not sent, because an unread line may continue their event."""
+        return bool(self._held)
 
     @property
     def in_flight_count(self) -> int:
         """Slices that Kafka has not acknowledged, or whose predecessors it has not acknowledged."""
-        return len(self.in_flight_slices)
+        return len(self._in_flight)
+
+    @property
+    def ended(self) -> bool:
+        """Whether no more lines will be written."""
+        return self._ended
+
+    @property
+    def slice_bytes(self) -> int:
+        """The maximum size of a slice."""
+        return self._limits.slice_bytes
+
+    @property
+    def polled_at(self) -> float:
+        """The monotonic time of the last poll."""
+        return self._polled_at
 
     def backlog_bytes(self) -> int:
         """Return the bytes that were not read yet, without the held ones."""
-        return sum(max(0, file.last_size - file.position) for file in self.files)
+        return sum(file.backlog_bytes() for file in self._files)
 
     def is_idle(self, now: float) -> bool:
         """Return whether polling can be skipped at `now`, monotonic seconds: it is idle and has nothing to send."""
-        if self.idle_seconds < IDLE_SECONDS or now - self.polled_at > IDLE_POLL_SECONDS:
+        if self._idle_seconds < IDLE_SECONDS or now - self._polled_at > IDLE_POLL_SECONDS:
             return False
-        return not self.held and not self.backlog_bytes()
+        return not self._held and not self.backlog_bytes()
 
-    def next_slice(self, now_ns: int) -> PendingSlice | None:
-        """Return the next slice, or None while nothing can be sent. `now_ns`: the node's wall clock."""
-        if self.continuations is None:
-            self.continuations = next((file.continuations for file in self.files if file.continuations), ())
-        max_bytes = self.limits.slice_bytes
-        while True:
-            chunks, result = self._read(max_bytes)
-            if result is ReadResult.OVERSIZED:
-                return self._make_slice(chunks, [], (), now_ns)
-            lines = self._unparsed_prefix(chunks)
-            if lines:
-                return self._make_slice(
-                    lines, chunks[: len(self.held)] + chunks[len(self.held) + 1 :], self.continuations, now_ns
-                )
-            open_events = self._open_events(chunks, result, now_ns)
-            chosen, rest = slice_boundary.split_off_open(chunks, open_events) if open_events else (chunks, [])
-            if chosen:
-                continuations = tuple(event.continuation for event, _ in open_events if event.continuation)
-                return self._make_slice(chosen, rest, continuations, now_ns)
-            self._push_back(chunks)
-            if result is not ReadResult.MORE:
-                return None
-            max_bytes += self.limits.slice_bytes
+    # --- what others report
 
-    def _make_slice(
-        self, chosen: list[Chunk], rest: list[Chunk], continuations: tuple[Continuation, ...], now_ns: int
-    ) -> PendingSlice:
-        """Make a slice of the chosen chunks, and hold the rest."""
-        ranges: list[FileRange] = []
-        for chunk in chosen:
-            if ranges and ranges[-1][0] is chunk.file and ranges[-1][2] == chunk.offset:
-                ranges[-1] = (chunk.file, ranges[-1][1], chunk.end())
-            else:
-                ranges.append((chunk.file, chunk.offset, chunk.end()))
-        pending = PendingSlice(
-            self._log_slice(chosen, ranges, continuations, now_ns), InFlightSlice(ranges, continuations)
-        )
-        self._push_back(rest)
-        self.continuations = continuations
-        self.in_flight_slices.append(pending.in_flight)
-        return pending
+    def describe(self, pod: bytes, grouping: Grouping) -> None:
+        """Set the pod metadata that was received, and the grouping that the pod requests."""
+        self._pod, self._grouping, self._metadata = pod, grouping, MetadataState.RECEIVED
 
-    def acknowledge(self, in_flight: InFlightSlice) -> None:
-        """Mark a slice as acked. Slices count in order, since an event depends on the lines before it."""
-        in_flight.acked = True
-        while self.in_flight_slices and self.in_flight_slices[0].acked:
-            first = self.in_flight_slices.popleft()
-            for file, start, end in first.ranges:
-                file.acked.add(start, end)
-            for file in self.files:
-                file.continuations = first.continuations
+    def stop_waiting(self, pod: bytes) -> None:
+        """Read without the pod's metadata, with `pod` instead: it was not received in time."""
+        self._pod, self._metadata = pod, MetadataState.MISSING
 
-    def rewind(self) -> None:
-        """Read everything unacknowledged again: the state of the slices in flight is unknown."""
-        self.in_flight_slices.clear()
-        self.held.clear()
-        self.continuations = None
-        for file in self.files:
-            file.rewind()
+    def observe(self, now: float) -> None:
+        """Record a poll of the files at `now`, monotonic seconds."""
+        self._polled_at = now
+        self._idle_seconds = now - max((file.grew_at for file in self._files), default=0.0)
 
-    def replace_file(self, number: int, replacement: LogFile) -> None:
+    def finish_scan(self, started_at: int, *, ended: bool) -> None:
+        """Record a scan, and whether more lines will be written. `started_at`: wall clock, nanoseconds."""
+        self._scanned_at, self._ended = started_at, ended
+
+    def shrink(self, slice_bytes: int) -> None:
+        """Reduce the maximum size of a slice, for the slices that follow."""
+        if slice_bytes < self._limits.slice_bytes:
+            self._limits = dataclasses.replace(self._limits, slice_bytes=slice_bytes)
+
+    def insert(self, file: LogFile) -> None:
+        """Insert a new file in the order of the names. Deleted files have no name, and keep their order."""
+        key = file.rotated or "~"
+        later = (number for number, other in enumerate(self._files) if other.listed and (other.rotated or "~") > key)
+        self._files.insert(next(later, len(self._files)), file)
+        self._idle_seconds = 0.0  # so that it is polled soon
+
+    def remove(self, file: LogFile) -> None:
+        """Remove a file that needs no more reading."""
+        self._files.remove(file)
+
+    def replace(self, old: LogFile, replacement: LogFile) -> None:
         """Replace a truncated file."""
-        old = self.files[number]
-        self.held = [chunk for chunk in self.held if chunk.file is not old]
-        self.continuations = ()
-        self.files[number] = replacement
-        old.close()
+        self._files[self._files.index(old)] = replacement
+        self._discard(old)
 
     def abandon(self, file: LogFile) -> None:
         """Stop reading a file; its slices in flight may still be acked."""
-        self.held = [chunk for chunk in self.held if chunk.file is not file]
-        self.continuations = ()
-        self.files.remove(file)
+        self._files.remove(file)
+        self._discard(file)
+
+    def _discard(self, file: LogFile) -> None:
+        self._held = [chunk for chunk in self._held if chunk.file is not file]
+        self._continuations = ()
         file.close()
 
-    def _read(self, max_bytes: int) -> tuple[list[Chunk], ReadResult]:
-        """Return the held lines followed by up to `max_bytes` of new complete lines, and how far the read got."""
-        chunks = list(self.held)
-        for number, file in enumerate(self.files):
-            last = number == len(self.files) - 1
-            if not last and file.finalised and not file.last_size:
+    # --- slices
+
+    def next_slice(self, now_ns: int) -> PendingSlice | None:
+        """Return the next slice, or None while nothing can be sent. `now_ns`: the node's wall clock."""
+        self._open_continuations()
+        max_bytes = self._limits.slice_bytes
+        while True:
+            buffer = ReadBuffer(self._held, self._limits.event_bytes, ended=self._ended)
+            result = buffer.fill(self._files, max_bytes)
+            pending = self._slice_of(buffer, result, now_ns)
+            if pending is None and result is ReadResult.MORE:
+                max_bytes += self._limits.slice_bytes
                 continue
-            if not file.identity or file.compressed:
-                return chunks, ReadResult.END if last and not file.last_size else ReadResult.INCOMPLETE
-            fresh = sum(chunk.size() for chunk in chunks[len(self.held) :])
-            result = self._read_file(file, chunks, max_bytes - fresh)
-            if result is not None:
-                return chunks, result
-            if not last and not file.finalised:
-                return chunks, ReadResult.INCOMPLETE
-        return chunks, ReadResult.END
+            if pending is None:
+                self._held = buffer.commit(buffer.chunks)
+            return pending
 
-    def _read_file(self, file: LogFile, chunks: list[Chunk], max_bytes: int) -> ReadResult | None:
-        """Append the new lines of one file; return None if it was read to its end."""
-        while max_bytes > 0 and len(chunks) <= MAX_CHUNKS:
-            offset, data, at_end = file.read(max_bytes)
-            inside = bool(data) and file.is_inside_line(offset)
-            if inside and chunks:
-                return ReadResult.OVERSIZED
-            stop = self._end_of_complete_lines(file, data, inside=inside, at_end=at_end)
-            if stop:
-                chunks.append(slice_boundary.Chunk(file, offset, data, 0, stop))
-                file.position = offset + stop
-                max_bytes -= stop
-            if stop and (inside or (stop == self.limits.event_bytes and data[stop - 1] != NEWLINE)):
-                return ReadResult.OVERSIZED
-            if at_end and len(data) - stop < self.limits.event_bytes:
-                return ReadResult.INCOMPLETE if stop < len(data) else None
-            if not stop:
-                return ReadResult.MORE
-        return ReadResult.MORE
+    def _slice_of(self, buffer: ReadBuffer, result: ReadResult, now_ns: int) -> PendingSlice | None:
+        """Make a slice of what may be sent of the lines that were read, and hold the rest; None if nothing may."""
+        if result is ReadResult.OVERSIZED:
+            return self._make_slice(buffer, buffer.chunks, [], (), now_ns)
+        prefix = buffer.take_unparsed_prefix()
+        if prefix is not None:
+            return self._make_slice(buffer, [prefix], buffer.chunks, self._open_continuations(), now_ns)
+        open_events = self._open_events(buffer.chunks, result, now_ns)
+        chosen, rest = slice_boundary.split_off_open(buffer.chunks, open_events) if open_events else (buffer.chunks, [])
+        if not chosen:
+            return None
+        continuations = tuple(event.continuation for event, _ in open_events if event.continuation)
+        return self._make_slice(buffer, chosen, rest, continuations, now_ns)
 
-    def _end_of_complete_lines(self, file: LogFile, data: bytes, *, inside: bool, at_end: bool) -> int:
-        """Return the end of the complete lines in `data`; a final rest without newline counts as complete.
-
-        A raw line above the maximum event size is cut into parts of that size; each is sent on its own.
-        """
-        limit = self.limits.event_bytes
-        final = at_end and (self.ended or file.finalised)
-        if inside:
-            stop = data.find(b"\n", 0, limit) + 1 or (limit if len(data) >= limit else 0)
-            return stop or (len(data) if final else 0)
-        first = next(find_oversized_lines(data, limit), None)
-        if first is not None:
-            return first[0] or limit
-        return len(data) if final else data.rfind(b"\n") + 1
-
-    def _unparsed_prefix(self, chunks: list[Chunk]) -> list[Chunk]:
-        """Return leading non-CRI lines; they go before the held lines: their time is that of the line before them."""
-        if not self.held or len(chunks) == len(self.held):
-            return []
-        fresh = chunks[len(self.held)]
-        stop = slice_boundary.end_of_unparsed(fresh)
-        if stop == fresh.start:
-            return []
-        fresh.file.position = fresh.offset + stop - fresh.start
-        return [fresh.subrange(fresh.start, stop)]
+    def _open_continuations(self) -> tuple[Continuation, ...]:
+        """Return the continuations of the events that are open before the next slice."""
+        if self._continuations is None:
+            self._continuations = next((file.continuations for file in self._files if file.continuations), ())
+        return self._continuations
 
     def _open_events(self, chunks: list[Chunk], result: ReadResult, now_ns: int) -> list[OpenEventLines]:
         """Return the events that an unread line may continue."""
-        open_events = slice_boundary.find_open_events(chunks, self.grouping, self.continuations or ()) if chunks else []
+        if not chunks:
+            return []
+        open_events = slice_boundary.find_open_events(chunks, self._grouping, self._open_continuations())
         if result is ReadResult.END:
             return [entry for entry in open_events if not self._is_closed_by_gap(entry.event, now_ns)]
         return open_events
@@ -262,56 +225,53 @@ class ContainerTail:
         """
         last = cri.nanoseconds(event.last_time) or 0
         if last > now_ns + MARGIN_NS:  # the clock was set back, maybe by hours: count from now
-            last = min(last, now_ns - int(self.idle_seconds * 1e9))
-        return self.ended or self.scanned_at > last + event.gap + MARGIN_NS
+            last = min(last, now_ns - int(self._idle_seconds * 1e9))
+        return self._ended or self._scanned_at > last + event.gap + MARGIN_NS
 
-    def _push_back(self, rest: list[Chunk]) -> None:
-        """Keep chunks that were not sent: by moving the file position back where possible, else in memory."""
-        while rest and rest[-1].file.position == rest[-1].end():
-            rest[-1].file.position = rest[-1].offset
-            rest = rest[:-1]
-        # Copies, so that a few held lines do not keep the whole read buffer in memory.
-        self.held = [
-            slice_boundary.Chunk(chunk.file, chunk.offset, chunk.to_bytes(), 0, chunk.size()) for chunk in rest
-        ]
-
-    def _log_slice(
-        self, chunks: list[Chunk], ranges: list[FileRange], continuations: tuple[Continuation, ...], now_ns: int
-    ) -> LogSlice:
-        files = list(dict.fromkeys(file for file, _, _ in ranges))
-        value = chunks[0].to_bytes() if len(chunks) == 1 else b"".join(chunk.view() for chunk in chunks)
-        previous_time, oversized = _context(chunks[0], self.limits.event_bytes)
-        return LogSlice(
-            value=value if value.endswith(b"\n") else value + b"\n",
-            files=tuple(SourceFile(file.identity, str(file.path)) for file in files),
-            segments=tuple(Segment(files.index(file), start, end - start) for file, start, end in ranges),
+    def _make_slice(
+        self,
+        buffer: ReadBuffer,
+        chosen: list[Chunk],
+        rest: list[Chunk],
+        continuations: tuple[Continuation, ...],
+        now_ns: int,
+    ) -> PendingSlice:
+        """Make a slice of the chosen chunks, and hold the rest; `continuations`: of the events open after it."""
+        ranges = pending_slice.file_ranges(chosen)
+        files, segments = pending_slice.source(ranges)
+        previous_time, oversized = pending_slice.context(chosen[0], self._limits.event_bytes)
+        log_slice = LogSlice(
+            value=pending_slice.join(chosen),
+            files=files,
+            segments=segments,
             node=self.node,
             read_at=now_ns,
-            grouping=self.grouping,
-            pod=self.pod,
+            grouping=self._grouping,
+            pod=self._pod,
             previous_time=previous_time,
-            continuations=(self.continuations or ()) + oversized,
+            continuations=self._open_continuations() + oversized,
             continued_streams=tuple(continuation.stream for continuation in continuations),
         )
+        in_flight = InFlightSlice(ranges, continuations)
+        self._held = buffer.commit(rest)
+        self._continuations = continuations
+        self._in_flight.append(in_flight)
+        return PendingSlice(log_slice, in_flight)
 
+    def acknowledge(self, in_flight: InFlightSlice) -> None:
+        """Mark a slice as acked. Slices count in order, since an event depends on the lines before it."""
+        in_flight.acked = True
+        while self._in_flight and self._in_flight[0].acked:
+            first = self._in_flight.popleft()
+            for file, start, end in first.ranges:
+                file.acknowledge(start, end)
+            for file in self._files:
+                file.continue_with(first.continuations)
 
-def _context(chunk: Chunk, limit: int) -> tuple[bytes, tuple[Continuation, ...]]:
-    """Return the CRI time before a chunk, where its first line has none, and the continuation of an oversized line.
-
-    A raw line longer than `limit`, the maximum event size, is cut into parts of that size.
-    """
-    file, offset = chunk.file, chunk.offset
-    if file.is_inside_line(offset):
-        start = file.line_start(offset, limit)
-        line = cri.parse(file.read_at(start, LOOK_BACK_BYTES))
-        part = max(2, (offset - start) // limit + 1)
-        return (line.time if line else b""), (Continuation("", part, 0),)
-    first = chunk.data.find(b"\n", chunk.start, chunk.stop)
-    if cri.parse(chunk.data[chunk.start : first if first >= 0 else chunk.stop]) is not None:
-        return b"", ()
-    start = max(0, offset - LOOK_BACK_BYTES)
-    for raw in reversed(file.read_at(start, offset - start).split(b"\n")):
-        line = cri.parse(raw)
-        if line is not None:
-            return line.time, ()
-    return b"", ()
+    def rewind(self) -> None:
+        """Read everything unacknowledged again: the state of the slices in flight is unknown."""
+        self._in_flight.clear()
+        self._held.clear()
+        self._continuations = None
+        for file in self._files:
+            file.rewind()

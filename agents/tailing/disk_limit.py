@@ -20,7 +20,7 @@ def files_to_abandon(tails: Mapping[Instance, ContainerTail], max_bytes: int) ->
         (size, (instance, tail, file))
         for instance, tail in tails.items()
         for file in tail.files
-        if (size := file.held_bytes())
+        if (size := file.held_bytes(listed=file.listed))
     ]
     total = left = sum(size for size, _ in held)
     abandoned: list[HeldFile] = []

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from agents.discovery.scanner import DiscoveredFile
-from agents.tailing.log_file import LogFile, open_log
+from agents.tailing.log_file import LogFile
+from agents.tailing.open_file import open_log
 
 RESERVE = 64  # descriptors for sockets, the checkpoint, directories
 SCRATCH_MAX_BYTES = 256 << 20

@@ -1,261 +1,225 @@
-"""One file of a container's log: its descriptor, its identity, its read position and acknowledged ranges.
-
-The descriptor is held through rename and deletion, until everything is read and acknowledged. A rotated `.gz` file
-is decompressed once into an unlinked temporary file, so that every file can be read at any offset.
-"""
+"""One file of a container's log: its identity, its read position and acknowledged ranges, its size at the last poll."""
 
 import os
 import secrets
-import stat
-import tempfile
-import zlib
 from pathlib import Path
 
 from agents.tailing.byte_ranges import ByteRanges
+from agents.tailing.open_file import OpenFile
 from pipeline.contract import cri, record
 from pipeline.contract.record import Continuation
 
-MAX_DECOMPRESSED_BYTES = 1 << 30
 HEAD_BYTES = 64
+LOOK_BACK_BYTES = 65536
 _BLOCK_BYTES = 1 << 18
 
 
-def open_log(root: str, path: Path) -> int:
-    """Open a log file beneath `root` for reading. Raises OSError.
-
-    Beneath the root no symbolic link is followed in any path component: a user with write access there could
-    otherwise have the shipper read any file of the node. Anything but a regular file is rejected.
-    """
-    *directories, name = path.relative_to(root).parts
-    parent = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for directory in directories:
-            inner = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
-            os.close(parent)
-            parent = inner
-        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
-    finally:
-        os.close(parent)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise OSError(f"{path}: not a regular file")
-    return descriptor
-
-
-def decompress(descriptor: int, scratch: Path) -> tuple[int, bool]:
-    """Decompress a gzip file into an unlinked file in `scratch`; return its descriptor, and whether it was intact.
-
-    The data before an error in the archive is kept, up to MAX_DECOMPRESSED_BYTES. Of concatenated archives, which no
-    log rotation makes, the first is kept, and the file does not count as intact. The compressed file's descriptor is
-    closed, unless OSError is raised: then nothing can be written to the scratch directory.
-    """
-    # wbits 31: gzip's own header and checksum, as in RFC 1952
-    decompressor = zlib.decompressobj(wbits=31)
-    position, intact = 0, True
-    with tempfile.TemporaryFile(dir=scratch) as target:
-        try:
-            while not decompressor.eof and target.tell() < MAX_DECOMPRESSED_BYTES:
-                block = decompressor.unconsumed_tail
-                if not block:
-                    block = os.pread(descriptor, _BLOCK_BYTES, position)
-                    position += len(block)
-                decompressed = decompressor.decompress(block, min(_BLOCK_BYTES, MAX_DECOMPRESSED_BYTES - target.tell()))
-                target.write(decompressed)
-                if not block and not decompressed:
-                    break
-        except zlib.error:
-            intact = False
-        target.flush()
-        trailing = decompressor.unused_data + os.pread(descriptor, _BLOCK_BYTES, position)
-        os.close(descriptor)
-        return os.dup(target.fileno()), intact and decompressor.eof and not trailing.strip(b"\0")
-
-
-def _compressed_head(descriptor: int) -> bytes:
-    """Return the first decompressed bytes of a gzip file; empty for a corrupt one."""
-    try:
-        return zlib.decompressobj(wbits=31).decompress(os.pread(descriptor, 65536, 0), record.FIRST_LINE_BYTES)
-    except zlib.error:
-        return b""
-
-
-Signature = tuple[int, int]
-
-
-def file_signature(status: os.stat_result) -> Signature:
-    """Return size and mtime (ns): they differ where an inode was reused by another file."""
-    return status.st_size, status.st_mtime_ns
-
-
-class LogFile:
-    """An open log file. `position`: offset of the next read; `acked`: the ranges that Kafka has acknowledged.
-
-    A compressed file is decompressed when its turn comes. An idle file may be suspended: its descriptor is closed,
-    and its path is polled instead.
-    """
+class LogFile(OpenFile):
+    """An open log file; a compressed one is decompressed when its turn comes."""
 
     __slots__ = (
-        "acked",
-        "archive",
-        "closed",
-        "compressed",
-        "continuations",
-        "descriptor",
-        "device",
-        "finalised",
-        "grew_at",
-        "head",
-        "identity",
-        "inode",
-        "last_size",
-        "listed",
-        "modified",
-        "path",
-        "position",
-        "random_identity",
-        "root",
-        "rotated",
-        "scratch_bytes",
-        "signature",
-        "suspended",
+        "_acked",
+        "_continuations",
+        "_finalised",
+        "_grew_at",
+        "_head",
+        "_identity",
+        "_last_size",
+        "_listed",
+        "_modified",
+        "_position",
+        "_random_identity",
+        "_rotated",
     )
 
-    def __init__(self, path: Path, descriptor: int, file_stat: os.stat_result, root: str, rotated: str = "") -> None:
-        self.path = path
-        self.root = root
-        self.rotated = rotated  # see `DiscoveredFile`
-        self.listed = True  # the last scan listed a name of it
-        self.archive = path.suffix == ".gz"
-        self.compressed = self.archive  # and not decompressed yet
-        self.suspended = False
-        self.scratch_bytes = 0  # scratch space in use
-        self.modified = file_stat.st_mtime_ns
-        self.descriptor = descriptor
-        self.device = file_stat.st_dev
-        self.inode = file_stat.st_ino
-        self.signature = file_signature(file_stat)
-        self.identity = ""
-        self.random_identity = False  # the first line has no time to derive the identity from
-        self.head = b""  # its first bytes, to detect truncation
-        self.acked = ByteRanges()
-        self.continuations: tuple[Continuation, ...] = ()  # of events that continue where `acked` ends
-        self.position = 0
-        self.finalised = False  # a rotated file that is no longer written
-        self.last_size = 0  # size at the last poll
-        self.grew_at = 0.0  # monotonic time of the last growth
-        self.closed = False
+    def __init__(self, path: Path, descriptor: int, status: os.stat_result, root: str, rotated: str = "") -> None:
+        super().__init__(path, descriptor, status, root)
+        self._acked = ByteRanges()
+        self._rotated = rotated
+        self._listed = True
+        self._identity = ""
+        self._random_identity = False
+        self._head = b""  # its first bytes, to detect truncation
+        self._continuations: tuple[Continuation, ...] = ()
+        self._position = 0
+        self._finalised = False
+        self._last_size = 0
+        self._modified = status.st_mtime_ns
+        self._grew_at = 0.0
+
+    # --- its name
 
     @property
-    def location(self) -> tuple[int, ...]:
-        """Device and inode; with the signature for a decompressed archive, whose inode may be reused."""
-        if self.archive and not self.compressed:
-            return self.device, self.inode, *self.signature
-        return self.device, self.inode
+    def rotated(self) -> str:
+        """The sort key of a rotated file, empty for the live one; see `DiscoveredFile`."""
+        return self._rotated
+
+    @property
+    def listed(self) -> bool:
+        """Whether the last scan listed a name of it."""
+        return self._listed
+
+    def list_as(self, path: Path, rotated: str) -> None:
+        """Record the name under which a scan listed it."""
+        self._path, self._rotated, self._listed = path, rotated, True
+
+    def unlist(self) -> None:
+        """Record that a scan listed no name of it."""
+        self._listed = False
+
+    # --- its identity
+
+    @property
+    def identity(self) -> str:
+        """Its identity in documents and checkpoint; empty while its first line is incomplete."""
+        return self._identity
+
+    @property
+    def random_identity(self) -> bool:
+        """Whether the first line has no time to derive the identity from."""
+        return self._random_identity
 
     def identify(self, pod_uid: str, container: str, restart: int, *, final: bool = False) -> bool:
         """Set the file's identity; return False while its first line is incomplete (`final`: it stays incomplete)."""
-        if self.compressed:
-            head, final = _compressed_head(self.descriptor), True
-        else:
-            head = os.pread(self.descriptor, record.FIRST_LINE_BYTES, 0)
+        head, final = self.head(record.FIRST_LINE_BYTES), final or self.compressed
         end = head.find(b"\n")
         if not head or (end < 0 and len(head) < record.FIRST_LINE_BYTES and not final):
             return False
-        self.head = head[:HEAD_BYTES]
+        self._head = head[:HEAD_BYTES]
         if end >= 0:
             head = head[:end]
-        self.random_identity = not cri.has_time(head)
-        if self.random_identity:
-            self.identity = record.random_identity(secrets.token_bytes(record.IDENTITY_BYTES))
+        self._random_identity = not cri.has_time(head)
+        if self._random_identity:
+            self._identity = record.random_identity(secrets.token_bytes(record.IDENTITY_BYTES))
         else:
-            self.identity = record.identity(pod_uid, container, restart, head)
+            self._identity = record.identity(pod_uid, container, restart, head)
         return True
-
-    def resume(self, acked: ByteRanges, continuations: tuple[Continuation, ...]) -> None:
-        """Continue where an earlier shipper was acknowledged."""
-        self.acked = acked
-        self.continuations = continuations
-        self.position = acked.low
-
-    def size(self) -> int:
-        """Return the current size; of a compressed file the uncompressed size in its trailer (RFC 1952, ISIZE)."""
-        if self.compressed:
-            compressed_size = os.fstat(self.descriptor).st_size
-            return int.from_bytes(os.pread(self.descriptor, 4, compressed_size - 4), "little")
-        if self.suspended:
-            try:
-                status = os.lstat(self.path)
-            except OSError:
-                return self.last_size
-            if (status.st_dev, status.st_ino) != (self.device, self.inode):
-                return self.last_size
-        else:
-            status = os.fstat(self.descriptor)
-        self.modified = status.st_mtime_ns
-        return status.st_size
 
     def was_truncated(self) -> bool:
         """Return whether the file begins differently: it was truncated and is written again from its start."""
-        return bool(self.identity) and os.pread(self.descriptor, len(self.head), 0) != self.head
+        return bool(self._identity) and self.read_at(0, len(self._head)) != self._head
+
+    def restart(self) -> "LogFile":
+        """Return a new log file on the same inode: for a file that was truncated."""
+        descriptor = os.dup(self._descriptor)
+        return LogFile(self._path, descriptor, os.fstat(descriptor), self.root, self._rotated)
+
+    # --- its size
+
+    @property
+    def last_size(self) -> int:
+        """The size at the last poll that found a change."""
+        return self._last_size
+
+    @property
+    def modified(self) -> int:
+        """The mtime at that poll, nanoseconds."""
+        return self._modified
+
+    @property
+    def grew_at(self) -> float:
+        """The monotonic time of that poll."""
+        return self._grew_at
+
+    @property
+    def finalised(self) -> bool:
+        """Whether it is a rotated file that is no longer written."""
+        return self._finalised
+
+    def status(self) -> tuple[int, int]:
+        """Return the current size and mtime; of a compressed file the size after decompression."""
+        if self._compressed:
+            return self.decompressed_size(), self._modified
+        status = self.stat()
+        return (self._last_size, self._modified) if status is None else (status.st_size, status.st_mtime_ns)
+
+    def size(self) -> int:
+        """Return the current size; of a compressed file the size after decompression."""
+        return self.status()[0]
+
+    def is_unchanged(self) -> bool:
+        """Return whether size and mtime are those of the last poll; False for an archive to decompress."""
+        return not self._compressed and self.status() == (self._last_size, self._modified)
+
+    def observe(self, size: int, modified: int, now: float) -> None:
+        """Record a changed status that a poll found at `now`, monotonic seconds."""
+        self._last_size, self._modified, self._grew_at = size, modified, now
+
+    def finalise(self) -> None:
+        """Record that it is no longer written."""
+        self._finalised = True
 
     def decompress(self, scratch: Path) -> bool:
-        """Decompress; return False if the archive is corrupt and ends early. Raises OSError when there is no space."""
-        self.descriptor, intact = decompress(self.descriptor, scratch)
-        self.compressed = False
-        self.scratch_bytes = self.last_size = os.fstat(self.descriptor).st_size
+        """Decompress, see `OpenFile.decompress`; then its size is known."""
+        intact = super().decompress(scratch)
+        self._last_size = self.scratch_bytes
         return intact
 
-    def suspend(self) -> None:
-        """Close the descriptor for now."""
-        os.close(self.descriptor)
-        self.descriptor, self.suspended = -1, True
+    # --- its bytes
 
-    def reopen(self) -> None:
-        """Open it again. Raises OSError, also when its path names another file by now."""
-        descriptor = open_log(self.root, self.path)
-        status = os.fstat(descriptor)
-        if (status.st_dev, status.st_ino) != (self.device, self.inode):
-            os.close(descriptor)
-            raise FileNotFoundError(f"{self.path}: the path names another file now")
-        self.descriptor, self.suspended = descriptor, False
+    @property
+    def position(self) -> int:
+        """The offset of the next read."""
+        return self._position
 
-    def held_bytes(self) -> int:
-        """Return the bytes of disk that it holds although it was deleted."""
-        if self.listed or self.suspended or self.closed or self.scratch_bytes:
-            return 0
-        status = os.fstat(self.descriptor)
-        return 0 if status.st_nlink else status.st_blocks * 512
+    @property
+    def acked(self) -> ByteRanges:
+        """The ranges that Kafka has acknowledged."""
+        return self._acked
+
+    @property
+    def continuations(self) -> tuple[Continuation, ...]:
+        """Parts of split events that continue where `acked` ends."""
+        return self._continuations
+
+    def backlog_bytes(self) -> int:
+        """Return the bytes that were not read yet, by the size at the last poll."""
+        return max(0, self._last_size - self._position)
+
+    def read(self, position: int, length: int) -> tuple[int, bytes, bool]:
+        """Read up to `length` unacknowledged bytes from `position` on.
+
+        Return their offset, the bytes, and whether the file ends there. Never reads across an acknowledged range.
+        """
+        if self._suspended:
+            return position, b"", True
+        offset, limit = self._acked.next_unacked(position)
+        wanted = length if limit is None else min(length, limit - offset)
+        data = os.pread(self._descriptor, wanted, offset)
+        return offset, data, limit is None and len(data) < wanted
+
+    def seek(self, position: int) -> None:
+        """Set the offset of the next read."""
+        self._position = position
+
+    def acknowledge(self, start: int, end: int) -> None:
+        """Mark bytes as acknowledged."""
+        self._acked.add(start, end)
+
+    def continue_with(self, continuations: tuple[Continuation, ...]) -> None:
+        """Set the continuations of the events that are open after the acknowledged slices."""
+        self._continuations = continuations
+
+    def resume(self, identity: str, acked: ByteRanges, continuations: tuple[Continuation, ...]) -> None:
+        """Continue where an earlier shipper was acknowledged, which knew the file by `identity`."""
+        self._identity = identity
+        self._acked = acked
+        self._continuations = continuations
+        self._position = acked.low
 
     def rewind(self) -> None:
         """Read again everything that is not acknowledged."""
-        self.position = self.acked.low
-
-    def read(self, length: int) -> tuple[int, bytes, bool]:
-        """Read up to `length` unacknowledged bytes; return their offset, the bytes, and whether the file ends there.
-
-        Never reads across an acknowledged range; `position` is moved over such ranges only.
-        """
-        if self.suspended:
-            return self.position, b"", True
-        self.position, limit = self.acked.next_unacked(self.position)
-        wanted = length if limit is None else min(length, limit - self.position)
-        data = os.pread(self.descriptor, wanted, self.position)
-        at_end = limit is None and len(data) < wanted
-        return self.position, data, at_end
-
-    def read_at(self, start: int, length: int) -> bytes:
-        """Read at an offset; `position` does not change."""
-        return os.pread(self.descriptor, length, start)
+        self._position = self._acked.low
 
     def is_inside_line(self, offset: int) -> bool:
         """Return whether the offset is inside a raw line."""
-        return offset > 0 and os.pread(self.descriptor, 1, offset - 1) not in (b"\n", b"")
+        return offset > 0 and self.read_at(offset - 1, 1) not in (b"\n", b"")
 
     def line_start(self, offset: int, step: int) -> int:
         """Return the start of the raw line that contains the offset."""
         while offset > 0:
             start = max(0, offset - step)
-            newline = os.pread(self.descriptor, offset - start, start).rfind(b"\n")
+            newline = self.read_at(start, offset - start).rfind(b"\n")
             if newline >= 0:
                 return start + newline + 1
             offset = start
@@ -263,18 +227,22 @@ class LogFile:
 
     def has_complete_line(self) -> bool:
         """Return whether a complete line follows the position."""
-        start, data = self.position, b"\n"
+        start, data = self._position, b"\n"
         while data:
-            data = os.pread(self.descriptor, _BLOCK_BYTES, start)
+            data = self.read_at(start, _BLOCK_BYTES)
             if b"\n" in data:
                 return True
             start += len(data)
         return False
 
-    def close(self) -> None:
-        """Close the descriptor. Idempotent."""
-        if not self.closed:
-            self.closed = True
-            if not self.suspended:
-                os.close(self.descriptor)
-            self.descriptor = -1
+    def time_before(self, offset: int) -> bytes:
+        """Return the time of the last CRI line before the offset; empty if there is none within LOOK_BACK_BYTES.
+
+        It is read from the file: a time that the tail remembered would be another one after a restart.
+        """
+        start = max(0, offset - LOOK_BACK_BYTES)
+        for raw in reversed(self.read_at(start, offset - start).split(b"\n")):
+            line = cri.parse(raw)
+            if line is not None:
+                return line.time
+        return b""

@@ -11,6 +11,7 @@ from agents.discovery.directory_cache import DirectoryCache
 from agents.discovery.scanner import Discovery, kubelet_layout
 from agents.kubernetes.pod_watch import PodWatch
 from agents.state.checkpoint import decode, encode
+from agents.tailing.container_tail import MetadataState
 from pipeline.cli.parse import DEFAULT_PATH
 from pipeline.config.settings import Settings
 from pipeline.contract import pod_metadata, record
@@ -90,7 +91,7 @@ class Node:
             self.clock += 1.1
             for instance, tail in list(self.logs.tails.items()):
                 self.logs.poll(instance, tail, self.clock)
-                while tail.metadata_ready and (pending := tail.next_slice(now)):
+                while tail.metadata is not MetadataState.WAITING and (pending := tail.next_slice(now)):
                     self.records.append(record.encode(pending.log_slice))
                     tail.acknowledge(pending.in_flight)
 

@@ -21,7 +21,8 @@ from agents.containers import ContainerLogs
 from agents.discovery.directory_cache import DirectoryCache
 from agents.discovery.scanner import Discovery, kubelet_layout
 from agents.state.checkpoint import State, decode, encode
-from agents.tailing.container_tail import ContainerTail, PendingSlice
+from agents.tailing.container_tail import ContainerTail
+from agents.tailing.pending_slice import PendingSlice
 from pipeline.config.settings import Settings
 from pipeline.contract import record
 from pipeline.contract.pod_metadata import Instance

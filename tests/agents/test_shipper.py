@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import shutil
 import time
 from collections.abc import AsyncIterator
@@ -34,7 +33,7 @@ class RunningShipper:
         """Read a container's log by the shipper's descriptor; None while the shipper has not opened it."""
         for instance, tail in self.shipper._containers.tails.items():
             if instance.pod == f"pay-{number}" and tail.files:
-                return os.pread(tail.files[0].descriptor, 1 << 20, 0)
+                return tail.files[0].read_at(0, 1 << 20)
         return None
 
     async def seconds_until_opened(self, number: int) -> float:

@@ -50,10 +50,11 @@ class Scene:
         descriptor = os.open(self.path, os.O_RDONLY)
         self.file = LogFile(self.path, descriptor, os.fstat(descriptor), str(self.path.parent))
         self.file.identify("uid", "app", 0)
-        self.file.last_size = self.file.size()
+        self.file.observe(*self.file.status(), 0.0)
         limits = Limits(SLICE_BYTES, SETTINGS.event_max_bytes)
-        tail = ContainerTail(b"uid/app/0", b"{}", "node", SETTINGS.grouping, limits, [self.file])
-        tail.ended = True
+        tail = ContainerTail(b"uid/app/0", b"{}", "node", SETTINGS.grouping, limits)
+        tail.insert(self.file)
+        tail.finish_scan(NOW, ended=True)
         return tail
 
     def send(self, tail: ContainerTail) -> int:
@@ -159,7 +160,7 @@ async def test_slice_sent_before_the_reduction_does_not_reduce_again(scene: Scen
 
 async def test_too_large_event_pauses_only_its_container(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     tail = scene.create_tail(lines=1, size=100 * KIB)
-    other = ContainerTail(b"other", b"{}", "node", SETTINGS.grouping, Limits(SLICE_BYTES, 1 << 20), [])
+    other = ContainerTail(b"other", b"{}", "node", SETTINGS.grouping, Limits(SLICE_BYTES, 1 << 20))
     scene.topic.max_bytes = 50 * KIB
     for _ in range(2):  # first the container's slices are reduced, then it is paused
         scene.send(tail)

@@ -12,7 +12,7 @@ from agents.discovery import inotify, layouts
 from agents.discovery.directory_cache import DirectoryCache
 from agents.discovery.inotify import Inotify
 from agents.discovery.scanner import DiscoveredFile, Discovery, kubelet_layout
-from agents.tailing.log_file import open_log
+from agents.tailing.open_file import open_log
 from pipeline.config.settings import Settings
 from pipeline.contract.pod_metadata import Instance
 from pipeline.documents import container_fields

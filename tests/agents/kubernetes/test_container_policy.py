@@ -10,6 +10,7 @@ from agents.containers import ContainerLogs
 from agents.discovery.directory_cache import DirectoryCache
 from agents.discovery.scanner import Discovery, kubelet_layout
 from agents.kubernetes.pod_watch import PodWatch
+from agents.tailing.container_tail import MetadataState
 from pipeline.config.settings import Settings
 
 UID = "11111111-2222-3333-4444-555555555555"
@@ -48,7 +49,7 @@ class Node:
         return {
             instance.container: orjson.loads(tail.pod)
             for instance, tail in self.containers.tails.items()
-            if tail.metadata_ready
+            if tail.metadata is not MetadataState.WAITING
         }
 
 

@@ -20,9 +20,11 @@ def tail(tmp_path: Path) -> ContainerTail:
     path.write_bytes(LINE)
     descriptor = os.open(path, os.O_RDONLY)
     file = LogFile(path, descriptor, os.fstat(descriptor), str(tmp_path))
-    file.last_size = file.position = len(LINE)
-    tail = ContainerTail(b"key", b"{}", "node", Settings().grouping, Limits(1 << 18, 1 << 20), [file])
-    tail.idle_seconds, tail.polled_at = 2 * IDLE_SECONDS, NOW
+    file.observe(len(LINE), 0, NOW - 2 * IDLE_SECONDS)
+    file.seek(len(LINE))
+    tail = ContainerTail(b"key", b"{}", "node", Settings().grouping, Limits(1 << 18, 1 << 20))
+    tail.insert(file)
+    tail.observe(NOW)
     return tail
 
 
@@ -32,10 +34,11 @@ def test_idle_container_is_polled_after_a_pause(tail: ContainerTail) -> None:
 
 
 def test_recently_written_container_is_polled(tail: ContainerTail) -> None:
-    tail.idle_seconds = IDLE_SECONDS / 2
+    tail.files[0].observe(len(LINE), 0, NOW - IDLE_SECONDS / 2)
+    tail.observe(NOW)
     assert not tail.is_idle(NOW)
 
 
 def test_container_with_backlog_is_polled(tail: ContainerTail) -> None:
-    tail.files[0].last_size += 1
+    tail.files[0].observe(len(LINE) + 1, 0, NOW - 2 * IDLE_SECONDS)
     assert not tail.is_idle(NOW)

@@ -9,8 +9,9 @@ import pytest
 
 from agents.discovery.directory_cache import DirectoryCache
 from agents.discovery.scanner import Discovery, kubelet_layout
-from agents.tailing import log_file
-from agents.tailing.log_file import decompress, open_log
+from agents.tailing import archive
+from agents.tailing.archive import decompress
+from agents.tailing.open_file import open_log
 
 UID = "11111111-2222-3333-4444-555555555555"
 LINE = b"2026-11-24T09:42:30.%09dZ stdout P %b\n"
@@ -42,7 +43,7 @@ def test_log_of_high_compression_ratio_is_read_to_its_end(tmp_path: Path) -> Non
 def test_decompression_bomb_is_truncated_and_counts_as_corrupt(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
 ) -> None:
-    monkeypatch.setattr(log_file, "MAX_DECOMPRESSED_BYTES", limit)
+    monkeypatch.setattr(archive, "MAX_DECOMPRESSED_BYTES", limit)
     bomb = gzip.compress(b"\0" * (200 << 20))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
