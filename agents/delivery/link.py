@@ -16,6 +16,7 @@ from aiokafka.errors import KafkaError
 
 from agents.delivery.in_flight import InFlightBytes
 from agents.delivery.producer import DeliveryCallback, Producer, RecordProducer
+from pipeline.backoff import Backoff
 from pipeline.config.settings import Settings
 from pipeline.contract.record import Headers
 from pipeline.errors import SettingsError
@@ -28,7 +29,6 @@ STOP_SECONDS = 10.0
 WATCH_SECONDS = 2.0
 UNRESPONSIVE_SECONDS = 10.0
 STALLED_SECONDS = 60.0
-MAX_BACKOFF_EXPONENT = 10
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class KafkaLink:
         self._connection_problem = connection_problem
         self._producer = create_producer(settings, settings.slice_max_bytes)
         self._generation = 0  # of the producer: later responses of earlier ones count for nothing
-        self._failures = 0  # consecutive
+        self._backoff = Backoff(RETRY_SECONDS, MAX_RETRY_SECONDS)
         self._unavailable = "not connected to Kafka yet"
         self._rejection = ""
         self._leaderless = ""
@@ -128,7 +128,7 @@ class KafkaLink:
         self.in_flight.release(key, size)
         if error is None:
             self._unavailable = self._rejection = ""
-            self._failures = 0
+            self._backoff.reset()
         else:
             self._state = LinkState.FAILED
         on_delivery(error)
@@ -149,8 +149,7 @@ class KafkaLink:
         """Connect a new producer after a back-off; `batch_bytes`: size of its largest slice."""
         self._producer = self._create_producer(self._settings, batch_bytes)
         self._state = LinkState.CONNECTING
-        await self._sleep(min(MAX_RETRY_SECONDS, RETRY_SECONDS * 2.0**self._failures))
-        self._failures = min(self._failures + 1, MAX_BACKOFF_EXPONENT)
+        await self._sleep(self._backoff.next_pause())
         await self.connect()
 
     async def stop(self, grace_seconds: float) -> None:

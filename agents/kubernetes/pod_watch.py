@@ -7,7 +7,6 @@ pod, and no event arrived for a while, the watch is restarted at its last resour
 """
 
 import logging
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ import orjson
 
 from agents.kubernetes import pod_api
 from agents.kubernetes.pod_api import PodApi
+from pipeline.backoff import Backoff
 from pipeline.config.settings import Settings
 from pipeline.contract import annotations
 from pipeline.contract.pod_metadata import Instance
@@ -114,7 +114,7 @@ class PodWatch:
             del self._pods[uid]
 
     def _run(self) -> None:
-        backoff, version = FIRST_BACKOFF_SECONDS, ""
+        backoff, version = Backoff(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS), ""
         while not self._stopping.is_set():
             self._restart_requested.clear()
             try:
@@ -122,7 +122,8 @@ class PodWatch:
                 version = version or self._list(api)
                 self.problem, self._received_at = "", time.monotonic()
                 for new_version in self._watch(api, version):
-                    version, backoff, self._received_at = new_version, FIRST_BACKOFF_SECONDS, time.monotonic()
+                    version, self._received_at = new_version, time.monotonic()
+                    backoff.reset()
             except Gone:
                 version = ""
             except Exception as error:  # noqa: BLE001 - any error of the API is reported and retried
@@ -130,8 +131,7 @@ class PodWatch:
                 self._report(error)
                 if isinstance(error, StatusError) and error.retry_after:  # the server decides, whoever waits
                     self._stopping.wait(min(MAX_RETRY_AFTER_SECONDS, error.retry_after))
-            self._restart_requested.wait(backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, no secret
-            backoff = min(MAX_BACKOFF_SECONDS, 2 * backoff)
+            self._restart_requested.wait(backoff.next_pause())
 
     def _version_after(self, error: Exception, version: str) -> str:
         """Return the resourceVersion to watch from after an error; empty: list again, in smaller pages if needed."""

@@ -47,7 +47,7 @@ class BulkSender:
             self._client.mark_failing(
                 describe_response(status, response) if status != 200 else "the response is truncated or malformed"
             )
-            await asyncio.sleep(next(backoff))
+            await asyncio.sleep(backoff.next_pause())
         raise AssertionError("retries are unlimited")
 
     async def _send_in_halves(self, body: bytes, count: int) -> list[ItemResult]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 
+from pipeline.backoff import Backoff
 from pipeline.documents.batch import Document
 from pipeline.elasticsearch.retrying_client import JSON, RetryingClient, describe_response
 from pipeline.monitoring.metrics import Metrics
@@ -52,15 +53,14 @@ class FreshnessProbe:
     async def _search_until_visible(self, index: str, identity: str) -> str:
         """Return `found`, `timed_out`, or `missing` if the document does not exist: it was rejected or deleted."""
         deadline = time.monotonic() + TIMEOUT_SECONDS
-        pause = FIRST_PAUSE_SECONDS
+        backoff = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
         query = {"query": {"ids": {"values": [identity]}}, "size": 0, "terminate_after": 1}
         while time.monotonic() < deadline:
             path = f"/{index}/_search?routing={identity}&filter_path=hits.total.value"
             response = await self._request("POST", path, orjson.dumps(query))
             if _has_hit(response):
                 return "found"
-            await asyncio.sleep(pause)
-            pause = min(MAX_PAUSE_SECONDS, 2 * pause)
+            await asyncio.sleep(backoff.next_pause())
         response = await self._request("GET", f"/{index}/_doc/{identity}?_source=false", None)
         return "missing" if isinstance(response, dict) and not response.get("found") else "timed_out"
 

@@ -6,7 +6,6 @@ kept for the status page.
 
 import asyncio
 import logging
-import random
 import time
 from typing import Any
 
@@ -14,6 +13,7 @@ import orjson
 from elastic_transport import ConnectionTimeout, TlsError, TransportError
 from elasticsearch import ApiError, AsyncElasticsearch
 
+from pipeline.backoff import Backoff
 from pipeline.config.settings import Settings, env_name
 from pipeline.monitoring.metrics import Metrics
 
@@ -25,23 +25,12 @@ UNREACHABLE = 0
 TIMED_OUT = -1
 """Status of a request that timed out."""
 
+FIRST_PAUSE_SECONDS = 0.05
+
 MAX_UNEXPECTED_ERRORS = 5
 """Consecutive exceptions that the client does not document; one more ends the process, so that it is restarted."""
 
 log = logging.getLogger(__name__)
-
-
-class Backoff:
-    """Exponential back-off: pauses in seconds, doubling from 50 ms to `maximum`, each with jitter."""
-
-    def __init__(self, maximum: float) -> None:
-        self._maximum = maximum
-        self._next_pause = 0.05
-
-    def __next__(self) -> float:
-        pause = self._next_pause
-        self._next_pause = min(self._maximum, 2 * pause)
-        return pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
 
 
 class RetryingClient:
@@ -57,7 +46,7 @@ class RetryingClient:
 
     def new_backoff(self) -> Backoff:
         """Return a new back-off for one operation."""
-        return Backoff(self._settings.retry_max_seconds)
+        return Backoff(FIRST_PAUSE_SECONDS, self._settings.retry_max_seconds)
 
     async def request(
         self, method: str, path: str, body: bytes | None = None, content_type: str = NDJSON
@@ -92,7 +81,7 @@ class RetryingClient:
                 self.mark_healthy()
                 return status, response
             self.mark_failing(describe_response(status, response))
-            await asyncio.sleep(next(backoff))
+            await asyncio.sleep(backoff.next_pause())
 
     def mark_failing(self, reason: str) -> None:
         """Record and log that a request must be retried."""

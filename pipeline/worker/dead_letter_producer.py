@@ -11,9 +11,11 @@ from aiokafka.errors import KafkaError
 from faust.exceptions import FaustError
 from faust.types import TopicT
 
+from pipeline.backoff import Backoff
 from pipeline.contract.dead_letter import DeadLetter, encode
 from pipeline.contract.record import Headers
-from pipeline.elasticsearch.retrying_client import Backoff
+
+FIRST_PAUSE_SECONDS = 0.05
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +34,12 @@ class DeadLetterProducer:
         position = "/".join(map(str, dead_letter.origin[:3]))
         source = f"{dead_letter.index}/{dead_letter.id}" if dead_letter.id else position
         headers = encode(dead_letter)
-        backoff = Backoff(self._retry_max_seconds)
+        backoff = Backoff(FIRST_PAUSE_SECONDS, self._retry_max_seconds)
         self.pending += 1
         while error := await self._try_send(key or dead_letter.id.encode(), dead_letter.value, headers):
             self.problem = f"cannot write to dead-letter topic {self._topic.get_topic_name()}: {error}"
             log.error("%s; retrying until it succeeds", self.problem)
-            await asyncio.sleep(next(backoff))
+            await asyncio.sleep(backoff.next_pause())
         self.pending -= 1
         self.problem = ""
         log.error("dead-lettered: %s", dead_letter.reason, extra={"crisp.dead": source})

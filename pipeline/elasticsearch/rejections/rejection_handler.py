@@ -62,7 +62,7 @@ class RejectionHandler:
             retry = next((result for result in results if result.outcome is Outcome.RETRY), None)
             if retry is not None:
                 self._client.mark_failing(retry.reason)
-                await asyncio.sleep(next(backoff))
+                await asyncio.sleep(backoff.next_pause())
             documents = remaining
             body = b"".join(document.bulk_lines() for document in documents)
             results = await self._bulk_sender.send(body, len(documents))
@@ -123,6 +123,6 @@ class RejectionHandler:
         backoff = self._client.new_backoff()
         while (result := (await self._bulk_sender.send(canary, 1))[0]).outcome not in (Outcome.CREATED, Outcome.EXISTS):
             self._client.mark_failing(f"index {document.index} rejects even a plain document: {result.reason}")
-            await asyncio.sleep(next(backoff))
+            await asyncio.sleep(backoff.next_pause())
         await self._send_dead_letter(document.dead_letter(reason))
         self._metrics.inc("crisp_worker_documents", result="dead_lettered")

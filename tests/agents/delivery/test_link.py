@@ -9,6 +9,7 @@ from aiokafka.errors import OutOfOrderSequenceNumber
 from agents.delivery import in_flight, link
 from agents.delivery.link import KafkaLink, LinkState
 from agents.delivery.producer import DeliveryCallback
+from pipeline.backoff import Backoff
 from pipeline.config.settings import Settings
 from pipeline.contract.record import Headers
 from pipeline.errors import SettingsError
@@ -160,8 +161,7 @@ async def test_backoff_doubles_with_each_failure_and_ends_with_an_acknowledgemen
     async def sleep(seconds: float) -> None:
         pauses.append(seconds)
 
-    monkeypatch.setattr(link, "RETRY_SECONDS", 1.0)
-    monkeypatch.setattr(link, "MAX_RETRY_SECONDS", 15.0)
+    monkeypatch.setattr(scene.link, "_backoff", Backoff(1.0, 15.0, lambda: 1.0))
     monkeypatch.setattr(scene.link, "_sleep", sleep)
     await scene.link.connect()
     for _ in range(6):
