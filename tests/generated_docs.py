@@ -16,6 +16,7 @@ from pipeline.cli.main import COMMANDS
 from pipeline.config.settings import Settings, env_name
 from pipeline.contract.ecs import FIELDS
 from pipeline.monitoring.metrics import SHIPPER, WORKER, Metric
+from pipeline.parsing import json_body
 from tests.pipeline.parsing.examples import LOGGERS, TEXTS, Example
 
 ROOT = Path(__file__).parent.parent
@@ -87,10 +88,12 @@ def fields_set() -> frozenset[str]:
     for path in code:
         if path.name == "ecs.py" or {"setup", "demo"} & set(path.parts):
             continue
-        constants = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+        tree = list(ast.walk(ast.parse(path.read_text())))
+        docstrings = {id(node.value) for node in tree if isinstance(node, ast.Expr)}
+        constants = [node.value for node in tree if isinstance(node, ast.Constant) and id(node) not in docstrings]
         texts += [value for value in constants if isinstance(value, str)]
         texts += [value.decode("latin-1") for value in constants if isinstance(value, bytes)]
-    named = set(re.findall(r"@?[a-z_]+(?:\.[a-z_]+)*", "\n".join(texts)))
+    named = {*texts, *re.findall(r"@?[a-z_]+(?:\.[a-z_]+)+", "\n".join(texts))}
     named |= {field for example in (*TEXTS, *LOGGERS) for field in example.fields}
     named |= {f"kubernetes.{kind}.name" for kind in WORKLOADS}
     return frozenset(named & set(FIELDS))
@@ -109,7 +112,8 @@ def fields_table() -> str:
 
 def mapped_fields() -> str:
     """Return the fields that have a type, but only an application sets."""
-    return wrap(", ".join(f"`{name}`" for name in FIELDS if name not in fields_set()))
+    names = [name for name in FIELDS if name not in fields_set() and json_body.is_writable(name)]
+    return wrap(", ".join(f"`{name}`" for name in names))
 
 
 def wrap(text: str, width: int = 118) -> str:
