@@ -7,7 +7,7 @@ import signal
 import socket
 
 from agents.shipper import Shipper
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.monitoring import log
 
 
@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ship; exit code 0 after SIGTERM, or when `--once` is complete."""
-    effective = settings.load()
+    effective = load_settings()
     if not effective.node_name:
         effective = dataclasses.replace(effective, node_name=socket.gethostname())
     log.configure()

@@ -25,7 +25,7 @@ from agents.kubernetes.pod_watch import PodWatch
 from agents.state.checkpoint import Checkpoint
 from agents.status import ShipperStatus
 from agents.tailing.container_tail import ContainerTail, MetadataState
-from pipeline.config.settings import Settings, buffer_max_bytes
+from pipeline.config.settings import Settings
 from pipeline.contract import record
 from pipeline.contract.gap import GapRecord
 from pipeline.contract.pod_metadata import Instance
@@ -217,7 +217,7 @@ class Shipper:
             pending = tail.next_slice(time.time_ns())
             if pending is None:
                 self._retry_at[instance] = now + OPEN_RETRY_SECONDS
-                stalled = stalled or backlog > buffer_max_bytes(self._settings)
+                stalled = stalled or backlog > self._settings.buffer_max_bytes
                 continue
             progress = True
             self._backlog_since.pop(instance, None)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pipeline.cli.main import COMMANDS
+from pipeline.config.environment import DEFAULTS, format_value
 from pipeline.config.settings import Settings, env_name
 from pipeline.contract.ecs import FIELDS
 from pipeline.monitoring.metrics import SHIPPER, WORKER, Metric
@@ -73,7 +74,8 @@ def settings_table(group: str) -> str:
     rows = ["| variable | default | read by | meaning |", "|---|---|---|---|"]
     for name, readers in setting_group(group).items():
         row = known[name]
-        default = f"`{row.default}`" if row.default not in ("", ()) else ""
+        value = format_value(row, getattr(DEFAULTS, name))
+        default = f"`{value}`" if value != "" else ""
         choices = ", ".join(f"`{choice}`" for choice in row.metadata["choices"])
         meaning = row.metadata["meaning"] + (f" ({choices})" if choices else "")
         rows.append(f"| `{env_name(name)}` | {default} | {readers} | {meaning} |")

@@ -18,7 +18,7 @@ from aiokafka.errors import KafkaTimeoutError, ProducerClosed
 from agents.delivery import compression
 from agents.delivery.partitioner import choose_partition
 from pipeline.config.secrets import SecretFileWatcher
-from pipeline.config.settings import KIB, Settings, record_max_bytes
+from pipeline.config.settings import KIB, Settings
 from pipeline.contract.record import Headers
 from pipeline.errors import SettingsError
 from pipeline.kafka import client
@@ -83,7 +83,7 @@ class RecordProducer:
             enable_idempotence=True,
             compression_type=None if codec == "none" else codec,
             max_batch_size=self._batch_bytes + 16 * KIB,
-            max_request_size=record_max_bytes(self._settings),
+            max_request_size=self._settings.record_max_bytes,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
             retry_backoff_ms=200,
             partitioner=choose_partition,

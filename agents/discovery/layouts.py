@@ -27,7 +27,7 @@ def create_discovery(settings: Settings) -> Discovery:
     """Create the discovery of all layouts in the settings."""
     node, docker_dir = settings.node_name, Path(os.path.realpath(settings.docker_dir)) if settings.docker_dir else None
     layouts = [kubelet_layout(Path(settings.logs_dir), docker_dir)]
-    layouts += [plain_layout(Path(directory), node) for directory in settings.plain_dirs.split()]
+    layouts += [plain_layout(Path(directory), node) for directory in settings.plain_dirs]
     layouts += [docker_layout(docker_dir, node)] if docker_dir else []
     cache = DirectoryCache(events=settings.discovery != "poll", poll=settings.discovery != "events")
     return Discovery(layouts, cache)

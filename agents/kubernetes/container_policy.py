@@ -34,7 +34,7 @@ class ContainerPolicy:
         self._metadata_version = -1
         self._grouping = settings.grouping
         self._limits = Limits(settings.slice_max_bytes, settings.event_max_bytes)
-        self._annotations = frozenset(settings.annotations.split())
+        self._annotations = frozenset(settings.annotations)
 
     def create_tail(self, instance: Instance, metadata: bytes) -> ContainerTail:
         """Create the tail of a container."""

@@ -43,7 +43,7 @@ class PodWatch:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._indexed_annotations = frozenset(settings.annotations.split())
+        self._indexed_annotations = frozenset(settings.annotations)
         self._pods: dict[str, Pod] = {}
         self._stored = b""
         self._path = Path(settings.state_dir) / "pods.json"

@@ -15,7 +15,7 @@ from rich.table import Table
 from pipeline.cli.terminal import time_argument
 from pipeline.cli.terminal.interrupt import on_interrupt
 from pipeline.cli.terminal.progress import Progress
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.elasticsearch.client import connect
 from pipeline.errors import CrispError, UsageError
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Return 0 if no event is missing or duplicated, 1 if some are, 130 when interrupted."""
-    effective = settings.load()
+    effective = load_settings()
     log.configure_cli()
     if args.source != KAFKA and not Path(args.source).is_dir():
         raise UsageError(f"--from {args.source}: neither a directory nor {KAFKA}")
@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         tallies, interrupted = asyncio.run(_audit(effective, args))
     except KafkaError as error:
-        raise CrispError(f"cannot read Kafka at {effective.kafka_brokers}: {error!r}") from error
+        raise CrispError(f"cannot read Kafka at {effective.kafka_address}: {error!r}") from error
     total = tally.total(tallies)
     if args.json:
         body = {**total.as_dict(), "interrupted": interrupted, "accounts": [entry.as_dict() for entry in tallies]}

@@ -8,7 +8,7 @@ import sys
 
 import orjson
 
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.monitoring import log
 from pipeline.operations import rule_test_runner
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Return 0 if no check failed, else 1. Raises SettingsError for invalid settings or rules."""
-    effective = settings.load()
+    effective = load_settings()
     log.configure_cli()
     if args.rules:
         effective = dataclasses.replace(effective, rules_file=args.rules)

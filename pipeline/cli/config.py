@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.config import settings
+from pipeline.config.environment import DEFAULTS, format_value, load_settings
+from pipeline.config.settings import env_name
 
 EXAMPLE = """examples:
   crisp config --changed
@@ -39,16 +40,18 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _rows() -> dict[str, dict[str, Any]]:
-    effective = settings.load()
+    effective = load_settings()
     rows = {}
     for field in dataclasses.fields(effective):
-        name, value = settings.env_name(field.name), getattr(effective, field.name)
-        origin = "environment" if name in os.environ else "default"
-        if field.metadata["secret"] and value:
-            rows[name] = {"value": HIDDEN, "from": origin, "changed": True, "default": field.default}
-        else:
-            rows[name] = {"value": value, "from": origin, "changed": value != field.default, "default": field.default}
-        rows[name]["meaning"] = field.metadata["meaning"]
+        name, value = env_name(field.name), format_value(field, getattr(effective, field.name))
+        default = format_value(field, getattr(DEFAULTS, field.name))
+        rows[name] = {
+            "value": HIDDEN if field.metadata["secret"] and value else value,
+            "from": "environment" if name in os.environ else "default",
+            "changed": value != default,
+            "default": default,
+            "meaning": field.metadata["meaning"],
+        }
     return rows
 
 

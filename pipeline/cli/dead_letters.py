@@ -11,7 +11,7 @@ from aiokafka.errors import KafkaError
 from pipeline.cli.terminal import time_argument
 from pipeline.cli.terminal.interrupt import on_interrupt
 from pipeline.cli.terminal.progress import Progress
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.documents.record_processor import RecordProcessor
 from pipeline.elasticsearch.client import connect
@@ -41,7 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Return 0; for `retry` 1 if dead letters were rejected again, 130 when interrupted. Raises CrispError."""
-    effective = settings.load()
+    effective = load_settings()
     log.configure_cli()
     since = (
         round(time_argument.parse_time_argument("--since", args.since, datetime.now(UTC)) * 1000)
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
             return asyncio.run(_list(effective, since, as_json=args.json))
         return asyncio.run(_retry(effective, since, as_json=args.json))
     except KafkaError as error:
-        raise CrispError(f"{effective.topic_dead} at {effective.kafka_brokers} cannot be read: {error!r}") from error
+        raise CrispError(f"{effective.topic_dead} at {effective.kafka_address} cannot be read: {error!r}") from error
 
 
 async def _list(effective: Settings, since: int | None, *, as_json: bool) -> int:

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 
 from pipeline.cli.terminal import output
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.config.exclusion import Exclusion
 from pipeline.config.settings import Settings
 from pipeline.contract import annotations, pod_metadata
@@ -49,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the documents made of the lines; return 0. Raises CrispError."""
-    effective = settings.load()
+    effective = load_settings()
     if args.rules:
         effective = dataclasses.replace(effective, rules_file=args.rules)
     summary = output.Summary()
@@ -128,7 +128,7 @@ def _open_input(
     metadata = pod_metadata.from_path(instance, node)
     if pod_object is not None:
         options = Exclusion(effective).pod_options(pod_object, instance.container)
-        metadata = pod_metadata.from_api(instance, node, pod_object, frozenset(effective.annotations.split()), options)
+        metadata = pod_metadata.from_api(instance, node, pod_object, frozenset(effective.annotations), options)
     metadata = pod_metadata.from_link(path or files[0], metadata)
     grouping, problem = grouper.requested_grouping(effective.grouping, options.multiline)
     for invalid in (*options.invalid, *([f"multiline: {problem}"] if problem else [])):

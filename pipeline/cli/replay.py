@@ -13,7 +13,7 @@ from rich.table import Table
 from pipeline.cli.terminal import time_argument
 from pipeline.cli.terminal.interrupt import on_interrupt
 from pipeline.cli.terminal.progress import Progress
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.documents.record_processor import RecordProcessor
 from pipeline.elasticsearch.client import connect
@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Return 0 when the range is indexed, 130 when interrupted. Raises CrispError."""
-    effective = settings.load()
+    effective = load_settings()
     log.configure_cli()
     now = datetime.now(UTC)
     since = round(time_argument.parse_time_argument("--since", args.since, now) * 1000)
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         outcome = asyncio.run(_replay(effective, since, until, allow_changed_rules=args.allow_changed_rules))
     except KafkaError as error:
-        raise CrispError(f"cannot read Kafka at {effective.kafka_brokers}: {error!r}") from error
+        raise CrispError(f"cannot read Kafka at {effective.kafka_address}: {error!r}") from error
     if args.json:
         print(orjson.dumps(outcome).decode())
     else:

@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import json
 
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.elasticsearch import roles
 from pipeline.operations.setup import kibana_objects, setup
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Return 0 when everything exists. Raises SetupError."""
-    effective = settings.load()
+    effective = load_settings()
     if args.kibana_objects:
         print(kibana_objects.ndjson(effective).decode(), end="")
         return 0

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.terminal import output
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.monitoring import formatting, log
 from pipeline.monitoring.health import Severity, parse_severity
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Return 0 if no problem is critical (`--strict`: no problem at all), else 1."""
-    effective = settings.load()
+    effective = load_settings()
     log.configure_cli()
     console = output.console()
     if args.json or args.once or not console.is_terminal:

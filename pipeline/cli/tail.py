@@ -9,7 +9,7 @@ import orjson
 from rich.console import Console
 from rich.text import Text
 
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.elasticsearch.client import connect
 from pipeline.errors import CrispError, UsageError
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     query = filter_query.build_query(args.filter)
     if not 0 <= args.n <= 10_000:
         raise UsageError(f"-n {args.n}: from 0 to 10,000")
-    effective = settings.load()
+    effective = load_settings()
     log.configure_cli()
     asyncio.run(_tail(effective, args, query))
     return 0

@@ -11,7 +11,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from pipeline.cli.terminal import output, time_argument
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.elasticsearch.client import connect
 from pipeline.errors import CrispError
@@ -39,13 +39,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Return 0 if the document is in the index, else 1. Raises CrispError."""
-    effective = settings.load()
+    effective = load_settings()
     log.configure_cli()
     since = time_argument.parse_time_argument("--since", args.since, datetime.now(UTC))
     try:
         hit, steps = asyncio.run(_trace(effective, args.id, round(since * 1000)))
     except KafkaError as error:
-        raise CrispError(f"cannot read Kafka at {effective.kafka_brokers}: {error!r}") from error
+        raise CrispError(f"cannot read Kafka at {effective.kafka_address}: {error!r}") from error
     if args.json:
         print(orjson.dumps({"id": args.id, "indexed": bool(hit), "steps": [step._asdict() for step in steps]}).decode())
     else:

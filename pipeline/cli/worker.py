@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.monitoring import log
 from pipeline.worker import process
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run a worker. Return 0 after SIGTERM, or when `--once` is done; 1 after a crash."""
-    effective = settings.load()
+    effective = load_settings()
     log.configure()
     return asyncio.run(_run(effective, once=args.once))
 

@@ -17,8 +17,8 @@ class Exclusion:
     """The exclusions of the settings, and the limits of those by annotation."""
 
     def __init__(self, settings: Settings) -> None:
-        self._namespaces = frozenset(settings.exclude_namespaces.split())
-        self._pods = settings.exclude_pods.split()
+        self._namespaces = frozenset(settings.exclude_namespaces)
+        self._pods = settings.exclude_pods
         self._by_annotation = settings.pods_may_exclude
         self._prefix = settings.annotation_prefix
 

@@ -6,6 +6,7 @@ matches it.
 """
 
 import re
+from collections.abc import Iterable
 
 INFRA = "infra"
 """The route of containers in the namespaces of `CRISP_INFRA_NAMESPACES`, if it is configured."""
@@ -14,10 +15,10 @@ _ROUTE = re.compile(r"([a-z][a-z0-9]{0,39})=([1-9]\d{0,4})", re.ASCII)
 _RESERVED = frozenset({"late", "crisp"})  # logs-late, logs-crisp.YYYY.MM.DD
 
 
-def parse(text: str) -> dict[str, int]:
-    """Parse the setting into days of retention by route. Raises ValueError that names an invalid entry."""
+def parse(entries: Iterable[str]) -> dict[str, int]:
+    """Parse the setting's entries into days of retention by route. Raises ValueError that names an invalid entry."""
     days: dict[str, int] = {}
-    for entry in text.split():
+    for entry in entries:
         match = _ROUTE.fullmatch(entry)
         if match is None:
             raise ValueError(f"{entry!r} is not route=days, such as {INFRA}=7 (lower-case letters and digits)")

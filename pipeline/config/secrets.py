@@ -5,36 +5,71 @@ A secret is passed only to the client that needs it; no log, status or error con
 
 import os
 from pathlib import Path
+from typing import NamedTuple
 
-from pipeline.config.settings import Settings, env_name
+from pipeline.config.settings import ElasticsearchSettings, KafkaSettings, Settings, env_name
 from pipeline.errors import SettingsError
 
-SECRET_SETTINGS = ("kafka_password", "es_password", "es_api_key")
-_FILES = (
-    *(f"{name}_file" for name in SECRET_SETTINGS),
-    "kafka_ca_file",
-    "kafka_cert_file",
-    "kafka_key_file",
-    "es_ca_file",
-)
+
+class Secret(NamedTuple):
+    """A secret in the settings: its value, or the file that has it; `name` is the setting's."""
+
+    name: str
+    value: str
+    file: str
+
+    @property
+    def file_name(self) -> str:
+        """The setting of the file."""
+        return f"{self.name}_file"
+
+    @property
+    def is_set(self) -> bool:
+        """Whether there is a value or a file."""
+        return bool(self.value or self.file)
+
+    def read(self) -> str:
+        """Return the current value. Raises SettingsError if the file cannot be read."""
+        if not self.file:
+            return self.value
+        try:
+            return Path(self.file).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            raise SettingsError([f"{env_name(self.file_name)}: {self.file} cannot be read: {error}"]) from error
 
 
-def read(settings: Settings, name: str) -> str:
-    """Return the current value of a secret, by the setting's name. Raises SettingsError if its file cannot be read."""
-    path = getattr(settings, f"{name}_file")
-    if not path:
-        return str(getattr(settings, name))
-    try:
-        return Path(path).read_text(encoding="utf-8").rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError([f"{env_name(name + '_file')}: {path} cannot be read: {error}"]) from error
+def kafka_password(settings: KafkaSettings) -> Secret:
+    """Return the SASL password."""
+    return Secret("kafka_password", settings.kafka_password, settings.kafka_password_file)
+
+
+def es_password(settings: ElasticsearchSettings) -> Secret:
+    """Return the password for basic authentication."""
+    return Secret("es_password", settings.es_password, settings.es_password_file)
+
+
+def es_api_key(settings: ElasticsearchSettings) -> Secret:
+    """Return the API key."""
+    return Secret("es_api_key", settings.es_api_key, settings.es_api_key_file)
+
+
+def all_secrets(settings: Settings) -> tuple[Secret, ...]:
+    """Return every secret in the settings."""
+    return kafka_password(settings), es_password(settings), es_api_key(settings)
 
 
 class SecretFileWatcher:
     """Watches the files of secrets and certificates in the settings for changes."""
 
     def __init__(self, settings: Settings) -> None:
-        self._paths = {name: getattr(settings, name) for name in _FILES if getattr(settings, name)}
+        files = {
+            **{secret.file_name: secret.file for secret in all_secrets(settings)},
+            "kafka_ca_file": settings.kafka_ca_file,
+            "kafka_cert_file": settings.kafka_cert_file,
+            "kafka_key_file": settings.kafka_key_file,
+            "es_ca_file": settings.es_ca_file,
+        }
+        self._paths = {name: path for name, path in files.items() if path}
         self._signatures = {name: _signature(path) for name, path in self._paths.items()}
 
     def poll(self) -> list[str]:

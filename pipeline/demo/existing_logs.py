@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
+from pipeline.config.settings import Settings
 from pipeline.demo.child_process import ChildProcess
 from pipeline.demo.run import POLL_SECONDS, OnProgress, last_line
 from pipeline.demo.searcher import Searcher
@@ -35,7 +36,7 @@ class ExistingLogs:
             "CRISP_STATE_DIR": str(directory / "state"),
             "CRISP_NODE_NAME": "laptop",
         }
-        self._settings = settings.load(environment)
+        self._settings = load_settings(environment)
         self._processes = [ChildProcess("ship", environment, directory), ChildProcess("worker", environment, directory)]
         self._searcher = Searcher(stack.address.es_url)
 
@@ -111,6 +112,6 @@ def require_log_files(logs: Path) -> None:
     """Raise StackError for a directory without log files in the kubelet's layout."""
     if not logs.is_dir():
         raise StackError(f"--logs {logs}: no such directory")
-    if not LogDirectory(logs, settings.Settings(), {}).pod_uids:
+    if not LogDirectory(logs, Settings(), {}).pod_uids:
         layout = "<namespace>_<pod>_<uid>/<container>/<n>.log"
         raise StackError(f"--logs {logs}: no log files in the kubelet's layout ({layout})")

@@ -13,7 +13,7 @@ from typing import Any
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import GroupCoordinatorNotAvailableError
 
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.demo.child_process import ChildProcess
 from pipeline.demo.ledger import Balance, Ledger
 from pipeline.demo.log_generator import CHAOS_WATCH_INTERVAL, WATCH_INTERVAL, LogGenerator, provoke_stack_trace
@@ -97,7 +97,7 @@ class Run:
             **({"CRISP_KAFKA_SESSION_TIMEOUT_SECONDS": "2"} if plan.chaos else {}),
         }
         self._environment = environment
-        self._settings = settings.load(environment)
+        self._settings = load_settings(environment)
         self.shipper = ChildProcess("ship", environment, directory)
         self.worker = ChildProcess("worker", environment, directory)
         self.ledger = Ledger()

@@ -11,7 +11,6 @@ from typing import Any
 
 import orjson
 
-from pipeline.config import routes
 from pipeline.config.settings import Settings
 from pipeline.contract import cri, gap
 from pipeline.contract.gap import GapRecord
@@ -77,7 +76,7 @@ class DocumentBuilder:
         self._settings = settings
         self._contexts: dict[bytes, _ContainerContext] = {}
         self._rules = rules
-        self._redaction = Redaction(settings.redact.split()) if settings.redact else None
+        self._redaction = Redaction(settings.redact) if settings.redact else None
 
     def build(self, log_slice: LogSlice, now_ns: int, extra_fields: dict[str, Any] | None = None) -> DocumentBatch:
         """Return the documents of a slice, each with `extra_fields`. Raises RecordError for invalid metadata."""
@@ -216,7 +215,7 @@ class _Targets(dict[tuple[int, bytes], Target]):
         self._files = files
         self._index_prefix = settings.index_prefix
         self._route_prefix = f"{route}." if route else ""
-        days = routes.parse(settings.routes)[route] if route else settings.retention_days
+        days = settings.routes[route] if route else settings.retention_days
         self.oldest_day = (datetime.fromtimestamp(now_ns / 1e9, UTC) - timedelta(days=days)).strftime("%Y-%m-%d")
 
     def __missing__(self, key: tuple[int, bytes]) -> Target:

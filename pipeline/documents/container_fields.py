@@ -90,7 +90,7 @@ def _pod_fields(
 
 
 def _select_route(namespace: str, settings: Settings) -> str:
-    infra = namespace in settings.infra_namespaces.split() and routes.INFRA in routes.parse(settings.routes)
+    infra = namespace in settings.infra_namespaces and routes.INFRA in settings.routes
     return routes.INFRA if infra else ""
 
 
@@ -132,7 +132,7 @@ def _owner_fields(owner: Any) -> dict[str, str]:
 
 
 def _service_fields(labels: dict[str, str], names: dict[str, str], settings: Settings) -> dict[str, str]:
-    chosen = [labels[name] for name in settings.service_labels.split() if labels.get(name)]
+    chosen = [labels[name] for name in settings.service_labels if labels.get(name)]
     service = {
         "ecs.version": ECS_VERSION,
         "service.name": chosen[0] if chosen else names["container"],

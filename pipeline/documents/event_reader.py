@@ -44,7 +44,7 @@ class EventReader:
         self._parse_text = text_formats.PARSERS[container.parser]
         self._field_limit = settings.field_limit
         self._strip_ansi = settings.ansi == "strip"
-        self._probe_paths = frozenset(settings.health_paths.split())
+        self._probe_paths = frozenset(settings.health_paths)
         self._window_ns = int(settings.application_time_window_seconds * 1e9)
         self._window_covers_day = self._window_ns >= DAY_NS
         self._fractions = _MILLISECOND_SUFFIXES if self._window_covers_day else frozenset[str]()

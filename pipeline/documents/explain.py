@@ -136,7 +136,7 @@ class Explainer:
         labels = container.constant.get("kubernetes.labels") or {}
         value = container.service_defaults[name]
         label_names = {
-            "service.name": self._settings.service_labels.split(),
+            "service.name": list(self._settings.service_labels),
             "service.version": ["version", "app.kubernetes.io/version"],
             "service.environment": ["environment"],
         }.get(name)

@@ -63,9 +63,9 @@ def connect(settings: Settings) -> AsyncElasticsearch:
 
 def _credentials(settings: Settings) -> dict[str, Any]:
     if settings.es_api_key or settings.es_api_key_file:
-        return {"api_key": secrets.read(settings, "es_api_key")}
+        return {"api_key": secrets.es_api_key(settings).read()}
     if settings.es_user:
-        return {"basic_auth": (settings.es_user, secrets.read(settings, "es_password"))}
+        return {"basic_auth": (settings.es_user, secrets.es_password(settings).read())}
     return {}
 
 
@@ -80,7 +80,7 @@ def node_configs(settings: Settings) -> list[NodeConfig]:
     """Return one config per address in the settings. Raises SettingsError with every invalid address."""
     problems: list[str] = []
     configs: dict[str, NodeConfig] = {}
-    for address in filter(None, (part.strip() for part in settings.es_urls.split(","))):
+    for address in settings.es_urls:
         try:
             configs[address] = url_to_node_config(address, use_default_ports_for_scheme=True)
         except ValueError as error:

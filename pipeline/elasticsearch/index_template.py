@@ -7,7 +7,6 @@ feature: `unsupported_features` parses the error, and `body` then omits the feat
 import re
 from typing import Any, NamedTuple
 
-from pipeline.config import routes
 from pipeline.config.settings import Settings
 from pipeline.contract.ecs import FIELDS, LABELS_PREFIX, Field
 
@@ -62,7 +61,7 @@ def all_templates(settings: Settings) -> list[Template]:
     common = Template(title, (f"{prefix}-20*", f"{prefix}-{OWNER}.*"), title, settings.retention_days)
     route_templates = [
         Template(f"{title}-{route}", (f"{prefix}-{route}.20*",), f"{title}-{route}", days)
-        for route, days in routes.parse(settings.routes).items()
+        for route, days in settings.routes.items()
     ]
     return [common, *route_templates, Template(f"{title}-{LATE}", (f"{prefix}-{LATE}*",), "", 0)]
 

@@ -13,7 +13,7 @@ from typing import Any
 from elasticsearch import AsyncElasticsearch
 
 from pipeline import cancellation
-from pipeline.config.settings import Settings, strip_credentials
+from pipeline.config.settings import Settings
 from pipeline.documents.batch import DocumentBatch
 from pipeline.elasticsearch import bulk_body, bulk_response
 from pipeline.elasticsearch.bulk_sender import BulkSender
@@ -59,7 +59,7 @@ class Indexer:
         """Return the state of Elasticsearch and the rejected documents, for `/status.json`."""
         return {
             "elasticsearch": {
-                "urls": strip_credentials(self._settings.es_urls),
+                "urls": self._settings.es_address,
                 "failing_since": self.failing_since,
                 "fault": self.last_error if self.failing_since else "",
                 "trouble": self.index_resolver.problem,

@@ -22,7 +22,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.metadata import MetadataRequest
 
 from pipeline.config import secrets
-from pipeline.config.settings import Settings, env_name, record_max_bytes
+from pipeline.config.settings import Settings, env_name
 from pipeline.errors import SettingsError
 
 _CONNECT_TIMEOUT_MS = 5000
@@ -35,7 +35,7 @@ def connection(settings: Settings) -> dict[str, Any]:
     """
     transport = "SSL" if settings.kafka_tls else "PLAINTEXT"
     arguments: dict[str, Any] = {
-        "bootstrap_servers": [broker.strip() for broker in settings.kafka_brokers.split(",") if broker.strip()],
+        "bootstrap_servers": list(settings.kafka_brokers),
         "security_protocol": transport,
         "ssl_context": tls_context(settings),
     }
@@ -43,7 +43,7 @@ def connection(settings: Settings) -> dict[str, Any]:
         arguments["security_protocol"] = f"SASL_{transport}"
         arguments["sasl_mechanism"] = settings.kafka_sasl
         arguments["sasl_plain_username"] = settings.kafka_user
-        arguments["sasl_plain_password"] = secrets.read(settings, "kafka_password")
+        arguments["sasl_plain_password"] = secrets.kafka_password(settings).read()
     return arguments
 
 
@@ -75,7 +75,7 @@ def reload(settings: Settings, *clients: Any) -> None:
         _load_client_certificate(context, settings)
     if settings.kafka_sasl != "none":
         for client in clients:
-            client._sasl_plain_password = secrets.read(settings, "kafka_password")  # noqa: SLF001
+            client._sasl_plain_password = secrets.kafka_password(settings).read()  # noqa: SLF001
 
 
 def _load_client_certificate(context: ssl.SSLContext, settings: Settings) -> None:
@@ -150,7 +150,7 @@ def explain_error(settings: Settings, topic: str, error: BaseException) -> str:
         return f"topic {topic} does not exist: `crisp setup` creates it"
     if isinstance(error, MessageSizeTooLargeError):
         return (
-            f"it exceeds the limit of topic {topic}: set its max.message.bytes to {record_max_bytes(settings)} "
+            f"it exceeds the limit of topic {topic}: set its max.message.bytes to {settings.record_max_bytes} "
             f"(`crisp setup` does), or {env_name('event_max_bytes')} to less"
         )
     return str(error) or type(error).__name__

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from aiokafka import AIOKafkaProducer
 
-from pipeline.config.settings import Settings, dead_letter_max_bytes
+from pipeline.config.settings import Settings
 from pipeline.contract import dead_letter
 from pipeline.contract.dead_letter import DeadLetter
 from pipeline.contract.record import KafkaPosition
@@ -39,7 +39,7 @@ async def produce(settings: Settings, entry: DeadLetter) -> None:
         **client.connection(settings),
         acks="all",
         compression_type="zstd",
-        max_request_size=dead_letter_max_bytes(settings),
+        max_request_size=settings.dead_letter_max_bytes,
     )
     try:
         await producer.start()

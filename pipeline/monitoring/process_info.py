@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from pipeline import __version__
-from pipeline.config import settings
+from pipeline.config.environment import non_defaults
 from pipeline.config.settings import Settings
 from pipeline.monitoring import health
 
@@ -19,7 +19,7 @@ def snapshot(kind: str, name: str, healthy_message: str, effective: Settings) ->
         "version": __version__,
         "started": _STARTED,
         "well": healthy_message,
-        "settings": settings.non_defaults(effective),
+        "settings": non_defaults(effective),
     }
 
 

@@ -1,6 +1,5 @@
 """Runs the tests of a rules file through the worker's own code."""
 
-from pipeline.config import routes
 from pipeline.config.settings import Settings
 from pipeline.contract import cri, record
 from pipeline.contract.record import LogSlice, Segment, SourceFile
@@ -14,7 +13,7 @@ NANOSECONDS_PER_SECOND = 10**9
 def run_rule_tests(tests: tuple[RuleTest, ...], rules: Ruleset, settings: Settings) -> list[tuple[RuleTest, list[str]]]:
     """Return each test with the differences between actual and expected documents; none if it passed."""
     builder = DocumentBuilder(settings, rules)
-    route_names = list(routes.parse(settings.routes))
+    route_names = list(settings.routes)
     return [(test, _run_test(test, builder, route_names, settings)) for test in tests]
 
 

@@ -3,7 +3,6 @@
 from functools import partial
 from pathlib import Path
 
-from pipeline.config import routes
 from pipeline.config.settings import Settings
 from pipeline.errors import RulesError
 from pipeline.rules import python_hook
@@ -36,5 +35,5 @@ def read_bytes(settings: Settings) -> bytes:
 def parse(text: bytes, settings: Settings) -> ParsedRules:
     """Parse a text as the rules file of the settings."""
     find_hook = partial(python_hook.load, settings.rules_python_dir)
-    context = RuleContext(tuple(routes.parse(settings.routes)), settings.field_limit, find_hook)
+    context = RuleContext(tuple(settings.routes), settings.field_limit, find_hook)
     return parse_rules_file(text, settings.rules_file, context)

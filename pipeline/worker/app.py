@@ -17,7 +17,7 @@ from faust.exceptions import AlreadyConfiguredWarning, ConsumerNotStarted
 from faust.types import TP, EventT, TopicT
 from mode.supervisors import CrashingSupervisor
 
-from pipeline.config.settings import MIB, Settings, dead_letter_max_bytes, record_max_bytes
+from pipeline.config.settings import MIB, Settings
 from pipeline.worker import consumer, credentials
 from pipeline.worker.consumer import Consumer
 
@@ -142,7 +142,7 @@ class WorkerApp:
 def _build(settings: Settings) -> faust.App:
     return faust.App(
         settings.kafka_group,
-        broker=";".join(f"kafka://{broker.strip()}" for broker in settings.kafka_brokers.split(",")),
+        broker=";".join(f"kafka://{broker}" for broker in settings.kafka_brokers),
         broker_credentials=credentials.broker_credentials(settings),
         processing_guarantee="at_least_once",
         broker_max_poll_interval=NO_TIMEOUT_SECONDS,
@@ -150,7 +150,7 @@ def _build(settings: Settings) -> faust.App:
         agent_supervisor=CrashingSupervisor,
         stream_buffer_maxsize=16,
         broker_max_poll_records=16,
-        consumer_max_fetch_size=max(2 * MIB, record_max_bytes(settings)),
+        consumer_max_fetch_size=max(2 * MIB, settings.record_max_bytes),
         consumer_auto_offset_reset="earliest",
         consumer_metadata_max_age_ms=30_000,  # a topic that is created late, or recreated, is discovered after this
         broker_commit_interval=1.0,
@@ -171,7 +171,7 @@ def _build(settings: Settings) -> faust.App:
         value_serializer="raw",
         producer_acks=-1,
         producer_compression_type="zstd",
-        producer_max_request_size=dead_letter_max_bytes(settings),
+        producer_max_request_size=settings.dead_letter_max_bytes,
         producer_request_timeout=60.0,
         producer_linger=0.05,
         producer_threaded=False,

@@ -14,7 +14,7 @@ def broker_credentials(settings: Settings) -> CredentialsT | None:
     if settings.kafka_sasl != "none":
         return faust.SASLCredentials(
             username=settings.kafka_user,
-            password=secrets.read(settings, "kafka_password"),
+            password=secrets.kafka_password(settings).read(),
             mechanism=settings.kafka_sasl,
             ssl_context=context,
         )

@@ -51,7 +51,7 @@ async def running_shipper(request: pytest.FixtureRequest, tmp_path: Path) -> Asy
     (tmp_path / "pods").mkdir()
     (port,) = free_ports(1)
     settings = Settings(
-        kafka_brokers=f"127.0.0.1:{port}",
+        kafka_brokers=(f"127.0.0.1:{port}",),
         logs_dir=str(tmp_path / "pods"),
         state_dir=str(tmp_path / "state"),
         discovery=request.param,

@@ -17,7 +17,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.settings import load
+from pipeline.config.environment import load_settings
 from pipeline.local.stack import temporary_stack
 from pipeline.operations.setup import setup
 from tests.benchmarks import workload
@@ -39,7 +39,7 @@ def main() -> None:
             "CRISP_STATE_DIR": f"{temporary}/state",
             "CRISP_NODE_NAME": "node-1",
         }
-        asyncio.run(setup.create_all(load(environment)))
+        asyncio.run(setup.create_all(load_settings(environment)))
         for name in ("ship", "worker"):
             _run(environment, name, "--once")
         url = stack.address.es_url

@@ -31,8 +31,8 @@ FEATURES: dict[str, dict[str, Any]] = {
     "a custom start pattern": {"multiline_pattern": r"^[\[{0-9A-Za-z]"},
     "application timestamps not used": {"application_time_window_seconds": 0.0},
     "ANSI colours stripped": {"ansi": "strip"},
-    **{f"redaction: {kind}": {"redact": kind} for kind in SECRET_KINDS},
-    "redaction: all kinds": {"redact": " ".join(SECRET_KINDS)},
+    **{f"redaction: {kind}": {"redact": (kind,)} for kind in SECRET_KINDS},
+    "redaction: all kinds": {"redact": SECRET_KINDS},
 }
 RULES = {
     "a rule for other containers": "rules: [{name: a, when: {namespace: other}, drop: true}]",

@@ -24,7 +24,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.table import Table
 
-from pipeline.config.settings import load
+from pipeline.config.environment import load_settings
 from pipeline.local.artifacts import cache_directory
 from pipeline.local.stack import Stack, temporary_stack
 from pipeline.operations.setup import setup
@@ -72,7 +72,9 @@ class Measurement(NamedTuple):
 def count_records(measurement: Measurement) -> int:
     """Return the number of records in the topic."""
     # The lag of a group without commits is the whole topic.
-    return asyncio.run(total_lag(load({**measurement.environment, "CRISP_KAFKA_GROUP": f"{measurement.topic}-none"})))
+    return asyncio.run(
+        total_lag(load_settings({**measurement.environment, "CRISP_KAFKA_GROUP": f"{measurement.topic}-none"}))
+    )
 
 
 def count_received(measurement: Measurement) -> int:
@@ -274,7 +276,7 @@ def _run_in_turns(
                 measurement = Measurement(
                     stack, logs, run_directory, f"{name.replace('_', '-')}-{run}", args.lines, port
                 )
-                asyncio.run(setup.create_topics(load(measurement.environment)))
+                asyncio.run(setup.create_topics(load_settings(measurement.environment)))
                 usages_by_name[name].append(contestant(measurement))
             shutil.rmtree(run_directory)
     return {

@@ -24,11 +24,11 @@ import agents.cli, agents.shipper
 from pathlib import Path
 from agents.kubernetes import pod_api
 from agents.kubernetes.pod_watch import PodWatch
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.kubernetes import access
 from pipeline.local.process import peak_rss_mib
 access.SERVICE_ACCOUNT_DIRECTORY = Path(os.environ.pop("TEST_SERVICE_ACCOUNT"))
-effective = settings.load()
+effective = load_settings()
 if pod_api.is_enabled(effective):
     watch = PodWatch(effective)
     watch.start()

@@ -51,8 +51,8 @@ def main() -> None:
         assert not parsed.problems, parsed.problems
         work[name] = DocumentBuilder(Settings(), parsed.ruleset)
     for kind in SECRET_KINDS:
-        work[f"CRISP_REDACT={kind}"] = DocumentBuilder(Settings(redact=kind))
-    work["CRISP_REDACT, all kinds"] = DocumentBuilder(Settings(redact=" ".join(SECRET_KINDS)))
+        work[f"CRISP_REDACT={kind}"] = DocumentBuilder(Settings(redact=(kind,)))
+    work["CRISP_REDACT, all kinds"] = DocumentBuilder(Settings(redact=SECRET_KINDS))
     mixed: list[Any] = [kind for text in lines.FORMATS for kind in (lines.ecs, text)]
     log_slices = slices(args.slices, mixed, Settings())
     runs = [{name: rate(log_slices, builder) for name, builder in work.items()} for _ in range(args.runs)]

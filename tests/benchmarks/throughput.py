@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.config.settings import load
+from pipeline.config.environment import load_settings
 from pipeline.demo.child_process import ChildProcess
 from pipeline.local.process import free_ports, peak_rss_mib
 from pipeline.local.stack import Stack, temporary_stack
@@ -81,7 +81,7 @@ class Benchmark:
             "CRISP_WORKER_PORT": "0",
             **extra,
         }
-        asyncio.run(setup.create_topics(load(environment)))
+        asyncio.run(setup.create_topics(load_settings(environment)))
         return environment
 
     def ship(self, files: int = 10, **extra: str) -> Usage:

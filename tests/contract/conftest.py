@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 from elasticsearch import AsyncElasticsearch
 
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.elasticsearch import client
 from pipeline.local.stack import Stack
@@ -42,7 +42,7 @@ def environment(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 @pytest.fixture
 def flow_settings(environment: dict[str, str]) -> Settings:
     """The settings of that flow."""
-    return settings.load(environment)
+    return load_settings(environment)
 
 
 @pytest.fixture

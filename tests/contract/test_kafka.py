@@ -10,8 +10,8 @@ import pytest
 from aiokafka.errors import MessageSizeTooLargeError, ProducerClosed, UnknownTopicOrPartitionError
 
 from agents.delivery.producer import RecordProducer
-from pipeline.config import settings
-from pipeline.config.settings import Settings, record_max_bytes
+from pipeline.config.environment import load_settings
+from pipeline.config.settings import Settings
 from pipeline.contract.dead_letter import DeadLetter
 from pipeline.contract.gap import Gap, GapRecord, encode, is_gap
 from pipeline.contract.record import Headers, KafkaPosition
@@ -91,7 +91,7 @@ async def test_dead_letter_is_read_as_it_was_sent(flow_settings: Settings, topic
 
 async def test_record_above_the_limit_of_its_topic_is_rejected(flow_settings: Settings, topics: list[str]) -> None:
     larger = dataclasses.replace(flow_settings, event_max_bytes=4 * flow_settings.event_max_bytes)
-    letter = DeadLetter(os.urandom(3 * record_max_bytes(flow_settings)), "too large", KafkaPosition("t", 0, 0, 0), [])
+    letter = DeadLetter(os.urandom(3 * flow_settings.record_max_bytes), "too large", KafkaPosition("t", 0, 0, 0), [])
 
     with pytest.raises(MessageSizeTooLargeError):
         await dead_letter_topic.produce(larger, letter)
@@ -167,7 +167,7 @@ async def test_records_of_a_producer_stopped_at_once_are_reported(flow_settings:
 
 
 async def test_unreachable_broker_is_named(environment: dict[str, str]) -> None:
-    unreachable = settings.load({**environment, "CRISP_KAFKA_BROKERS": "127.0.0.1:1"})
+    unreachable = load_settings({**environment, "CRISP_KAFKA_BROKERS": "127.0.0.1:1"})
     if "CRISP_KAFKA_BROKERS" not in environment:
         pytest.skip("the fake broker has no address")
 

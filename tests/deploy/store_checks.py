@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import yaml
 
-from pipeline.config.settings import Settings, record_max_bytes
+from pipeline.config.settings import Settings
 from tests.deploy.manifests import Manifest, Objects, named, of_kind, title, workloads
 from tests.deploy.workload_checks import effective_settings
 
@@ -31,7 +31,7 @@ def topics(objects: Objects) -> Iterator[str]:
     if not of_kind(objects, "KafkaTopic"):
         return
     have = effective(objects, "crisp-setup")
-    most = record_max_bytes(have)
+    most = have.record_max_bytes
     raw, dead = named(objects, "KafkaTopic", have.topic_raw), named(objects, "KafkaTopic", have.topic_dead)
     for entry, name, told, wanted in (
         (raw, "partitions", raw["spec"]["partitions"], have.topic_partitions),
@@ -80,15 +80,15 @@ def connections(objects: Objects) -> Iterator[str]:
         wanted = f"{kafka['metadata']['name']}-kafka-bootstrap.logging.svc:{listener['port']}"
         for name in ("crisp-shipper", "crisp-worker", "crisp-setup"):
             have = effective(objects, name)
-            if have.kafka_brokers != wanted or have.kafka_tls is not listener["tls"]:
-                yield f"{name}: Kafka is at {wanted}, not {have.kafka_brokers}"
+            if have.kafka_address != wanted or have.kafka_tls is not listener["tls"]:
+                yield f"{name}: Kafka is at {wanted}, not {have.kafka_address}"
     for entry in of_kind(objects, "Elasticsearch"):
         plain = entry["spec"].get("http", {}).get("tls", {}).get("selfSignedCertificate", {}).get("disabled", False)
         wanted = f"{'http' if plain else 'https'}://{entry['metadata']['name']}-es-http.logging.svc:9200"
         for name in ("crisp-worker", "crisp-setup"):
             have = effective(objects, name)
-            if have.es_urls != wanted or bool(have.es_ca_file) is plain:
-                yield f"{name}: Elasticsearch is at {wanted}, not {have.es_urls}"
+            if have.es_address != wanted or bool(have.es_ca_file) is plain:
+                yield f"{name}: Elasticsearch is at {wanted}, not {have.es_address}"
     for entry in of_kind(objects, "Kibana"):
         plain = entry["spec"].get("http", {}).get("tls", {}).get("selfSignedCertificate", {}).get("disabled", False)
         wanted = f"{'http' if plain else 'https'}://{entry['metadata']['name']}-kb-http.logging.svc:5601"
@@ -140,7 +140,7 @@ def scaling(objects: Objects) -> Iterator[str]:
         wanted = {
             "topic": have.topic_raw,
             "consumerGroup": have.kafka_group,
-            "bootstrapServers": have.kafka_brokers,
+            "bootstrapServers": have.kafka_address,
             "tls": "enable" if have.kafka_tls else "disable",
             "offsetResetPolicy": "earliest",
             "excludePersistentLag": "true",

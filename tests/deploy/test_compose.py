@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from pipeline.cli.main import COMMANDS
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.demo import writer
 from pipeline.errors import SettingsError
@@ -54,7 +54,7 @@ def variables(compose: Compose) -> Iterator[str]:
     """A variable that is no setting; a port that is not the one published or asked."""
     for name, service in ours(compose).items():
         try:
-            loaded = settings.load(service["environment"])
+            loaded = load_settings(service["environment"])
         except SettingsError as fault:
             yield f"{name}: {fault}"
             continue
@@ -72,12 +72,12 @@ def addresses(compose: Compose) -> Iterator[str]:
     listening = re.findall(r":(\d+)", kafka["KAFKA_LISTENERS"])
     yield from (f"kafka: advertises {one}" for one in advertised if one.rpartition(":")[2] not in listening)
     for name, service in ours(compose).items():
-        loaded = settings.load(service["environment"])
-        if loaded.kafka_brokers != Settings().kafka_brokers and loaded.kafka_brokers not in advertised:
-            yield f"{name}: no Kafka advertises {loaded.kafka_brokers}"
-        host = re.fullmatch(r"http://(\w+):9200|http://127.0.0.1:9200", loaded.es_urls)
+        loaded = load_settings(service["environment"])
+        if loaded.kafka_brokers != Settings().kafka_brokers and not set(loaded.kafka_brokers) <= set(advertised):
+            yield f"{name}: no Kafka advertises {loaded.kafka_address}"
+        host = re.fullmatch(r"http://(\w+):9200|http://127.0.0.1:9200", loaded.es_address)
         if host is None or (host[1] and host[1] not in compose["services"]):
-            yield f"{name}: no Elasticsearch is at {loaded.es_urls}"
+            yield f"{name}: no Elasticsearch is at {loaded.es_address}"
 
 
 def ports(compose: Compose) -> Iterator[str]:
@@ -116,7 +116,7 @@ def files(compose: Compose) -> Iterator[str]:
     for name, service in ours(compose).items():
         if service["command"][0] != "ship":
             continue
-        loaded = settings.load(service["environment"])
+        loaded = load_settings(service["environment"])
         mounted = {row.replace("${CRISP_LOGS:-nodelogs}", "").split(":")[1] for row in service["volumes"]}
         reads = loaded.docker_dir or loaded.logs_dir
         yield from (f"{name}: {path} is not mounted" for path in {reads, loaded.state_dir} - mounted)

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from pipeline.cli.main import COMMANDS
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings, env_name
 from pipeline.errors import SettingsError
 from pipeline.rules import loader
@@ -161,7 +161,7 @@ def rules(objects: Objects) -> Iterator[str]:
 def effective_settings(objects: Objects, workload: Manifest) -> Settings:
     """The settings as a workload finds them. Raises SettingsError."""
     found = environment(objects, workload)
-    return settings.load({key: value for key, value in found.items() if key.startswith("CRISP_")})
+    return load_settings({key: value for key, value in found.items() if key.startswith("CRISP_")})
 
 
 def secrets(objects: Objects) -> Iterator[str]:

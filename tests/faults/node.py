@@ -6,7 +6,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from tests.faults.rawtopic import RawTopic
@@ -24,7 +24,7 @@ class Node:
         (self.port,) = free_ports(1)
         endpoint = {"CRISP_SHIP_PORT": str(self.port), "CRISP_STATUS_HOST": "127.0.0.1"}
         self.flow = Flow(stack, directory, **endpoint, **extra)
-        self.reader = settings.load(self.flow.environment)
+        self.reader = load_settings(self.flow.environment)
         self.logs: list[RotatedLog] = []
 
     def container(self, name: str) -> RotatedLog:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from pipeline.config.settings import record_max_bytes
 from pipeline.contract import cri
 from pipeline.kafka import client
 from pipeline.local.process import free_ports
@@ -152,7 +151,7 @@ def test_noisy_container_does_not_delay_quiet_ones(flow: Flow, row: Row) -> None
 async def create_log_append_time_topic(flow: Flow) -> None:
     """Create the raw topic with `LogAppendTime`: a record has the time of its append."""
     admin = AIOKafkaAdminClient(**client.connection(flow.settings))
-    configs = {setup.MAX_MESSAGE_BYTES: str(record_max_bytes(flow.settings)), "message.timestamp.type": "LogAppendTime"}
+    configs = {setup.MAX_MESSAGE_BYTES: str(flow.settings.record_max_bytes), "message.timestamp.type": "LogAppendTime"}
     await admin.start()
     try:
         await admin.create_topics([NewTopic(flow.settings.topic_raw, 3, 1, topic_configs=configs)])

@@ -11,7 +11,6 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from pipeline.config.settings import record_max_bytes
 from pipeline.kafka import client
 from pipeline.local.process import peak_rss_mib
 from pipeline.local.stack import Stack
@@ -105,13 +104,13 @@ def test_topic_limit_is_smaller_than_an_event(node: Node) -> None:
     waiting.write("stdout", b"after")
     node.flow.shipper.start()
     eventually(lambda: f"bytes of {waiting.uid}/app/0 is too large" in node.shipper_log(), 60)
-    assert f"set its max.message.bytes to {record_max_bytes(node.flow.settings)}" in node.shipper_log()
+    assert f"set its max.message.bytes to {node.flow.settings.record_max_bytes}" in node.shipper_log()
 
     other.write("stdout", b"is not delayed")
     eventually(lambda: b"is not delayed" in b"".join(node.flow.values(node.flow.settings.topic_raw)), 10)
     eventually(lambda: "too large" in get(node.port, "/readyz")[1], 10)
     assert get(node.port, "/livez")[0] == 200
-    asyncio.run(set_message_limit(node.flow, record_max_bytes(node.flow.settings)))
+    asyncio.run(set_message_limit(node.flow, node.flow.settings.record_max_bytes))
 
     node.assert_complete(90)
     eventually(lambda: get(node.port, "/readyz")[0] == 200, 10)

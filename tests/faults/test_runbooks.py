@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.demo.child_process import ChildProcess
 from pipeline.elasticsearch import index_template
 from pipeline.local.process import free_ports
@@ -348,7 +348,7 @@ def test_runbook_retention(make: TrialFactory, stack: Stack) -> None:
     trial.flow.worker.start()
     trial.wait_until_cleared()
     assert not [
-        line for line in asyncio.run(setup.create_topics(settings.load(environment))) if "retention.ms is" in line
+        line for line in asyncio.run(setup.create_topics(load_settings(environment))) if "retention.ms is" in line
     ]
     trial.assert_recovered()
 

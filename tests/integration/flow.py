@@ -14,7 +14,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.contract.record import Headers
 from pipeline.demo.child_process import ChildProcess
@@ -58,7 +58,7 @@ class Flow:
         self.environment.update({name: value for name, value in changes.items() if value is not None})
         for name in (name for name, value in changes.items() if value is None):
             self.environment.pop(name, None)
-        self.settings = settings.load(self.environment)
+        self.settings = load_settings(self.environment)
         self.shipper = ChildProcess("ship", self.environment, self._directory)
         self.worker = ChildProcess("worker", self.environment, self._directory)
 

@@ -26,7 +26,9 @@ class KafkaHarness(Harness):
 
     def create(self, *, reachable: bool = True) -> Producer:
         (port,) = free_ports(1)
-        settings = self.settings if reachable else dataclasses.replace(self.settings, kafka_brokers=f"127.0.0.1:{port}")
+        settings = (
+            self.settings if reachable else dataclasses.replace(self.settings, kafka_brokers=(f"127.0.0.1:{port}",))
+        )
         return RecordProducer(settings, settings.slice_max_bytes)
 
     def suspend(self) -> None:

@@ -133,7 +133,7 @@ def _delete_group(flow: Flow) -> bool:
     """Delete the group with Kafka's tool, which fails until the session of the killed worker has timed out."""
     command = [str(java.home() / "bin" / "java"), "-cp", f"{artifacts.kafka()}/*"]
     command += ["org.apache.kafka.tools.consumer.group.ConsumerGroupCommand", "--delete"]
-    command += ["--bootstrap-server", flow.settings.kafka_brokers, "--group", flow.settings.kafka_group]
+    command += ["--bootstrap-server", flow.settings.kafka_address, "--group", flow.settings.kafka_group]
     completed = subprocess.run(command, capture_output=True, text=True, check=False)
     assert completed.returncode == 0 or "GroupNotEmptyException" in completed.stdout + completed.stderr, (
         completed.stdout + completed.stderr

@@ -7,7 +7,7 @@ from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError, Prod
 
 from agents.delivery.partitioner import choose_partition
 from agents.delivery.producer import DeliveryCallback
-from pipeline.config.settings import Settings, record_max_bytes
+from pipeline.config.settings import Settings
 from pipeline.contract.record import Headers
 
 
@@ -57,7 +57,7 @@ class FakeProducer:
         self.topic = topic
         self.batch_bytes = batch_bytes
         self.reloads = 0
-        self._max_bytes = record_max_bytes(settings)
+        self._max_bytes = settings.record_max_bytes
         self._waiting: list[tuple[Record, DeliveryCallback]] = []
         self._running = False
 

@@ -7,7 +7,7 @@ import pytest
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, ProducerClosed
 
 from agents.delivery.producer import Producer
-from pipeline.config.settings import Settings, record_max_bytes
+from pipeline.config.settings import Settings
 from pipeline.contract.record import Headers
 
 HEADERS: Headers = [("crisp", b"1"), ("node", b"n")]
@@ -91,7 +91,7 @@ class ProducerContract:
     async def test_too_large_record_is_reported_and_others_arrive(self, harness: Harness) -> None:
         producer = harness.create()
         await producer.start()
-        large = bytes(record_max_bytes(harness.settings) + 1)
+        large = bytes(harness.settings.record_max_bytes + 1)
 
         (response,) = await send(producer, [large])
         assert isinstance(response[1], MessageSizeTooLargeError)

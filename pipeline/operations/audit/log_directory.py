@@ -63,7 +63,7 @@ class LogDirectory:
         if pod is not None:
             options = self._exclusion.pod_options(pod, instance.container)
             metadata = pod_metadata.from_api(
-                instance, settings.node_name, pod, frozenset(settings.annotations.split()), options
+                instance, settings.node_name, pod, frozenset(settings.annotations), options
             )
         grouping, _ = grouper.requested_grouping(settings.grouping, options.multiline)
         log = InstanceLog(instance, files, grouping, metadata, settings.node_name, ended=ended)

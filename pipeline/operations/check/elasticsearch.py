@@ -46,7 +46,7 @@ class ElasticsearchCheck:
         return response.meta.status, response.body
 
     async def _check_connection(self) -> CheckResult:
-        urls = self._settings.es_urls
+        urls = self._settings.es_address
         status, body = await self._request("GET", "/_nodes/_local?filter_path=nodes.*.version")
         if status == 0:
             todo = f"check {env_name('es_urls')}, and {env_name('es_ca_file')} if it uses TLS"

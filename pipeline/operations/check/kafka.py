@@ -19,7 +19,7 @@ from aiokafka.errors import (
     for_code,
 )
 
-from pipeline.config.settings import Settings, env_name, record_max_bytes
+from pipeline.config.settings import Settings, env_name
 from pipeline.kafka import authorized_operations
 from pipeline.kafka import client as kafka_client
 from pipeline.operations.check.finding import FAILED, CheckResult, failed, ok, warning
@@ -60,7 +60,7 @@ async def _check_connection(settings: Settings, client: Any, admin: Any) -> list
     await client.bootstrap()
     await admin.start()
     brokers = len(client.cluster.brokers())
-    return [ok("Kafka", f"{settings.kafka_brokers} is reachable, {brokers} {'broker' if brokers == 1 else 'brokers'}")]
+    return [ok("Kafka", f"{settings.kafka_address} is reachable, {brokers} {'broker' if brokers == 1 else 'brokers'}")]
 
 
 def _remedy(settings: Settings, error: KafkaError) -> str:
@@ -84,7 +84,7 @@ async def _check_raw_topic(settings: Settings, admin: Any, topic: Any, operation
         todo = f"more than {count} workers would idle; partitions can be added at any time"
         results = [warning(f"topic {name}", f"{count} partitions, configured are {settings.topic_partitions}", todo)]
     config = await _topic_config(admin, name)
-    results.append(_check_record_size(name, config, record_max_bytes(settings)))
+    results.append(_check_record_size(name, config, settings.record_max_bytes))
     retention_ms = int(settings.topic_retention_seconds * 1000)
     if "compact" in config[CLEANUP_POLICY]:
         results.append(failed(f"topic {name}", "is compacted: records vanish", f"set its {CLEANUP_POLICY} to delete"))
@@ -104,7 +104,7 @@ async def _check_dead_letter_topic(
     if topic["error_code"]:
         return [failed(f"topic {name}", for_code(topic["error_code"]).__name__, _RUN_SETUP)]
     config = await _topic_config(admin, name)
-    results = [ok(f"topic {name}", "exists"), _check_record_size(name, config, 2 * record_max_bytes(settings))]
+    results = [ok(f"topic {name}", "exists"), _check_record_size(name, config, 2 * settings.record_max_bytes)]
     return results + _check_operations(name, operations.get(name), {"write": "the worker", "describe": "the worker"})
 
 

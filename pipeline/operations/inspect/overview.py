@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaConnectionError, KafkaError
 from elastic_transport import TransportError
 from elasticsearch import ApiError
 
-from pipeline.config.settings import Settings, env_name, strip_credentials
+from pipeline.config.settings import Settings, env_name
 from pipeline.elasticsearch.client import connect
 from pipeline.errors import SettingsError
 from pipeline.kafka import consumer_lag
@@ -32,7 +32,7 @@ Address = tuple[str, int]
 def parse_status_urls(settings: Settings) -> list[tuple[str, int]]:
     """Return host and port of each URL in the settings. Raises SettingsError."""
     addresses, problems = [], []
-    for url in settings.status_urls.replace(",", " ").split():
+    for url in settings.status_urls:
         parts = urlsplit(url)
         try:
             port = parts.port
@@ -124,7 +124,7 @@ def _problem(severity: Severity, message: str, runbook: str, source: str) -> dic
 
 
 async def _kafka(settings: Settings) -> dict[str, Any]:
-    brokers = settings.kafka_brokers
+    brokers = settings.kafka_address
     try:
         async with asyncio.timeout(2 * REQUEST_TIMEOUT_SECONDS):
             lags = await consumer_lag.read_lag(settings)
@@ -156,9 +156,9 @@ async def _elasticsearch(settings: Settings) -> dict[str, Any]:
     except ApiError as error:
         if error.status_code == 403:
             return {"status": "reachable; no privilege to read its health", "troubles": []}
-        message = f"Responds with {error.status_code} at {strip_credentials(settings.es_urls)}."
+        message = f"Responds with {error.status_code} at {settings.es_address}."
     except (TransportError, OSError, TimeoutError) as error:
-        message = f"Unreachable at {strip_credentials(settings.es_urls)}: {_describe_error(error)}."
+        message = f"Unreachable at {settings.es_address}: {_describe_error(error)}."
     else:
         status = response.body["status"]
         red = _problem(Severity.CRITICAL, "The cluster is red.", "elasticsearch", "Elasticsearch")

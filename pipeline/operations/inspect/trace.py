@@ -103,7 +103,7 @@ class DocumentTracer:
             steps = await self._record_steps(position, since, until) or await self._record_steps(position, since, None)
         except KafkaError as error:  # the document exists: its other steps are known nevertheless
             reason = "no broker is reachable" if isinstance(error, KafkaConnectionError) else str(error)
-            return [Step("in Kafka", None, f"unknown: cannot read from {self._settings.kafka_brokers}: {reason}")]
+            return [Step("in Kafka", None, f"unknown: cannot read from {self._settings.kafka_address}: {reason}")]
         return steps or [Step("in Kafka", None, f"record no longer in {self._settings.topic_raw}")]
 
     async def _record_steps(self, position: EventPosition, since: int, until: int | None) -> list[Step]:

@@ -166,7 +166,7 @@ class IndexSetup:
         except ApiError as error:
             return error.status_code, error.body
         except TransportError as error:
-            raise SetupError(f"cannot connect to Elasticsearch at {self._settings.es_urls}: {error}") from error
+            raise SetupError(f"cannot connect to Elasticsearch at {self._settings.es_address}: {error}") from error
         return response.meta.status, response.body
 
 

@@ -102,10 +102,10 @@ class KibanaClient:
             raise _Unavailable(f"cannot connect: {getattr(error, 'reason', error)}") from error
 
     def _credentials(self) -> dict[str, str]:
-        if key := secrets.read(self._settings, "es_api_key"):
+        if key := secrets.es_api_key(self._settings).read():
             return {"authorization": f"ApiKey {key}"}
         if self._settings.es_user:
-            pair = f"{self._settings.es_user}:{secrets.read(self._settings, 'es_password')}".encode()
+            pair = f"{self._settings.es_user}:{secrets.es_password(self._settings).read()}".encode()
             return {"authorization": "Basic " + base64.b64encode(pair).decode()}
         return {}
 

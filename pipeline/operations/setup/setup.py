@@ -7,7 +7,7 @@ from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 
-from pipeline.config.settings import Settings, env_name, record_max_bytes
+from pipeline.config.settings import Settings, env_name
 from pipeline.elasticsearch.client import connect
 from pipeline.errors import SetupError
 from pipeline.kafka import client as kafka_client
@@ -46,7 +46,7 @@ async def create_topics(settings: Settings) -> list[str]:
             settings.topic_partitions,
             settings.topic_replication,
             topic_configs={
-                MAX_MESSAGE_BYTES: str(record_max_bytes(settings)),
+                MAX_MESSAGE_BYTES: str(settings.record_max_bytes),
                 RETENTION_MS: str(int(settings.topic_retention_seconds * 1000)),
                 **durability,
             },
@@ -55,7 +55,7 @@ async def create_topics(settings: Settings) -> list[str]:
             settings.topic_dead,
             1,
             settings.topic_replication,
-            topic_configs={MAX_MESSAGE_BYTES: str(2 * record_max_bytes(settings)), RETENTION_MS: "-1", **durability},
+            topic_configs={MAX_MESSAGE_BYTES: str(2 * settings.record_max_bytes), RETENTION_MS: "-1", **durability},
         ),
     ]
     try:
@@ -64,7 +64,7 @@ async def create_topics(settings: Settings) -> list[str]:
             codes = {row[0]: (row[1], row[2] if len(row) > 2 else "") for row in response.topic_errors}
             return [line for topic in topics for line in await _describe_topic(admin, topic, *codes[topic.name])]
     except KafkaError as error:
-        raise SetupError(f"cannot create topics at {settings.kafka_brokers}: {error!r}") from error
+        raise SetupError(f"cannot create topics at {settings.kafka_address}: {error!r}") from error
 
 
 async def _describe_topic(admin: Any, topic: NewTopic, code: int, reason: str) -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 from aiokafka.errors import KafkaTimeoutError, OutOfOrderSequenceNumber
 
 from agents.delivery.producer import Producer, RecordProducer
-from pipeline.config.settings import Settings, record_max_bytes
+from pipeline.config.settings import Settings
 from pipeline.contract.record import Headers
 from tests.support.fake_kafka import FakeKafka
 from tests.support.producer_contract import HEADERS, Harness, ProducerContract, send
@@ -19,9 +19,9 @@ class ClientHarness(Harness):
     """A topic in memory, behind aiokafka's interface."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.settings = dataclasses.replace(Settings(), topic_partitions=3, kafka_brokers="127.0.0.1:9092")
+        self.settings = dataclasses.replace(Settings(), topic_partitions=3, kafka_brokers=("127.0.0.1:9092",))
         self.kafka = FakeKafka(monkeypatch)
-        limit = record_max_bytes(self.settings)
+        limit = self.settings.record_max_bytes
         self.kafka.create_topic(self.settings.topic_raw, partitions=3, **{"max.message.bytes": str(limit)})
 
     def create(self, *, reachable: bool = True) -> Producer:

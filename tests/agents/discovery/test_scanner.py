@@ -204,7 +204,7 @@ def test_file_with_other_name_is_ignored(tmp_path: Path, path: str) -> None:
 def test_plain_files_are_logs_of_containers_without_pod(tmp_path: Path) -> None:
     for name in ("web.log", "web.log.1", "web.log.2.gz", "web.log-20261124", "web.txt", ".hidden.log", "web.logger"):
         (tmp_path / name).write_text("x\n")
-    settings = Settings(logs_dir=str(tmp_path / "none"), plain_dirs=str(tmp_path), node_name="n-1")
+    settings = Settings(logs_dir=str(tmp_path / "none"), plain_dirs=(str(tmp_path),), node_name="n-1")
 
     files = layouts.create_discovery(settings).scan()
 

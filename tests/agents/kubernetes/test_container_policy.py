@@ -95,7 +95,7 @@ def test_excluded_stream_is_read_flagged_and_counted(node: Node) -> None:
 
 
 def test_exclusion_by_pod_is_ignored_when_not_permitted(tmp_path: Path) -> None:
-    node = Node(tmp_path, pods_may_exclude=False, exclude_pods="shop/other")
+    node = Node(tmp_path, pods_may_exclude=False, exclude_pods=("shop/other",))
     node.write("app")
     node.update_pod(**crisp_annotations(exclude="true", parser="klog"))
 
@@ -104,7 +104,7 @@ def test_exclusion_by_pod_is_ignored_when_not_permitted(tmp_path: Path) -> None:
 
 
 def test_pod_excluded_by_settings_is_never_opened(tmp_path: Path) -> None:
-    node = Node(tmp_path, exclude_pods="shop/p*")
+    node = Node(tmp_path, exclude_pods=("shop/p*",))
     node.write("app")
 
     assert not node.containers.tails

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.config.settings import load
+from pipeline.config.environment import load_settings
 from pipeline.errors import SettingsError
 
 
@@ -10,4 +10,4 @@ from pipeline.errors import SettingsError
 @pytest.mark.parametrize("name", ["CRISP_TRACE_GAP_SECONDS", "CRISP_LINGER_SECONDS", "CRISP_RETRY_MAX_SECONDS"])
 def test_duration_that_is_not_finite_is_invalid(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"{name}: '{value}' is not a finite number"):
-        load({name: value})
+        load_settings({name: value})

@@ -3,13 +3,14 @@
 import pytest
 
 from pipeline.config import routes
-from pipeline.config.settings import Settings, load
+from pipeline.config.environment import load_settings
+from pipeline.config.settings import Settings
 from pipeline.elasticsearch import index_template
 from pipeline.errors import SettingsError
 
 
 def test_routes_are_parsed_with_their_days() -> None:
-    assert routes.parse("infra=7  audit=365") == {"infra": 7, "audit": 365}
+    assert routes.parse(["infra=7", "audit=365"]) == {"infra": 7, "audit": 365}
 
 
 @pytest.mark.parametrize(
@@ -18,13 +19,13 @@ def test_routes_are_parsed_with_their_days() -> None:
 )
 def test_invalid_route_is_named(entry: str) -> None:
     with pytest.raises(SettingsError, match="CRISP_ROUTES") as rejected:
-        load({"CRISP_ROUTES": entry})
+        load_settings({"CRISP_ROUTES": entry})
 
     assert repr(entry.split()[0].partition("=")[0])[:-1] in str(rejected.value)
 
 
 def test_each_route_has_a_template_with_its_own_retention() -> None:
-    settings = Settings(routes="infra=7 audit=365")
+    settings = Settings(routes={"infra": 7, "audit": 365})
 
     days = {
         pattern: template.days for template in index_template.all_templates(settings) for pattern in template.patterns

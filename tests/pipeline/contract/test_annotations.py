@@ -5,8 +5,9 @@ from typing import Any
 import orjson
 import pytest
 
+from pipeline.config.environment import load_settings
 from pipeline.config.exclusion import EXCLUDED_BY_ANNOTATION, NAMESPACE_EXCLUDED, POD_EXCLUDED, Exclusion
-from pipeline.config.settings import Settings, load
+from pipeline.config.settings import Settings
 from pipeline.contract import pod_metadata
 from pipeline.contract.annotations import PARSERS, STREAMS, PodOptions, is_relevant, pod_options
 from pipeline.contract.pod_metadata import Instance
@@ -109,7 +110,7 @@ def test_annotations_of_other_programs_are_irrelevant() -> None:
 
 def test_every_parser_has_a_reader() -> None:
     assert text_formats.PARSERS.keys() == PARSERS
-    assert all(load({"CRISP_PARSER": name}).parser == name for name in PARSERS)
+    assert all(load_settings({"CRISP_PARSER": name}).parser == name for name in PARSERS)
 
 
 def test_options_are_part_of_the_pod_metadata() -> None:
@@ -128,8 +129,8 @@ def test_options_are_part_of_the_pod_metadata() -> None:
 
 
 def test_settings_exclude_regardless_of_annotations() -> None:
-    by_namespace = Exclusion(Settings(exclude_namespaces="kube-system shop", pods_may_exclude=False))
-    by_name = Exclusion(Settings(exclude_pods="*/debug-* shop/pay-?"))
+    by_namespace = Exclusion(Settings(exclude_namespaces=("kube-system", "shop"), pods_may_exclude=False))
+    by_name = Exclusion(Settings(exclude_pods=("*/debug-*", "shop/pay-?")))
 
     assert by_namespace.reason(APP, options_of({"logs.crisp/exclude": "false"})) == NAMESPACE_EXCLUDED
     assert by_name.reason(APP, PodOptions()) == POD_EXCLUDED
@@ -148,4 +149,4 @@ def test_pod_may_exclude_itself_unless_a_setting_forbids_it() -> None:
 
 def test_excluded_pod_without_namespace_is_invalid() -> None:
     with pytest.raises(SettingsError, match=r"CRISP_EXCLUDE_PODS: 'debug-\*': each is namespace/name"):
-        load({"CRISP_EXCLUDE_PODS": "debug-*"})
+        load_settings({"CRISP_EXCLUDE_PODS": "debug-*"})

@@ -83,8 +83,8 @@ def test_infrastructure_namespace_has_its_own_indices_and_retention() -> None:
         return [action["_index"] for action, _ in documents(value, dns, **settings)]
 
     assert indices() == ["logs-late", "logs-infra.2026.11.24"]
-    assert indices(routes="infra=9") == ["logs-infra.2026.11.16", "logs-infra.2026.11.24"]
-    assert indices(routes="") == indices(infra_namespaces="") == ["logs-2026.11.16", "logs-2026.11.24"]
+    assert indices(routes={"infra": 9}) == ["logs-infra.2026.11.16", "logs-infra.2026.11.24"]
+    assert indices(routes={}) == indices(infra_namespaces=()) == ["logs-2026.11.16", "logs-2026.11.24"]
 
 
 def test_index_prefix_is_a_setting() -> None:
@@ -174,7 +174,7 @@ ROWS = st.lists(
     min_size=1,
     max_size=8,
 )
-OPTIONS = st.sampled_from([{}, {}, {"redact": " ".join(SECRET_KINDS)}, {"ansi": "strip"}, {"parser": "none"}])
+OPTIONS = st.sampled_from([{}, {}, {"redact": SECRET_KINDS}, {"ansi": "strip"}, {"parser": "none"}])
 
 
 @given(ROWS, OPTIONS)
@@ -233,5 +233,5 @@ def test_excluded_stream_is_dropped_and_counted() -> None:
 
     assert [fields["log.iostream"] for _, fields in documents(BOTH_STREAMS, metadata)] == ["stdout", "stdout"]
     assert build(BOTH_STREAMS, metadata).dropped == {"pod excludes the stream": 2}
-    assert build(BOTH_STREAMS, metadata, redact="aws").dropped == {"pod excludes the stream": 2}
+    assert build(BOTH_STREAMS, metadata, redact=("aws",)).dropped == {"pod excludes the stream": 2}
     assert build(BOTH_STREAMS, metadata_with("exclude=true")).sources == []

@@ -6,18 +6,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.contract.record import KafkaPosition
 from pipeline.documents.record_processor import RecordProcessor
 from pipeline.errors import RecordError
 
 ORIGIN = KafkaPosition("logs-raw", 0, 7, 1_795_000_000_000)
 NAMES = ("crisp", "files", "segments", "node", "read", "grouping", "pod", "gap", "path", "carried", "other")
-PROCESSOR = RecordProcessor(settings.load({}))
+PROCESSOR = RecordProcessor(load_settings({}))
 
 
 def test_internal_error_is_reported_with_its_location(monkeypatch: pytest.MonkeyPatch) -> None:
-    processor = RecordProcessor(settings.load({}))
+    processor = RecordProcessor(load_settings({}))
 
     def fail(*_: object) -> None:
         raise KeyError("boom")

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 from elasticsearch import AsyncElasticsearch
 
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.elasticsearch import freshness_probe
 from pipeline.elasticsearch.freshness_probe import FreshnessProbe
 from pipeline.elasticsearch.retrying_client import RetryingClient
@@ -30,7 +30,7 @@ class FakeClient:
 def outcome(*bodies: Any) -> str:
     metrics = Metrics(WORKER)
     probe = FreshnessProbe(
-        RetryingClient(cast("AsyncElasticsearch", FakeClient(*bodies)), settings.load({}), metrics), metrics, 1.0
+        RetryingClient(cast("AsyncElasticsearch", FakeClient(*bodies)), load_settings({}), metrics), metrics, 1.0
     )
     return asyncio.run(probe._search_until_visible("logs-2026.11.24", "one"))
 

@@ -8,7 +8,7 @@ from pipeline.config.settings import Settings
 from pipeline.elasticsearch import index_template, lifecycle_policy, roles
 from pipeline.elasticsearch.index_template import Unsupported
 
-SETTINGS = Settings(routes="infra=7")
+SETTINGS = Settings(routes={"infra": 7})
 
 
 def as_returned(template: index_template.Template) -> dict[str, Any]:

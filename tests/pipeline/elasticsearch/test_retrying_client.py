@@ -8,7 +8,7 @@ import pytest
 from elastic_transport import ConnectionTimeout, SerializationError
 from elasticsearch import AsyncElasticsearch
 
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.elasticsearch.bulk_sender import BulkSender
 from pipeline.elasticsearch.retrying_client import MAX_UNEXPECTED_ERRORS, TIMED_OUT, UNREACHABLE, RetryingClient
 from pipeline.monitoring.metrics import WORKER, Metrics
@@ -31,7 +31,7 @@ class FakeClient:
 
 
 def retrying_client(*results: Any) -> RetryingClient:
-    return RetryingClient(cast("AsyncElasticsearch", FakeClient(*results)), settings.load({}), Metrics(WORKER))
+    return RetryingClient(cast("AsyncElasticsearch", FakeClient(*results)), load_settings({}), Metrics(WORKER))
 
 
 @pytest.mark.parametrize(
@@ -80,7 +80,7 @@ def test_bulk_rejected_with_429_repeatedly_is_sent_in_halves_despite_other_error
     """The fourth attempt fails for another reason; the next 429 still splits the body."""
     all_created = {"errors": False, "items": [{"create": {"status": 201}}]}
     client = retrying_client((429, ""), (429, ""), (429, ""), (503, ""), (429, ""), (200, all_created))
-    bulk_sender = BulkSender(client, settings.load({"CRISP_RETRY_MAX_SECONDS": "0.1"}), Metrics(WORKER))
+    bulk_sender = BulkSender(client, load_settings({"CRISP_RETRY_MAX_SECONDS": "0.1"}), Metrics(WORKER))
     document = b'{"create":{}}\n{}\n'
 
     results = asyncio.run(bulk_sender.send(2 * document, 2))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import settings
+from pipeline.config.environment import non_defaults
 from pipeline.config.settings import Settings
 from pipeline.monitoring import health, runbook
 from pipeline.monitoring.health import Severity
@@ -175,10 +175,10 @@ def test_settings_are_shown_without_secrets_and_credentials() -> None:
     effective = Settings(
         es_password="hunter2",  # noqa: S106 - a test value
         es_user="u",
-        es_urls="https://u:hunter2@es.invalid:9200,http://b.invalid",
+        es_urls=("https://u:hunter2@es.invalid:9200", "http://b.invalid"),
     )
 
-    assert settings.non_defaults(effective) == {
+    assert non_defaults(effective) == {
         "ES_PASSWORD": "set, not shown",
         "ES_USER": "u",
         "CRISP_ES_URLS": "https://es.invalid:9200,http://b.invalid",

@@ -1,6 +1,7 @@
 """Probes are recognised in every format of requests; only successful ones to configured paths are dropped."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,11 +14,11 @@ from tests.pipeline.rules.rulesfile import NOW, metadata
 LINES = Path(__file__).with_name("probes.txt").read_text().splitlines()
 
 
-def _build_batch(line: str, **settings: str) -> DocumentBatch:
+def _build_batch(line: str, **settings: Any) -> DocumentBatch:
     value = f"2026-11-24T09:42:30Z stdout F {line}\n".encode()
     file, segment = SourceFile("AAAAAAAAAAAAAAAA", ""), Segment(0, 0, len(value))
     log_slice = LogSlice(value, (file,), (segment,), "n-1", NOW, Grouping(), metadata())
-    return DocumentBuilder(Settings(**settings)).build(log_slice, NOW)  # type: ignore[arg-type]
+    return DocumentBuilder(Settings(**settings)).build(log_slice, NOW)
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -42,8 +43,10 @@ def test_request_to_another_path_is_kept_in_every_format(line: str) -> None:
 
 @pytest.mark.parametrize("line", LINES)
 def test_probe_paths_are_a_setting(line: str) -> None:
-    assert not _build_batch(line, health_paths="").dropped
-    assert _build_batch(line.replace("/healthz", "/alive").replace("/ping", "/alive"), health_paths="/x /alive").dropped
+    assert not _build_batch(line, health_paths=()).dropped
+    assert _build_batch(
+        line.replace("/healthz", "/alive").replace("/ping", "/alive"), health_paths=("/x", "/alive")
+    ).dropped
 
 
 @pytest.mark.parametrize("text", ["Database ready", "GET /healthz 200", "GET /ready HTTP/1.1 200", "ready: 200 /ready"])

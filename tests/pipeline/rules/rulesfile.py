@@ -55,7 +55,7 @@ def build_batch(rules: str, *contents: str, stream: str = "stdout", pod: dict[st
         grouping=Grouping(mode="off"),
         pod=metadata(**(pod or {})),
     )
-    settings = Settings(routes="infra=7 audit=365")
+    settings = Settings(routes={"infra": 7, "audit": 365})
     return DocumentBuilder(settings, parse_valid(rules).ruleset).build(log_slice, NOW)
 
 

@@ -20,7 +20,7 @@ PAGE = (ROOT / "docs" / "rules.md").read_text()
 
 def run_rule_tests(path: Path) -> tuple[int, list[str]]:
     """The number of tests in a file, and its warnings and failures."""
-    settings = Settings(rules_file=str(path), rules_python_dir=str(BOOK), routes="infra=7 audit=365")
+    settings = Settings(rules_file=str(path), rules_python_dir=str(BOOK), routes={"infra": 7, "audit": 365})
     parsed = loader.load_file(settings)
     results = rule_test_runner.run_rule_tests(parsed.tests, parsed.ruleset, settings)
     return len(results), [

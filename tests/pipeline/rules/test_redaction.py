@@ -31,7 +31,10 @@ def documents(value: bytes, redact: str, grouping: Grouping | None = None) -> li
         grouping=grouping or Grouping(),
         pod=orjson.dumps(POD),
     )
-    return [hit["_source"] for hit in DocumentBuilder(Settings(redact=redact)).build(log_slice, NOW).to_hits()]
+    return [
+        hit["_source"]
+        for hit in DocumentBuilder(Settings(redact=tuple(redact.split()))).build(log_slice, NOW).to_hits()
+    ]
 
 
 @pytest.mark.parametrize(
@@ -241,7 +244,7 @@ def test_rule_redacts_by_kind_and_pattern_in_its_fields() -> None:
 
 def test_raw_bytes_are_masked_by_every_rule_regardless_of_conditions() -> None:
     text = "rules: [{name: a, when: {namespace: other}, redact: {pattern: [card, /pin=\\d+/]}}]"
-    builder = DocumentBuilder(Settings(redact="email"), parse_valid(text).ruleset)
+    builder = DocumentBuilder(Settings(redact=("email",)), parse_valid(text).ruleset)
 
     assert (
         builder.redact(b"a@mail.example.org 4111111111111111 pin=12 x") == b"*" * 18 + b" " + b"*" * 16 + b" ****** x"

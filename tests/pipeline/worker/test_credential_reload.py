@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.worker.worker import Worker
 
 
@@ -10,7 +10,7 @@ def test_secret_changed_before_the_worker_runs_is_detected(tmp_path: Path) -> No
     """A worker may wait for Kafka for hours before its first poll."""
     password = tmp_path / "password"
     password.write_text("first")
-    worker = Worker(settings.load({"ES_USER": "crisp", "ES_PASSWORD_FILE": str(password)}))
+    worker = Worker(load_settings({"ES_USER": "crisp", "ES_PASSWORD_FILE": str(password)}))
     password.write_text("second")
 
     assert worker.secret_watcher.poll() == ["ES_PASSWORD_FILE"]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.errors import SettingsError
 from pipeline.worker import liveness
 from pipeline.worker.liveness import HealthSigns
@@ -35,7 +35,7 @@ def test_failure_reason(changes: dict[str, Any], expected: str) -> None:
 def test_frozen_node_is_detected_before_the_worker_counts_as_hung() -> None:
     """Elasticsearch counts as unavailable only after a request has failed."""
     with pytest.raises(SettingsError, match="CRISP_ES_TIMEOUT_SECONDS: more than 300"):
-        settings.load({"CRISP_ES_TIMEOUT_SECONDS": "301"})
+        load_settings({"CRISP_ES_TIMEOUT_SECONDS": "301"})
     assert (
-        2 * settings.load({"CRISP_ES_TIMEOUT_SECONDS": "300"}).es_timeout_seconds <= liveness.PROGRESS_TIMEOUT_SECONDS
+        2 * load_settings({"CRISP_ES_TIMEOUT_SECONDS": "300"}).es_timeout_seconds <= liveness.PROGRESS_TIMEOUT_SECONDS
     )

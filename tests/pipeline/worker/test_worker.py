@@ -3,12 +3,12 @@
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from pipeline.config.settings import load
+from pipeline.config.environment import load_settings
 from pipeline.worker.worker import Worker
 
 
 async def test_status_request_before_the_start_does_not_create_the_consumer() -> None:
-    worker = Worker(load({"CRISP_WORKER_PORT": "0"}))
+    worker = Worker(load_settings({"CRISP_WORKER_PORT": "0"}))
     with ThreadPoolExecutor(1) as thread:
         status = await asyncio.get_running_loop().run_in_executor(thread, worker.status)
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.contract.ecs import FIELDS
 from pipeline.errors import SettingsError, SetupError
@@ -296,4 +296,4 @@ def test_unavailable_kibana_is_reported_after_the_wait(server: Server) -> None:
 
 def test_invalid_kibana_url_is_rejected() -> None:
     with pytest.raises(SettingsError, match="CRISP_KIBANA_URL"):
-        settings.load({"CRISP_KIBANA_URL": "kibana.invalid:5601"})
+        load_settings({"CRISP_KIBANA_URL": "kibana.invalid:5601"})

@@ -1,0 +1,175 @@
+"""Reads the settings from environment variables, validates them, and shows them as they are written there.
+
+Unknown and invalid variables prevent the start; all problems are reported at once.
+"""
+
+import dataclasses
+import difflib
+import math
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from pipeline.config import routes, secrets
+from pipeline.config.settings import PREFIX, SECRET_KINDS, Settings, env_name, strip_credentials
+from pipeline.errors import SettingsError
+from pipeline.grouping import start_pattern
+
+DEFAULTS = Settings()
+
+
+def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
+    """Load the settings from environment variables. Raises SettingsError with every problem."""
+    environ = os.environ if environ is None else environ
+    rows = {env_name(row.name): row for row in dataclasses.fields(Settings)}
+    problems = _unknown_variables(environ, list(rows))
+    values = {}
+    for name, row in rows.items():
+        if name in environ:
+            try:
+                values[row.name] = _parse_value(row, environ[name])
+            except ValueError as error:
+                problems.append(f"{name}: {error}")
+    settings = Settings(**values)
+    problems += _conflicts(settings) + _credential_problems(settings) + _list_problems(settings)
+    problems += _pattern_problems(settings)
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def format_value(row: dataclasses.Field[Any], value: Any) -> Any:
+    """Return a value as it is written in the environment: a list and routes as text; other values are unchanged."""
+    if isinstance(value, dict):
+        value = tuple(f"{key}={entry}" for key, entry in value.items())
+    return row.metadata["separator"].join(value) if isinstance(value, tuple) else value
+
+
+def non_defaults(settings: Settings) -> dict[str, str]:
+    """Return the variables that differ from their defaults, secrets hidden."""
+    variables = {}
+    for row in dataclasses.fields(Settings):
+        value = getattr(settings, row.name)
+        if value != getattr(DEFAULTS, row.name):
+            shown = strip_credentials(str(format_value(row, value)))
+            variables[env_name(row.name)] = "set, not shown" if row.metadata["secret"] else shown
+    return variables
+
+
+def _parse_float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(text)
+    return value
+
+
+def _parse_bool(text: str) -> bool:
+    if text.lower() in {"1", "true", "yes", "on"}:
+        return True
+    if text.lower() in {"0", "false", "no", "off"}:
+        return False
+    raise ValueError(text)
+
+
+def _parse_list(text: str) -> tuple[str, ...]:
+    return tuple(entry for entry in re.split(r"[,\s]+", text) if entry)
+
+
+_PARSERS: dict[Any, tuple[Callable[[str], Any], str]] = {
+    str: (str, "text"),
+    int: (int, "a whole number"),
+    float: (_parse_float, "a finite number"),
+    bool: (_parse_bool, "true or false"),
+    tuple[str, ...]: (_parse_list, "a list"),
+}
+
+
+def _parse_value(row: dataclasses.Field[Any], text: str) -> Any:
+    """Parse the value of one variable. Raises ValueError with the problem."""
+    if row.type == Mapping[str, int]:
+        return routes.parse(_parse_list(text))
+    shown = "the value" if row.metadata["secret"] else repr(text)
+    parser, expected = _PARSERS[row.type]
+    try:
+        value = parser(text)
+    except ValueError:
+        raise ValueError(f"{shown} is not {expected}") from None
+    if row.metadata["choices"] and value not in row.metadata["choices"]:
+        raise ValueError(f"{shown} is not one of " + ", ".join(row.metadata["choices"]))
+    if row.metadata["minimum"] is not None and not value >= row.metadata["minimum"]:
+        raise ValueError(f"{shown} is not at least {row.metadata['minimum']:g}")
+    return value
+
+
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    matches = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {matches[0]}?)" if matches else ""
+
+
+def _unknown_variables(environ: Mapping[str, str], known: list[str]) -> list[str]:
+    return [
+        f"{name}: no such setting{_suggestion(name, known)}"
+        for name in sorted(environ)
+        if name.startswith(PREFIX) and name not in known
+    ]
+
+
+def _conflicts(settings: Settings) -> list[str]:
+    problems = []
+    if settings.slice_max_bytes > settings.event_max_bytes:
+        problems.append("CRISP_SLICE_MAX_BYTES: more than CRISP_EVENT_MAX_BYTES")
+    if settings.inflight_max_bytes < 2 * settings.event_max_bytes:
+        problems.append("CRISP_INFLIGHT_MAX_BYTES: less than twice CRISP_EVENT_MAX_BYTES")
+    if settings.partial_gap_seconds < settings.trace_gap_seconds:
+        problems.append("CRISP_PARTIAL_GAP_SECONDS: less than CRISP_TRACE_GAP_SECONDS")
+    if settings.es_timeout_seconds > 300:  # half of the time after which `liveness` reports a worker as hung
+        problems.append(
+            "CRISP_ES_TIMEOUT_SECONDS: more than 300: with an unresponsive node the worker would be reported as hung"
+        )
+    return problems
+
+
+def _credential_problems(settings: Settings) -> list[str]:
+    problems = [
+        f"{env_name(secret.name)} and {env_name(secret.file_name)}: only one of the two"
+        for secret in secrets.all_secrets(settings)
+        if secret.value and secret.file
+    ]
+    api_key, es_password, kafka_password = (
+        secret(settings).is_set for secret in (secrets.es_api_key, secrets.es_password, secrets.kafka_password)
+    )
+    if api_key and settings.es_user:
+        problems.append("CRISP_ES_API_KEY and ES_USER: only one of the two")
+    if settings.es_user and not es_password:
+        problems.append("ES_USER: needs ES_PASSWORD or ES_PASSWORD_FILE")
+    if settings.kafka_sasl != "none" and not (settings.kafka_user and kafka_password):
+        problems.append("CRISP_KAFKA_SASL: needs CRISP_KAFKA_USER and CRISP_KAFKA_PASSWORD, or its file")
+    if any("@" in url for url in settings.es_urls):
+        problems.append("CRISP_ES_URLS: set user and password in ES_USER and ES_PASSWORD, not in an address")
+    if settings.kibana_url and not settings.kibana_url.startswith(("http://", "https://")):
+        problems.append("CRISP_KIBANA_URL: neither http:// nor https://")
+    return problems
+
+
+def _list_problems(settings: Settings) -> list[str]:
+    problems = [
+        f"CRISP_REDACT: no kind of secret {kind!r}{_suggestion(kind, SECRET_KINDS)}"
+        for kind in settings.redact
+        if kind not in SECRET_KINDS
+    ]
+    if any(pattern.count("/") != 1 for pattern in settings.exclude_pods):
+        problems.append(f"CRISP_EXCLUDE_PODS: {' '.join(settings.exclude_pods)!r}: each is namespace/name")
+    return problems
+
+
+def _pattern_problems(settings: Settings) -> list[str]:
+    if not settings.multiline_pattern:
+        return []
+    try:
+        start_pattern.compile_start_pattern(settings.multiline_pattern)
+    except ValueError as error:
+        return [f"CRISP_MULTILINE_PATTERN: {error}"]
+    return (
+        ["CRISP_MULTILINE_PATTERN: cannot be combined with CRISP_MULTILINE=off"] if settings.multiline == "off" else []
+    )
