@@ -27,7 +27,7 @@ from rich.table import Table
 from pipeline.config.environment import load_settings
 from pipeline.local.artifacts import cache_directory
 from pipeline.local.stack import Stack, temporary_stack
-from pipeline.operations.setup import setup
+from pipeline.operations.setup import topics
 from pipeline.worker.process import total_lag
 from tests.benchmarks import sink, workload
 
@@ -276,7 +276,7 @@ def _run_in_turns(
                 measurement = Measurement(
                     stack, logs, run_directory, f"{name.replace('_', '-')}-{run}", args.lines, port
                 )
-                asyncio.run(setup.create_topics(load_settings(measurement.environment)))
+                asyncio.run(topics.create_topics(load_settings(measurement.environment)))
                 usages_by_name[name].append(contestant(measurement))
             shutil.rmtree(run_directory)
     return {

@@ -21,7 +21,7 @@ from pipeline.config.environment import load_settings
 from pipeline.demo.child_process import ChildProcess
 from pipeline.local.process import free_ports, peak_rss_mib
 from pipeline.local.stack import Stack, temporary_stack
-from pipeline.operations.setup import setup
+from pipeline.operations.setup import topics
 from pipeline.parsing import timestamp
 from tests.benchmarks import sink, workload
 
@@ -81,7 +81,7 @@ class Benchmark:
             "CRISP_WORKER_PORT": "0",
             **extra,
         }
-        asyncio.run(setup.create_topics(load_settings(environment)))
+        asyncio.run(topics.create_topics(load_settings(environment)))
         return environment
 
     def ship(self, files: int = 10, **extra: str) -> Usage:

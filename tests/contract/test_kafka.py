@@ -20,14 +20,14 @@ from pipeline.kafka.consumer_lag import read_lag
 from pipeline.kafka.topic_reader import TopicReader, committed_offsets
 from pipeline.operations.check import kafka as kafka_check
 from pipeline.operations.check.finding import FAILED
-from pipeline.operations.setup import setup
+from pipeline.operations.setup.topics import create_topics
 
 HEADERS: Headers = [("version", b"1")]
 
 
 @pytest.fixture
 async def topics(flow_settings: Settings) -> list[str]:
-    return await setup.create_topics(flow_settings)
+    return await create_topics(flow_settings)
 
 
 @pytest.fixture
@@ -104,14 +104,14 @@ async def test_missing_topic_has_no_partitions(flow_settings: Settings) -> None:
 
 async def test_missing_topic_is_a_connection_problem_until_it_is_created(flow_settings: Settings) -> None:
     before = await client.connection_problem(flow_settings, flow_settings.topic_raw)
-    await setup.create_topics(flow_settings)
+    await create_topics(flow_settings)
 
     assert "does not exist" in before
     assert await client.connection_problem(flow_settings, flow_settings.topic_raw) == ""
 
 
 async def test_setup_that_is_repeated_changes_nothing(flow_settings: Settings, topics: list[str]) -> None:
-    again = await setup.create_topics(flow_settings)
+    again = await create_topics(flow_settings)
 
     assert [": created" in message for message in topics] == [True, True]
     assert [": already exists" in message for message in again] == [True, True]

@@ -14,7 +14,7 @@ from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from pipeline.kafka import client
 from pipeline.local.process import peak_rss_mib
 from pipeline.local.stack import Stack
-from pipeline.operations.setup import setup
+from pipeline.operations.setup import topics
 from tests.faults import thread
 from tests.faults.node import Node
 from tests.integration import broker as brokers
@@ -40,7 +40,7 @@ async def create_small_topic(flow: Flow, max_bytes: int) -> None:
     admin = AIOKafkaAdminClient(**client.connection(flow.settings))
     await admin.start()
     try:
-        configs = {setup.MAX_MESSAGE_BYTES: str(max_bytes)}
+        configs = {topics.MAX_MESSAGE_BYTES: str(max_bytes)}
         await admin.create_topics([NewTopic(flow.settings.topic_raw, 3, 1, topic_configs=configs)])
     finally:
         await admin.close()
@@ -52,7 +52,7 @@ async def set_message_limit(flow: Flow, max_bytes: int) -> None:
     await admin.start()
     try:
         topic = ConfigResource(
-            ConfigResourceType.TOPIC, flow.settings.topic_raw, {setup.MAX_MESSAGE_BYTES: str(max_bytes)}
+            ConfigResourceType.TOPIC, flow.settings.topic_raw, {topics.MAX_MESSAGE_BYTES: str(max_bytes)}
         )
         await admin.alter_configs([topic])
     finally:
@@ -122,7 +122,7 @@ def test_write_permission_is_missing_then_granted_then_revoked(
     """The error is reported and retried with back-off; the shipper's own log, shipped too, does not amplify itself."""
     node = Node(stack, tmp_path, **secured_broker.environment("admin"))
     flow = node.flow
-    asyncio.run(setup.create_topics(flow.settings))
+    asyncio.run(topics.create_topics(flow.settings))
     flow.configure(CRISP_KAFKA_USER="shipper")
     log, own = node.container("shop"), node.container("crisp-shipper")
     log.write("stdout", b"first")
@@ -160,7 +160,7 @@ def test_kafka_password_changes_too_early(stack: Stack, secured_broker: Broker, 
     secret = tmp_path / "secret"
     secret.write_text(PASSWORD)
     node = Node(stack, tmp_path, **secured_broker.environment("admin"))
-    asyncio.run(setup.create_topics(node.flow.settings))
+    asyncio.run(topics.create_topics(node.flow.settings))
     asyncio.run(secured_broker.grant("shipper", TOPIC, node.flow.settings.topic_raw, "Write", "Describe"))
     node.flow.configure(CRISP_KAFKA_USER="shipper", CRISP_KAFKA_PASSWORD=None, CRISP_KAFKA_PASSWORD_FILE=str(secret))
     log = node.container("shop")
@@ -186,7 +186,7 @@ def test_kafka_password_changes_too_early(stack: Stack, secured_broker: Broker, 
 
 def test_topic_is_deleted_and_recreated_while_the_shipper_runs(node: Node) -> None:
     """Its records are lost; later lines arrive; a metadata request does not create the topic."""
-    asyncio.run(setup.create_topics(node.flow.settings))
+    asyncio.run(topics.create_topics(node.flow.settings))
     log = node.container("shop")
     log.write("stdout", b"goes with the topic")
     node.flow.shipper.start()
@@ -196,14 +196,14 @@ def test_topic_is_deleted_and_recreated_while_the_shipper_runs(node: Node) -> No
         log.write("stdout", b"later %d" % number)
         time.sleep(1)
     eventually(lambda: "does not exist" in get(node.port, "/readyz")[1], 60)
-    asyncio.run(setup.create_topics(node.flow.settings))
+    asyncio.run(topics.create_topics(node.flow.settings))
 
     eventually(lambda: all(b"later %d" % number in raw_bytes(node) for number in range(5)), 60)
 
 
 def test_broker_freezes_and_the_shipper_is_terminated(node: Node) -> None:
     """The shipper is live, not ready, within its memory; SIGTERM stops it in the grace period; the next ships all."""
-    asyncio.run(setup.create_topics(node.flow.settings))
+    asyncio.run(topics.create_topics(node.flow.settings))
     log = node.container("shop")
     log.write("stdout", b"before")
     node.flow.shipper.start()
@@ -233,7 +233,7 @@ def test_broker_freezes_and_the_shipper_is_terminated(node: Node) -> None:
 
 
 def test_shipper_starts_and_is_terminated_while_kafka_is_frozen(node: Node) -> None:
-    asyncio.run(setup.create_topics(node.flow.settings))
+    asyncio.run(topics.create_topics(node.flow.settings))
     node.flow.stack.kafka.pause()
     try:
         node.flow.shipper.start()
@@ -248,7 +248,7 @@ def test_shipper_starts_and_is_terminated_while_kafka_is_frozen(node: Node) -> N
 
 def test_shipper_loop_hangs(node: Node) -> None:
     """Its thread stops, as on a hanging disk: not live after a minute, and live again when it continues."""
-    asyncio.run(setup.create_topics(node.flow.settings))
+    asyncio.run(topics.create_topics(node.flow.settings))
     node.container("shop").write("stdout", b"hello")
     node.flow.shipper.start()
     node.assert_complete()

@@ -13,7 +13,7 @@ from agents.delivery.partitioner import choose_partition
 from pipeline.contract import record
 from pipeline.local.process import peak_rss_mib
 from pipeline.local.stack import Stack
-from pipeline.operations.setup import setup
+from pipeline.operations.setup import topics
 from tests.faults import cluster
 from tests.faults.cluster import BROKERS, Cluster
 from tests.faults.node import Node
@@ -53,7 +53,7 @@ def all_have_leaders(brokers: Cluster, node: Node) -> bool:
 def test_partition_leaders_change_ten_times(node: Node, brokers: Cluster) -> None:
     """The brokers are killed or stopped one by one, and restarted: every byte arrives soon."""
     node.flow.configure(CRISP_TOPIC_REPLICATION="3")
-    asyncio.run(setup.create_topics(node.flow.settings))
+    asyncio.run(topics.create_topics(node.flow.settings))
     logs = [node.container(f"shop-{number}") for number in range(12)]
     node.flow.shipper.start()
     written, longest = 0, 0.0
@@ -83,7 +83,7 @@ def test_partition_leaders_change_ten_times(node: Node, brokers: Cluster) -> Non
 
 def test_partitions_have_no_leader(node: Node, brokers: Cluster) -> None:
     """Their records wait, within the memory limit, and are reported; other partitions work, also after a restart."""
-    asyncio.run(setup.create_topics(node.flow.settings))
+    asyncio.run(topics.create_topics(node.flow.settings))
     eventually(lambda: all_have_leaders(brokers, node), 30)
     leaders = brokers.leaders(node.flow.settings)
     victim = leaders[0]

@@ -11,7 +11,7 @@ from agents.delivery import link
 from agents.delivery.producer import RecordProducer
 from agents.shipper import Shipper
 from pipeline.local.stack import Stack
-from pipeline.operations.setup import setup
+from pipeline.operations.setup import topics
 from tests.faults.rawtopic import RawTopic
 from tests.faults.rotated import RotatedLog
 from tests.integration.flow import Flow, eventually
@@ -59,7 +59,7 @@ async def embedded(stack: Stack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for name, seconds in (("WATCH_SECONDS", 0.5), ("UNRESPONSIVE_SECONDS", 1.0), ("STALLED_SECONDS", 3.0)):
         monkeypatch.setattr(link, name, seconds)
     embedded = EmbeddedShipper(stack, tmp_path)
-    await setup.create_topics(embedded.flow.settings)
+    await topics.create_topics(embedded.flow.settings)
     task = asyncio.create_task(embedded.shipper.run())
     yield embedded
     embedded.shipper.stop()

@@ -13,7 +13,7 @@ from pipeline.demo.child_process import ChildProcess
 from pipeline.elasticsearch import index_template
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
-from pipeline.operations.setup import setup
+from pipeline.operations.setup import topics
 from tests.deploy import promtool
 from tests.faults.proxy import Proxy
 from tests.faults.runbook import hits
@@ -348,7 +348,7 @@ def test_runbook_retention(make: TrialFactory, stack: Stack) -> None:
     trial.flow.worker.start()
     trial.wait_until_cleared()
     assert not [
-        line for line in asyncio.run(setup.create_topics(load_settings(environment))) if "retention.ms is" in line
+        line for line in asyncio.run(topics.create_topics(load_settings(environment))) if "retention.ms is" in line
     ]
     trial.assert_recovered()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.operations.setup import setup
+from pipeline.operations.setup import topics
 from tests.faults.node import Node
 from tests.integration.flow import eventually
 from tests.support import smalldisk
@@ -25,7 +25,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 def test_state_disk_is_full_then_read_only(node: Node, disk: Path) -> None:
     flow = node.flow
     flow.configure(CRISP_STATE_DIR=str(disk / "state"))
-    asyncio.run(setup.create_topics(flow.settings))
+    asyncio.run(topics.create_topics(flow.settings))
     log = node.container("shop")
     log.write("stdout", b"while the disk has space")
     flow.shipper.start()

@@ -10,7 +10,7 @@ from agents.delivery.producer import Producer, RecordProducer
 from pipeline.contract.record import Headers
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
-from pipeline.operations.setup import setup
+from pipeline.operations.setup import topics
 from tests.integration.flow import Flow
 from tests.support.producer_contract import Harness, ProducerContract
 
@@ -48,5 +48,5 @@ class TestRecordProducer(ProducerContract):
     @pytest.fixture
     async def harness(self, stack: Stack, tmp_path: Path) -> Harness:
         flow = Flow(stack, tmp_path)
-        await setup.create_topics(flow.settings)
+        await topics.create_topics(flow.settings)
         return KafkaHarness(flow)

@@ -1,0 +1,94 @@
+"""Creates the raw and the dead-letter topic, or checks those that exist. Idempotent."""
+
+from typing import Any
+
+from aiokafka.admin import NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+
+from pipeline.config.settings import KafkaSettings, env_name
+from pipeline.errors import SetupError
+from pipeline.kafka import client as kafka_client
+
+MAX_MESSAGE_BYTES = "max.message.bytes"
+RETENTION_MS = "retention.ms"
+CLEANUP_POLICY = "cleanup.policy"
+MIN_INSYNC_REPLICAS = "min.insync.replicas"
+
+
+async def create_topics(settings: KafkaSettings) -> list[str]:
+    """Create the topics; return a message each. Raises SetupError."""
+    durability = {MIN_INSYNC_REPLICAS: "2"} if settings.topic_replication > 2 else {}
+    topics = [
+        NewTopic(
+            settings.topic_raw,
+            settings.topic_partitions,
+            settings.topic_replication,
+            topic_configs={
+                MAX_MESSAGE_BYTES: str(settings.record_max_bytes),
+                RETENTION_MS: str(int(settings.topic_retention_seconds * 1000)),
+                **durability,
+            },
+        ),
+        NewTopic(
+            settings.topic_dead,
+            1,
+            settings.topic_replication,
+            topic_configs={MAX_MESSAGE_BYTES: str(2 * settings.record_max_bytes), RETENTION_MS: "-1", **durability},
+        ),
+    ]
+    try:
+        async with kafka_client.admin_client(settings, client_id="crisp-setup") as admin:
+            response = await admin.create_topics(topics)
+            codes = {row[0]: (row[1], row[2] if len(row) > 2 else "") for row in response.topic_errors}
+            return [line for topic in topics for line in await _describe_topic(admin, topic, *codes[topic.name])]
+    except KafkaError as error:
+        raise SetupError(f"cannot create topics at {settings.kafka_address}: {error!r}") from error
+
+
+async def _describe_topic(admin: Any, topic: NewTopic, code: int, reason: str) -> list[str]:
+    """Describe a created topic, or check an existing one; `code` is the error code of its creation."""
+    if not code:
+        return [f"topic {topic.name}: created, {topic.num_partitions} partitions"]
+    if for_code(code) is not TopicAlreadyExistsError:
+        raise SetupError(f"topic {topic.name}: {for_code(code).__name__}: {reason}")
+    config = await _topic_config(admin, topic.name)
+    _check_config(topic, config)
+    (described,) = await admin.describe_topics([topic.name])
+    partitions = len(described["partitions"])
+    return [f"topic {topic.name}: already exists, {partitions} partitions", *_differences(topic, config, partitions)]
+
+
+def _check_config(topic: NewTopic, config: dict[str, str]) -> None:
+    """Raise SetupError for a topic that would lose or reject records."""
+    required = int(topic.topic_configs[MAX_MESSAGE_BYTES])
+    if int(config[MAX_MESSAGE_BYTES]) < required:
+        raise SetupError(
+            f"topic {topic.name} exists, but accepts records of {config[MAX_MESSAGE_BYTES]} bytes only:"
+            f" set its {MAX_MESSAGE_BYTES} to {required}, or lower {env_name('event_max_bytes')}"
+        )
+    if "compact" in config[CLEANUP_POLICY]:
+        raise SetupError(
+            f"topic {topic.name} exists, but is compacted: records would vanish; set its {CLEANUP_POLICY} to delete"
+        )
+
+
+def _differences(topic: NewTopic, config: dict[str, str], partitions: int) -> list[str]:
+    """Return harmless differences from the settings, as text."""
+    lines = []
+    if partitions < topic.num_partitions:
+        lines.append(
+            f"  {partitions} partitions instead of {topic.num_partitions}: more than {partitions} workers would idle;"
+            " partitions can be added at any time, nothing depends on their number"
+        )
+    for key in (RETENTION_MS, MIN_INSYNC_REPLICAS):
+        configured = topic.topic_configs.get(key)
+        if configured is not None and config[key] != configured:
+            lines.append(f"  {key} is {config[key]}, configured is {configured}")
+    return lines
+
+
+async def _topic_config(admin: Any, topic: str) -> dict[str, str]:
+    keys = dict.fromkeys((MAX_MESSAGE_BYTES, RETENTION_MS, CLEANUP_POLICY, MIN_INSYNC_REPLICAS), "")
+    (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic, keys)])
+    return {entry[0]: str(entry[1]) for entry in response.resources[0][4]}
