@@ -5,7 +5,7 @@ from agents.state.missing_files import MissingFileTracker
 from agents.tailing.container_tail import ContainerTail
 from agents.tailing.file_handles import FileHandles
 from agents.tailing.log_file import LogFile
-from pipeline.config.settings import Settings
+from pipeline.config.settings import KafkaSettings
 from pipeline.contract.pod_metadata import Instance
 
 FINALISE_SECONDS = 1.0  # a rotated file may get a last partial this long after its successor exists
@@ -15,7 +15,11 @@ class FilePoller:
     """Polls the files of a tail, and updates the file registry and the missing files."""
 
     def __init__(
-        self, settings: Settings, file_handles: FileHandles, registry: FileRegistry, missing_files: MissingFileTracker
+        self,
+        settings: KafkaSettings,
+        file_handles: FileHandles,
+        registry: FileRegistry,
+        missing_files: MissingFileTracker,
     ) -> None:
         # An open event waits for the lines after it: so an archive behind it must be decompressed before that.
         self._decompress_ahead_bytes = settings.buffer_max_bytes

@@ -12,7 +12,7 @@ import orjson
 
 from agents.discovery.directory_cache import DirectoryCache
 from agents.discovery.scanner import DiscoveredFile, Discovery, Layout, docker_files, kubelet_layout, rotated_files
-from pipeline.config.settings import Settings
+from pipeline.config.settings import ShipperSettings
 from pipeline.contract import pod_metadata
 from pipeline.contract.pod_metadata import Instance
 
@@ -23,7 +23,7 @@ _CONFIG_MAX_BYTES = 1 << 20
 log = logging.getLogger(__name__)
 
 
-def create_discovery(settings: Settings) -> Discovery:
+def create_discovery(settings: ShipperSettings) -> Discovery:
     """Create the discovery of all layouts in the settings."""
     node, docker_dir = settings.node_name, Path(os.path.realpath(settings.docker_dir)) if settings.docker_dir else None
     layouts = [kubelet_layout(Path(settings.logs_dir), docker_dir)]

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pipeline.config.settings import Settings, env_name
+from pipeline.config.settings import ShipperSettings, env_name
 from pipeline.errors import SettingsError
 from pipeline.kubernetes.access import ApiAccess, ServiceAccount
 from pipeline.kubernetes.client import ApiClient, Query
@@ -35,7 +35,7 @@ class PodApi:
         self._client.abort_watch()
 
 
-def connect(settings: Settings) -> PodApi:
+def connect(settings: ShipperSettings) -> PodApi:
     """Return the pods of this node, with the kubeconfig in the settings or this pod's service account.
 
     Raises KubernetesError.
@@ -43,7 +43,7 @@ def connect(settings: Settings) -> PodApi:
     return PodApi(ApiClient(_access(settings)), settings.node_name)
 
 
-def _access(settings: Settings) -> ApiAccess:
+def _access(settings: ShipperSettings) -> ApiAccess:
     if not settings.kubeconfig:
         return ServiceAccount()
     from pipeline.kubernetes.kubeconfig import Kubeconfig  # imported here: in a pod it would need 18 MiB for nothing
@@ -51,7 +51,7 @@ def _access(settings: Settings) -> ApiAccess:
     return Kubeconfig(settings.kubeconfig)
 
 
-def is_enabled(settings: Settings, environ: Callable[[str], str | None] = os.environ.get) -> bool:
+def is_enabled(settings: ShipperSettings, environ: Callable[[str], str | None] = os.environ.get) -> bool:
     """Return whether to watch pods. Raises SettingsError if they are required, and no API is configured."""
     reachable = bool(settings.kubeconfig) or bool(environ("KUBERNETES_SERVICE_HOST"))
     if settings.kubernetes == "on" and not reachable:

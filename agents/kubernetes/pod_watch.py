@@ -18,7 +18,7 @@ import orjson
 from agents.kubernetes import pod_api
 from agents.kubernetes.pod_api import PodApi
 from pipeline.backoff import Backoff
-from pipeline.config.settings import Settings
+from pipeline.config.settings import ShipperSettings
 from pipeline.contract import annotations
 from pipeline.contract.pod_metadata import Instance
 from pipeline.kubernetes.client import Gone, ResponseTooLarge, StatusError, status_error
@@ -41,7 +41,7 @@ Pod = dict[str, Any]
 class PodWatch:
     """The known pods of the node; `changes` is incremented with each change of a pod."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ShipperSettings) -> None:
         self._settings = settings
         self._indexed_annotations = frozenset(settings.annotations)
         self._pods: dict[str, Pod] = {}

@@ -3,7 +3,7 @@
 from fnmatch import fnmatchcase
 from typing import Any
 
-from pipeline.config.settings import Settings
+from pipeline.config.settings import ShipperSettings
 from pipeline.contract import annotations
 from pipeline.contract.annotations import STREAMS, PodOptions
 from pipeline.contract.pod_metadata import Instance
@@ -16,7 +16,7 @@ EXCLUDED_BY_ANNOTATION = "pod excludes itself"
 class Exclusion:
     """The exclusions of the settings, and the limits of those by annotation."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: ShipperSettings) -> None:
         self._namespaces = frozenset(settings.exclude_namespaces)
         self._pods = settings.exclude_pods
         self._by_annotation = settings.pods_may_exclude

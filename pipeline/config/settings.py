@@ -279,8 +279,8 @@ class DocumentSettings(IndexSettings):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RulesSettings:
-    """The rules file."""
+class RulesSettings(DocumentSettings):
+    """The rules file; its rules are about documents."""
 
     rules_file: str = _setting("", "rules file (YAML), reloaded when it changes; empty: none")
     rules_python_dir: str = _setting("", "directory of the Python modules that rules may use; empty: none")

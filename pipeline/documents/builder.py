@@ -11,7 +11,7 @@ from typing import Any
 
 import orjson
 
-from pipeline.config.settings import Settings
+from pipeline.config.settings import DocumentSettings
 from pipeline.contract import cri, gap
 from pipeline.contract.gap import GapRecord
 from pipeline.contract.record import LogSlice, SourceFile
@@ -34,7 +34,7 @@ class _ContainerContext:
 
     __slots__ = ("_container", "_suffixes", "compiled_rules", "excluded_streams", "reader", "route")
 
-    def __init__(self, container: ContainerFields, settings: Settings, rules: Ruleset | None) -> None:
+    def __init__(self, container: ContainerFields, settings: DocumentSettings, rules: Ruleset | None) -> None:
         self.reader = event_reader.make_reader(container, settings)
         self.excluded_streams = container.excluded_streams
         self.route = container.route
@@ -72,7 +72,7 @@ class _Suffixes(dict[tuple[int, bytes, OwnFields], bytes]):
 class DocumentBuilder:
     """Builds documents from slices. Caches a bounded number of container contexts."""
 
-    def __init__(self, settings: Settings, rules: Ruleset | None = None) -> None:
+    def __init__(self, settings: DocumentSettings, rules: Ruleset | None = None) -> None:
         self._settings = settings
         self._contexts: dict[bytes, _ContainerContext] = {}
         self._rules = rules
@@ -210,7 +210,7 @@ class _Targets(dict[tuple[int, bytes], Target]):
     Days before `oldest_day`, the start of the route's retention, share one index.
     """
 
-    def __init__(self, files: tuple[SourceFile, ...], now_ns: int, settings: Settings, route: str) -> None:
+    def __init__(self, files: tuple[SourceFile, ...], now_ns: int, settings: DocumentSettings, route: str) -> None:
         super().__init__()
         self._files = files
         self._index_prefix = settings.index_prefix
@@ -229,7 +229,7 @@ class _Targets(dict[tuple[int, bytes], Target]):
 class _TargetsByRoute(dict[str, _Targets]):
     """Targets by route; the empty string is the common route."""
 
-    def __init__(self, files: tuple[SourceFile, ...], now_ns: int, settings: Settings) -> None:
+    def __init__(self, files: tuple[SourceFile, ...], now_ns: int, settings: DocumentSettings) -> None:
         super().__init__()
         self._arguments = (files, now_ns, settings)
 

@@ -10,7 +10,7 @@ import orjson
 
 from pipeline import __version__
 from pipeline.config import routes
-from pipeline.config.settings import Settings
+from pipeline.config.settings import DocumentSettings
 from pipeline.contract.annotations import PARSERS, STREAMS
 from pipeline.contract.ecs import ECS_VERSION
 from pipeline.errors import RecordError
@@ -35,7 +35,7 @@ class ContainerFields:
     excluded_streams: frozenset[bytes] = frozenset()
 
 
-def parse(pod: bytes, settings: Settings) -> ContainerFields:
+def parse(pod: bytes, settings: DocumentSettings) -> ContainerFields:
     """Parse the header `pod` of a record. Raises RecordError for metadata that violates the contract."""
     try:
         fields = orjson.loads(pod)
@@ -69,7 +69,7 @@ def parse(pod: bytes, settings: Settings) -> ContainerFields:
 
 
 def _pod_fields(
-    fields: dict[str, Any], names: dict[str, str], labels: dict[str, str], settings: Settings
+    fields: dict[str, Any], names: dict[str, str], labels: dict[str, str], settings: DocumentSettings
 ) -> dict[str, Any]:
     """Return the fields that only a container of a pod has."""
     return {
@@ -89,7 +89,7 @@ def _pod_fields(
     }
 
 
-def _select_route(namespace: str, settings: Settings) -> str:
+def _select_route(namespace: str, settings: DocumentSettings) -> str:
     infra = namespace in settings.infra_namespaces and routes.INFRA in settings.routes
     return routes.INFRA if infra else ""
 
@@ -131,7 +131,7 @@ def _owner_fields(owner: Any) -> dict[str, str]:
     return {f"kubernetes.{str(owner['kind']).lower()}.name": str(owner.get("name", ""))}
 
 
-def _service_fields(labels: dict[str, str], names: dict[str, str], settings: Settings) -> dict[str, str]:
+def _service_fields(labels: dict[str, str], names: dict[str, str], settings: DocumentSettings) -> dict[str, str]:
     chosen = [labels[name] for name in settings.service_labels if labels.get(name)]
     service = {
         "ecs.version": ECS_VERSION,

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from pipeline.config.settings import Settings
+from pipeline.config.settings import DocumentSettings
 from pipeline.contract import cri
 from pipeline.documents.container_fields import ContainerFields
 from pipeline.grouping.event import MULTILINE, PARTIAL, SPLIT, UNPARSED, Event
@@ -39,7 +39,7 @@ _IOTIME = b',"log.iotime":"'
 class EventReader:
     """Reads the events of one container with its parser; `auto` parses JSON bodies and every text format."""
 
-    def __init__(self, container: ContainerFields, settings: Settings) -> None:
+    def __init__(self, container: ContainerFields, settings: DocumentSettings) -> None:
         self._parses_json = container.parser in {"auto", "json"}
         self._parse_text = text_formats.PARSERS[container.parser]
         self._field_limit = settings.field_limit
@@ -146,7 +146,7 @@ class EventReader:
 class PerStreamEventReader(EventReader):
     """Reads the events of a container that has a parser per stream."""
 
-    def __init__(self, container: ContainerFields, settings: Settings) -> None:
+    def __init__(self, container: ContainerFields, settings: DocumentSettings) -> None:
         super().__init__(container, settings)
         self._by_stream = {
             stream: EventReader(replace(container, parser=parser), settings)
@@ -164,7 +164,7 @@ class PerStreamEventReader(EventReader):
         return reader.read_fields(event) if reader else super().read_fields(event)
 
 
-def make_reader(container: ContainerFields, settings: Settings) -> EventReader:
+def make_reader(container: ContainerFields, settings: DocumentSettings) -> EventReader:
     """Return the event reader of a container."""
     return PerStreamEventReader(container, settings) if container.stream_parsers else EventReader(container, settings)
 

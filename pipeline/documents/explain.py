@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from pipeline.config.settings import Settings
+from pipeline.config.settings import DocumentSettings
 from pipeline.contract import record
 from pipeline.contract.record import LogSlice
 from pipeline.documents import container_fields, event_reader
@@ -58,7 +58,7 @@ class Explanation:
 class Explainer:
     """Explains the documents that `DocumentBuilder` builds."""
 
-    def __init__(self, settings: Settings, rules: Ruleset | None) -> None:
+    def __init__(self, settings: DocumentSettings, rules: Ruleset | None) -> None:
         self._settings = settings
         self._rules = rules
         self._builder = DocumentBuilder(settings, rules)

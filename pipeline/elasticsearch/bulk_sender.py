@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import time
 
-from pipeline.config.settings import Settings
+from pipeline.config.settings import ElasticsearchSettings
 from pipeline.elasticsearch import bulk_response
 from pipeline.elasticsearch.bulk_response import ItemResult, Outcome
 from pipeline.elasticsearch.concurrency_limit import ConcurrencyLimit
@@ -23,7 +23,7 @@ _TOO_LARGE = ItemResult(Outcome.REJECTED, "413 the document is larger than the s
 class BulkSender:
     """Sends bulk bodies; adapts `limit` to the server's response times."""
 
-    def __init__(self, client: RetryingClient, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, client: RetryingClient, settings: ElasticsearchSettings, metrics: Metrics) -> None:
         self._client = client
         self._metrics = metrics
         self._full_size = settings.bulk_max_bytes // 2

@@ -11,7 +11,7 @@ from elastic_transport.client_utils import url_to_node_config
 from elasticsearch import AsyncElasticsearch
 
 from pipeline.config import secrets
-from pipeline.config.settings import Settings, env_name
+from pipeline.config.settings import ElasticsearchSettings, env_name
 from pipeline.elasticsearch import bulk_response, certificate_pinning
 from pipeline.errors import SettingsError
 
@@ -39,7 +39,7 @@ class BulkAwareSerializer(OrjsonSerializer):
         return bulk_response.parse_all_created(data) or super().loads(data)
 
 
-def connect(settings: Settings) -> AsyncElasticsearch:
+def connect(settings: ElasticsearchSettings) -> AsyncElasticsearch:
     """Return a client that connects on its first request. Raises SettingsError for invalid settings."""
     configs = node_configs(settings)
     node_class: Any = certificate_pinning.PinnedNode if settings.es_ca_fingerprint else AiohttpHttpNode
@@ -61,7 +61,7 @@ def connect(settings: Settings) -> AsyncElasticsearch:
         )
 
 
-def _credentials(settings: Settings) -> dict[str, Any]:
+def _credentials(settings: ElasticsearchSettings) -> dict[str, Any]:
     if settings.es_api_key or settings.es_api_key_file:
         return {"api_key": secrets.es_api_key(settings).read()}
     if settings.es_user:
@@ -69,14 +69,14 @@ def _credentials(settings: Settings) -> dict[str, Any]:
     return {}
 
 
-def reload(client: AsyncElasticsearch, settings: Settings) -> None:
+def reload(client: AsyncElasticsearch, settings: ElasticsearchSettings) -> None:
     """Reload the secrets and certificate authorities of a client for its later requests. Raises SettingsError."""
     if settings.es_ca_file and settings.es_verify:
         _load_ca(_ssl_context(settings), settings.es_ca_file)
     client._headers = client.options(**_credentials(settings))._headers  # noqa: SLF001 - other objects hold this client
 
 
-def node_configs(settings: Settings) -> list[NodeConfig]:
+def node_configs(settings: ElasticsearchSettings) -> list[NodeConfig]:
     """Return one config per address in the settings. Raises SettingsError with every invalid address."""
     problems: list[str] = []
     configs: dict[str, NodeConfig] = {}
@@ -92,7 +92,7 @@ def node_configs(settings: Settings) -> list[NodeConfig]:
     return [_configure(config, settings) for config in configs.values()]
 
 
-def _configure(config: NodeConfig, settings: Settings) -> NodeConfig:
+def _configure(config: NodeConfig, settings: ElasticsearchSettings) -> NodeConfig:
     config = config.replace(
         request_timeout=settings.es_timeout_seconds,
         connections_per_node=settings.bulk_concurrency + _SPARE_CONNECTIONS,
@@ -105,7 +105,7 @@ def _configure(config: NodeConfig, settings: Settings) -> NodeConfig:
 
 
 @functools.cache
-def _ssl_context(settings: Settings) -> ssl.SSLContext:
+def _ssl_context(settings: ElasticsearchSettings) -> ssl.SSLContext:
     if settings.es_verify and settings.es_ca_fingerprint:
         return certificate_pinning.make_context()
     context = ssl.create_default_context()
@@ -126,7 +126,7 @@ def _load_ca(context: ssl.SSLContext, path: str) -> None:
         raise SettingsError([f"{env_name('es_ca_file')}: {path} cannot be read as PEM: {error}"]) from error
 
 
-def _read_fingerprint(settings: Settings) -> str:
+def _read_fingerprint(settings: ElasticsearchSettings) -> str:
     try:
         return certificate_pinning.normalize(settings.es_ca_fingerprint)
     except ValueError as error:

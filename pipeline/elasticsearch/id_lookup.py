@@ -6,7 +6,7 @@ from typing import Any
 from elastic_transport import TransportError
 from elasticsearch import ApiError, AsyncElasticsearch
 
-from pipeline.config.settings import Settings
+from pipeline.config.settings import IndexSettings
 from pipeline.errors import DocumentLookupError
 
 MAX_IDS = 5000  # per search: with each id in two indices this is the limit of hits of one search
@@ -19,7 +19,7 @@ _BUSY_STATUSES = (429, 502, 503, 504)
 class DocumentLookup:
     """Queries one cluster. A partial response (a shard is down) is an error and never means "missing"."""
 
-    def __init__(self, client: AsyncElasticsearch, settings: Settings) -> None:
+    def __init__(self, client: AsyncElasticsearch, settings: IndexSettings) -> None:
         self._client = client
         options = (
             "ignore_unavailable=true&allow_partial_search_results=false&filter_path=hits.hits._id,hits.hits._index"

@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from pipeline.config.settings import Settings
+from pipeline.config.settings import IndexSettings
 from pipeline.elasticsearch import index_template
 from pipeline.monitoring.metrics import Metrics
 
@@ -27,7 +27,7 @@ GetUntil = Callable[[str, tuple[int, ...]], Awaitable[tuple[int, Any]]]
 class IndexResolver:
     """Resolves and caches the indices that documents go to; `problem` is set while the template is missing."""
 
-    def __init__(self, settings: Settings, get_until: GetUntil, metrics: Metrics) -> None:
+    def __init__(self, settings: IndexSettings, get_until: GetUntil, metrics: Metrics) -> None:
         self._settings = settings
         self._get_until = get_until
         self._metrics = metrics

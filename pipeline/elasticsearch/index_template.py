@@ -7,7 +7,7 @@ feature: `unsupported_features` parses the error, and `body` then omits the feat
 import re
 from typing import Any, NamedTuple
 
-from pipeline.config.settings import Settings
+from pipeline.config.settings import IndexSettings
 from pipeline.contract.ecs import FIELDS, LABELS_PREFIX, Field
 
 VERSION = 2
@@ -55,7 +55,7 @@ class Template(NamedTuple):
     days: int
 
 
-def all_templates(settings: Settings) -> list[Template]:
+def all_templates(settings: IndexSettings) -> list[Template]:
     """Return the templates of the common indices, of every route, and of the index for late lines (never deleted)."""
     prefix, title = settings.index_prefix, f"{OWNER}-{settings.index_prefix}"
     common = Template(title, (f"{prefix}-20*", f"{prefix}-{OWNER}.*"), title, settings.retention_days)
@@ -66,19 +66,19 @@ def all_templates(settings: Settings) -> list[Template]:
     return [common, *route_templates, Template(f"{title}-{LATE}", (f"{prefix}-{LATE}*",), "", 0)]
 
 
-def template_for(index: str, settings: Settings) -> Template:
+def template_for(index: str, settings: IndexSettings) -> Template:
     """Return the template that applies to an index of crisp."""
     templates = all_templates(settings)
     matching = (entry for entry in templates if any(index.startswith(pattern[:-1]) for pattern in entry.patterns))
     return next(matching, templates[0])
 
 
-def index_patterns(settings: Settings) -> list[str]:
+def index_patterns(settings: IndexSettings) -> list[str]:
     """Return the patterns of all index names of crisp."""
     return [pattern for template in all_templates(settings) for pattern in template.patterns]
 
 
-def body(template: Template, settings: Settings, unsupported: Unsupported) -> dict[str, Any]:
+def body(template: Template, settings: IndexSettings, unsupported: Unsupported) -> dict[str, Any]:
     """Return the request body of a template, without the unsupported features."""
     return {
         "index_patterns": list(template.patterns),
@@ -126,7 +126,7 @@ def _as_returned(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def meta(settings: Settings) -> dict[str, Any]:
+def meta(settings: IndexSettings) -> dict[str, Any]:
     """Return the `_meta` that marks templates and indices as crisp's."""
     return {"owner": OWNER, "version": VERSION, "prefix": settings.index_prefix}
 
@@ -136,7 +136,7 @@ def is_owned_by_crisp(value: Any) -> bool:
     return isinstance(value, dict) and value.get("owner") == OWNER
 
 
-def _index_settings(template: Template, settings: Settings) -> dict[str, Any]:
+def _index_settings(template: Template, settings: IndexSettings) -> dict[str, Any]:
     lifecycle = {LIFECYCLE_SETTING: template.policy} if template.policy else {}
     return {
         **lifecycle,

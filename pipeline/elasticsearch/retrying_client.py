@@ -14,7 +14,7 @@ from elastic_transport import ConnectionTimeout, TlsError, TransportError
 from elasticsearch import ApiError, AsyncElasticsearch
 
 from pipeline.backoff import Backoff
-from pipeline.config.settings import Settings, env_name
+from pipeline.config.settings import ElasticsearchSettings, env_name
 from pipeline.monitoring.metrics import Metrics
 
 JSON = "application/vnd.elasticsearch+json; compatible-with=8"
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 class RetryingClient:
     """Sends requests with retries; records whether Elasticsearch is available."""
 
-    def __init__(self, client: AsyncElasticsearch, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, client: AsyncElasticsearch, settings: ElasticsearchSettings, metrics: Metrics) -> None:
         self.client = client
         self._settings = settings
         self._metrics = metrics

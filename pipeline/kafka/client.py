@@ -22,13 +22,13 @@ from aiokafka.errors import (
 from aiokafka.protocol.metadata import MetadataRequest
 
 from pipeline.config import secrets
-from pipeline.config.settings import Settings, env_name
+from pipeline.config.settings import KafkaSettings, env_name
 from pipeline.errors import SettingsError
 
 _CONNECT_TIMEOUT_MS = 5000
 
 
-def connection(settings: Settings) -> dict[str, Any]:
+def connection(settings: KafkaSettings) -> dict[str, Any]:
     """Keyword arguments for aiokafka's producer, consumer and admin client; the caller adds `client_id`.
 
     Raises SettingsError when a certificate or key cannot be read.
@@ -48,7 +48,7 @@ def connection(settings: Settings) -> dict[str, Any]:
 
 
 @functools.cache
-def tls_context(settings: Settings) -> ssl.SSLContext | None:
+def tls_context(settings: KafkaSettings) -> ssl.SSLContext | None:
     """The CA and the client certificate; None without TLS. The broker's certificate and name are always verified.
 
     One context for the process, so that `reload` reaches every client. Raises SettingsError for an unreadable file.
@@ -63,7 +63,7 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
     return context
 
 
-def reload(settings: Settings, *clients: Any) -> None:
+def reload(settings: KafkaSettings, *clients: Any) -> None:
     """Use changed secrets and certificates for all new connections. Raises SettingsError.
 
     `clients` are the aiokafka clients of running producers and consumers.
@@ -78,7 +78,7 @@ def reload(settings: Settings, *clients: Any) -> None:
             client._sasl_plain_password = secrets.kafka_password(settings).read()  # noqa: SLF001
 
 
-def _load_client_certificate(context: ssl.SSLContext, settings: Settings) -> None:
+def _load_client_certificate(context: ssl.SSLContext, settings: KafkaSettings) -> None:
     if settings.kafka_cert_file:
         try:
             context.load_cert_chain(settings.kafka_cert_file, settings.kafka_key_file or None)
@@ -91,7 +91,7 @@ def _unreadable(name: str, path: str, error: Exception) -> SettingsError:
 
 
 @contextlib.asynccontextmanager
-async def admin_client(settings: Settings, **options: Any) -> AsyncIterator[AIOKafkaAdminClient]:
+async def admin_client(settings: KafkaSettings, **options: Any) -> AsyncIterator[AIOKafkaAdminClient]:
     """A connected admin client; closed at the end, also if it cannot connect. Raises KafkaError."""
     admin = AIOKafkaAdminClient(**connection(settings), **options)
     try:
@@ -101,7 +101,7 @@ async def admin_client(settings: Settings, **options: Any) -> AsyncIterator[AIOK
         await admin.close()
 
 
-async def partitions(settings: Settings, topic: str) -> list[int]:
+async def partitions(settings: KafkaSettings, topic: str) -> list[int]:
     """A topic's partition numbers. Raises KafkaError, also if the topic does not exist."""
     async with admin_client(settings) as admin:
         (description,) = await admin.describe_topics([topic])
@@ -110,7 +110,7 @@ async def partitions(settings: Settings, topic: str) -> list[int]:
     return [partition["partition"] for partition in description["partitions"]]
 
 
-async def connection_problem(settings: Settings, topic: str = "") -> str:
+async def connection_problem(settings: KafkaSettings, topic: str = "") -> str:
     """Why no broker accepts a connection, or why the topic cannot be written; names the setting. Empty without problem.
 
     aiokafka reports only that it could not bootstrap, and lets the broker create a missing topic with its defaults.
@@ -130,7 +130,7 @@ async def connection_problem(settings: Settings, topic: str = "") -> str:
     return "; ".join(problems)
 
 
-async def _topic_problem(broker: Any, topic: str, settings: Settings) -> str:
+async def _topic_problem(broker: Any, topic: str, settings: KafkaSettings) -> str:
     """Why the topic cannot be written, by the metadata of a connected broker; empty without problem."""
     response = await broker.send(MetadataRequest([topic], allow_auto_topic_creation=False))
     (metadata,) = response.topics
@@ -141,7 +141,7 @@ async def _topic_problem(broker: Any, topic: str, settings: Settings) -> str:
     return "" if has_leader else f"none of the {len(partitions)} partitions of {topic} has a leader"
 
 
-def explain_error(settings: Settings, topic: str, error: BaseException) -> str:
+def explain_error(settings: KafkaSettings, topic: str, error: BaseException) -> str:
     """The meaning of an error that Kafka returns, and its remedy."""
     if isinstance(error, TopicAuthorizationFailedError | ClusterAuthorizationFailedError):
         more = "" if isinstance(error, TopicAuthorizationFailedError) else ", and before Kafka 2.8 IdempotentWrite"

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from pipeline.config.settings import Settings
+from pipeline.config.settings import KafkaSettings
 from pipeline.kafka import client
 
 _FETCH_MS = 1000
@@ -36,7 +36,7 @@ class Lag(NamedTuple):
 class LagReader:
     """Reads the lag from Kafka. `start` and `read` raise KafkaError."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: KafkaSettings) -> None:
         self._settings = settings
         self._consumer = AIOKafkaConsumer(
             **client.connection(settings),
@@ -109,7 +109,7 @@ def _age(records: int, written: float | None, now: float) -> float | None:
     return None if written is None else max(0.0, now - written)
 
 
-async def read_lag(settings: Settings, *, ages: bool = True) -> dict[int, Lag]:
+async def read_lag(settings: KafkaSettings, *, ages: bool = True) -> dict[int, Lag]:
     """The lag of every partition. Raises KafkaError."""
     reader = LagReader(settings)
     await reader.start()

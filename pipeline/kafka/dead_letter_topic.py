@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 
 from aiokafka import AIOKafkaProducer
 
-from pipeline.config.settings import Settings
+from pipeline.config.settings import KafkaSettings
 from pipeline.contract import dead_letter
 from pipeline.contract.dead_letter import DeadLetter
 from pipeline.contract.record import KafkaPosition
@@ -14,7 +14,7 @@ from pipeline.kafka.topic_reader import TopicReader
 
 
 async def read_dead_letters(
-    settings: Settings, since: int | None = None
+    settings: KafkaSettings, since: int | None = None
 ) -> AsyncIterator[tuple[DeadLetter | None, KafkaPosition]]:
     """Each dead letter and its own position, from `since` (milliseconds since the epoch); None for an invalid record.
 
@@ -28,12 +28,12 @@ async def read_dead_letters(
                 yield None, position
 
 
-async def read_document_ids(settings: Settings, since: int | None = None) -> set[str]:
+async def read_document_ids(settings: KafkaSettings, since: int | None = None) -> set[str]:
     """The ids of the documents in the topic. Raises KafkaError."""
     return {entry.id async for entry, _ in read_dead_letters(settings, since) if entry is not None and entry.id}
 
 
-async def produce(settings: Settings, entry: DeadLetter) -> None:
+async def produce(settings: KafkaSettings, entry: DeadLetter) -> None:
     """Send a dead letter; returns when it is acknowledged. Raises KafkaError."""
     producer = AIOKafkaProducer(
         **client.connection(settings),

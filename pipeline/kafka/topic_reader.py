@@ -5,7 +5,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
-from pipeline.config.settings import Settings
+from pipeline.config.settings import KafkaSettings
 from pipeline.contract.record import Headers, KafkaPosition
 from pipeline.kafka import client
 
@@ -15,7 +15,7 @@ POLL_TIMEOUT_MS = 1000
 class TopicReader:
     """Records from `since` to `until`, ms since the epoch (None: no limit); stops at the current end offsets."""
 
-    def __init__(self, settings: Settings, topic: str, since: int | None = None, until: int | None = None) -> None:
+    def __init__(self, settings: KafkaSettings, topic: str, since: int | None = None, until: int | None = None) -> None:
         self._settings = settings
         self._topic = topic
         self._since = since
@@ -74,7 +74,7 @@ class TopicReader:
                         )
 
 
-async def committed_offsets(settings: Settings) -> dict[int, int]:
+async def committed_offsets(settings: KafkaSettings) -> dict[int, int]:
     """The offsets that the workers' group has committed on the raw topic, by partition. Raises KafkaError."""
     async with client.admin_client(settings) as admin:
         offsets = await admin.list_consumer_group_offsets(settings.kafka_group)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pipeline.config.settings import Settings
+from pipeline.config.settings import RulesSettings
 from pipeline.errors import RulesError
 from pipeline.rules import loader
 from pipeline.rules.ruleset import Ruleset
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 class RulesReloader:
     """Holds the rules in force and passes them to `on_reload`. Only the constructor raises RulesError."""
 
-    def __init__(self, settings: Settings, on_reload: Callable[[Ruleset | None], None]) -> None:
+    def __init__(self, settings: RulesSettings, on_reload: Callable[[Ruleset | None], None]) -> None:
         self._settings = settings
         self._on_reload = on_reload
         self._last_content = self._read_content()

@@ -4,11 +4,11 @@ import faust
 from faust.types.auth import CredentialsT
 
 from pipeline.config import secrets
-from pipeline.config.settings import Settings
+from pipeline.config.settings import KafkaSettings
 from pipeline.kafka import client
 
 
-def broker_credentials(settings: Settings) -> CredentialsT | None:
+def broker_credentials(settings: KafkaSettings) -> CredentialsT | None:
     """Return Faust's TLS and SASL credentials; None for a plaintext connection."""
     context = client.tls_context(settings)
     if settings.kafka_sasl != "none":

@@ -19,7 +19,7 @@ from aiokafka.errors import (
     for_code,
 )
 
-from pipeline.config.settings import Settings, env_name
+from pipeline.config.settings import KafkaSettings, env_name
 from pipeline.kafka import authorized_operations
 from pipeline.kafka import client as kafka_client
 from pipeline.operations.check.finding import FAILED, CheckResult, failed, ok, warning
@@ -30,7 +30,7 @@ _AUTHORIZATION_ERRORS = (ClusterAuthorizationFailedError, GroupAuthorizationFail
 _RUN_SETUP = "run `crisp setup`, with the right to create topics"
 
 
-async def run_checks(settings: Settings) -> list[CheckResult]:
+async def run_checks(settings: KafkaSettings) -> list[CheckResult]:
     """Check the Kafka in the settings; only the connection if it cannot be used."""
     client = AIOKafkaClient(**kafka_client.connection(settings), request_timeout_ms=REQUEST_TIMEOUT_MS)
     admin = AIOKafkaAdminClient(**kafka_client.connection(settings), request_timeout_ms=REQUEST_TIMEOUT_MS)
@@ -49,21 +49,21 @@ async def run_checks(settings: Settings) -> list[CheckResult]:
         await client.close()
 
 
-async def _run_check(what: str, check: Awaitable[list[CheckResult]], settings: Settings) -> list[CheckResult]:
+async def _run_check(what: str, check: Awaitable[list[CheckResult]], settings: KafkaSettings) -> list[CheckResult]:
     try:
         return await check
     except KafkaError as error:
         return [failed(what, str(error), _remedy(settings, error))]
 
 
-async def _check_connection(settings: Settings, client: Any, admin: Any) -> list[CheckResult]:
+async def _check_connection(settings: KafkaSettings, client: Any, admin: Any) -> list[CheckResult]:
     await client.bootstrap()
     await admin.start()
     brokers = len(client.cluster.brokers())
     return [ok("Kafka", f"{settings.kafka_address} is reachable, {brokers} {'broker' if brokers == 1 else 'brokers'}")]
 
 
-def _remedy(settings: Settings, error: KafkaError) -> str:
+def _remedy(settings: KafkaSettings, error: KafkaError) -> str:
     if isinstance(error, (AuthenticationFailedError, SaslAuthenticationFailed, UnsupportedSaslMechanismError)):
         return f"check {env_name('kafka_sasl')}, {env_name('kafka_user')} and {env_name('kafka_password')}"
     if isinstance(error, KafkaConnectionError):
@@ -74,7 +74,9 @@ def _remedy(settings: Settings, error: KafkaError) -> str:
     return "see the broker's log"
 
 
-async def _check_raw_topic(settings: Settings, admin: Any, topic: Any, operations: dict[str, Any]) -> list[CheckResult]:
+async def _check_raw_topic(
+    settings: KafkaSettings, admin: Any, topic: Any, operations: dict[str, Any]
+) -> list[CheckResult]:
     name = settings.topic_raw
     if topic["error_code"]:
         return [failed(f"topic {name}", for_code(topic["error_code"]).__name__, _RUN_SETUP)]
@@ -98,7 +100,7 @@ async def _check_raw_topic(settings: Settings, admin: Any, topic: Any, operation
 
 
 async def _check_dead_letter_topic(
-    settings: Settings, admin: Any, topic: Any, operations: dict[str, Any]
+    settings: KafkaSettings, admin: Any, topic: Any, operations: dict[str, Any]
 ) -> list[CheckResult]:
     name = settings.topic_dead
     if topic["error_code"]:
@@ -137,7 +139,7 @@ def _check_operations(topic: str, allowed: frozenset[str] | None, required: dict
     return [warning(what, f"missing: {described}", todo)]
 
 
-async def _check_group(settings: Settings, admin: Any) -> list[CheckResult]:
+async def _check_group(settings: KafkaSettings, admin: Any) -> list[CheckResult]:
     what = f"group {settings.kafka_group}"
     try:
         (response,) = await admin.describe_consumer_groups([settings.kafka_group], include_authorized_operations=True)

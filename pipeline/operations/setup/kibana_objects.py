@@ -7,7 +7,7 @@ import overwrites crisp's objects and no others.
 import json
 from typing import Any, NamedTuple
 
-from pipeline.config.settings import Settings
+from pipeline.config.settings import IndexSettings
 
 DATA_VIEW_ID = "crisp-logs"
 DASHBOARD_ID = "crisp-overview"
@@ -95,7 +95,7 @@ CHARTS = (
 )
 
 
-def saved_objects(settings: Settings) -> list[SavedObject]:
+def saved_objects(settings: IndexSettings) -> list[SavedObject]:
     """Return all objects, each after those that it refers to."""
     return [
         _data_view(settings),
@@ -105,7 +105,7 @@ def saved_objects(settings: Settings) -> list[SavedObject]:
     ]
 
 
-def ndjson(settings: Settings) -> bytes:
+def ndjson(settings: IndexSettings) -> bytes:
     """Return the objects in Kibana's import format: one JSON object per line."""
     return b"".join(json.dumps(saved, separators=(",", ":")).encode() + b"\n" for saved in saved_objects(settings))
 
@@ -128,7 +128,7 @@ def _reference(kind: str, identity: str, name: str) -> dict[str, str]:
     return {"type": kind, "id": identity, "name": name}
 
 
-def _data_view(settings: Settings) -> SavedObject:
+def _data_view(settings: IndexSettings) -> SavedObject:
     pattern = f"{settings.index_prefix}-*"
     attributes = {"title": pattern, "name": "crisp logs", "timeFieldName": "@timestamp", "allowNoIndex": True}
     return _saved_object("index-pattern", DATA_VIEW_ID, attributes, [])
