@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
+UNIT := not servers and not faults and not k8s
+UNIT_TESTS := tests/agents tests/contract tests/pipeline tests/test_docs.py
+COVERAGE := --cov=agents --cov=pipeline --cov-branch --cov-report= --cov-report=json:build/coverage.json
 
 .DEFAULT_GOAL := help
 .PHONY: help venv demo unit test test-faults test-k8s k8s-binaries promtool check check-code check-deploy bench bench-features mutants bench-peers docs lock clean
@@ -23,6 +26,13 @@ demo: venv ## the whole pipeline on this machine, and a report (ARGS="--lines 10
 
 unit: venv ## tests without servers, two minutes (ARGS="-k name")
 	@$(BIN)/pytest -q -m "not servers" tests/pipeline tests/agents $(ARGS)
+
+unit: venv ## the fast half: no JVM; branch coverage as a table, and its minimum (ARGS="-k name": without coverage)
+	@$(BIN)/pytest -q -m "$(UNIT)" $(UNIT_TESTS) $(if $(ARGS),$(ARGS),$(COVERAGE))
+	@$(if $(ARGS),,$(BIN)/python -m tests.support.coverage_gate build/coverage.json)
+
+test-servers: venv ## the other half: all tests on real Kafka and Elasticsearch, but the long suites (ARGS="-k name")
+	@$(BIN)/pytest -m "servers and not faults and not k8s" $(ARGS)
 
 test: venv ## all tests but the long suites; real Kafka and Elasticsearch (ARGS="-k name")
 	@$(BIN)/pytest -m "not faults and not k8s" $(ARGS)

@@ -15,13 +15,15 @@ settings.register_profile("ci", derandomize=True)
 if os.environ.get("CI"):
     settings.load_profile("ci")
 
+INTEGRATION = Path(__file__).parent / "integration"
 SHARED = Path(__file__).parent.parent.parent / "shared"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests that start servers: `-m "not servers"` is the fast half."""
+    """Mark the tests that use servers: `-m "not servers"` is the fast half."""
     for item in items:
-        if isinstance(item, pytest.Function) and "stack" in item.fixturenames:
+        uses_stack = isinstance(item, pytest.Function) and "stack" in item.fixturenames
+        if uses_stack or INTEGRATION in item.path.parents:  # some of these start servers of their own
             item.add_marker(pytest.mark.servers)
 
 

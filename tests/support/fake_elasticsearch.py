@@ -272,6 +272,10 @@ class FakeElasticsearch:
             return found
         body, hits = found
         total = len(hits)
+        aggregations = {
+            name: {"buckets": fake_query.terms_buckets(aggregation["terms"], [hit["_source"] for hit in hits])}
+            for name, aggregation in body.get("aggs", {}).items()
+        }
         for sort in reversed(body.get("sort", [])):
             ((name, order),) = ({sort: "asc"} if isinstance(sort, str) else sort).items()
             direction = order["order"] if isinstance(order, dict) else order
@@ -283,7 +287,8 @@ class FakeElasticsearch:
             hits = [{key: value for key, value in hit.items() if key != "_source"} for hit in hits]
         counted = {} if body.get("track_total_hits") is False else {"total": {"value": total, "relation": "eq"}}
         shards = {"total": 1, "successful": 1, "skipped": 0, "failed": 0}
-        return {"took": 1, "timed_out": False, "_shards": shards, "hits": {**counted, "hits": hits}}
+        found_aggregations = {"aggregations": aggregations} if aggregations else {}
+        return {"timed_out": False, "_shards": shards, "hits": {**counted, "hits": hits}, **found_aggregations}
 
     def _api_count(self, request: Request) -> Json | Response:
         found = self._find(request)

@@ -1,8 +1,11 @@
 """The part of Elasticsearch's query language that crisp uses, over documents in memory. Unknown queries are errors."""
 
 import fnmatch
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+
+from pipeline.contract import cri
 
 Json = dict[str, Any]
 
@@ -96,9 +99,11 @@ _BOUNDS: dict[str, Callable[[Any, Any], bool]] = {
 
 def _range(body: Json, fields: Json) -> bool:
     ((name, bounds),) = body.items()
+    values = _values(fields, name)
+    if bounds.get("format") == "epoch_millis":
+        values = [(cri.nanoseconds(str(value).encode()) or 0) // 10**6 for value in values]
     return any(
-        all(_BOUNDS[kind](value, bound) for kind, bound in bounds.items() if kind in _BOUNDS)
-        for value in _values(fields, name)
+        all(_BOUNDS[kind](value, bound) for kind, bound in bounds.items() if kind in _BOUNDS) for value in values
     )
 
 
@@ -116,6 +121,13 @@ _QUERIES: dict[str, Callable[[Any, Json], bool]] = {
     "terms": _terms,
     "wildcard": _wildcard,
 }
+
+
+def terms_buckets(terms: Json, sources: Iterable[Mapping[str, Any]]) -> list[Json]:
+    """Return the buckets of a `terms` aggregation."""
+    missing = [terms["missing"]] if "missing" in terms else []
+    counts = Counter(value for source in sources for value in (_values(flatten(source), terms["field"]) or missing))
+    return [{"key": key, "doc_count": count} for key, count in counts.most_common(terms.get("size", 10))]
 
 
 def filter_path(body: Any, patterns: str) -> Any:
