@@ -9,7 +9,7 @@ import pytest
 from aiokafka import TopicPartition
 
 from pipeline.cli import main
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.contract import record
 from pipeline.contract.record import Grouping, LogSlice, Segment, SourceFile
@@ -59,7 +59,7 @@ class CommandLine:
     @property
     def settings(self) -> Settings:
         """The settings of the next command."""
-        return settings.load()
+        return load_settings()
 
     def __call__(self, *arguments: str) -> Result:
         """Run a command; argparse's exits have a code too."""

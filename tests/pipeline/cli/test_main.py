@@ -47,6 +47,6 @@ def test_exception_has_its_exit_code(
     def fail() -> None:
         raise error
 
-    monkeypatch.setattr("pipeline.config.settings.load", fail)
+    monkeypatch.setattr("pipeline.cli.config.load_settings", fail)
 
     assert crisp("config") == (code, "", "crisp: no\n" if code == 1 else "")
