@@ -134,6 +134,4 @@ class Indexer:
         created = results.count(bulk_response.CREATED)
         self.rejection_handler.count_created(created)
         if created < count:
-            await self.rejection_handler.handle(
-                [document for batch in batches for document in pending_document.split_batch(batch, targets)], results
-            )
+            await self.rejection_handler.handle(pending_document.pending_items(batches, targets, results))

@@ -1,84 +1,116 @@
 """A document that was not created at once: its original form, then its fallback forms. Pure."""
 
-from collections.abc import Mapping
+import enum
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
 from pipeline.contract.dead_letter import DeadLetter
-from pipeline.documents.batch import DocumentBatch
+from pipeline.documents.batch import Document, DocumentBatch
+from pipeline.elasticsearch.bulk_response import ItemResult, Outcome
 from pipeline.elasticsearch.rejections.fallback_document import fallback_document
 
-FORMS = ("original", "flattened", "text")
 EXTENDED_MARK = "~"
 CANARY_ID = "crisp-canary"
 
 
-@dataclass(slots=True)
+class Stage(enum.Flag):
+    """What happened to a document so far."""
+
+    ORIGINAL = 0
+    RACED = enum.auto()
+    """Sent again unchanged, since two documents may have set the type of a new field at once."""
+    FLATTENED = enum.auto()
+    """In the first fallback form."""
+    TEXT = enum.auto()
+    """In the second fallback form, the last one."""
+    EXTENDED = enum.auto()
+    """Made in addition to a stored event that is shorter."""
+
+    @property
+    def form(self) -> str:
+        """The name of the form in metrics."""
+        return "text" if Stage.TEXT in self else "flattened" if Stage.FLATTENED in self else "original"
+
+    @property
+    def created_result(self) -> str:
+        """The result to count when the document is created."""
+        return "extended" if Stage.EXTENDED in self else "created" if self.form == "original" else "fallback"
+
+
+@dataclass(frozen=True, slots=True)
 class PendingDocument:
     """A document until it is created or dead-lettered.
 
-    `length` as in `DocumentBatch.lengths`; `form` is the index in `FORMS`, `original` the source before any fallback.
-    `retried_for_mapping_race`: retried unchanged, since two documents may have set the type of a new field at once.
+    `length` as in `DocumentBatch.lengths`, 0 for a document of one line; `original` is the source before any fallback.
     """
 
-    index: str
-    id: str
-    source: bytes
+    document: Document
     length: int
     batch: DocumentBatch
-    original: bytes = b""
-    form: int = 0
-    retried_for_mapping_race: bool = False
+    original: bytes
+    stage: Stage = Stage.ORIGINAL
 
-    def bulk_lines(self) -> bytes:
-        """Return its lines of a bulk body."""
-        return b'{"create":{"_index":"%b","_id":"%b"}}\n%b\n' % (self.index.encode(), self.id.encode(), self.source)
+    def raced(self) -> "PendingDocument":
+        """Return it unchanged, to send it again."""
+        return replace(self, stage=self.stage | Stage.RACED)
 
-    @property
-    def outcome(self) -> str:
-        """The result to count when it is created."""
-        return "extended" if EXTENDED_MARK in self.id else "fallback" if self.form else "created"
-
-    @property
-    def is_last_form(self) -> bool:
-        """Whether no fallback form is left."""
-        return self.form == len(FORMS) - 1
-
-    def next_fallback(self, reason: str) -> "PendingDocument":
-        """Return its next fallback form, which contains the reason."""
-        form = self.form + 1
-        source = fallback_document(self.source, reason, indexed=form == 1)
-        return replace(self, source=source, original=self.original or self.source, form=form)
+    def next_fallback(self, reason: str) -> "PendingDocument | None":
+        """Return its next fallback form, which contains the reason; None if no form is left."""
+        if Stage.TEXT in self.stage:
+            return None
+        stage = Stage.TEXT if Stage.FLATTENED in self.stage else Stage.FLATTENED
+        source = fallback_document(self.original, reason, indexed=stage is Stage.FLATTENED)
+        return replace(self, document=replace(self.document, source=source), stage=self.stage | stage)
 
     def extended(self) -> "PendingDocument":
         """Return a flagged copy with an id of its own, to index in addition to a stored event that is shorter."""
-        fields = orjson.loads(self.source)
+        fields = orjson.loads(self.document.source)
         fields["log.flags"] = [*fields.get("log.flags", []), "continued"]
-        document_id = f"{self.id}{EXTENDED_MARK}{self.length:x}"
-        return PendingDocument(self.index, document_id, orjson.dumps(fields), self.length, self.batch)
+        source = orjson.dumps(fields)
+        document = Document(self.document.index, f"{self.document.id}{EXTENDED_MARK}{self.length:x}", source)
+        return PendingDocument(document, self.length, self.batch, original=source, stage=Stage.EXTENDED)
 
-    def canary(self) -> "PendingDocument":
+    def canary(self) -> Document:
         """Return a plain document for the same index. One per index, since the worker cannot delete documents."""
-        fields: dict[str, Any] = orjson.loads(self.source)
+        fields: dict[str, Any] = orjson.loads(self.document.source)
         plain = {
             "@timestamp": fields.get("event.created") or fields.get("@timestamp"),
             "message": "written to test whether this index accepts documents, since it rejected one",
             "event.kind": "pipeline_error",
             "log.flags": ["canary"],
         }
-        return PendingDocument(self.index, CANARY_ID, orjson.dumps(plain), 0, self.batch)
+        return Document(self.document.index, CANARY_ID, orjson.dumps(plain))
 
     def dead_letter(self, reason: str) -> DeadLetter:
         """Return its original form for the dead-letter topic."""
-        origin, headers = self.batch.origin, self.batch.headers
-        return DeadLetter(self.original or self.source, reason, origin, headers, self.index, self.id)
+        batch, document = self.batch, self.document
+        return DeadLetter(self.original, reason, batch.origin, batch.headers, document.index, document.id)
 
 
-def split_batch(batch: DocumentBatch, targets: Mapping[str, str]) -> list[PendingDocument]:
-    """Split a batch into its documents; `targets` maps their indices to those written to."""
+PendingItem = tuple[PendingDocument, ItemResult]
+"""A document, and the result of its last attempt."""
+
+
+def pending_items(
+    batches: Iterable[DocumentBatch], targets: Mapping[str, str], results: Iterable[ItemResult]
+) -> list[PendingItem]:
+    """Return the documents of the batches that were not created; `results` in the order of the documents.
+
+    `targets` maps the documents' indices to those written to.
+    """
+    remaining = iter(results)
     return [
-        PendingDocument(targets[document.index], document.id, document.source, batch.lengths.get(number, 0), batch)
-        for number, document in enumerate(batch)
+        (_from_batch(batch, number, targets), result)
+        for batch in batches
+        for number, result in zip(range(len(batch)), remaining, strict=False)
+        if result.outcome is not Outcome.CREATED
     ]
+
+
+def _from_batch(batch: DocumentBatch, number: int, targets: Mapping[str, str]) -> PendingDocument:
+    document = batch[number]
+    document = replace(document, index=targets[document.index])
+    return PendingDocument(document, batch.lengths.get(number, 0), batch, document.source)

@@ -10,10 +10,11 @@ import time
 from collections.abc import Awaitable, Callable
 
 from pipeline.contract.dead_letter import DeadLetter
-from pipeline.elasticsearch import bulk_response
+from pipeline.documents.batch import Document
+from pipeline.elasticsearch import bulk_body, bulk_response
 from pipeline.elasticsearch.bulk_response import ItemResult, Outcome
 from pipeline.elasticsearch.bulk_sender import BulkSender
-from pipeline.elasticsearch.rejections.pending_document import EXTENDED_MARK, FORMS, PendingDocument
+from pipeline.elasticsearch.rejections.pending_document import PendingDocument, PendingItem, Stage
 from pipeline.elasticsearch.rejections.rejection_log import RejectionLog
 from pipeline.elasticsearch.rejections.rejection_rate import RejectionRate
 from pipeline.elasticsearch.retrying_client import RetryingClient
@@ -23,6 +24,9 @@ log = logging.getLogger(__name__)
 
 SendDeadLetter = Callable[[DeadLetter], Awaitable[None]]
 """Sends a document to the dead-letter topic; returns when Kafka has acknowledged it."""
+
+
+_ACCEPTED = (Outcome.CREATED, Outcome.EXISTS)
 
 
 class RejectionHandler:
@@ -47,59 +51,76 @@ class RejectionHandler:
         """Update the rejection rate without new documents, so that it falls also when no documents arrive."""
         self._update_rate(0, 0)
 
-    async def handle(self, documents: list[PendingDocument], results: list[ItemResult]) -> None:
-        """Return when each document is complete; `results` are of the first attempt, whose created ones are counted."""
+    async def handle(self, items: list[PendingItem]) -> None:
+        """Return when each document is complete; `items` have the results of the first attempt."""
         backoff = self._client.new_backoff()
         while True:
-            remaining: list[PendingDocument] = []
-            for document, result in zip(documents, results, strict=True):
-                attempt = await self._next_attempt(document, result)
-                if attempt is not None:
-                    remaining.append(attempt)
-            if not remaining:
+            attempts = [await self._next_attempt(document, result) for document, result in items]
+            documents = [attempt for attempt in attempts if attempt is not None]
+            if not documents:
                 self._client.mark_healthy()
                 return
-            retry = next((result for result in results if result.outcome is Outcome.RETRY), None)
+            retry = next((result for _, result in items if result.outcome is Outcome.RETRY), None)
             if retry is not None:
                 self._client.mark_failing(retry.reason)
                 await asyncio.sleep(backoff.next_pause())
-            documents = remaining
-            body = b"".join(document.bulk_lines() for document in documents)
-            results = await self._bulk_sender.send(body, len(documents))
-            self._count_results(documents, results)
+            items = await self._send(documents)
 
-    def _count_results(self, documents: list[PendingDocument], results: list[ItemResult]) -> None:
-        for document, result in zip(documents, results, strict=True):
+    async def _send(self, documents: list[PendingDocument]) -> list[PendingItem]:
+        """Send documents; count those that are created, and return the others with their results."""
+        results = await self._send_documents([pending.document for pending in documents])
+        items = list(zip(documents, results, strict=True))
+        for document, result in items:
             if result.outcome is Outcome.CREATED:
-                self._metrics.inc("crisp_worker_documents", result=document.outcome)
+                self._metrics.inc("crisp_worker_documents", result=document.stage.created_result)
                 self._update_rate(1, 0)
+        return [item for item in items if item[1].outcome is not Outcome.CREATED]
+
+    async def _send_documents(self, documents: list[Document]) -> list[ItemResult]:
+        return await self._bulk_sender.send(bulk_body.encode_documents(documents), len(documents))
 
     async def _next_attempt(self, document: PendingDocument, result: ItemResult) -> PendingDocument | None:
         """Return the document to send next, None if this one is complete."""
-        if result.outcome is Outcome.CREATED:
-            return None
         if result.outcome is Outcome.RETRY:
             return document
         if result.outcome is Outcome.EXISTS:
-            if EXTENDED_MARK in document.id:
-                return None  # the event itself is counted already
-            self._metrics.inc("crisp_worker_documents", result="duplicate")
-            return await self._extend_if_longer(document) if document.length else None
-        if bulk_response.MAPPING_RACE in result.reason and not document.retried_for_mapping_race:
-            document.retried_for_mapping_race = True
-            return document
-        self._record_rejection(document, result)
-        if document.is_last_form:
-            await self._dead_letter(document, result.reason)
-            return None
-        return document.next_fallback(result.reason)
+            return await self._after_exists(document)
+        if bulk_response.MAPPING_RACE in result.reason and Stage.RACED not in document.stage:
+            return document.raced()
+        return await self._after_rejection(document, result.reason)
 
-    def _record_rejection(self, document: PendingDocument, result: ItemResult) -> None:
-        self._metrics.inc("crisp_worker_documents_rejected", form=FORMS[document.form])
-        if not document.form:
-            self.rejection_log.add(document.source, result.reason, (document.index, document.id), time.time())
+    async def _after_exists(self, document: PendingDocument) -> PendingDocument | None:
+        """Count a document that exists; return an extended copy if the stored one is shorter."""
+        if Stage.EXTENDED in document.stage:
+            return None  # the event itself is counted already
+        self._metrics.inc("crisp_worker_documents", result="duplicate")
+        stored_is_shorter = document.length and await self._stored_length(document) < document.length
+        return document.extended() if stored_is_shorter else None
+
+    async def _stored_length(self, document: PendingDocument) -> int:
+        """Return the length of the stored document; that of this one if it is unknown."""
+        path = f"/{document.document.index}/_doc/{document.document.id}?_source_includes=log.length"
+        _, response = await self._client.get_until(path, (200, 404))
+        return int((response.get("_source") or {}).get("log.length", document.length))
+
+    async def _after_rejection(self, document: PendingDocument, reason: str) -> PendingDocument | None:
+        """Record a rejection; return the next fallback form, or dead-letter the document if there is none."""
+        self._record_rejection(document, reason)
+        fallback = document.next_fallback(reason)
+        if fallback is None:
+            log.warning("document rejected for its content in every form; it is dead-lettered: %s", reason)
+            await self._dead_letter(document, reason)
+        else:
+            log.warning("document rejected for its content; retrying in a fallback form: %s", reason)
+        return fallback
+
+    def _record_rejection(self, pending: PendingDocument, reason: str) -> None:
+        form = pending.stage.form
+        self._metrics.inc("crisp_worker_documents_rejected", form=form)
+        if form == "original":
+            document = pending.document
+            self.rejection_log.add(document.source, reason, (document.index, document.id), time.time())
         self._update_rate(0, 1)
-        log.warning("document rejected for its content; retrying in a fallback form: %s", result.reason)
 
     def _update_rate(self, documents: int, rejected: int) -> None:
         self.rejection_rate.add(documents, rejected, time.monotonic())
@@ -110,19 +131,12 @@ class RejectionHandler:
                 self.rejection_rate.rejected,
             )
 
-    async def _extend_if_longer(self, document: PendingDocument) -> PendingDocument | None:
-        """Return a flagged copy of an event of several lines if the stored one is shorter, else None."""
-        path = f"/{document.index}/_doc/{document.id}?_source_includes=log.length"
-        _, response = await self._client.get_until(path, (200, 404))
-        length = (response.get("_source") or {}).get("log.length", document.length)
-        return document.extended() if length < document.length else None
-
     async def _dead_letter(self, document: PendingDocument, reason: str) -> None:
         """Dead-letter a document once its index accepts the canary: until then the error is the index's."""
-        canary = document.canary().bulk_lines()
+        canary = document.canary()
         backoff = self._client.new_backoff()
-        while (result := (await self._bulk_sender.send(canary, 1))[0]).outcome not in (Outcome.CREATED, Outcome.EXISTS):
-            self._client.mark_failing(f"index {document.index} rejects even a plain document: {result.reason}")
+        while (result := (await self._send_documents([canary]))[0]).outcome not in _ACCEPTED:
+            self._client.mark_failing(f"index {canary.index} rejects even a plain document: {result.reason}")
             await asyncio.sleep(backoff.next_pause())
         await self._send_dead_letter(document.dead_letter(reason))
         self._metrics.inc("crisp_worker_documents", result="dead_lettered")

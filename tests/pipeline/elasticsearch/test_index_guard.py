@@ -1,0 +1,85 @@
+"""Documents go only to indices that were created from crisp's template."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from pipeline.elasticsearch import index_guard, index_template
+from pipeline.elasticsearch.index_guard import IndexResolver
+from tests.pipeline.elasticsearch.scene import INDEX, OWNED, Scene, until
+from tests.support.fake_elasticsearch import Response
+
+NEW = "logs-2026.11.25"
+
+
+@pytest.fixture
+async def scene(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Scene]:
+    monkeypatch.setattr(index_guard, "RETRY_SECONDS", 0.001)
+    scene = Scene()
+    yield scene
+    await scene.client.close()
+
+
+def resolver(scene: Scene) -> IndexResolver:
+    return scene.indexer.index_resolver
+
+
+def add_template(scene: Scene, meta: dict[str, Any] | None = None) -> None:
+    name = index_template.template_for(NEW, scene.settings).name
+    scene.elasticsearch.templates[name] = {"index_patterns": ["logs-20*"], "_meta": OWNED if meta is None else meta}
+
+
+async def test_own_index_is_written_to(scene: Scene) -> None:
+    assert await resolver(scene).resolve(INDEX) == INDEX
+
+
+async def test_index_of_another_owner_is_replaced(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    scene.elasticsearch.add_index(NEW)
+
+    assert await resolver(scene).resolve(NEW) == "logs-crisp.2026.11.25"
+    assert f"index {NEW} is not crisp's" in caplog.text
+
+
+async def test_missing_index_is_written_to_if_it_would_get_the_template(scene: Scene) -> None:
+    add_template(scene)
+
+    assert await resolver(scene).resolve(NEW) == NEW
+
+
+async def test_missing_index_is_written_to_if_templates_may_not_be_read(scene: Scene) -> None:
+    scene.elasticsearch.respond_always("GET", "/_index_template/*", Response(403))
+
+    assert await resolver(scene).resolve(NEW) == NEW
+
+
+@pytest.mark.parametrize("meta", [None, {}], ids=["no template", "of another owner"])
+async def test_indexing_waits_while_the_template_is_missing(scene: Scene, meta: dict[str, Any] | None) -> None:
+    if meta is not None:
+        add_template(scene, meta)
+    resolving = asyncio.create_task(resolver(scene).resolve(NEW))
+    await until(lambda: bool(resolver(scene).problem))
+    assert "run `crisp setup`" in resolver(scene).problem
+    assert scene.metrics.get("crisp_worker_index_template_missing") == 1
+
+    add_template(scene)
+
+    assert await resolving == NEW
+    assert resolver(scene).problem == ""
+    assert scene.metrics.get("crisp_worker_index_template_missing") == 0
+
+
+async def test_concurrent_requests_for_an_index_look_it_up_once(scene: Scene) -> None:
+    await asyncio.gather(*[resolver(scene).resolve(INDEX) for _ in range(5)])
+    await resolver(scene).resolve(INDEX)
+
+    assert len([request for request in scene.elasticsearch.requests if request.target == INDEX]) == 1
+
+
+async def test_index_is_looked_up_again_after_a_day(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_guard, "RECHECK_SECONDS", 0.0)
+    await resolver(scene).resolve(INDEX)
+    await resolver(scene).resolve(INDEX)
+
+    assert len([request for request in scene.elasticsearch.requests if request.target == INDEX]) == 2
