@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from pipeline.config import settings
+from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.contract.dead_letter import DeadLetter
 from pipeline.contract.record import KafkaPosition
@@ -43,9 +43,9 @@ def make_batch(*sources: Source, index: str = INDEX, first: int = 0, **lengths: 
 class Scene:
     """An indexer, its cluster, and what it dead-lettered and completed."""
 
-    def __init__(self, **environment: str) -> None:
-        self.settings: Settings = settings.load(
-            {"CRISP_RETRY_MAX_SECONDS": "0.1", "CRISP_BULK_LINGER_SECONDS": "0", **environment}
+    def __init__(self, **variables: str) -> None:
+        self.settings: Settings = load_settings(
+            {"CRISP_RETRY_MAX_SECONDS": "0.1", "CRISP_BULK_LINGER_SECONDS": "0", **variables}
         )
         self.elasticsearch = FakeElasticsearch()
         self.elasticsearch.add_index(INDEX, meta=OWNED)
