@@ -1,12 +1,11 @@
 """The logs of all container instances of the node: the open files of each, and the state for the checkpoint."""
 
 import logging
-import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from agents.discovery.scanner import DiscoveredFile
+from agents.discovery.scanner import DiscoveredFile, Scan
 from agents.kubernetes.container_policy import ContainerPolicy
 from agents.kubernetes.pod_watch import PodWatch
 from agents.poller import FINALISE_SECONDS, FilePoller
@@ -14,7 +13,7 @@ from agents.state import file_registry, losses
 from agents.state.checkpoint import State
 from agents.state.file_registry import FileRegistry
 from agents.state.losses import Loss, LossTracker
-from agents.state.missing_files import MissingFileTracker, is_unreadable
+from agents.state.missing_files import MissingFileTracker
 from agents.tailing import disk_limit
 from agents.tailing.container_tail import ContainerTail, MetadataState
 from agents.tailing.file_handles import FileHandles, raise_open_file_limit
@@ -29,31 +28,26 @@ log = logging.getLogger(__name__)
 
 
 class ContainerLogs:
-    """The tails of a node. `update` applies a scan; `poll` reads the sizes of a tail's open files.
+    """The tails of a node. `update` applies a scan; `poll` reads the sizes of a tail's open files."""
 
-    `state` is the checkpoint of an earlier shipper, None for the first one of this node.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        state: State | None,
-        pods: PodWatch | None = None,
-        metrics: Metrics | None = None,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, settings: Settings, pods: PodWatch | None = None, metrics: Metrics | None = None) -> None:
         self.tails: dict[Instance, ContainerTail] = {}
         self.losses = LossTracker(metrics or Metrics(SHIPPER))
         self.excluded: dict[Instance, str] = {}  # instances that are not read, and why
         self.deleted_bytes = 0  # disk space of deleted files that are held open, before any was abandoned
         self._settings = settings
-        self._clock = clock
-        self._policy = ContainerPolicy(settings, pods, clock)
+        self._policy = ContainerPolicy(settings, pods)
         self._file_handles = FileHandles(Path(settings.state_dir), raise_open_file_limit(), self._held_files)
-        self._missing_files = MissingFileTracker(self.losses, state, settings.logs_dir)
-        self._registry = FileRegistry(state)
+        self._missing_files = MissingFileTracker(self.losses, settings.logs_dir)
+        self._registry = FileRegistry()
         self._poller = FilePoller(settings, self._file_handles, self._registry, self._missing_files)
         self._absent_since: dict[Instance, float] = {}  # instances with open files that scans no longer list
+
+    def restore(self, state: State | None) -> None:
+        """Continue where an earlier shipper of this node stopped, before the first scan; None: there was none."""
+        if state is not None:
+            self._registry.restore(state)
+            self._missing_files.restore(state)
 
     def _held_files(self) -> Iterator[tuple[LogFile, bool]]:
         """Yield every file, and whether it can be suspended: live, listed, and fully acknowledged."""
@@ -63,46 +57,35 @@ class ContainerLogs:
                 busy = tail.ended or tail.in_flight_count or file.compressed
                 yield file, live and not busy and file.acked.low >= file.last_size > 0
 
-    def update(self, discovered: list[DiscoveredFile], scan_started_at: int, unreadable: Collection[str] = ()) -> None:
-        """Apply a scan: open new files, keep renamed ones, close finished ones.
-
-        `scan_started_at`: wall clock, ns. `unreadable`: paths that could not be read; files beneath them are not
-        considered deleted.
-        """
-        instances: dict[Instance, list[DiscoveredFile]] = {}
-        for file in discovered:
-            instances.setdefault(file.instance, []).append(file)
-        self._missing_files.begin_scan(instances)
+    def update(self, scan: Scan) -> None:
+        """Apply a scan: open new files, keep renamed ones, close finished ones."""
+        self._missing_files.note_restarts(scan.instances)
         self._file_handles.recount()
-        self.excluded = self._policy.find_excluded(instances)
-        for instance, files in instances.items():
+        self.excluded = self._policy.find_excluded(scan.instances)
+        unopened: list[DiscoveredFile] = []
+        for instance in scan.instances:
             if instance not in self.excluded:
-                self._update_container(instance, files)
+                unopened += self._update_container(scan, instance)
         self._close_excluded()
-        self._policy.update_metadata(self.tails)
+        self._policy.update_metadata(self.tails, scan.now)
         for instance, tail in list(self.tails.items()):
-            if instance not in instances and not any(is_unreadable(str(file.path), unreadable) for file in tail.files):
-                for log_file in tail.files:
-                    log_file.unlist()
-            ended = self._is_ended(instance, tail, instance in instances, unreadable)
-            tail.finish_scan(scan_started_at, ended=ended)
-            self._close_finished(instance, tail)
+            self._finish_scan(scan, instance, tail)
         self._enforce_disk_limit()
-        policy, now = self._policy, self._clock()
         identities = self._registry.identities
         self._missing_files.resolve(
-            discovered, self.tails, self.excluded.keys(), identities, policy.pod_has_ended, unreadable, now
+            scan, self.tails, unopened, self.excluded.keys(), identities, self._policy.pod_has_ended
         )
-        self._forget(instances, unreadable)
+        self._forget(scan)
 
-    def _update_container(self, instance: Instance, discovered: list[DiscoveredFile]) -> None:
+    def _update_container(self, scan: Scan, instance: Instance) -> list[DiscoveredFile]:
+        """Update the names of a container's files, and open new ones; return those that cannot be opened now."""
         tail = self.tails.get(instance)
         open_files = {file.location: file for file in tail.files} if tail else {}
         for file in open_files.values():
             file.unlist()
             self._poller.identify(instance, file)
         new_files: list[DiscoveredFile] = []
-        for entry in discovered:
+        for entry in scan.instances[instance]:
             known = open_files.get(entry.inode) or open_files.get((*entry.inode, *file_signature(entry.status)))
             if known is not None:
                 known.list_as(entry.path, entry.rotated)
@@ -110,68 +93,69 @@ class ContainerLogs:
                     self._file_handles.reopen(known)
             elif self._registry.needs_opening(entry):
                 new_files.append(entry)
-        if new_files:
-            self._open_new_files(instance, new_files, open_files.values())
+        return self._open_new_files(new_files, open_files.values(), scan.now) if new_files else []
 
     def _open_new_files(
-        self, instance: Instance, new_files: list[DiscoveredFile], open_files: Collection[LogFile]
-    ) -> None:
-        """Open new files in addition to the container's open ones."""
+        self, new_files: list[DiscoveredFile], open_files: Collection[LogFile], now: float
+    ) -> list[DiscoveredFile]:
+        """Open new files in addition to the container's open ones; return those that cannot be opened now."""
         # Descriptors are given in order: else the later files hold them all, and wait for the first.
-        blocked = any(file.suspended and (file.rotated or not file.listed) for file in open_files)
+        if any(file.suspended and (file.rotated or not file.listed) for file in open_files):
+            return new_files
         # A truncated file no longer has the content of its identity: a copy of the old content must be read.
         open_identities = {
             file.identity for file in open_files if file.compressed or file.suspended or not file.was_truncated()
         }
+        unopened = []
         for entry in new_files:
-            if blocked:
-                self._missing_files.open_failed(entry)
+            try:
+                file = self._file_handles.open(entry)
+            except OSError as error:
+                unopened.append(entry)
+                if not isinstance(error, FileNotFoundError):
+                    log.warning("cannot open log file, retrying: %s", error)
                 continue
-            file = self._open(instance, entry, open_identities)
-            if file is not None:
-                if instance not in self.tails:
-                    self.tails[instance] = self._policy.create_tail(instance, entry.metadata)
-                self.tails[instance].insert(file)
+            if self._needs_reading(entry, file, open_identities):
+                if entry.instance not in self.tails:
+                    self.tails[entry.instance] = self._policy.create_tail(entry.instance, entry.metadata, now)
+                self.tails[entry.instance].insert(file)
+        return unopened
+
+    def _needs_reading(self, entry: DiscoveredFile, file: LogFile, open_identities: set[str]) -> bool:
+        """Return whether a file that was just opened must be read; otherwise close it."""
+        self._poller.identify(entry.instance, file)
+        if file.compressed and not file.identity:
+            self._missing_files.archive_corrupt(entry.instance, file)
+        elif not (entry.rotated and self._registry.is_read(file)) and not (
+            file.compressed and file.identity in open_identities
+        ):
+            return True
+        self._missing_files.mark_present(file.identity)
+        self._registry.close(file)
+        return False
 
     def _close_excluded(self) -> None:
         for instance in self.excluded.keys() & self.tails.keys():
             for file in self.tails.pop(instance).files:
                 file.close()
 
-    def _is_ended(self, instance: Instance, tail: ContainerTail, listed: bool, unreadable: Collection[str]) -> bool:  # noqa: FBT001
-        """Return whether nothing more will be written: a later restart exists, or the files were deleted.
-
-        Files are deleted when they stay absent for a while: during a rename, a scan may list neither name.
-        """
-        if self._missing_files.newest_restarts.get(instance[:4], 0) > instance.restart:
-            return True
+    def _finish_scan(self, scan: Scan, instance: Instance, tail: ContainerTail) -> None:
+        """Update a tail of which a scan has listed all files, or none."""
+        listed = instance in scan.instances
+        readable = not any(scan.is_unreadable(file.path) for file in tail.files)
+        if not listed and readable:
+            for file in tail.files:
+                file.unlist()
         if listed:
             self._absent_since.pop(instance, None)
-            return False
-        if any(is_unreadable(str(file.path), unreadable) for file in tail.files):
-            return False
-        now = self._clock()
-        return now - self._absent_since.setdefault(instance, now) > FINALISE_SECONDS
+        absent = not listed and readable and self._is_absent(instance, scan.now)
+        restarted = self._missing_files.newest_restarts.get(instance[:4], 0) > instance.restart
+        tail.finish_scan(scan.started_at, ended=restarted or absent)
+        self._close_finished(instance, tail)
 
-    def _open(self, instance: Instance, discovered: DiscoveredFile, open_identities: set[str]) -> LogFile | None:
-        """Open a new file; return None when it needs no reading, or cannot be opened now."""
-        try:
-            file = self._file_handles.open(discovered)
-        except OSError as error:
-            self._missing_files.open_failed(discovered)
-            if not isinstance(error, FileNotFoundError):
-                log.warning("cannot open log file, retrying: %s", error)
-            return None
-        self._poller.identify(instance, file)
-        if file.compressed and not file.identity:
-            self._missing_files.archive_corrupt(instance, file)
-        elif not (discovered.rotated and self._registry.is_read(file)) and not (
-            file.compressed and file.identity in open_identities
-        ):
-            return file
-        self._missing_files.mark_present(file.identity)
-        self._registry.close(file)
-        return None
+    def _is_absent(self, instance: Instance, now: float) -> bool:
+        """Return whether the files were deleted: no name is listed for a while, as may happen during a rename too."""
+        return now - self._absent_since.setdefault(instance, now) > FINALISE_SECONDS
 
     def poll(self, instance: Instance, tail: ContainerTail, now: float) -> int:
         """Update the sizes of the tail's files at `now`, monotonic seconds; return the backlog in bytes."""
@@ -208,12 +192,11 @@ class ContainerLogs:
             self.losses.record(losses.from_file(instance, file, gap.DISK_LIMIT))
         tail.abandon(file)
 
-    def _forget(self, instances: dict[Instance, list[DiscoveredFile]], unreadable: Collection[str]) -> None:
+    def _forget(self, scan: Scan) -> None:
         """Drop the state of removed files and containers, so that memory does not grow with the node's history."""
-        kept = instances.keys() | self.tails.keys()
-        on_disk = {file.inode for files in instances.values() for file in files}
-        self._registry.prune(kept | self._missing_files.instances(), unreadable, on_disk)
-        if not unreadable:
+        kept = scan.instances.keys() | self.tails.keys()
+        self._registry.prune(kept | self._missing_files.instances(), scan)
+        if not scan.unreadable:
             self._missing_files.prune({instance[:4] for instance in kept})
         self.losses.prune(set(kept))
 

@@ -12,7 +12,6 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,20 +19,20 @@ from agents.containers import ContainerLogs
 from agents.delivery.delivery import Delivery
 from agents.delivery.link import KafkaLink, LinkState
 from agents.discovery import layouts
+from agents.discovery.scanner import Scan
 from agents.kubernetes import pod_api
 from agents.kubernetes.pod_watch import PodWatch
+from agents.scheduler import ReadScheduler
 from agents.state.checkpoint import Checkpoint
 from agents.status import ShipperStatus
-from agents.tailing.container_tail import ContainerTail, MetadataState
+from agents.tailing.container_tail import ContainerTail
 from pipeline.config.settings import Settings
 from pipeline.contract import record
 from pipeline.contract.gap import GapRecord
-from pipeline.contract.pod_metadata import Instance
 from pipeline.monitoring.http_server import StatusServer
 from pipeline.monitoring.metrics import SHIPPER, Metrics
 from pipeline.monitoring.pages import shipper_page
 
-OPEN_RETRY_SECONDS = 0.5
 FIRST_CHECKPOINTS, FIRST_CHECKPOINT_SECONDS = 20, 0.1
 FIRST_CHECKPOINT_TIME_SHARE = 0.05  # upper bound: with thousands of files each checkpoint takes longer
 STOP_SECONDS = 1.0
@@ -56,19 +55,12 @@ class Shipper:
         self._metrics = Metrics(SHIPPER)
         self._link = KafkaLink(settings, self._stopping)
         self._delivery = Delivery(settings, self._metrics, self._link)
-        self._backlog_since: dict[Instance, float] = {}  # monotonic
-        self._retry_at: dict[Instance, float] = {}  # monotonic; containers without a complete event
-        self._starved: Instance | None = None  # the container at which capacity ran out
-        self._partition_full = False  # a container has a backlog, and its partition has no capacity
         self._pods = PodWatch(settings) if pod_api.is_enabled(settings) else None
         self._read_at = 0.0  # monotonic time of the last iteration of the read loop
         self._scanned_at = math.inf  # monotonic time of the last scan; inf: not yet
-        self._stalled_since = math.inf  # no progress with backlog and capacity; inf: not stalled
-        self._set_containers(ContainerLogs(settings, None, self._pods, self._metrics))
-
-    def _set_containers(self, containers: ContainerLogs) -> None:
-        self._containers = containers
-        self._status = ShipperStatus(self._settings, self._metrics, self._link, self._delivery, containers, self._pods)
+        self._containers = ContainerLogs(settings, self._pods, self._metrics)
+        self._scheduler = ReadScheduler(settings, self._containers, self._delivery, self._link.in_flight)
+        self._status = ShipperStatus(settings, self._metrics, self._link, self._delivery, self._containers, self._pods)
 
     def stop(self) -> None:
         """Shut down gracefully: stop reading, flush, write the checkpoint."""
@@ -83,7 +75,7 @@ class Shipper:
         await asyncio.to_thread(self._checkpoint.lock, self._log_lock_wait)
         if self._pods is not None:
             self._pods.start()
-        self._set_containers(ContainerLogs(self._settings, self._checkpoint.load(), self._pods, self._metrics))
+        self._containers.restore(self._checkpoint.load())
         self._scan()
         loops = self._ship(once=once), self._scan_loop(), self._checkpoint_loop(), self._link.watch()
         tasks = [asyncio.create_task(loop) for loop in loops]
@@ -121,7 +113,7 @@ class Shipper:
         for number in itertools.count():
             started_at = time.monotonic()
             self._write_checkpoint()
-            self._forget()
+            self._scheduler.forget_removed()
             self._link.reload()
             self._poll_if_not_reading()
             self._status.update_gauges()
@@ -136,23 +128,15 @@ class Shipper:
         """Poll the files while Kafka is unavailable and nothing is read: the backlog stays up to date."""
         now = time.monotonic()
         if now - self._read_at > POLL_WITHOUT_READING_SECONDS:
-            self._poll_all(now)
-
-    def _poll_all(self, now: float) -> None:
-        for instance, tail in list(self._containers.tails.items()):
-            self._containers.poll(instance, tail, now)
+            self._scheduler.poll_all(now)
 
     def _scan(self) -> None:
         started_at = time.time_ns()
-        self._containers.update(self._discovery.scan(), started_at, self._discovery.unreadable)
+        files = self._discovery.scan()
+        scan = Scan(files, started_at, time.monotonic(), self._discovery.unreadable)
+        self._containers.update(scan)
         now = self._scanned_at = time.monotonic()
         self._status.sample(now)
-
-    def _forget(self) -> None:
-        """Drop the state of removed containers."""
-        tails = self._containers.tails
-        self._backlog_since = {instance: at for instance, at in self._backlog_since.items() if instance in tails}
-        self._retry_at = {instance: at for instance, at in self._retry_at.items() if instance in tails}
 
     def _liveness_problem(self) -> str:
         """Return why the process must be restarted. Kafka's unavailability is no reason: the loops still run."""
@@ -162,8 +146,9 @@ class Shipper:
         last_active = max(self._read_at, self._link.last_active)
         if now - last_active > LIVENESS_TIMEOUT_SECONDS:
             return f"event loop blocked for {now - last_active:.0f} s"
-        if now - self._stalled_since > LIVENESS_TIMEOUT_SECONDS:
-            return f"no progress for {now - self._stalled_since:.0f} s with backlog and free Kafka capacity"
+        stalled_seconds = now - self._scheduler.stalled_since
+        if stalled_seconds > LIVENESS_TIMEOUT_SECONDS:
+            return f"no progress for {stalled_seconds:.0f} s with backlog and free Kafka capacity"
         return ""
 
     def _readiness_problem(self) -> str:
@@ -184,81 +169,10 @@ class Shipper:
                 await self._delivery.recover(self._containers.tails.values(), self._containers.losses)
                 continue
             self._send_gaps()
-            busy = self._read_all(now)
+            busy = self._scheduler.read_all(now)
             if once and not busy and self._all_shipped():
                 return
-            await self._wait(busy=busy)
-
-    async def _wait(self, *, busy: bool) -> None:
-        """Wait for free Kafka capacity, at most until the next poll; not at all while there is more to read."""
-        capacity = self._link.in_flight.capacity
-        if busy and capacity.is_set():
-            await asyncio.sleep(0)
-            return
-        event = capacity
-        if capacity.is_set():
-            event = self._link.in_flight.acked if self._partition_full else self._stopping
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), self._settings.poll_seconds)
-
-    def _read_all(self, now: float) -> bool:
-        """Read and send one slice of every container that is due; return True if there is more to read at once."""
-        capacity = self._link.in_flight.capacity
-        if not capacity.is_set():
-            self._poll_all(now)
-            self._stalled_since = math.inf
-            return False
-        self._link.in_flight.acked.clear()
-        self._partition_full = busy = progress = stalled = False
-        for instance, tail, backlog in self._due_containers(now):
-            if not capacity.is_set():
-                self._starved = instance
-                break
-            pending = tail.next_slice(time.time_ns())
-            if pending is None:
-                self._retry_at[instance] = now + OPEN_RETRY_SECONDS
-                stalled = stalled or backlog > self._settings.buffer_max_bytes
-                continue
-            progress = True
-            self._backlog_since.pop(instance, None)
-            self._delivery.send(tail, pending)
-            busy = busy or tail.backlog_bytes() >= self._settings.slice_max_bytes
-        self._stalled_since = min(self._stalled_since, now) if stalled and not progress else math.inf
-        return busy
-
-    def _due_containers(self, now: float) -> Iterator[tuple[Instance, ContainerTail, int]]:
-        """Yield the containers of which a slice is due, with their backlog in bytes; each is polled in its turn.
-
-        The container that found no capacity last time is the first: else a few containers could starve the others.
-        """
-        tails = list(self._containers.tails.items())
-        first = next((number for number, (instance, _) in enumerate(tails) if instance == self._starved), 0)
-        self._starved = None
-        for instance, tail in itertools.chain(tails[first:], tails[:first]):
-            if tail.is_idle(now):
-                continue
-            has_capacity = self._link.in_flight.has_capacity(tail.key)
-            if not has_capacity and now - tail.polled_at < self._settings.poll_seconds:
-                self._partition_full = self._partition_full or tail.backlog_bytes() > 0
-                continue
-            backlog = self._containers.poll(instance, tail, now)
-            if not self._is_due(instance, tail, backlog, now):
-                continue
-            if has_capacity:
-                yield instance, tail, backlog
-            else:
-                self._partition_full = True
-
-    def _is_due(self, instance: Instance, tail: ContainerTail, backlog: int, now: float) -> bool:
-        """Return whether to read a slice: it would be full, or the oldest unread line lingered long enough."""
-        waiting = tail.metadata is MetadataState.WAITING
-        if waiting or not (backlog or tail.holds_lines) or self._delivery.is_paused(tail, now):
-            return False
-        if backlog >= self._settings.slice_max_bytes:
-            return True
-        if now < self._retry_at.get(instance, 0.0):
-            return False
-        return now - self._backlog_since.setdefault(instance, now) >= self._settings.linger_seconds
+            await self._scheduler.wait(self._stopping, busy=busy)
 
     def _send_gaps(self) -> None:
         """Send the gaps of reportable losses, each with the key of its container, as the slices."""

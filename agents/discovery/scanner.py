@@ -7,10 +7,12 @@ a log in docker's directory, where only docker writes.
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +20,10 @@ from agents.discovery.directory_cache import DirectoryCache
 from pipeline.contract.pod_metadata import CONTAINER_DIRECTORY, LOG_FILE, POD_DIRECTORY, Instance
 
 log = logging.getLogger(__name__)
+
+
+Inode = tuple[int, int]
+"""Device and inode number."""
 
 
 class DiscoveredFile(NamedTuple):
@@ -35,9 +41,41 @@ class DiscoveredFile(NamedTuple):
     metadata: bytes = b""
 
     @property
-    def inode(self) -> tuple[int, int]:
+    def inode(self) -> Inode:
         """Device and inode number."""
         return self.status.st_dev, self.status.st_ino
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The log files of the node at one moment.
+
+    `started_at`: wall clock, nanoseconds; `now`: monotonic seconds. Files at or beneath the `unreadable` paths could
+    not be listed: their absence proves nothing.
+    """
+
+    files: list[DiscoveredFile]
+    started_at: int
+    now: float
+    unreadable: Collection[str] = ()
+
+    @functools.cached_property
+    def instances(self) -> dict[Instance, list[DiscoveredFile]]:
+        """The files by container instance."""
+        instances: dict[Instance, list[DiscoveredFile]] = {}
+        for file in self.files:
+            instances.setdefault(file.instance, []).append(file)
+        return instances
+
+    @functools.cached_property
+    def inodes(self) -> set[Inode]:
+        """Device and inode number of each file."""
+        return {file.inode for file in self.files}
+
+    def is_unreadable(self, path: Path | str) -> bool:
+        """Return whether a path is, or is below, an unreadable one."""
+        text = str(path) if self.unreadable else ""
+        return any(text == parent or text.startswith(f"{parent}/") for parent in self.unreadable)
 
 
 Layout = Callable[[DirectoryCache], Iterator[DiscoveredFile]]

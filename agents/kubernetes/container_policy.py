@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from agents.kubernetes.pod_watch import SILENT_SECONDS, Pod, PodWatch
 from agents.tailing.container_tail import ContainerTail, Limits, MetadataState
@@ -22,8 +22,7 @@ log = logging.getLogger(__name__)
 class ContainerPolicy:
     """Creates tails and updates their metadata from the API; without the API, metadata comes from the path."""
 
-    def __init__(self, settings: Settings, pods: PodWatch | None, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self, settings: Settings, pods: PodWatch | None) -> None:
         self.invalid: set[str] = set()  # problems of annotations
         self._exclusion = Exclusion(settings)
         self._exclusion_rules: dict[Instance, tuple[str, str]] = {}
@@ -36,8 +35,8 @@ class ContainerPolicy:
         self._limits = Limits(settings.slice_max_bytes, settings.event_max_bytes)
         self._annotations = frozenset(settings.annotations)
 
-    def create_tail(self, instance: Instance, metadata: bytes) -> ContainerTail:
-        """Create the tail of a container."""
+    def create_tail(self, instance: Instance, metadata: bytes, now: float) -> ContainerTail:
+        """Create the tail of a container that was discovered at `now`, monotonic seconds."""
         node = self._settings.node_name
         key = record.container_key(instance.uid, instance.container, instance.restart)
         known = self._pods is None or bool(metadata)
@@ -48,7 +47,7 @@ class ContainerPolicy:
             node,
             self._grouping,
             self._limits,
-            discovered_at=self._clock(),
+            discovered_at=now,
             metadata=MetadataState.RECEIVED if known else MetadataState.WAITING,
         )
 
@@ -98,13 +97,15 @@ class ContainerPolicy:
         pod = self._pods.find(instance) if self._pods else None
         return pod is not None and pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
 
-    def update_metadata(self, tails: Mapping[Instance, ContainerTail]) -> None:
-        """Update tails from the API; a tail that waited too long is read with the metadata of its path."""
+    def update_metadata(self, tails: Mapping[Instance, ContainerTail], now: float) -> None:
+        """Update tails from the API; a tail that waited too long is read with the metadata of its path.
+
+        `now`: monotonic seconds.
+        """
         if self._pods is None:
             return
         changes = self._pods.changes  # read once: the watch thread increments it concurrently
         changed, self._metadata_version = self._metadata_version != changes, changes
-        now = self._clock()
         limit = now - self._settings.metadata_wait_seconds
         late: Counter[str] = Counter()
         if any(

@@ -5,9 +5,8 @@ The checkpoint keeps it across restarts.
 
 from collections.abc import Collection, Iterable, Iterator, KeysView
 
-from agents.discovery.scanner import DiscoveredFile
+from agents.discovery.scanner import DiscoveredFile, Inode, Scan
 from agents.state.checkpoint import Entry, State
-from agents.state.missing_files import Inode, is_unreadable
 from agents.tailing.container_tail import ContainerTail
 from agents.tailing.log_file import LogFile
 from agents.tailing.open_file import Signature, file_signature
@@ -33,12 +32,17 @@ def make_entry(instance: Instance, file: LogFile, *, done: bool) -> Entry:
 
 
 class FileRegistry:
-    """Known files. `state`: the checkpoint of an earlier shipper."""
+    """Known files."""
 
-    def __init__(self, state: State | None) -> None:
-        self._entries = {entry.identity: entry for entry in state.entries} if state else {}
-        self._by_inode = {(entry.device, entry.inode): entry for entry in self._entries.values()}
+    def __init__(self) -> None:
+        self._entries: dict[str, Entry] = {}
+        self._by_inode: dict[Inode, Entry] = {}  # those of the checkpoint
         self._skipped: dict[Inode, Signature] = {}  # files on disk that need no reading unless they change
+
+    def restore(self, state: State) -> None:
+        """Know the files of an earlier shipper's checkpoint."""
+        self._entries = {entry.identity: entry for entry in state.entries}
+        self._by_inode = {(entry.device, entry.inode): entry for entry in state.entries}
 
     @property
     def identities(self) -> KeysView[str]:
@@ -80,14 +84,14 @@ class FileRegistry:
         """Remove a file."""
         self._entries.pop(identity, None)
 
-    def prune(self, kept: Collection[Instance], unreadable: Collection[str], on_disk: Collection[Inode]) -> None:
+    def prune(self, kept: Collection[Instance], scan: Scan) -> None:
         """Drop containers and files that no longer exist, so that nothing grows with the node's history."""
         self._entries = {
             identity: entry
             for identity, entry in self._entries.items()
-            if entry.instance in kept or is_unreadable(entry.path, unreadable)
+            if entry.instance in kept or scan.is_unreadable(entry.path)
         }
-        self._skipped = {inode: signature for inode, signature in self._skipped.items() if inode in on_disk}
+        self._skipped = {inode: signature for inode, signature in self._skipped.items() if inode in scan.inodes}
 
     def entries(self, tails: Iterable[tuple[Instance, ContainerTail]]) -> Iterator[Entry]:
         """Yield all entries, those of the tailed files updated."""

@@ -5,10 +5,11 @@ open, and none of them is it, for RENAME_GRACE_SECONDS: a directory is listed fi
 file that is renamed in between is under neither of its names.
 """
 
-from collections.abc import Callable, Collection, Mapping, Set
+import enum
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 
-from agents.discovery.scanner import DiscoveredFile
+from agents.discovery.scanner import DiscoveredFile, Inode, Scan
 from agents.state import losses
 from agents.state.checkpoint import ContainerIdentity, State
 from agents.state.losses import Loss, LossTracker
@@ -20,30 +21,42 @@ from pipeline.contract.pod_metadata import Instance
 
 RENAME_GRACE_SECONDS = 1.0
 
-Inode = tuple[int, int]
+
+class Verdict(enum.Enum):
+    """What is known of a missing file."""
+
+    UNKNOWN = "it may exist: not every file of its container could be opened and identified"
+    PRESENT = "it is open"
+    ABSENT = "it is not open, but may be about to be renamed"
+    COMPLETE = "it is gone; its pod has terminated, and everything was read"
+    REIDENTIFIED = "it was copied or compressed, and is read again as a file of its own"
+    LOST = "it is gone, with unread bytes"
 
 
 class MissingFileTracker:
-    """Detects losses. `state`: the checkpoint of an earlier shipper, None for the first shipper of this node."""
+    """Detects losses. Call `note_restarts` at the start of a scan, `resolve` at its end."""
 
-    def __init__(self, loss_tracker: LossTracker, state: State | None, logs_dir: str) -> None:
+    def __init__(self, loss_tracker: LossTracker, logs_dir: str) -> None:
         self._losses = loss_tracker
         self._logs_dir = logs_dir
-        self._first_scan = state is None  # restarts before the first shipper are no losses
+        self._first_scan = True  # of this node: restarts before the first shipper are no losses
         self._suspects: dict[str, Loss] = {}
         self._absent_since: dict[str, float] = {}  # since when the open files do not include it
-        self._open_failures: dict[Inode, DiscoveredFile] = {}
-        self._previous_open_failures: dict[Inode, DiscoveredFile] = {}
-        self.newest_restarts: dict[ContainerIdentity, int] = dict(state.newest_restarts) if state else {}
-        for entry in state.entries if state else ():
+        self._unopened: dict[Inode, DiscoveredFile] = {}  # files of the last scan that could not be opened
+        self.newest_restarts: dict[ContainerIdentity, int] = {}
+
+    def restore(self, state: State) -> None:
+        """Suspect every file of an earlier shipper's checkpoint that was not read to its end."""
+        self._first_scan = False
+        self.newest_restarts = dict(state.newest_restarts)
+        for entry in state.entries:
             if entry.lost_reason:
                 self._losses.record(losses.from_entry(entry, entry.lost_reason))
             elif not entry.done:
                 self._suspects[entry.identity] = losses.from_entry(entry, gap.VANISHED_FILE)
 
-    def begin_scan(self, instances: Collection[Instance]) -> None:
-        """Start a scan that discovered files of these instances."""
-        self._previous_open_failures, self._open_failures = self._open_failures, {}
+    def note_restarts(self, instances: Collection[Instance]) -> None:
+        """Note the restarts of the containers that a scan discovered."""
         for instance in sorted(instances):
             self._check_restarts(instance)
         self._first_scan = False
@@ -58,10 +71,6 @@ class MissingFileTracker:
             path = Path(self._logs_dir, "_".join(missed[:3]), missed.container, f"{missed.restart}.log")
             self._losses.record(Loss(identity, missed, str(path), gap.RESTART_JUMP, ByteRanges(), None))
         self.newest_restarts[container] = max(before, instance.restart)
-
-    def open_failed(self, discovered: DiscoveredFile) -> None:
-        """Record a file that exists but cannot be opened now."""
-        self._open_failures[discovered.inode] = discovered
 
     def mark_present(self, identity: str) -> None:
         """Clear a suspect: its file is present."""
@@ -96,53 +105,56 @@ class MissingFileTracker:
 
     def resolve(
         self,
-        discovered: list[DiscoveredFile],
+        scan: Scan,
         tails: Mapping[Instance, ContainerTail],
+        unopened: Iterable[DiscoveredFile],
         excluded: Set[Instance],
         known_identities: Collection[str],
-        pod_ended: Callable[[Instance], bool],
-        unreadable: Collection[str],
-        now: float,
-    ) -> None:
-        """Record the suspects that are lost, except those under an unreadable path.
+        pod_has_ended: Callable[[Instance], bool],
+    ) -> dict[str, Verdict]:
+        """Record the losses that a scan proves; return the verdict on each suspect, by identity.
 
-        `known_identities`: of earlier files; `pod_ended`: whether the pod has terminated; `now`: monotonic seconds.
+        `unopened`: files that exist but could not be opened; `known_identities`: of earlier files.
         """
-        self._resolve_open_failures(discovered, unreadable)
-        waiting = {file.instance for file in self._open_failures.values()} | excluded
+        self._resolve_unopened(scan, unopened)
+        waiting = {file.instance for file in self._unopened.values()} | excluded
+        verdicts = {}
         for identity, loss in list(self._suspects.items()):
-            if loss.instance in waiting or is_unreadable(loss.path, unreadable):
-                self._absent_since.pop(identity, None)
-                continue
-            files = tails[loss.instance].files if loss.instance in tails else []
-            if any(file.identity == identity for file in files):
-                self.mark_present(identity)
-                continue
-            if any(not file.identity and file.size() for file in files):
-                self._absent_since.pop(identity, None)
-                continue  # its first line is incomplete: it may be this file
-            if now - self._absent_since.setdefault(identity, now) <= RENAME_GRACE_SECONDS:
-                continue
-            self.mark_present(identity)
-            if loss.size is None and pod_ended(loss.instance):
-                continue  # the pod has terminated: everything was read
-            if loss.random_identity and any(
-                file.random_identity and file.identity not in known_identities for file in files
-            ):
-                continue  # it was copied or compressed, and is read again as a file of its own
-            self._losses.record(loss)
+            files = tails[loss.instance].files if loss.instance in tails else ()
+            if loss.instance in waiting or scan.is_unreadable(loss.path):
+                verdict = Verdict.UNKNOWN
+            else:
+                verdict = _judge(loss, files, known_identities)
+            if verdict is Verdict.LOST and loss.size is None and pod_has_ended(loss.instance):
+                verdict = Verdict.COMPLETE
+            verdicts[identity] = self._apply(loss, verdict, scan.now)
+        return verdicts
 
-    def _resolve_open_failures(self, discovered: list[DiscoveredFile], unreadable: Collection[str]) -> None:
+    def _apply(self, loss: Loss, verdict: Verdict, now: float) -> Verdict:
+        """Apply the verdict on a suspect at `now`; return it, ABSENT while the file may still be renamed."""
+        if verdict is Verdict.UNKNOWN:
+            self._absent_since.pop(loss.identity, None)
+            return verdict
+        if verdict is not Verdict.PRESENT:
+            absent_seconds = now - self._absent_since.setdefault(loss.identity, now)
+            if absent_seconds <= RENAME_GRACE_SECONDS:
+                return Verdict.ABSENT
+        self.mark_present(loss.identity)
+        if verdict is Verdict.LOST:
+            self._losses.record(loss)
+        return verdict
+
+    def _resolve_unopened(self, scan: Scan, unopened: Iterable[DiscoveredFile]) -> None:
         """Record files that could not be opened before, and do not exist any more, not even compressed."""
-        if not self._previous_open_failures:
+        previous, self._unopened = self._unopened, {file.inode: file for file in unopened}
+        if not previous:
             return
-        inodes = {file.inode for file in discovered}
-        paths = {str(file.path) for file in discovered}
-        for inode, file in self._previous_open_failures.items():
-            if inode in inodes or f"{file.path}.gz" in paths:
+        paths = {str(file.path) for file in scan.files}
+        for inode, file in previous.items():
+            if inode in scan.inodes or f"{file.path}.gz" in paths:
                 continue
-            if is_unreadable(str(file.path), unreadable):
-                self._open_failures[inode] = file
+            if scan.is_unreadable(file.path):
+                self._unopened[inode] = file
                 continue
             instance, status = file.instance, file.status
             seed = b"inode %d %d %d" % (*inode, status.st_ctime_ns)
@@ -168,6 +180,12 @@ class MissingFileTracker:
         }
 
 
-def is_unreadable(path: str, unreadable: Collection[str]) -> bool:
-    """Return whether a path is, or is below, an unreadable one: then its absence proves nothing."""
-    return any(path == parent or path.startswith(f"{parent}/") for parent in unreadable)
+def _judge(loss: Loss, files: Sequence[LogFile], known_identities: Collection[str]) -> Verdict:
+    """Judge a suspect by the open files of its container."""
+    if any(file.identity == loss.identity for file in files):
+        return Verdict.PRESENT
+    if any(not file.identity and file.size() for file in files):
+        return Verdict.UNKNOWN  # the first line of a file is incomplete: it may be this one
+    if loss.random_identity and any(file.random_identity and file.identity not in known_identities for file in files):
+        return Verdict.REIDENTIFIED
+    return Verdict.LOST

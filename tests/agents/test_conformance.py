@@ -8,7 +8,7 @@ import pytest
 
 from agents.containers import ContainerLogs
 from agents.discovery.directory_cache import DirectoryCache
-from agents.discovery.scanner import Discovery, kubelet_layout
+from agents.discovery.scanner import Discovery, Scan, kubelet_layout
 from agents.kubernetes.pod_watch import PodWatch
 from agents.state.checkpoint import decode, encode
 from agents.tailing.container_tail import MetadataState
@@ -51,9 +51,8 @@ class Node:
         self.start(None)
 
     def start(self, checkpoint: bytes | None) -> None:
-        self.logs = ContainerLogs(
-            self.settings, decode(checkpoint) if checkpoint else None, self.pods, clock=lambda: self.clock
-        )
+        self.logs = ContainerLogs(self.settings, self.pods)
+        self.logs.restore(decode(checkpoint) if checkpoint else None)
         self.discovery = Discovery([kubelet_layout(self.root)], DirectoryCache())
 
     def crash(self) -> None:
@@ -87,7 +86,7 @@ class Node:
 
     def read(self, now: int) -> None:
         for _ in range(4):
-            self.logs.update(self.discovery.scan(), now)
+            self.logs.update(Scan(self.discovery.scan(), now, self.clock))
             self.clock += 1.1
             for instance, tail in list(self.logs.tails.items()):
                 self.logs.poll(instance, tail, self.clock)

@@ -19,7 +19,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from agents.containers import ContainerLogs
 from agents.discovery.directory_cache import DirectoryCache
-from agents.discovery.scanner import Discovery, kubelet_layout
+from agents.discovery.scanner import Discovery, Scan, kubelet_layout
 from agents.state.checkpoint import State, decode, encode
 from agents.tailing.container_tail import ContainerTail
 from agents.tailing.pending_slice import PendingSlice
@@ -151,20 +151,21 @@ class ManualShipper:
         self.stored = encode(State())
         self.arrived: list[record.LogSlice] = []
         self.clock = 0.0
-        self.containers = ContainerLogs(self.settings, None)
+        self.containers = ContainerLogs(self.settings)
         self.start()
 
     def start(self) -> None:
         for tail in self.containers.tails.values():
             for file in tail.files:
                 file.close()
-        self.containers = ContainerLogs(self.settings, decode(self.stored))
+        self.containers = ContainerLogs(self.settings)
+        self.containers.restore(decode(self.stored))
         self.containers._policy._grouping = self.grouping
         self.discovery = Discovery([kubelet_layout(self.node.logs)], DirectoryCache())
         self.in_flight: list[tuple[ContainerTail, PendingSlice]] = []
 
     def scan(self) -> None:
-        self.containers.update(self.discovery.scan(), self.node.now)
+        self.containers.update(Scan(self.discovery.scan(), self.node.now, self.clock))
 
     def read_slices(self) -> bool:
         progress = False

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 
 from agents.containers import ContainerLogs
 from agents.discovery.directory_cache import DirectoryCache
-from agents.discovery.scanner import Discovery, kubelet_layout
+from agents.discovery.scanner import Discovery, Scan, kubelet_layout
 from agents.state.checkpoint import State, decode, encode
 from agents.tailing.container_tail import ContainerTail
 from agents.tailing.pending_slice import PendingSlice
@@ -230,7 +230,8 @@ class Node(RuleBasedStateMachine):
             logs_dir=str(self.root / "logs"), state_dir=str(self.root), node_name="n", slice_max_bytes=16 * 1024
         )
         state = None if self.stored is None else decode(self.stored)
-        self.containers = ContainerLogs(settings, state, clock=lambda: self.clock)
+        self.containers = ContainerLogs(settings)
+        self.containers.restore(state)
         self.discovery = Discovery([kubelet_layout(self.root / "logs")], DirectoryCache())
 
     def stop_shipper(self) -> None:
@@ -262,7 +263,7 @@ class Node(RuleBasedStateMachine):
     @rule()
     def scan(self) -> None:
         assert self.containers is not None
-        self.containers.update(self.discovery.scan(), self.now)
+        self.containers.update(Scan(self.discovery.scan(), self.now, self.clock))
         for generation in self.on_disk.values():
             generation.listed = True
 

@@ -8,7 +8,7 @@ import pytest
 
 from agents.containers import ContainerLogs
 from agents.discovery.directory_cache import DirectoryCache
-from agents.discovery.scanner import Discovery, kubelet_layout
+from agents.discovery.scanner import Discovery, Scan, kubelet_layout
 from agents.kubernetes.pod_watch import PodWatch
 from agents.tailing.container_tail import MetadataState
 from pipeline.config.settings import Settings
@@ -25,7 +25,7 @@ class Node:
         state.mkdir()
         node_settings = Settings(logs_dir=str(self.logs), state_dir=str(state), node_name="n", **settings)
         self.pods = PodWatch(node_settings)
-        self.containers = ContainerLogs(node_settings, None, self.pods, clock=lambda: self.clock)
+        self.containers = ContainerLogs(node_settings, self.pods)
         self.discovery = Discovery([kubelet_layout(self.logs)], DirectoryCache())
 
     def write(self, *containers: str) -> None:
@@ -42,7 +42,7 @@ class Node:
         self.scan()
 
     def scan(self) -> None:
-        self.containers.update(self.discovery.scan(), 0)
+        self.containers.update(Scan(self.discovery.scan(), 0, self.clock))
 
     def metadata_by_container(self) -> dict[str, dict[str, Any]]:
         """Return the metadata of the containers that are read."""

@@ -9,7 +9,7 @@ import pytest
 
 from agents.containers import ContainerLogs
 from agents.discovery.directory_cache import DirectoryCache
-from agents.discovery.scanner import Discovery, kubelet_layout
+from agents.discovery.scanner import Discovery, Scan, kubelet_layout
 from agents.state.checkpoint import State, decode, encode
 from agents.tailing import file_handles
 from agents.tailing.container_tail import ContainerTail
@@ -39,7 +39,8 @@ class Node:
 
     def start(self, state: State | None) -> None:
         settings = Settings(logs_dir=str(self.root), state_dir=str(self.state_dir), node_name="n", **self.settings)
-        self.logs = ContainerLogs(settings, state, clock=lambda: self.clock)
+        self.logs = ContainerLogs(settings)
+        self.logs.restore(state)
         self.discovery = Discovery([kubelet_layout(self.root)], DirectoryCache())
 
     def restart(self) -> None:
@@ -67,7 +68,8 @@ class Node:
         """Scan; a missing file counts as lost after a while, so the second scan reports it."""
         for _ in range(scans):
             self.clock += 2.0
-            self.logs.update(self.discovery.scan(), BASE, self.discovery.unreadable)
+            files = self.discovery.scan()
+            self.logs.update(Scan(files, BASE, self.clock, self.discovery.unreadable))
 
     def poll(self) -> None:
         for instance, tail in self.logs.tails.items():
@@ -412,7 +414,7 @@ def test_file_renamed_during_the_first_scan_is_not_lost(node: Node) -> None:
     node.restart()
     discovered = [file for file in node.discovery.scan() if not file.rotated]
 
-    node.logs.update(discovered, BASE)
+    node.logs.update(Scan(discovered, BASE, node.clock))
     node.clock += 0.1
     assert node.gaps() == []
     node.drain()
