@@ -7,7 +7,7 @@ UNIT_TESTS := tests/agents tests/contract tests/pipeline tests/test_docs.py
 COVERAGE := --cov=agents --cov=pipeline --cov-branch --cov-report= --cov-report=json:build/coverage.json
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo unit test test-faults test-k8s k8s-binaries promtool check check-code check-deploy bench bench-features mutants bench-peers docs lock clean
+.PHONY: help venv demo unit test test-servers test-faults test-k8s k8s-binaries promtool check check-code check-deploy bench bench-features mutants bench-peers docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -23,9 +23,6 @@ venv: .venv/.made ## the virtual environment, from the locks
 
 demo: venv ## the whole pipeline on this machine, and a report (ARGS="--lines 100000 --chaos")
 	@$(BIN)/crisp demo $(ARGS)
-
-unit: venv ## tests without servers, two minutes (ARGS="-k name")
-	@$(BIN)/pytest -q -m "not servers" tests/pipeline tests/agents $(ARGS)
 
 unit: venv ## the fast half: no JVM; branch coverage as a table, and its minimum (ARGS="-k name": without coverage)
 	@$(BIN)/pytest -q -m "$(UNIT)" $(UNIT_TESTS) $(if $(ARGS),$(ARGS),$(COVERAGE))
