@@ -13,7 +13,6 @@ import logging
 import math
 import time
 from pathlib import Path
-from typing import Any
 
 from agents.containers import ContainerLogs
 from agents.delivery.delivery import Delivery
@@ -24,7 +23,7 @@ from agents.kubernetes import pod_api
 from agents.kubernetes.pod_watch import PodWatch
 from agents.scheduler import ReadScheduler
 from agents.state.checkpoint import Checkpoint
-from agents.status import ShipperStatus
+from agents.status import StatusReporter
 from agents.tailing.container_tail import ContainerTail
 from pipeline.config.settings import Settings
 from pipeline.contract import record
@@ -32,6 +31,7 @@ from pipeline.contract.gap import GapRecord
 from pipeline.monitoring.http_server import StatusServer
 from pipeline.monitoring.metrics import SHIPPER, Metrics
 from pipeline.monitoring.pages import shipper_page
+from pipeline.monitoring.shipper_status import ShipperStatus
 
 FIRST_CHECKPOINTS, FIRST_CHECKPOINT_SECONDS = 20, 0.1
 FIRST_CHECKPOINT_TIME_SHARE = 0.05  # upper bound: with thousands of files each checkpoint takes longer
@@ -60,7 +60,7 @@ class Shipper:
         self._scanned_at = math.inf  # monotonic time of the last scan; inf: not yet
         self._containers = ContainerLogs(settings, self._pods, self._metrics)
         self._scheduler = ReadScheduler(settings, self._containers, self._delivery, self._link.in_flight)
-        self._status = ShipperStatus(settings, self._metrics, self._link, self._delivery, self._containers, self._pods)
+        self._status = StatusReporter(settings, self._metrics, self._link, self._delivery, self._containers, self._pods)
 
     def stop(self) -> None:
         """Shut down gracefully: stop reading, flush, write the checkpoint."""
@@ -154,7 +154,7 @@ class Shipper:
     def _readiness_problem(self) -> str:
         return self._delivery.problem
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> ShipperStatus:
         """Return the state of the shipper, for `/status.json`."""
         return self._status.snapshot()
 

@@ -1,44 +1,39 @@
 """The status of the shipper: gauges, `/status.json`, and the largest backlogs."""
 
-import dataclasses
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
 
 from agents.containers import ContainerLogs
 from agents.delivery.delivery import Delivery
 from agents.delivery.link import KafkaLink
 from agents.kubernetes.pod_watch import PodWatch
 from agents.tailing.container_tail import ContainerTail
+from pipeline.config.environment import non_defaults
 from pipeline.config.settings import Settings
 from pipeline.contract import cri
 from pipeline.contract.pod_metadata import Instance
-from pipeline.monitoring import process_info
-from pipeline.monitoring.history import SAMPLE_SECONDS, History, HistoryMetrics
+from pipeline.monitoring import shipper_problems
+from pipeline.monitoring.history import SAMPLE_SECONDS, History, HistoryMetrics, field_names
 from pipeline.monitoring.metrics import Metrics
+from pipeline.monitoring.shipper_status import (
+    Backlog,
+    ContainerLoss,
+    ExcludedContainers,
+    LossTotals,
+    SentRecords,
+    ShipperGauges,
+    ShipperHistory,
+    ShipperLatencies,
+    ShipperRates,
+    ShipperStatus,
+)
 
 MAX_BACKLOGS = 10
 MAX_EXCLUSIONS = 50
-HEALTHY = "No backlog: all lines are acknowledged or in flight."
 HISTORY_METRICS = HistoryMetrics(
-    ("crisp_shipper_acked_bytes", "crisp_shipper_records_sent"),
-    ("crisp_shipper_backlog_bytes", "crisp_shipper_in_flight_bytes"),
-    "crisp_shipper_latency_seconds",
-    ("read", "acked"),
+    "crisp_shipper_", field_names(ShipperRates), field_names(ShipperGauges), field_names(ShipperLatencies)
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """One container's unread bytes; `seconds`: the age of its oldest unread line, None if that has no time."""
-
-    namespace: str
-    pod: str
-    container: str
-    bytes: int
-    seconds: float | None
 
 
 def backlogs(tails: Mapping[Instance, ContainerTail]) -> list[Backlog]:
@@ -73,7 +68,7 @@ def _backlog_age(tail: ContainerTail, now: float) -> float | None:
     return None
 
 
-class ShipperStatus:
+class StatusReporter:
     """Gauges and `/status.json`. Call `update_gauges` in the shipper's event loop, `snapshot` in any thread."""
 
     def __init__(
@@ -85,6 +80,7 @@ class ShipperStatus:
         containers: ContainerLogs,
         pods: PodWatch | None,
     ) -> None:
+        self._started_at = time.time()
         self._settings = settings
         self._metrics = metrics
         self._link = link
@@ -122,47 +118,60 @@ class ShipperStatus:
         self._metrics.set("crisp_shipper_invalid_annotations", len(self._containers.invalid_annotations))
         self._metrics.set("crisp_shipper_kafka_unresponsive_seconds", self._link.in_flight.unresponsive_seconds())
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return the state of the shipper, for `/status.json`."""
+    def snapshot(self) -> ShipperStatus:
+        """Return the status of the shipper, with its problems."""
         value = self._metrics.get
-        status = {
-            **process_info.snapshot("shipper", self._settings.node_name, HEALTHY, self._settings),
-            "node": self._settings.node_name,
-            "kafka": self._delivery.problem or "ok",
-            "checkpoint": self._checkpoint_problem or "ok",
-            "pods": "disabled" if self._pods is None else self._pods.problem or "ok",
-            "excluded_containers": len(self._containers.excluded),
-            "kept_out": [
-                {"namespace": namespace, "why": why, "containers": number}
-                for (namespace, why), number in self._containers.exclusions().most_common(MAX_EXCLUSIONS)
-            ],
-            "refused_annotations": sorted(self._containers.invalid_annotations)[:MAX_EXCLUSIONS],
-            "unlabelled_containers": self._containers.metadata_missing_count(),
-            "gaps": self._containers.losses.recent(),
-            "lost": self._loss_totals(),
-            "deleted_bytes": int(value("crisp_shipper_deleted_files_held_bytes")),
-            "containers": int(value("crisp_shipper_tracked_containers")),
-            "open_files": int(value("crisp_shipper_open_files")),
-            "unread_bytes": int(value("crisp_shipper_backlog_bytes")),
-            "in_flight_bytes": int(value("crisp_shipper_in_flight_bytes")),
-            "silent_seconds": value("crisp_shipper_kafka_unresponsive_seconds"),
-            "unread_seconds": value("crisp_shipper_backlog_age_seconds"),
-            "taken_bytes": int(value("crisp_shipper_read_bytes")),
-            "acknowledged_bytes": int(value("crisp_shipper_acked_bytes")),
-            "again_bytes": int(value("crisp_shipper_retried_bytes")),
-            "slices": {name: int(value("crisp_shipper_records_sent", result=name)) for name in ("acked", "failed")},
-            "backlogs": [dataclasses.asdict(backlog) for backlog in self._backlogs],
-            "history": self._history.snapshot(),
-        }
-        return process_info.with_health(status)
+        pods = self._pods
+        status = ShipperStatus(
+            name=self._settings.node_name,
+            started_at=self._started_at,
+            settings=non_defaults(self._settings),
+            node=self._settings.node_name,
+            kafka_problem=self._delivery.problem,
+            kafka_unresponsive_seconds=value("crisp_shipper_kafka_unresponsive_seconds"),
+            checkpoint_problem=self._checkpoint_problem,
+            pod_metadata_enabled=pods is not None,
+            pod_metadata_problem=pods.problem if pods else "",
+            tracked_containers=int(value("crisp_shipper_tracked_containers")),
+            excluded_containers=len(self._containers.excluded),
+            exclusions=tuple(
+                ExcludedContainers(namespace, reason, number)
+                for (namespace, reason), number in self._containers.exclusions().most_common(MAX_EXCLUSIONS)
+            ),
+            invalid_annotations=tuple(sorted(self._containers.invalid_annotations)[:MAX_EXCLUSIONS]),
+            metadata_missing_containers=self._containers.metadata_missing_count(),
+            open_files=int(value("crisp_shipper_open_files")),
+            deleted_files_held_bytes=int(value("crisp_shipper_deleted_files_held_bytes")),
+            backlog_bytes=int(value("crisp_shipper_backlog_bytes")),
+            backlog_age_seconds=value("crisp_shipper_backlog_age_seconds"),
+            backlogs=tuple(self._backlogs),
+            in_flight_bytes=int(value("crisp_shipper_in_flight_bytes")),
+            read_bytes=int(value("crisp_shipper_read_bytes")),
+            acked_bytes=int(value("crisp_shipper_acked_bytes")),
+            retried_bytes=int(value("crisp_shipper_retried_bytes")),
+            records_sent=SentRecords(
+                *(int(value("crisp_shipper_records_sent", result=r)) for r in ("acked", "failed"))
+            ),
+            recent_losses=tuple(self._containers.losses.recent()),
+            losses=self._loss_totals(),
+            history=self._history_snapshot(),
+        )
+        return shipper_problems.with_problems(status, time.time())
 
-    def _loss_totals(self) -> dict[str, Any]:
-        """Return the lost bytes by reason, the containers that lost most, and the number of unreported gaps."""
-        most = self._containers.losses.bytes_by_container.most_common(MAX_BACKLOGS)
-        names = ("namespace", "pod", "container", "bytes")
+    def _loss_totals(self) -> LossTotals:
+        losses = self._containers.losses
         by_reason = self._metrics.values_by_label("crisp_shipper_lost_bytes", "reason")
-        return {
-            "bytes": {reason: int(size) for reason, size in by_reason.items() if size},
-            "containers": [dict(zip(names, (*name, size), strict=True)) for name, size in most],
-            "untold": len(self._containers.losses),
-        }
+        return LossTotals(
+            {reason: int(size) for reason, size in by_reason.items() if size},
+            tuple(ContainerLoss(*name, size) for name, size in losses.bytes_by_container.most_common(MAX_BACKLOGS)),
+            len(losses),
+        )
+
+    def _history_snapshot(self) -> ShipperHistory:
+        history = self._history.snapshot()
+        return ShipperHistory(
+            SAMPLE_SECONDS,
+            ShipperRates(**history.rates),
+            ShipperGauges(**history.gauges),
+            ShipperLatencies(**history.latency),
+        )

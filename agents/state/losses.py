@@ -9,7 +9,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from agents.state.checkpoint import Entry
 from agents.tailing.byte_ranges import ByteRanges
@@ -19,6 +18,7 @@ from pipeline.contract import cri
 from pipeline.contract.gap import Gap
 from pipeline.contract.pod_metadata import Instance
 from pipeline.monitoring.metrics import Metrics
+from pipeline.monitoring.shipper_status import RecentLoss
 
 RECENT_LOSSES = 20
 MAX_CONTAINERS = 1000  # with a loss counter of their own
@@ -189,16 +189,16 @@ class LossTracker:
         """Drop containers that no longer exist."""
         self._logged &= kept
 
-    def recent(self) -> list[dict[str, Any]]:
-        """Return the newest losses since the start, for the status page."""
+    def recent(self) -> list[RecentLoss]:
+        """Return the newest losses since the start."""
         return [
-            {
-                "time": recorded_at,
-                "namespace": loss.instance.namespace,
-                "pod": loss.instance.pod,
-                "container": loss.instance.container,
-                "bytes": loss.lost_bytes(),
-                "reason": loss.reason,
-            }
+            RecentLoss(
+                recorded_at,
+                loss.instance.namespace,
+                loss.instance.pod,
+                loss.instance.container,
+                loss.lost_bytes(),
+                loss.reason,
+            )
             for recorded_at, loss in self._recent
         ]

@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import orjson
 from rich.console import Console, Group, RenderableType
@@ -14,15 +14,19 @@ from rich.text import Text
 from pipeline.cli.terminal import output
 from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
-from pipeline.monitoring import formatting, log
-from pipeline.monitoring.health import Severity, parse_severity
+from pipeline.monitoring import formatting, log, worker_problems
 from pipeline.monitoring.printable import printable
+from pipeline.monitoring.problem import Severity
+from pipeline.monitoring.shipper_status import ShipperStatus
+from pipeline.monitoring.status import Latency, ProcessStatus, Series
+from pipeline.monitoring.worker_status import WorkerStatus
 from pipeline.operations.inspect import overview
+from pipeline.operations.inspect.overview import Overview, SourcedProblem
 
 REFRESH_SECONDS = 2.0
 MAX_ROWS = 20
-COLOURS = {"critical": "bold red", "warning": "yellow", "ok": "green"}
-LABELS = {"critical": "critical", "warning": "warning", "ok": "healthy"}
+COLOURS = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow", Severity.OK: "green"}
+LABELS = {Severity.CRITICAL: "critical", Severity.WARNING: "warning", Severity.OK: "healthy"}
 EXAMPLE = """examples:
   crisp status            a live view on a terminal, until Ctrl-C; else once
   crisp status --once --strict && echo healthy
@@ -48,117 +52,115 @@ def run(args: argparse.Namespace) -> int:
             print(orjson.dumps(snapshot).decode())
         else:
             console.print(render(snapshot))
-        return exit_code(snapshot["state"], strict=args.strict)
+        return exit_code(snapshot.state, strict=args.strict)
     return exit_code(asyncio.run(_live(effective, console)), strict=args.strict)
 
 
-def exit_code(state: str, *, strict: bool) -> int:
+def exit_code(state: Severity, *, strict: bool) -> int:
     """Return the exit code for a state."""
-    return 1 if state == "critical" or (strict and state == "warning") else 0
+    return 1 if state is Severity.CRITICAL or (strict and state is Severity.WARNING) else 0
 
 
-async def _live(effective: Settings, console: Console) -> str:
-    state = Severity.OK.label
+async def _live(effective: Settings, console: Console) -> Severity:
+    state = Severity.OK
     with Live(console=console, auto_refresh=False, screen=False) as live:
         try:
             while True:
                 snapshot = await overview.gather(effective)
-                state = snapshot["state"]
+                state = snapshot.state
                 live.update(render(snapshot), refresh=True)
                 await asyncio.sleep(REFRESH_SECONDS)
         except asyncio.CancelledError:  # Ctrl-C ends the live view
             return state
 
 
-def render(snapshot: dict[str, Any]) -> RenderableType:
-    """Return the snapshot as it is printed."""
-    state = snapshot["state"]
-    head = Text(LABELS[state], style=COLOURS[state])
-    head.append(f"   {formatting.utc_time(snapshot['time'])}", style="dim")
-    return Group(
-        head, _render_problems(snapshot["troubles"]), _render_servers(snapshot), *_render_tables(snapshot["parts"])
-    )
+def render(snapshot: Overview) -> RenderableType:
+    """Return the overview as it is printed."""
+    head = Text(LABELS[snapshot.state], style=COLOURS[snapshot.state])
+    head.append(f"   {formatting.utc_time(snapshot.time)}", style="dim")
+    return Group(head, _render_problems(snapshot.problems), _render_servers(snapshot), *_render_processes(snapshot))
 
 
-def _render_problems(problems: list[dict[str, str]]) -> RenderableType:
+def _render_problems(problems: tuple[SourcedProblem, ...]) -> RenderableType:
     """List each problem once: with its first source, and the number of others that have it."""
-    groups: dict[tuple[str, str, str], list[dict[str, str]]] = {}
+    groups: dict[tuple[Severity, str, str], list[SourcedProblem]] = {}
     for problem in problems:
-        groups.setdefault((problem["level"], problem["runbook"], problem["of"].partition(" ")[0]), []).append(problem)
+        groups.setdefault((problem.severity, problem.runbook, problem.source.partition(" ")[0]), []).append(problem)
     table = Table(show_header=False, box=None, padding=(0, 1, 0, 0))
     for (severity, runbook, _), group in groups.items():
         more = f" and {len(group) - 1} more" if len(group) > 1 else ""
-        text = Text(f"{printable(group[0]['of'])}{more}: {printable(group[0]['words'])}")
+        text = Text(f"{printable(group[0].source)}{more}: {printable(group[0].message)}")
         text.append(f"  crisp runbook {runbook}", style="dim")
-        table.add_row(Text(" !" if severity == "critical" else " ·", style=COLOURS[severity]), text)
+        table.add_row(Text(" !" if severity is Severity.CRITICAL else " ·", style=COLOURS[severity]), text)
     return table
 
 
-def _render_servers(snapshot: dict[str, Any]) -> RenderableType:
-    kafka = snapshot["kafka"]
+def _render_servers(snapshot: Overview) -> RenderableType:
+    kafka = snapshot.kafka
     backlog = "lag unknown"
-    if kafka["lag"] is not None:
-        oldest = f", the oldest for {formatting.duration(kafka['oldest_seconds'])}" if kafka["lag"] else ""
-        backlog = f"{formatting.count(kafka['lag'])} records wait{oldest}"
+    if kafka.lag_records is not None:
+        oldest = f", the oldest for {formatting.duration(kafka.oldest_seconds)}" if kafka.lag_records else ""
+        backlog = f"{formatting.count(kafka.lag_records)} records wait{oldest}"
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row(Text("Kafka", style="bold"), backlog)
-    table.add_row(Text("Elasticsearch", style="bold"), printable(snapshot["elasticsearch"]["status"]))
+    table.add_row(Text("Elasticsearch", style="bold"), printable(snapshot.elasticsearch.status))
     return table
 
 
-def _render_tables(processes: list[dict[str, Any]]) -> list[RenderableType]:
-    known = [process for process in processes if process["kind"] != "unknown"]
-    tables: list[RenderableType] = []
-    if not processes:
-        tables.append(Text("No status pages to read: CRISP_STATUS_URLS is empty.", style="dim"))
-    for kind, columns in (("shipper", _SHIPPER_COLUMNS), ("worker", _WORKER_COLUMNS)):
-        rows = sorted(
-            (process for process in known if process["kind"] == kind),
-            key=lambda process: -parse_severity(process["state"]),
+def _render_processes(snapshot: Overview) -> list[RenderableType]:
+    if not snapshot.processes and not snapshot.unknown_processes:
+        return [Text("No status pages to read: CRISP_STATUS_URLS is empty.", style="dim")]
+    statuses = [process.status for process in snapshot.processes]
+    shippers = [status for status in statuses if isinstance(status, ShipperStatus)]
+    workers = [status for status in statuses if isinstance(status, WorkerStatus)]
+    return [
+        *_render_table("shippers", shippers, _SHIPPER_COLUMNS),
+        *_render_table("workers", workers, _WORKER_COLUMNS),
+    ]
+
+
+Status = TypeVar("Status", bound=ProcessStatus)
+Column = tuple[str, Callable[[Status], str]]
+
+
+def _render_table(title: str, statuses: list[Status], columns: tuple[Column[Status], ...]) -> list[RenderableType]:
+    """Return the table of these processes, the worst first; nothing if there are none."""
+    if not statuses:
+        return []
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    table.add_column("name", overflow="fold")
+    for heading, _ in columns:
+        table.add_column(heading, justify="right")
+    for status in sorted(statuses, key=lambda status: status.state, reverse=True)[:MAX_ROWS]:
+        table.add_row(
+            Text(printable(status.name), style=COLOURS[status.state]), *(value(status) for _, value in columns)
         )
-        if rows:
-            table = Table(title=f"{kind}s", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
-            table.add_column("name", overflow="fold")
-            for title, _ in columns:
-                table.add_column(title, justify="right")
-            for process in rows[:MAX_ROWS]:
-                name = Text(printable(process["name"]), style=COLOURS[process["state"]])
-                table.add_row(name, *(value(process) for _, value in columns))
-            tables.append(table)
-            if len(rows) > MAX_ROWS:
-                tables.append(Text(f"and {len(rows) - MAX_ROWS} more, none of them worse; --json has all", style="dim"))
-    return tables
+    if len(statuses) <= MAX_ROWS:
+        return [table]
+    return [table, Text(f"and {len(statuses) - MAX_ROWS} more, none of them worse; --json has all", style="dim")]
 
 
-def _latest_rate(process: dict[str, Any], name: str) -> float:
-    values = process["history"]["rates"][name]
-    return float(values[-1]) if values else 0.0
+def _latest(rate: Series) -> float:
+    return rate[-1] if rate else 0.0
 
 
-def _p99(process: dict[str, Any], stage: str) -> str:
-    return str(formatting.duration(process["history"]["ages"][stage]["p99"]))
+def _p99(latency: Latency) -> str:
+    return formatting.duration(latency.p99)
 
 
-Column = tuple[str, Callable[[dict[str, Any]], str]]
-
-_SHIPPER_COLUMNS: tuple[Column, ...] = (
-    ("files", lambda process: str(formatting.count(process["open_files"]))),
-    ("shipped", lambda process: f"{formatting.size(_latest_rate(process, 'crisp_shipper_acked_bytes'))}/s"),
-    ("backlog", lambda process: str(formatting.size(process["unread_bytes"]))),
-    ("oldest", lambda process: str(formatting.duration(process["unread_seconds"]))),
-    ("in Kafka\np99", lambda process: _p99(process, "acked")),
+_SHIPPER_COLUMNS: tuple[Column[ShipperStatus], ...] = (
+    ("files", lambda status: formatting.count(status.open_files)),
+    ("shipped", lambda status: f"{formatting.size(_latest(status.history.rates.acked_bytes))}/s"),
+    ("backlog", lambda status: formatting.size(status.backlog_bytes)),
+    ("oldest", lambda status: formatting.duration(status.backlog_age_seconds)),
+    ("in Kafka\np99", lambda status: _p99(status.history.latency.acked)),
 )
-_WORKER_COLUMNS: tuple[Column, ...] = (
-    ("partitions", lambda process: str(len(process["partitions"]))),
-    ("events", lambda process: str(formatting.rate(_latest_rate(process, "crisp_worker_events")))),
-    ("lag", lambda process: str(formatting.count(sum(row["records"] for row in process["lag"])))),
-    ("indexed\np99", lambda process: _p99(process, "indexed")),
-    ("searchable\np99", lambda process: _p99(process, "searchable")),
-    ("rejected", lambda process: str(formatting.count(sum(row["count"] for row in process["refusals"])))),
-    (
-        "dead",
-        lambda process: str(
-            formatting.count(process["documents"]["dead_lettered"] + process["records"].get("invalid", 0))
-        ),
-    ),
+_WORKER_COLUMNS: tuple[Column[WorkerStatus], ...] = (
+    ("partitions", lambda status: str(len(status.partitions))),
+    ("events", lambda status: formatting.rate(_latest(status.history.rates.events))),
+    ("lag", lambda status: formatting.count(sum(row.records for row in status.lag))),
+    ("indexed\np99", lambda status: _p99(status.history.latency.indexed)),
+    ("searchable\np99", lambda status: _p99(status.history.latency.searchable)),
+    ("rejected", lambda status: formatting.count(sum(row.count for row in status.rejections))),
+    ("dead", lambda status: formatting.count(worker_problems.dead_letters(status.totals))),
 )

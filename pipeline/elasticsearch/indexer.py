@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
 from elasticsearch import AsyncElasticsearch
 
@@ -22,6 +21,7 @@ from pipeline.elasticsearch.rejections import pending_document
 from pipeline.elasticsearch.rejections.rejection_handler import RejectionHandler, SendDeadLetter
 from pipeline.elasticsearch.retrying_client import RetryingClient
 from pipeline.monitoring.metrics import Metrics
+from pipeline.monitoring.worker_status import ElasticsearchStatus
 
 SubmittedBatches = list[tuple[DocumentBatch, Callable[[], None]]]
 
@@ -55,18 +55,14 @@ class Indexer:
         """The last error while Elasticsearch was unavailable."""
         return self.retrying_client.last_error
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return the state of Elasticsearch and the rejected documents, for `/status.json`."""
-        return {
-            "elasticsearch": {
-                "urls": self._settings.es_address,
-                "failing_since": self.failing_since,
-                "fault": self.last_error if self.failing_since else "",
-                "trouble": self.index_resolver.problem,
-            },
-            "refusals": self.rejection_handler.rejection_log.snapshot(),
-            "refusal_flood": self.rejection_handler.rejection_rate.exceeded,
-        }
+    def elasticsearch_status(self) -> ElasticsearchStatus:
+        """Return whether Elasticsearch accepts documents."""
+        return ElasticsearchStatus(
+            urls=self._settings.es_address,
+            failing_since=self.failing_since,
+            last_error=self.last_error if self.failing_since else "",
+            index_problem=self.index_resolver.problem,
+        )
 
     def submit(self, batch: DocumentBatch, on_complete: Callable[[], None]) -> None:
         """Queue a batch; `on_complete` is called once, later, on the event loop."""

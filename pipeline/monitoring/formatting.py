@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from pipeline.monitoring.pages.html import Figure
 
+MAX_ERROR_CHARACTERS = 140
 _STEPS = ((1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
@@ -49,3 +50,8 @@ def rate(value: float, unit: str = "") -> Figure:
 def utc_time(timestamp: float) -> str:
     """Date and time in UTC, of seconds since the epoch."""
     return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def shortened(message: str) -> str:
+    """The beginning of a server's error message."""
+    return message if len(message) <= MAX_ERROR_CHARACTERS else f"{message[:MAX_ERROR_CHARACTERS].rstrip()}…"

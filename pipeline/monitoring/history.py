@@ -2,9 +2,11 @@
 
 import itertools
 from collections import deque
-from typing import Any, NamedTuple
+from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 from pipeline.monitoring.metrics import Metrics, quantile
+from pipeline.monitoring.status import Latency, Series
 
 SAMPLE_SECONDS = 5.0
 MAX_SAMPLES = 61  # five minutes, for the charts
@@ -12,15 +14,20 @@ RECENT_SAMPLES = 12  # one minute, for the key figures
 
 
 class HistoryMetrics(NamedTuple):
-    """The metrics of a history: counters, gauges, and a histogram of latencies with its stages.
+    """The metrics of a history: `prefix` and the names of counters and gauges; the stages of PREFIXlatency_seconds.
 
     A counter or gauge with labels counts as the sum of its series.
     """
 
+    prefix: str
     counters: tuple[str, ...]
     gauges: tuple[str, ...]
-    histogram: str
     stages: tuple[str, ...]
+
+
+def field_names(part: type) -> tuple[str, ...]:
+    """The names of a dataclass's fields: a status names its metrics by its fields."""
+    return tuple(field.name for field in fields(part))
 
 
 class _Sample(NamedTuple):
@@ -28,6 +35,15 @@ class _Sample(NamedTuple):
     counters: dict[str, float]
     gauges: dict[str, float]
     buckets: dict[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class HistorySnapshot:
+    """Rates per second and gauges by name, latencies by stage."""
+
+    rates: dict[str, Series]
+    gauges: dict[str, Series]
+    latency: dict[str, Latency]
 
 
 class History:
@@ -44,38 +60,34 @@ class History:
         self._samples.append(
             _Sample(
                 now,
-                {name: self._metrics.total(name) for name in selected.counters},
-                {name: self._metrics.total(name) for name in selected.gauges},
-                {stage: self._metrics.buckets(selected.histogram, stage=stage) for stage in selected.stages},
+                {name: self._metrics.total(selected.prefix + name) for name in selected.counters},
+                {name: self._metrics.total(selected.prefix + name) for name in selected.gauges},
+                {stage: self._buckets(stage) for stage in selected.stages},
             )
         )
 
-    def snapshot(self) -> dict[str, Any]:
-        """For `/status.json`: one value per interval, oldest first; latencies in seconds, None without observations.
-
-        Count and quantiles of the latencies are those of the last minute.
-        """
+    def snapshot(self) -> HistorySnapshot:
+        """One value per interval, oldest first. Count and quantiles of the latencies are those of the last minute."""
         samples = list(self._samples)
         pairs = list(itertools.pairwise(samples))
-        return {
-            "every_seconds": SAMPLE_SECONDS,
-            "rates": {name: [_rate(*pair, name) for pair in pairs] for name in self._selected.counters},
-            "levels": {name: [sample.gauges[name] for sample in samples] for name in self._selected.gauges},
-            "ages": {stage: self._latency(stage, pairs) for stage in self._selected.stages},
-        }
+        return HistorySnapshot(
+            {name: tuple(_rate(*pair, name) for pair in pairs) for name in self._selected.counters},
+            {name: tuple(sample.gauges[name] for sample in samples) for name in self._selected.gauges},
+            {stage: self._latency(stage, pairs) for stage in self._selected.stages},
+        )
 
-    def _latency(self, stage: str, pairs: list[tuple[_Sample, _Sample]]) -> dict[str, Any]:
-        newest = self._metrics.buckets(self._selected.histogram, stage=stage)
+    def _buckets(self, stage: str) -> tuple[float, ...]:
+        return self._metrics.buckets(f"{self._selected.prefix}latency_seconds", stage=stage)
+
+    def _latency(self, stage: str, pairs: list[tuple[_Sample, _Sample]]) -> Latency:
         oldest = pairs[-RECENT_SAMPLES][0].buckets[stage] if len(pairs) >= RECENT_SAMPLES else ()
-        counts = _difference(newest, oldest)
-        return {
-            "count": int(sum(counts)),
-            "p50": quantile(counts, 0.5),
-            "p99": quantile(counts, 0.99),
-            "p99_line": [
-                quantile(_difference(after.buckets[stage], before.buckets[stage]), 0.99) for before, after in pairs
-            ],
-        }
+        counts = _difference(self._buckets(stage), oldest)
+        return Latency(
+            int(sum(counts)),
+            quantile(counts, 0.5),
+            quantile(counts, 0.99),
+            tuple(quantile(_difference(after.buckets[stage], before.buckets[stage]), 0.99) for before, after in pairs),
+        )
 
 
 def _rate(before: _Sample, after: _Sample, name: str) -> float:

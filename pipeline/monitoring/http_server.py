@@ -8,7 +8,7 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import orjson
 
@@ -32,8 +32,7 @@ log = logging.getLogger(__name__)
 HealthCheck = Callable[[], str]
 """Returns why the process is not alive or not ready; empty if it is."""
 
-StatusProvider = Callable[[], dict[str, Any]]
-"""Returns the content of `/status.json`."""
+Status = TypeVar("Status")
 
 
 class Response(NamedTuple):
@@ -57,15 +56,15 @@ class Response(NamedTuple):
 
 
 class StatusServer:
-    """The endpoint of one process. `page` returns the response to `/`, from the status and the query."""
+    """The endpoint of one process. `page` renders the status, with the query, as the response to `/`."""
 
     def __init__(
         self,
         metrics: Metrics,
         alive: HealthCheck,
         ready: HealthCheck,
-        status: StatusProvider,
-        page: Callable[[dict[str, Any], str], Response],
+        status: Callable[[], Status],
+        page: Callable[[Status, str], Response],
     ) -> None:
         self._routes: dict[str, Callable[[str], Response]] = {
             "/": lambda query: page(status(), query),

@@ -7,10 +7,10 @@ inode. An invalid or missing file is rejected: the previous rules stay in force,
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from pipeline.config.settings import RulesSettings
 from pipeline.errors import RulesError
+from pipeline.monitoring.worker_status import RulesStatus
 from pipeline.rules import loader
 from pipeline.rules.ruleset import Ruleset
 
@@ -52,15 +52,14 @@ class RulesReloader:
         self._on_reload(rules)
         log.info("reloaded rules", extra={"crisp.rules": rules.digest if rules else ""})
 
-    def snapshot(self) -> dict[str, Any]:
+    def snapshot(self) -> RulesStatus:
         """Return the rules in force, for the status."""
-        names = [rule.name for rule in self.rules.rules] if self.rules else []
-        return {
-            "file": self._settings.rules_file,
-            "digest": self.rules.digest if self.rules else "",
-            "rules": names,
-            "refused": self.problems,
-        }
+        return RulesStatus(
+            file=self._settings.rules_file,
+            digest=self.rules.digest if self.rules else "",
+            names=tuple(rule.name for rule in self.rules.rules) if self.rules else (),
+            problems=tuple(self.problems),
+        )
 
 
 def _read_or_empty(path: Path) -> bytes:

@@ -4,7 +4,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
 
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
@@ -13,17 +12,22 @@ from pipeline.contract import cri
 from pipeline.documents.batch import DocumentBatch
 from pipeline.elasticsearch.freshness_probe import FreshnessProbe
 from pipeline.kafka.consumer_lag import Lag, LagReader
-from pipeline.monitoring.history import SAMPLE_SECONDS, History, HistoryMetrics
+from pipeline.monitoring.history import SAMPLE_SECONDS, History, HistoryMetrics, field_names
 from pipeline.monitoring.last_increase import LastIncrease
 from pipeline.monitoring.metrics import Metrics
+from pipeline.monitoring.worker_status import (
+    Losses,
+    PartitionLag,
+    WorkerGauges,
+    WorkerHistory,
+    WorkerLatencies,
+    WorkerRates,
+)
 from pipeline.worker.ordered_acks import OrderedAcker
 
 LATENCY_METRIC = "crisp_worker_latency_seconds"
 HISTORY_METRICS = HistoryMetrics(
-    ("crisp_worker_records_received", "crisp_worker_received_bytes", "crisp_worker_events", "crisp_worker_documents"),
-    ("crisp_worker_consumer_lag_records", "crisp_worker_in_flight_bytes"),
-    LATENCY_METRIC,
-    ("consumed", "indexed", "searchable"),
+    "crisp_worker_", field_names(WorkerRates), field_names(WorkerGauges), field_names(WorkerLatencies)
 )
 
 REQUEST_TIMEOUT_SECONDS = 30.0
@@ -45,7 +49,7 @@ class WorkerMonitor:
         self._partitions = partitions
         self._acker = acker
         self._history = History(metrics, HISTORY_METRICS)
-        self._increases = LastIncrease({"gaps": self._gap_count, "dead": self._dead_letter_count})
+        self._increases = LastIncrease({"gaps": self._gap_count, "dead_letters": self._dead_letter_count})
         self._lags: dict[int, Lag] = {}
         self.problem = ""
         self.kafka_unavailable = False
@@ -132,22 +136,27 @@ class WorkerMonitor:
         """Return whether Kafka has uncommitted records; False also when the lag is unknown."""
         return not self.problem and any(lag.records for lag in self._lags.values())
 
-    def snapshot(self) -> dict[str, Any]:
-        """Return the measurements for `/status.json`."""
-        return {
-            "lag": [
-                {
-                    "partition": number,
-                    "records": lag.records,
-                    "bytes": int(self._lag_bytes(lag)),
-                    "seconds": lag.seconds,
-                    "committed": lag.first,
-                    "end": lag.end,
-                    "held_from": lag.begin,
-                }
-                for number, lag in sorted(self._lags.items())
-            ],
-            "lag_trouble": self.problem,
-            "risen": self._increases.snapshot(),
-            "history": self._history.snapshot(),
-        }
+    def lag(self) -> tuple[PartitionLag, ...]:
+        """Return the lag of each assigned partition."""
+        return tuple(
+            PartitionLag(
+                number, lag.records, int(self._lag_bytes(lag)), lag.seconds, lag.first, lag.end, log_start=lag.begin
+            )
+            for number, lag in sorted(self._lags.items())
+        )
+
+    def losses(self) -> Losses:
+        """Return the expired records, and the times of the last gap and dead letter."""
+        increases = self._increases.snapshot()
+        expired = int(self._metrics.get("crisp_worker_records_lost"))
+        return Losses(expired, increases["gaps"], increases["dead_letters"])
+
+    def history(self) -> WorkerHistory:
+        """Return the rates, gauges and latencies of the last minutes."""
+        history = self._history.snapshot()
+        return WorkerHistory(
+            SAMPLE_SECONDS,
+            WorkerRates(**history.rates),
+            WorkerGauges(**history.gauges),
+            WorkerLatencies(**history.latency),
+        )

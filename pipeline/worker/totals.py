@@ -1,35 +1,30 @@
 """The worker's totals of events by result. A snapshot from the event loop, between two steps, adds up."""
 
-from typing import Any
-
 from pipeline.monitoring.metrics import Metrics
+from pipeline.monitoring.worker_status import DocumentTotals, EventTotals, RecordTotals
 
-OUTCOMES = ("created", "duplicate", "fallback", "extended", "dead_lettered")
 
-
-def snapshot(metrics: Metrics, slices_in_flight: int) -> dict[str, Any]:
+def snapshot(metrics: Metrics, slices_in_flight: int) -> EventTotals:
     """Return the totals: events = created + duplicate + fallback + dead-lettered + dropped + in flight.
 
     Documents that extend another one are counted in addition.
     """
-    documents = {name: int(metrics.get("crisp_worker_documents", result=name)) for name in OUTCOMES}
-    dropped = {
-        rule: int(number) for rule, number in metrics.values_by_label("crisp_worker_events_dropped", "rule").items()
-    }
+    by_result = _counts(metrics, "crisp_worker_documents", "result")
+    documents = DocumentTotals(**by_result)
+    dropped = _counts(metrics, "crisp_worker_events_dropped", "rule")
     events = int(metrics.get("crisp_worker_events"))
-    settled = sum(documents.values()) - documents["extended"]
-    return {
-        "lines": int(metrics.get("crisp_worker_received_lines")),
-        "events": events,
-        "documents": documents,
-        "dropped": dropped,
-        "records": {
-            name: int(number)
-            for name, number in metrics.values_by_label("crisp_worker_records_received", "kind").items()
-        },
-        "accounts": {
-            "settled": settled,
-            "in_work": events - settled - sum(dropped.values()),
-            "slices_in_work": slices_in_flight,
-        },
-    }
+    settled = sum(by_result.values()) - documents.extended
+    return EventTotals(
+        lines=int(metrics.get("crisp_worker_received_lines")),
+        events=events,
+        settled=settled,
+        in_flight=events - settled - sum(dropped.values()),
+        slices_in_flight=slices_in_flight,
+        records=RecordTotals(**_counts(metrics, "crisp_worker_records_received", "kind")),
+        documents=documents,
+        dropped=dropped,
+    )
+
+
+def _counts(metrics: Metrics, name: str, label: str) -> dict[str, int]:
+    return {value: int(number) for value, number in metrics.values_by_label(name, label).items()}

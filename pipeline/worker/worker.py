@@ -3,18 +3,20 @@
 import asyncio
 import os
 import socket
-from typing import Any
+import time
 
+from pipeline.config.environment import non_defaults
 from pipeline.config.secrets import SecretFileWatcher
 from pipeline.config.settings import Settings
 from pipeline.documents.record_processor import RecordProcessor
 from pipeline.elasticsearch.client import connect
 from pipeline.elasticsearch.freshness_probe import FreshnessProbe
 from pipeline.elasticsearch.indexer import Indexer
-from pipeline.monitoring import process_info
+from pipeline.monitoring import worker_problems
 from pipeline.monitoring.http_server import StatusServer
 from pipeline.monitoring.metrics import WORKER, Metrics
 from pipeline.monitoring.pages import worker_page
+from pipeline.monitoring.worker_status import WorkerStatus
 from pipeline.rules.reload import RulesReloader
 from pipeline.worker import credential_reload, totals
 from pipeline.worker.app import WorkerApp
@@ -26,7 +28,6 @@ from pipeline.worker.ordered_acks import OrderedAcker
 from pipeline.worker.record_handler import RecordHandler
 from pipeline.worker.worker_health import WorkerHealth
 
-HEALTHY = "Every received line is indexed or in flight."
 TOTALS_SECONDS = 1.0
 REJECTION_RATE_SECONDS = 10.0
 
@@ -63,6 +64,7 @@ class Worker:
         )
         self.rules_reloader = RulesReloader(settings, processor.set_rules)
         self.metrics.set("crisp_worker_rules_last_reload_successful", 1)
+        self._started_at = time.time()
         self.name = f"{socket.gethostname()}/{os.getpid()}"
         self._totals = totals.snapshot(self.metrics, 0)
         self.status_server = StatusServer(
@@ -120,22 +122,28 @@ class Worker:
     def _raw_partitions(self) -> set[int]:
         return {tp.partition for tp in self.app.assigned() if tp.topic == self.settings.topic_raw}
 
-    def status(self) -> dict[str, Any]:
-        """Return the worker's status, for its page and `/status.json`."""
-        return process_info.with_health(
-            {
-                **process_info.snapshot("worker", self.name, HEALTHY, self.settings),
-                "partitions": sorted(f"{tp.topic}/{tp.partition}" for tp in self.app.assigned()),
-                **self._totals,
-                "topic_raw": self.settings.topic_raw,
-                "topic_dead": self.settings.topic_dead,
-                "retention_seconds": self.settings.topic_retention_seconds,
-                "dead_trouble": self.dead_letter_producer.problem,
-                "lost_records": int(self.metrics.get("crisp_worker_records_lost")),
-                "in_work_bytes": self.budget.used,
-                "budget_bytes": self.settings.worker_memory_budget_bytes,
-                "rules": self.rules_reloader.snapshot(),
-                **self.monitor.snapshot(),
-                **self.indexer.snapshot(),
-            }
+    def status(self) -> WorkerStatus:
+        """Return the worker's status, with its problems."""
+        rejections = self.indexer.rejection_handler
+        status = WorkerStatus(
+            name=self.name,
+            started_at=self._started_at,
+            settings=non_defaults(self.settings),
+            partitions=tuple(sorted(f"{tp.topic}/{tp.partition}" for tp in self.app.assigned())),
+            topic_raw=self.settings.topic_raw,
+            topic_dead=self.settings.topic_dead,
+            topic_retention_seconds=self.settings.topic_retention_seconds,
+            lag=self.monitor.lag(),
+            lag_problem=self.monitor.problem,
+            dead_letter_problem=self.dead_letter_producer.problem,
+            totals=self._totals,
+            losses=self.monitor.losses(),
+            in_flight_bytes=self.budget.used,
+            memory_budget_bytes=self.settings.worker_memory_budget_bytes,
+            elasticsearch=self.indexer.elasticsearch_status(),
+            rejections=rejections.rejection_log.snapshot(),
+            rejection_rate_high=rejections.rejection_rate.exceeded,
+            rules=self.rules_reloader.snapshot(),
+            history=self.monitor.history(),
         )
+        return worker_problems.with_problems(status, time.time())

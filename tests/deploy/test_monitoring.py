@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.monitoring import health, runbook
+from pipeline.monitoring import runbook, shipper_problems, worker_problems
 from pipeline.monitoring.metrics import SHIPPER, WORKER
 from pipeline.operations.inspect import overview
 from tests.deploy import dashboard, promtool
@@ -106,9 +106,9 @@ def test_no_panel_lies_on_another() -> None:
 def _told() -> set[str]:
     """The runbooks that pages and `crisp status` name."""
     found = set()
-    for module in (health, overview):
+    for module in (worker_problems, shipper_problems, overview):
         for node in ast.walk(ast.parse(inspect.getsource(module))):
-            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"critical", "warning", "_trouble"}:
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") in {"critical", "warning", "SourcedProblem"}:
                 found |= {word.value for word in node.args[1:3] if isinstance(word, ast.Constant)} & {*runbook.names()}
     return {str(name) for name in found}
 

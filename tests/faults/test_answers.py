@@ -93,7 +93,7 @@ def test_sigterm_drains_within_the_grace_period(make_scene: SceneFactory, proxy:
     scene.assert_exactly_once()
     assert code == 0
     assert seconds < scene.flow.settings.worker_grace_seconds
-    assert scene.status(port)["documents"]["duplicate"] == 0
+    assert scene.status(port)["totals"]["documents"]["duplicate"] == 0
     scene.row.note = f"exited after {seconds:.1f} s"
 
 

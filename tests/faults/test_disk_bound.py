@@ -96,23 +96,23 @@ def test_read_lost_and_unread_bytes_equal_written_bytes(flow: Flow, row: Row) ->
     flow.set_up()
     flood, kafka = Flood(flow, 1), flow.stack.kafka
     flow.shipper.start()
-    eventually(lambda: is_ready(flow) and snapshot(flow)["acknowledged_bytes"] >= flood.written["quiet"])
+    eventually(lambda: is_ready(flow) and snapshot(flow)["acked_bytes"] >= flood.written["quiet"])
     kafka.pause()
     try:
         rate = flood.run()
         flood.remove()
         eventually(lambda: snapshot(flow)["deleted_bytes"] <= DISK_LIMIT)
-        assert snapshot(flow)["lost"]["bytes"]["disk bound"] > DISK_LIMIT
+        assert snapshot(flow)["losses"]["bytes_by_reason"]["disk bound"] > DISK_LIMIT
         assert get(flow.settings.ship_port, "/livez")[0] == 200
     finally:
         kafka.resume()
     eventually(lambda: all_acked(flow), seconds=120)
 
     status = snapshot(flow)
-    lost = status["lost"]["bytes"]["disk bound"]
+    lost = status["losses"]["bytes_by_reason"]["disk bound"]
     row.note = f"{rate:.0f} MiB/s; {flood.written['noisy']:,} bytes of it, {lost:,} lost and reported"
-    assert status["acknowledged_bytes"] + lost == sum(flood.written.values()), row.note
-    assert [container["pod"] for container in status["lost"]["containers"]] == ["noisy"]
+    assert status["acked_bytes"] + lost == sum(flood.written.values()), row.note
+    assert [container["pod"] for container in status["losses"]["containers"]] == ["noisy"]
     flow.run_once(flow.worker, 240)
     quiet = flow.request(f"{flow.prefix}-*/_count", {"query": {"prefix": {"kubernetes.pod.name": "quiet"}}})["count"]
     row.lines, row.missing, row.doubled, row.disordered = flood.lines, flood.lines - quiet, 0, 0
@@ -131,8 +131,8 @@ def test_noisy_container_does_not_delay_quiet_ones(flow: Flow, row: Row) -> None
     eventually(lambda: all_acked(flow), seconds=120)
 
     status = snapshot(flow)
-    assert status["lost"]["bytes"] == {}
-    assert status["acknowledged_bytes"] == sum(flood.written.values())
+    assert status["losses"]["bytes_by_reason"] == {}
+    assert status["acked_bytes"] == sum(flood.written.values())
     records = flow.records(flow.settings.topic_raw, lambda entry: "quiet" in dict(entry.headers)["pod"].decode())
     ages = sorted(
         entry.timestamp / 1e3 - (cri.first_time(raw) or 0) / 1e9
@@ -170,4 +170,4 @@ def snapshot(flow: Flow) -> dict[str, Any]:
 
 def all_acked(flow: Flow) -> bool:
     status = snapshot(flow)
-    return not (status["unread_bytes"] or status["in_flight_bytes"] or status["lost"]["untold"])
+    return not (status["backlog_bytes"] or status["in_flight_bytes"] or status["losses"]["unreported"])

@@ -116,14 +116,14 @@ def test_dead_letter_topic_is_missing(make_scene: SceneFactory) -> None:
     asyncio.run(_produce_invalid_records(scene))
     scene.write(3)
     scene.wait_for_worker_log("cannot write to dead-letter topic", 90)
-    assert scene.status(port)["dead_trouble"]
+    assert scene.status(port)["dead_letter_problem"]
     assert scene.flow.worker.poll() is None
     scene.flow.set_up()
     scene.write(2)
 
     scene.assert_exactly_once()
     eventually(lambda: scene.count_dead_letters() == 5, 90, 1.0)
-    eventually(lambda: not scene.status(port)["dead_trouble"])
+    eventually(lambda: not scene.status(port)["dead_letter_problem"])
     assert scene.flow.worker.poll() is None
 
 

@@ -91,7 +91,7 @@ def test_topic_limit_is_smaller_than_a_slice(node: Node) -> None:
     node.assert_complete()
     assert node.topic().largest < 60_000
     assert "slice size reduced: it exceeds the limit of topic" in node.shipper_log()
-    assert node.snapshot()["kafka"] == "ok"
+    assert not node.snapshot()["kafka_problem"]
 
 
 def test_topic_limit_is_smaller_than_an_event(node: Node) -> None:
@@ -147,11 +147,11 @@ def test_write_permission_is_missing_then_granted_then_revoked(
         node.assert_complete(60)
     finally:
         node.stop()
-    assert message in status["kafka"]
+    assert message in status["kafka_problem"]
     assert ready[0] == 503
     assert message in ready[1]
     assert alive == 200
-    assert status["slices"]["failed"] < 100
+    assert status["records_sent"]["failed"] < 100
     assert node.shipper_log().count("\n") < 60
 
 

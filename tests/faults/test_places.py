@@ -141,7 +141,7 @@ def test_index_template_is_missing_on_a_new_day(make_scene: SceneFactory) -> Non
         scene.write_line_at(log, yesterday + number * 0.01, f"yesterday {number}")
     scene.wait_for_worker_log("is missing: run `crisp setup`")
     scene.write(3)
-    assert "crisp setup" in scene.status(port)["elasticsearch"]["trouble"]
+    assert "crisp setup" in scene.status(port)["elasticsearch"]["index_problem"]
     scene.flow.set_up()
 
     scene.assert_exactly_once()

@@ -103,7 +103,7 @@ def test_runbook_shipper_backlog(make: TrialFactory, stack: Stack) -> None:
     trial.book.run("crisp check --connect")
     assert "already exists" in trial.book.run("crisp setup")
     trial.stop_writing()
-    eventually(lambda: trial.status(trial.ship)["unread_bytes"] == 0)
+    eventually(lambda: trial.status(trial.ship)["backlog_bytes"] == 0)
     eventually(lambda: trial.flow.count() >= trial.written)
     assert "accounted for" in trial.book.run("crisp audit --from /var/log/pods")
     trial.assert_recovered()
@@ -118,7 +118,7 @@ def test_runbook_shipper_backlog_since_start(make: TrialFactory, stack: Stack) -
         trial.start()
         trial.wait_until_firing()
         assert "FAIL  Kafka: " in trial.book.run("crisp check --connect", code=1)
-        assert trial.status(trial.ship)["unread_bytes"] > 0
+        assert trial.status(trial.ship)["backlog_bytes"] > 0
     finally:
         stack.start_kafka()
         stack.wait_kafka()
@@ -177,11 +177,11 @@ def test_runbook_rejected_documents(make: TrialFactory, tmp_path: Path) -> None:
     rejected = hits(trial.book.run("crisp tail 'crisp.rejected.type=*' -n 20 --no-follow --json"))
     assert {document["crisp.rejected.type"] for document in rejected} == {"document_parsing_exception"}
     assert {document["kubernetes.pod.name"] for document in rejected} == {"pay-0"}
-    assert trial.status(trial.work)["refusals"][0]["workload"] == "shop/app"
+    assert trial.status(trial.work)["rejections"][0]["workload"] == "shop/app"
     (trial.book.directory / "rules.yaml").write_text(RULES)
     assert "1 passed" in trial.book.run("crisp check --rules rules.yaml")
     rules.write_text(RULES)
-    eventually(lambda: trial.status(trial.work)["rules"]["rules"] == ["took as a number only"])
+    eventually(lambda: trial.status(trial.work)["rules"]["names"] == ["took as a number only"])
     trial.record_remedy("a rule removes the field")
     trial.wait_until_cleared(later=16 * MINUTE)
     trial.assert_recovered()
@@ -222,7 +222,7 @@ def test_runbook_dead_letters(make: TrialFactory) -> None:
     trial.start(rate=5)
     trial.flow.produce(b"x\n", headers=[("crisp", b"1")])
     trial.wait_until_firing()
-    eventually(lambda: trial.status(trial.work)["documents"]["dead_lettered"] > 3)
+    eventually(lambda: trial.status(trial.work)["totals"]["documents"]["dead_lettered"] > 3)
     listed = trial.book.run("crisp dead-letters list")
     assert "strict_dynamic_mapping_exception" in listed
     assert f"{trial.flow.settings.topic_raw}/" in listed

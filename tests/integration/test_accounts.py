@@ -23,11 +23,12 @@ def get_status(port: int) -> dict[str, Any]:
 
 def is_balanced(status: dict[str, Any]) -> bool:
     """Whether nothing is in flight and every event has a result."""
-    documents = status.get("documents")
-    if not documents or status["accounts"]["slices_in_work"]:
+    totals = status.get("totals")
+    if not totals or totals["slices_in_flight"]:
         return False
+    documents = totals["documents"]
     extended = documents["extended"]
-    return bool(status["events"] == sum(documents.values()) - extended + sum(status["dropped"].values()))
+    return bool(totals["events"] == sum(documents.values()) - extended + sum(totals["dropped"].values()))
 
 
 def test_lines_are_created_rejected_dropped_or_dead_lettered(stack: Stack, tmp_path: Path) -> None:
@@ -44,20 +45,20 @@ def test_lines_are_created_rejected_dropped_or_dead_lettered(stack: Stack, tmp_p
     (flow.make_container("pay-1") / "0.log").write_text("".join(texts))
     try:
         flow.shipper.start()
-        eventually(lambda: get_status(ship).get("acknowledged_bytes") == len("".join(texts)))
+        eventually(lambda: get_status(ship).get("acked_bytes") == len("".join(texts)))
         flow.produce(b"x\n", headers=[("crisp", b"1")])
         flow.produce(b"a line of another shipper\n")
         flow.worker.start()
         eventually(lambda: flow.count() == 5 and is_balanced(get_status(work)))
-        shipper, worker = get_status(ship), get_status(work)
+        shipper, totals = get_status(ship), get_status(work)["totals"]
     finally:
         flow.stop()
 
-    assert shipper["taken_bytes"] == shipper["acknowledged_bytes"] + shipper["in_flight_bytes"] + shipper["again_bytes"]
-    assert (worker["lines"], worker["events"]) == (len(texts) + 2, 6)
-    assert worker["dropped"] == {"health probe": 1}
-    assert sum(worker["documents"].values()) == 5
-    assert (worker["records"]["third_party"], worker["records"]["invalid"], worker["records"]["gap"]) == (1, 1, 0)
+    assert shipper["read_bytes"] == shipper["acked_bytes"] + shipper["in_flight_bytes"] + shipper["retried_bytes"]
+    assert (totals["lines"], totals["events"]) == (len(texts) + 2, 6)
+    assert totals["dropped"] == {"health probe": 1}
+    assert sum(totals["documents"].values()) == 5
+    assert (totals["records"]["third_party"], totals["records"]["invalid"], totals["records"]["gap"]) == (1, 1, 0)
 
 
 def test_totals_add_up_after_kills_rebalances_and_an_outage(stack: Stack, tmp_path: Path) -> None:
@@ -91,10 +92,10 @@ def test_totals_add_up_after_kills_rebalances_and_an_outage(stack: Stack, tmp_pa
         flow.stop()
         generator.close()
 
-    assert shipper["taken_bytes"] == shipper["acknowledged_bytes"] + shipper["again_bytes"]
+    assert shipper["read_bytes"] == shipper["acked_bytes"] + shipper["retried_bytes"]
     for worker in workers:
-        assert worker["accounts"]["in_work"] == 0
-        assert worker["lines"] >= worker["events"]
+        assert worker["totals"]["in_flight"] == 0
+        assert worker["totals"]["lines"] >= worker["totals"]["events"]
 
 
 def _count_indexed_lines(flow: Flow) -> int:

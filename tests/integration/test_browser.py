@@ -90,7 +90,7 @@ def test_pages_show_totals_without_external_requests(stack: Stack, tmp_path: Pat
         lines = [f"{timestamp.format_utc(time.time_ns() + number)} stdout F line {number}\n" for number in range(7)]
         (flow.make_container("pay-1") / "0.log").write_text("".join(lines))
         eventually(lambda: flow.count() == 7)
-        eventually(lambda: json.loads(get(work, "/status.json")[1])["accounts"]["settled"] == 7)
+        eventually(lambda: json.loads(get(work, "/status.json")[1])["totals"]["settled"] == 7)
         worker = browser.load(f"http://127.0.0.1:{work}/", "worker-healthy")
         shipper = browser.load(f"http://127.0.0.1:{ship}/", "shipper-healthy")
     finally:
@@ -147,7 +147,7 @@ def test_pages_show_a_gap_and_an_invalid_rules_file(stack: Stack, tmp_path: Path
 
 def _problems(port: int) -> set[str]:
     code, text = get(port, "/status.json")
-    return {problem["runbook"] for problem in json.loads(text)["troubles"]} if code == 200 else set()
+    return {problem["runbook"] for problem in json.loads(text)["problems"]} if code == 200 else set()
 
 
 @pytest.mark.faults
@@ -172,7 +172,7 @@ def test_pages_show_unavailable_servers_and_the_backlog(stack: Stack, tmp_path: 
     shipper_process.start()
     try:
         eventually(lambda: "elasticsearch" in _problems(work) and "shipper-backlog" in _problems(ship))
-        eventually(lambda: json.loads(get(ship, "/status.json")[1])["unread_bytes"] == 3 * len(lines))
+        eventually(lambda: json.loads(get(ship, "/status.json")[1])["backlog_bytes"] == 3 * len(lines))
         eventually(lambda: sum(row["records"] for row in json.loads(get(work, "/status.json")[1])["lag"]) == 3)
         worker = browser.load(f"http://127.0.0.1:{work}/", "worker-elasticsearch-unavailable")
         shipper = browser.load(f"http://127.0.0.1:{ship}/", "shipper-kafka-unavailable")

@@ -67,13 +67,14 @@ def test_status_trace_and_tail_report_two_lines(running: Running) -> None:
 
 
 def _check_status(running: Running) -> None:
-    eventually(lambda: json.loads(get(running.work, "/status.json")[1])["accounts"]["settled"] == 2)
+    eventually(lambda: json.loads(get(running.work, "/status.json")[1])["totals"]["settled"] == 2)
     completed = running.crisp("status", "--json")
     status: dict[str, Any] = json.loads(completed.stdout)
-    assert [process["kind"] for process in status["parts"]] == ["shipper", "worker"]
-    assert status["parts"][1]["events"] == 2
+    statuses = [process["status"] for process in status["processes"]]
+    assert [process["kind"] for process in statuses] == ["shipper", "worker"]
+    assert statuses[1]["totals"]["events"] == 2
     assert status["elasticsearch"]["status"] in {"green", "yellow"}
-    assert status["kafka"]["lag"] is not None
+    assert status["kafka"]["lag_records"] is not None
     assert completed.returncode == (1 if status["state"] == "critical" else 0)
 
     table = running.crisp("status", COLUMNS="140").stdout

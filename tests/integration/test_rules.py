@@ -65,15 +65,15 @@ def test_rules_are_reloaded_and_an_invalid_file_is_rejected(stack: Stack, tmp_pa
         write("login of x", "noise", "basket")
         eventually(lambda: flow.count() == 2)
         _update_config_map(tmp_path / "map", "..2", RULES.replace("/noise/", "/basket/").replace("noise", "baskets"))
-        eventually(lambda: rules_status()["rules"] == ["baskets", "logins"])
+        eventually(lambda: rules_status()["names"] == ["baskets", "logins"])
         write("noise", "basket")
         eventually(lambda: flow.count() == 3)
         _update_config_map(tmp_path / "map", "..3", RULES.replace("drop", "dorp"))
-        eventually(lambda: bool(rules_status()["refused"]))
+        eventually(lambda: bool(rules_status()["problems"]))
         write("basket", "order")
         eventually(lambda: flow.count() == 4)
 
-        assert 'unknown key "dorp" (did you mean "drop"?)' in str(rules_status()["refused"])
+        assert 'unknown key "dorp" (did you mean "drop"?)' in str(rules_status()["problems"])
         assert "crisp_worker_rules_last_reload_successful 0.0" in get(port, "/metrics")[1]
         hits = flow.documents()
         assert [hit["_source"]["message"] for hit in hits] == ["login of x", "basket", "noise", "order"]

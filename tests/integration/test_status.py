@@ -24,11 +24,12 @@ def test_status_metrics_and_pages_show_the_totals(stack: Stack, tmp_path: Path) 
     try:
         eventually(lambda: flow.count() == 3)
         eventually(lambda: get(ship, "/readyz")[0] == get(work, "/readyz")[0] == 200)
-        eventually(lambda: json.loads(get(ship, "/status.json")[1])["acknowledged_bytes"] == len("".join(lines)))
-        eventually(lambda: json.loads(get(work, "/status.json")[1])["accounts"]["settled"] == 3)
+        eventually(lambda: json.loads(get(ship, "/status.json")[1])["acked_bytes"] == len("".join(lines)))
+        eventually(lambda: json.loads(get(work, "/status.json")[1])["totals"]["settled"] == 3)
         shipper, worker = (json.loads(get(port, "/status.json")[1]) for port in (ship, work))
-        assert (shipper["containers"], shipper["unread_bytes"], shipper["kafka"]) == (1, 0, "ok")
-        assert (worker["events"], worker["documents"]["created"], worker["dropped"]) == (4, 3, {"health probe": 1})
+        assert (shipper["tracked_containers"], shipper["backlog_bytes"], shipper["kafka_problem"]) == (1, 0, "")
+        totals = worker["totals"]
+        assert (totals["events"], totals["documents"]["created"], totals["dropped"]) == (4, 3, {"health probe": 1})
         assert len(worker["partitions"]) == 3
         assert worker["elasticsearch"]["failing_since"] is None
         assert 'crisp_worker_documents_total{result="created"} 3.0' in get(work, "/metrics")[1]
@@ -59,7 +60,7 @@ def test_shipper_without_kafka_is_alive_not_ready_and_reports_its_backlog(stack:
         for number in range(1, 3):  # existing lines, and appended ones
             with log.open("a") as file:
                 file.write(f"{timestamp.format_utc(time.time_ns())} stdout F line {number}\n")
-            eventually(lambda: json.loads(get(ship, "/status.json")[1])["unread_bytes"] == log.stat().st_size)
+            eventually(lambda: json.loads(get(ship, "/status.json")[1])["backlog_bytes"] == log.stat().st_size)
         assert json.loads(get(ship, "/status.json")[1])["backlogs"][0]["pod"] == "pay-1"
     finally:
         flow.stop()

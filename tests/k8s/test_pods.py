@@ -70,7 +70,7 @@ def test_labels_workload_and_image_are_in_the_document(labelled: Flow, api: ApiS
 def test_a_pod_that_comes_later_is_waited_for(labelled: Flow, api: ApiServer) -> None:
     labelled.shipper.start()
     port = labelled.settings.ship_port
-    eventually(lambda: '"pods":"ok"' in get(port, "/status.json")[1])
+    eventually(lambda: '"pod_metadata_problem":""' in get(port, "/status.json")[1])
     uid = make_pod(api, "late", {"app": "late"})
     write(labelled, "late", uid, "lived half a second")
     remove_pod(api, "late")
@@ -138,7 +138,7 @@ def test_a_hundred_pods_of_two_seconds_of_which_the_api_tells_late(labelled: Flo
     labelled.configure(CRISP_METADATA_WAIT_SECONDS="10")
     labelled.worker = worker
     labelled.shipper.start()
-    eventually(lambda: '"pods":"ok"' in get(labelled.settings.ship_port, "/status.json")[1])
+    eventually(lambda: '"pod_metadata_problem":""' in get(labelled.settings.ship_port, "/status.json")[1])
     chance = random.Random(7)
 
     def live(number: int, late: float) -> float:

@@ -1,29 +1,18 @@
 """Log of rejected documents by workload: reason, count and an example of each; bounded, for the status page."""
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from typing import Any
 
 import orjson
+
+from pipeline.monitoring.worker_status import Rejection
 
 MAX_ENTRIES = 100
 MAX_SHOWN = 20
 MAX_REASON_LENGTH = 300
 _PREVIEW = re.compile(r"Preview of field's value: '.*", re.DOTALL)  # the status page shows no log content
 _WORKLOAD_KINDS = ("deployment", "statefulset", "daemonset", "cronjob", "job")
-
-
-@dataclass(slots=True)
-class Rejection:
-    """One reason for one workload; `example` is the id of the last such document, times are seconds since the epoch."""
-
-    workload: str
-    reason: str
-    count: int
-    first: float
-    last: float
-    index: str
-    example: str
 
 
 class RejectionLog:
@@ -41,13 +30,12 @@ class RejectionLog:
             if len(self._rejections) >= MAX_ENTRIES:
                 del self._rejections[next(iter(self._rejections))]
             rejection = Rejection(key[0], _strip_preview(reason), 0, now, now, *location)
-        rejection.count += 1
-        rejection.last, rejection.index, rejection.example = now, *location
-        self._rejections[key] = rejection
+        index, example = location
+        self._rejections[key] = replace(rejection, count=rejection.count + 1, last_at=now, index=index, example=example)
 
-    def snapshot(self) -> list[dict[str, Any]]:
+    def snapshot(self) -> tuple[Rejection, ...]:
         """Return the rejections, the most recent first."""
-        return [asdict(rejection) for rejection in reversed(list(self._rejections.values())[-MAX_SHOWN:])]
+        return tuple(reversed(list(self._rejections.values())[-MAX_SHOWN:]))
 
 
 def _workload_name(fields: dict[str, Any]) -> str:

@@ -2,19 +2,19 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 from importlib import resources
-from typing import Any
 from urllib.parse import parse_qs
 
-from pipeline import __version__
 from pipeline.monitoring import runbook
-from pipeline.monitoring.formatting import duration, utc_time
-from pipeline.monitoring.health import Problem, Severity, worst_severity
+from pipeline.monitoring.formatting import count, duration, utc_time
 from pipeline.monitoring.http_server import Response
 from pipeline.monitoring.pages import runbook_page
-from pipeline.monitoring.pages.html import Child, Html, tag
+from pipeline.monitoring.pages.html import Child, Html, table, tag
 from pipeline.monitoring.pages.sparkline import sparkline
+from pipeline.monitoring.problem import Severity
+from pipeline.monitoring.status import Latency, ProcessStatus
 
 REFRESH_SECONDS = 5
 HEADLINES = {Severity.CRITICAL: "Critical", Severity.WARNING: "Warning", Severity.OK: "Healthy"}
@@ -26,16 +26,16 @@ CONTENT_SECURITY_POLICY = (
 )
 
 
-def response(
-    status: dict[str, Any], problems: Sequence[Problem], sections: list[Html], query: str, now: float
-) -> Response:
-    """The whole page. Query: `refresh=0` stops the refresh, `runbook=NAME` shows a runbook instead of the sections."""
+def response(status: ProcessStatus, title: str, healthy: str, sections: list[Html], query: str) -> Response:
+    """The whole page; `title` names the process, `healthy` is the text shown without problems.
+
+    Query: `refresh=0` stops the refresh, `runbook=NAME` shows a runbook instead of the sections.
+    """
     parameters = parse_qs(query)
     book = next((name for name in parameters.get("runbook", ()) if name in runbook.names()), "")
     paused = bool(book) or parameters.get("refresh") == ["0"]
     if book:
         sections = [runbook_page.section(book)]
-    title = f"{status['kind']} {status['name']}"
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -43,23 +43,24 @@ def response(
         tag("meta", name="color-scheme", content="light dark"),
         None if paused else tag("meta", http_equiv="refresh", content=REFRESH_SECONDS),
         tag("link", rel="icon", href="data:,"),
-        tag("title", f"{HEADLINES[worst_severity(problem.severity for problem in problems)]} · crisp {title}"),
+        tag("title", f"{HEADLINES[status.state]} · crisp {title}"),
         tag("style", Html(STYLE)),
     )
-    body = tag("body", _header(status, now, paused=paused), tag("main", _health(status, problems), *sections))
+    body = tag("body", _header(status, title, paused=paused), tag("main", _health(status, healthy), *sections))
     page = "<!doctype html>\n" + tag("html", head, body, lang="en")
     return Response("200 OK", "text/html; charset=utf-8", page.encode(), CONTENT_SECURITY_POLICY)
 
 
-def _header(status: dict[str, Any], now: float, *, paused: bool) -> Html:
+def _header(status: ProcessStatus, title: str, *, paused: bool) -> Html:
     refresh = tag("a", "live page", href="/") if paused else tag("a", "pause refresh", href="/?refresh=0")
+    now = time.time()
     return tag(
         "header",
-        tag("p", tag("b", "crisp"), f" {status['kind']}", class_="brand"),
-        tag("p", status["name"], class_="name"),
+        tag("p", tag("b", "crisp"), f" {title.partition(' ')[0]}", class_="brand"),
+        tag("p", status.name, class_="name"),
         tag(
             "p",
-            f"{__version__}, up for {duration(now - status['started'])}, as of ",
+            f"{status.version}, up for {duration(now - status.started_at)}, as of ",
             tag("time", utc_time(now)),
             " · ",
             refresh,
@@ -72,12 +73,31 @@ def _header(status: dict[str, Any], now: float, *, paused: bool) -> Html:
     )
 
 
-def _health(status: dict[str, Any], problems: Sequence[Problem]) -> Html:
-    worst = worst_severity(problem.severity for problem in problems)
-    if not problems:
-        return tag("section", tag("h1", HEADLINES[worst]), tag("p", status["well"]), class_=f"health {worst.label}")
-    rows = [tag("li", problem.message, " ", runbook_page.link(problem.runbook)) for problem in problems]
-    return tag("section", tag("h1", HEADLINES[worst]), tag("ul", *rows), class_=f"health {worst.label}", role="alert")
+def _health(status: ProcessStatus, healthy: str) -> Html:
+    title, style = tag("h1", HEADLINES[status.state]), f"health {status.state.value}"
+    if not status.problems:
+        return tag("section", title, tag("p", healthy), class_=style)
+    rows = [tag("li", problem.message, " ", runbook_page.link(problem.runbook)) for problem in status.problems]
+    return tag("section", title, tag("ul", *rows), class_=style, role="alert")
+
+
+def latency(stages: Iterable[tuple[str, Latency]]) -> Html:
+    """The section of the latency at each stage, by the stage's title."""
+    rows = [
+        (
+            title,
+            count(stage.count),
+            duration(stage.p50),
+            duration(stage.p99),
+            sparkline(stage.p99_series, f"{title}, p99"),
+        )
+        for title, stage in stages
+    ]
+    return section(
+        "Latency",
+        table(("stage", "slices", "p50", "p99", "p99, last minutes"), rows),
+        note="Time since the runtime wrote a slice's first line, in the last minute.",
+    )
 
 
 def tile(

@@ -7,10 +7,10 @@ import asyncio
 import http.client
 import socket
 import time
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-import orjson
 from aiokafka.errors import KafkaConnectionError, KafkaError
 from elastic_transport import TransportError
 from elasticsearch import ApiError
@@ -19,7 +19,11 @@ from pipeline.config.settings import Settings, env_name
 from pipeline.elasticsearch.client import connect
 from pipeline.errors import SettingsError
 from pipeline.kafka import consumer_lag
-from pipeline.monitoring.health import Problem, Severity, parse_severity, worst_severity
+from pipeline.monitoring import status_json
+from pipeline.monitoring.problem import Problem, Severity, worst_first, worst_severity
+from pipeline.monitoring.shipper_status import ShipperStatus
+from pipeline.monitoring.status_json import StatusFormatError
+from pipeline.monitoring.worker_status import WorkerStatus
 
 REQUEST_TIMEOUT_SECONDS = 5.0
 MAX_RESPONSE_BYTES = 4 << 20
@@ -47,65 +51,150 @@ def parse_status_urls(settings: Settings) -> list[tuple[str, int]]:
     return addresses
 
 
-async def gather(settings: Settings) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class SourcedProblem(Problem):
+    """A problem, and the process or server that has it."""
+
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The status of a process, and the address that it was read from."""
+
+    address: str
+    status: WorkerStatus | ShipperStatus
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownProcess:
+    """An address whose status is unknown, and why."""
+
+    address: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionOffsets:
+    """The lag and the offsets of one partition of the raw topic; `seconds` is None if unknown."""
+
+    partition: int
+    records: int
+    seconds: float | None
+    committed: int
+    end: int
+    log_start: int
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaOverview:
+    """The consumer lag in total and by partition; None if it cannot be read."""
+
+    brokers: str
+    lag_records: int | None = None
+    oldest_seconds: float | None = None
+    partitions: tuple[PartitionOffsets, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ElasticsearchOverview:
+    """The cluster's health: green, yellow, red; or why it is unknown."""
+
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The status of everything; `problems` by descending severity, `time` in seconds since the epoch."""
+
+    time: float
+    state: Severity
+    problems: tuple[SourcedProblem, ...]
+    kafka: KafkaOverview
+    elasticsearch: ElasticsearchOverview
+    processes: tuple[Process, ...]
+    unknown_processes: tuple[UnknownProcess, ...]
+
+
+async def gather(settings: Settings) -> Overview:
     """Request the status of everything. Raises SettingsError for invalid URLs."""
     hosts = parse_status_urls(settings)
-    processes, kafka, elasticsearch = await asyncio.gather(
+    processes, (kafka, kafka_problems), (elasticsearch, elasticsearch_problems) = await asyncio.gather(
         _processes(hosts), _kafka(settings), _elasticsearch(settings)
     )
-    problems = [*kafka.pop("troubles"), *elasticsearch.pop("troubles")]
-    for process in processes:
-        problems += process["troubles"]
-    worst = worst_severity(parse_severity(problem["level"]) for problem in problems)
-    return {
-        "time": time.time(),
-        "state": worst.label,
-        "troubles": sorted(problems, key=lambda problem: -parse_severity(problem["level"])),
-        "kafka": kafka,
-        "elasticsearch": elasticsearch,
-        "parts": processes,
-    }
+    return assemble(processes, kafka, elasticsearch, [*kafka_problems, *elasticsearch_problems])
 
 
-async def _processes(hosts: list[tuple[str, int]]) -> list[dict[str, Any]]:
+def assemble(
+    processes: Sequence[Process | UnknownProcess],
+    kafka: KafkaOverview,
+    elasticsearch: ElasticsearchOverview,
+    problems: Iterable[SourcedProblem],
+) -> Overview:
+    """Return the overview of these parts; `problems` are those of the servers."""
+    ordered = worst_first([*problems, *(problem for process in processes for problem in _problems(process))])
+    known = [process for process in processes if isinstance(process, Process)]
+    return Overview(
+        time=time.time(),
+        state=worst_severity(ordered),
+        problems=ordered,
+        kafka=kafka,
+        elasticsearch=elasticsearch,
+        processes=tuple(sorted(known, key=lambda process: (process.status.kind, process.status.name))),
+        unknown_processes=tuple(process for process in processes if isinstance(process, UnknownProcess)),
+    )
+
+
+def _problems(process: Process | UnknownProcess) -> list[SourcedProblem]:
+    if isinstance(process, UnknownProcess):
+        return [SourcedProblem(Severity.CRITICAL, process.reason, "instance-down", process.address)]
+    source = f"{process.status.kind} {process.status.name}"
+    return [SourcedProblem(item.severity, item.message, item.runbook, source) for item in process.status.problems]
+
+
+async def _processes(hosts: list[tuple[str, int]]) -> list[Process | UnknownProcess]:
     """Return the status of each process: one for each address of a host name."""
     semaphore = asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
 
-    async def request(host: str, address: Address) -> dict[str, Any]:
+    async def request(host: str, address: Address) -> Process | UnknownProcess:
         async with semaphore:
             return await asyncio.to_thread(_request_status, host, address)
 
+    unresolved: list[Process | UnknownProcess] = []
     requests = []
     for host, port in hosts:
         try:
             resolved = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
-            requests.append(
-                asyncio.ensure_future(asyncio.sleep(0, _unreachable(f"{host}:{port}", f"no such host: {error}")))
-            )
+            unresolved.append(UnknownProcess(f"{host}:{port}", f"Unreachable: no such host: {error}"))
             continue
         addresses = sorted({(str(entry[4][0]), port) for entry in resolved})
         requests += [asyncio.ensure_future(request(host, address)) for address in addresses]
-    return sorted(await asyncio.gather(*requests), key=lambda process: (process["kind"], process["name"]))
+    return unresolved + await asyncio.gather(*requests)
 
 
-def _request_status(host: str, address: Address) -> dict[str, Any]:
+def _request_status(host: str, address: Address) -> Process | UnknownProcess:
     name = f"{address[0]}:{address[1]}" if host == address[0] else f"{host} ({address[0]}:{address[1]})"
     connection = http.client.HTTPConnection(*address, timeout=REQUEST_TIMEOUT_SECONDS)
     try:
         connection.request("GET", "/status.json", headers={"Host": f"{host}:{address[1]}"})
         response = connection.getresponse()
         body = response.read(MAX_RESPONSE_BYTES)
-        if response.status != 200:
-            return _unreachable(name, f"HTTP status {response.status}")
-        status: dict[str, Any] = orjson.loads(body)
-        source = f"{status['kind']} {status['name']}"
-        status["troubles"] = [{**problem, "of": source} for problem in status["troubles"]]
-    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
-        return _unreachable(name, _describe_error(error))
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        return UnknownProcess(name, f"Unreachable: {_describe_error(error)}")
     finally:
         connection.close()
-    return {**status, "address": f"{address[0]}:{address[1]}"}
+    if response.status != 200:
+        return UnknownProcess(name, f"Unreachable: HTTP status {response.status}")
+    return read_process(name, body)
+
+
+def read_process(address: str, body: bytes) -> Process | UnknownProcess:
+    """Return the process whose `/status.json` this is."""
+    try:
+        return Process(address, status_json.from_json(body))
+    except StatusFormatError as error:
+        return UnknownProcess(address, f"Its state is not known: {error}")
 
 
 def _describe_error(error: Exception) -> str:
@@ -114,16 +203,7 @@ def _describe_error(error: Exception) -> str:
     return message or type(error).__name__
 
 
-def _unreachable(name: str, reason: str) -> dict[str, Any]:
-    problem = _problem(Severity.CRITICAL, f"Unreachable: {reason}", "instance-down", name)
-    return {"kind": "unknown", "name": name, "state": Severity.CRITICAL.label, "troubles": [problem]}
-
-
-def _problem(severity: Severity, message: str, runbook: str, source: str) -> dict[str, str]:
-    return {**Problem(severity, message, runbook).as_dict(), "of": source}
-
-
-async def _kafka(settings: Settings) -> dict[str, Any]:
+async def _kafka(settings: Settings) -> tuple[KafkaOverview, list[SourcedProblem]]:
     brokers = settings.kafka_address
     try:
         async with asyncio.timeout(2 * REQUEST_TIMEOUT_SECONDS):
@@ -132,40 +212,34 @@ async def _kafka(settings: Settings) -> dict[str, Any]:
         unreachable = isinstance(error, (KafkaConnectionError, TimeoutError))
         reason = "no broker is reachable" if unreachable else _describe_error(error)
         message = f"Cannot read consumer lag at {brokers}: {reason}."
-        return {
-            "brokers": brokers,
-            "lag": None,
-            "troubles": [_problem(Severity.CRITICAL, message, "shipper-backlog", "Kafka")],
-        }
-    lag_seconds = max((lag.seconds or 0.0 for lag in lags.values()), default=0.0)
-    late = _problem(Severity.WARNING, f"Records wait for {lag_seconds:.0f} s.", "lag", "Kafka")
-    return {
-        "brokers": brokers,
-        "lag": sum(lag.records for lag in lags.values()),
-        "oldest_seconds": lag_seconds,
-        "partitions": {str(number): {**lag._asdict(), "records": lag.records} for number, lag in sorted(lags.items())},
-        "troubles": [late] if lag_seconds > 60 else [],
-    }
+        return KafkaOverview(brokers), [SourcedProblem(Severity.CRITICAL, message, "shipper-backlog", "Kafka")]
+    oldest_seconds = max((lag.seconds or 0.0 for lag in lags.values()), default=0.0)
+    late = SourcedProblem(Severity.WARNING, f"Records wait for {oldest_seconds:.0f} s.", "lag", "Kafka")
+    partitions = tuple(
+        PartitionOffsets(number, lag.records, lag.seconds, lag.first, lag.end, lag.begin)
+        for number, lag in sorted(lags.items())
+    )
+    overview = KafkaOverview(brokers, sum(lag.records for lag in lags.values()), oldest_seconds, partitions)
+    return overview, [late] if oldest_seconds > 60 else []
 
 
-async def _elasticsearch(settings: Settings) -> dict[str, Any]:
+async def _elasticsearch(settings: Settings) -> tuple[ElasticsearchOverview, list[SourcedProblem]]:
     client = connect(settings)
     try:
         async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
             response = await client.perform_request("GET", "/_cluster/health", headers={"accept": "application/json"})
     except ApiError as error:
         if error.status_code == 403:
-            return {"status": "reachable; no privilege to read its health", "troubles": []}
+            return ElasticsearchOverview("reachable; no privilege to read its health"), []
         message = f"Responds with {error.status_code} at {settings.es_address}."
     except (TransportError, OSError, TimeoutError) as error:
         message = f"Unreachable at {settings.es_address}: {_describe_error(error)}."
     else:
-        status = response.body["status"]
-        red = _problem(Severity.CRITICAL, "The cluster is red.", "elasticsearch", "Elasticsearch")
-        return {"status": status, "troubles": [red] if status == "red" else []}
+        status = str(response.body["status"])
+        red = SourcedProblem(Severity.CRITICAL, "The cluster is red.", "elasticsearch", "Elasticsearch")
+        return ElasticsearchOverview(status), [red] if status == "red" else []
     finally:
         await client.close()
-    return {
-        "status": "unreachable",
-        "troubles": [_problem(Severity.CRITICAL, message, "elasticsearch", "Elasticsearch")],
-    }
+    return ElasticsearchOverview("unreachable"), [
+        SourcedProblem(Severity.CRITICAL, message, "elasticsearch", "Elasticsearch")
+    ]

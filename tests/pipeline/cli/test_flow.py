@@ -514,7 +514,7 @@ def test_status_reports_the_servers(indexed: CommandLine) -> None:
 
     body = parsed(indexed("status", "--json"))
 
-    assert body["kafka"]["lag"] == 1
+    assert body["kafka"]["lag_records"] == 1
     assert body["elasticsearch"]["status"] == "green"
     assert body["state"] == "critical"
 

@@ -1,44 +1,43 @@
 """`crisp status` renders a snapshot on a terminal of any width."""
 
+import dataclasses
 import io
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
 
 from pipeline.cli import status
-from pipeline.monitoring import process_info
-from tests.pipeline.monitoring.test_health import NOW, SHIPPER, WORKER, with_value
+from pipeline.monitoring import shipper_problems, worker_problems
+from pipeline.monitoring.shipper_status import ShipperStatus
+from pipeline.monitoring.worker_status import WorkerStatus
+from pipeline.operations.inspect import overview
+from pipeline.operations.inspect.overview import ElasticsearchOverview, KafkaOverview, Process
+from tests.support.statuses import NOW, SHIPPER, WORKER
 
 
-def rendered(parts: list[dict[str, Any]], width: int) -> str:
-    processes = [process_info.with_health(part) for part in parts]
-    problems = [
-        {**problem, "of": f"{process['kind']} {process['name']}"}
-        for process in processes
-        for problem in process["troubles"]
+def rendered(statuses: Sequence[ShipperStatus | WorkerStatus], width: int) -> str:
+    processes = [
+        Process(
+            "10.0.0.1:9600",
+            worker_problems.with_problems(item, NOW)
+            if isinstance(item, WorkerStatus)
+            else shipper_problems.with_problems(item, NOW),
+        )
+        for item in statuses
     ]
-    snapshot = {
-        "state": "critical" if problems else "ok",
-        "time": NOW,
-        "troubles": problems,
-        "kafka": {"lag": 3, "oldest_seconds": 1.0},
-        "elasticsearch": {"status": "green"},
-        "parts": processes,
-    }
+    snapshot = overview.assemble(processes, KafkaOverview("b:9092", 3, 1.0), ElasticsearchOverview("green"), [])
     output = io.StringIO()
     Console(file=output, width=width).print(status.render(snapshot))
     return output.getvalue()
 
 
-def shippers(number: int, path: str = "name", value: Any = "") -> list[dict[str, Any]]:
-    return [
-        with_value({**SHIPPER, "name": f"node-{index:03}"}, path, value or f"node-{index:03}")
-        for index in range(number)
-    ]
+def shippers(number: int, **changes: Any) -> list[ShipperStatus]:
+    return [dataclasses.replace(SHIPPER, name=f"node-{index:03}", **changes) for index in range(number)]
 
 
 def test_identical_problems_of_many_nodes_are_shown_once() -> None:
-    text = rendered([*shippers(100, "kafka", "no broker answers"), WORKER], 200)
+    text = rendered([*shippers(100, kafka_problem="no broker answers"), WORKER], 200)
 
     assert "shipper node-000 and 99 more: Lines do not reach Kafka." in text
     assert text.count("Lines do not reach Kafka") == 1
@@ -48,7 +47,7 @@ def test_identical_problems_of_many_nodes_are_shown_once() -> None:
 
 def test_worst_shipper_is_shown_first_and_never_omitted() -> None:
     processes = shippers(30)
-    processes[29] = {**processes[29], "kafka": "no broker answers"}
+    processes[29] = dataclasses.replace(processes[29], kafka_problem="no broker answers")
     text = rendered(processes, 120)
     rows = [line for line in text.splitlines() if line.startswith("node-")]
 
@@ -58,7 +57,7 @@ def test_worst_shipper_is_shown_first_and_never_omitted() -> None:
 
 def test_names_are_complete_on_a_narrow_terminal() -> None:
     name = "crisp-worker-7c9d8f6b5-x2x9k"
-    text = rendered([{**WORKER, "name": name}], 80)
+    text = rendered([dataclasses.replace(WORKER, name=name)], 80)
     column = "".join(line.split()[0] for line in text.splitlines()[-2:])
 
     assert "…" not in text

@@ -85,12 +85,12 @@ async def test_unavailable_server_is_shown_until_it_responds() -> None:
     async with scene.running():
         scene.submit(make_batch({"message": "a"}))
         await until(lambda: scene.indexer.failing_since is not None)
-        shown = scene.indexer.snapshot()
+        shown = scene.indexer.elasticsearch_status()
         assert "503" in scene.indexer.last_error
         available.set()
         await until(lambda: bool(scene.completed))
 
-    assert shown != scene.indexer.snapshot()
+    assert shown != scene.indexer.elasticsearch_status()
     assert scene.indexer.failing_since is None
 
 

@@ -3,9 +3,7 @@
 from pipeline.monitoring.history import MAX_SAMPLES, History, HistoryMetrics
 from pipeline.monitoring.metrics import WORKER, Metrics
 
-SELECTED = HistoryMetrics(
-    ("crisp_worker_events",), ("crisp_worker_consumer_lag_records",), "crisp_worker_latency_seconds", ("indexed",)
-)
+SELECTED = HistoryMetrics("crisp_worker_", ("events",), ("consumer_lag_records",), ("indexed",))
 
 
 def test_rates_gauges_and_latencies_are_computed_per_interval() -> None:
@@ -20,12 +18,12 @@ def test_rates_gauges_and_latencies_are_computed_per_interval() -> None:
     history.sample(10)
 
     snapshot = history.snapshot()
-    assert snapshot["rates"]["crisp_worker_events"] == [10.0, 0.0]
-    assert snapshot["levels"]["crisp_worker_consumer_lag_records"] == [0.0, 7.0, 7.0]
-    latency = snapshot["ages"]["indexed"]
-    assert latency["count"] == 100
-    assert 1.0 < latency["p50"] < latency["p99"] <= 1.5
-    assert latency["p99_line"] == [latency["p99"], None]
+    assert snapshot.rates["events"] == (10.0, 0.0)
+    assert snapshot.gauges["consumer_lag_records"] == (0.0, 7.0, 7.0)
+    latency = snapshot.latency["indexed"]
+    assert latency.count == 100
+    assert 1.0 < (latency.p50 or 0) < (latency.p99 or 0) <= 1.5
+    assert latency.p99_series == (latency.p99, None)
 
 
 def test_samples_older_than_the_window_are_dropped() -> None:
@@ -38,6 +36,6 @@ def test_samples_older_than_the_window_are_dropped() -> None:
     metrics.observe("crisp_worker_latency_seconds", 0.2, stage="indexed")
 
     snapshot = history.snapshot()
-    assert len(snapshot["rates"]["crisp_worker_events"]) == MAX_SAMPLES - 1
-    assert snapshot["ages"]["indexed"]["count"] == 1
-    assert snapshot["ages"]["indexed"]["p99"] < 1
+    assert len(snapshot.rates["events"]) == MAX_SAMPLES - 1
+    assert snapshot.latency["indexed"].count == 1
+    assert (snapshot.latency["indexed"].p99 or 9) < 1

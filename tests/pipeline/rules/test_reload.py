@@ -37,7 +37,7 @@ def test_changed_file_is_in_force_after_the_next_poll(tmp_path: Path) -> None:
     reloader.poll()
 
     assert applied == ["one", "two"]
-    assert reloader.snapshot()["rules"] == ["two"]
+    assert reloader.snapshot().names == ("two",)
 
 
 def test_invalid_file_is_rejected_and_the_old_rules_stay(tmp_path: Path) -> None:
@@ -47,12 +47,12 @@ def test_invalid_file_is_rejected_and_the_old_rules_stay(tmp_path: Path) -> None
     path.write_text(BROKEN)
     reloader.poll()
 
-    assert (applied, reloader.snapshot()["rules"]) == (["one"], ["one"])
-    assert reloader.snapshot()["refused"][0].startswith(f'{path}:1:21 unknown key "dorp" (did you mean "drop"?)')
+    assert (applied, reloader.snapshot().names) == (["one"], ("one",))
+    assert reloader.snapshot().problems[0].startswith(f'{path}:1:21 unknown key "dorp" (did you mean "drop"?)')
 
     path.write_text(TWO)
     reloader.poll()
-    assert (applied, reloader.snapshot()["refused"]) == (["one", "two"], [])
+    assert (applied, reloader.snapshot().problems) == (["one", "two"], ())
 
 
 def test_restored_file_clears_the_problems(tmp_path: Path) -> None:
@@ -101,12 +101,12 @@ def test_changed_hook_reloads_the_rules(tmp_path: Path) -> None:
     path.write_text("rules: [{name: hooked, python: 'team:add'}]")
     (tmp_path / "team.py").write_text("def add(event):\n    event['team'] = 'a'\n")
     reloader, applied = start(path, rules_python_dir=str(tmp_path))
-    before = reloader.snapshot()["digest"]
+    before = reloader.snapshot().digest
     (tmp_path / "team.py").write_text("def add(event):\n    event['team'] = 'b'\n")
     reloader.poll()
 
     assert applied == ["hooked", "hooked"]
-    assert reloader.snapshot()["digest"] != before
+    assert reloader.snapshot().digest != before
 
 
 @pytest.mark.parametrize(
@@ -152,4 +152,4 @@ def test_poll_without_a_file_does_nothing() -> None:
     reloader = RulesReloader(Settings(), applied.record)
     reloader.poll()
 
-    assert (applied, reloader.snapshot()["digest"]) == ([""], "")
+    assert (applied, reloader.snapshot().digest) == ([""], "")

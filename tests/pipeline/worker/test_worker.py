@@ -12,5 +12,5 @@ async def test_status_request_before_the_start_does_not_create_the_consumer() ->
     with ThreadPoolExecutor(1) as thread:
         status = await asyncio.get_running_loop().run_in_executor(thread, worker.status)
 
-    assert status["partitions"] == []
+    assert status.partitions == ()
     assert worker.app._consumer is None

@@ -1,0 +1,123 @@
+"""Problems of a worker, from its status. Pure."""
+
+from collections.abc import Iterator
+
+from pipeline.monitoring.formatting import duration, quantity, shortened, utc_time
+from pipeline.monitoring.problem import Problem, critical, warning
+from pipeline.monitoring.status import replace_problems
+from pipeline.monitoring.worker_status import EventTotals, PartitionLag, WorkerStatus
+
+SEARCH_DELAY_SECONDS = 5.0
+MIN_PROBES = 3  # fewer search probes in a minute are not significant
+BEHIND_SECONDS = 60.0
+RECENT_SECONDS = 900.0
+REPORTED_SECONDS = 1800.0
+"""The time range of the alerts on losses and dead letters."""
+
+
+def with_problems(status: WorkerStatus, now: float) -> WorkerStatus:
+    """The status with its problems at `now`, seconds since the epoch."""
+    return replace_problems(
+        status,
+        (
+            *_elasticsearch(status, now),
+            *_dead_letter_topic(status),
+            *_totals(status.totals),
+            *_lag(status),
+            *_losses(status, now),
+            *_rejections(status, now),
+            *_rules(status),
+            *_search(status),
+        ),
+    )
+
+
+def oldest_seconds(lag: tuple[PartitionLag, ...]) -> float:
+    """The age of the oldest record that is not committed."""
+    return max((row.seconds or 0.0 for row in lag), default=0.0)
+
+
+def dead_letters(totals: EventTotals) -> int:
+    """The number of dead letters: documents and records."""
+    return totals.documents.dead_lettered + totals.records.invalid
+
+
+def _elasticsearch(status: WorkerStatus, now: float) -> Iterator[Problem]:
+    elasticsearch = status.elasticsearch
+    if elasticsearch.index_problem:
+        message = f"Nothing is indexed: {elasticsearch.index_problem}. Nothing is lost: Kafka keeps the records."
+        yield critical(message, "elasticsearch")
+    since = elasticsearch.failing_since
+    if since:
+        yield critical(
+            f"Elasticsearch has accepted no documents for {duration(now - since)}, since {utc_time(since)}."
+            f" Nothing is lost: Kafka keeps the records; retrying. ({shortened(elasticsearch.last_error)})",
+            "elasticsearch",
+        )
+
+
+def _dead_letter_topic(status: WorkerStatus) -> Iterator[Problem]:
+    if status.dead_letter_problem:
+        yield critical(
+            f"Dead letters cannot be sent; later records wait: {status.dead_letter_problem}.", "dead-letters"
+        )
+
+
+def _totals(totals: EventTotals) -> Iterator[Problem]:
+    if totals.in_flight < 0 or (totals.in_flight and not totals.slices_in_flight):
+        yield critical(
+            f"The event totals do not add up: {quantity(totals.in_flight, 'event')} unaccounted for.",
+            "event-totals-mismatch",
+        )
+
+
+def _lag(status: WorkerStatus) -> Iterator[Problem]:
+    oldest = oldest_seconds(status.lag)
+    if oldest > status.topic_retention_seconds / 2:
+        yield critical(
+            "Kafka's retention will soon delete records that are not indexed:"
+            f" the oldest waits for {duration(oldest)}.",
+            "retention",
+        )
+    elif oldest > BEHIND_SECONDS:
+        records = quantity(sum(row.records for row in status.lag), "record")
+        yield warning(f"Consumer lag: {records}, the oldest waits for {duration(oldest)}.", "lag")
+    if status.lag_problem:
+        yield warning(f"Consumer lag unknown: {status.lag_problem}", "lag")
+    elif not status.partitions:
+        yield warning("No partitions assigned (more workers than partitions, or rebalancing).", "lag")
+
+
+def _losses(status: WorkerStatus, now: float) -> Iterator[Problem]:
+    losses, totals = status.losses, status.totals
+    if losses.last_dead_letter_at is not None and now - losses.last_dead_letter_at < REPORTED_SECONDS:
+        letters = quantity(dead_letters(totals), "dead letter")
+        yield warning(f"{letters} since start in {status.topic_dead}.", "dead-letters")
+    if losses.last_gap_at is not None and now - losses.last_gap_at < REPORTED_SECONDS:
+        gaps = quantity(totals.records.gap + losses.records_expired, "gap")
+        yield critical(f"Lines were lost: {gaps} since start, each a document with crisp.gap.reason.", "gap")
+
+
+def _rejections(status: WorkerStatus, now: float) -> Iterator[Problem]:
+    if status.rejection_rate_high:
+        yield critical("High rejection rate: check the index template and recent deployments.", "rejected-documents")
+    workloads = sorted({row.workload for row in status.rejections if now - row.last_at < RECENT_SECONDS})
+    if workloads:
+        yield warning(
+            f"Documents are rejected for their content and indexed in a fallback form: {', '.join(workloads[:3])}.",
+            "rejected-documents",
+        )
+
+
+def _rules(status: WorkerStatus) -> Iterator[Problem]:
+    errors = status.rules.problems
+    if errors:
+        more = f" (and {quantity(len(errors) - 1, 'more error')})" if len(errors) > 1 else ""
+        message = f"The rules file is invalid; the previous rules apply: {errors[0]}{more}"
+        yield warning(message, "rules-reload-failed")
+
+
+def _search(status: WorkerStatus) -> Iterator[Problem]:
+    latency = status.history.latency.searchable
+    if latency.count >= MIN_PROBES and latency.p99 is not None and latency.p99 > SEARCH_DELAY_SECONDS:
+        yield warning(f"Lines are {duration(latency.p99)} old before a search finds them (p99).", "search-latency")

@@ -1,0 +1,78 @@
+"""Problems of a worker by its status: each changed value results in one problem."""
+
+from typing import Any
+
+import pytest
+
+from pipeline.monitoring.problem import Severity
+from pipeline.monitoring.status import Latency
+from pipeline.monitoring.worker_problems import with_problems
+from tests.support.statuses import NOW, WORKER, with_value
+
+
+def test_status_without_problem_is_healthy() -> None:
+    status = with_problems(WORKER, NOW)
+
+    assert (status.problems, status.state) == ((), Severity.OK)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "severity", "runbook"),
+    [
+        ("elasticsearch.failing_since", NOW - 30, Severity.CRITICAL, "elasticsearch"),
+        ("elasticsearch.index_problem", "no template", Severity.CRITICAL, "elasticsearch"),
+        ("totals.in_flight", 3, Severity.CRITICAL, "event-totals-mismatch"),
+        ("totals.in_flight", -1, Severity.CRITICAL, "event-totals-mismatch"),
+        ("lag.0.seconds", 70.0, Severity.WARNING, "lag"),
+        ("lag.0.seconds", 50_000.0, Severity.CRITICAL, "retention"),
+        ("lag_problem", "no broker", Severity.WARNING, "lag"),
+        ("dead_letter_problem", "no such topic", Severity.CRITICAL, "dead-letters"),
+        ("partitions", (), Severity.WARNING, "lag"),
+        ("losses.last_dead_letter_at", NOW - 1700, Severity.WARNING, "dead-letters"),
+        ("losses.last_gap_at", NOW - 1700, Severity.CRITICAL, "gap"),
+        ("rejection_rate_high", True, Severity.CRITICAL, "rejected-documents"),
+        ("rules.problems", ("line 3", "line 4"), Severity.WARNING, "rules-reload-failed"),
+        ("history.latency.searchable", Latency(3, None, 6.0, ()), Severity.WARNING, "search-latency"),
+    ],
+)
+def test_changed_value_is_one_problem(path: str, value: Any, severity: Severity, runbook: str) -> None:
+    status = with_problems(with_value(WORKER, path, value), NOW)
+
+    assert [(problem.severity, problem.runbook) for problem in status.problems] == [(severity, runbook)]
+    assert status.state is severity
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("losses.last_dead_letter_at", NOW - 1900),
+        ("losses.last_gap_at", NOW - 1900),
+        ("history.latency.searchable", Latency(2, None, 6.0, ())),
+    ],
+)
+def test_old_or_rare_event_is_no_problem(path: str, value: Any) -> None:
+    assert with_problems(with_value(WORKER, path, value), NOW).problems == ()
+
+
+def test_slices_in_flight_explain_events_in_flight() -> None:
+    totals = with_value(WORKER.totals, "in_flight", 3)
+
+    assert with_problems(with_value(WORKER, "totals", with_value(totals, "slices_in_flight", 1)), NOW).problems == ()
+
+
+def test_problems_are_sorted_by_severity() -> None:
+    status = with_value(
+        with_value(WORKER, "losses.last_dead_letter_at", NOW), "elasticsearch.index_problem", "no template"
+    )
+
+    severities = [problem.severity for problem in with_problems(status, NOW).problems]
+
+    assert severities == [Severity.CRITICAL, Severity.WARNING]
+
+
+def test_long_server_error_is_shortened() -> None:
+    elasticsearch = with_value(with_value(WORKER.elasticsearch, "failing_since", NOW), "last_error", "x" * 500)
+    (problem,) = with_problems(with_value(WORKER, "elasticsearch", elasticsearch), NOW).problems
+
+    assert problem.message.endswith("x…)")
+    assert len(problem.message) < 400
