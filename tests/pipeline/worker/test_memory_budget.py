@@ -28,3 +28,16 @@ async def test_grown_work_delays_the_next_acquisition_until_its_release() -> Non
     budget.release(9)
     await waiter
     assert budget.used == 4
+
+
+async def test_cancelled_acquisition_reserves_nothing_and_others_go_on() -> None:
+    budget = MemoryBudget(10)
+    await budget.acquire(10)
+    cancelled, waiter = (asyncio.create_task(budget.acquire(6)) for _ in range(2))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    budget.release(10)
+    await asyncio.wait([cancelled, waiter])
+
+    assert cancelled.cancelled()
+    assert budget.used == 6

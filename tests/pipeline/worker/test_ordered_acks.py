@@ -1,12 +1,15 @@
 """Acks follow the order of the offsets, independent of the order of completion."""
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
+from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.worker.ordered_acks import OrderedAcker
+from tests.support.fake_worker import FakeEvent, FakeMessage
 
 
 @dataclass
@@ -81,3 +84,33 @@ def test_record_of_a_deleted_log_is_never_acked() -> None:
     new.settle()
 
     assert acked == [0]
+
+
+def test_oldest_timestamp_is_that_of_the_first_pending_record_of_this_generation() -> None:
+    acked: list[int] = []
+    acker = OrderedAcker(lambda: 2)
+    acker.add(FakeEvent(FakeMessage(1, tp=TP("raw", 0), timestamp=10.0), acked))  # of an older generation
+    first = acker.add(FakeEvent(FakeMessage(4, tp=TP("raw", 1), timestamp=11.0, generation_id=2), acked))
+    acker.add(FakeEvent(FakeMessage(5, tp=TP("raw", 1), timestamp=12.0, generation_id=2), acked))
+    acker.add(FakeEvent(FakeMessage(6, tp=TP("raw", 2), timestamp=None, generation_id=2), acked))
+    acker.add_barrier(TP("raw", 3))
+
+    assert acker.oldest_timestamps() == {1: 11.0}
+    first.settle()
+    assert acker.oldest_timestamps() == {1: 12.0}
+
+
+async def test_wait_ends_when_every_record_is_acked_or_dropped() -> None:
+    acked: list[int] = []
+    acker = OrderedAcker(lambda: 1)
+    await acker.wait_until_empty()
+    record = acker.add(FakeEvent(FakeMessage(0), acked))
+    acker.add(FakeEvent(FakeMessage(0, tp=TP("raw", 1)), acked))
+    waiting = asyncio.create_task(acker.wait_until_empty())
+    await asyncio.sleep(0)
+    record.settle()
+    await asyncio.sleep(0)
+
+    assert not waiting.done()
+    acker.drop_partition(TP("raw", 1))
+    await waiting

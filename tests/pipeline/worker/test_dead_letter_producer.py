@@ -1,0 +1,57 @@
+"""Dead letters are sent until Kafka acknowledges them; the problem is reported meanwhile."""
+
+import asyncio
+from typing import Any, cast
+
+import pytest
+from aiokafka.errors import KafkaTimeoutError, TopicAuthorizationFailedError
+from faust.exceptions import ProducerSendError
+
+from pipeline.contract import dead_letter
+from pipeline.contract.dead_letter import DeadLetter
+from pipeline.contract.record import KafkaPosition
+from pipeline.worker.dead_letter_producer import DeadLetterProducer
+from tests.support.fake_worker import FakeTopic
+
+LETTER = DeadLetter(b"value", "reason", KafkaPosition("logs-raw", 1, 2, 3), [])
+
+
+async def test_dead_letter_is_sent_with_the_key_of_its_record() -> None:
+    topic = FakeTopic()
+    await DeadLetterProducer(cast(Any, topic), 1.0).send(LETTER, b"key")
+
+    assert topic.sent == [(b"key", b"value", dead_letter.encode(LETTER))]
+
+
+async def test_dead_letter_of_a_document_is_sent_with_its_id_as_key(caplog: pytest.LogCaptureFixture) -> None:
+    topic = FakeTopic()
+    letter = DeadLetter(b"{}", "reason", LETTER.origin, [], index="logs-1", id="abc")
+    await DeadLetterProducer(cast(Any, topic), 1.0).send(letter)
+
+    assert [key for key, *_ in topic.sent] == [b"abc"]
+    (logged,) = caplog.records
+    assert vars(logged)["crisp.dead"] == "logs-1/abc"
+
+
+@pytest.mark.parametrize(
+    ("stage", "error", "expected"),
+    [
+        pytest.param("send", KafkaTimeoutError("slow"), "slow", id="kafka_at_once"),
+        pytest.param("delivery", TopicAuthorizationFailedError(), "TopicAuthorizationFailedError", id="on_delivery"),
+        pytest.param("send", ProducerSendError("closed"), "closed", id="faust"),
+        pytest.param("send", ProducerSendError(), "ProducerSendError()", id="without_text"),
+    ],
+)
+async def test_failed_send_is_reported_and_repeated(stage: str, error: Exception, expected: str) -> None:
+    topic = FakeTopic()
+    topic.errors.append((stage, error))
+    producer = DeadLetterProducer(cast(Any, topic), 0.02)
+    sending = asyncio.create_task(producer.send(LETTER, b"key"))
+    await asyncio.sleep(0.005)  # the send fails at once; the pause after it is longer
+
+    assert producer.pending == 1
+    assert producer.problem.startswith("cannot write to dead-letter topic logs-dead: ")
+    assert expected in producer.problem
+    await sending
+    assert len(topic.sent) == 1
+    assert (producer.pending, producer.problem) == (0, "")

@@ -1,0 +1,209 @@
+"""Records are settled when their documents are indexed or they are dead-lettered; memory is bounded meanwhile."""
+
+import asyncio
+from typing import Any, cast
+
+import orjson
+import pytest
+
+from pipeline.config.settings import Settings
+from pipeline.contract import pod_metadata, record
+from pipeline.contract.pod_metadata import Instance
+from pipeline.contract.record import Grouping, Headers, LogSlice, Segment, SourceFile
+from pipeline.documents.record_processor import RecordProcessor
+from pipeline.monitoring.metrics import WORKER, Metrics
+from pipeline.worker.background_tasks import BackgroundTasks
+from pipeline.worker.dead_letter_producer import DeadLetterProducer
+from pipeline.worker.memory_budget import MemoryBudget
+from pipeline.worker.ordered_acks import OrderedAcker
+from pipeline.worker.record_handler import RecordHandler
+from pipeline.worker.worker_health import WorkerHealth
+from tests.support.fake_worker import RAW, FakeApp, FakeEvent, FakeIndexer, FakeMessage, FakeMonitor, FakeTopic
+
+LINE = b"2026-11-24T09:42:30.0Z stdout F hello\n"
+INVALID: Headers = [("crisp", b"1")]
+
+
+def slice_record() -> tuple[bytes, Headers]:
+    """Value and headers of a slice of two lines."""
+    value = 2 * LINE
+    return record.encode(
+        LogSlice(
+            value=value,
+            files=(SourceFile("AAAAAAAAAAAAAAAA", "/var/log/pods/p/c/0.log"),),
+            segments=(Segment(0, 0, len(value)),),
+            node="n-1",
+            read_at=1,
+            grouping=Grouping(),
+            pod=pod_metadata.from_path(Instance("shop", "pay-1", "u-1", "pay", 0), "n-1"),
+        )
+    )
+
+
+class Parts:
+    """A handler with fakes around it."""
+
+    def __init__(self, budget: int = 1 << 20) -> None:
+        self.app = FakeApp()
+        self.indexer = FakeIndexer()
+        self.monitor = FakeMonitor()
+        self.topic = FakeTopic()
+        self.metrics = Metrics(WORKER)
+        self.budget = MemoryBudget(budget)
+        self.acker = OrderedAcker(self.app.generation)
+        dead_letters = DeadLetterProducer(cast(Any, self.topic), 0.01)
+        self.health = WorkerHealth(
+            cast(Any, self.app), self.budget, cast(Any, self.monitor), cast(Any, self.indexer), dead_letters
+        )
+        self.handler = RecordHandler(
+            processor=RecordProcessor(Settings()),
+            indexer=cast(Any, self.indexer),
+            dead_letter_producer=dead_letters,
+            acker=self.acker,
+            budget=self.budget,
+            monitor=cast(Any, self.monitor),
+            probe=cast(Any, None),
+            health=self.health,
+            tasks=BackgroundTasks(self.app.crash),
+            metrics=self.metrics,
+        )
+        self.acked: list[int] = []
+
+    def event(self, offset: int, value: bytes | None, headers: Headers | None) -> Any:
+        """A consumed record."""
+        return FakeEvent(FakeMessage(offset, value, headers, key=b"key"), self.acked)
+
+    async def handle(self, offset: int, value: bytes | None, headers: Headers | None) -> None:
+        """Handle a record."""
+        await self.handler.handle(self.event(offset, value, headers))
+
+
+@pytest.fixture
+def parts() -> Parts:
+    return Parts()
+
+
+async def test_slice_is_acked_when_its_documents_are_indexed(parts: Parts) -> None:
+    value, headers = slice_record()
+    await parts.handle(5, value, headers)
+
+    assert parts.acked == []
+    assert parts.budget.used > len(value)
+    batch = parts.indexer.complete()
+    assert len(batch.to_hits()) == 2
+    assert parts.acked == [5]
+    assert parts.budget.used == 0
+    assert parts.monitor.consumed == [value]
+    assert parts.monitor.indexed == [1.0]
+    assert parts.metrics.get("crisp_worker_records_received", kind="slice") == 1
+    assert parts.metrics.get("crisp_worker_received_lines") == 2
+    assert parts.metrics.get("crisp_worker_in_flight_bytes") == 0
+
+
+async def test_records_indexed_out_of_order_are_acked_in_order(parts: Parts) -> None:
+    for offset in range(3):
+        await parts.handle(offset, *slice_record())
+
+    parts.indexer.complete(2)
+    assert parts.acked == []
+    parts.indexer.complete(0)
+    assert parts.acked == [0]
+    parts.indexer.complete(0)
+    assert parts.acked == [0, 1, 2]
+
+
+async def test_record_of_another_shipper_without_value_or_time_is_acked(parts: Parts) -> None:
+    event = FakeEvent(FakeMessage(0, None, None, timestamp=None), parts.acked)
+    await parts.handler.handle(cast(Any, event))
+    parts.indexer.complete()
+
+    assert parts.acked == [0]
+    assert parts.metrics.get("crisp_worker_records_received", kind="third_party") == 1
+
+
+async def test_invalid_record_is_acked_when_it_is_dead_lettered(parts: Parts) -> None:
+    await parts.handle(7, LINE, INVALID)
+
+    assert parts.acked == []
+    assert parts.indexer.submitted == []
+    await parts.acker.wait_until_empty()
+    assert parts.acked == [7]
+    assert parts.budget.used == 0
+    ((key, value, headers),) = parts.topic.sent
+    assert (key, value) == (b"key", LINE)
+    assert dict(headers)
+    assert parts.metrics.get("crisp_worker_records_received", kind="invalid") == 1
+
+
+async def test_unexpected_error_of_dead_lettering_crashes_and_acks_nothing(parts: Parts) -> None:
+    parts.topic.errors.append(("send", RuntimeError("bug")))
+    await parts.handle(7, LINE, INVALID)
+    await asyncio.wait_for(parts.app.stopped.wait(), 5)
+
+    assert [str(error) for error in parts.app.errors] == ["bug"]
+    assert parts.acked == []
+
+
+async def test_record_waits_until_the_memory_budget_allows_it() -> None:
+    value, headers = slice_record()
+    parts = Parts(budget=len(value) + 1)
+    await parts.handle(0, value, headers)
+    second = asyncio.create_task(parts.handle(1, value, headers))
+    await asyncio.sleep(0.01)
+
+    assert len(parts.indexer.submitted) == 1
+    parts.indexer.complete()
+    await second
+    assert len(parts.indexer.submitted) == 1
+
+
+async def test_paused_handler_processes_no_more_records(parts: Parts) -> None:
+    value, headers = slice_record()
+    await parts.handle(0, value, headers)
+    parts.handler.pause()
+    second = asyncio.create_task(parts.handle(1, value, headers))
+    await asyncio.sleep(0.01)
+
+    assert not second.done()
+    assert parts.acker.pending() == 1
+    parts.indexer.complete()
+    assert parts.acked == [0]
+    second.cancel()
+
+
+@pytest.mark.parametrize("timestamp", [1_795_513_350.0, None])
+async def test_lost_records_are_indexed_as_a_gap_before_later_records_are_acked(
+    parts: Parts, timestamp: float | None
+) -> None:
+    message = FakeMessage(12, timestamp=timestamp)
+    parts.handler.on_records_lost(RAW, 4, message)
+    await parts.handle(12, *slice_record())
+
+    parts.indexer.complete(1)
+    assert parts.acked == []
+    gap = parts.indexer.complete()
+    assert parts.acked == [12]
+    assert parts.metrics.get("crisp_worker_records_lost") == 8
+    (source,) = [hit["_source"] for hit in gap.to_hits()]
+    assert b"8 records" in orjson.dumps(source) or source["crisp.gap.records"] == 8
+
+
+async def test_pending_records_of_a_recreated_partition_are_never_acked(parts: Parts) -> None:
+    await parts.handle(1000, *slice_record())
+    parts.handler.on_log_reset(RAW)
+    parts.indexer.complete()
+
+    assert parts.acked == []
+    assert parts.metrics.get("crisp_worker_partition_resets") == 1
+
+
+async def test_pending_records_of_an_older_generation_are_never_acked(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await parts.handle(3, *slice_record())
+    parts.acker._current_generation = lambda: 2
+    parts.handler.on_partitions_revoked()
+    parts.indexer.complete()
+
+    assert parts.acked == []
+    assert parts.acker.pending() == 0
