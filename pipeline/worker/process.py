@@ -12,6 +12,7 @@ from typing import Any
 from aiokafka.errors import KafkaError
 
 from pipeline.config.settings import Settings
+from pipeline.errors import SettingsError
 from pipeline.kafka import client, consumer_lag
 from pipeline.worker.worker import Worker
 
@@ -73,7 +74,7 @@ async def wait_until_drained(worker: Worker) -> None:
             continue
         try:
             lag = await total_lag(worker.settings)
-        except KafkaError as error:
+        except (KafkaError, SettingsError) as error:  # SettingsError: a secret's file is being replaced
             log.warning("cannot read the consumer lag, retrying: %s", error)
             continue
         if lag == 0 and not worker.acker.pending():

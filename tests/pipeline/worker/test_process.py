@@ -11,6 +11,7 @@ import pytest
 from aiokafka.errors import KafkaConnectionError
 
 from pipeline.config.settings import Settings
+from pipeline.errors import SettingsError
 from pipeline.kafka import client, consumer_lag
 from pipeline.kafka.consumer_lag import Lag
 from pipeline.worker import process
@@ -139,7 +140,7 @@ async def test_signal_ends_the_wait_for_kafka(kafka: Kafka) -> None:
 async def test_once_ends_when_the_lag_is_zero_and_every_record_is_acked(
     kafka: Kafka, caplog: pytest.LogCaptureFixture
 ) -> None:
-    kafka.lags = [3, KafkaConnectionError("no broker"), 1, 0]
+    kafka.lags = [3, KafkaConnectionError("no broker"), SettingsError(["a file cannot be read"]), 1, 0]
     worker = FakeWorker()
     record = worker.add_record()
     asyncio.get_running_loop().call_later(0.02, record.settle)
