@@ -10,6 +10,7 @@ import re
 from typing import Any
 
 from pipeline.parsing import level, server_log, spring_boot
+from pipeline.parsing.format_table import Format, FormatTable
 
 Fields = dict[str, Any]
 
@@ -19,28 +20,72 @@ _TIMESTAMP = re.compile(
     r"[\]\s|:-]*+([\[(<]?) ?(?:([A-Za-z]{1,11}\d?)(?=[\s\])>:|/]|$))?",
     re.ASCII,
 )
-_BEFORE_LEVEL = re.compile(
-    # PostgreSQL's process, user and database; logback's thread
-    r"(?:\[ *+(?:(?P<pid>\d{1,10}+)(?=\])|(?P<thread>[^\]]{1,100}+))\][\s|:-]*+(?:\S{1,64}@\S{1,64} )?"
-    r"|(?P<logger>[\w.$/:-]{1,100}+) ++- ++"  # Python
-    r"|\{(?P<file>[^}:]{1,100}):(?P<line>\d{1,9})\} "  # Airflow
-    r"|(?P<channel>[\w-]{1,60})\.(?=[A-Z]+: )"  # Monolog
-    r"|pid=(?P<sidekiq>\d{1,10}) tid=\w{1,20} (?:class=\S{1,100} )?(?:jid=\w{1,40} )?(?:elapsed=[\d.]{1,20} )?"
-    r"|\d{1,10} )"  # MySQL
-    r"\[?(?P<level>[A-Za-z]{3,9}\d?)\b",
-    re.ASCII,
+_LEVEL = r"\[?(?P<level>[A-Za-z]{3,9}\d?)\b"
+_BEFORE_LEVEL = FormatTable(
+    Format(  # PostgreSQL's user and database after its process
+        "PostgreSQL",
+        r"\[ *+(?P<pid>\d{1,10}+)\][\s|:-]*+(?:\S{1,64}@\S{1,64} )?" + _LEVEL,
+        {"level": "log.level", "pid": "process.pid"},
+    ),
+    Format(
+        "logback",
+        r"\[ *+(?P<thread>[^\]]{1,100}+)\][\s|:-]*+(?:\S{1,64}@\S{1,64} )?" + _LEVEL,
+        {"level": "log.level", "thread": "process.thread.name"},
+    ),
+    Format(
+        "Python",
+        r"(?P<logger>[\w.$/:-]{1,100}+) ++- ++" + _LEVEL,
+        {"level": "log.level", "logger": "log.logger"},
+    ),
+    Format(
+        "Airflow",
+        r"\{(?P<file>[^}:]{1,100}):(?P<line>\d{1,9})\} " + _LEVEL,
+        {"level": "log.level", "file": "log.origin.file.name", "line": "log.origin.file.line"},
+    ),
+    Format(
+        "Monolog",
+        r"(?P<channel>[\w-]{1,60})\.(?=[A-Z]+: )" + _LEVEL,
+        {"level": "log.level", "channel": "log.logger"},
+    ),
+    Format(
+        "Sidekiq",
+        r"pid=(?P<pid>\d{1,10}) tid=\w{1,20} (?:class=\S{1,100} )?(?:jid=\w{1,40} )?(?:elapsed=[\d.]{1,20} )?" + _LEVEL,
+        {"level": "log.level", "pid": "process.pid"},
+    ),
+    Format("MySQL", r"\d{1,10} " + _LEVEL, {"level": "log.level"}),
 )
-_AFTER_LEVEL = re.compile(
-    r"(?:\|(?P<nlog>[\w.$+`]{1,100}+)\||[\])>]?[\s|:-]*+(?:"
-    r"\[(?P<bracketed>[\w.$]{1,100}+)\] \((?P<executor>[^)]{1,100}+)\) "  # JBoss, Quarkus
-    r"|(?P<pid>\d{1,10}+)#\d++: "  # nginx
-    r"|\[\d{1,10}+\] (?P<calico>[\w./-]{1,100}+) (?P<calico_line>\d{1,9}+): "
-    r"|(?P<source>[\w./-]{1,200}+):(?P<row>\d{1,9}+) > "  # zerolog's console
-    r"|(?:\[ *+(?P<thread>[^\]]{1,100}+)\] ++)?+"
-    r"(?:[\w-]{1,64}+\{[^}]{0,200}+\}:?+ ?+)*+"  # spans of tracing's
-    r"(?P<logger>[A-Za-z_$][\w$-]*+(?:(?:[./]|::)(?:[\w$-]++|\[[^\]\s]{0,60}+\]))*+)"
-    r"(?::(?P<function>[A-Za-z_<][\w<>]*+))?(?::(?P<line>\d{1,9}+))? *+(?:-{1,2}+ |[:|] |\t(?!\{)|\] )))",
-    re.ASCII,
+_AFTER_LEVEL = FormatTable(
+    Format("NLog", r"(?<=\w\|)(?P<logger>[\w.$+`]{1,100}+)\|", {"logger": "log.logger"}),
+    Format(
+        "JBoss, Quarkus",
+        r"\[(?P<logger>[\w.$]{1,100}+)\] \((?P<thread>[^)]{1,100}+)\) ",
+        {"logger": "log.logger", "thread": "process.thread.name"},
+    ),
+    Format("nginx", r"(?P<pid>\d{1,10}+)#\d++: ", {"pid": "process.pid"}),
+    Format(
+        "Calico",
+        r"\[\d{1,10}+\] (?P<file>[\w./-]{1,100}+) (?P<line>\d{1,9}+): ",
+        {"file": "log.origin.file.name", "line": "log.origin.file.line"},
+    ),
+    Format(
+        "zerolog's console",
+        r"(?P<file>[\w./-]{1,200}+):(?P<line>\d{1,9}+) > ",
+        {"file": "log.origin.file.name", "line": "log.origin.file.line"},
+    ),
+    Format(
+        "logger",
+        r"(?:\[ *+(?P<thread>[^\]]{1,100}+)\] ++)?+"
+        r"(?:[\w-]{1,64}+\{[^}]{0,200}+\}:?+ ?+)*+"  # spans of tracing's
+        r"(?P<logger>[A-Za-z_$][\w$-]*+(?:(?:[./]|::)(?:[\w$-]++|\[[^\]\s]{0,60}+\]))*+)"
+        r"(?::(?P<function>[A-Za-z_<][\w<>]*+))?(?::(?P<line>\d{1,9}+))? *+(?:-{1,2}+ |[:|] |\t(?!\{)|\] )",
+        {
+            "logger": "log.logger",
+            "thread": "process.thread.name",
+            "function": "log.origin.function",
+            "line": "log.origin.file.line",
+        },
+    ),
+    prefix=r"[\])>]?[\s|:-]*+",
 )
 _IN_BRACKETS = re.compile(r" in ([\w.]{1,60}): |\] \[([\w:.]{1,60})\] ", re.ASCII)  # Flask, Fluent Bit
 _HCLOG = re.compile(r"\](?:  |(?<=[A-Z]{5}\]) )[\w.-]{1,60}: ", re.ASCII)
@@ -119,19 +164,16 @@ def _add_after_level(fields: Fields, line: str, end: int, *, certain: bool) -> N
     match = _AFTER_LEVEL.match(line, end)
     if match is None:
         return
-    nlog, bracketed, executor, nginx, calico, calico_line, source, row, thread, logger, function, number = (
-        match.groups()
-    )
-    if nginx:
-        fields["process.pid"] = int(nginx)
-        fields.update(server_log.nginx(line))
-    elif bracketed or nlog:
-        fields["log.logger"] = bracketed or nlog
-        if executor:
-            fields["process.thread.name"] = executor
-    elif calico or source or (number and not function):
-        fields["log.origin.file.name"] = calico or source or logger
-        fields["log.origin.file.line"] = int(calico_line or row or number)
+    found = _AFTER_LEVEL.formats[match.lastindex]
+    if found.name != "logger":
+        fields.update(found.fields(match))
+        if found.name == "nginx":
+            fields.update(server_log.nginx(line))
+        return
+    logger, thread, function, number = match.group(*found.groups)
+    if number and not function:
+        fields["log.origin.file.name"] = logger
+        fields["log.origin.file.line"] = int(number)
     elif certain or thread or line[match.end() - 1] == "\t" or not _SIMPLE_NAME.fullmatch(logger):
         fields["log.logger"] = logger
         if thread:
@@ -147,25 +189,17 @@ def _add_later_level(fields: Fields, line: str, start: int) -> None:
     if match is None:
         _add_origin(fields, line, start)
         return
-    word, closing = match["level"], line[match.end() : match.end() + 1]
+    found = _BEFORE_LEVEL.formats[match.lastindex]
+    word, closing = match[found.groups[0]], line[match.end() : match.end() + 1]
     name = level.WORDS.get(word) if word.isupper() or closing == "]" else None
     name = name or (_MYSQL.get(word) if closing == "]" else None)
     if name is None:
         return
-    fields["log.level"] = name
-    pid, thread, logger, file, number, channel, sidekiq, _ = match.groups()
-    if pid or sidekiq:
-        fields["process.pid"] = int(pid or sidekiq)
-    elif thread:
-        fields["process.thread.name"] = thread.rstrip()
-        after_level = _AFTER_LEVEL.match(line, match.end())
-        if after_level is not None and after_level["logger"]:
-            fields["log.logger"] = after_level["logger"]
-    elif file:
-        fields["log.origin.file.name"] = file
-        fields["log.origin.file.line"] = int(number)
-    elif logger or channel:
-        fields["log.logger"] = logger or channel
+    fields |= {**found.fields(match), "log.level": name}
+    if found.name == "logback" and (after := _AFTER_LEVEL.match(line, match.end())) is not None:
+        found = _AFTER_LEVEL.formats[after.lastindex]
+        if found.name == "logger":
+            fields["log.logger"] = after[found.groups[0]]
 
 
 def _add_origin(fields: Fields, line: str, start: int) -> None:
