@@ -31,7 +31,7 @@ def faults(check: Check, break_it: Break) -> list[str]:
     return list(check(objects))
 
 
-def test_the_strict_schemas_hold(shared: Path) -> None:
+def test_applications_match_the_strict_schemas(shared: Path) -> None:
     paths = [str(DEPLOY / "argocd"), str(DEPLOY / "argocd" / "root.yaml")]
     command = [sys.executable, str(shared / "schemas" / "validate.py"), *paths]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -40,7 +40,7 @@ def test_the_strict_schemas_hold(shared: Path) -> None:
 
 
 @pytest.mark.parametrize("check", argocd.CHECKS)
-def test_they_are_sound(check: Callable[[Objects], Iterator[str]]) -> None:
+def test_applications_pass_every_check(check: Callable[[Objects], Iterator[str]]) -> None:
     assert len(argocd.applications(applications())) == 5
     assert list(check(applications())) == []
 
@@ -65,10 +65,10 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("check", "break_it"), BROKEN)
-def test_the_check_finds_it(check: Check, break_it: Break) -> None:
+def test_broken_objects_are_reported(check: Check, break_it: Break) -> None:
     assert faults(check, break_it) != []
 
 
-def test_every_fault_that_can_be_told_is_shown() -> None:
+def test_every_message_of_the_checks_is_provoked() -> None:
     assert {check for check, _ in BROKEN} == set(argocd.CHECKS)
     assert unsaid(argocd, {fault for check, break_it in BROKEN for fault in faults(check, break_it)}) == []

@@ -147,7 +147,7 @@ def confinement(compose: Compose) -> Iterator[str]:
 CHECKS = (commands, variables, addresses, ports, names, files, images, confinement)
 
 
-def test_the_schema_holds(compose: Compose, shared: Path) -> None:
+def test_file_matches_the_schema(compose: Compose, shared: Path) -> None:
     schema = json.loads((shared / "schemas" / "compose" / "compose-spec.json").read_text())
 
     jsonschema.validate(compose, schema)
@@ -161,7 +161,7 @@ def parsed(path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([str(program), "-format", "json", str(path)], cwd=ROOT, capture_output=True, text=True)
 
 
-def test_compose_itself_takes_it() -> None:
+def test_file_is_accepted_by_compose() -> None:
     ended = parsed(ROOT / "docker-compose.yml")
     assert ended.returncode == 0, ended.stderr
     services = json.loads(ended.stdout)["services"]
@@ -171,7 +171,7 @@ def test_compose_itself_takes_it() -> None:
     assert services["elasticsearch"]["image"].endswith(":8.19.21")
 
 
-def test_compose_itself_refuses_what_is_broken(compose: Compose, tmp_path: Path) -> None:
+def test_broken_file_is_rejected_by_compose(compose: Compose, tmp_path: Path) -> None:
     compose["services"]["worker"]["extends"] = {"service": "nobody"}
     (tmp_path / "broken.yml").write_text(yaml.safe_dump(compose))
 
@@ -181,11 +181,11 @@ def test_compose_itself_refuses_what_is_broken(compose: Compose, tmp_path: Path)
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_it_is_true_to_the_code(compose: Compose, check: Callable[[Compose], Iterator[str]]) -> None:
+def test_file_agrees_with_the_code(compose: Compose, check: Callable[[Compose], Iterator[str]]) -> None:
     assert list(check(compose)) == []
 
 
-def test_several_workers_may_run(compose: Compose) -> None:
+def test_worker_can_be_scaled(compose: Compose) -> None:
     worker = compose["services"]["worker"]
 
     assert "container_name" not in worker
@@ -225,11 +225,11 @@ def faults(compose: Compose, check: Any, service: str, key: str, value: Any) -> 
 
 
 @pytest.mark.parametrize(("check", "service", "key", "value"), BROKEN)
-def test_the_check_finds_it(compose: Compose, check: Any, service: str, key: str, value: Any) -> None:
+def test_broken_file_is_reported(compose: Compose, check: Any, service: str, key: str, value: Any) -> None:
     assert faults(compose, check, service, key, value) != []
 
 
-def test_every_check_is_shown_to_fail(compose: Compose) -> None:
+def test_every_check_is_made_to_fail(compose: Compose) -> None:
     assert {case[0] for case in BROKEN} == set(CHECKS)
     said = {fault for case in BROKEN for fault in faults(compose, *case)}
     assert unsaid(sys.modules[__name__], said) == []

@@ -26,7 +26,7 @@ def of(stage: str, word: str) -> list[str]:
     return [row.rest for row in instructions() if row.stage == stage and row.word == word]
 
 
-def test_hadolint_finds_nothing() -> None:
+def test_dockerfiles_pass_hadolint() -> None:
     program = shutil.which("hadolint", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if program is None:
         pytest.skip("no hadolint on this machine")
@@ -35,7 +35,7 @@ def test_hadolint_finds_nothing() -> None:
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def test_the_base_is_pinned_and_has_the_python_that_is_tested() -> None:
+def test_base_image_is_pinned_to_the_tested_python() -> None:
     (default,) = of("", "ARG")
     version = re.fullmatch(r"PYTHON=python:(\d+\.\d+)\.\d+-slim-\w+", default)
 
@@ -44,7 +44,7 @@ def test_the_base_is_pinned_and_has_the_python_that_is_tested() -> None:
     assert {row.rest.split()[0] for row in instructions() if row.word == "FROM"} == {"${PYTHON}", "base"}
 
 
-def test_nothing_is_installed_in_what_is_shipped() -> None:
+def test_final_stage_installs_nothing() -> None:
     """No compiler, no package manager's leavings: the last stages only copy."""
     assert [row for row in instructions() if row.word == "RUN" and row.stage != "build"] == []
     assert all("--only-binary :all: --require-hashes" in part for part in _installs() if "-r " in part)
@@ -56,7 +56,7 @@ def _installs() -> list[str]:
 
 
 @pytest.mark.parametrize("name", FINAL)
-def test_the_command_needs_no_shell_and_is_one(name: str) -> None:
+def test_entry_point_is_one_command_without_a_shell(name: str) -> None:
     (entry,) = of("base", "ENTRYPOINT")
     (command,) = of(name, "CMD")
     words = exec_form(command)
@@ -66,22 +66,22 @@ def test_the_command_needs_no_shell_and_is_one(name: str) -> None:
     assert words[0] in COMMANDS
 
 
-def test_a_user_is_said_and_the_workers_is_nobody() -> None:
+def test_image_names_its_user_and_the_worker_runs_as_nobody() -> None:
     assert of("shipper", "USER") == ["0:0"]
     assert of("worker", "USER") == ["10001:10001"]
 
 
-def test_no_module_is_taken_from_where_a_process_stands() -> None:
+def test_working_directory_is_not_on_the_module_path() -> None:
     assert "PYTHONSAFEPATH=1" in of("base", "ENV")[0]
 
 
-def test_labels_say_what_it_is() -> None:
+def test_image_labels_describe_the_image() -> None:
     (labels,) = of("base", "LABEL")
 
     assert all(f"org.opencontainers.image.{key}=" in labels for key in ("title", "version", "revision", "licenses"))
 
 
-def test_what_is_copied_is_there_and_in_the_context() -> None:
+def test_copied_paths_exist_in_the_build_context() -> None:
     sources = [source for row, _ in copied("build") for source in row]
 
     assert len(sources) >= 5
@@ -91,7 +91,7 @@ def test_what_is_copied_is_there_and_in_the_context() -> None:
 @pytest.mark.parametrize(
     "name", [".git", ".venv/bin/python", "tests/conftest.py", "deploy/overlays/dev/config.env", ".env"]
 )
-def test_the_context_holds_nothing_else(name: str) -> None:
+def test_build_context_contains_only_what_is_copied(name: str) -> None:
     assert not in_context(name)
 
 
@@ -114,7 +114,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @slow
-def test_what_was_installed_runs_wherever_it_stands(installed: Path, tmp_path: Path) -> None:
+def test_installed_package_runs_from_another_directory(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "yaml.py").write_text("raise SystemExit('taken from where the process stands')")
 
     for command in (["crisp", "config"], ["crisp", "worker", "--help"], ["crisp", "ship", "--help"]):
@@ -123,7 +123,7 @@ def test_what_was_installed_runs_wherever_it_stands(installed: Path, tmp_path: P
 
 
 @slow
-def test_neither_a_compiler_nor_what_built_it_is_left(installed: Path) -> None:
+def test_image_contains_no_build_tools(installed: Path) -> None:
     programs = {path.name for path in (installed / "bin").iterdir()}
     packages = {path.name.lower() for path in installed.glob("lib/*/site-packages/*")}
 
@@ -134,7 +134,7 @@ def test_neither_a_compiler_nor_what_built_it_is_left(installed: Path) -> None:
 
 @slow
 @pytest.mark.parametrize("name", FINAL)
-def test_a_signal_reaches_python_itself(installed: Path, tmp_path: Path, name: str) -> None:
+def test_signal_reaches_python(installed: Path, tmp_path: Path, name: str) -> None:
     """ENTRYPOINT and CMD as a runtime starts them: what gets SIGTERM is Python, and it ends in good order."""
     (entry,), (command,) = of("base", "ENTRYPOINT"), of(name, "CMD")
     words = [*(exec_form(entry) or ()), *(exec_form(command) or ())]

@@ -40,13 +40,13 @@ def written(objects: Objects, path: Path) -> Path:
     return path
 
 
-def test_there_are_overlays_and_components() -> None:
+def test_overlays_and_components_are_found() -> None:
     assert set(OVERLAYS) == {"bring-your-own", "dev", "prod"}
     assert len(COMPONENTS) >= 15
 
 
 @pytest.mark.parametrize(("build", "name"), BUILDS)
-def test_it_is_true_to_the_code_and_to_itself(build: Build, name: str) -> None:
+def test_build_agrees_with_the_code_and_is_consistent(build: Build, name: str) -> None:
     objects = build(name)
 
     assert [f"{check.__name__}: {fault}" for check in CHECKS for fault in check(objects)] == []
@@ -62,14 +62,14 @@ TOGETHER = (
 
 
 @pytest.mark.parametrize("parts", TOGETHER, ids="+".join)
-def test_components_go_together(parts: tuple[str, ...]) -> None:
+def test_combined_components_pass_every_check(parts: tuple[str, ...]) -> None:
     objects = together(*parts)
 
     assert [f"{check.__name__}: {fault}" for check in CHECKS for fault in check(objects)] == []
 
 
 @pytest.mark.parametrize(("build", "name"), BUILDS)
-def test_the_strict_schemas_hold(build: Build, name: str, shared: Path, tmp_path: Path) -> None:
+def test_builds_match_the_strict_schemas(build: Build, name: str, shared: Path, tmp_path: Path) -> None:
     path = written(build(name), tmp_path / "built.yaml")
     command = [sys.executable, str(shared / "schemas" / "validate.py"), str(path)]
     older = [*command[:2], "--seed", *command[2:]] if name == "external-secrets-v1beta1" else command
@@ -78,7 +78,7 @@ def test_the_strict_schemas_hold(build: Build, name: str, shared: Path, tmp_path
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
 
-def test_openshift_would_take_its_object() -> None:
+def test_openshift_object_matches_its_schema() -> None:
     """There is no server that has the kind here; these are the required fields of its definition, openshift/api, v1."""
     (scc,) = of_kind(component("openshift"), "SecurityContextConstraints")
 
@@ -97,7 +97,7 @@ def shipper() -> Manifest:
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_the_crds_of_the_first_phase_hold(name: str, shared: Path, tmp_path: Path) -> None:
+def test_objects_match_the_custom_resource_definitions(name: str, shared: Path, tmp_path: Path) -> None:
     """Of ECK 2.11, Strimzi 0.51 and external-secrets 0.16; KEDA before 2.17 lacks one field: the README says so."""
     path = written(overlay(name), tmp_path / "built.yaml")
     command = [sys.executable, str(shared / "schemas" / "validate.py"), "--seed", str(path)]
@@ -107,7 +107,7 @@ def test_the_crds_of_the_first_phase_hold(name: str, shared: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", OVERLAYS)
-def test_kubeconform_agrees(name: str, shared: Path, tmp_path: Path) -> None:
+def test_builds_pass_kubeconform(name: str, shared: Path, tmp_path: Path) -> None:
     program = directory() / "kubeconform"
     if not program.exists():
         pytest.skip("no kubeconform: `make k8s-binaries` builds it")
@@ -121,11 +121,11 @@ def test_kubeconform_agrees(name: str, shared: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
-def test_every_component_says_what_it_is_for(name: str) -> None:
+def test_every_component_describes_its_purpose(name: str) -> None:
     assert (DEPLOY / "components" / name / "kustomization.yaml").read_text().startswith("# ")
     assert f"`{name}`" in (DEPLOY / "README.md").read_text()
 
 
 @pytest.mark.parametrize("path", generated.MADE, ids=lambda path: path.name)
-def test_what_is_made_from_the_code_is_current(path: Path) -> None:
+def test_generated_manifests_are_up_to_date(path: Path) -> None:
     assert path.read_text() == generated.text(path), "run `make docs`"

@@ -37,7 +37,7 @@ RULES: list[dict[str, Any]] = [rule for group in spec()["groups"] for rule in gr
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_an_alert_says_for_how_long_how_bad_and_what_to_do(rule: dict[str, Any]) -> None:
+def test_every_alert_has_duration_severity_and_runbook(rule: dict[str, Any]) -> None:
     assert re.fullmatch(r"Crisp[A-Z]\w+", rule["alert"])
     assert re.fullmatch(r"\d+m", rule["for"])
     assert rule["labels"]["severity"] in {"warning", "critical"}
@@ -49,7 +49,7 @@ def test_an_alert_says_for_how_long_how_bad_and_what_to_do(rule: dict[str, Any])
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_every_metric_in_an_alert_is_in_the_table(rule: dict[str, Any]) -> None:
+def test_metrics_in_alerts_exist(rule: dict[str, Any]) -> None:
     named = dashboard.names(rule["expr"])
 
     assert named <= TABLE.keys()
@@ -60,14 +60,14 @@ def test_every_metric_in_an_alert_is_in_the_table(rule: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
-def test_a_label_in_an_alert_has_a_value_that_the_code_gives(rule: dict[str, Any]) -> None:
+def test_label_values_in_alerts_exist_in_the_code(rule: dict[str, Any]) -> None:
     for name, label, value in re.findall(r'(crisp_\w+)\{(\w+)="(\w+)"', rule["expr"]):
         row = TABLE[next(iter(dashboard.names(name)))]
         assert label in row.labels
         assert value in row.values
 
 
-def test_the_operator_looks_at_every_object_of_it() -> None:
+def test_prometheus_operator_selects_every_object() -> None:
     """By the label that kube-prometheus-stack selects by, as long as nobody tells it otherwise."""
     files = [MONITORING / "alerts.yaml", MONITORING / "podmonitor.yaml"]
     objects = [entry for file in files for entry in yaml.safe_load_all(file.read_text())]
@@ -76,13 +76,13 @@ def test_the_operator_looks_at_every_object_of_it() -> None:
     assert all(entry["metadata"]["labels"] == {"release": "kube-prometheus-stack"} for entry in objects)
 
 
-def test_no_metric_is_forgotten_on_the_dashboard() -> None:
+def test_every_metric_is_on_the_dashboard() -> None:
     queries = [target["expr"] for panel in dashboard.dashboard()["panels"] for target in panel.get("targets", ())]
 
     assert dashboard.names(" ".join(queries)) == TABLE.keys()
 
 
-def test_the_dashboard_asks_the_source_that_is_chosen() -> None:
+def test_dashboard_uses_the_selected_data_source() -> None:
     made = dashboard.dashboard()
     panels = [panel for panel in made["panels"] if panel["type"] != "row"]
 
@@ -94,7 +94,7 @@ def test_the_dashboard_asks_the_source_that_is_chosen() -> None:
         assert place["x"] + place["w"] <= 24
 
 
-def test_no_panel_lies_on_another() -> None:
+def test_dashboard_panels_do_not_overlap() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in dashboard.dashboard()["panels"]:
         x, y, width, height = (panel["gridPos"][key] for key in "xywh")
@@ -113,7 +113,7 @@ def _told() -> set[str]:
     return {str(name) for name in found}
 
 
-def test_every_runbook_is_led_to_and_every_lead_ends_at_one() -> None:
+def test_every_runbook_is_referenced_and_every_reference_resolves() -> None:
     alerted = {rule["annotations"]["runbook"].rpartition(" ")[2] for rule in RULES}
 
     assert len(_told()) >= 10
@@ -121,7 +121,7 @@ def test_every_runbook_is_led_to_and_every_lead_ends_at_one() -> None:
 
 
 @pytest.mark.parametrize("name", runbook.names())
-def test_what_a_runbook_links_to_and_every_alert_that_it_names_is_there(name: str) -> None:
+def test_links_and_alerts_in_runbooks_exist(name: str) -> None:
     page = runbook.text(name)
     alerts = {rule["alert"] for rule in RULES if rule["annotations"]["runbook"] == f"crisp runbook {name}"}
 
@@ -130,7 +130,7 @@ def test_what_a_runbook_links_to_and_every_alert_that_it_names_is_there(name: st
 
 
 @needs_kubectl
-def test_an_overlay_says_where_runbooks_are_read(tmp_path: Path) -> None:
+def test_overlay_sets_the_address_of_runbooks(tmp_path: Path) -> None:
     there = "https://git.example.invalid/team/logs/-/blob/main"
     shutil.copytree(DEPLOY, tmp_path / "deploy")
     kustomization = tmp_path / "deploy" / "overlays" / "prod" / "kustomization.yaml"
@@ -143,7 +143,7 @@ def test_an_overlay_says_where_runbooks_are_read(tmp_path: Path) -> None:
 
 
 @needs_kubectl
-def test_kubectl_in_a_runbook_names_pods_and_objects_that_there_are() -> None:
+def test_kubectl_commands_in_runbooks_name_existing_objects() -> None:
     objects = overlay("dev")
     lines = [shlex.split(line) for name in runbook.names() for line in commands(name) if line.startswith("kubectl ")]
     labels = [end.labels for end in PODS.values()]
@@ -159,7 +159,7 @@ def test_kubectl_in_a_runbook_names_pods_and_objects_that_there_are() -> None:
         assert any(one.get(key) == value for one in labels), f"{key}={value}"
 
 
-def test_every_command_of_an_alerts_runbook_is_run_by_its_trial() -> None:
+def test_every_command_of_a_runbook_is_run_by_its_trial() -> None:
     """What kubectl does to pods, a trial does to processes."""
     tree = ast.parse((Path(__file__).parent.parent / "faults" / "test_runbooks.py").read_text())
     tried: dict[str, set[str]] = {}
@@ -184,14 +184,14 @@ def test_every_command_of_an_alerts_runbook_is_run_by_its_trial() -> None:
 
 
 @needs_promtool
-def test_prometheus_understands_the_rules(tmp_path: Path) -> None:
+def test_rules_pass_promtool(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(spec()))
 
     assert f"{len(RULES)} rules found" in promtool.run(tmp_path, "check", "rules", "rules.yaml")
 
 
 @needs_promtool
-def test_every_alert_fires_does_not_fire_and_clears(tmp_path: Path) -> None:
+def test_every_alert_fires_stays_silent_and_resolves(tmp_path: Path) -> None:
     bare = spec()
     for group in bare["groups"]:
         for rule in group["rules"]:
@@ -202,7 +202,7 @@ def test_every_alert_fires_does_not_fire_and_clears(tmp_path: Path) -> None:
     assert "SUCCESS" in promtool.run(tmp_path, "test", "rules", "cases.yaml")
 
 
-def test_the_cases_have_every_alert_fire_and_be_silent_before_and_after() -> None:
+def test_every_alert_has_cases_before_during_and_after() -> None:
     seen: dict[str, list[bool]] = {}
     for case in yaml.safe_load(CASES.read_text())["tests"]:
         for check in case["alert_rule_test"]:

@@ -51,7 +51,7 @@ def test_terraform_is_valid() -> None:
     terraform("validate")
 
 
-def test_every_reference_in_terraform_is_declared() -> None:
+def test_terraform_references_are_declared() -> None:
     """What `validate` would say of names, without the provider."""
     declared = {f"{kind}.{name}" for kind, name in re.findall(r'^resource "(\w+)" "(\w+)"', HCL, re.MULTILINE)}
     declared |= {f"data.{kind}.{name}" for kind, name in re.findall(r'^data "(\w+)" "(\w+)"', HCL, re.MULTILINE)}
@@ -65,7 +65,7 @@ def test_every_reference_in_terraform_is_declared() -> None:
 
 
 @needs_terraform
-def test_the_node_joins_labelled_and_tainted_as_the_manifests_ask(tmp_path: Path) -> None:
+def test_node_joins_with_the_labels_and_taints_of_the_manifests(tmp_path: Path) -> None:
     shutil.copy(TERRAFORM / "join.sh.tftpl", tmp_path)
     given = re.search(r"templatefile\(\"\$\{path\.module\}/join\.sh\.tftpl\", (\{.*?\n  \})\)", HCL, re.DOTALL)
     assert given is not None
@@ -90,7 +90,7 @@ def _taint(text: str) -> dict[str, str]:
 
 
 @needs_kubectl
-def test_ansible_labels_and_taints_as_the_manifests_ask() -> None:
+def test_ansible_sets_the_labels_and_taints_of_the_manifests() -> None:
     given = yaml.safe_load(PLAYBOOK.read_text())[0]["vars"]
     (taint,) = given["logging_node_taints"]
 
@@ -105,7 +105,7 @@ def _agree(labels: dict[str, str], taint: dict[str, str]) -> None:
 
 @needs_kubectl
 @pytest.mark.parametrize("name", ["dev", "prod"])
-def test_external_secrets_reads_where_its_role_may(name: str) -> None:
+def test_external_secrets_reads_only_what_its_role_allows(name: str) -> None:
     objects = overlay(name)
     account = named(objects, "SecretStore", "crisp-ssm")["spec"]["provider"]["aws"]["auth"]["jwt"]["serviceAccountRef"]
 
@@ -116,7 +116,7 @@ def test_external_secrets_reads_where_its_role_may(name: str) -> None:
         assert re.fullmatch(rf"/crisp/{name}/elasticsearch/[a-z-]+", row["remoteRef"]["key"])
 
 
-def test_the_node_is_kept_to_itself() -> None:
+def test_logging_node_is_dedicated() -> None:
     for line in (
         r'http_tokens +\s*= "required"',
         r"http_put_response_hop_limit += 1",
@@ -129,10 +129,10 @@ def test_the_node_is_kept_to_itself() -> None:
     assert '"*"' not in HCL
 
 
-def test_the_playbook_is_sound() -> None:
+def test_playbook_passes_the_syntax_check() -> None:
     run_ansible(ansible_program("ansible-playbook"), "--syntax-check", "-i", "control_plane,", str(PLAYBOOK))
 
 
 @pytest.mark.k8s
-def test_the_linter_has_nothing_to_say() -> None:
+def test_playbook_passes_the_linter() -> None:
     run_ansible(str(ansible.program("ansible-lint")), "--offline", "--strict", "--profile", "production", str(PLAYBOOK))

@@ -31,7 +31,7 @@ def lines_of(*words: str) -> list[list[str]]:
     return [line for line in commands() if line[: len(words)] == list(words)]
 
 
-def test_there_is_nothing_that_is_not_looked_at() -> None:
+def test_every_code_block_is_tested() -> None:
     known = {"kubectl", "docker", "crisp", "terraform", "ansible-playbook", "aws"}
 
     assert {line[0] for line in commands()} == known
@@ -39,11 +39,11 @@ def test_there_is_nothing_that_is_not_looked_at() -> None:
 
 @needs_kubectl
 @pytest.mark.parametrize("line", lines_of("kubectl", "kustomize"), ids=" ".join)
-def test_what_is_to_be_built_builds(line: list[str]) -> None:
+def test_kustomizations_named_build(line: list[str]) -> None:
     assert kustomize(ROOT / line[2])
 
 
-def test_what_is_applied_is_there() -> None:
+def test_applied_paths_exist() -> None:
     for line in commands():
         for option in ("-k", "-f"):
             if option in line and line[0] in {"kubectl", "docker"}:
@@ -55,7 +55,7 @@ def test_what_is_applied_is_there() -> None:
 
 
 @needs_kubectl
-def test_objects_and_secrets_that_are_named_exist() -> None:
+def test_objects_and_secrets_named_exist() -> None:
     objects = overlay("bring-your-own")
     have = {f"{entry['kind'].lower()}/{entry['metadata']['name']}" for entry in objects}
     named = {word.replace("deploy/c", "deployment/c") for line in lines_of("kubectl") for word in line}
@@ -69,7 +69,7 @@ def test_objects_and_secrets_that_are_named_exist() -> None:
         assert {word.split("=")[1] for word in line[7:]} == {"ES_USER", "ES_PASSWORD"}
 
 
-def test_every_crisp_command_is_understood() -> None:
+def test_every_crisp_command_is_valid() -> None:
     lines = [line[1:] for line in lines_of("crisp")]
     lines += [line[line.index("--") + 2 :] for line in lines_of("kubectl") if "--" in line]
     lines += [line[4:] for line in lines_of("docker", "run", "--rm")]
@@ -81,7 +81,7 @@ def test_every_crisp_command_is_understood() -> None:
         parser.parse_args(arguments)
 
 
-def test_an_image_that_is_run_was_built_before() -> None:
+def test_image_is_built_before_it_is_run() -> None:
     built = {line[line.index("-t") + 1] for line in lines_of("docker", "build")}
 
     assert {line[3] for line in lines_of("docker", "run", "--rm")} <= built
@@ -89,7 +89,7 @@ def test_an_image_that_is_run_was_built_before() -> None:
 
 
 @needs_kubectl
-def test_what_is_built_is_what_the_manifests_pull() -> None:
+def test_built_images_are_those_of_the_manifests() -> None:
     built = {line[line.index("-t") + 1] for line in lines_of("docker", "build")}
     versions = {word.partition("=")[2] for line in lines_of("docker", "build") for word in line if "VERSION=" in word}
 
@@ -98,7 +98,7 @@ def test_what_is_built_is_what_the_manifests_pull() -> None:
 
 
 @needs_kubectl
-def test_the_parameters_are_those_that_external_secrets_reads() -> None:
+def test_parameters_agree_with_external_secrets() -> None:
     wanted = {entry["spec"]["data"][0]["remoteRef"]["key"] for entry in of_kind(overlay("dev"), "ExternalSecret")}
 
     assert {line[line.index("--name") + 1] for line in lines_of("aws", "ssm", "put-parameter")} == wanted
@@ -119,7 +119,7 @@ def test_stages_profiles_and_services_exist() -> None:
 
 
 @pytest.mark.parametrize("text", [README, MIGRATION], ids=["README", "migration"])
-def test_every_setting_that_is_named_is_one(text: str) -> None:
+def test_every_setting_named_exists(text: str) -> None:
     known = {env_name(name) for name in Settings.__dataclass_fields__}
     named = set(re.findall(r"\b(CRISP_[A-Z_]+[A-Z])\b", text))
 
@@ -127,7 +127,7 @@ def test_every_setting_that_is_named_is_one(text: str) -> None:
     assert named <= known
 
 
-def test_every_filter_of_the_first_phase_has_its_place() -> None:
+def test_every_fluent_bit_filter_has_a_replacement() -> None:
     rows = [line for line in MIGRATION.splitlines() if line.startswith("|")]
     table = "\n".join(rows)
     for part in (
@@ -146,7 +146,7 @@ def test_every_filter_of_the_first_phase_has_its_place() -> None:
         assert part in table
 
 
-def test_every_part_of_the_first_phase_has_its_better() -> None:
+def test_every_previous_component_has_a_replacement() -> None:
     section = MIGRATION.partition("## The first phase, part by part")[2].partition("\n## ")[0]
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line.startswith("| ")]
     there = " ".join(row[0] for row in rows)
@@ -159,7 +159,7 @@ def test_every_part_of_the_first_phase_has_its_better() -> None:
 
 
 @needs_kubectl
-def test_the_sizes_are_what_the_manifests_ask_for() -> None:
+def test_sizes_agree_with_the_manifests() -> None:
     objects = overlay("bring-your-own")
     for kind, part in (("DaemonSet", "shipper"), ("Deployment", "worker")):
         resources = pod_spec(named(objects, kind, f"crisp-{part}"))["containers"][0]["resources"]
@@ -172,7 +172,7 @@ def test_the_sizes_are_what_the_manifests_ask_for() -> None:
         assert max(used) < int(requests["memory"][:-2])
 
 
-def test_fluent_bit_is_told_what_the_manifests_say() -> None:
+def test_fluent_bit_configuration_agrees_with_the_manifests() -> None:
     conf = (DEPLOY / "migration" / "fluent-bit-kafka.conf").read_text()
     told = dict(re.findall(r"^    (\S+)\s+(\S+)$", conf, re.MULTILINE))
     kafka = yaml.safe_dump_all(overlay("dev"))
@@ -183,7 +183,7 @@ def test_fluent_bit_is_told_what_the_manifests_say() -> None:
     assert (told["rdkafka.acks"], told["Retry_Limit"]) == ("all", "False")
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_resolve() -> None:
     for text, home in ((README, DEPLOY), (MIGRATION, DEPLOY / "migration")):
         for target in re.findall(r"\]\(([\w./-]+)\)", text):
             assert (home / target).exists(), target

@@ -163,10 +163,10 @@ BROKEN: list[Case] = [
 
 
 @pytest.mark.parametrize(("check", "break_it"), [pytest.param(*case[1:], id=case[0]) for case in BROKEN])
-def test_the_check_finds_it(check: Check, break_it: Break) -> None:
+def test_broken_objects_are_reported(check: Check, break_it: Break) -> None:
     assert faults(check, break_it)
 
 
-def test_every_fault_that_can_be_told_is_shown() -> None:
+def test_every_message_of_the_checks_is_provoked() -> None:
     assert {check for _, check, _ in BROKEN} == set(workload.CHECKS)
     assert unsaid(workload, {fault for _, check, break_it in BROKEN for fault in faults(check, break_it)}) == []

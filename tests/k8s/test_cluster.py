@@ -49,25 +49,25 @@ def deployed(plane: ControlPlane) -> ControlPlane:
     return plane
 
 
-def test_the_shipper_lands_on_every_node_once(deployed: ControlPlane) -> None:
+def test_shipper_is_scheduled_once_on_every_node(deployed: ControlPlane) -> None:
     pods = deployed.pods("crisp-shipper")
 
     assert sorted(pod["spec"]["nodeName"] for pod in pods) == sorted(NODES)
     assert {pod["spec"]["priority"] for pod in pods} == {2000001000}
 
 
-def test_a_new_node_gets_a_shipper(deployed: ControlPlane) -> None:
+def test_new_node_gets_a_shipper(deployed: ControlPlane) -> None:
     deployed.add_node("late", {"key": "example.invalid/new", "effect": "NoSchedule"})
 
     eventually(lambda: "late" in [pod["spec"]["nodeName"] for pod in deployed.pods("crisp-shipper")], 30)
     deployed.remove_node("late")
 
 
-def test_workers_are_spread_and_keep_off_tainted_nodes(deployed: ControlPlane) -> None:
+def test_workers_are_spread_over_untainted_nodes(deployed: ControlPlane) -> None:
     assert sorted(pod["spec"]["nodeName"] for pod in deployed.pods("crisp-worker")) == ["plain-1", "plain-2"]
 
 
-def test_the_budget_holds_a_drain_back(deployed: ControlPlane) -> None:
+def test_disruption_budget_delays_a_drain(deployed: ControlPlane) -> None:
     deployed.kubectl("cordon", "plain-1", "plain-2")
     one, other = deployed.pods("crisp-worker")
     assert evict(deployed, one) == 201
@@ -92,7 +92,7 @@ def evict(plane: ControlPlane, pod: dict[str, Any]) -> int:
     return 201
 
 
-def test_a_rolling_update_never_has_two_shippers_on_a_node(deployed: ControlPlane) -> None:
+def test_rolling_update_runs_one_shipper_per_node(deployed: ControlPlane) -> None:
     """Every state that the API showed while they were replaced."""
     before = deployed.ask("GET", "/api/v1/pods?limit=1")["metadata"]["resourceVersion"]
     deployed.kubectl(
@@ -126,7 +126,7 @@ def may(plane: ControlPlane, account: str, verb: str, resource: str, namespace: 
 
 
 @pytest.mark.parametrize("verb", ["get", "list", "watch"])
-def test_the_shipper_may_see_pods(deployed: ControlPlane, verb: str) -> None:
+def test_shipper_may_read_pods(deployed: ControlPlane, verb: str) -> None:
     assert may(deployed, "crisp-shipper", verb, "pods", namespace="")
 
 
@@ -142,16 +142,16 @@ def test_the_shipper_may_see_pods(deployed: ControlPlane, verb: str) -> None:
         *(("create", resource) for resource in ("pods/exec", "pods/eviction", "serviceaccounts/token")),
     ],
 )
-def test_nobody_may_do_more(deployed: ControlPlane, account: str, verb: str, resource: str) -> None:
+def test_service_accounts_have_no_other_rights(deployed: ControlPlane, account: str, verb: str, resource: str) -> None:
     assert not may(deployed, account, verb, resource)
 
 
-def test_worker_and_setup_may_not_even_see_pods(deployed: ControlPlane) -> None:
+def test_worker_and_setup_may_not_read_pods(deployed: ControlPlane) -> None:
     assert not may(deployed, "crisp-worker", "list", "pods")
     assert not may(deployed, "crisp-setup", "list", "pods")
 
 
-def test_ansible_makes_a_node_the_logging_node_once(plane: ControlPlane) -> None:
+def test_playbook_that_is_repeated_changes_nothing(plane: ControlPlane) -> None:
     plane.add_node("k8s-logging", {"key": "example.invalid/kept", "effect": "NoSchedule"})
     play = [str(ansible.program("ansible-playbook")), str(DEPLOY / "ansible" / "logging-node.yml")]
     inventory = plane.directory / "inventory"
@@ -171,7 +171,7 @@ def test_ansible_makes_a_node_the_logging_node_once(plane: ControlPlane) -> None
     plane.remove_node("k8s-logging")
 
 
-def test_with_its_own_token_the_shipper_learns_of_its_node(deployed: ControlPlane, tmp_path: Path) -> None:
+def test_shipper_reads_the_pods_of_its_node_with_its_own_token(deployed: ControlPlane, tmp_path: Path) -> None:
     token = deployed.kubectl("-n", "logging", "create", "token", "crisp-shipper").stdout.strip()
     path = deployed.kubeconfig("own", token=token)
     settings = Settings(kubeconfig=str(path), node_name="plain-1", state_dir=str(tmp_path))

@@ -50,7 +50,7 @@ def server(shared: Path) -> Iterator[ApiServer]:
 
 
 @pytest.mark.parametrize(("build", "name"), BUILDS)
-def test_the_server_takes_every_object(server: ApiServer, build: Any, name: str) -> None:
+def test_every_object_is_accepted_by_the_server(server: ApiServer, build: Any, name: str) -> None:
     objects: Objects = [entry for entry in build(name) if entry["kind"] not in NO_CRD]
 
     ended = server.apply(objects, "--dry-run=server", "--force-conflicts")
@@ -71,7 +71,9 @@ def test_the_server_takes_every_object(server: ApiServer, build: Any, name: str)
         pytest.param("Deployment", "crisp-worker", ("spec", "template", "spec", "seccomp"), {}, id="an-unknown-field"),
     ],
 )  # fmt: skip
-def test_the_server_refuses_what_is_wrong(server: ApiServer, kind: str, name: str, path: Any, value: Any) -> None:
+def test_invalid_object_is_rejected_by_the_server(
+    server: ApiServer, kind: str, name: str, path: Any, value: Any
+) -> None:
     entry = place = named(overlay("dev"), kind, name)
     for step in path[:-1]:
         place = place[step]
@@ -99,7 +101,7 @@ def takes(server: ApiServer, namespace: str, body: Manifest) -> bool:
     return not refused
 
 
-def test_with_namespaces_split_only_the_agents_one_lets_host_paths_in(server: ApiServer) -> None:
+def test_split_namespaces_allow_host_paths_for_agents_only(server: ApiServer) -> None:
     objects = component("namespace-split")
     shipper = pod(named(objects, "DaemonSet", "crisp-shipper"))
     assert takes(server, "logging", shipper)

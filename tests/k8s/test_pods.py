@@ -52,7 +52,7 @@ def source(flow: Flow, message: str) -> dict[str, Any]:
     return dict(found)
 
 
-def test_labels_workload_and_image_are_in_the_document(labelled: Flow, api: ApiServer) -> None:
+def test_document_has_labels_workload_and_image(labelled: Flow, api: ApiServer) -> None:
     owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "pay-6f", "uid": "u", "controller": True}
     labels = {"app": "payment", "app.kubernetes.io/version": "7", "pod-template-hash": "6f"}
     uid = make_pod(api, "pay-6f-a", labels, ownerReferences=[owner])
@@ -67,7 +67,7 @@ def test_labels_workload_and_image_are_in_the_document(labelled: Flow, api: ApiS
     remove_pod(api, "pay-6f-a")
 
 
-def test_a_pod_that_comes_later_is_waited_for(labelled: Flow, api: ApiServer) -> None:
+def test_logs_wait_for_the_metadata_of_a_new_pod(labelled: Flow, api: ApiServer) -> None:
     labelled.shipper.start()
     port = labelled.settings.ship_port
     eventually(lambda: '"pod_metadata_problem":""' in get(port, "/status.json")[1])
@@ -78,7 +78,7 @@ def test_a_pod_that_comes_later_is_waited_for(labelled: Flow, api: ApiServer) ->
     assert source(labelled, "lived half a second")["service.name"] == "late"
 
 
-def test_a_pod_deleted_while_the_shipper_was_down_keeps_its_labels(labelled: Flow, api: ApiServer) -> None:
+def test_pod_deleted_during_downtime_keeps_its_labels(labelled: Flow, api: ApiServer) -> None:
     uid = make_pod(api, "gone", {"app": "gone"})
     write(labelled, "gone", uid, "before")
     labelled.shipper.start()
@@ -92,7 +92,7 @@ def test_a_pod_deleted_while_the_shipper_was_down_keeps_its_labels(labelled: Flo
     assert source(labelled, "after")["service.name"] == "gone"
 
 
-def test_a_pod_nobody_knows_goes_with_its_path_after_a_while(labelled: Flow) -> None:
+def test_unknown_pod_is_shipped_with_metadata_of_its_path(labelled: Flow) -> None:
     write(labelled, "unknown", "00000000-0000-0000-0000-000000000009", "unlabelled")
     labelled.shipper.start()
 
@@ -101,7 +101,7 @@ def test_a_pod_nobody_knows_goes_with_its_path_after_a_while(labelled: Flow) -> 
     assert "kubernetes.labels" not in found
 
 
-def test_a_pod_may_keep_its_logs_out_and_choose_its_grouping(labelled: Flow, api: ApiServer) -> None:
+def test_annotations_exclude_a_pod_and_select_its_grouping(labelled: Flow, api: ApiServer) -> None:
     hidden = make_pod(api, "hidden", {}, annotations={"logs.crisp/exclude": "true"})
     plain = make_pod(api, "plain", {}, annotations={"logs.crisp/multiline": "off"})
     write(labelled, "hidden", hidden, "secret")
@@ -114,7 +114,7 @@ def test_a_pod_may_keep_its_logs_out_and_choose_its_grouping(labelled: Flow, api
     assert sorted(labelled.messages()) == ["\tat a.B.c(B.java:1)", "end", "java.lang.Error: x"]
 
 
-def test_a_pod_chooses_its_parser_and_leaves_a_stream_out(labelled: Flow, api: ApiServer) -> None:
+def test_annotations_select_the_parser_and_exclude_a_stream(labelled: Flow, api: ApiServer) -> None:
     asked = {"fluentbit.io/parser": "json", "logs.crisp/exclude_stderr-app": "true"}
     uid = make_pod(api, "chooses", {}, annotations=asked)
     write(labelled, "chooses", uid, "level=error msg=text")
@@ -132,7 +132,7 @@ LINES = 20
 
 
 @pytest.mark.short
-def test_a_hundred_pods_of_two_seconds_of_which_the_api_tells_late(labelled: Flow, api: ApiServer) -> None:
+def test_logs_of_a_hundred_short_lived_pods_with_late_metadata_are_complete(labelled: Flow, api: ApiServer) -> None:
     """Up to five seconds after the first line: then pod, and often its log too, are gone."""
     worker = labelled.worker
     labelled.configure(CRISP_METADATA_WAIT_SECONDS="10")
@@ -171,7 +171,7 @@ def test_a_hundred_pods_of_two_seconds_of_which_the_api_tells_late(labelled: Flo
     assert len(in_time) > 50, late
 
 
-def test_an_api_that_is_away_when_the_shipper_starts_stops_nothing(labelled: Flow, api: ApiServer) -> None:
+def test_shipper_starts_without_the_api(labelled: Flow, api: ApiServer) -> None:
     uid = make_pod(api, "before", {"app": "before"})
     api.server.kill()
     write(labelled, "before", uid, "without labels")
@@ -190,7 +190,7 @@ def test_an_api_that_is_away_when_the_shipper_starts_stops_nothing(labelled: Flo
     remove_pod(api, "before")
 
 
-def test_a_relabelled_pod_and_a_restarted_api(labelled: Flow, api: ApiServer) -> None:
+def test_relabelled_pod_is_seen_after_a_restart_of_the_api(labelled: Flow, api: ApiServer) -> None:
     uid = make_pod(api, "moved", {"app": "old"})
     write(labelled, "moved", uid, "first")
     labelled.shipper.start()

@@ -18,7 +18,7 @@ from tests.k8s.pods import Start, is_deleted, label, make_pod, relabel_pod, remo
 pytestmark = [pytest.mark.k8s, pytest.mark.short]
 
 
-def test_pods_of_this_node_are_listed_added_relabelled_and_deleted(api: ApiServer, watching: Start) -> None:
+def test_changes_of_pods_of_this_node_are_observed(api: ApiServer, watching: Start) -> None:
     early = make_pod(api, "early", labels={"app": "early"})
     elsewhere = make_pod(api, "elsewhere", node="node-2")
     watch = watching()
@@ -36,7 +36,7 @@ def test_pods_of_this_node_are_listed_added_relabelled_and_deleted(api: ApiServe
     assert (watch.problem, is_deleted(watch, early)) == ("", False)
 
 
-def test_a_pod_of_the_same_name_is_another_pod(api: ApiServer, watching: Start) -> None:
+def test_pod_of_the_same_name_is_distinguished_by_its_uid(api: ApiServer, watching: Start) -> None:
     watch = watching()
     first = make_pod(api, "db-0", labels={"app": "old"})
     eventually(lambda: label(watch, first) == "old", 10)  # else it may be gone before the watch's first list
@@ -47,7 +47,7 @@ def test_a_pod_of_the_same_name_is_another_pod(api: ApiServer, watching: Start) 
     remove_pod(api, "db-0")
 
 
-def test_a_static_pod_is_known_by_the_uid_of_its_file(api: ApiServer, watching: Start) -> None:
+def test_static_pod_is_found_by_the_uid_of_its_file(api: ApiServer, watching: Start) -> None:
     hashed = "0123456789abcdef0123456789abcdef"
     marks = {"kubernetes.io/config.hash": hashed, "kubernetes.io/config.mirror": hashed}
     make_pod(api, "static", labels={"app": "static"}, annotations=marks)
@@ -57,7 +57,7 @@ def test_a_static_pod_is_known_by_the_uid_of_its_file(api: ApiServer, watching: 
     remove_pod(api, "static")
 
 
-def test_more_pods_than_one_page_of_the_list(api: ApiServer, watching: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_list_of_several_pages_is_complete(api: ApiServer, watching: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agents.kubernetes.pod_watch.LIST_LIMIT", 2)
     uids = [make_pod(api, f"page-{number}", labels={"app": "page"}) for number in range(7)]
     watch = watching()
@@ -74,7 +74,7 @@ def compact(api: ApiServer, name: str) -> None:
     api.etcd("kv/compaction", {"revision": revision})
 
 
-def test_what_was_missed_while_the_history_was_cut_is_listed(
+def test_expired_resource_version_causes_a_new_list(
     api: ApiServer, watching: Start, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The server dies, etcd is compacted: watching on from where it stood is answered by 410 Gone."""
@@ -100,7 +100,7 @@ def test_what_was_missed_while_the_history_was_cut_is_listed(
     assert len(set(versions)) > 1, "it was listed anew"
 
 
-def test_an_api_that_is_away_at_the_start_is_waited_for(api: ApiServer, watching: Start) -> None:
+def test_watch_starts_when_the_api_becomes_available(api: ApiServer, watching: Start) -> None:
     uid = make_pod(api, "waited", labels={"app": "waited"})
     api.server.kill()
     watch = watching()
@@ -116,7 +116,7 @@ def test_an_api_that_is_away_at_the_start_is_waited_for(api: ApiServer, watching
     remove_pod(api, "waited")
 
 
-def test_a_watch_that_hangs_is_begun_anew_when_somebody_waits(api: ApiServer, watching: Start) -> None:
+def test_silent_watch_is_restarted_while_metadata_is_awaited(api: ApiServer, watching: Start) -> None:
     link = Link(api.port)
     watch = watching(api.kubeconfig("through-link", port=link.port))
     eventually(lambda: watch.problem == "", 10)
@@ -135,9 +135,7 @@ def test_a_watch_that_hangs_is_begun_anew_when_somebody_waits(api: ApiServer, wa
     remove_pod(api, "unheard")
 
 
-def test_a_watch_that_hangs_is_dead_after_a_while(
-    api: ApiServer, watching: Start, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_silent_watch_becomes_a_problem(api: ApiServer, watching: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pod_api, "WATCH_READ_TIMEOUT_SECONDS", 2.0)
     link = Link(api.port)
     watch = watching(api.kubeconfig("through-link", port=link.port))
@@ -151,7 +149,9 @@ def test_a_watch_that_hangs_is_dead_after_a_while(
 
 
 @pytest.mark.parametrize("stored", [b"", b"\0" * 100, b'{"u":', b"5", b'{"u":3}', b"[]"])
-def test_broken_stored_pods_are_asked_for_again(api: ApiServer, watching: Start, tmp_path: Path, stored: bytes) -> None:
+def test_invalid_stored_pods_are_requested_again(
+    api: ApiServer, watching: Start, tmp_path: Path, stored: bytes
+) -> None:
     (tmp_path / "pods.json").write_bytes(stored)
     uid = make_pod(api, "again", labels={"app": "again"})
     watch = watching()

@@ -54,7 +54,7 @@ def names(server: ApiServer, *kinds: str) -> set[str]:
     return {line.rpartition("/")[2] for line in said.splitlines()}
 
 
-def test_installed_upgraded_and_taken_away_where_kafka_and_elasticsearch_exist(plane: ControlPlane) -> None:
+def test_commands_for_existing_servers_install_upgrade_and_remove(plane: ControlPlane) -> None:
     assert typed(plane, "Install: Kafka and Elasticsearch that exist") >= 6
     assert names(plane, "daemonset", "deployment", "job") == {"crisp-shipper", "crisp-worker", "crisp-setup"}
     first = plane.ask("GET", "/apis/batch/v1/namespaces/logging/jobs/crisp-setup")["metadata"]["uid"]
@@ -67,7 +67,7 @@ def test_installed_upgraded_and_taken_away_where_kafka_and_elasticsearch_exist(p
     assert {"crisp-elasticsearch", "crisp-elasticsearch-setup"} <= names(plane, "secret")
 
 
-def test_everything_on_the_cluster(operated: ApiServer) -> None:
+def test_commands_for_everything_on_the_cluster_succeed(operated: ApiServer) -> None:
     assert typed(operated, "Install: everything on the cluster") >= 4
 
     assert names(operated, "elasticsearch", "kibana", "kafka", "scaledobject") == {"logs", "crisp-worker"}

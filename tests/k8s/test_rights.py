@@ -40,7 +40,7 @@ def token(api: ApiServer, bound: str) -> str:
     return str(api.ask("POST", path, body)["status"]["token"])
 
 
-def test_with_its_own_rights_and_a_token_that_expires(api: ApiServer, watching: Start, tmp_path: Path) -> None:
+def test_watch_works_with_its_own_role_and_an_expiring_token(api: ApiServer, watching: Start, tmp_path: Path) -> None:
     """As in a pod: the manifests' account, a token in a file; it is refused, a fresh one is written, it is used."""
     *_, binding = shipper_rights(api)
     file = tmp_path / "own-token"
