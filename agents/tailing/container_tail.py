@@ -114,7 +114,7 @@ class ContainerTail:
 
     def backlog_bytes(self) -> int:
         """Return the bytes that were not read yet, without the held ones."""
-        return sum(file.backlog_bytes() for file in self._files)
+        return sum([file.backlog_bytes() for file in self._files])
 
     def is_idle(self, now: float) -> bool:
         """Return whether polling can be skipped at `now`, monotonic seconds: it is idle and has nothing to send."""
@@ -135,7 +135,9 @@ class ContainerTail:
     def observe(self, now: float) -> None:
         """Record a poll of the files at `now`, monotonic seconds."""
         self._polled_at = now
-        self._idle_seconds = now - max((file.grew_at for file in self._files), default=0.0)
+        files = self._files
+        grew_at = files[0].grew_at if len(files) == 1 else max((file.grew_at for file in files), default=0.0)
+        self._idle_seconds = now - grew_at
 
     def finish_scan(self, started_at: int, *, ended: bool) -> None:
         """Record a scan, and whether more lines will be written. `started_at`: wall clock, nanoseconds."""
