@@ -5,10 +5,11 @@ import itertools
 import time
 
 from pipeline.config.settings import ElasticsearchSettings
-from pipeline.elasticsearch import bulk_response
+from pipeline.elasticsearch import bulk_response, requests
 from pipeline.elasticsearch.bulk_response import ItemResult, Outcome
 from pipeline.elasticsearch.concurrency_limit import ConcurrencyLimit
-from pipeline.elasticsearch.retrying_client import TIMED_OUT, RetryingClient, describe_response
+from pipeline.elasticsearch.requests import TIMED_OUT, Response
+from pipeline.elasticsearch.retrying_client import RetryingClient
 from pipeline.monitoring.metrics import Metrics
 
 PATH = "/_bulk?filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason"
@@ -34,21 +35,28 @@ class BulkSender:
         backoff = self._client.new_backoff()
         for attempt in itertools.count(1):
             started_at = time.monotonic()
-            status, response = await self._client.request("POST", PATH, body)
+            response = await self._client.request("POST", PATH, body)
+            status = response.status
             if status == TOO_LARGE or (status == TOO_MANY and attempt >= SPLIT_AFTER_TRIES and count > 1):
                 return await self._send_in_halves(body, count)
-            results = bulk_response.parse_response(response, count) if status == 200 else None
+            results = bulk_response.parse_response(response.body, count) if status == 200 else None
             if results is not None:
                 self._adapt(results, time.monotonic() - started_at, len(body))
                 return results
             if status in _OVERLOADED:
                 self.limit.on_overload()
-            self._metrics.inc("crisp_worker_bulk_requests", result="error" if status != 200 else "invalid_response")
-            self._client.mark_failing(
-                describe_response(status, response) if status != 200 else "the response is truncated or malformed"
-            )
+            self._report(response)
             await asyncio.sleep(backoff.next_pause())
         raise AssertionError("retries are unlimited")
+
+    def _report(self, response: Response) -> None:
+        """Report a response that makes a retry necessary."""
+        if response.status == 200:
+            self._metrics.inc("crisp_worker_bulk_requests", result="invalid_response")
+            self._client.mark_failing("the response is truncated or malformed")
+        else:
+            self._metrics.inc("crisp_worker_bulk_requests", result="error")
+            self._client.mark_failing(requests.describe(response))
 
     async def _send_in_halves(self, body: bytes, count: int) -> list[ItemResult]:
         """Split a body that is too large in two; a single document that is too large is rejected."""

@@ -13,7 +13,9 @@ import orjson
 
 from pipeline.backoff import Backoff
 from pipeline.documents.batch import Document
-from pipeline.elasticsearch.retrying_client import JSON, RetryingClient, describe_response
+from pipeline.elasticsearch import requests
+from pipeline.elasticsearch.requests import JSON
+from pipeline.elasticsearch.retrying_client import RetryingClient
 from pipeline.monitoring.metrics import Metrics
 
 TIMEOUT_SECONDS = 60.0
@@ -66,13 +68,13 @@ class FreshnessProbe:
 
     async def _request(self, method: str, path: str, body: bytes | None) -> Any:
         """Return the response; None on errors, which the indexer reports."""
-        status, response = await self._client.request(method, path, body, JSON)
-        if status == 404 and isinstance(response, dict) and "found" in response:
-            return response
-        if status != 200:
-            log.warning("search probe failed: %s", describe_response(status, response))
+        response = await self._client.request(method, path, body, JSON)
+        if response.status == 404 and isinstance(response.body, dict) and "found" in response.body:
+            return response.body
+        if response.status != 200:
+            log.warning("search probe failed: %s", requests.describe(response))
             return None
-        return response
+        return response.body
 
 
 def _has_hit(response: Any) -> bool:

@@ -3,16 +3,17 @@
 import asyncio
 from typing import Any
 
-from elastic_transport import TransportError
-from elasticsearch import ApiError, AsyncElasticsearch
+from elasticsearch import AsyncElasticsearch
 
+from pipeline.backoff import Backoff
 from pipeline.config.settings import IndexSettings
+from pipeline.elasticsearch import requests
 from pipeline.errors import DocumentLookupError
 
 MAX_IDS = 5000  # per search: with each id in two indices this is the limit of hits of one search
-MAX_TRIES = 6
-PAUSE_SECONDS = 0.5
-_JSON = {"content-type": "application/json", "accept": "application/json"}
+MAX_RETRIES = 5
+FIRST_PAUSE_SECONDS = 0.5
+MAX_PAUSE_SECONDS = 8.0
 _BUSY_STATUSES = (429, 502, 503, 504)
 
 
@@ -45,16 +46,14 @@ class DocumentLookup:
         return await self._request(self._path.partition("&filter_path")[0], body)
 
     async def _request(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        for attempt in range(MAX_TRIES):
-            try:
-                response = await self._client.perform_request("POST", path, headers=_JSON, body=body)
-            except ApiError as error:
-                problem = f"status {error.status_code}: {str(error.body)[:300]}"
-                if error.status_code not in _BUSY_STATUSES:
-                    break
-            except TransportError as error:
-                problem = str(error)
-            else:
-                return dict(response.body)
-            await asyncio.sleep(PAUSE_SECONDS * 2**attempt)
-        raise DocumentLookupError(f"cannot query Elasticsearch: {problem}")
+        backoff = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
+        for _ in range(MAX_RETRIES):
+            response = await requests.request(self._client, "POST", path, body)
+            if response.status > 0 and response.status not in _BUSY_STATUSES:
+                break
+            await asyncio.sleep(backoff.next_pause())
+        else:
+            response = await requests.request(self._client, "POST", path, body)
+        if response.status != 200:
+            raise DocumentLookupError(f"cannot query Elasticsearch: {requests.describe(response)}")
+        return dict(response.body)

@@ -9,10 +9,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from pipeline.config.settings import IndexSettings
 from pipeline.elasticsearch import index_template
+from pipeline.elasticsearch.requests import Response
 from pipeline.monitoring.metrics import Metrics
 
 RECHECK_SECONDS = 86400.0
@@ -20,8 +20,8 @@ RETRY_SECONDS = 2.0
 
 log = logging.getLogger(__name__)
 
-GetUntil = Callable[[str, tuple[int, ...]], Awaitable[tuple[int, Any]]]
-"""Send GET requests for a path until the status is one of those; returns status and response."""
+GetUntil = Callable[[str, tuple[int, ...]], Awaitable[Response]]
+"""Send GET requests for a path until the status is one of those."""
 
 
 class IndexResolver:

@@ -7,23 +7,14 @@ kept for the status page.
 import asyncio
 import logging
 import time
-from typing import Any
 
-import orjson
-from elastic_transport import ConnectionTimeout, TlsError, TransportError
-from elasticsearch import ApiError, AsyncElasticsearch
+from elasticsearch import AsyncElasticsearch
 
 from pipeline.backoff import Backoff
-from pipeline.config.settings import ElasticsearchSettings, env_name
+from pipeline.config.settings import ElasticsearchSettings
+from pipeline.elasticsearch import requests
+from pipeline.elasticsearch.requests import NDJSON, UNREACHABLE, Response
 from pipeline.monitoring.metrics import Metrics
-
-JSON = "application/vnd.elasticsearch+json; compatible-with=8"
-NDJSON = "application/vnd.elasticsearch+x-ndjson; compatible-with=8"
-
-UNREACHABLE = 0
-"""Status of a request that no node answered."""
-TIMED_OUT = -1
-"""Status of a request that timed out."""
 
 FIRST_PAUSE_SECONDS = 0.05
 
@@ -48,39 +39,28 @@ class RetryingClient:
         """Return a new back-off for one operation."""
         return Backoff(FIRST_PAUSE_SECONDS, self._settings.retry_max_seconds)
 
-    async def request(
-        self, method: str, path: str, body: bytes | None = None, content_type: str = NDJSON
-    ) -> tuple[int, Any]:
-        """Return status and response of one attempt; without a response, status 0 or below and the error's message."""
-        headers = {"accept": JSON} if body is None else {"accept": JSON, "content-type": content_type}
+    async def request(self, method: str, path: str, body: bytes | None = None, content_type: str = NDJSON) -> Response:
+        """Send a request once. Raises an undocumented exception of the client only if it persists."""
         try:
-            response = await self.client.perform_request(method, path, headers=headers, body=body)
-        except ApiError as error:
-            self._unexpected_errors = 0
-            return error.status_code, error.body
-        except ConnectionTimeout as error:
-            return TIMED_OUT, str(error)
-        except TlsError as error:
-            return UNREACHABLE, f"check {env_name('es_ca_file')} and {env_name('es_ca_fingerprint')}: {error}"
-        except (TransportError, OSError, ValueError) as error:
-            return UNREACHABLE, str(error)
+            response = await requests.request(self.client, method, path, body, content_type)
         except Exception as error:  # the transport does not wrap every exception of aiohttp
             self._unexpected_errors += 1
             if self._unexpected_errors > MAX_UNEXPECTED_ERRORS:
                 raise
-            return UNREACHABLE, repr(error)
-        self._unexpected_errors = 0
-        return response.meta.status, response.body
+            return Response(UNREACHABLE, repr(error))
+        if response.status > 0:
+            self._unexpected_errors = 0
+        return response
 
-    async def get_until(self, path: str, statuses: tuple[int, ...]) -> tuple[int, Any]:
-        """Send GET requests until the status is one of `statuses`; return status and response."""
+    async def get_until(self, path: str, statuses: tuple[int, ...]) -> Response:
+        """Send GET requests until the status is one of `statuses`, with a JSON object as body."""
         backoff = self.new_backoff()
         while True:
-            status, response = await self.request("GET", path)
-            if status in statuses and isinstance(response, dict):
+            response = await self.request("GET", path)
+            if response.status in statuses and isinstance(response.body, dict):
                 self.mark_healthy()
-                return status, response
-            self.mark_failing(describe_response(status, response))
+                return response
+            self.mark_failing(requests.describe(response))
             await asyncio.sleep(backoff.next_pause())
 
     def mark_failing(self, reason: str) -> None:
@@ -97,11 +77,3 @@ class RetryingClient:
             log.info("Elasticsearch available again after %.1f s", time.time() - self.failing_since)
             self.failing_since = None
             self._metrics.set("crisp_worker_elasticsearch_unavailable", 0)
-
-
-def describe_response(status: int, body: Any) -> str:
-    """Describe an error response; name the settings to check if the credentials are invalid."""
-    text = body if isinstance(body, str) else orjson.dumps(body, default=str).decode()
-    hint = f" (check ES_USER and ES_PASSWORD, or {env_name('es_api_key')})" if status in (401, 403) else ""
-    summary = f"status {status}" if status > 0 else "no answer"
-    return f"{summary}{hint}: {text[:300]}"

@@ -4,18 +4,17 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-from elastic_transport import TransportError
-from elasticsearch import ApiError, AsyncElasticsearch
+from elasticsearch import AsyncElasticsearch
 
 from pipeline.config.settings import Settings, env_name
-from pipeline.elasticsearch import index_template, roles
+from pipeline.elasticsearch import index_template, requests, roles
 from pipeline.elasticsearch.client import connect
 from pipeline.elasticsearch.index_template import Unsupported
+from pipeline.elasticsearch.requests import Response
 from pipeline.operations.check.finding import CheckResult, failed, ok, warning
 
 MIN_VERSION = (8, 11)
 MAX_CLOCK_SKEW_SECONDS = 5.0
-_JSON = {"content-type": "application/json", "accept": "application/json"}
 _RUN_SETUP = "run `crisp setup`, with the privileges for it"
 _MAX_DIFFERENCES = 5
 
@@ -35,30 +34,23 @@ class ElasticsearchCheck:
         results += [await self._check_credentials(), *await self._check_privileges(), *await self._check_templates()]
         return [*results, await self._check_indices(), await self._check_health(), await self._check_clock()]
 
-    async def _request(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
-        """Return status and body; status 0 and the error's message without a response."""
-        try:
-            response = await self._client.perform_request(method, path, headers=_JSON, body=body)
-        except ApiError as error:
-            return error.status_code, error.body
-        except (TransportError, OSError, ValueError) as error:
-            return 0, str(error)
-        return response.meta.status, response.body
+    async def _request(self, method: str, path: str, body: dict[str, Any] | None = None) -> Response:
+        return await requests.request(self._client, method, path, body)
 
     async def _check_connection(self) -> CheckResult:
         urls = self._settings.es_address
-        status, body = await self._request("GET", "/_nodes/_local?filter_path=nodes.*.version")
-        if status == 0:
+        response = await self._request("GET", "/_nodes/_local?filter_path=nodes.*.version")
+        if response.status <= 0:
             todo = f"check {env_name('es_urls')}, and {env_name('es_ca_file')} if it uses TLS"
-            return failed("Elasticsearch", f"{urls}: {body}", todo)
-        if status == 401:
-            names = f"{env_name('es_user')} and {env_name('es_password')}, or {env_name('es_api_key')}"
-            return failed("Elasticsearch", f"{urls} rejects the credentials", f"check {names}")
-        if status != 200:
+            return failed("Elasticsearch", f"{urls}: {response.body}", todo)
+        if response.status == 401:
+            return failed("Elasticsearch", f"{urls} rejects the credentials", requests.CREDENTIALS_HINT)
+        if response.status != 200:
             return warning(
-                "Elasticsearch", f"{urls} is reachable, cannot read its version: {_describe_response(status, body)}"
+                "Elasticsearch",
+                f"{urls} is reachable, cannot read its version: {requests.describe(response)}",
             )
-        version = next(iter(body["nodes"].values()))["version"]
+        version = next(iter(response.body["nodes"].values()))["version"]
         if tuple(int(part) for part in version.split(".")[:2]) < MIN_VERSION:
             return failed(
                 "Elasticsearch", f"{urls} is {version}", f"use version {'.'.join(map(str, MIN_VERSION))} or newer"
@@ -66,15 +58,15 @@ class ElasticsearchCheck:
         return ok("Elasticsearch", f"{urls} is reachable, version {version}")
 
     async def _check_credentials(self) -> CheckResult:
-        status, body = await self._request("GET", "/_security/_authenticate")
-        if status == 200:
-            return ok("credentials", f"user {body['username']}")
-        if status in (400, 405, 500):
+        response = await self._request("GET", "/_security/_authenticate")
+        if response.status == 200:
+            return ok("credentials", f"user {response.body['username']}")
+        if response.status in (400, 405, 500):
             return warning("credentials", "security is disabled in this cluster: every client has full access")
         return failed(
             "credentials",
-            _describe_response(status, body),
-            f"check {env_name('es_user')} and {env_name('es_password')}",
+            requests.describe(response),
+            requests.CREDENTIALS_HINT,
         )
 
     async def _check_privileges(self) -> list[CheckResult]:
@@ -95,12 +87,12 @@ class ElasticsearchCheck:
 
     async def _check_template(self, template: index_template.Template) -> CheckResult:
         what = f"index template {template.name}"
-        status, body = await self._request("GET", f"/_index_template/{template.name}?flat_settings=true")
-        if status == 404:
+        response = await self._request("GET", f"/_index_template/{template.name}?flat_settings=true")
+        if response.status == 404:
             return failed(what, "does not exist", _RUN_SETUP)
-        if status != 200:
-            return warning(what, f"cannot be read: {_describe_response(status, body)}")
-        existing = body["index_templates"][0]["index_template"]
+        if response.status != 200:
+            return warning(what, f"cannot be read: {requests.describe(response)}")
+        existing = response.body["index_templates"][0]["index_template"]
         if not index_template.is_owned_by_crisp(existing.get("_meta")):
             return failed(what, "is not owned by crisp", "rename or remove it, then run `crisp setup`")
         properties = existing["template"]["mappings"]["properties"]
@@ -119,9 +111,9 @@ class ElasticsearchCheck:
     async def _check_indices(self) -> CheckResult:
         path = ",".join(index_template.index_patterns(self._settings))
         query = "filter_path=*.mappings._meta&ignore_unavailable=true&allow_no_indices=true"
-        status, body = await self._request("GET", f"/{path}/_mapping?{query}")
-        if status != 200:
-            return warning("indices", f"cannot be read: {_describe_response(status, body)}")
+        response = await self._request("GET", f"/{path}/_mapping?{query}")
+        if response.status != 200:
+            return warning("indices", f"cannot be read: {requests.describe(response)}")
         today = f"{self._settings.index_prefix}-{datetime.now(UTC):%Y.%m.%d}"
         status, indices = await self._request("GET", f"/{today}/_mapping")
         if status == 200 and not any(
@@ -129,23 +121,23 @@ class ElasticsearchCheck:
         ):
             todo = f"documents go to {self._settings.index_prefix}-crisp.…: search both until that shipper has ended"
             return warning("indices", f"{today} was created by another shipper", todo)
-        return ok("indices", f"{len(body)} owned by crisp" if body else "none owned by crisp yet")
+        return ok("indices", f"{len(response.body)} owned by crisp" if response.body else "none owned by crisp yet")
 
     async def _check_health(self) -> CheckResult:
-        status, body = await self._request("GET", "/_cluster/health?filter_path=status,number_of_data_nodes")
-        if status != 200:
-            return warning("cluster", f"cannot read its health: {_describe_response(status, body)}")
-        if body["status"] == "red":
+        response = await self._request("GET", "/_cluster/health?filter_path=status,number_of_data_nodes")
+        if response.status != 200:
+            return warning("cluster", f"cannot read its health: {requests.describe(response)}")
+        if response.body["status"] == "red":
             return failed("cluster", "red: some primary shards are unassigned", "run GET _cluster/allocation/explain")
-        return ok("cluster", f"{body['status']}, {body['number_of_data_nodes']} data nodes")
+        return ok("cluster", f"{response.body['status']}, {response.body['number_of_data_nodes']} data nodes")
 
     async def _check_clock(self) -> CheckResult:
         requested_at = time.time()
-        status, body = await self._request("GET", "/_nodes/_local/stats/os?filter_path=nodes.*.timestamp")
+        response = await self._request("GET", "/_nodes/_local/stats/os?filter_path=nodes.*.timestamp")
         received_at = time.time()
-        if status != 200:
-            return warning("clock", f"cannot be read: {_describe_response(status, body)}")
-        node_time = next(iter(body["nodes"].values()))["timestamp"] / 1000
+        if response.status != 200:
+            return warning("clock", f"cannot be read: {requests.describe(response)}")
+        node_time = next(iter(response.body["nodes"].values()))["timestamp"] / 1000
         skew = max(requested_at - node_time, node_time - received_at, 0.0)
         if skew > MAX_CLOCK_SKEW_SECONDS:
             return warning("clock", f"differs from this machine's by {skew:.1f} s", "synchronise both by NTP")
@@ -161,10 +153,6 @@ def _replaced_types(existing: dict[str, Any], wanted: dict[str, Any]) -> set[str
         for name, field in properties.items()
         if field["type"] in special and existing.get(name, {}).get("type") != field["type"]
     }
-
-
-def _describe_response(status: int, body: Any) -> str:
-    return f"status {status}: {str(body)[:200]}"
 
 
 async def run_checks(settings: Settings) -> list[CheckResult]:

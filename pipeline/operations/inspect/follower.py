@@ -7,15 +7,12 @@ were shown before.
 
 from typing import Any, NamedTuple
 
-import orjson
-from elastic_transport import TransportError
-from elasticsearch import ApiError, AsyncElasticsearch
+from elasticsearch import AsyncElasticsearch
 
-from pipeline.errors import CrispError
+from pipeline.elasticsearch import requests
 
 PAGE_SIZE = 500
 MAX_PAGES = 20
-_JSON = {"accept": "application/json", "content-type": "application/json"}
 
 Hit = dict[str, Any]
 """One document of a search response."""
@@ -57,7 +54,7 @@ class Follower:
         sort = [{"@timestamp": {"order": "desc", "unmapped_type": "date_nanos"}}]
         body = {"query": self._query, "size": number, "sort": sort}
         path = f"/{self._pattern}/_search?ignore_unavailable=true&allow_no_indices=true"
-        hits: list[Hit] = (await self._request("POST", path, orjson.dumps(body)))["hits"]["hits"]
+        hits: list[Hit] = (await requests.request_ok(self._client, "POST", path, body))["hits"]["hits"]
         return hits[::-1]
 
     async def poll(self) -> list[Hit]:
@@ -104,19 +101,10 @@ class Follower:
     async def _search(self, shard: Shard, body: dict[str, Any]) -> Any:
         # Always the same copy of the shard: copies refresh at different times.
         path = f"/{shard.index_name}/_search?preference=_shards:{shard.number}%7Ccrisp&ignore_unavailable=true"
-        return await self._request("POST", path, orjson.dumps(body))
+        return await requests.request_ok(self._client, "POST", path, body)
 
     async def _shards(self) -> list[Shard]:
         path = f"/{self._pattern}/_settings/index.number_of_shards?ignore_unavailable=true&allow_no_indices=true"
-        response = await self._request("GET", path, None)
+        response = await requests.request_ok(self._client, "GET", path)
         counts = {index: int(entry["settings"]["index"]["number_of_shards"]) for index, entry in response.items()}
         return [Shard(index, number) for index, count in sorted(counts.items()) for number in range(count)]
-
-    async def _request(self, method: str, path: str, body: bytes | None) -> Any:
-        headers = _JSON if body else {"accept": "application/json"}
-        try:
-            return (await self._client.perform_request(method, path, headers=headers, body=body)).body
-        except ApiError as error:
-            raise CrispError(f"Elasticsearch responds with {error.status_code}: {str(error.body)[:300]}") from error
-        except (TransportError, OSError) as error:
-            raise CrispError(f"cannot connect to Elasticsearch: {error}") from error

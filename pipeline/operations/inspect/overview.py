@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from aiokafka.errors import KafkaConnectionError, KafkaError
-from elastic_transport import TransportError
-from elasticsearch import ApiError
 
 from pipeline.config.settings import Settings, env_name
+from pipeline.elasticsearch import requests
 from pipeline.elasticsearch.client import connect
+from pipeline.elasticsearch.requests import Response
 from pipeline.errors import SettingsError
 from pipeline.kafka import consumer_lag
 from pipeline.monitoring import status_json
@@ -227,19 +227,22 @@ async def _elasticsearch(settings: Settings) -> tuple[ElasticsearchOverview, lis
     client = connect(settings)
     try:
         async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):
-            response = await client.perform_request("GET", "/_cluster/health", headers={"accept": "application/json"})
-    except ApiError as error:
-        if error.status_code == 403:
-            return ElasticsearchOverview("reachable; no privilege to read its health"), []
-        message = f"Responds with {error.status_code} at {settings.es_address}."
-    except (TransportError, OSError, TimeoutError) as error:
-        message = f"Unreachable at {settings.es_address}: {_describe_error(error)}."
-    else:
+            response = await requests.request(client, "GET", "/_cluster/health")
+    except TimeoutError:
+        response = Response(requests.TIMED_OUT, f"no response within {REQUEST_TIMEOUT_SECONDS:.0f} s")
+    finally:
+        await client.close()
+    if response.status == 200:
         status = str(response.body["status"])
         red = SourcedProblem(Severity.CRITICAL, "The cluster is red.", "elasticsearch", "Elasticsearch")
         return ElasticsearchOverview(status), [red] if status == "red" else []
-    finally:
-        await client.close()
+    if response.status == 403:
+        return ElasticsearchOverview("reachable; no privilege to read its health"), []
+    message = (
+        f"Unreachable at {settings.es_address}: {response.body}."
+        if response.status <= 0
+        else f"Responds with {response.status} at {settings.es_address}."
+    )
     return ElasticsearchOverview("unreachable"), [
         SourcedProblem(Severity.CRITICAL, message, "elasticsearch", "Elasticsearch")
     ]

@@ -8,15 +8,14 @@ import re
 import time
 from typing import Any, NamedTuple
 
-import orjson
 from aiokafka.errors import KafkaConnectionError, KafkaError
-from elastic_transport import TransportError
-from elasticsearch import ApiError, AsyncElasticsearch
+from elasticsearch import AsyncElasticsearch
 
 from pipeline.config.settings import Settings
 from pipeline.contract import cri, dead_letter, gap, record
 from pipeline.contract.record import Headers, KafkaPosition
-from pipeline.errors import CrispError, RecordError
+from pipeline.elasticsearch import requests
+from pipeline.errors import RecordError
 from pipeline.kafka.topic_reader import TopicReader, committed_offsets
 
 MAX_SEND_DELAY_MS = 60_000
@@ -59,14 +58,7 @@ class DocumentTracer:
         """Return the search hit of a document; None if it is not indexed."""
         query = {"query": {"ids": {"values": [identity]}}, "size": 1}
         path = f"/{self._settings.index_prefix}-*/_search?ignore_unavailable=true&allow_no_indices=true"
-        headers = {"accept": "application/json", "content-type": "application/json"}
-        try:
-            response = await self._client.perform_request("POST", path, headers=headers, body=orjson.dumps(query))
-        except ApiError as error:
-            raise CrispError(f"Elasticsearch responds with {error.status_code}: {str(error.body)[:300]}") from error
-        except (TransportError, OSError) as error:
-            raise CrispError(f"cannot connect to Elasticsearch: {error}") from error
-        hits = response.body["hits"]["hits"]
+        hits = (await requests.request_ok(self._client, "POST", path, query))["hits"]["hits"]
         return dict(hits[0]) if hits else None
 
     async def steps(self, hit: dict[str, Any]) -> list[Step]:

@@ -6,17 +6,16 @@ overwritten silently.
 
 from typing import Any
 
-from elastic_transport import TransportError
-from elasticsearch import ApiError, AsyncElasticsearch
+from elasticsearch import AsyncElasticsearch
 
-from pipeline.config.settings import Settings, env_name
-from pipeline.elasticsearch import index_template, lifecycle_policy
+from pipeline.config.settings import Settings
+from pipeline.elasticsearch import index_template, lifecycle_policy, requests
 from pipeline.elasticsearch.index_template import Template, Unsupported
+from pipeline.elasticsearch.requests import Response
 from pipeline.errors import SetupError
 
 _MAX_ATTEMPTS = 8
 _MAX_DIFFERENCES = 5
-_HEADERS = {"content-type": "application/json", "accept": "application/json"}
 
 
 class IndexSetup:
@@ -46,13 +45,14 @@ class IndexSetup:
         for template in templates:
             if not template.policy:
                 continue
-            status, body = await self._request("GET", f"/_ilm/policy/{template.policy}")
-            if status == 405 or (status == 400 and "no handler" in str(body)):
+            response = await self._request("GET", f"/_ilm/policy/{template.policy}")
+            if response.status == 405 or (response.status == 400 and "no handler" in str(response.body)):
                 self.messages.append("lifecycle: not supported by this server: delete old indices by other means")
                 return Unsupported(settings=frozenset({index_template.LIFECYCLE_SETTING}))
-            if status not in (200, 404):
-                raise SetupError(f"cannot read lifecycle policy {template.policy}: {_describe_response(status, body)}")
-            await self._put_lifecycle(template, body[template.policy]["policy"] if status == 200 else None)
+            if response.status not in (200, 404):
+                raise SetupError(f"cannot read lifecycle policy {template.policy}: {requests.describe(response)}")
+            existing = response.body[template.policy]["policy"] if response.status == 200 else None
+            await self._put_lifecycle(template, existing)
         return Unsupported()
 
     async def _put_lifecycle(self, template: Template, existing: dict[str, Any] | None) -> None:
@@ -71,10 +71,10 @@ class IndexSetup:
 
     async def _put(self, name: str, path: str, body: dict[str, Any]) -> str:
         """Put an object; return the feature that manages it if it is read-only, else empty. Raises SetupError."""
-        status, response = await self._request("PUT", path, body)
-        owner = index_template.managed_by(str(response)) if status == 400 else ""
-        if status != 200 and not owner:
-            raise SetupError(f"{name} rejected: {_describe_response(status, response)}")
+        response = await self._request("PUT", path, body)
+        owner = index_template.managed_by(str(response.body)) if response.status == 400 else ""
+        if response.status != 200 and not owner:
+            raise SetupError(f"{name} rejected: {requests.describe(response)}")
         return owner
 
     async def _put_template(self, template: Template, unsupported: Unsupported) -> Unsupported:
@@ -105,12 +105,12 @@ class IndexSetup:
         """Return the template without unsupported features, found by simulation: the server is not changed."""
         for _ in range(_MAX_ATTEMPTS):
             body = index_template.body(template, self._settings, unsupported)
-            status, response = await self._request("POST", f"/_index_template/_simulate/{template.name}", body)
-            if status == 200:
+            response = await self._request("POST", f"/_index_template/_simulate/{template.name}", body)
+            if response.status == 200:
                 return body, unsupported
-            more = index_template.unsupported_features(str(response))
-            if status != 400 or not (more.types - unsupported.types or more.settings - unsupported.settings):
-                raise SetupError(f"index template {template.name} rejected: {_describe_response(status, response)}")
+            more = index_template.unsupported_features(str(response.body))
+            if response.status != 400 or not (more.types - unsupported.types or more.settings - unsupported.settings):
+                raise SetupError(f"index template {template.name} rejected: {requests.describe(response)}")
             unsupported = Unsupported(unsupported.types | more.types, unsupported.settings | more.settings)
         raise SetupError(
             f"index template {template.name}: too many features not supported by this server: "
@@ -118,12 +118,12 @@ class IndexSetup:
         )
 
     async def _read_template(self, template: Template) -> dict[str, Any] | None:
-        status, response = await self._request("GET", f"/_index_template/{template.name}?flat_settings=true")
-        if status == 404:
+        response = await self._request("GET", f"/_index_template/{template.name}?flat_settings=true")
+        if response.status == 404:
             return None
-        if status != 200:
-            raise SetupError(f"cannot read index template {template.name}: {_describe_response(status, response)}")
-        existing: dict[str, Any] = response["index_templates"][0]["index_template"]
+        if response.status != 200:
+            raise SetupError(f"cannot read index template {template.name}: {requests.describe(response)}")
+        existing: dict[str, Any] = response.body["index_templates"][0]["index_template"]
         if not index_template.is_owned_by_crisp(existing.get("_meta")):
             raise SetupError(f"index template {template.name} exists and is not owned by crisp: rename or remove it")
         return existing
@@ -153,21 +153,16 @@ class IndexSetup:
                 self.messages.append(f"  index {index} keeps the mapping of version {meta.get('version')}")
 
     async def _request_ok(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
-        status, response = await self._request(method, path, body)
-        if status != 200:
-            raise SetupError(
-                f"Elasticsearch rejects {method} {path.partition('?')[0]}: {_describe_response(status, response)}"
-            )
-        return response
+        response = await self._request(method, path, body)
+        if response.status != 200:
+            raise SetupError(f"Elasticsearch rejects {method} {path.partition('?')[0]}: {requests.describe(response)}")
+        return response.body
 
-    async def _request(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
-        try:
-            response = await self._client.perform_request(method, path, headers=_HEADERS, body=body)
-        except ApiError as error:
-            return error.status_code, error.body
-        except TransportError as error:
-            raise SetupError(f"cannot connect to Elasticsearch at {self._settings.es_address}: {error}") from error
-        return response.meta.status, response.body
+    async def _request(self, method: str, path: str, body: dict[str, Any] | None = None) -> Response:
+        response = await requests.request(self._client, method, path, body)
+        if response.status <= 0:
+            raise SetupError(f"cannot connect to Elasticsearch at {self._settings.es_urls}: {response.body}")
+        return response
 
 
 def _managed_note(owner: str) -> str:
@@ -180,8 +175,3 @@ def _managed_note(owner: str) -> str:
 def _list_differences(differences: list[str]) -> str:
     more = f" and {len(differences) - _MAX_DIFFERENCES} more" if len(differences) > _MAX_DIFFERENCES else ""
     return ", ".join(differences[:_MAX_DIFFERENCES]) + more
-
-
-def _describe_response(status: int, body: Any) -> str:
-    hint = f" (check ES_USER and ES_PASSWORD, or {env_name('es_api_key')})" if status in (401, 403) else ""
-    return f"status {status}{hint}: {str(body)[:500]}"

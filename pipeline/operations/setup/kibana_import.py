@@ -12,6 +12,7 @@ import orjson
 
 from pipeline.config import secrets
 from pipeline.config.settings import Settings, env_name, strip_credentials
+from pipeline.elasticsearch.requests import CREDENTIALS_HINT
 from pipeline.errors import SetupError
 from pipeline.operations.setup import kibana_objects
 
@@ -96,7 +97,7 @@ class KibanaClient:
             message = f"{error.code} {error.read(300).decode('utf-8', 'replace')}".strip()
             if error.code == 503:
                 raise _Unavailable(f"it responds with {message}") from error
-            hint = " (check ES_USER and ES_PASSWORD, or CRISP_ES_API_KEY)" if error.code in {401, 403} else ""
+            hint = f" ({CREDENTIALS_HINT})" if error.code in {401, 403} else ""
             raise SetupError(f"Kibana at {self.display_url} responds with {message}{hint}") from error
         except OSError as error:
             raise _Unavailable(f"cannot connect: {getattr(error, 'reason', error)}") from error

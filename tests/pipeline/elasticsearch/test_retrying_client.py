@@ -10,7 +10,8 @@ from elasticsearch import AsyncElasticsearch
 
 from pipeline.config.environment import load_settings
 from pipeline.elasticsearch.bulk_sender import BulkSender
-from pipeline.elasticsearch.retrying_client import MAX_UNEXPECTED_ERRORS, TIMED_OUT, UNREACHABLE, RetryingClient
+from pipeline.elasticsearch.requests import TIMED_OUT, UNREACHABLE
+from pipeline.elasticsearch.retrying_client import MAX_UNEXPECTED_ERRORS, RetryingClient
 from pipeline.monitoring.metrics import WORKER, Metrics
 
 
