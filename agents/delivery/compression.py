@@ -12,6 +12,11 @@ CODECS = {"gzip": codec.gzip_encode, "lz4": codec.lz4_encode, "zstd": codec.zstd
 
 
 def use_fast_levels() -> None:
-    """Set the fast level for every producer of this process, from its next batch on."""
+    """Set the fast level for every producer of this process, from its next batch on.
+
+    This changes the default argument of aiokafka's functions, for the whole process, because there is no other way: its
+    record batches, which are compiled, look the functions up themselves and pass the bytes only. A test fails if
+    aiokafka changes that. The worker's producer, which sends dead letters only, keeps aiokafka's levels.
+    """
     for encode in CODECS.values():
         encode.__defaults__ = (LEVEL,)
