@@ -19,7 +19,7 @@ from agents.tailing.container_tail import ContainerTail, MetadataState
 from agents.tailing.file_handles import FileHandles, raise_open_file_limit
 from agents.tailing.log_file import LogFile
 from agents.tailing.open_file import file_signature
-from pipeline.config.settings import Settings
+from pipeline.config.settings import ShipperSettings
 from pipeline.contract import gap
 from pipeline.contract.pod_metadata import Instance
 from pipeline.monitoring.metrics import SHIPPER, Metrics
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 class ContainerLogs:
     """The tails of a node. `update` applies a scan; `poll` reads the sizes of a tail's open files."""
 
-    def __init__(self, settings: Settings, pods: PodWatch | None = None, metrics: Metrics | None = None) -> None:
+    def __init__(self, settings: ShipperSettings, pods: PodWatch | None = None, metrics: Metrics | None = None) -> None:
         self.tails: dict[Instance, ContainerTail] = {}
         self.losses = LossTracker(metrics or Metrics(SHIPPER))
         self.excluded: dict[Instance, str] = {}  # instances that are not read, and why

@@ -14,7 +14,7 @@ from agents.delivery.link import KafkaLink
 from agents.state.losses import LossTracker
 from agents.tailing.container_tail import ContainerTail
 from agents.tailing.pending_slice import InFlightSlice, PendingSlice
-from pipeline.config.settings import KIB, Settings
+from pipeline.config.settings import KIB, ShipperSettings
 from pipeline.contract import cri, gap, record
 from pipeline.contract.gap import GapRecord
 from pipeline.kafka import client
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 class Delivery:
     """Sends slices and gaps over a connected link. While the link's state is FAILED, call `recover`."""
 
-    def __init__(self, settings: Settings, metrics: Metrics, link: KafkaLink) -> None:
+    def __init__(self, settings: ShipperSettings, metrics: Metrics, link: KafkaLink) -> None:
         self._settings = settings
         self._metrics = metrics
         self._link = link

@@ -17,7 +17,7 @@ from aiokafka.errors import KafkaError
 from agents.delivery.in_flight import InFlightBytes
 from agents.delivery.producer import DeliveryCallback, Producer, RecordProducer
 from pipeline.backoff import Backoff
-from pipeline.config.settings import Settings
+from pipeline.config.settings import ShipperSettings
 from pipeline.contract.record import Headers
 from pipeline.errors import SettingsError
 from pipeline.kafka import client
@@ -49,10 +49,10 @@ class KafkaLink:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: ShipperSettings,
         stopping: asyncio.Event,
-        create_producer: Callable[[Settings, int], Producer] = RecordProducer,
-        connection_problem: Callable[[Settings, str], Awaitable[str]] = client.connection_problem,
+        create_producer: Callable[[ShipperSettings, int], Producer] = RecordProducer,
+        connection_problem: Callable[[ShipperSettings, str], Awaitable[str]] = client.connection_problem,
     ) -> None:
         self._state = LinkState.CONNECTING
         # The limit is two slices: per partition the client has one request in flight, and one that waits.

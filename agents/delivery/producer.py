@@ -17,8 +17,9 @@ from aiokafka.errors import KafkaTimeoutError, ProducerClosed
 
 from agents.delivery import compression
 from agents.delivery.partitioner import choose_partition
+from pipeline.config import secrets
 from pipeline.config.secrets import SecretFileWatcher
-from pipeline.config.settings import KIB, Settings
+from pipeline.config.settings import KIB, ShipperSettings
 from pipeline.contract.record import Headers
 from pipeline.errors import SettingsError
 from pipeline.kafka import client
@@ -64,11 +65,11 @@ class Producer(Protocol):
 class RecordProducer:
     """The producer of the shipper; see `Producer`. `batch_bytes`: size of the largest slice."""
 
-    def __init__(self, settings: Settings, batch_bytes: int) -> None:
+    def __init__(self, settings: ShipperSettings, batch_bytes: int) -> None:
         self._settings = settings
         self._batch_bytes = batch_bytes
         self._producer: AIOKafkaProducer | None = None
-        self._secret_watcher = SecretFileWatcher(settings)
+        self._secret_watcher = SecretFileWatcher(secrets.kafka_files(settings))
         self._queues: dict[bytes, deque[tuple[bytes, Headers, DeliveryCallback]]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from agents.kubernetes.pod_watch import SILENT_SECONDS, Pod, PodWatch
 from agents.tailing.container_tail import ContainerTail, Limits, MetadataState
 from pipeline.config.exclusion import Exclusion
-from pipeline.config.settings import Settings
+from pipeline.config.settings import ShipperSettings
 from pipeline.contract import annotations, pod_metadata, record
 from pipeline.contract.annotations import PodOptions
 from pipeline.contract.pod_metadata import Instance
@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 class ContainerPolicy:
     """Creates tails and updates their metadata from the API; without the API, metadata comes from the path."""
 
-    def __init__(self, settings: Settings, pods: PodWatch | None) -> None:
+    def __init__(self, settings: ShipperSettings, pods: PodWatch | None) -> None:
         self.invalid: set[str] = set()  # problems of annotations
         self._exclusion = Exclusion(settings)
         self._exclusion_rules: dict[Instance, tuple[str, str]] = {}

@@ -4,6 +4,7 @@ A secret is passed only to the client that needs it; no log, status or error con
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,17 +59,30 @@ def all_secrets(settings: Settings) -> tuple[Secret, ...]:
     return kafka_password(settings), es_password(settings), es_api_key(settings)
 
 
-class SecretFileWatcher:
-    """Watches the files of secrets and certificates in the settings for changes."""
+def kafka_files(settings: KafkaSettings) -> dict[str, str]:
+    """Return the files of the connection to Kafka, by the name of their setting; empty if they are not set."""
+    return {
+        "kafka_password_file": settings.kafka_password_file,
+        "kafka_ca_file": settings.kafka_ca_file,
+        "kafka_cert_file": settings.kafka_cert_file,
+        "kafka_key_file": settings.kafka_key_file,
+    }
 
-    def __init__(self, settings: Settings) -> None:
-        files = {
-            **{secret.file_name: secret.file for secret in all_secrets(settings)},
-            "kafka_ca_file": settings.kafka_ca_file,
-            "kafka_cert_file": settings.kafka_cert_file,
-            "kafka_key_file": settings.kafka_key_file,
-            "es_ca_file": settings.es_ca_file,
-        }
+
+def elasticsearch_files(settings: ElasticsearchSettings) -> dict[str, str]:
+    """Return the files of the connection to Elasticsearch, by the name of their setting; empty if they are not set."""
+    return {
+        "es_password_file": settings.es_password_file,
+        "es_api_key_file": settings.es_api_key_file,
+        "es_ca_file": settings.es_ca_file,
+    }
+
+
+class SecretFileWatcher:
+    """Watches the files of secrets and certificates for changes."""
+
+    def __init__(self, files: Mapping[str, str]) -> None:
+        """Watch files, by the name of their setting."""
         self._paths = {name: path for name, path in files.items() if path}
         self._signatures = {name: _signature(path) for name, path in self._paths.items()}
 

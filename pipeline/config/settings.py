@@ -125,8 +125,8 @@ class StatusSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShipperSettings:
-    """The shipper."""
+class ShipperSettings(KafkaSettings):
+    """The shipper; it produces to Kafka."""
 
     logs_dir: str = _setting("/var/log/pods", "directory of the container logs, in the kubelet's layout")
     plain_dirs: tuple[str, ...] = _list(
@@ -171,6 +171,14 @@ class ShipperSettings:
     exclude_pods: tuple[str, ...] = _list("", "excluded pods: namespace/name, `*` matches any text, blank-separated")
     ship_port: int = _setting(0, "port of the shipper's status and metrics; 0: none", minimum=0)
     ship_grace_seconds: float = _setting(10.0, "after SIGTERM, maximum wait for Kafka's acknowledgements", minimum=0)
+
+    @property
+    def grouping(self) -> Grouping:
+        """How lines are joined into events, by default."""
+        gaps = (round(self.trace_gap_seconds * 1e9), round(self.partial_gap_seconds * 1e9))
+        pattern = self.multiline_pattern
+        mode = "pattern" if pattern else self.multiline
+        return Grouping(mode, *gaps, self.event_max_bytes, pattern=pattern)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -230,8 +238,8 @@ class IndexSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class WorkerSettings:
-    """The worker."""
+class WorkerSettings(KafkaSettings):
+    """The worker; it consumes from Kafka."""
 
     worker_memory_budget_bytes: int = _setting(
         64 * MIB, "memory of one worker for slices in flight and their documents", minimum=2 * MIB
@@ -301,11 +309,3 @@ class Settings(
     KafkaSettings,
 ):
     """The effective settings."""
-
-    @property
-    def grouping(self) -> Grouping:
-        """How lines are joined into events, by default."""
-        gaps = (round(self.trace_gap_seconds * 1e9), round(self.partial_gap_seconds * 1e9))
-        pattern = self.multiline_pattern
-        mode = "pattern" if pattern else self.multiline
-        return Grouping(mode, *gaps, self.event_max_bytes, pattern=pattern)

@@ -17,7 +17,7 @@ from faust.exceptions import AlreadyConfiguredWarning, ConsumerNotStarted
 from faust.types import TP, EventT, TopicT
 from mode.supervisors import CrashingSupervisor
 
-from pipeline.config.settings import MIB, Settings
+from pipeline.config.settings import MIB, WorkerSettings
 from pipeline.worker import consumer, credentials
 from pipeline.worker.consumer import Consumer
 
@@ -43,7 +43,7 @@ class EventHandler(Protocol):
 class WorkerApp:
     """The Faust app of one worker. It consumes the raw topic and runs the tasks from `start` to `stop`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: WorkerSettings) -> None:
         self._settings = settings
         self._app = _build(settings)
         self.dead_letter_topic: TopicT = self._app.topic(
@@ -139,7 +139,7 @@ class WorkerApp:
         return self._app._consumer  # type: ignore[return-value]  # noqa: SLF001
 
 
-def _build(settings: Settings) -> faust.App:
+def _build(settings: WorkerSettings) -> faust.App:
     return faust.App(
         settings.kafka_group,
         broker=";".join(f"kafka://{broker}" for broker in settings.kafka_brokers),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
-from pipeline.config.settings import Settings
+from pipeline.config.settings import WorkerSettings
 from pipeline.contract import cri
 from pipeline.documents.batch import DocumentBatch
 from pipeline.elasticsearch.freshness_probe import FreshnessProbe
@@ -42,7 +42,7 @@ class WorkerMonitor:
     """Measures one worker. `run` runs as a separate task."""
 
     def __init__(
-        self, settings: Settings, metrics: Metrics, partitions: AssignedPartitions, acker: OrderedAcker
+        self, settings: WorkerSettings, metrics: Metrics, partitions: AssignedPartitions, acker: OrderedAcker
     ) -> None:
         self._settings = settings
         self._metrics = metrics

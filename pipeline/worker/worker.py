@@ -5,6 +5,7 @@ import os
 import socket
 import time
 
+from pipeline.config import secrets
 from pipeline.config.environment import non_defaults
 from pipeline.config.secrets import SecretFileWatcher
 from pipeline.config.settings import Settings
@@ -38,7 +39,8 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.metrics = Metrics(WORKER)
-        self.secret_watcher = SecretFileWatcher(settings)  # before anything reads a secret
+        secret_files = secrets.kafka_files(settings) | secrets.elasticsearch_files(settings)
+        self.secret_watcher = SecretFileWatcher(secret_files)  # before anything reads a secret
         self.app = WorkerApp(settings)
         self.acker = OrderedAcker(self.app.generation)
         self.budget = MemoryBudget(settings.worker_memory_budget_bytes)

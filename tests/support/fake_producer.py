@@ -7,7 +7,7 @@ from aiokafka.errors import KafkaConnectionError, MessageSizeTooLargeError, Prod
 
 from agents.delivery.partitioner import choose_partition
 from agents.delivery.producer import DeliveryCallback
-from pipeline.config.settings import Settings
+from pipeline.config.settings import KafkaSettings
 from pipeline.contract.record import Headers
 
 
@@ -37,7 +37,7 @@ class FakeTopic:
     records: dict[int, list[Record]] = field(default_factory=dict)
     producers: list["FakeProducer"] = field(default_factory=list)
 
-    def create_producer(self, settings: Settings, batch_bytes: int) -> "FakeProducer":
+    def create_producer(self, settings: KafkaSettings, batch_bytes: int) -> "FakeProducer":
         """Create a producer of this topic; see `KafkaLink`."""
         producer = FakeProducer(self, settings, batch_bytes)
         self.producers.append(producer)
@@ -53,7 +53,7 @@ class FakeTopic:
 class FakeProducer:
     """Keeps the contract of `agents.delivery.producer.Producer`."""
 
-    def __init__(self, topic: FakeTopic, settings: Settings, batch_bytes: int) -> None:
+    def __init__(self, topic: FakeTopic, settings: KafkaSettings, batch_bytes: int) -> None:
         self.topic = topic
         self.batch_bytes = batch_bytes
         self.reloads = 0

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from aiokafka.errors import KafkaConnectionError, KafkaError
 
-from pipeline.config.settings import Settings, env_name
+from pipeline.config.settings import ElasticsearchSettings, KafkaSettings, Settings, StatusSettings, env_name
 from pipeline.elasticsearch import requests
 from pipeline.elasticsearch.client import connect
 from pipeline.elasticsearch.requests import Response
@@ -33,7 +33,7 @@ Address = tuple[str, int]
 """An IP address and a port."""
 
 
-def parse_status_urls(settings: Settings) -> list[tuple[str, int]]:
+def parse_status_urls(settings: StatusSettings) -> list[tuple[str, int]]:
     """Return host and port of each URL in the settings. Raises SettingsError."""
     addresses, problems = [], []
     for url in settings.status_urls:
@@ -203,7 +203,7 @@ def _describe_error(error: Exception) -> str:
     return message or type(error).__name__
 
 
-async def _kafka(settings: Settings) -> tuple[KafkaOverview, list[SourcedProblem]]:
+async def _kafka(settings: KafkaSettings) -> tuple[KafkaOverview, list[SourcedProblem]]:
     brokers = settings.kafka_address
     try:
         async with asyncio.timeout(2 * REQUEST_TIMEOUT_SECONDS):
@@ -223,7 +223,7 @@ async def _kafka(settings: Settings) -> tuple[KafkaOverview, list[SourcedProblem
     return overview, [late] if oldest_seconds > 60 else []
 
 
-async def _elasticsearch(settings: Settings) -> tuple[ElasticsearchOverview, list[SourcedProblem]]:
+async def _elasticsearch(settings: ElasticsearchSettings) -> tuple[ElasticsearchOverview, list[SourcedProblem]]:
     client = connect(settings)
     try:
         async with asyncio.timeout(REQUEST_TIMEOUT_SECONDS):

@@ -14,7 +14,7 @@ from agents.delivery.link import KafkaLink, LinkState
 from agents.state.losses import LossTracker
 from agents.tailing.container_tail import ContainerTail, Limits
 from agents.tailing.log_file import LogFile
-from pipeline.config.settings import KIB, Settings
+from pipeline.config.settings import KIB, KafkaSettings, Settings
 from pipeline.contract import gap, record
 from pipeline.contract.gap import Gap, GapRecord
 from pipeline.monitoring.metrics import SHIPPER, Metrics
@@ -38,7 +38,7 @@ class Scene:
         self.path = directory / "0.log"
         self.number = 0
 
-    async def check(self, _settings: Settings, _topic: str) -> str:
+    async def check(self, _settings: KafkaSettings, _topic: str) -> str:
         return ""
 
     def create_tail(self, lines: int, size: int) -> ContainerTail:

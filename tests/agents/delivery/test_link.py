@@ -10,7 +10,7 @@ from agents.delivery import in_flight, link
 from agents.delivery.link import KafkaLink, LinkState
 from agents.delivery.producer import DeliveryCallback
 from pipeline.backoff import Backoff
-from pipeline.config.settings import Settings
+from pipeline.config.settings import KafkaSettings, Settings
 from pipeline.contract.record import Headers
 from pipeline.errors import SettingsError
 from tests.support.fake_producer import FakeTopic
@@ -39,7 +39,7 @@ class Scene:
         self.errors: list[BaseException | None] = []
         self.link = KafkaLink(SETTINGS, self.stopping, self.topic.create_producer, self.check)
 
-    async def check(self, _settings: Settings, topic: str) -> str:
+    async def check(self, _settings: KafkaSettings, topic: str) -> str:
         assert topic == SETTINGS.topic_raw
         await asyncio.sleep(0)
         if isinstance(self.problem, Exception):
