@@ -51,8 +51,12 @@ async def request(
     except ConnectionTimeout as error:
         return Response(TIMED_OUT, str(error))
     except TlsError as error:
-        return Response(UNREACHABLE, f"check {env_name('es_ca_file')} and {env_name('es_ca_fingerprint')}: {error}")
-    except (TransportError, OSError, ValueError) as error:
+        # Their `str` is the cause, which the library loses; the message is ours or that of TLS.
+        settings = f"{env_name('es_ca_file')} and {env_name('es_ca_fingerprint')}"
+        return Response(UNREACHABLE, f"check {settings}: {error.message}")
+    except TransportError as error:
+        return Response(UNREACHABLE, error.message)
+    except (OSError, ValueError) as error:
         return Response(UNREACHABLE, str(error))
     return Response(response.meta.status, response.body)
 
