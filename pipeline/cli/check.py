@@ -8,16 +8,19 @@ import sys
 
 import orjson
 
+from pipeline.cli.terminal import cluster
 from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.monitoring import log
 from pipeline.operations import rule_test_runner
-from pipeline.operations.check.finding import FAILED
+from pipeline.operations.check import kubernetes
+from pipeline.operations.check.finding import FAILED, CheckResult
 from pipeline.rules import loader
 
 EXAMPLE = """examples:
   crisp check --rules rules.yaml
   crisp check --connect --json
+  crisp check --kube --namespace logging
 
 exit code 0: no check failed; 1: a rule test or a server check failed; 2: settings or rules are invalid"""
 
@@ -26,28 +29,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("--rules", metavar="FILE", help="the rules file, instead of CRISP_RULES_FILE")
     parser.add_argument("--connect", action="store_true", help="also check Kafka and Elasticsearch; read-only")
-    parser.add_argument("--json", action="store_true", help="print the results of --connect as one JSON object")
+    parser.add_argument("--json", action="store_true", help="print the results of the servers as one JSON object")
+    cluster.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Return 0 if no check failed, else 1. Raises SettingsError for invalid settings or rules."""
     effective = load_settings()
     log.configure_cli()
+    client = cluster.connect(args, effective)
     if args.rules:
         effective = dataclasses.replace(effective, rules_file=args.rules)
     with contextlib.redirect_stdout(sys.stderr if args.json else sys.stdout):
         print("settings: OK")
         passed = not effective.rules_file or _check_rules(effective)
-    if args.connect:
-        passed = _check_servers(effective, as_json=args.json) and passed
+    results = _check_servers(effective) if args.connect else []
+    if client is not None:
+        results += kubernetes.run_checks(client, args.namespace)
+    if args.connect or client is not None:
+        passed = _print_results(results, as_json=args.json) and passed
     return 0 if passed else 1
 
 
-def _check_servers(effective: Settings, *, as_json: bool) -> bool:
-    """Run the checks of Kafka and Elasticsearch, and print the results; return whether none failed."""
+def _check_servers(effective: Settings) -> list[CheckResult]:
+    """Run the checks of Kafka and Elasticsearch."""
     from pipeline.operations.check import elasticsearch, kafka  # imported here: their clients load slowly
 
-    results = [*asyncio.run(kafka.run_checks(effective)), *asyncio.run(elasticsearch.run_checks(effective))]
+    return [*asyncio.run(kafka.run_checks(effective)), *asyncio.run(elasticsearch.run_checks(effective))]
+
+
+def _print_results(results: list[CheckResult], *, as_json: bool) -> bool:
+    """Print the results of the servers; return whether none failed."""
     passed = all(result.state != FAILED for result in results)
     if as_json:
         print(orjson.dumps({"good": passed, "findings": [result._asdict() for result in results]}).decode())

@@ -2,8 +2,8 @@
 
 import argparse
 import asyncio
-from collections.abc import Callable
-from typing import TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 import orjson
 from rich.console import Console, Group, RenderableType
@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.cli.terminal import output
+from pipeline.cli.terminal import cluster, output
 from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.monitoring import formatting, log, worker_problems
@@ -20,16 +20,18 @@ from pipeline.monitoring.problem import Severity
 from pipeline.monitoring.shipper_status import ShipperStatus
 from pipeline.monitoring.status import Latency, ProcessStatus, Series
 from pipeline.monitoring.worker_status import WorkerStatus
-from pipeline.operations.inspect import overview
+from pipeline.operations.inspect import cluster_overview, overview
 from pipeline.operations.inspect.overview import Overview, SourcedProblem
 
 REFRESH_SECONDS = 2.0
 MAX_ROWS = 20
 COLOURS = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow", Severity.OK: "green"}
 LABELS = {Severity.CRITICAL: "critical", Severity.WARNING: "warning", Severity.OK: "healthy"}
+Gatherer = Callable[[], Coroutine[Any, Any, Overview]]
 EXAMPLE = """examples:
   crisp status            a live view on a terminal, until Ctrl-C; else once
   crisp status --once --strict && echo healthy
+  crisp status --kube --namespace logging     by a kubeconfig, through the Kubernetes API server alone
 
 exit code 0: no problem is critical; 1: one is (with --strict: or there is a warning)"""
 
@@ -39,6 +41,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help="print the state once, also on a terminal")
     parser.add_argument("--json", action="store_true", help="print the complete state as one JSON object")
     parser.add_argument("--strict", action="store_true", help="exit code 1 also for warnings")
+    cluster.add_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,14 +49,23 @@ def run(args: argparse.Namespace) -> int:
     effective = load_settings()
     log.configure_cli()
     console = output.console()
+    gather = _gatherer(args, effective)
     if args.json or args.once or not console.is_terminal:
-        snapshot = asyncio.run(overview.gather(effective))
+        snapshot = asyncio.run(gather())
         if args.json:
             print(orjson.dumps(snapshot).decode())
         else:
             console.print(render(snapshot))
         return exit_code(snapshot.state, strict=args.strict)
-    return exit_code(asyncio.run(_live(effective, console)), strict=args.strict)
+    return exit_code(asyncio.run(_live(gather, console)), strict=args.strict)
+
+
+def _gatherer(args: argparse.Namespace, effective: Settings) -> Gatherer:
+    """Return what makes an overview: of the status pages in the settings, or with --kube of the cluster's pods."""
+    client = cluster.connect(args, effective)
+    if client is None:
+        return lambda: overview.gather(effective)
+    return lambda: asyncio.to_thread(cluster_overview.gather, client, args.namespace)
 
 
 def exit_code(state: Severity, *, strict: bool) -> int:
@@ -61,12 +73,12 @@ def exit_code(state: Severity, *, strict: bool) -> int:
     return 1 if state is Severity.CRITICAL or (strict and state is Severity.WARNING) else 0
 
 
-async def _live(effective: Settings, console: Console) -> Severity:
+async def _live(gather: Gatherer, console: Console) -> Severity:
     state = Severity.OK
     with Live(console=console, auto_refresh=False, screen=False) as live:
         try:
             while True:
-                snapshot = await overview.gather(effective)
+                snapshot = await gather()
                 state = snapshot.state
                 live.update(render(snapshot), refresh=True)
                 await asyncio.sleep(REFRESH_SECONDS)
@@ -109,7 +121,7 @@ def _render_servers(snapshot: Overview) -> RenderableType:
 
 def _render_processes(snapshot: Overview) -> list[RenderableType]:
     if not snapshot.processes and not snapshot.unknown_processes:
-        return [Text("No status pages to read: CRISP_STATUS_URLS is empty.", style="dim")]
+        return [Text("No processes: CRISP_STATUS_URLS is empty, or --kube found no pods.", style="dim")]
     statuses = [process.status for process in snapshot.processes]
     shippers = [status for status in statuses if isinstance(status, ShipperStatus)]
     workers = [status for status in statuses if isinstance(status, WorkerStatus)]

@@ -81,6 +81,14 @@ def trusting(ca_file: str | None) -> ssl.SSLContext:
     return context
 
 
-def has_service_account(environ: Mapping[str, str] = os.environ) -> bool:
-    """Return whether this process runs in a pod with a service account's token."""
-    return bool(environ.get("KUBERNETES_SERVICE_HOST")) and (SERVICE_ACCOUNT_DIRECTORY / "token").exists()
+def find_access(kubeconfig: str, environ: Mapping[str, str] = os.environ) -> ApiAccess:
+    """Return an operator's access: `kubeconfig`, else KUBECONFIG, else this pod's service account, else ~/.kube/config.
+
+    Raises KubernetesError.
+    """
+    path = kubeconfig or environ.get("KUBECONFIG", "")
+    if not path and environ.get("KUBERNETES_SERVICE_HOST") and (SERVICE_ACCOUNT_DIRECTORY / "token").exists():
+        return ServiceAccount(environ)
+    from pipeline.kubernetes.kubeconfig import Kubeconfig  # imported here: not needed in a pod
+
+    return Kubeconfig(path or str(Path("~/.kube/config").expanduser()))

@@ -5,6 +5,7 @@ Import this module only where it is used: the official client needs as much memo
 
 import http.client
 import ssl
+import threading
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -34,6 +35,7 @@ class Kubeconfig:
 
     def __init__(self, path: str) -> None:
         self._configuration = configuration = Configuration()
+        self._renewal = threading.Lock()  # a plugin that gets a new token runs once
         try:
             config.load_kube_config(path, client_configuration=configuration)
             self._tls = _tls_context(configuration)
@@ -73,7 +75,8 @@ class Kubeconfig:
     def authorization(self) -> str:
         """Return the current header; the official client renews tokens of plugins."""
         try:
-            return str(self._configuration.get_api_key_with_prefix("BearerToken") or "").strip()
+            with self._renewal:
+                return str(self._configuration.get_api_key_with_prefix("BearerToken") or "").strip()
         except Exception as error:  # as above
             raise KubernetesError(f"cannot renew the credentials for {self.url}: {error}") from error
 

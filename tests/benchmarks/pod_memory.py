@@ -13,8 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests import kubernetes_api
-from tests.kubernetes_api import KubernetesApi, make_pod
+from tests.support import fake_kubernetes_api as kubernetes_api
+from tests.support.fake_kubernetes_api import KubernetesApi, make_pod
 
 TABLE = Path(__file__).parent.parent.parent / "build" / "pod_memory.md"
 WAYS = ("without", "in a pod", "by a kubeconfig")

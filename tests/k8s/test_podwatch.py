@@ -34,6 +34,8 @@ def test_changes_of_pods_of_this_node_are_observed(api: ApiServer, watching: Sta
     assert label(watch, late) == "moved", "a deleted pod keeps its labels"
     assert label(watch, elsewhere) is None
     assert (watch.problem, is_deleted(watch, early)) == ("", False)
+    remove_pod(api, "early")
+    remove_pod(api, "elsewhere")
 
 
 def test_pod_of_the_same_name_is_distinguished_by_its_uid(api: ApiServer, watching: Start) -> None:

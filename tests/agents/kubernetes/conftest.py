@@ -8,8 +8,8 @@ import pytest
 from agents.kubernetes.pod_watch import PodWatch
 from pipeline.config.settings import Settings
 from pipeline.kubernetes import access
-from tests import kubernetes_api
-from tests.kubernetes_api import KubernetesApi
+from tests.support import fake_kubernetes_api as kubernetes_api
+from tests.support.fake_kubernetes_api import KubernetesApi
 
 Start = Callable[[], PodWatch]
 

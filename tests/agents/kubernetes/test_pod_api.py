@@ -15,9 +15,9 @@ from pipeline.contract.pod_metadata import Instance
 from pipeline.errors import KubernetesError
 from pipeline.kubernetes import access, client
 from pipeline.kubernetes.access import ServiceAccount
-from tests import kubernetes_api
 from tests.agents.kubernetes.conftest import Start
-from tests.kubernetes_api import KubernetesApi, make_pod
+from tests.support import fake_kubernetes_api as kubernetes_api
+from tests.support.fake_kubernetes_api import KubernetesApi, make_pod
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> None:
