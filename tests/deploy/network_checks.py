@@ -36,6 +36,7 @@ PODS = {
     "eck": End("elastic-system", {"app.kubernetes.io/name": "elastic-operator"}),
     "eck, plain manifests": End("elastic-system", {"control-plane": "elastic-operator"}),
     "keda": End("keda", {"app": "keda-operator"}),
+    "konnectivity": End("kube-system", {"k8s-app": "konnectivity-agent"}),
     "prometheus": End("monitoring", {"app.kubernetes.io/name": "prometheus"}),
     "fluent-bit": End(NAMESPACE, {"app": "fluent-bit"}),
     "visitor": End("gateway", {}),
@@ -132,6 +133,10 @@ OURS = ("crisp-shipper", "crisp-worker", "crisp-setup")
 OBJECTS = "crisp-kibana"
 
 
+def _has_status_readers(objects: Objects) -> bool:
+    return any(entry["metadata"]["name"] == "crisp-status-reader" for entry in of_kind(objects, "ClusterRole"))
+
+
 def open_ways(objects: Objects) -> Iterator[str]:
     """A connection that is needed and shut."""
     needed: list[tuple[str, str, Any, str]] = [
@@ -139,6 +144,8 @@ def open_ways(objects: Objects) -> Iterator[str]:
     ]
     needed += [("crisp-shipper", "api", port, "TCP") for port in (443, 6443)]
     needed += [(name, part, "status", "TCP") for name in ("prometheus", "crisp-worker") for part in OURS[:2]]
+    if _has_status_readers(objects):
+        needed += [(name, part, "status", "TCP") for name in ("api", "konnectivity") for part in OURS[:2]]
     if of_kind(objects, "Kafka"):
         needed += [(name, "kafka", 9093, "TCP") for name in (*OURS, "keda")]
     if any(entry["metadata"]["name"] == "fluent-bit" for entry in of_kind(objects, "KafkaUser")):
@@ -162,6 +169,8 @@ def shut_ways(objects: Objects) -> Iterator[str]:
         ("crisp-worker", "stranger", 80),
         ("crisp-worker", "api", 6443),
     ]
+    if not _has_status_readers(objects):
+        unwanted += [(name, part, "status") for name in ("api", "konnectivity") for part in OURS[:2]]
     if of_kind(objects, "Elasticsearch"):
         unwanted += [(name, "elasticsearch", 9200) for name in ("crisp-shipper", "stranger", "neighbour", "prometheus")]
         unwanted += [

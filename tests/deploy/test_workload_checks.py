@@ -50,6 +50,22 @@ def quota_elsewhere(objects: Objects) -> None:
     objects.append({"kind": "ResourceQuota", "metadata": {"name": "critical-pods", "namespace": "kube-system"}})
 
 
+def status_for_everybody(objects: Objects) -> None:
+    objects.append(
+        {
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": "crisp-status-reader"},
+            "roleRef": {"kind": "ClusterRole", "name": "crisp-status-reader"},
+            "subjects": [],
+        }
+    )
+
+
+def status_and_secrets(objects: Objects) -> None:
+    rules = [{"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"]}]
+    objects.append({"kind": "ClusterRole", "metadata": {"name": "crisp-status-reader"}, "rules": rules})
+
+
 def rules_by_subpath(objects: Objects) -> None:
     for mount in pod_spec(named(objects, "Deployment", "crisp-worker"))["containers"][0]["volumeMounts"]:
         if mount["name"] == "rules":
@@ -158,6 +174,8 @@ BROKEN: list[Case] = [
         workload.rights,
         at("ClusterRole", "crisp-shipper", "rules", 0, "verbs", to=["get", "delete"]),
     ),
+    ("the pod proxy of the whole cluster", workload.rights, status_for_everybody),
+    ("secrets for those who read the status", workload.rights, status_and_secrets),
     ("another namespace", workload.namespaces, at("Kafka", "logs", "metadata", "namespace", to="kafka")),
 ]
 

@@ -59,12 +59,13 @@ def references(objects: Objects) -> Iterator[str]:
                 yield f"{title(entry)}: there is no {kind} {name}"
     for entry in of_kind(objects, "RoleBinding", "ClusterRoleBinding"):
         wanted = [(entry["roleRef"]["kind"], entry["roleRef"]["name"])]
-        wanted += [(subject["kind"], subject["name"]) for subject in entry["subjects"]]
+        wanted += [(subject["kind"], subject["name"]) for subject in entry["subjects"] if subject["kind"] != "Group"]
         yield from (f"{title(entry)}: there is no {kind} {name}" for kind, name in wanted if (kind, name) not in have)
         yield from (
             f"{title(entry)}: names a subject in another namespace"
             for subject in entry["subjects"]
-            if named(objects, "ServiceAccount", subject["name"])["metadata"]["namespace"] != subject["namespace"]
+            if subject["kind"] == "ServiceAccount"
+            and named(objects, "ServiceAccount", subject["name"])["metadata"]["namespace"] != subject["namespace"]
         )
 
 
@@ -258,9 +259,17 @@ def replicas(objects: Objects) -> Iterator[str]:
             yield f"{title(entry)}: with one worker a drain would never end"
 
 
+STATUS_READER = {("", "pods", "list"), ("", "pods/proxy", "get")}
+STATUS_READER |= {("apps", resource, "list") for resource in ("daemonsets", "deployments")}
+
+
 def rights(objects: Objects) -> Iterator[str]:
-    """More than reading pods, for anybody."""
+    """More than reading pods, for anybody; more than lists and the pod proxy for those who may read the status."""
     for entry in of_kind(objects, "ClusterRole", "Role"):
+        if entry["metadata"]["name"] == "crisp-status-reader":
+            more = _granted(entry) - STATUS_READER
+            yield from (f"{title(entry)}: may {verb} {resource}" for _, resource, verb in sorted(more))
+            continue
         for rule in entry["rules"]:
             pods = rule["apiGroups"] == [""] and rule["resources"] == ["pods"]
             scc = rule["apiGroups"] == ["security.openshift.io"] and rule["verbs"] == ["use"]
@@ -268,6 +277,20 @@ def rights(objects: Objects) -> Iterator[str]:
                 pods and set(rule["verbs"]) <= {"get", "list", "watch"}
             ):
                 yield f"{title(entry)}: may {rule['verbs']} {rule['resources']}"
+    for entry in of_kind(objects, "ClusterRoleBinding"):
+        if entry["roleRef"]["name"] == "crisp-status-reader":
+            yield f"{title(entry)}: allows the proxy to all pods of the cluster"
+
+
+def _granted(role: Manifest) -> set[tuple[str, str, str]]:
+    """Group, resource and verb of everything that a role allows."""
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
 
 
 def namespaces(objects: Objects) -> Iterator[str]:

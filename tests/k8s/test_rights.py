@@ -1,6 +1,8 @@
-"""The rights that deploy/ gives the shipper, on a real API server: enough, and what becomes of it without."""
+"""The rights that deploy/ gives shippers and operators, on a real API server: enough, and what happens without."""
 
-from collections.abc import Callable
+import contextlib
+import urllib.error
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,25 +11,42 @@ import yaml
 from tests.deploy.manifests import DEPLOY
 from tests.integration.flow import eventually
 from tests.k8s.apiserver import ApiServer
-from tests.k8s.pods import Start, label, make_pod
+from tests.k8s.pods import Start, label, make_pod, remove_pod
+
+Create = Callable[..., list[str]]
+"""Creates the objects of a manifest; returns the paths of everything that was created."""
 
 pytestmark = pytest.mark.k8s
 
 
-def shipper_rights(api: ApiServer) -> list[str]:
-    """Make what deploy/ gives the shipper; returns where its binding is."""
-    groups = {"ServiceAccount": "/api/v1/namespaces/logging/serviceaccounts"}
-    groups |= {
-        kind: f"/apis/rbac.authorization.k8s.io/v1/{kind.lower()}s" for kind in ("ClusterRole", "ClusterRoleBinding")
-    }
-    made = []
-    for body in yaml.safe_load_all((DEPLOY / "base" / "shipper" / "shipper.yaml").read_text()):
-        if body["kind"] in groups:
-            for subject in body.get("subjects", ()):
-                subject["namespace"] = "logging"
-            api.ask("POST", groups[body["kind"]], body)
-            made.append(f"{groups[body['kind']]}/{body['metadata']['name']}")
-    return made
+RBAC = "/apis/rbac.authorization.k8s.io/v1"
+PATHS = {
+    "ServiceAccount": "/api/v1/namespaces/logging/serviceaccounts",
+    "ClusterRole": f"{RBAC}/clusterroles",
+    "ClusterRoleBinding": f"{RBAC}/clusterrolebindings",
+    "RoleBinding": f"{RBAC}/namespaces/logging/rolebindings",
+}
+
+
+@pytest.fixture
+def create(api: ApiServer) -> Iterator[Create]:
+    """Creates objects from a manifest of deploy/; all are deleted at the end."""
+    made: list[str] = []
+
+    def create(*path: str) -> list[str]:
+        for body in yaml.safe_load_all((DEPLOY.joinpath(*path)).read_text()):
+            if body["kind"] in PATHS:
+                for subject in body.get("subjects", ()):
+                    if subject["kind"] == "ServiceAccount":
+                        subject["namespace"] = "logging"
+                api.ask("POST", PATHS[body["kind"]], body)
+                made.append(f"{PATHS[body['kind']]}/{body['metadata']['name']}")
+        return made
+
+    yield create
+    for path in [*made, *(f"/api/v1/namespaces/logging/secrets/{name}" for name in ("first", "second"))]:
+        with contextlib.suppress(urllib.error.HTTPError):
+            api.ask("DELETE", path)
 
 
 def token(api: ApiServer, bound: str) -> str:
@@ -40,9 +59,11 @@ def token(api: ApiServer, bound: str) -> str:
     return str(api.ask("POST", path, body)["status"]["token"])
 
 
-def test_watch_works_with_its_own_role_and_an_expiring_token(api: ApiServer, watching: Start, tmp_path: Path) -> None:
+def test_watch_works_with_its_own_role_and_an_expiring_token(
+    api: ApiServer, create: Create, watching: Start, tmp_path: Path
+) -> None:
     """As in a pod: the manifests' account, a token in a file; it is refused, a fresh one is written, it is used."""
-    *_, binding = shipper_rights(api)
+    *_, binding = create("base", "shipper", "shipper.yaml")
     file = tmp_path / "own-token"
     file.write_text(token(api, "first"))
     watch = watching(api.kubeconfig("own", tokenFile=str(file)))
@@ -68,3 +89,5 @@ def test_watch_works_with_its_own_role_and_an_expiring_token(api: ApiServer, wat
     api.ask("DELETE", binding)
     waiting_for(lambda: "status 403" in watch.problem)
     assert label(watch, two) == "two", "what is known stays known"
+    remove_pod(api, "one")
+    remove_pod(api, "two")

@@ -161,7 +161,7 @@ def test_node_of_an_unscheduled_shipper_is_named(cluster: CrispCluster) -> None:
     [
         ((503, "error trying to reach service: dial tcp: i/o timeout"), "does a NetworkPolicy block that?"),
         ((404, "pods not found"), "status 404: pods not found"),
-        ([], "its state is not known: neither a worker's nor a shipper's"),
+        ([], "unknown status format: neither a worker's nor a shipper's"),
         ({"kind": "shipper"}, "its state is not known: unknown status format"),
     ],
 )
