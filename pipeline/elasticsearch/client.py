@@ -1,6 +1,5 @@
 """The Elasticsearch client, configured from the settings. It retries only on the next node if one is unreachable."""
 
-import functools
 import os
 import ssl
 import warnings
@@ -72,7 +71,9 @@ def _credentials(settings: ElasticsearchSettings) -> dict[str, Any]:
 def reload(client: AsyncElasticsearch, settings: ElasticsearchSettings) -> None:
     """Reload the secrets and certificate authorities of a client for its later requests. Raises SettingsError."""
     if settings.es_ca_file and settings.es_verify:
-        _load_ca(_ssl_context(settings), settings.es_ca_file)
+        for node in client.transport.node_pool.all():
+            if node.config.ssl_context is not None:
+                _load_ca(node.config.ssl_context, settings.es_ca_file)
     client._headers = client.options(**_credentials(settings))._headers  # noqa: SLF001 - other objects hold this client
 
 
@@ -104,7 +105,6 @@ def _configure(config: NodeConfig, settings: ElasticsearchSettings) -> NodeConfi
     return config.replace(ssl_context=_ssl_context(settings), verify_certs=settings.es_verify, _extras=extras)
 
 
-@functools.cache
 def _ssl_context(settings: ElasticsearchSettings) -> ssl.SSLContext:
     if settings.es_verify and settings.es_ca_fingerprint:
         return certificate_pinning.make_context()

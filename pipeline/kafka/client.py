@@ -47,19 +47,24 @@ def connection(settings: KafkaSettings) -> dict[str, Any]:
     return arguments
 
 
-@functools.cache
 def tls_context(settings: KafkaSettings) -> ssl.SSLContext | None:
     """The CA and the client certificate; None without TLS. The broker's certificate and name are always verified.
 
-    One context for the process, so that `reload` reaches every client. Raises SettingsError for an unreadable file.
+    Raises SettingsError for an unreadable file.
     """
     if not settings.kafka_tls:
         return None
+    return _tls_context(settings.kafka_ca_file, settings.kafka_cert_file, settings.kafka_key_file)
+
+
+@functools.cache
+def _tls_context(ca_file: str, cert_file: str, key_file: str) -> ssl.SSLContext:
+    """One context for these files in the process, so that `reload` reaches every client."""
     try:
-        context = ssl.create_default_context(cafile=settings.kafka_ca_file or None)
+        context = ssl.create_default_context(cafile=ca_file or None)
     except (OSError, ssl.SSLError) as error:
-        raise _unreadable("kafka_ca_file", settings.kafka_ca_file, error) from error
-    _load_client_certificate(context, settings)
+        raise _unreadable("kafka_ca_file", ca_file, error) from error
+    _load_client_certificate(context, cert_file, key_file)
     return context
 
 
@@ -72,18 +77,18 @@ def reload(settings: KafkaSettings, *clients: Any) -> None:
     if context is not None:
         if settings.kafka_ca_file:
             context.load_verify_locations(settings.kafka_ca_file)
-        _load_client_certificate(context, settings)
+        _load_client_certificate(context, settings.kafka_cert_file, settings.kafka_key_file)
     if settings.kafka_sasl != "none":
         for client in clients:
             client._sasl_plain_password = secrets.kafka_password(settings).read()  # noqa: SLF001
 
 
-def _load_client_certificate(context: ssl.SSLContext, settings: KafkaSettings) -> None:
-    if settings.kafka_cert_file:
+def _load_client_certificate(context: ssl.SSLContext, cert_file: str, key_file: str) -> None:
+    if cert_file:
         try:
-            context.load_cert_chain(settings.kafka_cert_file, settings.kafka_key_file or None)
+            context.load_cert_chain(cert_file, key_file or None)
         except (OSError, ssl.SSLError) as error:
-            raise _unreadable("kafka_cert_file", settings.kafka_cert_file, error) from error
+            raise _unreadable("kafka_cert_file", cert_file, error) from error
 
 
 def _unreadable(name: str, path: str, error: Exception) -> SettingsError:

@@ -1,0 +1,43 @@
+"""Clients with the same files share one TLS context, which `reload` changes for all of them."""
+
+from pathlib import Path
+from typing import Any
+
+import certifi
+import pytest
+
+from pipeline.config.environment import load_settings
+from pipeline.errors import SettingsError
+from pipeline.kafka import client
+
+END = "-----END CERTIFICATE-----\n"
+
+
+def certificates(number: int) -> str:
+    return END.join(Path(certifi.where()).read_text().split(END)[:number]) + END
+
+
+def test_reload_reaches_every_client_with_the_same_files(tmp_path: Path) -> None:
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_text(certificates(1))
+    environment = {"CRISP_KAFKA_TLS": "true", "CRISP_KAFKA_CA_FILE": str(ca_file)}
+    settings = load_settings(environment)
+    other: dict[str, Any] = client.connection(load_settings({**environment, "CRISP_TOPIC_RAW": "other"}))
+
+    ca_file.write_text(certificates(2))
+    client.reload(settings)
+
+    assert client.tls_context(settings) is other["ssl_context"]
+    assert len(other["ssl_context"].get_ca_certs()) == 2
+
+
+def test_unreadable_certificate_authority_names_its_setting(tmp_path: Path) -> None:
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_text("no certificate")
+
+    with pytest.raises(SettingsError, match=r"CRISP_KAFKA_CA_FILE: .*cannot be read as PEM"):
+        client.tls_context(load_settings({"CRISP_KAFKA_TLS": "true", "CRISP_KAFKA_CA_FILE": str(ca_file)}))
+
+
+def test_plaintext_connection_has_no_context() -> None:
+    assert client.tls_context(load_settings({})) is None
