@@ -27,8 +27,10 @@ def test_reload_reaches_every_client_with_the_same_files(tmp_path: Path) -> None
     ca_file.write_text(certificates(2))
     client.reload(settings)
 
-    assert client.tls_context(settings) is other["ssl_context"]
-    assert len(other["ssl_context"].get_ca_certs()) == 2
+    context = client.tls_context(settings)
+    assert context is not None
+    assert context is other["ssl_context"]
+    assert len(context.get_ca_certs()) == 2
 
 
 def test_unreadable_certificate_authority_names_its_setting(tmp_path: Path) -> None:
