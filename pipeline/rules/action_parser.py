@@ -89,28 +89,42 @@ def _field_value(name: str, node: yaml.Node, diagnostics: Diagnostics) -> Any:
 
 
 def _scalar_value(name: str, node: yaml.Node, diagnostics: Diagnostics) -> Scalar:
+    """Return a value of the field's type; one with placeholders is checked only for those."""
     value = scalar(node, diagnostics, "a value")
-    for placeholder in actions.placeholders(value) if isinstance(value, str) else ():
-        if field_names.why_not_conditionable(field_names.full_name(placeholder)):
-            diagnostics.add(
-                node, f"${{{placeholder}}}: {field_names.why_not_conditionable(field_names.full_name(placeholder))}"
-            )
+    has_placeholders = "${" in str(value)
+    if isinstance(value, str):
+        _check_placeholders(value, node, diagnostics)
     kind = FIELDS[name].type if name in FIELDS else ""
     if value is None and isinstance(node, yaml.ScalarNode):
         diagnostics.add(node, "expected a value, got nothing (the action remove deletes fields)")
-    if kind == "long" and (isinstance(value, bool) or not isinstance(value, int)) and "${" not in str(value):
-        diagnostics.add(node, f'"{name}" needs an integer, got {describe(node)}')
-    if kind == "ip" and "${" not in str(value) and not parse_ip(str(node.value)):
-        diagnostics.add(node, f'"{name}" needs an IP address, got {describe(node)}')
-    if kind in ("keyword", "match_only_text", "wildcard", "text", "ip") and value is not None:
+    if kind in _TYPE_CHECKS and not has_placeholders:
+        expected, is_valid = _TYPE_CHECKS[kind]
+        if not is_valid(value, str(node.value)):
+            diagnostics.add(node, f'"{name}" needs {expected}, got {describe(node)}')
+    if kind in _TEXT_TYPES and value is not None:
         value = str(node.value)
-    if name == "log.level" and "${" not in str(value):
+    if name == "log.level" and not has_placeholders:
         value = level.normalize(value) or value
         if value not in conditions.LEVELS:
             diagnostics.add(node, f"{describe(node)} is not a level{suggestion(str(value), conditions.LEVELS)}")
     if isinstance(value, float) and not math.isfinite(value):
         diagnostics.add(node, f"expected a value, got {describe(node)}")
     return value
+
+
+_TYPE_CHECKS: dict[str, tuple[str, Callable[[Scalar, str], bool]]] = {
+    "long": ("an integer", lambda value, _: isinstance(value, int) and not isinstance(value, bool)),
+    "ip": ("an IP address", lambda _, text: bool(parse_ip(text))),
+}
+"""By a field's type: what it needs, and whether a value, also given as it is written, is that."""
+_TEXT_TYPES = frozenset({"keyword", "match_only_text", "wildcard", "text", "ip"})
+
+
+def _check_placeholders(text: str, node: yaml.Node, diagnostics: Diagnostics) -> None:
+    for placeholder in actions.placeholders(text):
+        problem = field_names.why_not_conditionable(field_names.full_name(placeholder))
+        if problem:
+            diagnostics.add(node, f"${{{placeholder}}}: {problem}")
 
 
 def _rename(node: yaml.Node, diagnostics: Diagnostics, *_: Any) -> Action:
