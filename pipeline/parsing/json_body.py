@@ -45,16 +45,21 @@ _RESERVED_PREFIXES = ("kubernetes.", "container.", "orchestrator.", "agent.", "c
 
 
 class _Plan:
-    """Names and conversions for the flat objects of one shape."""
+    """Names and conversions for the flat objects of one shape.
+
+    `is_flat`: every value is a scalar; `has_no_numbers`: moreover none is a number, which could lose digits.
+    `may_be_verbatim`: the names are those of the document, and no value has to be examined. `quote_count`: of an object whose
+    texts have no escaped quote. `names` are the new names, in order; `converters` apply to some of them.
+    """
 
     __slots__ = (
-        *("converters", "flat", "has_floats", "has_level", "integer_names", "level_is_text", "names"),
-        *("names_unchanged", "nanos", "quote_count", "service_fields", "simple", "verbatim"),
+        *("converters", "has_floats", "has_level", "has_no_numbers", "integer_names", "is_flat", "level_is_text"),
+        *("may_be_verbatim", "names", "names_unchanged", "nanos", "quote_count", "service_fields"),
     )
 
     def __init__(self, shape: Shape) -> None:
         names, types = shape[: len(shape) // 2], shape[len(shape) // 2 :]
-        self.flat = flatten.SCALARS.issuperset(types)
+        self.is_flat = flatten.SCALARS.issuperset(types)
         self.has_floats = float in types
         self.integer_names = [name for name, kind in zip(names, types, strict=True) if kind is int]
         self.quote_count = 2 * (len(names) + types.count(str))
@@ -67,11 +72,11 @@ class _Plan:
             None,
         )
         texts = {name for name, kind in zip(names, types, strict=True) if kind is str}
-        self.simple = self.flat and not self.has_floats and not self.integer_names
+        self.has_no_numbers = self.is_flat and not self.has_floats and not self.integer_names
         examined = {"url.path"} | ({"@timestamp"} - texts)
-        self.verbatim = (
+        self.may_be_verbatim = (
             self.names_unchanged
-            and self.flat
+            and self.is_flat
             and not self.has_floats
             and "message" in texts
             and examined.isdisjoint(names)
@@ -155,10 +160,10 @@ def parse(content: bytes, field_limit: int) -> ParsedBody | None:
         return None
     plan = _plans.get((*body, *map(type, body.values()))) or _plan(body)
     # The number of quotes matches only without escaped quotes and duplicate keys: nothing was lost.
-    if content.count(b'"') == plan.quote_count and plan.simple and len(body) <= field_limit:
-        verbatim = plan.verbatim and content[-1:] == b"}"
+    if content.count(b'"') == plan.quote_count and plan.has_no_numbers and len(body) <= field_limit:
+        verbatim = plan.may_be_verbatim and content[-1:] == b"}"
     else:
-        verbatim = plan.verbatim and _is_lossless(content, body, plan, field_limit) and content[-1:] == b"}"
+        verbatim = plan.may_be_verbatim and _is_lossless(content, body, plan, field_limit) and content[-1:] == b"}"
         if not verbatim:
             try:
                 body, plan = _flatten(content, body, plan, field_limit)
@@ -186,7 +191,7 @@ def _flatten(content: bytes, body: Fields, plan: _Plan, field_limit: int) -> tup
 
 def _is_lossless(content: bytes, body: Fields, plan: _Plan, field_limit: int) -> bool:
     """Return whether a flat object was parsed without loss: no duplicate key, no number beyond 64 bits or a double."""
-    if not plan.flat or len(body) > field_limit or 2 * flatten.count_literals(content) != plan.quote_count:
+    if not plan.is_flat or len(body) > field_limit or 2 * flatten.count_literals(content) != plan.quote_count:
         return False
     for name in plan.integer_names:
         if not -(2**63) <= body[name] < 2**63:
