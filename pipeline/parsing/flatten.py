@@ -159,14 +159,15 @@ class _Flattener:
         """Add a field under its name, or under `app.` if the name is used; beyond the limit to the overflow."""
         fields = self.fields
         if len(fields) >= self.limit and name not in fields and name not in _LIMIT_EXEMPT:
-            _append(self.overflow, name, value)
+            append_value(self.overflow, name, value)
         elif name not in fields:
             fields[name] = value
         else:
-            _append(fields, name if name.startswith("app.") else f"{APPLICATION_PREFIX}.{name}", value)
+            append_value(fields, name if name.startswith("app.") else f"{APPLICATION_PREFIX}.{name}", value)
 
 
-def _append(fields: dict[str, Any], name: str, value: Any) -> None:
+def append_value(fields: dict[str, Any], name: str, value: Any) -> None:
+    """Set a field, or add the value to those that it has: one more entry of a list."""
     previous = fields.get(name, fields)
     if previous is fields:
         fields[name] = value

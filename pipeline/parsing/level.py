@@ -12,6 +12,9 @@ _SPELLINGS = {
     "critical": "critical crit c dpanic alert",
     "fatal": "fatal ftl f panic emerg emergency a",
 }
+LEVELS = tuple(_SPELLINGS)
+"""By severity, the least severe first."""
+
 _NORMAL = {spelling: level for level, spellings in _SPELLINGS.items() for spelling in spellings.split()}
 # OpenTelemetry numbers the severities within a name (INFO2), PostgreSQL its debug levels (DEBUG1 to DEBUG5).
 _NORMAL |= {

@@ -105,8 +105,8 @@ def _scalar_value(name: str, node: yaml.Node, diagnostics: Diagnostics) -> Scala
         value = str(node.value)
     if name == "log.level" and not has_placeholders:
         value = level.normalize(value) or value
-        if value not in conditions.LEVELS:
-            diagnostics.add(node, f"{describe(node)} is not a level{suggestion(str(value), conditions.LEVELS)}")
+        if value not in level.LEVELS:
+            diagnostics.add(node, f"{describe(node)} is not a level{suggestion(str(value), level.LEVELS)}")
     if isinstance(value, float) and not math.isfinite(value):
         diagnostics.add(node, f"expected a value, got {describe(node)}")
     return value

@@ -14,7 +14,7 @@ import orjson
 import re2
 
 from pipeline.contract.ecs import APPLICATION_PREFIX
-from pipeline.parsing import json_body, level
+from pipeline.parsing import flatten, json_body, level
 from pipeline.rules import conditions, field_names
 from pipeline.rules.parse_action import Parser
 from pipeline.rules.redaction import Redaction
@@ -143,10 +143,7 @@ def rename(pairs: dict[str, str]) -> Action:
 def assign_keeping_old(fields: Fields, name: str, value: Any) -> None:
     """Set a field; its old value goes under `app.`, in addition to earlier ones."""
     if name in fields and fields[name] != value:
-        old_name = f"{APPLICATION_PREFIX}.{name}"
-        previous = fields.get(old_name, fields)
-        previous_values = [] if previous is fields else previous if isinstance(previous, list) else [previous]
-        fields[old_name] = [*previous_values, fields[name]] if previous_values else fields[name]
+        flatten.append_value(fields, f"{APPLICATION_PREFIX}.{name}", fields[name])
     if name == "log.level":
         value = level.normalize(value) or value
     fields[name] = value

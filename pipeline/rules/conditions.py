@@ -20,8 +20,7 @@ from pipeline.rules.yaml_source import Diagnostics, mapping, scalar, sequence, s
 Predicate = Callable[[Any], bool]
 """Returns whether a field's value matches; an absent field's value is None."""
 
-LEVELS = ("trace", "debug", "info", "notice", "warn", "error", "critical", "fatal")
-_ORDER = {name: number for number, name in enumerate(LEVELS)}
+_ORDER = {name: number for number, name in enumerate(level.LEVELS)}
 _RANGE = re.compile(r"(-?\d+(?:\.\d+)?)\.\.(-?\d+(?:\.\d+)?)", re.ASCII)
 _COMPARISON = re.compile(r"(>=|<=|>|<)\s*(\S.*)")
 _COMPARE: dict[str, Callable[[float, float], bool]] = {
@@ -137,7 +136,7 @@ def _parse_comparison(name: str, node: yaml.Node, text: str, diagnostics: Diagno
     compare = _COMPARE[match[1]]
     if name == "log.level":
         limit = _ORDER.get(_parse_level(node, match[2], diagnostics), 0)
-        return lambda value: value in LEVELS and compare(_ORDER[value], limit)
+        return lambda value: value in level.LEVELS and compare(_ORDER[value], limit)
     bound = as_number(match[2])
     if bound is None:
         diagnostics.add(
@@ -183,7 +182,8 @@ def _parse_literal(name: str, node: yaml.Node, diagnostics: Diagnostics) -> Pred
 def _parse_level(node: yaml.Node, text: str, diagnostics: Diagnostics) -> str:
     name = level.normalize(text)
     if name is None:
-        diagnostics.add(node, f'"{text}" is not a level{suggestion(text, LEVELS)}: expected one of {", ".join(LEVELS)}')
+        known = ", ".join(level.LEVELS)
+        diagnostics.add(node, f'"{text}" is not a level{suggestion(text, level.LEVELS)}: expected one of {known}')
     return name or text
 
 

@@ -24,7 +24,6 @@ FIELD_ALIASES = {
     "stream": "log.iostream",
     "trace": "trace.id",
 }
-LEVELS_BY_SEVERITY = ("trace", "debug", "info", "notice", "warn", "error", "critical", "fatal")
 _TERM = re.compile(r"([\w@][\w.@/-]*)(!=|>=|<=|=|>|<)(.*)", re.DOTALL)
 _RANGE_OPERATORS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}
 
@@ -62,14 +61,14 @@ def _levels(operator: str, value: str) -> list[str]:
     """Return the levels that match; values are normalised, as in documents (`warning` is `warn`)."""
     name = level.normalize(value)
     if name is None:
-        raise UsageError(f"level{operator}{value}: unknown level; levels are {', '.join(LEVELS_BY_SEVERITY)}")
-    index = LEVELS_BY_SEVERITY.index(name)
+        raise UsageError(f"level{operator}{value}: unknown level; levels are {', '.join(level.LEVELS)}")
+    index = level.LEVELS.index(name)
     matches = {
-        "=": LEVELS_BY_SEVERITY[index : index + 1],
-        "!=": LEVELS_BY_SEVERITY[index : index + 1],
-        ">=": LEVELS_BY_SEVERITY[index:],
-        ">": LEVELS_BY_SEVERITY[index + 1 :],
-        "<=": LEVELS_BY_SEVERITY[: index + 1],
-        "<": LEVELS_BY_SEVERITY[:index],
+        "=": level.LEVELS[index : index + 1],
+        "!=": level.LEVELS[index : index + 1],
+        ">=": level.LEVELS[index:],
+        ">": level.LEVELS[index + 1 :],
+        "<=": level.LEVELS[: index + 1],
+        "<": level.LEVELS[:index],
     }
     return list(matches[operator])
