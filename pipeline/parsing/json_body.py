@@ -48,8 +48,8 @@ class _Plan:
     """Names and conversions for the flat objects of one shape.
 
     `is_flat`: every value is a scalar; `has_no_numbers`: moreover none is a number, which could lose digits.
-    `may_be_verbatim`: the names are those of the document, and no value has to be examined. `quote_count`: of an object whose
-    texts have no escaped quote. `names` are the new names, in order; `converters` apply to some of them.
+    `may_be_verbatim`: the names are those of the document, and no value has to be examined. `quote_count`: of an object
+    whose texts have no escaped quote. `names` are the new names, in order; `converters` apply to some of them.
     """
 
     __slots__ = (
