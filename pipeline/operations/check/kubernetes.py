@@ -17,7 +17,7 @@ from pipeline.operations.inspect.pod_proxy import (
 )
 
 MAX_NAMES = 5
-_GRANT = "bind the Role crisp-status-reader to this user (component status-reader of deploy/)"
+_GRANT = "bind the ClusterRole crisp-status-reader to this user in the namespace (component status-reader of deploy/)"
 
 
 def run_checks(client: ApiClient, namespaces: Sequence[str]) -> list[CheckResult]:

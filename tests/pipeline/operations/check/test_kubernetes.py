@@ -45,7 +45,7 @@ def test_unknown_token_fails_with_a_remedy(cluster: CrispCluster) -> None:
 def test_list_without_right_names_namespace_and_role(cluster: CrispCluster) -> None:
     cluster.api.forbidden = {"cluster"}
     assert states(cluster) == {"pods": "failed"}
-    assert results(cluster)["pods"].todo.startswith("give --namespace, or bind the Role crisp-status-reader")
+    assert results(cluster)["pods"].todo.startswith("give --namespace, or bind the ClusterRole crisp-status-reader")
     assert states(cluster, "agents", "logging") == {}
 
 
