@@ -79,7 +79,7 @@ class ApiClient:
         """Return the body of a response with status 200. Raises KubernetesError."""
         deadline = time.monotonic() + timeout
         body = bytearray()
-        with self._request(path, query or {}, timeout) as (response, _):
+        with self._request(path, query or {}, timeout) as response:
             while chunk := response.read(_CHUNK_BYTES):
                 body += chunk
                 if len(body) > max_bytes:
@@ -101,16 +101,12 @@ class ApiClient:
 
         `read_timeout`: maximum seconds without data.
         """
-        with self._request(path, query, read_timeout) as (response, connected):
-            self._watch_socket = connected
-            try:
-                while line := response.readline(MAX_LINE_BYTES + 1):
-                    if len(line) > MAX_LINE_BYTES:
-                        raise ResponseTooLarge(f"a line of the watch of {path} exceeds {MAX_LINE_BYTES} bytes")
-                    if not line.isspace():
-                        yield _parse_object(line, f"a line of {self.url}")
-            finally:
-                self._watch_socket = None
+        with self._request(path, query, read_timeout, abortable=True) as response:
+            while line := response.readline(MAX_LINE_BYTES + 1):
+                if len(line) > MAX_LINE_BYTES:
+                    raise ResponseTooLarge(f"a line of the watch of {path} exceeds {MAX_LINE_BYTES} bytes")
+                if not line.isspace():
+                    yield _parse_object(line, f"a line of {self.url}")
 
     def abort_watch(self) -> None:
         """Abort the current watch, from another thread: its reader gets end of file at once."""
@@ -121,9 +117,9 @@ class ApiClient:
 
     @contextlib.contextmanager
     def _request(
-        self, path: str, query: Query, read_timeout: float
-    ) -> Iterator[tuple[http.client.HTTPResponse, socket.socket]]:
-        """Send a request; yield the response, and its socket. Errors of the connection become Unreachable."""
+        self, path: str, query: Query, read_timeout: float, *, abortable: bool = False
+    ) -> Iterator[http.client.HTTPResponse]:
+        """Send a request; yield the response. Errors of the connection become Unreachable."""
         headers = {"Accept": "application/json", "User-Agent": f"crisp/{__version__}", "Connection": "close"}
         if authorization := self._access.authorization():
             if not (authorization.isascii() and authorization.isprintable()):  # http.client's error would show it
@@ -134,15 +130,19 @@ class ApiClient:
             connection.connect()
             connected: socket.socket = connection.sock
             connected.settimeout(read_timeout)
+            if abortable:  # from here on: the server may be silent before its first byte
+                self._watch_socket = connected
             target = self._access.base_path + path + (f"?{urlencode(query)}" if query else "")
             connection.request("GET", target, headers=headers)
             response = connection.getresponse()
             if response.status != 200:
                 raise _read_error(response)
-            yield response, connected
+            yield response
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise Unreachable(f"{self.url}: {describe_error(error)}") from error
         finally:
+            if abortable:
+                self._watch_socket = None
             connection.close()
 
 

@@ -9,6 +9,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -33,6 +34,7 @@ class KubernetesApi:
         self.forbidden: set[str] = set()  # "pods", "pods/proxy", "daemonsets", "deployments", "cluster"
         self.expired = 0  # resourceVersions up to this one are gone
         self.hanging = threading.Event()  # no events are sent, connections stay open
+        self.stalled = threading.Event()  # watches get no response, not even headers
         self.requests: list[str] = []
         self.headers: list[dict[str, str]] = []
         self.changed = threading.Condition()
@@ -57,6 +59,7 @@ class KubernetesApi:
     def close(self) -> None:
         """Stop; watches end."""
         self.hanging.clear()
+        self.stalled.clear()
         self.end_watches()
         self.server.shutdown()
         self.server.server_close()
@@ -220,6 +223,8 @@ class _Handler(BaseHTTPRequestHandler):
         if version < api.expired:
             self._status(410, "too old resource version")
             return
+        while api.stalled.is_set():
+            time.sleep(0.05)
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")

@@ -171,6 +171,18 @@ def test_hanging_watch_is_restarted_for_a_waiting_file(api: KubernetesApi, start
     assert watch.problem == ""
 
 
+def test_watch_without_a_first_byte_is_restarted_for_a_waiting_file(api: KubernetesApi, start: Start) -> None:
+    api.stalled.set()
+    watch = start()
+    eventually(lambda: len(watches(api)) == 1)
+    time.sleep(0.2)
+    watch._received_at = 0.0
+    watch.restart_if_silent()
+
+    eventually(lambda: len(watches(api)) == 2)
+    assert watch.problem == ""
+
+
 def test_hanging_watch_times_out(api: KubernetesApi, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pod_api, "WATCH_READ_TIMEOUT_SECONDS", 0.5)
     watch = start()
