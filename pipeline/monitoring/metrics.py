@@ -4,6 +4,7 @@ Labels are bounded: never a pod, uid, path, id or message. Label values beyond `
 "other".
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -205,14 +206,21 @@ class Metrics:
 
     def __init__(self, table: tuple[Metric, ...]) -> None:
         self._registry = CollectorRegistry()
+        self._labels = {row.name: row.labels for row in table}
         self._collectors = {row.name: _create_collector(row, self._registry) for row in table}
         self._labelled_series: dict[str, dict[tuple[str, ...], Any]] = {row.name: {} for row in table}
         for row in table:
             for value in row.values:
                 self._series(row.name, {row.labels[0]: value})
 
+    def _check_labels(self, name: str, labels: Iterable[str]) -> None:
+        """Raise ValueError if these are not the metric's labels, in its order: a bug, which must not count as 0."""
+        if (*labels,) != self._labels[name]:
+            raise ValueError(f"{name} has the labels {self._labels[name]}, not {(*labels,)}")
+
     def _series(self, name: str, labels: dict[str, str]) -> Any:
-        """The series of a metric; beyond the limit one series for all others."""
+        """The series of a metric; beyond the limit one series for all others. Raises ValueError for other labels."""
+        self._check_labels(name, labels)
         if not labels:
             return self._collectors[name]
         by_values = self._labelled_series[name]
@@ -237,7 +245,8 @@ class Metrics:
         self._series(name, labels).observe(value)
 
     def replace(self, name: str, label: str, values: dict[str, float]) -> None:
-        """Set a gauge by one label; series of other values are removed."""
+        """Set a gauge by one label; series of other values are removed. Raises ValueError for another label."""
+        self._check_labels(name, (label,))
         for (absent,) in self._labelled_series[name].keys() - {(value,) for value in values}:
             self._collectors[name].remove(absent)
             del self._labelled_series[name][(absent,)]
@@ -248,11 +257,13 @@ class Metrics:
         return [sample for metric in self._collectors[name].collect() for sample in metric.samples]
 
     def get(self, name: str, **labels: str) -> float:
-        """The current value of a counter or gauge; 0 without a series."""
+        """The current value of a counter or gauge; 0 without a series. Raises ValueError for other labels."""
+        self._check_labels(name, labels)
         return next((sample.value for sample in self._samples(name) if sample.labels == labels), 0.0)
 
     def values_by_label(self, name: str, label: str) -> dict[str, float]:
-        """The values of a counter or gauge by one label."""
+        """The values of a counter or gauge by its label. Raises ValueError for another label."""
+        self._check_labels(name, (label,))
         samples = [sample for sample in self._samples(name) if not sample.name.endswith("_created")]
         return {sample.labels[label]: sample.value for sample in samples}
 
@@ -262,6 +273,7 @@ class Metrics:
 
     def buckets(self, name: str, **labels: str) -> tuple[float, ...]:
         """The number of observations in each of BUCKETS and, last, beyond them; not cumulative."""
+        self._check_labels(name, labels)
         samples = [sample for sample in self._samples(name) if sample.name.endswith("_bucket")]
         cumulative = [sample.value for sample in samples if labels.items() <= sample.labels.items()]
         return tuple(after - before for before, after in zip([0.0, *cumulative], cumulative, strict=False))

@@ -73,3 +73,25 @@ def test_quantile_is_in_the_bucket_of_the_exact_one(values: list[float], fractio
     (bucket,) = [pair for pair in itertools.pairwise(bounds) if pair[0] < exact <= pair[1] or exact == pair[0] == 0]
     assert estimate is not None
     assert bucket[0] - 1e-9 <= estimate <= bucket[1] + 1e-9  # floating-point error of the interpolation
+
+
+def test_wrong_label_name_is_an_error_at_once() -> None:
+    metrics = Metrics(WORKER)
+    documents, latency = "crisp_worker_documents", "crisp_worker_latency_seconds"
+    metrics.inc(documents, result="created")
+
+    for use in (
+        lambda: metrics.inc(documents, outcome="created"),
+        lambda: metrics.inc(documents),
+        lambda: metrics.inc("crisp_worker_events", result="created"),
+        lambda: metrics.set("crisp_worker_consumer_lag_records", 1, topic="0"),
+        lambda: metrics.observe(latency, 1.0, result="indexed"),
+        lambda: metrics.get(documents, outcome="created"),
+        lambda: metrics.get(documents),
+        lambda: metrics.values_by_label(documents, "outcome"),
+        lambda: metrics.buckets(latency, result="indexed"),
+        lambda: metrics.replace("crisp_worker_consumer_lag_records", "topic", {"0": 1.0}),
+    ):
+        with pytest.raises(ValueError, match="has the labels"):
+            use()
+    assert metrics.values_by_label(documents, "result")["created"] == 1
