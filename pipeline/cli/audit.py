@@ -64,11 +64,11 @@ def run(args: argparse.Namespace) -> int:
         raise CrispError(f"cannot read Kafka at {effective.kafka_address}: {error!r}") from error
     total = tally.total(tallies)
     if args.json:
-        body = {**total.as_dict(), "interrupted": interrupted, "accounts": [entry.as_dict() for entry in tallies]}
+        body = {**total.as_json(), "interrupted": interrupted, "sources": [entry.as_json() for entry in tallies]}
         print(orjson.dumps(body).decode())
     else:
         _show(tallies, total, interrupted=interrupted)
-    return 130 if interrupted else 1 if total.missing or total.doubled else 0
+    return 130 if interrupted else 1 if total.missing or total.duplicated else 0
 
 
 async def _audit(effective: Settings, args: argparse.Namespace) -> tuple[list[Tally], bool]:
@@ -98,16 +98,16 @@ def _show(tallies: list[Tally], total: Tally, *, interrupted: bool) -> None:
     console = Console()
     incomplete = [entry for entry in tallies if not entry.is_clean]
     clean = [entry for entry in tallies if entry.is_clean]
-    table = Table("source", "events", "found", "missing", "other results", box=None, pad_edge=False)
+    table = Table("source", "events", "indexed", "missing", "other results", box=None, pad_edge=False)
     for entry in [*incomplete, *clean[:CLEAN_ROWS], total]:
         missing = f"[red]{entry.missing:,}[/red]" if entry.missing else "0"
         other = escape(_other_results(entry))
-        table.add_row(escape(entry.name), f"{entry.events:,}", f"{entry.found:,}", missing, other)
+        table.add_row(escape(entry.name), f"{entry.events:,}", f"{entry.indexed:,}", missing, other)
     console.print(table)
     if len(clean) > CLEAN_ROWS:
         console.print(f"{len(clean) - CLEAN_ROWS:,} more sources are complete (--json lists all)")
     for entry in tallies:
-        for example in entry.sample:
+        for example in entry.examples:
             details = ", ".join(f"{name} {value}" for name, value in example.items() if name != "verdict")
             console.print(f"{example['verdict']}: {details}", highlight=False, markup=False)
     console.print(_conclusion(total, interrupted=interrupted), highlight=False)
@@ -116,13 +116,13 @@ def _show(tallies: list[Tally], total: Tally, *, interrupted: bool) -> None:
 def _other_results(entry: Tally) -> str:
     results = [f"{number:,} dropped ({rule})" for rule, number in entry.dropped.items()]
     counts = (
-        (entry.dead, "dead-lettered"),
+        (entry.dead_lettered, "dead-lettered"),
         (entry.gaps, "gaps"),
-        (entry.waiting, "pending"),
-        (entry.doubled, "duplicated"),
+        (entry.pending, "pending"),
+        (entry.duplicated, "duplicated"),
     )
     results += [f"{number:,} {label}" for number, label in counts if number]
-    return "; ".join([*results, *_unverified(entry.unjudged)])
+    return "; ".join([*results, *_unverified(entry.unverifiable)])
 
 
 def _unverified(reasons: Counter[str]) -> list[str]:
@@ -132,10 +132,10 @@ def _unverified(reasons: Counter[str]) -> list[str]:
 def _conclusion(total: Tally, *, interrupted: bool) -> str:
     if interrupted:
         return "[yellow]interrupted: the result is partial[/yellow]"
-    if total.missing or total.doubled:
-        return f"[red]{total.missing:,} events are missing, {total.doubled:,} duplicated[/red]"
+    if total.missing or total.duplicated:
+        return f"[red]{total.missing:,} events are missing, {total.duplicated:,} duplicated[/red]"
     if not total.events:
         return "[yellow]no events to look up[/yellow]"
-    if total.waiting or total.unjudged:
+    if total.pending or total.unverifiable:
         return "[yellow]no event is missing, but some could not be verified[/yellow]"
     return "[green]every event is accounted for[/green]"

@@ -60,7 +60,7 @@ def _check_servers(effective: Settings) -> list[CheckResult]:
 
 def _print_results(results: list[CheckResult], *, as_json: bool) -> bool:
     """Print the results of the servers; return whether none failed."""
-    passed = all(result.state != FAILED for result in results)
+    passed = all(result.status != FAILED for result in results)
     if as_json:
         print(orjson.dumps({"good": passed, "findings": [result._asdict() for result in results]}).decode())
     else:

@@ -66,7 +66,7 @@ async def _list(effective: Settings, since: int | None, *, as_json: bool) -> int
     rows = summary.rows()
     count = sum(row["count"] for row in rows)
     if as_json:
-        print(orjson.dumps({"letters": count, "strange": unknown, "reasons": rows}).decode())
+        print(orjson.dumps({"dead_letters": count, "invalid_records": unknown, "reasons": rows}).decode())
     else:
         _show(rows, f"{effective.topic_dead}: {count:,} dead letters" if count else f"{effective.topic_dead} is empty")
         if unknown:
@@ -85,7 +85,7 @@ def _show(rows: list[dict[str, Any]], title: str) -> None:
         print(f"\n{row['count']:,} times: {row['reason']}")
         print(f"  workloads   {workloads}")
         print(f"  produced    {times[0]} to {times[1]}")
-        print(f"  example     {sample['letter']}, raw record {sample['raw_record']}")
+        print(f"  example     {sample['dead_letter']}, raw record {sample['raw_record']}")
         if sample["id"]:
             print(f"  document    {sample['index']}/{sample['id']}")
         print(f"  reason      {sample['reason']}")
@@ -112,8 +112,8 @@ async def _retry(effective: Settings, since: int | None, *, as_json: bool) -> in
         print(orjson.dumps(outcome).decode())
     else:
         indexed = outcome["created"] + outcome["fallback"] + outcome["extended"]
-        total, known = outcome["letters"], outcome["duplicate"]
+        total, known = outcome["dead_letters"], outcome["duplicate"]
         print(f"{total:,} dead letters: {known:,} were searchable already, {indexed:,} are indexed now")
         for reason, number in outcome["reasons"].items():
             print(f"{number:,} rejected again: {reason}")
-    return 130 if outcome["interrupted"] else 1 if outcome["refused_again"] else 0
+    return 130 if outcome["interrupted"] else 1 if outcome["rejected_again"] else 0

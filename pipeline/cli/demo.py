@@ -111,11 +111,11 @@ def _run_existing_logs(args: argparse.Namespace, directory: Path) -> bool:
     def task(servers: Stack, on_progress: OnProgress, _: Callable[..., None]) -> Callable[[], bool]:
         demo = ExistingLogs(servers, directory, args.logs, on_progress)
         try:
-            tallies, numbers = demo.run(follow=args.follow)
+            audit = demo.run(follow=args.follow)
             examples = demo.examples()
         finally:
             demo.stop()
-        return lambda: report.show_existing_logs(tallies, numbers, examples, as_json=args.json)
+        return lambda: report.show_existing_logs(audit, examples, as_json=args.json)
 
     return _run_with_servers(args, task)
 

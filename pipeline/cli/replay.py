@@ -103,7 +103,7 @@ def _show(outcome: dict[str, Any]) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     labels = {
         "records": "records read",
-        "records_refused": "invalid records (see crisp dead-letters list)",
+        "invalid_records": "invalid records (see crisp dead-letters list)",
         "events": "events in these records",
         "created": "documents created",
         "fallback": "created in a fallback form",

@@ -75,7 +75,7 @@ def _show(document_id: str, hit: dict[str, Any] | None, steps: list[Step]) -> No
         if step.time is not None and first_time is not None:
             moment = datetime.fromtimestamp(step.time / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
             elapsed = f"+{formatting.duration(max(0, step.time - first_time) / 1e9)}"
-        table.add_row(step.name, moment, elapsed, Text(printable(step.words)))
+        table.add_row(step.name, moment, elapsed, Text(printable(step.message)))
     if steps:
         console.print(table)
     if hit:

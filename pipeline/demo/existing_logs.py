@@ -3,11 +3,12 @@
 import asyncio
 import subprocess
 import time
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
+from pipeline.contract.json_types import JsonObject
 from pipeline.demo.child_process import ChildProcess
 from pipeline.demo.run import POLL_SECONDS, OnProgress, last_line
 from pipeline.demo.searcher import Searcher
@@ -22,6 +23,15 @@ from pipeline.operations.setup import setup
 
 MIN_AGE_SECONDS = 60.0
 MAX_SECONDS = 24 * 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class ExistingLogsAudit:
+    """The tally of each file, their sum, and the seconds that shipping and indexing took."""
+
+    tallies: list[Tally]
+    total: Tally
+    seconds: float
 
 
 class ExistingLogs:
@@ -40,7 +50,7 @@ class ExistingLogs:
         self._processes = [ChildProcess("ship", environment, directory), ChildProcess("worker", environment, directory)]
         self._searcher = Searcher(stack.address.es_url)
 
-    def run(self, *, follow: bool) -> tuple[list[Tally], dict[str, Any]]:
+    def run(self, *, follow: bool) -> ExistingLogsAudit:
         """Ship and index the logs (`follow`: also new lines, until Ctrl-C), then look up every event."""
         self._on_progress("creating topics and index template", 0, 0)
         asyncio.run(setup.create_all(self._settings))
@@ -52,8 +62,7 @@ class ExistingLogs:
         seconds = time.monotonic() - started
         self._on_progress("looking up every event", 0, 0)
         tallies = asyncio.run(self._audit())
-        total = tally.total(tallies)
-        return tallies, {**total.as_dict(), "seconds": round(seconds, 1), "files": len(tallies)}
+        return ExistingLogsAudit(tallies, tally.total(tallies), round(seconds, 1))
 
     def _follow(self) -> None:
         for process in self._processes:
@@ -98,7 +107,7 @@ class ExistingLogs:
         finally:
             await client.close()
 
-    def examples(self) -> list[dict[str, Any]]:
+    def examples(self) -> list[JsonObject]:
         """Return some complete documents."""
         return self._searcher.examples()
 

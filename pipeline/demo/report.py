@@ -1,15 +1,24 @@
 """The demo's report: for a terminal of any width, for a pipe, or as JSON."""
 
 import sys
-from typing import Any
 
 import orjson
 from rich.console import Console
 from rich.table import Table
 
+from pipeline.contract.json_types import JsonObject
+from pipeline.demo.existing_logs import ExistingLogsAudit
 from pipeline.demo.run import Plan, Report
 from pipeline.operations.audit.tally import Tally
 
+_JSON_KEYS = {
+    "indexed": "found",
+    "dead_lettered": "dead",
+    "pending": "waiting",
+    "duplicated": "doubled",
+    "unverifiable": "unjudged",
+    "examples": "sample",
+}
 _SUCCESS = "every line is indexed exactly once"
 
 
@@ -45,22 +54,22 @@ def show_run(report: Report, plan: Plan, *, as_json: bool) -> bool:
     return report.good
 
 
-def show_existing_logs(
-    tallies: list[Tally], numbers: dict[str, Any], examples: list[dict[str, Any]], *, as_json: bool
-) -> bool:
+def show_existing_logs(audit: ExistingLogsAudit, examples: list[JsonObject], *, as_json: bool) -> bool:
     """Print the report on existing logs; return whether every event is indexed exactly once."""
-    good = not numbers["missing"] and not numbers["doubled"]
+    total = audit.total
+    good = not total.missing and not total.duplicated
     if as_json:
-        print(orjson.dumps({**numbers, "good": good, "accounts": [entry.as_dict() for entry in tallies]}).decode())
+        numbers = {**_json_keys(total), "seconds": audit.seconds, "files": len(audit.tallies)}
+        print(orjson.dumps({**numbers, "good": good, "accounts": [*map(_json_keys, audit.tallies)]}).decode())
         return good
     rows = {
-        "events": f"{numbers['events']:,} of {numbers['files']:,} files, shipped and indexed in {numbers['seconds']} s",
-        "searchable": f"{numbers['found']:,}",
-        "missing": f"{numbers['missing']:,}",
-        "duplicated": f"{numbers['doubled']:,}",
-        **{f"dropped ({rule})": f"{number:,}" for rule, number in numbers["dropped"].items()},
-        **{f"not verified: {reason}": f"{number:,}" for reason, number in numbers["unjudged"].items()},
-        **({"pending": f"{numbers['waiting']:,}"} if numbers["waiting"] else {}),
+        "events": f"{total.events:,} of {len(audit.tallies):,} files, shipped and indexed in {audit.seconds} s",
+        "searchable": f"{total.indexed:,}",
+        "missing": f"{total.missing:,}",
+        "duplicated": f"{total.duplicated:,}",
+        **{f"dropped ({rule})": f"{number:,}" for rule, number in total.dropped.items()},
+        **{f"not verified: {reason}": f"{number:,}" for reason, number in total.unverifiable.items()},
+        **({"pending": f"{total.pending:,}"} if total.pending else {}),
     }
     _show(rows, examples)
     _show_conclusion(
@@ -69,7 +78,18 @@ def show_existing_logs(
     return good
 
 
-def _show(rows: dict[str, str], examples: list[dict[str, Any]]) -> None:
+def _json_key(name: str) -> str:
+    return _JSON_KEYS.get(name, name)
+
+
+def _json_keys(tally: Tally) -> JsonObject:
+    """Return the tally with the keys of `crisp demo --json`, which scripts rely on."""
+    values = tally.as_json()
+    examples = [{**example, "verdict": _json_key(example["verdict"])} for example in tally.examples]
+    return {_json_key(name): value for name, value in (values | {"examples": examples}).items()}
+
+
+def _show(rows: dict[str, str], examples: list[JsonObject]) -> None:
     console = Console()
     for hit in examples if console.is_terminal else ():
         console.print(f"[bold]{hit['_index']}/{hit['_id']}[/bold]", highlight=False)

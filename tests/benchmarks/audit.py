@@ -70,7 +70,7 @@ def _run_audit(environment: dict[str, str], source: str) -> dict[str, Any]:
     result = json.loads(child.stdout.read())
     _, _, usage = os.wait4(child.pid, 0)
     return {
-        "found": result["found"],
+        "found": result["indexed"],
         "missing": result["missing"],
         "wall_s": round(time.monotonic() - started, 1),
         "cpu_s": round(usage.ru_utime + usage.ru_stime, 1),

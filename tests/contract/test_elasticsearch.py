@@ -129,7 +129,7 @@ async def test_checks_succeed_after_setup(elasticsearch: AsyncElasticsearch, flo
 
     results = await ElasticsearchCheck(flow_settings, elasticsearch).run()
 
-    assert not [result for result in results if result.state == FAILED]
+    assert not [result for result in results if result.status == FAILED]
 
 
 async def test_new_index_is_written_to_after_setup(

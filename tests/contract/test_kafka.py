@@ -121,13 +121,13 @@ async def test_checks_succeed_after_setup(flow_settings: Settings, topics: list[
     results = await kafka_check.run_checks(flow_settings)
 
     assert results
-    assert not [result for result in results if result.state == FAILED]
+    assert not [result for result in results if result.status == FAILED]
 
 
 async def test_checks_fail_without_topics(flow_settings: Settings) -> None:
     results = await kafka_check.run_checks(flow_settings)
 
-    assert [result.state == FAILED for result in results[:3]] == [False, True, True]
+    assert [result.status == FAILED for result in results[:3]] == [False, True, True]
 
 
 async def test_lag_without_commits_is_the_number_of_records(producer: RecordProducer, flow_settings: Settings) -> None:

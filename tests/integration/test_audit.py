@@ -34,8 +34,8 @@ def test_deleted_documents_are_missing_for_files_and_for_kafka(flow: Flow) -> No
 
     for source in ("kafka", str(flow.logs)):
         code, result = audit(flow, source)
-        assert (code, result["missing"], result["doubled"], result["waiting"]) == (0, 0, 0, 0)
-        assert result["found"] == len(documents)
+        assert (code, result["missing"], result["duplicated"], result["pending"]) == (0, 0, 0, 0)
+        assert result["indexed"] == len(documents)
         assert result["dropped"] == {"health probe": 1}
         assert result["events"] == len(documents) + 1
 
@@ -43,8 +43,8 @@ def test_deleted_documents_are_missing_for_files_and_for_kafka(flow: Flow) -> No
     delete_documents(flow, deleted)
     for source in ("kafka", str(flow.logs)):
         code, result = audit(flow, source, "--min-age", "0")
-        assert (code, result["missing"], result["found"]) == (1, 9, len(documents) - 9)
-        reported = [example["id"] for tally in result["accounts"] for example in tally["sample"]]
+        assert (code, result["missing"], result["indexed"]) == (1, 9, len(documents) - 9)
+        reported = [example["id"] for tally in result["sources"] for example in tally["examples"]]
         assert sorted(reported) == sorted(hit["_id"] for hit in deleted)
     generator.close()
 
@@ -61,8 +61,8 @@ def test_rotated_compressed_and_restarted_files_and_partial_lines_across_a_rotat
 
     assert sorted(flow.messages()) == ["ERROR open", "begun, ended", "one", "restarted"]
     code, result = audit(flow, str(flow.logs), "--min-age", "0")
-    assert (code, result["found"], result["missing"]) == (0, 4, 0)
-    assert result["unjudged"] == {"bytes of a line that is still being written": 4}
+    assert (code, result["indexed"], result["missing"]) == (0, 4, 0)
+    assert result["unverifiable"] == {"bytes of a line that is still being written": 4}
 
 
 def test_gap_duplicate_and_third_party_record_are_counted(flow: Flow) -> None:
@@ -80,11 +80,11 @@ def test_gap_duplicate_and_third_party_record_are_counted(flow: Flow) -> None:
     flow.request(f"{flow.prefix}-late/_doc/{duplicate['_id']}?refresh=true", duplicate["_source"], "PUT")
 
     code, result = audit(flow, "kafka")
-    assert (code, result["doubled"], result["gaps"], result["found"], result["missing"]) == (1, 1, 1, 3, 0)
+    assert (code, result["duplicated"], result["gaps"], result["indexed"], result["missing"]) == (1, 1, 1, 3, 0)
     code, result = audit(flow, str(flow.logs))
-    assert (code, result["doubled"], result["gaps"], result["found"], result["missing"]) == (1, 1, 1, 2, 0)
-    (example,) = [entry for tally in result["accounts"] for entry in tally["sample"]]
-    assert (example["verdict"], example["id"]) == ("doubled", duplicate["_id"])
+    assert (code, result["duplicated"], result["gaps"], result["indexed"], result["missing"]) == (1, 1, 1, 2, 0)
+    (example,) = [entry for tally in result["sources"] for entry in tally["examples"]]
+    assert (example["verdict"], example["id"]) == ("duplicated", duplicate["_id"])
     assert f"{flow.prefix}-late" in example["indices"]
 
 
@@ -99,14 +99,14 @@ def test_pending_and_excluded_lines_are_not_missing(flow: Flow, tmp_path: Path) 
     pods.write_text(json.dumps({"items": [{"metadata": about}]}))
 
     code, result = audit(flow, str(flow.logs), "--pods", str(pods))
-    assert (code, result["missing"], result["waiting"]) == (1, 1, 1)
+    assert (code, result["missing"], result["pending"]) == (1, 1, 1)
     assert result["dropped"] == {"pod excludes itself": 1}
 
     flow.run_once(flow.shipper)
     code, result = audit(flow, "kafka")
-    assert (code, result["missing"], result["waiting"]) == (0, 0, 3), "no worker has consumed it"
+    assert (code, result["missing"], result["pending"]) == (0, 0, 3), "no worker has consumed it"
     flow.run_once(flow.worker)
-    assert audit(flow, "kafka")[1]["found"] == 3
+    assert audit(flow, "kafka")[1]["indexed"] == 3
 
 
 def test_event_possibly_dropped_by_a_label_rule_is_unverifiable(flow: Flow, tmp_path: Path) -> None:
@@ -120,10 +120,10 @@ def test_event_possibly_dropped_by_a_label_rule_is_unverifiable(flow: Flow, tmp_
     flow.environment["CRISP_RULES_FILE"] = str(rules)
 
     code, result = audit(flow, str(flow.logs))
-    assert (code, result["missing"], list(result["unjudged"].values())) == (1, 1, [1])
-    assert "the rule noise" in next(iter(result["unjudged"]))
+    assert (code, result["missing"], list(result["unverifiable"].values())) == (1, 1, [1])
+    assert "the rule noise" in next(iter(result["unverifiable"]))
     code, result = audit(flow, str(flow.logs), "--pods", str(pods))
-    assert (code, result["missing"], result["dropped"], result["unjudged"]) == (1, 1, {"noise": 1}, {})
+    assert (code, result["missing"], result["dropped"], result["unverifiable"]) == (1, 1, {"noise": 1}, {})
 
 
 def test_since_limits_the_audit_to_newer_events(flow: Flow) -> None:

@@ -26,36 +26,36 @@ def check(environment: dict[str, str], code: int) -> dict[str, dict[str, Any]]:
     assert completed.returncode == code, completed.stdout + completed.stderr
     output = json.loads(completed.stdout)
     assert output["good"] is (code == 0)
-    return {entry["what"]: entry for entry in output["findings"]}
+    return {entry["subject"]: entry for entry in output["findings"]}
 
 
 def test_after_setup_every_check_passes(flow: Flow) -> None:
     results = check(flow.environment, 0)
 
     topic, dead = flow.settings.topic_raw, flow.settings.topic_dead
-    assert results["Kafka"]["state"] == "ok"
-    assert results[f"topic {topic}"]["seen"] == "3 partitions"
-    assert results[f"authorized operations on {topic}"]["seen"] == "write, read, describe"
-    assert results[f"authorized operations on {dead}"]["seen"] == "write, describe"
-    assert results[f"group {flow.settings.kafka_group}"]["state"] == "ok"
-    assert results["Elasticsearch"]["seen"].endswith(flow.stack.address.es_version)
-    assert results[f"index template crisp-{flow.prefix}"]["seen"].startswith("up to date")
-    assert results["clock"]["state"] == "ok"
+    assert results["Kafka"]["status"] == "ok"
+    assert results[f"topic {topic}"]["observed"] == "3 partitions"
+    assert results[f"authorized operations on {topic}"]["observed"] == "write, read, describe"
+    assert results[f"authorized operations on {dead}"]["observed"] == "write, describe"
+    assert results[f"group {flow.settings.kafka_group}"]["status"] == "ok"
+    assert results["Elasticsearch"]["observed"].endswith(flow.stack.address.es_version)
+    assert results[f"index template crisp-{flow.prefix}"]["observed"].startswith("up to date")
+    assert results["clock"]["status"] == "ok"
 
 
 def test_missing_and_different_setup_is_reported(stack: Stack, tmp_path: Path) -> None:
     flow = Flow(stack, tmp_path)
     results = check(flow.environment, 1)
     for subject in (f"topic {flow.settings.topic_raw}", f"index template crisp-{flow.prefix}"):
-        assert (results[subject]["state"], "crisp setup" in results[subject]["todo"]) == ("failed", True)
+        assert (results[subject]["status"], "crisp setup" in results[subject]["remedy"]) == ("failed", True)
 
     asyncio.run(_small_topic(flow))
     flow.request(f"_index_template/crisp-{flow.prefix}", {"index_patterns": [f"{flow.prefix}-20*"]}, "PUT")
     results = check(flow.environment, 1)
     size = results[f"max.message.bytes of {flow.settings.topic_raw}"]
-    assert (size["state"], "CRISP_EVENT_MAX_BYTES" in size["todo"]) == ("failed", True)
-    assert results[f"topic {flow.settings.topic_raw}"]["seen"] == "1 partitions, configured are 3"
-    assert results[f"index template crisp-{flow.prefix}"]["seen"] == "is not owned by crisp"
+    assert (size["status"], "CRISP_EVENT_MAX_BYTES" in size["remedy"]) == ("failed", True)
+    assert results[f"topic {flow.settings.topic_raw}"]["observed"] == "1 partitions, configured are 3"
+    assert results[f"index template crisp-{flow.prefix}"]["observed"] == "is not owned by crisp"
 
 
 async def _small_topic(flow: Flow) -> None:
@@ -75,8 +75,8 @@ def test_unreachable_servers_are_reported_with_their_settings() -> None:
 
     results = check(environment, 1)
 
-    assert "CRISP_KAFKA_BROKERS" in results["Kafka"]["todo"]
-    assert "CRISP_ES_URLS" in results["Elasticsearch"]["todo"]
+    assert "CRISP_KAFKA_BROKERS" in results["Kafka"]["remedy"]
+    assert "CRISP_ES_URLS" in results["Elasticsearch"]["remedy"]
 
 
 @pytest.mark.parametrize(

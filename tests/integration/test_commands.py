@@ -95,9 +95,9 @@ def _check_trace(running: Running) -> None:
     steps = {step["name"]: step for step in json.loads(completed.stdout)["steps"]}
     assert completed.returncode == 0
     assert list(steps) == ["written", "read", "in Kafka", "indexed", "searchable"]
-    assert steps["written"]["words"].endswith(f"0.log at byte 0, {hit['_source']['log.length']} bytes")
-    assert f"{running.flow.settings.topic_raw}/" in steps["in Kafka"]["words"]
-    assert "a slice of 2 lines" in steps["in Kafka"]["words"]
+    assert steps["written"]["message"].endswith(f"0.log at byte 0, {hit['_source']['log.length']} bytes")
+    assert f"{running.flow.settings.topic_raw}/" in steps["in Kafka"]["message"]
+    assert "a slice of 2 lines" in steps["in Kafka"]["message"]
     # Kafka's times are truncated to milliseconds: at a finer resolution "in Kafka" may be before "read".
     times = [step["time"] // 10**6 for name, step in steps.items() if name != "indexed"]
     assert times == sorted(times)

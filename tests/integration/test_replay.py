@@ -168,7 +168,7 @@ def test_dead_letters_are_listed_by_reason_and_retried(strict: Flow) -> None:
     flow.run_once(flow.worker)
 
     listed = crisp(flow, "dead-letters", "list")
-    assert (listed["letters"], listed["strange"]) == (6, 0)
+    assert (listed["dead_letters"], listed["invalid_records"]) == (6, 0)
     rejected, malformed = listed["reasons"]
     assert (rejected["count"], malformed["count"]) == (5, 1)
     assert "strict_dynamic_mapping_exception" in rejected["reason"]
@@ -177,18 +177,20 @@ def test_dead_letters_are_listed_by_reason_and_retried(strict: Flow) -> None:
     assert json.loads(rejected["sample"]["begins"].split(',"log.offset"')[0] + "}")["n"] == 0
     assert "missing headers" in malformed["sample"]["reason"]
     result = crisp(flow, "audit", "--from", "kafka", codes=(0,))
-    assert (result["dead"], result["missing"]) == (5, 0)
+    assert (result["dead_lettered"], result["missing"]) == (5, 0)
 
     retried = crisp(flow, "dead-letters", "retry", codes=(1,))
-    assert (retried["letters"], retried["created"], retried["refused_again"]) == (6, 0, 6)
-    assert crisp(flow, "dead-letters", "list")["letters"] == 6, "a document rejected again gets no second dead letter"
+    assert (retried["dead_letters"], retried["created"], retried["rejected_again"]) == (6, 0, 6)
+    assert crisp(flow, "dead-letters", "list")["dead_letters"] == 6, (
+        "a document rejected again gets no second dead letter"
+    )
 
     (index,) = flow.request(f"{flow.prefix}-20*/_settings")
     flow.request(index, method="DELETE")
     flow.request(f"_index_template/{flow.prefix}-x", method="DELETE")
     first = crisp(flow, "dead-letters", "retry", codes=(1,))
-    assert (first["created"], first["refused_again"]) == (5, 1)
+    assert (first["created"], first["rejected_again"]) == (5, 1)
     assert sorted(hit["_source"]["n"] for hit in flow.documents()) == [0, 1, 2, 3, 4]
     second = crisp(flow, "dead-letters", "retry", codes=(1,))
-    assert (second["created"], second["duplicate"], second["refused_again"]) == (0, 5, 1)
+    assert (second["created"], second["duplicate"], second["rejected_again"]) == (0, 5, 1)
     assert crisp(flow, "replay", "--since", "1h")["created"] == 0

@@ -98,14 +98,14 @@ def test_audit_counts_dropped_events_and_unverifiable_ones(stack: Stack, tmp_pat
     for source in ("kafka", str(flow.logs)):
         code, result = audit(flow, source)
         assert (code, result["missing"], result["dropped"]["noise"]) == (0, 0, 40)
-        assert result["dropped"]["few"] + result["found"] == 40 > result["found"] == len(flow.documents())
+        assert result["dropped"]["few"] + result["indexed"] == 40 > result["indexed"] == len(flow.documents())
 
     (tmp_path / "rules.yaml").write_text(
         "rules: [{name: by label, when: {label.app: null, message: '/x|noise/'}, drop: true}]"
     )
     code, result = audit(flow, str(flow.logs), "--min-age", "0")
     assert (code, result["missing"]) == (0, 0)
-    assert any("by label may have dropped" in reason for reason in result["unjudged"]), result
+    assert any("by label may have dropped" in reason for reason in result["unverifiable"]), result
     (tmp_path / "rules.yaml").write_text("rules: [{name: none, when: {message: /nothing/}, drop: true}]")
     assert audit(flow, "kafka", "--min-age", "0")[0] == 1
 

@@ -125,20 +125,20 @@ def test_commands_work_with_least_privileges(flow: SecuredFlow) -> None:
     flow.configure(ES_USER=flow.add_user("crisp_audit", PASSWORD))
     for source in ("kafka", str(flow.logs)):
         result = crisp(flow, "audit", "--from", source, code=1)
-        assert (result["missing"], result["found"]) == (3, 17)
+        assert (result["missing"], result["indexed"]) == (3, 17)
     assert crisp(flow, "trace", hits[5]["_id"])["indexed"]
     assert crisp(flow, "status")["elasticsearch"]["status"] in {"green", "yellow"}
-    assert crisp(flow, "dead-letters", "list")["letters"] == 0
+    assert crisp(flow, "dead-letters", "list")["dead_letters"] == 0
     tail = [sys.executable, "-m", "pipeline.cli", "tail", "-n", "30", "--no-follow", "--json", "app=app"]
     printed = subprocess.run(tail, env={**os.environ, **flow.environment}, capture_output=True, text=True, check=True)
     assert len(printed.stdout.splitlines()) == 17
 
     flow.configure(ES_USER=worker)
     checked = crisp(flow, "check", "--connect")
-    assert [entry for entry in checked["findings"] if entry["state"] == "failed"] == []
+    assert [entry for entry in checked["findings"] if entry["status"] == "failed"] == []
     assert crisp(flow, "replay", "--since", "1h")["created"] == 3
     flow.documents()
-    assert crisp(flow, "audit", "--from", "kafka")["found"] == 20
+    assert crisp(flow, "audit", "--from", "kafka")["indexed"] == 20
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def reader(api: ApiServer, port: int) -> Iterator[ApiClient]:
 
 def test_rights_of_the_component_are_enough_and_no_more(reader: ApiClient) -> None:
     results = kubernetes.run_checks(reader, ["logging"])
-    assert {result.what: result.state for result in results if result.state != "ok"} == {}, results
+    assert {result.subject: result.status for result in results if result.status != "ok"} == {}, results
 
     snapshot = cluster_overview.gather(reader, ["logging"])
     assert snapshot.problems == ()
@@ -138,10 +138,10 @@ def test_without_the_proxy_right_the_check_names_it(api: ApiServer, reader: ApiC
     api.ask("PATCH", path, {"rules": rules}, "application/merge-patch+json")
     states = {}
     for _ in range(30):  # the API server's authorizer reads the new role after a moment
-        states = {result.what: result for result in kubernetes.run_checks(reader, ["logging"])}
-        if states["pods/proxy"].state == "failed":
+        states = {result.subject: result for result in kubernetes.run_checks(reader, ["logging"])}
+        if states["pods/proxy"].status == "failed":
             break
 
-    assert "pods/proxy" in states["pods/proxy"].seen
-    assert "crisp-status-reader" in states["pods/proxy"].todo
-    assert (states["shippers"].state, states["workers"].state) == ("warning", "warning")
+    assert "pods/proxy" in states["pods/proxy"].observed
+    assert "crisp-status-reader" in states["pods/proxy"].remedy
+    assert (states["shippers"].status, states["workers"].status) == ("warning", "warning")

@@ -62,7 +62,7 @@ class Audit:
         for source in directory.sources():
             for item in source.log.slices():
                 if isinstance(item, Unverifiable):
-                    self._tally(item.path).unjudged[item.reason] += item.amount
+                    self._tally(item.path).unverifiable[item.reason] += item.amount
                     continue
                 bytes_read += len(item.value)
                 self._on_progress(item.files[-1].path, bytes_read, directory.size, self._verifier.looked_up)
@@ -129,7 +129,7 @@ class Audit:
         try:
             batch, kind = processor.process(value, headers, origin, origin.timestamp * 1_000_000)
         except RecordError as error:
-            self._tally(partition).unjudged[f"records that violate the contract ({error})"] += 1
+            self._tally(partition).unverifiable[f"records that violate the contract ({error})"] += 1
             return
         files = orjson.loads(dict(headers)["files"]) if kind != "third_party" else ()
         tallies = {identity: self._tally(path) for identity, path in files}

@@ -125,23 +125,23 @@ class Verifier:
     def _classify(self, entry: _Entry) -> None:
         tally = entry.tally
         if entry.id in self._dead_letter_ids:
-            tally.dead += 1
+            tally.dead_lettered += 1
         elif entry.tolerance.pending or self._is_recent(entry):
-            tally.waiting += 1
+            tally.pending += 1
         elif entry.id in entry.tolerance.possible_drops:
             rules = entry.tolerance.possible_drops[entry.id]
-            tally.unjudged[f"events that the rule {rules} may have dropped (pod labels unknown)"] += 1
+            tally.unverifiable[f"events that the rule {rules} may have dropped (pod labels unknown)"] += 1
         else:
-            tally.count_with_example("missing", _example(entry))
+            tally.count_missing(_example(entry))
 
 
 def _count_found(entry: _Entry, indices: list[str]) -> None:
     if entry.id.endswith("-gap"):
         entry.tally.gaps += 1
     else:
-        entry.tally.found += 1
+        entry.tally.indexed += 1
     if len(indices) > 1:
-        entry.tally.count_with_example("doubled", {"id": entry.id, "indices": sorted(indices)})
+        entry.tally.count_duplicated({"id": entry.id, "indices": sorted(indices)})
 
 
 def _source(entry: _Entry) -> dict[str, Any]:

@@ -29,7 +29,7 @@ class ElasticsearchCheck:
     async def run(self) -> list[CheckResult]:
         """Run all checks; only the first if Elasticsearch cannot be used."""
         results = [await self._check_connection()]
-        if results[0].state == "failed":
+        if results[0].status == "failed":
             return results
         results += [await self._check_credentials(), *await self._check_privileges(), *await self._check_templates()]
         return [*results, await self._check_indices(), await self._check_health(), await self._check_clock()]
@@ -41,8 +41,8 @@ class ElasticsearchCheck:
         urls = self._settings.es_address
         response = await self._request("GET", "/_nodes/_local?filter_path=nodes.*.version")
         if response.status <= 0:
-            todo = f"check {env_name('es_urls')}, and {env_name('es_ca_file')} if it uses TLS"
-            return failed("Elasticsearch", f"{urls}: {response.body}", todo)
+            remedy = f"check {env_name('es_urls')}, and {env_name('es_ca_file')} if it uses TLS"
+            return failed("Elasticsearch", f"{urls}: {response.body}", remedy)
         if response.status == 401:
             return failed("Elasticsearch", f"{urls} rejects the credentials", requests.CREDENTIALS_HINT)
         if response.status != 200:
@@ -78,23 +78,23 @@ class ElasticsearchCheck:
         missing = {name for name, granted in body["cluster"].items() if not granted}
         missing |= {name for index in body["index"].values() for name, granted in index.items() if not granted}
         if missing:
-            todo = "grant the user the role crisp_worker that `crisp setup --roles` prints"
-            return [failed("privileges of a worker", f"missing: {', '.join(sorted(missing))}", todo)]
+            remedy = "grant the user the role crisp_worker that `crisp setup --roles` prints"
+            return [failed("privileges of a worker", f"missing: {', '.join(sorted(missing))}", remedy)]
         return [ok("privileges of a worker", ", ".join([*role["cluster"], *role["indices"][0]["privileges"]]))]
 
     async def _check_templates(self) -> list[CheckResult]:
         return [await self._check_template(template) for template in index_template.all_templates(self._settings)]
 
     async def _check_template(self, template: index_template.Template) -> CheckResult:
-        what = f"index template {template.name}"
+        subject = f"index template {template.name}"
         response = await self._request("GET", f"/_index_template/{template.name}?flat_settings=true")
         if response.status == 404:
-            return failed(what, "does not exist", _RUN_SETUP)
+            return failed(subject, "does not exist", _RUN_SETUP)
         if response.status != 200:
-            return warning(what, f"cannot be read: {requests.describe(response)}")
+            return warning(subject, f"cannot be read: {requests.describe(response)}")
         existing = response.body["index_templates"][0]["index_template"]
         if not index_template.is_owned_by_crisp(existing.get("_meta")):
-            return failed(what, "is not owned by crisp", "rename or remove it, then run `crisp setup`")
+            return failed(subject, "is not owned by crisp", "rename or remove it, then run `crisp setup`")
         properties = existing["template"]["mappings"]["properties"]
         replaced = _replaced_types(properties, index_template.body(template, self._settings, Unsupported()))
         unsupported = Unsupported(frozenset(replaced), frozenset())
@@ -103,10 +103,10 @@ class ElasticsearchCheck:
             differences = [name for name in differences if not name.startswith("index.")]
         if differences:
             return warning(
-                what, f"differs from this version's in {', '.join(differences[:_MAX_DIFFERENCES])}", _RUN_SETUP
+                subject, f"differs from this version's in {', '.join(differences[:_MAX_DIFFERENCES])}", _RUN_SETUP
             )
         note = f"; without {', '.join(sorted(replaced))}, not supported by this server" if replaced else ""
-        return ok(what, f"up to date, version {existing.get('version')}{note}")
+        return ok(subject, f"up to date, version {existing.get('version')}{note}")
 
     async def _check_indices(self) -> CheckResult:
         path = ",".join(index_template.index_patterns(self._settings))
@@ -119,8 +119,8 @@ class ElasticsearchCheck:
         if status == 200 and not any(
             index_template.is_owned_by_crisp(index["mappings"].get("_meta")) for index in indices.values()
         ):
-            todo = f"documents go to {self._settings.index_prefix}-crisp.…: search both until that shipper has ended"
-            return warning("indices", f"{today} was created by another shipper", todo)
+            remedy = f"documents go to {self._settings.index_prefix}-crisp.…: search both until that shipper has ended"
+            return warning("indices", f"{today} was created by another shipper", remedy)
         return ok("indices", f"{len(response.body)} owned by crisp" if response.body else "none owned by crisp yet")
 
     async def _check_health(self) -> CheckResult:

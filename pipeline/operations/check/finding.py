@@ -6,29 +6,29 @@ OK, WARNING, FAILED = "ok", "warning", "failed"
 
 
 class CheckResult(NamedTuple):
-    """A result: the subject, its state (ok, warning, failed), the observation, and the remedy."""
+    """A result: the subject, its status (ok, warning, failed), the observation, and the remedy."""
 
-    what: str
-    state: str
-    seen: str
-    todo: str = ""
+    subject: str
+    status: str
+    observed: str
+    remedy: str = ""
 
     def line(self) -> str:
         """Return the result as text."""
-        label = {OK: "OK", WARNING: "WARN", FAILED: "FAIL"}[self.state]
-        return f"{label:4}  {self.what}: {self.seen}" + (f"\n      -> {self.todo}" if self.todo else "")
+        label = {OK: "OK", WARNING: "WARN", FAILED: "FAIL"}[self.status]
+        return f"{label:4}  {self.subject}: {self.observed}" + (f"\n      -> {self.remedy}" if self.remedy else "")
 
 
-def ok(what: str, seen: str) -> CheckResult:
+def ok(subject: str, observed: str) -> CheckResult:
     """Return the result of a check that passed."""
-    return CheckResult(what, OK, seen)
+    return CheckResult(subject, OK, observed)
 
 
-def warning(what: str, seen: str, todo: str = "") -> CheckResult:
+def warning(subject: str, observed: str, remedy: str = "") -> CheckResult:
     """Return the result of a check that passed with a problem, or could not be made."""
-    return CheckResult(what, WARNING, seen, todo)
+    return CheckResult(subject, WARNING, observed, remedy)
 
 
-def failed(what: str, seen: str, todo: str) -> CheckResult:
+def failed(subject: str, observed: str, remedy: str) -> CheckResult:
     """Return the result of a check that failed: crisp will not work."""
-    return CheckResult(what, FAILED, seen, todo)
+    return CheckResult(subject, FAILED, observed, remedy)

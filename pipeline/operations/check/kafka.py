@@ -36,7 +36,7 @@ async def run_checks(settings: KafkaSettings) -> list[CheckResult]:
     admin = AIOKafkaAdminClient(**kafka_client.connection(settings), request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
         results = await _run_check("Kafka", _check_connection(settings, client, admin), settings)
-        if results[0].state == FAILED:
+        if results[0].status == FAILED:
             return results
         names = [settings.topic_raw, settings.topic_dead]
         topics = {topic["topic"]: topic for topic in await admin.describe_topics(names)}
@@ -49,11 +49,11 @@ async def run_checks(settings: KafkaSettings) -> list[CheckResult]:
         await client.close()
 
 
-async def _run_check(what: str, check: Awaitable[list[CheckResult]], settings: KafkaSettings) -> list[CheckResult]:
+async def _run_check(subject: str, check: Awaitable[list[CheckResult]], settings: KafkaSettings) -> list[CheckResult]:
     try:
         return await check
     except KafkaError as error:
-        return [failed(what, str(error), _remedy(settings, error))]
+        return [failed(subject, str(error), _remedy(settings, error))]
 
 
 async def _check_connection(settings: KafkaSettings, client: Any, admin: Any) -> list[CheckResult]:
@@ -83,8 +83,8 @@ async def _check_raw_topic(
     count = len(topic["partitions"])
     results = [ok(f"topic {name}", f"{count} partitions")]
     if count < settings.topic_partitions:
-        todo = f"more than {count} workers would idle; partitions can be added at any time"
-        results = [warning(f"topic {name}", f"{count} partitions, configured are {settings.topic_partitions}", todo)]
+        remedy = f"more than {count} workers would idle; partitions can be added at any time"
+        results = [warning(f"topic {name}", f"{count} partitions, configured are {settings.topic_partitions}", remedy)]
     config = await _topic_config(admin, name)
     results.append(_check_record_size(name, config, settings.record_max_bytes))
     retention_ms = int(settings.topic_retention_seconds * 1000)
@@ -120,35 +120,35 @@ async def _topic_config(admin: Any, topic: str) -> dict[str, str]:
 
 
 def _check_record_size(topic: str, config: dict[str, str], required: int) -> CheckResult:
-    what = f"{MAX_MESSAGE_BYTES} of {topic}"
+    subject = f"{MAX_MESSAGE_BYTES} of {topic}"
     if int(config[MAX_MESSAGE_BYTES]) < required:
-        todo = f"set it to {required}, or lower {env_name('event_max_bytes')}"
-        return failed(what, f"{config[MAX_MESSAGE_BYTES]}, but a record may have {required} bytes", todo)
-    return ok(what, f"{config[MAX_MESSAGE_BYTES]}, at least {required} is required")
+        remedy = f"set it to {required}, or lower {env_name('event_max_bytes')}"
+        return failed(subject, f"{config[MAX_MESSAGE_BYTES]}, but a record may have {required} bytes", remedy)
+    return ok(subject, f"{config[MAX_MESSAGE_BYTES]}, at least {required} is required")
 
 
 def _check_operations(topic: str, allowed: frozenset[str] | None, required: dict[str, str]) -> list[CheckResult]:
-    what = f"authorized operations on {topic}"
+    subject = f"authorized operations on {topic}"
     if allowed is None:
-        return [warning(what, "not reported by the broker")]
+        return [warning(subject, "not reported by the broker")]
     missing = [name for name in required if name not in allowed]
     if not missing:
-        return [ok(what, ", ".join(required))]
+        return [ok(subject, ", ".join(required))]
     described = ", ".join(f"{name} (for {required[name]})" for name in missing)
-    todo = "grant them by an ACL, unless these settings are for the other component"
-    return [warning(what, f"missing: {described}", todo)]
+    remedy = "grant them by an ACL, unless these settings are for the other component"
+    return [warning(subject, f"missing: {described}", remedy)]
 
 
 async def _check_group(settings: KafkaSettings, admin: Any) -> list[CheckResult]:
-    what = f"group {settings.kafka_group}"
+    subject = f"group {settings.kafka_group}"
     try:
         (response,) = await admin.describe_consumer_groups([settings.kafka_group], include_authorized_operations=True)
     except GroupCoordinatorNotAvailableError:
-        return [ok(what, "Kafka has no consumer groups yet")]
+        return [ok(subject, "Kafka has no consumer groups yet")]
     code, _, state, _, _, members, *rest = response.groups[0]
     if code:
-        return [failed(what, for_code(code).__name__, f"grant this user READ on the group {settings.kafka_group}")]
+        return [failed(subject, for_code(code).__name__, f"grant this user READ on the group {settings.kafka_group}")]
     allowed = authorized_operations.operations_of(rest[-1]) if rest else None
     if allowed is not None and "read" not in allowed:
-        return [warning(what, "missing: read", "grant it by an ACL, unless these settings are the shipper's")]
-    return [ok(what, f"{len(members)} members, {state.lower()}" if members else "no members")]
+        return [warning(subject, "missing: read", "grant it by an ACL, unless these settings are the shipper's")]
+    return [ok(subject, f"{len(members)} members, {state.lower()}" if members else "no members")]

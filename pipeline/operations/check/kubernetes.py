@@ -23,7 +23,7 @@ _GRANT = "bind the ClusterRole crisp-status-reader to this user in the namespace
 def run_checks(client: ApiClient, namespaces: Sequence[str]) -> list[CheckResult]:
     """Check a cluster; only the connection if it cannot be used."""
     connection = _check_connection(client)
-    if connection.state != "ok":
+    if connection.status != "ok":
         return [connection]
     inspection = inspect_cluster(client, namespaces)
     if "pods" in inspection.errors:

@@ -28,7 +28,7 @@ class Step(NamedTuple):
 
     name: str
     time: int | None
-    words: str
+    message: str
 
 
 class EventPosition(NamedTuple):

@@ -48,10 +48,10 @@ class DeadLetterRetry:
                 if self.stop.is_set():
                     break
         return {
-            "letters": read,
-            "strange": invalid,
+            "dead_letters": read,
+            "invalid_records": invalid,
             **{name: count for name, count in reindexer.outcomes().items() if name != "dead_lettered"},
-            "refused_again": self._rejected.total(),
+            "rejected_again": self._rejected.total(),
             "reasons": dict(self._rejected),
             "interrupted": self.stop.is_set(),
         }

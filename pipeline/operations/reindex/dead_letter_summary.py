@@ -91,7 +91,7 @@ def sample(dead_letter: DeadLetter, position: str) -> dict[str, Any]:
     topic, partition, offset, _ = dead_letter.origin
     return {
         "reason": dead_letter.reason,
-        "letter": position,
+        "dead_letter": position,
         "raw_record": f"{topic}/{partition}/{offset}",
         "index": dead_letter.index,
         "id": dead_letter.id,

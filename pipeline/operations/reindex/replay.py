@@ -56,7 +56,7 @@ class Replay:
                     break
         return {
             "records": reader.records_read,
-            "records_refused": self._invalid_records,
+            "invalid_records": self._invalid_records,
             "events": self._events,
             **reindexer.outcomes(),
             "dropped": dict(self._dropped),

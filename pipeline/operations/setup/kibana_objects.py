@@ -66,7 +66,7 @@ SEARCHES = (
         (*SOURCE_COLUMNS, "crisp.gap.reason", "crisp.gap.bytes", "crisp.gap.since", "crisp.gap.until"),
     ),
     SavedSearch(
-        "crisp-refused",
+        "crisp-rejected",
         "crisp: rejected documents",
         "Indexed in a fallback form, since Elasticsearch rejected their content.",
         "crisp.rejected.type: *",
@@ -86,7 +86,7 @@ CHARTS = (
     Chart("crisp-talkers", "Top talkers", "", "kubernetes.pod.name", "kubernetes.namespace"),
     Chart("crisp-gaps-by-reason", "Gaps by reason", "crisp.gap.reason: *", "@timestamp", "crisp.gap.reason"),
     Chart(
-        "crisp-refused-by-service",
+        "crisp-rejected-by-service",
         "Rejected by service",
         "crisp.rejected.type: *",
         "service.name",

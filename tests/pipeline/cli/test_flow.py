@@ -71,7 +71,7 @@ def test_replay_counts_invalid_records(flow: CommandLine) -> None:
 
     outcome = replay(flow)
 
-    assert (outcome["records"], outcome["created"] + outcome["records_refused"]) == (2, 2)
+    assert (outcome["records"], outcome["created"] + outcome["invalid_records"]) == (2, 2)
 
 
 def test_replay_dead_letters_what_is_rejected_in_every_form_once(flow: CommandLine) -> None:
@@ -125,7 +125,7 @@ def test_audit_of_kafka_finds_every_event(indexed: CommandLine) -> None:
     result = indexed("audit", "--from", "kafka", "--json", "--since", "2h")
 
     total = parsed(result)
-    assert (result.code, total["events"], total["found"], total["missing"], total["doubled"]) == (0, 3, 3, 0, 0)
+    assert (result.code, total["events"], total["indexed"], total["missing"], total["duplicated"]) == (0, 3, 3, 0, 0)
 
 
 def test_audit_reports_a_missing_and_a_duplicated_event(indexed: CommandLine) -> None:
@@ -138,7 +138,7 @@ def test_audit_reports_a_missing_and_a_duplicated_event(indexed: CommandLine) ->
     result = indexed("audit", "--from", "kafka")
     total = parsed(indexed("audit", "--from", "kafka", "--json"))
 
-    assert (result.code, total["missing"], total["doubled"]) == (1, 1, 1), total
+    assert (result.code, total["missing"], total["duplicated"]) == (1, 1, 1), total
     assert "1 events are missing, 1 duplicated" in result.out
     assert name in result.out
 
@@ -148,7 +148,7 @@ def test_audit_counts_young_events_as_pending(flow: CommandLine) -> None:
 
     result = flow("audit", "--from", "kafka", "--json")
 
-    assert (result.code, parsed(result)["waiting"], parsed(result)["missing"]) == (0, 1, 0)
+    assert (result.code, parsed(result)["pending"], parsed(result)["missing"]) == (0, 1, 0)
 
 
 def test_audit_counts_dead_letters_as_accounted_for(flow: CommandLine) -> None:
@@ -158,7 +158,7 @@ def test_audit_counts_dead_letters_as_accounted_for(flow: CommandLine) -> None:
 
     result = flow("audit", "--from", "kafka", "--json")
 
-    assert (result.code, parsed(result)["dead"], parsed(result)["missing"]) == (0, 1, 0)
+    assert (result.code, parsed(result)["dead_lettered"], parsed(result)["missing"]) == (0, 1, 0)
 
 
 def test_audit_of_a_directory_finds_missing_events(flow: CommandLine, tmp_path: Path) -> None:
@@ -211,7 +211,7 @@ def test_traced_document_has_every_step(indexed: CommandLine) -> None:
     body = parsed(result)
     assert (result.code, body["indexed"]) == (0, True)
     assert [step["name"] for step in body["steps"]] == ["written", "read", "in Kafka", "indexed", "searchable"]
-    assert "offset 0, a slice of 3 lines" in body["steps"][2]["words"]
+    assert "offset 0, a slice of 3 lines" in body["steps"][2]["message"]
     assert "one" in indexed("trace", document_id).out
 
 
@@ -299,7 +299,7 @@ def dead(flow: CommandLine) -> CommandLine:
 def test_dead_letters_are_listed_by_reason(dead: CommandLine) -> None:
     body = parsed(dead("dead-letters", "list", "--json"))
 
-    assert (body["letters"], body["strange"], [row["count"] for row in body["reasons"]]) == (2, 1, [2])
+    assert (body["dead_letters"], body["invalid_records"], [row["count"] for row in body["reasons"]]) == (2, 1, [2])
     text = dead("dead-letters").out
     assert "2 dead letters" in text
     assert "1 records in the topic are not dead letters" in text
@@ -401,7 +401,7 @@ def test_check_of_servers_succeeds_after_setup(flow: CommandLine) -> None:
 def test_check_of_servers_fails_before_setup(crisp: CommandLine) -> None:
     body = parsed(crisp("check", "--connect", "--json"))
 
-    states = {finding["what"]: finding["state"] for finding in body["findings"]}
+    states = {finding["subject"]: finding["status"] for finding in body["findings"]}
     assert (states["topic logs-raw"], states["topic logs-dead"]) == ("failed", "failed")
     assert body["good"] is False
 
@@ -409,43 +409,43 @@ def test_check_of_servers_fails_before_setup(crisp: CommandLine) -> None:
 def check(flow: CommandLine, what: str) -> dict[str, str]:
     """The first finding about something that is not `ok`."""
     findings = parsed(flow("check", "--connect", "--json"))["findings"]
-    return next(finding for finding in findings if what in finding["what"] and finding["state"] != "ok")
+    return next(finding for finding in findings if what in finding["subject"] and finding["status"] != "ok")
 
 
 def test_check_reports_topics_that_lose_or_reject_records(flow: CommandLine) -> None:
     flow.kafka.topics["logs-raw"].config.update({"cleanup.policy": "compact", "retention.ms": "1000"})
     flow.kafka.topics["logs-dead"].config["max.message.bytes"] = "10"
 
-    assert check(flow, "topic logs-raw")["seen"] == "is compacted: records vanish"
-    assert check(flow, "max.message.bytes of logs-dead")["state"] == "failed"
+    assert check(flow, "topic logs-raw")["observed"] == "is compacted: records vanish"
+    assert check(flow, "max.message.bytes of logs-dead")["status"] == "failed"
 
 
 def test_check_reports_missing_operations(flow: CommandLine) -> None:
     flow.kafka.topics["logs-raw"].operations = 1 << 8
     flow.kafka.topics["logs-dead"].operations = -(2**31)
 
-    assert "write (for the shipper)" in check(flow, "operations on logs-raw")["seen"]
-    assert check(flow, "operations on logs-dead")["seen"] == "not reported by the broker"
+    assert "write (for the shipper)" in check(flow, "operations on logs-raw")["observed"]
+    assert check(flow, "operations on logs-dead")["observed"] == "not reported by the broker"
 
 
 def test_check_reports_fewer_partitions_than_configured(flow: CommandLine) -> None:
     flow.configure(CRISP_TOPIC_PARTITIONS="8")
 
-    assert check(flow, "topic logs-raw")["seen"] == "2 partitions, configured are 8"
+    assert check(flow, "topic logs-raw")["observed"] == "2 partitions, configured are 8"
 
 
 def test_check_reports_an_unauthorized_group(flow: CommandLine) -> None:
     flow.kafka.group_error = 30
 
-    assert check(flow, "group")["state"] == "failed"
+    assert check(flow, "group")["status"] == "failed"
 
 
 def test_check_reports_unreachable_servers(flow: CommandLine) -> None:
     flow.kafka.unavailable = True
     flow.elasticsearch.respond_always("GET", "*", OSError("refused"))
 
-    assert "CRISP_KAFKA_BROKERS" in check(flow, "Kafka")["todo"]
-    assert "CRISP_ES_URLS" in check(flow, "Elasticsearch")["todo"]
+    assert "CRISP_KAFKA_BROKERS" in check(flow, "Kafka")["remedy"]
+    assert "CRISP_ES_URLS" in check(flow, "Elasticsearch")["remedy"]
 
 
 @pytest.mark.parametrize(
@@ -468,13 +468,13 @@ def test_check_reports_a_problem_of_elasticsearch(
 ) -> None:
     flow.elasticsearch.respond_always("GET", path, response)
 
-    assert check(flow, what)["state"] == state
+    assert check(flow, what)["status"] == state
 
 
 def test_check_reports_missing_privileges(flow: CommandLine) -> None:
     flow.elasticsearch.privileged = False
 
-    assert check(flow, "privileges")["state"] == "failed"
+    assert check(flow, "privileges")["status"] == "failed"
 
 
 def test_check_reports_an_index_of_another_owner(flow: CommandLine) -> None:
@@ -482,7 +482,7 @@ def test_check_reports_an_index_of_another_owner(flow: CommandLine) -> None:
 
     flow.elasticsearch.add_index(f"logs-{datetime.now(UTC):%Y.%m.%d}")
 
-    assert "another shipper" in check(flow, "indices")["seen"]
+    assert "another shipper" in check(flow, "indices")["observed"]
 
 
 RULES = """rules:
