@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -14,6 +13,7 @@ from agents.discovery.directory_cache import DirectoryCache
 from agents.discovery.scanner import DiscoveredFile, Discovery, Layout, docker_files, kubelet_layout, rotated_files
 from pipeline.config.settings import ShipperSettings
 from pipeline.contract import pod_metadata
+from pipeline.contract.json_types import JsonObject
 from pipeline.contract.pod_metadata import Instance
 
 _PLAIN = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,127})\.log")
@@ -76,7 +76,7 @@ def docker_layout(directory: Path, node: str) -> Layout:
     return files
 
 
-def _read_config(path: str) -> dict[str, Any] | None:
+def _read_config(path: str) -> JsonObject | None:
     """Return docker's configuration of a container; None while it does not exist or is incomplete."""
     try:
         with open(path, "rb") as file:
@@ -89,7 +89,7 @@ def _read_config(path: str) -> dict[str, Any] | None:
     return config if isinstance(config, dict) else None
 
 
-def _parse_config(container_id: str, config: dict[str, Any], node: str) -> tuple[Instance, bytes] | None:
+def _parse_config(container_id: str, config: JsonObject, node: str) -> tuple[Instance, bytes] | None:
     """Return the container and its metadata as JSON; None for one that the kubelet manages."""
     if pod_metadata.is_kubelet_managed(config):
         return None

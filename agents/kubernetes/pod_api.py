@@ -2,9 +2,9 @@
 
 import os
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from pipeline.config.settings import ShipperSettings, env_name
+from pipeline.contract.json_types import JsonObject
 from pipeline.errors import SettingsError
 from pipeline.kubernetes.access import ApiAccess, ServiceAccount
 from pipeline.kubernetes.client import ApiClient, Query
@@ -21,11 +21,11 @@ class PodApi:
         self._client = client
         self._selector: Query = {"fieldSelector": f"spec.nodeName={node}"}
 
-    def get(self, query: Query) -> dict[str, Any]:
+    def get(self, query: Query) -> JsonObject:
         """Return one page of a list. Raises KubernetesError."""
         return self._client.get_object(PATH, {**self._selector, **query})
 
-    def watch(self, query: Query) -> Iterator[dict[str, Any]]:
+    def watch(self, query: Query) -> Iterator[JsonObject]:
         """Yield events until the server ends the watch, or `abort_watch`. Raises KubernetesError."""
         query = {**self._selector, **query, "timeoutSeconds": WATCH_TIMEOUT_SECONDS}
         return self._client.watch(PATH, query, WATCH_READ_TIMEOUT_SECONDS)

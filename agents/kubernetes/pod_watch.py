@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -20,6 +19,7 @@ from agents.kubernetes.pod_api import PodApi
 from pipeline.backoff import Backoff
 from pipeline.config.settings import ShipperSettings
 from pipeline.contract import annotations
+from pipeline.contract.json_types import JsonObject
 from pipeline.contract.pod_metadata import Instance
 from pipeline.kubernetes.client import Gone, ResponseTooLarge, StatusError, status_error
 
@@ -34,7 +34,7 @@ CONFIG_HASH = "kubernetes.io/config.hash"
 
 log = logging.getLogger(__name__)
 
-Pod = dict[str, Any]
+Pod = JsonObject
 """A trimmed Pod object: the parts that `pipeline.contract.pod_metadata` reads."""
 
 

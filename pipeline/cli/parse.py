@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -17,6 +16,7 @@ from pipeline.config.environment import load_settings
 from pipeline.config.exclusion import Exclusion
 from pipeline.config.settings import Settings
 from pipeline.contract import annotations, pod_metadata
+from pipeline.contract.json_types import JsonObject
 from pipeline.contract.pod_metadata import Instance
 from pipeline.documents.batch import merge
 from pipeline.documents.builder import DocumentBuilder
@@ -65,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def parse(
-    data: bytes, path: str, pod_object: dict[str, Any] | None, effective: Settings
-) -> tuple[list[dict[str, Any]], dict[str, int]]:
+    data: bytes, path: str, pod_object: JsonObject | None, effective: Settings
+) -> tuple[list[JsonObject], dict[str, int]]:
     """Return the documents made of a file's bytes, as Elasticsearch hits, and the number of dropped events by rule."""
     source = _open_input(
         pod_metadata.parse_path(path) or _default_instance(pod_object),
@@ -120,7 +120,7 @@ def _open_input(
     instance: Instance,
     files: list[str],
     path: str,
-    pod_object: dict[str, Any] | None,
+    pod_object: JsonObject | None,
     effective: Settings,
     read: Callable[[str], Iterator[bytes]] | None = None,
 ) -> LogInput:
@@ -136,7 +136,7 @@ def _open_input(
     return LogInput(instance, files, path, grouping=grouping, pod=metadata, node=node, read=read)
 
 
-def _default_instance(pod_object: dict[str, Any] | None) -> Instance:
+def _default_instance(pod_object: JsonObject | None) -> Instance:
     """Return the instance for lines without a path: the container of the Pod object, if it has exactly one."""
     instance = pod_metadata.parse_path(DEFAULT_PATH)
     assert instance is not None
@@ -144,7 +144,7 @@ def _default_instance(pod_object: dict[str, Any] | None) -> Instance:
     return instance._replace(container=str(containers[0]["name"])) if len(containers) == 1 else instance
 
 
-def _read_pod(file: str | None) -> dict[str, Any] | None:
+def _read_pod(file: str | None) -> JsonObject | None:
     if file is None:
         return None
     try:

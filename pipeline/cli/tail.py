@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import sys
-from typing import Any
 
 import orjson
 from rich.console import Console
@@ -11,6 +10,7 @@ from rich.text import Text
 
 from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
+from pipeline.contract.json_types import JsonObject
 from pipeline.elasticsearch.client import connect
 from pipeline.errors import CrispError, UsageError
 from pipeline.monitoring import log
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-async def _tail(effective: Settings, args: argparse.Namespace, query: dict[str, Any]) -> None:
+async def _tail(effective: Settings, args: argparse.Namespace, query: JsonObject) -> None:
     client = connect(effective)
     console = Console(highlight=False, soft_wrap=True)
     try:
@@ -102,7 +102,7 @@ def _show(hits: list[Hit], console: Console, *, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def format_document(source: dict[str, Any]) -> Text:
+def format_document(source: JsonObject) -> Text:
     """Return a document as text: time, level, service, pod, message; with control characters escaped."""
     level = str(source.get("log.level", ""))
     text = Text(printable(str(source.get("@timestamp", "")))[11:23] + " ", style="dim")

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 from datetime import UTC, datetime
-from typing import Any
 
 import orjson
 from aiokafka.errors import KafkaError
@@ -13,6 +12,7 @@ from rich.text import Text
 from pipeline.cli.terminal import output, time_argument
 from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
+from pipeline.contract.json_types import JsonObject
 from pipeline.elasticsearch.client import connect
 from pipeline.errors import CrispError
 from pipeline.monitoring import formatting, log
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     return 0 if hit else 1
 
 
-async def _trace(effective: Settings, document_id: str, since: int) -> tuple[dict[str, Any] | None, list[Step]]:
+async def _trace(effective: Settings, document_id: str, since: int) -> tuple[JsonObject | None, list[Step]]:
     client = connect(effective)
     try:
         tracer = DocumentTracer(effective, client)
@@ -63,7 +63,7 @@ async def _trace(effective: Settings, document_id: str, since: int) -> tuple[dic
         await client.close()
 
 
-def _show(document_id: str, hit: dict[str, Any] | None, steps: list[Step]) -> None:
+def _show(document_id: str, hit: JsonObject | None, steps: list[Step]) -> None:
     console = output.console()
     if not hit:
         where = "found in:" if steps else "not found in Kafka either; use `--since` to search an earlier time"

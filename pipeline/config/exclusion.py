@@ -1,11 +1,11 @@
 """Which containers are excluded: by the settings, or by their pod's annotations if these settings allow it. Pure."""
 
 from fnmatch import fnmatchcase
-from typing import Any
 
 from pipeline.config.settings import ShipperSettings
 from pipeline.contract import annotations
 from pipeline.contract.annotations import STREAMS, PodOptions
+from pipeline.contract.json_types import JsonObject
 from pipeline.contract.pod_metadata import Instance
 
 NAMESPACE_EXCLUDED = "namespace is excluded"
@@ -22,7 +22,7 @@ class Exclusion:
         self._by_annotation = settings.pods_may_exclude
         self._prefix = settings.annotation_prefix
 
-    def pod_options(self, pod: dict[str, Any], container: str) -> PodOptions:
+    def pod_options(self, pod: JsonObject, container: str) -> PodOptions:
         """Return the options of a container from its Pod object, as far as they are allowed."""
         return self.restrict(annotations.pod_options(pod, container, self._prefix))
 

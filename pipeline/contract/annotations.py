@@ -7,7 +7,9 @@ of both; ours precede those of other shippers. Filebeat's `co.elastic.logs[.CONT
 """
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from pipeline.contract.json_types import JsonObject
 
 STREAMS = ("stdout", "stderr")
 PARSERS = frozenset({"auto", "json", "text", "access", "klog", "logfmt", "none"})
@@ -46,7 +48,7 @@ StreamAnnotations = dict[tuple[str, str], tuple[str, str]]
 """Annotation and value, by option and stream."""
 
 
-def pod_options(pod: dict[str, Any], container: str, prefix: str) -> PodOptions:
+def pod_options(pod: JsonObject, container: str, prefix: str) -> PodOptions:
     """Return the options of a container from its Pod object; `prefix` is that of our annotations."""
     metadata = pod.get("metadata") or {}
     annotations = {str(name): str(value) for name, value in (metadata.get("annotations") or {}).items()}
@@ -76,7 +78,7 @@ def is_relevant(name: str, prefix: str) -> bool:
     return name == _MIRROR or owner in {prefix, FLUENT_BIT, VECTOR} or owner.startswith(FILEBEAT)
 
 
-def is_mirror_pod(annotations: dict[str, Any]) -> bool:
+def is_mirror_pod(annotations: JsonObject) -> bool:
     """Return whether a pod with these annotations is a mirror pod: the API's object of a static pod."""
     return _MIRROR in annotations
 
@@ -102,7 +104,7 @@ def _stream_annotations(annotations: dict[str, str], prefix: str, container: str
 
 
 def _excluded_for_other_shippers(
-    annotations: dict[str, str], labels: dict[str, Any], container: str, fluent_bit: StreamAnnotations
+    annotations: dict[str, str], labels: JsonObject, container: str, fluent_bit: StreamAnnotations
 ) -> set[str]:
     """The streams that annotations and labels exclude for other shippers."""
     enabled = annotations.get(f"{FILEBEAT}.{container}/enabled", annotations.get(f"{FILEBEAT}/enabled", ""))

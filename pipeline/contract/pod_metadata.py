@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from pipeline.contract.annotations import NO_OPTIONS, STREAMS, PodOptions, is_mirror_pod
+from pipeline.contract.json_types import JsonObject
 
 POD_DIRECTORY = re.compile(r"([a-z0-9][a-z0-9.-]{0,252})_([a-z0-9][a-z0-9.-]{0,252})_([A-Za-z0-9-]{1,64})")
 CONTAINER_DIRECTORY = re.compile(r"[a-z0-9][a-z0-9-]{0,252}")
@@ -69,7 +70,7 @@ def from_plain_file(name: str, node: str) -> bytes:
     return _without_pod(name, node, "plain")
 
 
-def from_docker(identity: str, config: dict[str, Any], node: str) -> bytes:
+def from_docker(identity: str, config: JsonObject, node: str) -> bytes:
     """Return the metadata from docker's `config.v2.json`: name, image, labels."""
     container_config = _get_object(config, "Config")
     name = str(config.get("Name") or "").removeprefix("/") or identity[:12]
@@ -83,7 +84,7 @@ def from_docker(identity: str, config: dict[str, Any], node: str) -> bytes:
     )
 
 
-def is_kubelet_managed(config: dict[str, Any]) -> bool:
+def is_kubelet_managed(config: JsonObject) -> bool:
     """Return whether a kubelet manages the container, by its `config.v2.json`."""
     return "io.kubernetes.pod.uid" in _get_object(_get_object(config, "Config"), "Labels")
 
@@ -96,7 +97,7 @@ def _without_pod(name: str, node: str, source: str, **optional: Any) -> bytes:
 def from_api(
     instance: Instance,
     node: str,
-    pod: dict[str, Any],
+    pod: JsonObject,
     annotations: frozenset[str] = frozenset(),
     options: PodOptions = NO_OPTIONS,
 ) -> bytes:
@@ -135,12 +136,12 @@ def _parsers(options: PodOptions) -> dict[str, str]:
     return {"parser": stdout} if stdout == stderr else {"parser_stdout": stdout, "parser_stderr": stderr}
 
 
-def _get_object(holder: dict[str, Any], name: str) -> dict[str, Any]:
+def _get_object(holder: JsonObject, name: str) -> JsonObject:
     value = holder.get(name)
     return value if isinstance(value, dict) else {}
 
 
-def _container_entry(holder: dict[str, Any], lists: tuple[str, ...], instance: Instance) -> dict[str, Any]:
+def _container_entry(holder: JsonObject, lists: tuple[str, ...], instance: Instance) -> JsonObject:
     """The entry of the container in the first of the lists that has one."""
     for name in lists:
         for entry in holder.get(name) or ():
@@ -149,7 +150,7 @@ def _container_entry(holder: dict[str, Any], lists: tuple[str, ...], instance: I
     return {}
 
 
-def _container_id(status: dict[str, Any], restart: int) -> str:
+def _container_id(status: JsonObject, restart: int) -> str:
     """The id of this instance, running or just terminated; empty if the API reports neither."""
     count = status.get("restartCount")
     if count is None or count == restart:
@@ -158,7 +159,7 @@ def _container_id(status: dict[str, Any], restart: int) -> str:
     return str(last.get("containerID") or "")
 
 
-def _workload(metadata: dict[str, Any], labels: dict[str, Any]) -> dict[str, str] | None:
+def _workload(metadata: JsonObject, labels: JsonObject) -> dict[str, str] | None:
     """The pod's workload: for a ReplicaSet its Deployment, for a Job its CronJob."""
     owners = [owner for owner in metadata.get("ownerReferences") or () if isinstance(owner, dict)]
     owner = next((owner for owner in owners if owner.get("controller")), owners[0] if owners else None)

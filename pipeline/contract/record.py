@@ -26,10 +26,11 @@ import hashlib
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
+from pipeline.contract.json_types import JsonObject
 from pipeline.errors import RecordError
 
 VERSION = b"1"
@@ -54,7 +55,7 @@ class KafkaPosition(NamedTuple):
     offset: int
     timestamp: int
 
-    def document_fields(self) -> dict[str, Any]:
+    def document_fields(self) -> JsonObject:
         """Return the position as fields of a document."""
         return {"crisp.topic": self.topic, "crisp.partition": self.partition, "crisp.offset": self.offset}
 

@@ -8,9 +8,10 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
+
+from pipeline.contract.json_types import JsonObject
 
 DIGEST_BYTES = 8
 
@@ -33,7 +34,7 @@ def line_key(uid: str, line: bytes) -> bytes:
     return _digest(uid, line)
 
 
-def document_keys(source: dict[str, Any]) -> list[bytes]:
+def document_keys(source: JsonObject) -> list[bytes]:
     """Return the keys of the lines in a document."""
     uid, message = source["kubernetes.pod.uid"], source["message"]
     if "event.sequence" in source:

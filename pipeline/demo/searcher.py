@@ -7,8 +7,8 @@ import urllib.error
 import urllib.request
 from collections import Counter, deque
 from collections.abc import Iterator
-from typing import Any
 
+from pipeline.contract.json_types import JsonObject
 from pipeline.demo.ledger import document_keys
 
 PAGE_SIZE = 5000
@@ -25,7 +25,7 @@ class Searcher:
         self._watched: dict[str, float] = {}
         self.latencies: deque[float] = deque(maxlen=MAX_LATENCIES)
 
-    def _request(self, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    def _request(self, path: str, body: JsonObject | None = None) -> JsonObject:
         request = urllib.request.Request(  # noqa: S310 - our own http address
             self._url + path,
             data=None if body is None else json.dumps(body).encode(),
@@ -33,7 +33,7 @@ class Searcher:
         )
         try:
             with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
-                result: dict[str, Any] = json.load(response)
+                result: JsonObject = json.load(response)
         except urllib.error.HTTPError as error:
             if error.code in (404, 429, 503):  # no index yet, not ready, or busy: polled again later
                 return {}
@@ -89,7 +89,7 @@ class Searcher:
             keys.update(document_keys(source))
         return keys
 
-    def _scroll(self, query: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def _scroll(self, query: JsonObject) -> Iterator[JsonObject]:
         body = {"size": PAGE_SIZE, "sort": ["_doc"], "_source": _FIELDS, "query": query}
         page = self._request("/logs-*/_search?scroll=2m", body)
         while hits := page.get("hits", {}).get("hits"):
@@ -97,7 +97,7 @@ class Searcher:
                 yield hit["_source"]
             page = self._request("/_search/scroll", {"scroll": "2m", "scroll_id": page["_scroll_id"]})
 
-    def examples(self) -> list[dict[str, Any]]:
+    def examples(self) -> list[JsonObject]:
         """Return one complete document each: from JSON, with an HTTP request, of several lines."""
         queries = (
             {"exists": {"field": "log.logger"}},

@@ -3,10 +3,10 @@
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
 import orjson
 
+from pipeline.contract.json_types import JsonObject
 from pipeline.contract.record import UNKNOWN_POSITION, Headers, KafkaPosition
 
 BULK_OVERHEAD_BYTES = 64
@@ -21,7 +21,7 @@ class Document:
     id: str
     source: bytes
 
-    def to_hit(self) -> dict[str, Any]:
+    def to_hit(self) -> JsonObject:
         """Return the document as a hit of a search response."""
         return {"_index": self.index, "_id": self.id, "_source": orjson.loads(self.source)}
 
@@ -62,7 +62,7 @@ class DocumentBatch:
             for index, document_id, source in zip(self.indices, self.ids, self.sources, strict=True)
         )
 
-    def to_hits(self) -> list[dict[str, Any]]:
+    def to_hits(self) -> list[JsonObject]:
         """Return the documents as hits of a search response."""
         return [document.to_hit() for document in self]
 

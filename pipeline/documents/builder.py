@@ -1,10 +1,9 @@
 """Build ECS documents from slices and gaps, serialised as JSON. Pure: the caller passes the time of indexing."""
 
-from typing import Any
-
 from pipeline.config.settings import DocumentSettings
 from pipeline.contract import gap
 from pipeline.contract.gap import GapRecord
+from pipeline.contract.json_types import JsonObject
 from pipeline.contract.record import LogSlice
 from pipeline.documents import container_fields
 from pipeline.documents.batch import DocumentBatch
@@ -28,7 +27,7 @@ class DocumentBuilder:
         self._rules = rules
         self._redaction = Redaction(settings.redact) if settings.redact else None
 
-    def build(self, log_slice: LogSlice, now_ns: int, extra_fields: dict[str, Any] | None = None) -> DocumentBatch:
+    def build(self, log_slice: LogSlice, now_ns: int, extra_fields: JsonObject | None = None) -> DocumentBatch:
         """Return the documents of a slice, each with `extra_fields`. Raises RecordError for invalid metadata."""
         times = {
             "event.created": timestamp.format_utc(log_slice.read_at),

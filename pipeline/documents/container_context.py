@@ -1,10 +1,9 @@
 """What is cached for a container between its slices. Pure."""
 
-from typing import Any
-
 import orjson
 
 from pipeline.config.settings import DocumentSettings
+from pipeline.contract.json_types import JsonObject
 from pipeline.documents import event_reader
 from pipeline.documents.container_fields import ContainerFields
 from pipeline.documents.event_reader import OwnFields
@@ -32,6 +31,6 @@ class ContainerContext:
         return self._suffixes[own]
 
 
-def json_fragment(fields: dict[str, Any]) -> bytes:
+def json_fragment(fields: JsonObject) -> bytes:
     """Serialise fields as JSON without the braces, for appending to a document."""
     return orjson.dumps(fields)[1:-1]

@@ -13,6 +13,7 @@ from pipeline.config import routes
 from pipeline.config.settings import DocumentSettings
 from pipeline.contract.annotations import PARSERS, STREAMS
 from pipeline.contract.ecs import ECS_VERSION
+from pipeline.contract.json_types import JsonObject
 from pipeline.errors import RecordError
 
 OWNER_KINDS = {"deployment", "replicaset", "statefulset", "daemonset", "job", "cronjob"}
@@ -27,7 +28,7 @@ class ContainerFields:
     `excluded_streams` are not indexed.
     """
 
-    constant: dict[str, Any]
+    constant: JsonObject
     service_defaults: dict[str, str]
     route: str = ""
     parser: str = "auto"
@@ -69,8 +70,8 @@ def parse(pod: bytes, settings: DocumentSettings) -> ContainerFields:
 
 
 def _pod_fields(
-    fields: dict[str, Any], names: dict[str, str], labels: dict[str, str], settings: DocumentSettings
-) -> dict[str, Any]:
+    fields: JsonObject, names: dict[str, str], labels: dict[str, str], settings: DocumentSettings
+) -> JsonObject:
     """Return the fields that only a container of a pod has."""
     return {
         "orchestrator.type": "kubernetes",
@@ -94,29 +95,29 @@ def _select_route(namespace: str, settings: DocumentSettings) -> str:
     return routes.INFRA if infra else ""
 
 
-def _get_text(fields: dict[str, Any], name: str) -> str:
+def _get_text(fields: JsonObject, name: str) -> str:
     value = fields.get(name)
     return value if isinstance(value, str) else ""
 
 
-def _get_parser(fields: dict[str, Any], name: str) -> str:
+def _get_parser(fields: JsonObject, name: str) -> str:
     """Return the requested parser; empty if none is requested or it is not supported."""
     return parser if (parser := _get_text(fields, name)) in PARSERS else ""
 
 
-def _restart_count(fields: dict[str, Any]) -> int | str:
+def _restart_count(fields: JsonObject) -> int | str:
     """Return the restarts before this instance; empty if unknown."""
     restart = fields.get("restart", 0 if fields.get("source") == "api" else "")
     return restart if isinstance(restart, int) and 0 <= restart < 2**31 else ""
 
 
-def _image_fields(reference: str) -> dict[str, Any]:
+def _image_fields(reference: str) -> JsonObject:
     """Split an image reference: `reg:5000/a/b:1.2@sha256:…` is name reg:5000/a/b, tag 1.2."""
     plain, _, digest = reference.partition("@")
     name, colon, tag = plain.rpartition(":")
     if not colon or "/" in tag:
         name, tag = plain, ""
-    fields: dict[str, Any] = {"container.image.name": name}
+    fields: JsonObject = {"container.image.name": name}
     if tag:
         fields["container.image.tag"] = [tag]
     if digest:

@@ -8,12 +8,12 @@ message with its time.
 
 import re
 from dataclasses import replace
-from typing import Any
 
 import orjson
 
 from pipeline.config.settings import DocumentSettings
 from pipeline.contract import cri
+from pipeline.contract.json_types import JsonObject
 from pipeline.documents.container_fields import ContainerFields
 from pipeline.grouping.event import MULTILINE, PARTIAL, SPLIT, UNPARSED, Event
 from pipeline.parsing import ansi, exception, health_probe, json_body, text_formats, timestamp
@@ -23,7 +23,6 @@ EXCLUDED_RULE = "pod excludes the stream"
 FLAGS = ((PARTIAL, "partial"), (MULTILINE, "multiline"), (SPLIT, "split"), (UNPARSED, "unparsed"))
 DAY_NS = 86400 * 10**9
 
-Fields = dict[str, Any]
 OwnFields = frozenset[str]
 """Names of the service fields that a line sets itself."""
 
@@ -79,7 +78,7 @@ class EventReader:
         name = self._set_timestamp(fields, time, day)
         return orjson.dumps(fields)[:-1], name, own, ""
 
-    def read_fields(self, event: Event) -> Fields:
+    def read_fields(self, event: Event) -> JsonObject:
         """Read an event into fields, to change before `serialize`; `@timestamp` only if the line has a time."""
         _, _, _, _, stream, content, flags, part = event
         fields = (
@@ -101,11 +100,11 @@ class EventReader:
             _add_flags(fields, flags, part)
         return fields
 
-    def probe_rule(self, fields: Fields) -> str:
+    def probe_rule(self, fields: JsonObject) -> str:
         """Return the name of the built-in rule if it drops the event, else an empty string."""
         return PROBE_RULE if "url.path" in fields and health_probe.is_probe(fields, self._probe_paths) else ""
 
-    def serialize(self, fields: Fields, time: bytes, day: str, *, late: bool) -> tuple[bytes, bytes, OwnFields]:
+    def serialize(self, fields: JsonObject, time: bytes, day: str, *, late: bool) -> tuple[bytes, bytes, OwnFields]:
         """Serialise the fields, except the stream, which is in the document's suffix.
 
         Returns the first three parts of a `ReadEvent`.
@@ -116,7 +115,7 @@ class EventReader:
         fields.pop("log.iostream", None)
         return orjson.dumps(fields)[:-1], name if fields else name[1:], json_body.SERVICE_FIELDS.intersection(fields)
 
-    def _set_timestamp(self, fields: Fields, time: bytes, day: str) -> bytes:
+    def _set_timestamp(self, fields: JsonObject, time: bytes, day: str) -> bytes:
         """Set `@timestamp` to the line's own time if it is valid and near the runtime's, else to the runtime's.
 
         Returns the name of the field for the runtime's time.
@@ -158,7 +157,7 @@ class PerStreamEventReader(EventReader):
         reader = self._by_stream.get(event[4])
         return reader.read(event, time, day, late) if reader else super().read(event, time, day, late)
 
-    def read_fields(self, event: Event) -> Fields:
+    def read_fields(self, event: Event) -> JsonObject:
         """Read an event with the reader of its stream if there is one."""
         reader = self._by_stream.get(event[4])
         return reader.read_fields(event) if reader else super().read_fields(event)
@@ -185,7 +184,7 @@ def _is_valid_second(text: str) -> bool:
     return True
 
 
-def _add_flags(fields: Fields, flags: int, part: int) -> None:
+def _add_flags(fields: JsonObject, flags: int, part: int) -> None:
     fields["log.flags"] = [name for bit, name in FLAGS if flags & bit]
     if part:
         fields["crisp.part"] = part

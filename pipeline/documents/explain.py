@@ -11,6 +11,7 @@ import orjson
 
 from pipeline.config.settings import DocumentSettings
 from pipeline.contract import record
+from pipeline.contract.json_types import JsonObject
 from pipeline.contract.record import LogSlice
 from pipeline.documents import container_fields, event_reader
 from pipeline.documents.builder import DocumentBuilder
@@ -20,8 +21,6 @@ from pipeline.grouping.event import MULTILINE, Event
 from pipeline.grouping.grouper import group_slice
 from pipeline.parsing import logger_dialects
 from pipeline.rules.ruleset import Ruleset
-
-Fields = dict[str, Any]
 
 _RECORD_ORIGINS = {
     "log.offset": "place in the file",
@@ -43,12 +42,12 @@ class Explanation:
 
     id: str
     message: str
-    hit: Fields | None
+    hit: JsonObject | None
     rule: str = ""
     origins: dict[str, str] = field(default_factory=dict)
     applied_rules: list[str] = field(default_factory=list)
 
-    def to_json(self) -> Fields:
+    def to_json(self) -> JsonObject:
         """Return the JSON object of `crisp parse --explain`."""
         if self.hit is None:
             return {"_id": self.id, "dropped": self.rule, "message": self.message, "rules": self.applied_rules}
@@ -106,7 +105,7 @@ class Explainer:
         return explanation
 
     def _field_origins(
-        self, source: Fields, fields: Fields, origins: dict[str, str], container: ContainerFields
+        self, source: JsonObject, fields: JsonObject, origins: dict[str, str], container: ContainerFields
     ) -> dict[str, str]:
         """Return the origin of each field of the document, in the document's order."""
         field_origins = {}
@@ -150,7 +149,7 @@ class Explainer:
         return "container's name"
 
 
-def _line_origins(event: Event, fields: Fields) -> dict[str, str]:
+def _line_origins(event: Event, fields: JsonObject) -> dict[str, str]:
     """Return the origins of the fields that the line itself sets."""
     content, flags = event[5], event[6]
     body = _flat_json_body(content) if not flags else None
@@ -181,7 +180,7 @@ _DERIVED_FROM = {
 """Fields that are derived from the value of another field."""
 
 
-def _flat_json_body(content: bytes) -> Fields | None:
+def _flat_json_body(content: bytes) -> JsonObject | None:
     """Return the fields of a JSON body, nested names joined by dots; None if the content is not JSON."""
     if content[:1] != b"{":
         return None
@@ -189,7 +188,7 @@ def _flat_json_body(content: bytes) -> Fields | None:
         body = orjson.loads(content)
     except orjson.JSONDecodeError:
         return None
-    fields: Fields = {}
+    fields: JsonObject = {}
     pending: list[tuple[str, Any]] = [("", body)]
     while pending:
         name, value = pending.pop()

@@ -6,9 +6,9 @@ no document has a duplicate key.
 """
 
 from collections import Counter
-from typing import Any
 
 from pipeline.contract import cri
+from pipeline.contract.json_types import JsonObject
 from pipeline.contract.record import LogSlice
 from pipeline.documents.batch import DocumentBatch
 from pipeline.documents.container_context import ContainerContext, json_fragment
@@ -30,7 +30,7 @@ class SliceBuilder:
         context: ContainerContext,
         redaction: Redaction | None,
         targets: Targets,
-        common_fields: dict[str, Any],
+        common_fields: JsonObject,
     ) -> None:
         self._files = log_slice.files
         self._context = context
@@ -96,7 +96,7 @@ class SliceBuilder:
         head, name, own = self._context.reader.serialize(fields, time, target[2], late=target[3])
         return target, head, name, own, ""
 
-    def _apply_rules(self, event: Event) -> tuple[dict[str, Any], str, str]:
+    def _apply_rules(self, event: Event) -> tuple[JsonObject, str, str]:
         """Return an event's fields after the rules, the rule that drops it, and the route that the rules select."""
         rules, reader = self._context.compiled_rules, self._context.reader
         if rules is None:

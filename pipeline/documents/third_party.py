@@ -16,6 +16,7 @@ import orjson
 
 from pipeline.contract import cri
 from pipeline.contract.annotations import STREAMS
+from pipeline.contract.json_types import JsonObject
 from pipeline.contract.record import IDENTITY_BYTES, Grouping, KafkaPosition, LogSlice, Segment, SourceFile
 from pipeline.parsing import text_formats, timestamp
 
@@ -43,7 +44,7 @@ def make_slices(value: bytes, origin: KafkaPosition, grouping: Grouping) -> list
     return slices
 
 
-def _parse_object(line: bytes) -> dict[str, Any] | None:
+def _parse_object(line: bytes) -> JsonObject | None:
     """Return a line's JSON object; None if the line is other text or an entry of Docker's json-file driver."""
     if line[:1] != b"{":
         return None
@@ -65,9 +66,7 @@ def _slice_of_lines(raw: list[tuple[int, bytes]], origin: KafkaPosition, groupin
     return _make_slice(value, names, segments, b"{}", "", origin, grouping._replace(max_places=len(raw) + 1))
 
 
-def _slice_of_object(
-    body: dict[str, Any], line: bytes, number: int, origin: KafkaPosition, grouping: Grouping
-) -> LogSlice:
+def _slice_of_object(body: JsonObject, line: bytes, number: int, origin: KafkaPosition, grouping: Grouping) -> LogSlice:
     kubernetes = body.get("kubernetes")
     pod_fields = dict(kubernetes) if isinstance(kubernetes, dict) else {}
     pod_fields |= {
@@ -95,7 +94,7 @@ def _slice_of_object(
     )
 
 
-def _content(log: Any, rest: dict[str, Any]) -> bytes:
+def _content(log: Any, rest: JsonObject) -> bytes:
     """Return the container's line; a JSON object if filters extracted fields from it or added some."""
     if not isinstance(log, str):
         return orjson.dumps(rest if log is None else {**rest, "log": log})
@@ -111,7 +110,7 @@ def _content(log: Any, rest: dict[str, Any]) -> bytes:
     return orjson.dumps({**parsed, **added, **({"event.original": text} if "message" in added else {})})
 
 
-def _find_time(body: dict[str, Any], origin: KafkaPosition) -> tuple[str, str]:
+def _find_time(body: JsonObject, origin: KafkaPosition) -> tuple[str, str]:
     """Return the field with the line's time, and that time; an empty name and the record's time if there is none."""
     for name in _PLAIN_TIME_FIELDS if isinstance(body.get("log"), str) else _MERGED_TIME_FIELDS:
         moment = timestamp.parse(body.get(name))
@@ -120,7 +119,7 @@ def _find_time(body: dict[str, Any], origin: KafkaPosition) -> tuple[str, str]:
     return "", timestamp.format_utc(max(0, origin.timestamp) * 1_000_000)
 
 
-def _pod_metadata(fields: dict[str, Any]) -> bytes:
+def _pod_metadata(fields: JsonObject) -> bytes:
     """Convert Fluent Bit's pod fields into the format of `pipeline.contract.pod_metadata`."""
 
     def text(name: str) -> str:

@@ -1,12 +1,12 @@
 """Look up which documents are searchable: many ids at a time, over all indices of the prefix."""
 
 import asyncio
-from typing import Any
 
 from elasticsearch import AsyncElasticsearch
 
 from pipeline.backoff import Backoff
 from pipeline.config.settings import IndexSettings
+from pipeline.contract.json_types import JsonObject
 from pipeline.elasticsearch import requests
 from pipeline.errors import DocumentLookupError
 
@@ -41,11 +41,11 @@ class DocumentLookup:
             indices.setdefault(hit["_id"], []).append(hit["_index"])
         return indices
 
-    async def search(self, body: dict[str, Any]) -> dict[str, Any]:
+    async def search(self, body: JsonObject) -> JsonObject:
         """Return the response to any search over the indices of the prefix. Raises DocumentLookupError."""
         return await self._request(self._path.partition("&filter_path")[0], body)
 
-    async def _request(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    async def _request(self, path: str, body: JsonObject) -> JsonObject:
         backoff = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
         for _ in range(MAX_RETRIES):
             response = await requests.request(self._client, "POST", path, body)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from pipeline.config.settings import IndexSettings
 from pipeline.contract.ecs import FIELDS, LABELS_PREFIX, Field
+from pipeline.contract.json_types import JsonObject
 
 VERSION = 2
 OWNER = "crisp"
@@ -78,7 +79,7 @@ def index_patterns(settings: IndexSettings) -> list[str]:
     return [pattern for template in all_templates(settings) for pattern in template.patterns]
 
 
-def body(template: Template, settings: IndexSettings, unsupported: Unsupported) -> dict[str, Any]:
+def body(template: Template, settings: IndexSettings, unsupported: Unsupported) -> JsonObject:
     """Return the request body of a template, without the unsupported features."""
     return {
         "index_patterns": list(template.patterns),
@@ -103,7 +104,7 @@ def body(template: Template, settings: IndexSettings, unsupported: Unsupported) 
     }
 
 
-def drift(installed: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+def drift(installed: JsonObject, wanted: JsonObject) -> list[str]:
     """Return the names of the settings in which an installed template (flat, as text) differs from the wanted one."""
     pairs = [("index_patterns", installed.get("index_patterns"), wanted["index_patterns"])]
     actual, target = installed.get("template", {}), wanted["template"]
@@ -115,7 +116,7 @@ def drift(installed: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
     return sorted({name for name, actual_value, target_value in pairs if actual_value != target_value})
 
 
-def _pairs(prefix: str, actual: dict[str, Any], target: dict[str, Any]) -> list[tuple[str, Any, Any]]:
+def _pairs(prefix: str, actual: JsonObject, target: JsonObject) -> list[tuple[str, Any, Any]]:
     return [(prefix + name, actual.get(name), target.get(name)) for name in actual.keys() | target.keys()]
 
 
@@ -126,7 +127,7 @@ def _as_returned(value: Any) -> Any:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def meta(settings: IndexSettings) -> dict[str, Any]:
+def meta(settings: IndexSettings) -> JsonObject:
     """Return the `_meta` that marks templates and indices as crisp's."""
     return {"owner": OWNER, "version": VERSION, "prefix": settings.index_prefix}
 
@@ -136,7 +137,7 @@ def is_owned_by_crisp(value: Any) -> bool:
     return isinstance(value, dict) and value.get("owner") == OWNER
 
 
-def _index_settings(template: Template, settings: IndexSettings) -> dict[str, Any]:
+def _index_settings(template: Template, settings: IndexSettings) -> JsonObject:
     lifecycle = {LIFECYCLE_SETTING: template.policy} if template.policy else {}
     return {
         **lifecycle,
@@ -156,7 +157,7 @@ def _index_settings(template: Template, settings: IndexSettings) -> dict[str, An
     }
 
 
-def _property(field: str, definition: Field, unsupported_types: frozenset[str]) -> dict[str, Any]:
+def _property(field: str, definition: Field, unsupported_types: frozenset[str]) -> JsonObject:
     kind = definition.type
     if kind in unsupported_types:
         kind = _FALLBACK_TYPE_OF_FIELD.get(field) or _FALLBACK_TYPES.get(kind, kind)
@@ -169,7 +170,7 @@ def _property(field: str, definition: Field, unsupported_types: frozenset[str]) 
     return {"type": kind}
 
 
-_DYNAMIC_TEMPLATES: list[dict[str, Any]] = [
+_DYNAMIC_TEMPLATES: list[JsonObject] = [
     {
         "labels": {
             "path_match": f"{LABELS_PREFIX}.*",

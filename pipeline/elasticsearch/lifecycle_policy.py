@@ -3,24 +3,23 @@
 Indices are daily, so there is no rollover. To use data tiers, change the policy: `crisp setup` keeps a changed policy.
 """
 
-from typing import Any
-
+from pipeline.contract.json_types import JsonObject
 from pipeline.elasticsearch.index_template import OWNER
 
 
-def body(days: int) -> dict[str, Any]:
+def body(days: int) -> JsonObject:
     """Return the request body of the policy."""
     return {"policy": {"_meta": {"owner": OWNER}, "phases": {"hot": _HOT_PHASE, "delete": _delete_phase(days)}}}
 
 
-_HOT_PHASE: dict[str, Any] = {"min_age": "0ms", "actions": {}}
+_HOT_PHASE: JsonObject = {"min_age": "0ms", "actions": {}}
 
 
-def _delete_phase(days: int) -> dict[str, Any]:
+def _delete_phase(days: int) -> JsonObject:
     return {"min_age": f"{days}d", "actions": {"delete": {"delete_searchable_snapshot": True}}}
 
 
-def retention_days(policy: dict[str, Any]) -> int | None:
+def retention_days(policy: JsonObject) -> int | None:
     """Return after how many days an installed policy deletes; None if it is not a policy of `body`."""
     phases = policy.get("phases", {})
     age = str(phases.get("delete", {}).get("min_age", ""))

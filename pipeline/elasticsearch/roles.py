@@ -4,12 +4,11 @@ Pure data: `crisp setup --roles` prints it, deployments create their roles from 
 but never change or delete one: an existing document stays as it was written.
 """
 
-from typing import Any
-
 from pipeline.config.settings import Settings
+from pipeline.contract.json_types import JsonObject
 from pipeline.elasticsearch import index_template
 
-Role = dict[str, Any]
+Role = JsonObject
 
 
 def all_roles(settings: Settings) -> dict[str, Role]:

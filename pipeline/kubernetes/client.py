@@ -6,12 +6,12 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
 from urllib.parse import urlencode
 
 import orjson
 
 from pipeline import __version__
+from pipeline.contract.json_types import JsonObject
 from pipeline.errors import KubernetesError
 from pipeline.kubernetes.access import ApiAccess
 
@@ -92,11 +92,11 @@ class ApiClient:
 
     def get_object(
         self, path: str, query: Query | None = None, *, timeout: float = REQUEST_TIMEOUT_SECONDS
-    ) -> dict[str, Any]:
+    ) -> JsonObject:
         """Return the JSON object of a response with status 200. Raises KubernetesError."""
         return _parse_object(self.get(path, query, timeout=timeout), f"the response of {self.url} to {path}")
 
-    def watch(self, path: str, query: Query, read_timeout: float) -> Iterator[dict[str, Any]]:
+    def watch(self, path: str, query: Query, read_timeout: float) -> Iterator[JsonObject]:
         """Yield the JSON objects of a response, one a line, until the server ends it. Raises KubernetesError.
 
         `read_timeout`: maximum seconds without data.
@@ -158,7 +158,7 @@ def _read_error(response: http.client.HTTPResponse) -> StatusError:
     return status_error(response.status, message[:MAX_MESSAGE_CHARACTERS], seconds)
 
 
-def _parse_object(text: bytes, what: str) -> dict[str, Any]:
+def _parse_object(text: bytes, what: str) -> JsonObject:
     try:
         parsed = orjson.loads(text)
     except ValueError as error:

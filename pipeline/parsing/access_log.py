@@ -7,12 +7,10 @@ level is derived from a status: a 500 in an access log is a failed request, not 
 
 import re
 from functools import lru_cache
-from typing import Any
 
 from pipeline.contract import cri
+from pipeline.contract.json_types import JsonObject
 from pipeline.parsing import field_values
-
-Fields = dict[str, Any]
 
 # Numbers have at most 18 digits, so that they fit into 64 bits; only ASCII digits, as Elasticsearch parses no others.
 _REQUEST = r'"(?:([A-Z]{3,10}) (\S+)(?: HTTP/([\d.]{1,5}))?|[^"]*)"'
@@ -47,7 +45,7 @@ _MONTHS = {
 }
 
 
-def combined(line: str) -> Fields | None:
+def combined(line: str) -> JsonObject | None:
     """The common and combined formats, with any trailing fields."""
     match = _COMBINED.match(line)
     if match is None:
@@ -71,7 +69,7 @@ def combined(line: str) -> Fields | None:
     return fields
 
 
-def _add_trailer(fields: Fields, trailer: str) -> None:
+def _add_trailer(fields: JsonObject, trailer: str) -> None:
     match = _TRAILER.match(trailer)
     if match is None:
         return
@@ -86,7 +84,7 @@ def _add_trailer(fields: Fields, trailer: str) -> None:
         fields["http.request.id"] = identifier
 
 
-def django(line: str) -> Fields | None:
+def django(line: str) -> JsonObject | None:
     """Django's development server; its time has no zone."""
     match = _DJANGO.match(line)
     if match is None:
@@ -94,7 +92,7 @@ def django(line: str) -> Fields | None:
     return {**_request(*match.group(1, 2, 3, 4)), "http.response.body.bytes": int(match[5])}
 
 
-def uvicorn(line: str) -> Fields | None:
+def uvicorn(line: str) -> JsonObject | None:
     """Uvicorn's access log; the level is the logger's own."""
     match = _UVICORN.match(line)
     if match is None:
@@ -106,7 +104,7 @@ def uvicorn(line: str) -> Fields | None:
     return fields
 
 
-def envoy(line: str) -> Fields | None:
+def envoy(line: str) -> JsonObject | None:
     """Envoy's default format, and Istio's, which adds response details."""
     match = _ENVOY.match(line)
     if match is None:
@@ -128,7 +126,7 @@ def envoy(line: str) -> Fields | None:
     return {**fields, **(field_values.domain(host) or {})}
 
 
-def haproxy(line: str) -> Fields | None:
+def haproxy(line: str) -> JsonObject | None:
     """HAProxy's HTTP format; its time has no zone."""
     match = _HAPROXY.match(line)
     if match is None:
@@ -140,8 +138,8 @@ def haproxy(line: str) -> Fields | None:
     return fields
 
 
-def _request(method: str | None, target: str | None, version: str | None, status: str) -> Fields:
-    fields: Fields = {"http.response.status_code": int(status)}
+def _request(method: str | None, target: str | None, version: str | None, status: str) -> JsonObject:
+    fields: JsonObject = {"http.response.status_code": int(status)}
     if method and target:
         path, _, query = target.partition("?")
         fields["http.request.method"] = method
@@ -154,7 +152,7 @@ def _request(method: str | None, target: str | None, version: str | None, status
     return fields
 
 
-def _source(client: str) -> Fields:
+def _source(client: str) -> JsonObject:
     address = field_values.parse_ip(client)
     return {"source.address": client, "source.ip": address} if address else {"source.address": client}
 

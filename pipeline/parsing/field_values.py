@@ -10,8 +10,9 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
-Fields = dict[str, Any]
-Converter = Callable[[Any], Fields | None]
+from pipeline.contract.json_types import JsonObject
+
+Converter = Callable[[Any], JsonObject | None]
 
 _CALLER = re.compile(r"(.{1,300}?):(\d{1,9})(?::\d{1,9})?(?: \((.{1,200})\))?", re.DOTALL)
 _SECONDS = re.compile(r"(\d{1,9})(?:\.(\d{1,9})\d*)?s")
@@ -39,7 +40,7 @@ def scalar(name: str) -> Converter:
 def number(name: str) -> Converter:
     """An integer of 64 bits, as a number or as digits."""
 
-    def convert(value: Any) -> Fields | None:
+    def convert(value: Any) -> JsonObject | None:
         if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 18:
             value = int(value)
         return {name: value} if type(value) is int else None
@@ -47,12 +48,12 @@ def number(name: str) -> Converter:
     return convert
 
 
-def message(value: Any) -> Fields | None:
+def message(value: Any) -> JsonObject | None:
     """A message; an object of that name is none."""
     return {"message": value} if isinstance(value, str) else None
 
 
-def trace_id(value: Any) -> Fields | None:
+def trace_id(value: Any) -> JsonObject | None:
     """A trace id; also Google's, which is part of a resource name."""
     if not isinstance(value, str):
         return None
@@ -60,27 +61,27 @@ def trace_id(value: Any) -> Fields | None:
     return {"trace.id": match[1] if match else value.removeprefix("0x")}
 
 
-def span_id(value: Any) -> Fields | None:
+def span_id(value: Any) -> JsonObject | None:
     """A span id, without the prefix `0x`."""
     return {"span.id": value.removeprefix("0x")} if isinstance(value, str) else None
 
 
-def origin(value: Any) -> Fields | None:
+def origin(value: Any) -> JsonObject | None:
     """`dir/file.go:12`, `file.go:12:3`, or a file name only."""
     if not isinstance(value, str):
         return None
     match = _CALLER.fullmatch(value)
     if match is None:
         return {"log.origin.file.name": value}
-    fields: Fields = {"log.origin.file.name": match[1], "log.origin.file.line": int(match[2])}
+    fields: JsonObject = {"log.origin.file.name": match[1], "log.origin.file.line": int(match[2])}
     return {**fields, "log.origin.function": match[3]} if match[3] else fields
 
 
-def url(value: Any) -> Fields | None:
+def url(value: Any) -> JsonObject | None:
     """A URL or a request target, and its parts."""
     if not isinstance(value, str) or not value:
         return None
-    fields: Fields = {"url.original": value}
+    fields: JsonObject = {"url.original": value}
     match = _URL.fullmatch(value) if len(value) <= _MAX_URL_LENGTH else None
     if match is None:
         return fields
@@ -91,7 +92,7 @@ def url(value: Any) -> Fields | None:
     return {**fields, "url.query": query} if query else fields
 
 
-def request(value: Any) -> Fields | None:
+def request(value: Any) -> JsonObject | None:
     """A request line: `GET /a?b HTTP/1.1`."""
     match = _REQUEST.fullmatch(value) if isinstance(value, str) else None
     if match is None:
@@ -104,12 +105,12 @@ def _host(authority: str) -> str:
     return (host if port.isdecimal() else authority).rpartition("@")[2]
 
 
-def domain(value: Any) -> Fields | None:
+def domain(value: Any) -> JsonObject | None:
     """A host name without its port."""
     return {"url.domain": _host(value)} if isinstance(value, str) and value not in ("", "-") else None
 
 
-def source(value: Any) -> Fields | None:
+def source(value: Any) -> JsonObject | None:
     """The client's address, the first of a list; also as IP where it is one."""
     if not isinstance(value, str) or value in ("", "-"):
         return None
@@ -130,7 +131,7 @@ def parse_ip(client: str) -> str:
     return str(ip)
 
 
-def http_version(value: Any) -> Fields | None:
+def http_version(value: Any) -> JsonObject | None:
     """`HTTP/1.1`, `1.1`, `2`."""
     match = _HTTP.fullmatch(value) if isinstance(value, str) else None
     return {"http.version": match[1]} if match else None
@@ -139,7 +140,7 @@ def http_version(value: Any) -> Fields | None:
 def duration(unit: int) -> Converter:
     """A duration in nanoseconds, from a number of `unit` nanoseconds or from text like `0.123s`."""
 
-    def convert(value: Any) -> Fields | None:
+    def convert(value: Any) -> JsonObject | None:
         if isinstance(value, str):
             match = _SECONDS.fullmatch(value if value.endswith("s") else f"{value}s")
             if match is None or (not value.endswith("s") and unit != 10**9):
@@ -152,7 +153,7 @@ def duration(unit: int) -> Converter:
     return convert
 
 
-def go_duration(value: Any) -> Fields | None:
+def go_duration(value: Any) -> JsonObject | None:
     """Go's duration as text, `1m2.5s` or `123.4µs`, in nanoseconds."""
     match = _GO_DURATION.fullmatch(value) if isinstance(value, str) and value else None
     if match is None:
@@ -164,7 +165,7 @@ def go_duration(value: Any) -> Fields | None:
     return {"event.duration": nanoseconds} if nanoseconds < 2**63 else None
 
 
-def otel_level(value: Any) -> Fields | None:
+def otel_level(value: Any) -> JsonObject | None:
     """OpenTelemetry's severity number: 1 to 4 are trace, 21 to 24 fatal."""
     if type(value) is not int or not 1 <= value <= 24:
         return None
@@ -174,7 +175,7 @@ def otel_level(value: Any) -> Fields | None:
     }
 
 
-def syslog_level(value: Any) -> Fields | None:
+def syslog_level(value: Any) -> JsonObject | None:
     """Syslog's severity, as in GELF: 0 is emergency, 7 debug."""
     if type(value) is not int or not 0 <= value <= 7:
         return None
@@ -182,12 +183,12 @@ def syslog_level(value: Any) -> Fields | None:
     return {"log.level": names[value], "event.severity": value}
 
 
-def klog_error(value: Any) -> Fields | None:
+def klog_error(value: Any) -> JsonObject | None:
     """The error of a klog line, which has no other level."""
     return {"error.message": value, "log.level": "error"} if isinstance(value, str) else None
 
 
-def klog_level(value: Any) -> Fields | None:
+def klog_level(value: Any) -> JsonObject | None:
     """klog's verbosity; error lines have none."""
     return {"log.level": "info" if value < 4 else "debug", "event.severity": value} if type(value) is int else None
 

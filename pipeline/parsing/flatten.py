@@ -14,6 +14,7 @@ from typing import Any
 import orjson
 
 from pipeline.contract.ecs import APPLICATION_PREFIX, FIELDS
+from pipeline.contract.json_types import JsonObject
 
 MAX_DEPTH = 20
 OVERFLOW = "app.overflow"
@@ -40,10 +41,10 @@ class _ExactList(list[Any]):
     """A list from the exact parser."""
 
 
-Object = dict[str, Any] | Pairs
+Object = JsonObject | Pairs
 
 
-def flatten(content: bytes, body: dict[str, Any], limit: int) -> dict[str, Any]:
+def flatten(content: bytes, body: JsonObject, limit: int) -> JsonObject:
     """Return the flat fields of `body`, which was parsed from `content`: at most about `limit`, the rest as JSON.
 
     Raises RecursionError for hundreds of levels.
@@ -75,8 +76,8 @@ class _Flattener:
     __slots__ = ("fields", "has_floats", "inexact", "limit", "literals", "overflow")
 
     def __init__(self, limit: int) -> None:
-        self.fields: dict[str, Any] = {}
-        self.overflow: dict[str, Any] = {}
+        self.fields: JsonObject = {}
+        self.overflow: JsonObject = {}
         self.literals = 0
         self.limit = limit
         self.inexact = False  # a part was kept as JSON, which may have had duplicate keys
@@ -166,7 +167,7 @@ class _Flattener:
             append_value(fields, name if name.startswith("app.") else f"{APPLICATION_PREFIX}.{name}", value)
 
 
-def append_value(fields: dict[str, Any], name: str, value: Any) -> None:
+def append_value(fields: JsonObject, name: str, value: Any) -> None:
     """Set a field, or add the value to those that it has: one more entry of a list."""
     previous = fields.get(name, fields)
     if previous is fields:
@@ -191,7 +192,7 @@ def _otel_attributes(values: list[Any]) -> list[tuple[str, Any]] | None:
     return pairs
 
 
-def _parse_exactly(content: bytes, body: dict[str, Any]) -> Object:
+def _parse_exactly(content: bytes, body: JsonObject) -> Object:
     """Parse the object again with a slower parser that keeps every pair and digit."""
     try:
         parsed = json.loads(content, object_pairs_hook=Pairs, parse_int=_parse_integer, parse_float=_parse_float)

@@ -4,7 +4,8 @@ import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-Fields = dict[str, Any]
+from pipeline.contract.json_types import JsonObject
+
 Converter = Callable[[str], Any]
 
 _GROUP_NAME = re.compile(r"\?P<\w+>")
@@ -37,7 +38,7 @@ class _CompiledFormat:
             for group, field in zip(self.groups, row.fields.values(), strict=True)
         ]
 
-    def fields(self, match: re.Match[str]) -> Fields:
+    def fields(self, match: re.Match[str]) -> JsonObject:
         """Return the fields of the groups that matched."""
         return {field: convert(text) for group, field, convert in self._targets if (text := match[group])}
 

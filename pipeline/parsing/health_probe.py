@@ -4,13 +4,13 @@ The kubelet accepts 200 to 399 as success, so its user agent extends the range t
 nothing, since any client can send it: the path always has to match, and a failed probe is never dropped.
 """
 
-from typing import Any
+from pipeline.contract.json_types import JsonObject
 
 _METHODS = ("GET", "HEAD")
 _AGENT = "kube-probe/"
 
 
-def is_probe(fields: dict[str, Any], paths: frozenset[str]) -> bool:
+def is_probe(fields: JsonObject, paths: frozenset[str]) -> bool:
     """Return whether a document's fields are those of a health probe; a path in the message is not enough.
 
     The fields may come from an application, so a value of any type is accepted.

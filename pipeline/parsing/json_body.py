@@ -15,13 +15,13 @@ from typing import Any
 import orjson
 
 from pipeline.contract.ecs import APPLICATION_PREFIX
+from pipeline.contract.json_types import JsonObject
 from pipeline.parsing import field_values, flatten, level, logger_dialects
 
 MAX_NAME_LENGTH = 256
 ALIASES = logger_dialects.ALIASES
 OVERFLOW = flatten.OVERFLOW
 
-Fields = dict[str, Any]
 Shape = tuple[Any, ...]
 """The keys of an object, then the types of their values."""
 
@@ -111,7 +111,7 @@ class _Plan:
                 used.add(target)
         return tuple([renamed[name] for name in names])
 
-    def apply(self, body: Fields) -> Fields:
+    def apply(self, body: JsonObject) -> JsonObject:
         """Return the fields of a flat object of this shape."""
         fields = dict(zip(self.names, body.values(), strict=True))
         for name, converter in self.converters:
@@ -126,7 +126,7 @@ class _Plan:
 _plans: dict[Shape, _Plan] = {}
 
 
-def _plan(body: Fields) -> _Plan:
+def _plan(body: JsonObject) -> _Plan:
     """Return the plan for an object, computed for the first object of its shape."""
     shape = (*body, *map(type, body.values()))
     plan = _plans.get(shape)
@@ -139,13 +139,13 @@ def _plan(body: Fields) -> _Plan:
     return plan
 
 
-def parse_fields(content: bytes, field_limit: int) -> Fields | None:
+def parse_fields(content: bytes, field_limit: int) -> JsonObject | None:
     """Return the fields of a JSON object, at most about `field_limit`; None when the content is not a JSON object."""
     parsed = parse(content, field_limit)
     return parsed[0] if parsed else None
 
 
-ParsedBody = tuple[Fields, bool, frozenset[str]]
+ParsedBody = tuple[JsonObject, bool, frozenset[str]]
 """The fields of a JSON object; whether the bytes between the outer braces are exactly these fields, each name once;
 the names of service fields among them. A plain tuple, for speed."""
 
@@ -182,14 +182,14 @@ def parse(content: bytes, field_limit: int) -> ParsedBody | None:
     return body, verbatim, plan.service_fields
 
 
-def _flatten(content: bytes, body: Fields, plan: _Plan, field_limit: int) -> tuple[Fields, _Plan]:
+def _flatten(content: bytes, body: JsonObject, plan: _Plan, field_limit: int) -> tuple[JsonObject, _Plan]:
     if _is_lossless(content, body, plan, field_limit):
         return body, plan
     body = flatten.flatten(content, body, field_limit)
     return body, _plan(body)
 
 
-def _is_lossless(content: bytes, body: Fields, plan: _Plan, field_limit: int) -> bool:
+def _is_lossless(content: bytes, body: JsonObject, plan: _Plan, field_limit: int) -> bool:
     """Return whether a flat object was parsed without loss: no duplicate key, no number beyond 64 bits or a double."""
     if not plan.is_flat or len(body) > field_limit or 2 * flatten.count_literals(content) != plan.quote_count:
         return False
@@ -199,7 +199,7 @@ def _is_lossless(content: bytes, body: Fields, plan: _Plan, field_limit: int) ->
     return not (plan.has_floats and _LONG_NUMBER.search(content))
 
 
-def _normalize_level(body: Fields) -> bool:
+def _normalize_level(body: JsonObject) -> bool:
     """Normalise the level in place; return whether it was normal already."""
     logged = body.get("log.level")
     if type(logged) is str and logged in level.NORMAL:
@@ -215,7 +215,7 @@ def _normalize_level(body: Fields) -> bool:
     return False
 
 
-def _join_nanos(body: Fields, names: tuple[str, str]) -> None:
+def _join_nanos(body: JsonObject, names: tuple[str, str]) -> None:
     """Join seconds and nanoseconds, which Google's and Log4j's layouts write as two fields."""
     seconds, nanos = body.get("@timestamp"), body.get(names[1])
     if type(seconds) is int and type(nanos) is int and 0 <= nanos < 10**9:

@@ -7,12 +7,10 @@ level and the rest, each one pattern without nested repetition.
 """
 
 import re
-from typing import Any
 
+from pipeline.contract.json_types import JsonObject
 from pipeline.parsing import level, server_log, spring_boot
 from pipeline.parsing.format_table import Format, FormatTable
-
-Fields = dict[str, Any]
 
 # Possessive quantifiers: without backtracking no line costs more than its length.
 _TIMESTAMP = re.compile(
@@ -97,13 +95,13 @@ _MYSQL = {"Note": "notice", "System": "info"}
 _ZONES = {"Z": "Z", "UTC": "Z", "GMT": "Z"}
 
 
-def parse(line: str, start: int = 0) -> Fields | None:
+def parse(line: str, start: int = 0) -> JsonObject | None:
     """Return the fields of a line whose time begins at `start`; None without a time or without any field."""
     match = _TIMESTAMP.match(line, start)
     if match is None:
         return None
     day, clock, fraction, zone, opening, word = match.groups()
-    fields: Fields = {}
+    fields: JsonObject = {}
     if zone and day and day[4] == "-":
         zone = _ZONES.get(zone) or (zone if zone[3] == ":" else f"{zone[:3]}:{zone[3:]}")
         fields["@timestamp"] = f"{day}T{clock}.{fraction}{zone}" if fraction else f"{day}T{clock}{zone}"
@@ -120,7 +118,7 @@ def parse(line: str, start: int = 0) -> Fields | None:
     return fields or None
 
 
-def _add_bracketed(fields: Fields, line: str, end: int, day: str | None) -> bool:
+def _add_bracketed(fields: JsonObject, line: str, end: int, day: str | None) -> bool:
     """A time in brackets: Kafka's logger at the end, Flask's module, Fluent Bit's component."""
     if line[-1] == ")" and _add_trailing_logger(fields, line):
         return True
@@ -135,7 +133,7 @@ def _add_bracketed(fields: Fields, line: str, end: int, day: str | None) -> bool
     return True
 
 
-def parse_nested(line: str) -> Fields | None:
+def parse_nested(line: str) -> JsonObject | None:
     """Return the fields of a line with time, level and logger each in brackets; None for any other line."""
     at = line.find("][", 20, 40)
     match = _ENVOY.match(line, at)
@@ -147,7 +145,7 @@ def parse_nested(line: str) -> Fields | None:
     return {"log.level": name, "log.logger": match[2]} if match and name else None
 
 
-def _add_letter_level(fields: Fields, line: str, letter: str, end: int) -> bool:
+def _add_letter_level(fields: JsonObject, line: str, letter: str, end: int) -> bool:
     """A letter is a level if etcd's bar or MongoDB's component follows."""
     name = level.LETTERS.get(letter)
     if name is None or not (line.startswith(" | ", end) or line[end + 1 : end + 4].isupper()):
@@ -156,7 +154,7 @@ def _add_letter_level(fields: Fields, line: str, letter: str, end: int) -> bool:
     return True
 
 
-def _add_after_level(fields: Fields, line: str, end: int, *, certain: bool) -> None:
+def _add_after_level(fields: JsonObject, line: str, end: int, *, certain: bool) -> None:
     """Logger, thread or source after the level. A single word is a logger only in an unambiguous (`certain`) format."""
     if " --- [" in line and (spring := spring_boot.parse(line, end)):
         fields.update(spring)
@@ -183,7 +181,7 @@ def _add_after_level(fields: Fields, line: str, end: int, *, certain: bool) -> N
             fields["log.origin.file.line"] = int(number)
 
 
-def _add_later_level(fields: Fields, line: str, start: int) -> None:
+def _add_later_level(fields: JsonObject, line: str, start: int) -> None:
     """The level follows a thread, a process, a logger or a source file."""
     match = _BEFORE_LEVEL.match(line, start)
     if match is None:
@@ -202,14 +200,14 @@ def _add_later_level(fields: Fields, line: str, start: int) -> None:
             fields["log.logger"] = after[found.groups[0]]
 
 
-def _add_origin(fields: Fields, line: str, start: int) -> None:
+def _add_origin(fields: JsonObject, line: str, start: int) -> None:
     match = _ORIGIN.match(line, start)
     if match is not None:
         fields["log.origin.file.name"] = match[1]
         fields["log.origin.file.line"] = int(match[2])
 
 
-def _add_trailing_logger(fields: Fields, line: str) -> bool:
+def _add_trailing_logger(fields: JsonObject, line: str) -> bool:
     """Kafka's and ZooKeeper's pattern ends with the logger in parentheses."""
     logger = line[line.rfind("(") + 1 : -1]
     if len(logger) > 200 or " " in logger or "." not in logger:

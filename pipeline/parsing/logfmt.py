@@ -1,11 +1,9 @@
 """Parser of logfmt, `key=value key="a text"`, as Go's loggers and Ruby's lograge write it. Pure, and linear."""
 
 import re
-from typing import Any
 
+from pipeline.contract.json_types import JsonObject
 from pipeline.parsing import field_values, level
-
-Fields = dict[str, Any]
 
 _MAX_CHARACTERS = 1024
 _KEY = re.compile(r"[A-Za-z_][\w.-]{0,40}=", re.ASCII)
@@ -27,7 +25,7 @@ _KNOWN_KEYS = frozenset(key for keys in _TEXT_FIELDS.values() for key in keys) |
 }
 
 
-def parse(line: str) -> Fields | None:
+def parse(line: str) -> JsonObject | None:
     """Return the fields of a line that has a level or is a request; None for any other line."""
     is_request = "method=" in line and "status=" in line
     if not (is_request or "level=" in line or "lvl=" in line or "severity=" in line) or _KEY.match(line) is None:
@@ -58,13 +56,13 @@ def _first_value(pairs: dict[str, str], keys: tuple[str, ...]) -> str:
     return ""
 
 
-def _request(pairs: dict[str, str]) -> Fields:
+def _request(pairs: dict[str, str]) -> JsonObject:
     """Return the fields of a request; none when one of its parts is missing."""
     method, status = pairs.get("method", ""), pairs.get("status", "")
     target = field_values.url(_first_value(pairs, ("path", "uri", "url")))
     if target is None or not method.isupper() or _STATUS.fullmatch(status) is None:
         return {}
-    fields: Fields = {"http.request.method": method, "http.response.status_code": int(status), **target}
+    fields: JsonObject = {"http.request.method": method, "http.response.status_code": int(status), **target}
     return fields | (field_values.go_duration(_first_value(pairs, ("duration", "took", "latency"))) or {})
 
 

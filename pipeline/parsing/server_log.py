@@ -6,12 +6,11 @@ ClickHouse, Tomcat, Linkerd's proxy, Spark, zerolog's console, Tornado and Jupyt
 
 import re
 from collections.abc import Callable
-from typing import Any
 
+from pipeline.contract.json_types import JsonObject
 from pipeline.parsing import field_values, level
 
-Fields = dict[str, Any]
-LineParser = Callable[[str], Fields | None]
+LineParser = Callable[[str], JsonObject | None]
 
 _NGINX = re.compile(
     r", client: ([^,\s]{1,100}), server: ([^,]{0,255})"
@@ -62,7 +61,7 @@ _SPARK = re.compile(r"\d\d/\d\d/\d\d \d\d:\d\d:\d\d ([A-Z]{4,5}) ([\w.$]{1,100})
 _NUMERIC_FIELDS = frozenset(("process.pid", "process.thread.id"))
 
 
-def nginx(line: str) -> Fields:
+def nginx(line: str) -> JsonObject:
     """Client and request in a line of nginx's error log."""
     match = _NGINX.search(line)
     if match is None:
@@ -77,19 +76,19 @@ def nginx(line: str) -> Fields:
     return {**fields, **(field_values.domain(host[1]) or {})} if host else fields
 
 
-def apache_client(line: str) -> Fields:
+def apache_client(line: str) -> JsonObject:
     """The client in a line of Apache's error log."""
     match = _APACHE_CLIENT.search(line)
     return _client(match[1], match[2]) if match else {}
 
 
-def haproxy_error(line: str) -> Fields | None:
+def haproxy_error(line: str) -> JsonObject | None:
     """The client of a connection without a request."""
     match = _HAPROXY.match(line)
     return _client(match[1], match[2]) if match else None
 
 
-def coredns(line: str) -> Fields | None:
+def coredns(line: str) -> JsonObject | None:
     """A DNS question to CoreDNS and its response; or the plugin that logs."""
     match = _COREDNS.match(line)
     if match is None:
@@ -110,18 +109,18 @@ def coredns(line: str) -> Fields | None:
     return {**fields, "dns.header_flags": flag_names} if flag_names else fields
 
 
-def _client(address: str, port: str | None) -> Fields:
+def _client(address: str, port: str | None) -> JsonObject:
     fields = field_values.source(address.removeprefix("[").removesuffix("]")) or {}
     return {**fields, "source.port": int(port)} if port else fields
 
 
-def gin(line: str) -> Fields | None:
+def gin(line: str) -> JsonObject | None:
     """Gin's request; its time has no zone."""
     match = _GIN.match(line)
     if match is None:
         return None
     status, duration, client, method, target = match.groups()
-    fields: Fields = {"http.response.status_code": int(status), "http.request.method": method}
+    fields: JsonObject = {"http.response.status_code": int(status), "http.request.method": method}
     return (
         fields
         | (field_values.go_duration(duration) or {})
@@ -130,7 +129,7 @@ def gin(line: str) -> Fields | None:
     )
 
 
-def morgan(line: str) -> Fields | None:
+def morgan(line: str) -> JsonObject | None:
     """The `dev` format of Express' morgan: method, target, status, milliseconds, size."""
     match = _MORGAN.match(line)
     if match is None:
@@ -145,29 +144,29 @@ def morgan(line: str) -> Fields | None:
     return {**fields, "http.response.body.bytes": int(size)} if size != "-" else fields
 
 
-def php(line: str) -> Fields | None:
+def php(line: str) -> JsonObject | None:
     """PHP's error log and FPM's."""
     match = _PHP.match(line)
     name = match and (_PHP_LEVELS.get(match[1]) if match[1] else level.WORDS.get(match[2]))
     return {"log.level": name} if name else None
 
 
-def zerolog(line: str) -> Fields | None:
+def zerolog(line: str) -> JsonObject | None:
     """zerolog's console writer with its default clock."""
     match = _ZEROLOG.match(line)
     name = level.WORDS.get(match[1]) if match else None
     if match is None or name is None:
         return None
-    fields: Fields = {"log.level": name}
+    fields: JsonObject = {"log.level": name}
     return {**fields, "log.origin.file.name": match[2], "log.origin.file.line": int(match[3])} if match[2] else fields
 
 
-def tornado(line: str) -> Fields | None:
+def tornado(line: str) -> JsonObject | None:
     """Tornado and Jupyter: a letter for the level, then module and line, or the logger."""
     match = _TORNADO.match(line)
     if match is None:
         return None
-    fields: Fields = {"log.level": level.LETTERS[match[1]]}
+    fields: JsonObject = {"log.level": level.LETTERS[match[1]]}
     if match[3]:
         return {**fields, "log.origin.file.name": match[2], "log.origin.file.line": int(match[3])}
     return {**fields, "log.logger": match[2]}
@@ -176,11 +175,11 @@ def tornado(line: str) -> Fields | None:
 def _level_parser(pattern: re.Pattern[str], normalize: Callable[[str], str | None], *names: str) -> LineParser:
     """Return a parser of lines that begin with a pattern: its groups are the named fields, the level is normalised."""
 
-    def parse(line: str) -> Fields | None:
+    def parse(line: str) -> JsonObject | None:
         match = pattern.match(line)
         if match is None:
             return None
-        fields: Fields = dict(zip(names, match.groups(), strict=True))
+        fields: JsonObject = dict(zip(names, match.groups(), strict=True))
         name = normalize(fields["log.level"])
         if name is None:
             return None

@@ -1,9 +1,8 @@
 """Parser of Spring Boot's default line: process, application, thread, trace ids, logger. Pure, and linear."""
 
 import re
-from typing import Any
 
-Fields = dict[str, Any]
+from pipeline.contract.json_types import JsonObject
 
 _AFTER_LEVEL = re.compile(
     r" *+(?:\[[^,\]]{0,60},(?P<trace>[0-9a-f]{0,32}),(?P<span>[0-9a-f]{0,16})(?:,\w{0,5})?\] ++)?"  # Sleuth
@@ -15,7 +14,7 @@ _BRACKET = re.compile(r"\[ *([^\]]*?) *\]")
 _IDS = re.compile(r"(?:([0-9a-f]{32})-([0-9a-f]{16}))?-?", re.ASCII)
 
 
-def parse(line: str, level_end: int) -> Fields:
+def parse(line: str, level_end: int) -> JsonObject:
     """Return the fields after the level, which ends at `level_end`; none for a line that is not Spring's."""
     match = _AFTER_LEVEL.match(line, level_end)
     if match is None:

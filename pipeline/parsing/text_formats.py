@@ -10,13 +10,11 @@ a word within a text is none.
 
 import re
 from collections.abc import Callable
-from typing import Any
 
+from pipeline.contract.json_types import JsonObject
 from pipeline.parsing import access_log, ansi, exception, leading_timestamp, level, logfmt, server_log
 
 MAX_CHARACTERS = 4096
-
-Fields = dict[str, Any]
 
 _KLOG = re.compile(  # CockroachDB has the year too
     r"([IWEFD])\d{4}(?:\d\d)? \d\d:\d\d:\d\d\.\d{6} +(\d{1,10}) ([^:\s\]]{1,200}):(\d{1,9})(?:\]| )", re.ASCII
@@ -37,7 +35,7 @@ _JUL = re.compile(
 )
 
 
-def parse(message: str) -> Fields | None:
+def parse(message: str) -> JsonObject | None:
     """Return the fields of a line in any supported format; None for any other line."""
     parser = _BY_FIRST_CHARACTER.get(message[:1])
     if parser is None:
@@ -53,7 +51,7 @@ def parse(message: str) -> Fields | None:
     return parser(line)
 
 
-def _jul(match: re.Match[str]) -> Fields | None:
+def _jul(match: re.Match[str]) -> JsonObject | None:
     """A record of java.util.logging: time and source on the first line, the level on the second."""
     logger, function, word = match.groups()
     name = level.WORDS.get(word)
@@ -65,7 +63,7 @@ def _no_format(_: str) -> None:
     return None
 
 
-def _digit_first(line: str) -> Fields | None:
+def _digit_first(line: str) -> JsonObject | None:
     mark = line[4:5]
     if mark == "-" or mark == "/" or line[2:3] == line[5:6] == ":":
         fields = leading_timestamp.parse(line)
@@ -84,7 +82,7 @@ def _digit_first(line: str) -> Fields | None:
     return server_log.haproxy_error(line) if ": " in line and "[" in line[:60] else None
 
 
-def _klog(line: str) -> Fields | None:
+def _klog(line: str) -> JsonObject | None:
     match = _KLOG.match(line)
     if match is None:
         return None
@@ -96,7 +94,7 @@ def _klog(line: str) -> Fields | None:
     }
 
 
-def _access(line: str) -> Fields | None:
+def _access(line: str) -> JsonObject | None:
     for parser in (access_log.combined, access_log.envoy, access_log.haproxy, access_log.uvicorn, access_log.django):
         fields = parser(line)
         if fields is not None:
@@ -104,7 +102,7 @@ def _access(line: str) -> Fields | None:
     return None
 
 
-def _ruby(line: str) -> Fields | None:
+def _ruby(line: str) -> JsonObject | None:
     match = _RUBY.match(line)
     if match is None:
         return None
@@ -112,7 +110,7 @@ def _ruby(line: str) -> Fields | None:
     return {**fields, "log.logger": match[3]} if match[3].strip() else fields
 
 
-def _letter_first(line: str) -> Fields | None:
+def _letter_first(line: str) -> JsonObject | None:
     """Begins with a letter: a level's word, klog, Ruby's logger, logfmt, an access log by host name, an exception."""
     start = line[:3]
     if start in _LEVEL_AND_METHOD_PREFIXES:
@@ -133,7 +131,7 @@ def _letter_first(line: str) -> Fields | None:
     return fields
 
 
-def _level_first(line: str) -> Fields | None:
+def _level_first(line: str) -> JsonObject | None:
     match = _LEADING_LEVEL.match(line)
     if match is None:
         return None
@@ -143,7 +141,7 @@ def _level_first(line: str) -> Fields | None:
         return None
     if line.startswith("INFO: ") and (request := access_log.uvicorn(line)) is not None:
         return request
-    fields: Fields = {"log.level": name}
+    fields: JsonObject = {"log.level": name}
     if closing == ":":
         logger = _PYTHON_LOGGER.match(line, match.end()) or _DOTNET_LOGGER.match(line, match.end())
         if logger is not None:
@@ -153,7 +151,7 @@ def _level_first(line: str) -> Fields | None:
     return fields
 
 
-def _bracket_first(line: str) -> Fields | None:
+def _bracket_first(line: str) -> JsonObject | None:
     """Begins with `[`: a time in brackets, or a level."""
     if line[1:2].isdecimal():
         return _bracketed_time(line)
@@ -169,7 +167,7 @@ def _bracket_first(line: str) -> Fields | None:
     return _level_first(line) or server_log.slf4j_simple(line)
 
 
-def _bracketed_time(line: str) -> Fields | None:
+def _bracketed_time(line: str) -> JsonObject | None:
     process_end = line.find("] ", 2, 12)
     if process_end > 0 and line[1:process_end].isdecimal():  # NATS writes its process id before the time
         return leading_timestamp.parse(line, process_end + 2)
@@ -180,11 +178,11 @@ def _bracketed_time(line: str) -> Fields | None:
     return leading_timestamp.parse_nested(line) if "][" in line[20:40] else leading_timestamp.parse(line, 1)
 
 
-def _apache(match: re.Match[str]) -> Fields:
+def _apache(match: re.Match[str]) -> JsonObject:
     name = level.normalize(match[2])
     if name is None:
         return {}
-    fields: Fields = {"log.level": name}
+    fields: JsonObject = {"log.level": name}
     if match[1]:
         fields["log.logger"] = match[1]
     if match[3]:
@@ -192,7 +190,7 @@ def _apache(match: re.Match[str]) -> Fields:
     return fields
 
 
-_BY_CLOCK: dict[str, Callable[[str], Fields | None]] = {
+_BY_CLOCK: dict[str, Callable[[str], JsonObject | None]] = {
     **dict.fromkeys((f"/{digit}" for digit in "0123456789"), server_log.spark),
     **dict.fromkeys((f"{digit}." for digit in "0123456789"), server_log.clickhouse),
     **dict.fromkeys((f"-{letter}" for letter in "aeucpo"), server_log.tomcat),
@@ -200,7 +198,7 @@ _BY_CLOCK: dict[str, Callable[[str], Fields | None]] = {
     **dict.fromkeys((f"{digit}{half}" for digit in "0123456789" for half in "AP"), server_log.zerolog),
 }
 """By the third and the fifth character of a line that begins with a digit."""
-_BY_BRACKET: dict[str, Callable[[str], Fields | None]] = {
+_BY_BRACKET: dict[str, Callable[[str], JsonObject | None]] = {
     "GIN]": server_log.gin,
     "Nest": server_log.nest,
 }
@@ -208,7 +206,7 @@ _COLON_ONLY = frozenset({"LOG", "CONFIG", "ALERT", "FAIL", "FINE"})
 """Words in capitals that begin headlines too."""
 _METHOD_PREFIXES = frozenset(("GET", "HEA", "POS", "PUT", "PAT", "DEL", "OPT"))
 _LEVEL_AND_METHOD_PREFIXES = frozenset(word[:3] for word in level.WORDS) | _METHOD_PREFIXES
-_BY_FIRST_CHARACTER: dict[str, Callable[[str], Fields | None]] = {
+_BY_FIRST_CHARACTER: dict[str, Callable[[str], JsonObject | None]] = {
     **dict.fromkeys("0123456789", _digit_first),
     **dict.fromkeys("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", _letter_first),
     **dict.fromkeys("<(", _level_first),
@@ -216,7 +214,7 @@ _BY_FIRST_CHARACTER: dict[str, Callable[[str], Fields | None]] = {
     ":": access_log.combined,  # IPv6
     "\x1b": _no_format,  # colours: parsed again without them
 }
-PARSERS: dict[str, Callable[[str], Fields | None]] = {
+PARSERS: dict[str, Callable[[str], JsonObject | None]] = {
     "auto": parse,
     "text": parse,
     "json": _no_format,

@@ -14,12 +14,11 @@ import orjson
 import re2
 
 from pipeline.contract.ecs import APPLICATION_PREFIX
+from pipeline.contract.json_types import JsonObject
 from pipeline.parsing import flatten, json_body, level
 from pipeline.rules import conditions, field_names
 from pipeline.rules.parse_action import Parser
 from pipeline.rules.redaction import Redaction
-
-Fields = dict[str, Any]
 
 _PLACEHOLDER = re.compile(r"\$\{([^{}]+)\}")
 
@@ -34,23 +33,23 @@ class EventContext:
 
     identity: str
     offset: int
-    container: Fields
+    container: JsonObject
     dropped_by: str = ""
     kept: bool = False
     route: str = ""
     failed_hooks: list[str] = field(default_factory=list)
 
 
-Action = Callable[[str, Fields, EventContext], None]
+Action = Callable[[str, JsonObject, EventContext], None]
 """Called with the rule's name, the event's fields and its context."""
 
 
-def drop(rule: str, _: Fields, context: EventContext) -> None:
+def drop(rule: str, _: JsonObject, context: EventContext) -> None:
     """Drop the event, counted under the rule's name."""
     context.dropped_by = rule
 
 
-def keep(_: str, __: Fields, context: EventContext) -> None:
+def keep(_: str, __: JsonObject, context: EventContext) -> None:
     """Exempt the event from later `drop` and `sample` rules and from the health probe filter."""
     context.kept = True
 
@@ -62,7 +61,7 @@ def sample(rate: float) -> Action:
     """
     limit = int(rate * 2**64)
 
-    def sampled(rule: str, fields: Fields, context: EventContext) -> None:
+    def sampled(rule: str, fields: JsonObject, context: EventContext) -> None:
         digest = hashlib.blake2b(b"%b-%010x" % (context.identity.encode(), context.offset), digest_size=8).digest()
         if int.from_bytes(digest) < limit:
             fields["crisp.sample"] = min(rate, fields.get("crisp.sample", 1.0))
@@ -75,18 +74,18 @@ def sample(rate: float) -> Action:
 def route(name: str) -> Action:
     """Write the document to the indices of a route."""
 
-    def routed(_: str, __: Fields, context: EventContext) -> None:
+    def routed(_: str, __: JsonObject, context: EventContext) -> None:
         context.route = name
 
     return routed
 
 
-def assign(values: Fields) -> Action:
+def assign(values: JsonObject) -> Action:
     """Set fields; `${name}` in a text is that field's value; a text with an absent field is not set."""
     plain = {name: value for name, value in values.items() if not (isinstance(value, str) and placeholders(value))}
     filled = [(name, _Template(value)) for name, value in values.items() if name not in plain]
 
-    def assigned(_: str, fields: Fields, context: EventContext) -> None:
+    def assigned(_: str, fields: JsonObject, context: EventContext) -> None:
         rendered = [(name, template.fill(fields, context.container)) for name, template in filled]
         fields.update(plain)
         fields.update({name: value for name, value in rendered if value is not None})
@@ -94,7 +93,7 @@ def assign(values: Fields) -> Action:
     return assigned
 
 
-def value_of(name: str, fields: Fields, container: Fields) -> Any:
+def value_of(name: str, fields: JsonObject, container: JsonObject) -> Any:
     """Return a field's value from the event, its container or the container's labels and annotations."""
     if name in fields:
         return fields[name]
@@ -118,7 +117,7 @@ class _Template:
         parts = _PLACEHOLDER.split(text)
         self._literals, self._names = parts[::2], [field_names.full_name(name) for name in parts[1::2]]
 
-    def fill(self, fields: Fields, container: Fields) -> str | None:
+    def fill(self, fields: JsonObject, container: JsonObject) -> str | None:
         """Return the text with the values; None if a value is absent, a list or an object."""
         rendered = [self._literals[0]]
         for name, literal in zip(self._names, self._literals[1:], strict=True):
@@ -132,7 +131,7 @@ class _Template:
 def rename(pairs: dict[str, str]) -> Action:
     """Rename fields."""
 
-    def renamed(_: str, fields: Fields, __: EventContext) -> None:
+    def renamed(_: str, fields: JsonObject, __: EventContext) -> None:
         for old, new in pairs.items():
             if old in fields:
                 assign_keeping_old(fields, new, fields.pop(old))
@@ -140,7 +139,7 @@ def rename(pairs: dict[str, str]) -> Action:
     return renamed
 
 
-def assign_keeping_old(fields: Fields, name: str, value: Any) -> None:
+def assign_keeping_old(fields: JsonObject, name: str, value: Any) -> None:
     """Set a field; its old value goes under `app.`, in addition to earlier ones."""
     if name in fields and fields[name] != value:
         flatten.append_value(fields, f"{APPLICATION_PREFIX}.{name}", fields[name])
@@ -160,7 +159,7 @@ def remove(texts: list[str]) -> Action:
     def matches(name: str) -> bool:
         return name.startswith(prefixes) or any(pattern.match(name) for pattern in patterns)
 
-    def removed(_: str, fields: Fields, __: EventContext) -> None:
+    def removed(_: str, fields: JsonObject, __: EventContext) -> None:
         for name in exact:
             fields.pop(name, None)
         if prefixes or patterns:
@@ -177,7 +176,7 @@ class Redact:
     redaction: Redaction
     target_fields: tuple[str, ...] = ()
 
-    def __call__(self, _: str, fields: Fields, __: EventContext) -> None:
+    def __call__(self, _: str, fields: JsonObject, __: EventContext) -> None:
         """Implement `Action`."""
         if not self.target_fields:
             self.redaction.redact_fields(fields)
@@ -189,7 +188,7 @@ class Redact:
 def parse(parser: Parser, source: str) -> Action:
     """Parse the text of a field to more fields; the text itself stays, and a text of another format adds none."""
 
-    def parsed(_: str, fields: Fields, __: EventContext) -> None:
+    def parsed(_: str, fields: JsonObject, __: EventContext) -> None:
         text = fields.get(source)
         parsed = parser(text) if isinstance(text, str) else None
         for name, value in (parsed or {}).items():
@@ -201,13 +200,13 @@ def parse(parser: Parser, source: str) -> Action:
     return parsed
 
 
-def hook(function: Callable[[Fields], Any]) -> Action:
+def hook(function: Callable[[JsonObject], Any]) -> Action:
     """Call a user's function with a copy of the fields; it may return other fields, or False to drop the event.
 
     Its errors are counted, and the event stays unchanged.
     """
 
-    def hooked(rule: str, fields: Fields, context: EventContext) -> None:
+    def hooked(rule: str, fields: JsonObject, context: EventContext) -> None:
         try:
             result = _call_hook(function, fields, context.container)
         except (Exception, SystemExit):  # noqa: BLE001 - an error in a user's code must not lose the line
@@ -224,7 +223,7 @@ def hook(function: Callable[[Fields], Any]) -> Action:
     return hooked
 
 
-def _call_hook(function: Callable[[Fields], Any], fields: Fields, container: Fields) -> Fields | None:
+def _call_hook(function: Callable[[JsonObject], Any], fields: JsonObject, container: JsonObject) -> JsonObject | None:
     """Return the fields after a hook, parsed like an application's JSON; None when it drops the event."""
     copy = orjson.loads(orjson.dumps({**container, **fields}))
     result = function(copy)
@@ -240,7 +239,7 @@ def _call_hook(function: Callable[[Fields], Any], fields: Fields, container: Fie
     return parsed
 
 
-def _is_unchanged(name: str, value: Any, fields: Fields, container: Fields) -> bool:
+def _is_unchanged(name: str, value: Any, fields: JsonObject, container: JsonObject) -> bool:
     """Return whether a reserved field or a container's field has the same value as before the hook."""
     if name in fields:
         return not json_body.is_writable(name) and value == fields[name]

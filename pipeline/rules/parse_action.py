@@ -7,9 +7,10 @@ from typing import Any
 import orjson
 
 from pipeline.contract.ecs import FIELDS
+from pipeline.contract.json_types import JsonObject
 from pipeline.parsing import json_body, text_formats
 
-Parser = Callable[[str], dict[str, Any] | None]
+Parser = Callable[[str], JsonObject | None]
 """Returns the fields of a text; None for a text of another format."""
 
 # A pair of logfmt: a key without a value is true, a value may be quoted.
@@ -22,8 +23,8 @@ def _json(field_limit: int) -> Parser:
 
 
 def _logfmt(field_limit: int) -> Parser:
-    def parse(text: str) -> dict[str, Any] | None:
-        pairs: dict[str, Any] = {}
+    def parse(text: str) -> JsonObject | None:
+        pairs: JsonObject = {}
         for key, value in _PAIR.findall(text):
             parsed = _logfmt_value(value)
             previous = pairs.get(key, pairs)
@@ -63,7 +64,7 @@ def pattern_parser(compiled: Any, fields: dict[str, str]) -> Parser:
     integers = frozenset(name for name in fields.values() if name in FIELDS and FIELDS[name].type == "long")
     search = compiled.search
 
-    def parse(text: str) -> dict[str, Any] | None:
+    def parse(text: str) -> JsonObject | None:
         match = search(text)
         if match is None:
             return None

@@ -15,6 +15,7 @@ import orjson
 import re2
 
 from pipeline.contract.ecs import APPLICATION_PREFIX
+from pipeline.contract.json_types import JsonObject
 from pipeline.grouping.event import Event
 from pipeline.rules import pem_block
 
@@ -163,7 +164,7 @@ class Redaction:
             bool(self._key_replacement) and (event[:2] in key_lines or pem_block.is_full_line(content))
         )
 
-    def redact_event(self, fields: dict[str, Any], event: Event, key_lines: frozenset[pem_block.Position]) -> None:
+    def redact_event(self, fields: JsonObject, event: Event, key_lines: frozenset[pem_block.Position]) -> None:
         """Redact the fields of an event, in place."""
         self.redact_fields(fields)
         if self._key_replacement and (event[:2] in key_lines or pem_block.is_full_line(event[5])):
@@ -196,7 +197,7 @@ class Redaction:
             return value if text == str(value) else text
         return value
 
-    def redact_fields(self, fields: dict[str, Any]) -> None:
+    def redact_fields(self, fields: JsonObject) -> None:
         """Redact every field of a document, in place, and names that contain a secret."""
         if not self._has_patterns and self._trigger.search("\n".join([*fields, *map(str, fields.values())])) is None:
             return  # one search over all values; escapes in the text of a list hide no kind's trigger
@@ -246,7 +247,7 @@ def _replace_spans(text: str, spans: list[tuple[int, int]], replace: Callable[[s
     return "".join((*parts, text[position:]))
 
 
-def _append(fields: dict[str, Any], name: str, value: Any) -> None:
+def _append(fields: JsonObject, name: str, value: Any) -> None:
     previous = fields.get(name, fields)
     values = [] if previous is fields else previous if isinstance(previous, list) else [previous]
     fields[name] = [*values, *(value if isinstance(value, list) else [value])] if values else value

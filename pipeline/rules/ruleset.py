@@ -8,8 +8,9 @@ applied, after `keep` later rules of these three are skipped; rules that change 
 from dataclasses import dataclass, replace
 from typing import Any
 
+from pipeline.contract.json_types import JsonObject
 from pipeline.rules import field_names
-from pipeline.rules.actions import Action, EventContext, Fields, Redact, drop, value_of
+from pipeline.rules.actions import Action, EventContext, Redact, drop, value_of
 from pipeline.rules.conditions import Condition, Predicate
 
 Clauses = tuple[tuple[Condition, ...], ...]
@@ -61,7 +62,7 @@ class Ruleset:
                 raw = rule.action.redaction.mask_bytes(raw)
         return raw
 
-    def compile_for(self, container: Fields) -> "CompiledRules | None":
+    def compile_for(self, container: JsonObject) -> "CompiledRules | None":
         """Compile the rules for a container, by its fields; None when no rule can match."""
         steps = []
         for rule in self.rules:
@@ -91,14 +92,14 @@ class CompiledRules:
 
     __slots__ = ("_container", "_steps", "drop_all_rule", "has_hooks")
 
-    def __init__(self, steps: "list[_Step]", container: Fields) -> None:
+    def __init__(self, steps: "list[_Step]", container: JsonObject) -> None:
         self._steps = steps
         self._container = container
         first = steps[0]
         self.has_hooks = any(step.rule.kind == "python" for step in steps)  # a hook may add text that no line had
         self.drop_all_rule = first.rule.name if first.always and first.rule.action is drop else ""
 
-    def apply(self, fields: Fields, identity: str, offset: int, on_match: Any = None) -> EventContext:
+    def apply(self, fields: JsonObject, identity: str, offset: int, on_match: Any = None) -> EventContext:
         """Apply the rules to an event's fields, in place. `on_match` is called after each rule that matched."""
         context = EventContext(identity, offset, self._container)
         for step in self._steps:
@@ -124,7 +125,7 @@ class _Step:
         self._unless = unless
         self.always = not when and not unless
 
-    def matches(self, fields: Fields) -> bool:
+    def matches(self, fields: JsonObject) -> bool:
         """Return whether the rule applies to the event."""
         if self._when and not _any_clause_matches(self._when, fields):
             return False
@@ -134,7 +135,7 @@ class _Step:
 _Clause = list[tuple[str, Predicate, Any]]
 
 
-def _any_clause_matches(clauses: list[_Clause], fields: Fields) -> bool:
+def _any_clause_matches(clauses: list[_Clause], fields: JsonObject) -> bool:
     for clause in clauses:
         for name, test, absent in clause:
             if not test(fields.get(name, absent)):
@@ -144,7 +145,7 @@ def _any_clause_matches(clauses: list[_Clause], fields: Fields) -> bool:
     return False
 
 
-def _compile_step(rule: Rule, container: Fields) -> _Step | None:
+def _compile_step(rule: Rule, container: JsonObject) -> _Step | None:
     """Compile a rule for a container; None when it can never match there."""
     when = _remaining_clauses(rule.when, container)
     unless = _remaining_clauses(rule.unless, container)
@@ -153,7 +154,7 @@ def _compile_step(rule: Rule, container: Fields) -> _Step | None:
     return _Step(rule, [] if [] in when else when, unless)
 
 
-def _remaining_clauses(clauses: Clauses, container: Fields) -> list[_Clause]:
+def _remaining_clauses(clauses: Clauses, container: JsonObject) -> list[_Clause]:
     """Return the clauses that can still match, without conditions on the container; an empty clause always matches."""
     remaining = []
     for clause in clauses:

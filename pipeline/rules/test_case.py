@@ -18,6 +18,7 @@ import orjson
 import yaml
 
 from pipeline.contract import cri
+from pipeline.contract.json_types import JsonObject
 from pipeline.rules import conditions, field_names
 from pipeline.rules.conditions import Predicate
 from pipeline.rules.yaml_source import Diagnostics, describe, mapping, scalar, sequence, suggestion, text_of
@@ -51,7 +52,7 @@ class RuleTest:
     pod: bytes
     expectations: tuple[Expectation, ...]
 
-    def differences(self, hits: list[dict[str, Any]], dropped: list[str], routes: list[str]) -> list[str]:
+    def differences(self, hits: list[JsonObject], dropped: list[str], routes: list[str]) -> list[str]:
         """Return each difference from the expectations as a line; none if the test passes."""
         if len(hits) + len(dropped) != 1:
             return [f"expected lines of one event, got {len(hits) + len(dropped)}"]
@@ -74,7 +75,7 @@ class RuleTest:
         return differences
 
 
-def _source_value(name: str, source: dict[str, Any]) -> Any:
+def _source_value(name: str, source: JsonObject) -> Any:
     if name in source:
         return source[name]
     for root in ("kubernetes.labels", "kubernetes.annotations"):
@@ -137,7 +138,7 @@ def _to_cri_lines(text: str, node: yaml.Node, stream: str) -> bytes:
 
 def _parse_pod(node: yaml.Node, diagnostics: Diagnostics) -> bytes:
     known = (*POD_TEXTS, *POD_MAPS)
-    fields: dict[str, Any] = {}
+    fields: JsonObject = {}
     for key, value in mapping(node, diagnostics, f"a mapping of {', '.join(known)}").values():
         if key.value in POD_TEXTS:
             fields[key.value] = text_of(value, diagnostics, f"the {key.value}")
@@ -151,7 +152,7 @@ def _parse_pod(node: yaml.Node, diagnostics: Diagnostics) -> bytes:
     return _pod_metadata(fields)
 
 
-def _pod_metadata(fields: dict[str, Any]) -> bytes:
+def _pod_metadata(fields: JsonObject) -> bytes:
     return orjson.dumps({**DEFAULT_POD, "uid": "00000000-0000-0000-0000-000000000000", "restart": 0, **fields})
 
 

@@ -3,7 +3,6 @@
 import json
 import sys
 from collections import Counter
-from typing import Any
 
 import orjson
 from rich import box
@@ -13,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.contract.json_types import JsonObject
 from pipeline.documents.explain import Explanation
 
 MAX_VALUE_LENGTH = 2000
@@ -46,9 +46,9 @@ class Printer:
 
     def __init__(self) -> None:
         self._console = Console() if sys.stdout.isatty() else None
-        self._previous_source: dict[str, Any] = {}
+        self._previous_source: JsonObject = {}
 
-    def print_hit(self, hit: dict[str, Any]) -> None:
+    def print_hit(self, hit: JsonObject) -> None:
         """Print one document."""
         if self._console is None:
             sys.stdout.buffer.write(orjson.dumps(hit) + b"\n")
@@ -71,7 +71,7 @@ class Printer:
             self._previous_source = explanation.hit["_source"]
 
 
-def _explanation_table(explanation: Explanation, previous: dict[str, Any]) -> Table:
+def _explanation_table(explanation: Explanation, previous: JsonObject) -> Table:
     """Return the fields with their origins, without container fields that are the same as in `previous`."""
     assert explanation.hit is not None
     title = Text.assemble((explanation.hit["_index"], "bold"), (f"  {explanation.id}", "dim"))
@@ -121,7 +121,7 @@ class Summary:
         self._levels: Counter[str] = Counter()
         self._unparsed = 0
 
-    def count(self, hit: dict[str, Any]) -> None:
+    def count(self, hit: JsonObject) -> None:
         """Count a document."""
         self.documents += 1
         source = hit["_source"]

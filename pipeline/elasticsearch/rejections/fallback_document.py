@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from pipeline.contract import ecs
+from pipeline.contract.json_types import JsonObject
 
 # The pipeline sets these from validated values, so they cannot cause a rejection.
 PIPELINE_PREFIXES = ("kubernetes.", "container.", "orchestrator.", "host.", "agent.", "log.", "event.")
@@ -22,9 +23,9 @@ def fallback_document(source: bytes, reason: str, *, indexed: bool) -> bytes:
 
     `reason` as in `ItemResult`: STATUS TYPE: MESSAGE.
     """
-    fields: dict[str, Any] = orjson.loads(source)
-    kept: dict[str, Any] = {}
-    moved: dict[str, Any] = {}
+    fields: JsonObject = orjson.loads(source)
+    kept: JsonObject = {}
+    moved: JsonObject = {}
     for name, value in fields.items():
         explicit = name in ecs.FIELDS if indexed else name in PIPELINE_FIELDS or name.startswith(PIPELINE_PREFIXES)
         (kept if explicit else moved)[name] = value

@@ -3,11 +3,11 @@
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import orjson
 
 from pipeline.contract.dead_letter import DeadLetter
+from pipeline.contract.json_types import JsonObject
 from pipeline.documents.batch import Document, DocumentBatch
 from pipeline.elasticsearch.bulk_response import ItemResult, Outcome
 from pipeline.elasticsearch.rejections.fallback_document import fallback_document
@@ -75,7 +75,7 @@ class PendingDocument:
 
     def canary(self) -> Document:
         """Return a plain document for the same index. One per index, since the worker cannot delete documents."""
-        fields: dict[str, Any] = orjson.loads(self.document.source)
+        fields: JsonObject = orjson.loads(self.document.source)
         plain = {
             "@timestamp": fields.get("event.created") or fields.get("@timestamp"),
             "message": "written to test whether this index accepts documents, since it rejected one",

@@ -2,10 +2,10 @@
 
 import re
 from dataclasses import replace
-from typing import Any
 
 import orjson
 
+from pipeline.contract.json_types import JsonObject
 from pipeline.monitoring.worker_status import Rejection
 
 MAX_ENTRIES = 100
@@ -38,7 +38,7 @@ class RejectionLog:
         return tuple(reversed(list(self._rejections.values())[-MAX_SHOWN:]))
 
 
-def _workload_name(fields: dict[str, Any]) -> str:
+def _workload_name(fields: JsonObject) -> str:
     names = [fields.get(f"kubernetes.{kind}.name") for kind in _WORKLOAD_KINDS]
     name = (
         next(filter(None, names), None) or fields.get("service.name") or fields.get("kubernetes.pod.name") or "unknown"

@@ -3,12 +3,12 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import orjson
 from elasticsearch import AsyncElasticsearch
 
 from pipeline.config.settings import Settings
+from pipeline.contract.json_types import JsonObject
 from pipeline.contract.record import Headers, KafkaPosition, LogSlice
 from pipeline.documents.batch import DocumentBatch
 from pipeline.documents.builder import DocumentBuilder
@@ -52,7 +52,7 @@ class Audit:
     def _tally(self, name: str) -> Tally:
         return self._tallies.setdefault(name, Tally(name))
 
-    async def audit_directory(self, root: Path, pods: dict[str, dict[str, Any]], since: float) -> list[Tally]:
+    async def audit_directory(self, root: Path, pods: dict[str, JsonObject], since: float) -> list[Tally]:
         """Audit every log file below `root`. Lines before `since`, seconds since the epoch, are not looked up."""
         directory = LogDirectory(root, self._settings, pods, since)
         exact = DocumentBuilder(self._settings, self._rules)

@@ -6,13 +6,13 @@ A directory contains no labels and annotations. Pod objects (`kubectl get pods -
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import orjson
 
 from pipeline.config.exclusion import Exclusion
 from pipeline.config.settings import Settings
 from pipeline.contract import annotations, pod_metadata
+from pipeline.contract.json_types import JsonObject
 from pipeline.contract.pod_metadata import Instance
 from pipeline.errors import CrispError, UsageError
 from pipeline.grouping import grouper
@@ -33,7 +33,7 @@ class LogSource:
 class LogDirectory:
     """Finds the instances below `root`. `pods`: Pod objects by uid; `size`: bytes of all files."""
 
-    def __init__(self, root: Path, settings: Settings, pods: dict[str, dict[str, Any]], since: float = 0.0) -> None:
+    def __init__(self, root: Path, settings: Settings, pods: dict[str, JsonObject], since: float = 0.0) -> None:
         self._settings = settings
         self._exclusion = Exclusion(settings)
         self._pods = pods
@@ -109,7 +109,7 @@ def _find_instance_files(root: Path) -> dict[Instance, list[Path]]:
     return files
 
 
-def read_pods(path: Path) -> dict[str, dict[str, Any]]:
+def read_pods(path: Path) -> dict[str, JsonObject]:
     """Read Pod objects, by uid, from a JSON file with one Pod or a list. Raises CrispError."""
     try:
         data = orjson.loads(path.read_bytes())

@@ -9,11 +9,11 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 import orjson
 
 from pipeline.contract import cri
+from pipeline.contract.json_types import JsonObject
 from pipeline.contract.record import IDENTITY_CHARACTERS
 from pipeline.documents.batch import DocumentBatch
 from pipeline.elasticsearch.id_lookup import MAX_IDS, DocumentLookup
@@ -144,8 +144,8 @@ def _count_found(entry: _Entry, indices: list[str]) -> None:
         entry.tally.count_duplicated({"id": entry.id, "indices": sorted(indices)})
 
 
-def _source(entry: _Entry) -> dict[str, Any]:
-    source: dict[str, Any] = orjson.loads(entry.source)
+def _source(entry: _Entry) -> JsonObject:
+    source: JsonObject = orjson.loads(entry.source)
     return source
 
 
@@ -154,7 +154,7 @@ def _event_time(entry: _Entry) -> str:
     return str(source.get("log.iotime") or source["@timestamp"])
 
 
-def _example(entry: _Entry) -> dict[str, Any]:
+def _example(entry: _Entry) -> JsonObject:
     source = _source(entry)
     return {
         "id": entry.id,

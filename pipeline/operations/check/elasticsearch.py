@@ -2,11 +2,11 @@
 
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 from elasticsearch import AsyncElasticsearch
 
 from pipeline.config.settings import Settings, env_name
+from pipeline.contract.json_types import JsonObject
 from pipeline.elasticsearch import index_template, requests, roles
 from pipeline.elasticsearch.client import connect
 from pipeline.elasticsearch.index_template import Unsupported
@@ -34,7 +34,7 @@ class ElasticsearchCheck:
         results += [await self._check_credentials(), *await self._check_privileges(), *await self._check_templates()]
         return [*results, await self._check_indices(), await self._check_health(), await self._check_clock()]
 
-    async def _request(self, method: str, path: str, body: dict[str, Any] | None = None) -> Response:
+    async def _request(self, method: str, path: str, body: JsonObject | None = None) -> Response:
         return await requests.request(self._client, method, path, body)
 
     async def _check_connection(self) -> CheckResult:
@@ -144,7 +144,7 @@ class ElasticsearchCheck:
         return ok("clock", "the same as this machine's")
 
 
-def _replaced_types(existing: dict[str, Any], wanted: dict[str, Any]) -> set[str]:
+def _replaced_types(existing: JsonObject, wanted: JsonObject) -> set[str]:
     """Return the special field types that the existing template replaces by plain ones."""
     properties = wanted["template"]["mappings"]["properties"]
     special = {"match_only_text", "wildcard", "flattened"}

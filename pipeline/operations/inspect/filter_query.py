@@ -7,8 +7,8 @@ term is a phrase in the message. All terms must match.
 """
 
 import re
-from typing import Any
 
+from pipeline.contract.json_types import JsonObject
 from pipeline.errors import UsageError
 from pipeline.parsing import level
 
@@ -28,10 +28,10 @@ _TERM = re.compile(r"([\w@][\w.@/-]*)(!=|>=|<=|=|>|<)(.*)", re.DOTALL)
 _RANGE_OPERATORS = {">=": "gte", "<=": "lte", ">": "gt", "<": "lt"}
 
 
-def build_query(terms: list[str]) -> dict[str, Any]:
+def build_query(terms: list[str]) -> JsonObject:
     """Build the query for filter terms. Raises UsageError that names the invalid term."""
-    must: list[dict[str, Any]] = []
-    must_not: list[dict[str, Any]] = []
+    must: list[JsonObject] = []
+    must_not: list[JsonObject] = []
     for term in terms:
         match = _TERM.fullmatch(term)
         if match is None:
@@ -45,7 +45,7 @@ def build_query(terms: list[str]) -> dict[str, Any]:
     return {"bool": {"filter": must, "must_not": must_not}}
 
 
-def _clause(field: str, operator: str, value: str) -> dict[str, Any]:
+def _clause(field: str, operator: str, value: str) -> JsonObject:
     if field == "log.level":
         return {"terms": {field: _levels(operator, value)}}
     if operator in _RANGE_OPERATORS:

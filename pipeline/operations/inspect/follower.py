@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 from elasticsearch import AsyncElasticsearch
 
+from pipeline.contract.json_types import JsonObject
 from pipeline.elasticsearch import requests
 
 PAGE_SIZE = 500
 MAX_PAGES = 20
 
-Hit = dict[str, Any]
+Hit = JsonObject
 """One document of a search response."""
 
 
@@ -38,7 +39,7 @@ class _Cursor:
 class Follower:
     """Polls the indices of a pattern. Every method raises CrispError when Elasticsearch is unavailable."""
 
-    def __init__(self, client: AsyncElasticsearch, pattern: str, query: dict[str, Any]) -> None:
+    def __init__(self, client: AsyncElasticsearch, pattern: str, query: JsonObject) -> None:
         self._client = client
         self._pattern = pattern
         self._query = query
@@ -98,7 +99,7 @@ class Follower:
         hits = (await self._search(shard, body))["hits"]["hits"]
         return int(hits[0]["sort"][0]) if hits else -1
 
-    async def _search(self, shard: Shard, body: dict[str, Any]) -> Any:
+    async def _search(self, shard: Shard, body: JsonObject) -> Any:
         # Always the same copy of the shard: copies refresh at different times.
         path = f"/{shard.index_name}/_search?preference=_shards:{shard.number}%7Ccrisp&ignore_unavailable=true"
         return await requests.request_ok(self._client, "POST", path, body)

@@ -6,9 +6,10 @@ No port of theirs needs to be open to the caller; the rights are in the componen
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
+from pipeline.contract.json_types import JsonObject
 from pipeline.errors import KubernetesError
 from pipeline.kubernetes.client import ApiClient, Query, StatusError, Unreachable
 from pipeline.monitoring import status_json
@@ -28,7 +29,7 @@ MAX_RETRIES = 3  # of a busy API server
 MAX_RETRY_AFTER_SECONDS = 5.0
 
 Status = WorkerStatus | ShipperStatus
-Object = dict[str, Any]
+Object = JsonObject
 """An object as the API returns it."""
 
 

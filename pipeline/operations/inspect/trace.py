@@ -13,6 +13,7 @@ from elasticsearch import AsyncElasticsearch
 
 from pipeline.config.settings import Settings
 from pipeline.contract import cri, dead_letter, gap, record
+from pipeline.contract.json_types import JsonObject
 from pipeline.contract.record import Headers, KafkaPosition
 from pipeline.elasticsearch import requests
 from pipeline.errors import RecordError
@@ -54,14 +55,14 @@ class DocumentTracer:
         self._settings = settings
         self._client = client
 
-    async def find_document(self, identity: str) -> dict[str, Any] | None:
+    async def find_document(self, identity: str) -> JsonObject | None:
         """Return the search hit of a document; None if it is not indexed."""
         query = {"query": {"ids": {"values": [identity]}}, "size": 1}
         path = f"/{self._settings.index_prefix}-*/_search?ignore_unavailable=true&allow_no_indices=true"
         hits = (await requests.request_ok(self._client, "POST", path, query))["hits"]["hits"]
         return dict(hits[0]) if hits else None
 
-    async def steps(self, hit: dict[str, Any]) -> list[Step]:
+    async def steps(self, hit: JsonObject) -> list[Step]:
         """Return the steps of an indexed document."""
         source = hit["_source"]
         written_at, read_at = (
@@ -80,7 +81,7 @@ class DocumentTracer:
             Step("searchable", time.time_ns(), "visible to search"),
         ]
 
-    async def _kafka_steps(self, hit: dict[str, Any], read_at: int | None) -> list[Step]:
+    async def _kafka_steps(self, hit: JsonObject, read_at: int | None) -> list[Step]:
         source, position = hit["_source"], parse_id(hit["_id"])
         if "crisp.offset" in source:
             origin = KafkaPosition(

@@ -9,6 +9,7 @@ from typing import Any
 from elasticsearch import AsyncElasticsearch
 
 from pipeline.config.settings import Settings
+from pipeline.contract.json_types import JsonObject
 from pipeline.elasticsearch import index_template, lifecycle_policy, requests
 from pipeline.elasticsearch.index_template import Template, Unsupported
 from pipeline.elasticsearch.requests import Response
@@ -55,7 +56,7 @@ class IndexSetup:
             await self._put_lifecycle(template, existing)
         return Unsupported()
 
-    async def _put_lifecycle(self, template: Template, existing: dict[str, Any] | None) -> None:
+    async def _put_lifecycle(self, template: Template, existing: JsonObject | None) -> None:
         name = f"lifecycle policy {template.policy}"
         days = lifecycle_policy.retention_days(existing) if existing is not None else None
         if existing is not None and days is None:
@@ -69,7 +70,7 @@ class IndexSetup:
         else:
             self.messages.append(f"{name}: created, deletes after {template.days} days")
 
-    async def _put(self, name: str, path: str, body: dict[str, Any]) -> str:
+    async def _put(self, name: str, path: str, body: JsonObject) -> str:
         """Put an object; return the feature that manages it if it is read-only, else empty. Raises SetupError."""
         response = await self._request("PUT", path, body)
         owner = index_template.managed_by(str(response.body)) if response.status == 400 else ""
@@ -99,9 +100,7 @@ class IndexSetup:
             self.messages.append(f"{name}: created, {version}")
         return unsupported
 
-    async def _supported_template(
-        self, template: Template, unsupported: Unsupported
-    ) -> tuple[dict[str, Any], Unsupported]:
+    async def _supported_template(self, template: Template, unsupported: Unsupported) -> tuple[JsonObject, Unsupported]:
         """Return the template without unsupported features, found by simulation: the server is not changed."""
         for _ in range(_MAX_ATTEMPTS):
             body = index_template.body(template, self._settings, unsupported)
@@ -117,13 +116,13 @@ class IndexSetup:
             f"{sorted(unsupported.types)}"
         )
 
-    async def _read_template(self, template: Template) -> dict[str, Any] | None:
+    async def _read_template(self, template: Template) -> JsonObject | None:
         response = await self._request("GET", f"/_index_template/{template.name}?flat_settings=true")
         if response.status == 404:
             return None
         if response.status != 200:
             raise SetupError(f"cannot read index template {template.name}: {requests.describe(response)}")
-        existing: dict[str, Any] = response.body["index_templates"][0]["index_template"]
+        existing: JsonObject = response.body["index_templates"][0]["index_template"]
         if not index_template.is_owned_by_crisp(existing.get("_meta")):
             raise SetupError(f"index template {template.name} exists and is not owned by crisp: rename or remove it")
         return existing
@@ -152,13 +151,13 @@ class IndexSetup:
             elif meta.get("version") != index_template.VERSION:
                 self.messages.append(f"  index {index} keeps the mapping of version {meta.get('version')}")
 
-    async def _request_ok(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+    async def _request_ok(self, method: str, path: str, body: JsonObject | None) -> Any:
         response = await self._request(method, path, body)
         if response.status != 200:
             raise SetupError(f"Elasticsearch rejects {method} {path.partition('?')[0]}: {requests.describe(response)}")
         return response.body
 
-    async def _request(self, method: str, path: str, body: dict[str, Any] | None = None) -> Response:
+    async def _request(self, method: str, path: str, body: JsonObject | None = None) -> Response:
         response = await requests.request(self._client, method, path, body)
         if response.status <= 0:
             raise SetupError(f"cannot connect to Elasticsearch at {self._settings.es_urls}: {response.body}")

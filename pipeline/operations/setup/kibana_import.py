@@ -6,12 +6,12 @@ import time
 import urllib.error
 import urllib.request
 from secrets import token_hex
-from typing import Any
 
 import orjson
 
 from pipeline.config import secrets
 from pipeline.config.settings import Settings, env_name, strip_credentials
+from pipeline.contract.json_types import JsonObject
 from pipeline.elasticsearch.requests import CREDENTIALS_HINT
 from pipeline.errors import SetupError
 from pipeline.operations.setup import kibana_objects
@@ -78,13 +78,13 @@ class KibanaClient:
                 )
             time.sleep(min(POLL_SECONDS, self._wait_seconds))
 
-    def _check_version(self, status: dict[str, Any]) -> None:
+    def _check_version(self, status: JsonObject) -> None:
         number = str(status.get("version", {}).get("number", ""))
         parts = number.split(".")[:2]
         if all(part.isdigit() for part in parts) and tuple(map(int, parts)) < MIN_VERSION:
             raise SetupError(f"Kibana at {self.display_url} is {number}: the objects require 8.11 or newer")
 
-    def _request(self, url: str, body: bytes | None = None, content_type: str = "") -> dict[str, Any]:
+    def _request(self, url: str, body: bytes | None = None, content_type: str = "") -> JsonObject:
         headers = {"kbn-xsrf": "crisp", "accept": "application/json", **self._credentials()}
         if body is not None:
             headers["content-type"] = content_type
@@ -129,11 +129,11 @@ class _Unavailable(SetupError):
     """Kibana is unreachable or not ready; retrying may succeed."""
 
 
-def _level(status: dict[str, Any]) -> str:
+def _level(status: JsonObject) -> str:
     return str(status.get("status", {}).get("overall", {}).get("level", "unknown"))
 
 
-def _parse_object(body: bytes, url: str) -> dict[str, Any]:
+def _parse_object(body: bytes, url: str) -> JsonObject:
     try:
         value = orjson.loads(body)
     except ValueError:

@@ -5,9 +5,10 @@ import overwrites crisp's objects and no others.
 """
 
 import json
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from pipeline.config.settings import IndexSettings
+from pipeline.contract.json_types import JsonObject
 
 DATA_VIEW_ID = "crisp-logs"
 DASHBOARD_ID = "crisp-overview"
@@ -16,7 +17,7 @@ CORE_MIGRATION_VERSION = "8.8.0"
 TYPE_MIGRATION_VERSIONS = {"index-pattern": "8.0.0", "search": "8.0.0", "lens": "8.9.0", "dashboard": "8.9.0"}
 LAYER_ID = "layer"
 
-SavedObject = dict[str, Any]
+SavedObject = JsonObject
 """One saved object."""
 
 
@@ -110,9 +111,7 @@ def ndjson(settings: IndexSettings) -> bytes:
     return b"".join(json.dumps(saved, separators=(",", ":")).encode() + b"\n" for saved in saved_objects(settings))
 
 
-def _saved_object(
-    kind: str, identity: str, attributes: dict[str, Any], references: list[dict[str, str]]
-) -> SavedObject:
+def _saved_object(kind: str, identity: str, attributes: JsonObject, references: list[dict[str, str]]) -> SavedObject:
     return {
         "type": kind,
         "id": identity,
@@ -201,7 +200,7 @@ def _chart(chart: Chart) -> SavedObject:
     )
 
 
-def _count_column() -> dict[str, Any]:
+def _count_column() -> JsonObject:
     return {
         "label": "documents",
         "customLabel": True,
@@ -213,7 +212,7 @@ def _count_column() -> dict[str, Any]:
     }
 
 
-def _time_column() -> dict[str, Any]:
+def _time_column() -> JsonObject:
     return {
         "label": "@timestamp",
         "dataType": "date",
@@ -225,7 +224,7 @@ def _time_column() -> dict[str, Any]:
     }
 
 
-def _terms_column(field: str, size: int) -> dict[str, Any]:
+def _terms_column(field: str, size: int) -> JsonObject:
     return {
         "label": field,
         "customLabel": True,
