@@ -124,8 +124,23 @@ def test_second_line_may_continue_unless_the_first_decides_at_once(first: bytes,
     # A trace that was cut before a frame begins with that frame: its last line is an event of its own, on both sides.
     cut = first[:1] in {b" ", b"\t"}
 
-    if state and not cut and not stack_trace.decides_at_once(first) and stack_trace.next_state(state, second):
+    # A known limit: after an undecided line an exception's class is looked for only in common packages (`ja`, `or`, …).
+    uncommon_class = frames.ERROR_CLASS.match(second) and stack_trace.certainly_starts_event(first, second)
+    if (
+        state
+        and not cut
+        and not uncommon_class
+        and not stack_trace.decides_at_once(first)
+        and stack_trace.next_state(state, second)
+    ):
         assert stack_trace.may_continue(second)
+
+
+def test_class_of_an_uncommon_package_after_a_log_line_is_an_event_of_its_own() -> None:
+    second = b"shop.db.IntegrityError: (driver.UniqueViolation) duplicate key"
+
+    assert events(f"WARNING: no lines\n{second.decode()}") == ["WARNING: no lines", second.decode()]
+    assert stack_trace.certainly_starts_event(b"WARNING: no lines", second)
 
 
 @given(st.sampled_from(stack_trace.STATES), CONTENT)
