@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
 UNIT := not servers and not faults and not k8s
-UNIT_TESTS := tests/agents tests/contract tests/pipeline tests/test_docs.py
+UNIT_TESTS := tests --ignore=tests/deploy
 COVERAGE := --cov=agents --cov=pipeline --cov-branch --cov-report= --cov-report=json:build/coverage.json
 
 .DEFAULT_GOAL := help
@@ -44,7 +44,7 @@ k8s-binaries: venv ## build that control plane with Go, install Ansible: once, i
 	@$(BIN)/python -m tests.k8s.binaries
 	@$(BIN)/python -m tests.deploy.ansible
 
-check: check-code check-deploy ## both of these
+check: check-code check-deploy unit ## all that needs no server: these three
 
 check-code: venv ## format, lint, types, imports
 	@$(BIN)/ruff format --check .
