@@ -5,15 +5,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from agents.delivery import compression
 from pipeline.local.stack import DEFAULT_VERSION, Stack, temporary_stack
 
-# In CI the same commit gives the same result each time; elsewhere every run tries new examples.
-settings.register_profile("ci", derandomize=True)
-if os.environ.get("CI"):
-    settings.load_profile("ci")
+# No test is timed: a shared machine is slow at times. In CI the same commit gives the same result each time; elsewhere
+# every run tries new examples.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("untimed"), derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI") else "untimed")
 
 INTEGRATION = Path(__file__).parent / "integration"
 SHARED = Path(__file__).parent.parent.parent / "shared"
