@@ -37,10 +37,9 @@ async def run(worker: Worker, *, once: bool) -> int:
     if once:
         conditions.append(wait_until_drained(worker))
     await _wait_for_first(conditions)
-    crashed = worker.app.crashed
-    if not crashed:  # after a crash, pending records are never acked
+    if not worker.app.crashed:  # after a crash, pending records are never acked
         await drain(worker)
-    code = 1 if crashed else 0
+    code = 1 if worker.app.crashed else 0  # it can crash while it drains, too
     schedule_forced_exit(code)
     await worker.app.stop()
     return code

@@ -119,6 +119,18 @@ async def test_crash_ends_the_worker_without_a_commit(kafka: Kafka) -> None:
     assert worker.app.calls == ["start", "stop"]
 
 
+class CrashingWorker(FakeWorker):
+    """Crashes while it drains."""
+
+    def pause(self) -> None:
+        super().pause()
+        self.app.set_crashed()
+
+
+async def test_crash_during_the_drain_is_no_success(kafka: Kafka) -> None:
+    assert await run(CrashingWorker(on_start=lambda: os.kill(os.getpid(), signal.SIGTERM))) == 1
+
+
 async def test_worker_waits_for_kafka_with_heartbeats(kafka: Kafka, caplog: pytest.LogCaptureFixture) -> None:
     kafka.problems = ["refused", "refused"]
     worker = FakeWorker(on_start=lambda: os.kill(os.getpid(), signal.SIGTERM))
