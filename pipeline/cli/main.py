@@ -39,11 +39,8 @@ def _command_list() -> str:
     return "commands:\n" + "\n".join(rows) + "\n\n`crisp COMMAND --help` prints the options of a command."
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run one command. Exit code 2: wrong usage or invalid settings; 1: another error."""
-    argv = sys.argv[1:] if argv is None else argv
-    # Lines create short-lived objects without cycles, which need no collector: run it rarely, and never over modules.
-    gc.set_threshold(GC_THRESHOLD, 20, 100)
+def _parser() -> argparse.ArgumentParser:
+    """Return the parser of the first argument, the name of the command."""
     parser = argparse.ArgumentParser(
         prog="crisp",
         description="Kubernetes container logs, through Kafka, into Elasticsearch.",
@@ -52,7 +49,15 @@ def main(argv: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"crisp {__version__}")
     parser.add_argument("command", choices=[*COMMANDS, *ALIASES], metavar="COMMAND")
-    name = parser.parse_args(argv[:1]).command
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command. Exit code 2: wrong usage or invalid settings; 1: another error."""
+    argv = sys.argv[1:] if argv is None else argv
+    # Lines create short-lived objects without cycles, which need no collector: run it rarely, and never over modules.
+    gc.set_threshold(GC_THRESHOLD, 20, 100)
+    name = _parser().parse_args(argv[:1]).command
     name = ALIASES.get(name, name)
     module_name, summary = COMMANDS[name]
     module = importlib.import_module(module_name)

@@ -157,14 +157,6 @@ def _chart(chart: Chart) -> SavedObject:
     if chart.split:
         columns["split"] = _terms_column(chart.split, 10)
     shape = "bar_stacked" if over_time else "bar_horizontal_stacked"
-    layer = {
-        "layerId": LAYER_ID,
-        "layerType": "data",
-        "seriesType": shape,
-        "xAccessor": "by",
-        "accessors": ["count"],
-        **({"splitAccessor": "split"} if chart.split else {}),
-    }
     attributes = {
         "title": f"crisp: {chart.title}",
         "visualizationType": "lnsXY",
@@ -181,7 +173,7 @@ def _chart(chart: Chart) -> SavedObject:
                 }
             },
             "visualization": {
-                "layers": [layer],
+                "layers": [_chart_layer(shape, split=bool(chart.split))],
                 "legend": {"isVisible": True, "position": "right"},
                 "preferredSeriesType": shape,
                 "valueLabels": "hide",
@@ -198,6 +190,18 @@ def _chart(chart: Chart) -> SavedObject:
         attributes,
         [_reference("index-pattern", DATA_VIEW_ID, f"indexpattern-datasource-layer-{LAYER_ID}")],
     )
+
+
+def _chart_layer(shape: str, *, split: bool) -> JsonObject:
+    """Return the layer of a chart: its axes and its kind of bars."""
+    return {
+        "layerId": LAYER_ID,
+        "layerType": "data",
+        "seriesType": shape,
+        "xAccessor": "by",
+        "accessors": ["count"],
+        **({"splitAccessor": "split"} if split else {}),
+    }
 
 
 def _count_column() -> JsonObject:
