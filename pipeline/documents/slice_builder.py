@@ -106,7 +106,8 @@ class SliceBuilder:
             return {}, rules.drop_all_rule, ""
         fields = reader.read_fields(event)
         result = rules.apply(fields, self._files[event[0]].identity, event[1])
-        self._hook_errors.update(result.failed_hooks)
+        if result.failed_hooks:
+            self._hook_errors.update(result.failed_hooks)
         return fields, result.dropped_by or ("" if result.kept else reader.probe_rule(fields)), result.route
 
     def _to_utc(self, time: bytes) -> bytes:
