@@ -6,6 +6,9 @@ Jitter keeps clients that failed together from retrying together.
 import random
 from collections.abc import Callable
 
+# A generator of its own: the pauses of a background thread must not change the state of the seeded global one.
+_jitter = random.Random()  # noqa: S311 - not for cryptography
+
 
 class Backoff:
     """Pauses in seconds: `first`, then each twice the previous one, up to `maximum`; jitter shortens each up to half.
@@ -13,7 +16,7 @@ class Backoff:
     `random_number` returns numbers from 0 to 1: 1 for no jitter.
     """
 
-    def __init__(self, first: float, maximum: float, random_number: Callable[[], float] = random.random) -> None:
+    def __init__(self, first: float, maximum: float, random_number: Callable[[], float] = _jitter.random) -> None:
         self._first = min(first, maximum)
         self._maximum = maximum
         self._random_number = random_number

@@ -1,5 +1,7 @@
 """Pauses double up to the maximum; jitter shortens them, but never below half."""
 
+import random
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -38,3 +40,11 @@ def test_pauses_stay_finite_after_any_number_of_retries() -> None:
     backoff = Backoff(0.1, 15.0)
 
     assert max(backoff.next_pause() for _ in range(5000)) <= 15.0
+
+
+def test_jitter_leaves_the_global_random_numbers_alone() -> None:
+    before = random.getstate()
+
+    Backoff(1.0, 2.0).next_pause()
+
+    assert random.getstate() == before
