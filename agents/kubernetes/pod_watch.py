@@ -129,7 +129,7 @@ class PodWatch:
             except Exception as error:  # noqa: BLE001 - any error of the API is reported and retried
                 version = self._version_after(error, version)
                 self._report(error)
-                if isinstance(error, StatusError) and error.retry_after:  # the server decides, whoever waits
+                if isinstance(error, StatusError) and error.retry_after:  # the server decides, also while a file waits
                     self._stopping.wait(min(MAX_RETRY_AFTER_SECONDS, error.retry_after))
             self._restart_requested.wait(backoff.next_pause())
 
