@@ -35,7 +35,7 @@ class DeadLetterRetry:
         self.stop = asyncio.Event()
 
     async def run(self, since: int | None) -> dict[str, Any]:
-        """Retry every dead letter that is not indexed; return the outcomes. Raises KafkaError, LookupFailure."""
+        """Retry every dead letter that is not indexed; return the outcomes. Raises KafkaError, DocumentLookupError."""
         read, seen, invalid = 0, set[tuple[str, ...]](), 0
         async with Reindexer(self._settings, self._client, self._count_rejection) as reindexer:
             async for dead_letter, _ in dead_letter_topic.read_dead_letters(self._settings, since):

@@ -38,7 +38,7 @@ class Reindexer:
         return self
 
     async def add(self, batch: DocumentBatch) -> None:
-        """Add a batch. Raises LookupFailure, and any exception of the indexer."""
+        """Add a batch. Raises DocumentLookupError, and any exception of the indexer."""
         self._buffer.append(batch)
         self._buffered_documents += len(batch)
         if self._buffered_documents >= MAX_IDS:

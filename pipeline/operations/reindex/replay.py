@@ -41,7 +41,7 @@ class Replay:
     async def run(self, since: int, until: int | None) -> dict[str, Any]:
         """Index the records from `since` to `until`, milliseconds since the epoch; return the outcomes.
 
-        Raises KafkaError, LookupFailure.
+        Raises KafkaError, DocumentLookupError.
         """
         settings = self._settings
         self._dead_letter_ids = await dead_letter_topic.read_document_ids(settings, since)
@@ -81,7 +81,7 @@ class Replay:
 
 
 async def count_by_rules(lookup: DocumentLookup, since: int, until: int | None) -> dict[str, int]:
-    """Count the documents of a time range by the digest of their rules, empty if none. Raises LookupFailure."""
+    """Count the documents of a time range by the digest of their rules, empty if none. Raises DocumentLookupError."""
     time_range = {"gte": since, "format": "epoch_millis", **({"lt": until} if until else {})}
     body = {
         "size": 0,
