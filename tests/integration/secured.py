@@ -47,14 +47,16 @@ class SecuredFlow(Flow):
         """Add a user with one of crisp's roles only; returns the user's name."""
         name = f"{self.prefix}-{role}"
         self.stack.add_user(name, password, roles.all_roles(self.settings)[role])
-        eventually(lambda: self._is_known(name, password), 15)
+        eventually(lambda: self._has_privileges(name, password), 15)
         return name
 
-    def _is_known(self, name: str, password: str) -> bool:
+    def _has_privileges(self, name: str, password: str) -> bool:
+        """The node loads the files of users and of roles separately: for a moment a user has a role that is unknown."""
         try:
-            return bool(self.as_user(name, password, "GET", "_security/_authenticate")["roles"] == [name])
+            privileges = self.as_user(name, password, "GET", "_security/user/_privileges")
         except urllib.error.HTTPError:
             return False
+        return bool(privileges["cluster"] or privileges["indices"])
 
     def as_user(
         self, name: str, password: str, method: str, path: str, body: dict[str, Any] | None = None
