@@ -159,6 +159,17 @@ def _container_id(status: JsonObject, restart: int) -> str:
     return str(last.get("containerID") or "")
 
 
+def workload_name(pod: bytes) -> str:
+    """Return the workload of a record's metadata: namespace, with owner or pod if known; empty if unknown."""
+    try:
+        fields = orjson.loads(pod)
+        namespace, owner = fields.get("namespace", ""), fields.get("owner") or {}
+        name = owner.get("name") or fields.get("pod") or ""
+    except (ValueError, AttributeError):
+        return ""
+    return f"{namespace}/{name}" if name else str(namespace)
+
+
 def _workload(metadata: JsonObject, labels: JsonObject) -> dict[str, str] | None:
     """The pod's workload: for a ReplicaSet its Deployment, for a Job its CronJob."""
     owners = [owner for owner in metadata.get("ownerReferences") or () if isinstance(owner, dict)]

@@ -7,12 +7,21 @@ import traceback
 
 from pipeline.config.settings import Settings
 from pipeline.contract import gap, record
-from pipeline.contract.record import Headers, KafkaPosition
+from pipeline.contract.record import Grouping, Headers, KafkaPosition, LogSlice
 from pipeline.documents import third_party
 from pipeline.documents.batch import DocumentBatch, merge
 from pipeline.documents.builder import DocumentBuilder
 from pipeline.errors import RecordError
 from pipeline.rules.ruleset import Ruleset
+
+
+def read_slices(value: bytes, headers: Headers, origin: KafkaPosition, grouping: Grouping) -> list[LogSlice]:
+    """Return the slices of a record; none for a gap. Raises RecordError if the record violates the contract."""
+    if gap.is_gap(headers):
+        return []
+    if record.is_crisp_record(headers):
+        return [record.decode(value, headers)]
+    return third_party.make_slices(value, origin, grouping)
 
 
 class RecordProcessor:

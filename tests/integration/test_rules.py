@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -145,3 +148,25 @@ async def _read_dead_letters(flow: Flow) -> list[bytes]:
         return [record.value for records in batches.values() for record in records]
     finally:
         await consumer.stop()
+
+
+def test_diff_over_kafka_reports_what_new_rules_would_drop(stack: Stack, tmp_path: Path) -> None:
+    """Before a rollout, on the lines of a shipper; neither documents nor committed offsets are needed."""
+    old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
+    old.write_text(RULES)
+    new.write_text(RULES.replace("/noise/", "/basket/"))
+    flow = Flow(stack, tmp_path, CRISP_ROUTES="audit=90", CRISP_RULES_FILE=str(old))
+    flow.set_up()
+    (flow.make_container("pay-1") / "0.log").write_text("".join(map(_line, ("noise", "basket 1", "basket 2", "other"))))
+    flow.run_once(flow.shipper)
+
+    command = [sys.executable, "-m", "pipeline.cli", "rules", "diff", "--rules", str(new), "--since", "1h", "--json"]
+    environment = {**os.environ, **flow.environment}
+    completed = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, timeout=60)
+
+    result = json.loads(completed.stdout)
+    assert (result["events"], result["differing"]) == (4, 3)
+    assert {(row["change"], row["rule"], row["events"]) for row in result["differences"]} == {
+        ("dropped", "noise", 2),
+        ("kept", "noise", 1),
+    }

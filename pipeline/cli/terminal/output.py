@@ -37,6 +37,11 @@ def escape_unprintable(text: str) -> str:
     return "".join(char if char.isprintable() else _escape_character(char) for char in text)
 
 
+def plain(text: str) -> Text:
+    """Return a cell of a table: unprintable characters escaped, no markup."""
+    return Text(escape_unprintable(text))
+
+
 def _escape_character(char: str) -> str:
     return f"\\u{ord(char):04x}" if ord(char) < 0x10000 else f"\\U{ord(char):08x}"
 

@@ -5,8 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-import orjson
-
+from pipeline.contract import pod_metadata
 from pipeline.contract.dead_letter import DeadLetter
 
 MAX_WORKLOADS = 5
@@ -21,13 +20,7 @@ def normalize_reason(reason: str) -> str:
 
 def workload(dead_letter: DeadLetter) -> str:
     """Return the workload that logged it: namespace, with owner or pod if known; empty if unknown."""
-    try:
-        pod = orjson.loads(dict(dead_letter.headers).get("pod", b"{}"))
-        namespace, owner = pod.get("namespace", ""), pod.get("owner") or {}
-        name = owner.get("name") or pod.get("pod") or ""
-    except (ValueError, AttributeError):
-        return ""
-    return f"{namespace}/{name}" if name else str(namespace)
+    return pod_metadata.workload_name(dict(dead_letter.headers).get("pod", b"{}"))
 
 
 @dataclass(slots=True)
