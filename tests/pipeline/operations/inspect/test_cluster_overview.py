@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.cli import status as status_command
+from pipeline.cli.inspect import status as status_command
 from pipeline.monitoring.problem import Severity
 from pipeline.operations.inspect import cluster_overview, pod_proxy
 from tests.support.crisp_cluster import CrispCluster

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import Console
 
-from pipeline.cli import status
+from pipeline.cli.inspect import status
 from pipeline.monitoring import shipper_problems, worker_problems
 from pipeline.monitoring.shipper_status import ShipperStatus
 from pipeline.monitoring.worker_status import WorkerStatus
