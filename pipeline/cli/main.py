@@ -21,6 +21,7 @@ COMMANDS = {
     "replay": ("pipeline.cli.replay", "re-index a time range of the raw topic (idempotent)"),
     "dead-letters": ("pipeline.cli.dead_letters", "list dead letters by reason, or retry them"),
     "status": ("pipeline.cli.inspect.status", "show the state of all shippers and workers, Kafka, Elasticsearch"),
+    "fields": ("pipeline.cli.inspect.fields", "show which workload logs which field, with types and problems"),
     "tail": ("pipeline.cli.inspect.tail", "follow documents as they become searchable"),
     "trace": ("pipeline.cli.inspect.trace", "trace one document: file, slice, record, index, with the times"),
     "runbook": ("pipeline.cli.runbook", "print a runbook named by an alert or a status page"),

@@ -16,7 +16,7 @@ from pipeline.contract.ecs import ECS_VERSION
 from pipeline.contract.json_types import JsonObject
 from pipeline.errors import RecordError
 
-OWNER_KINDS = {"deployment", "replicaset", "statefulset", "daemonset", "job", "cronjob"}
+OWNER_KINDS = ("deployment", "statefulset", "daemonset", "cronjob", "job", "replicaset")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,13 @@ def parse(pod: bytes, settings: DocumentSettings) -> ContainerFields:
         },
         excluded_streams=frozenset(stream.encode() for stream in STREAMS if stream in (fields.get("excluded") or ())),
     )
+
+
+def workload_of(fields: JsonObject) -> str:
+    """Return the workload that a document's fields name: namespace, with the owner, or else service or pod."""
+    names = (fields.get(f"kubernetes.{kind}.name") for kind in OWNER_KINDS)
+    name = next(filter(None, names), None) or fields.get("service.name") or fields.get("kubernetes.pod.name")
+    return f"{fields.get('kubernetes.namespace', '')}/{name or 'unknown'}"
 
 
 def _pod_fields(

@@ -134,3 +134,32 @@ def _check_tail(running: Running, log: Path) -> None:
             assert stream is not None
             stream.close()
     assert messages == ["ping 0", "ping 1", "ping 2"]
+
+
+def test_fields_names_the_workload_whose_values_do_not_fit(stack: Stack, tmp_path: Path) -> None:
+    """The first workload decided the type; what Elasticsearch ignored of the other is listed with a document."""
+    flow = Flow(stack, tmp_path)
+    flow.set_up()
+    (flow.make_container("first-1", "first") / "0.log").write_text(line('{"code":200,"same":1}'))
+    flow.run_once(flow.shipper)
+    flow.run_once(flow.worker)
+    (flow.make_container("second-1", "second") / "0.log").write_text(line('{"code":"ok","same":2}'))
+    flow.run_once(flow.shipper)
+    flow.run_once(flow.worker)
+    flow.documents()
+
+    command = [sys.executable, "-m", "pipeline.cli", "fields"]
+    environment = {**os.environ, **flow.environment}
+    as_json = subprocess.run([*command, "--json"], env=environment, capture_output=True, text=True, check=True)
+    as_table = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+
+    rows = {(row["field"], row["workload"].rpartition("/")[2]): row for row in json.loads(as_json.stdout)["fields"]}
+    assert {name for name, _ in rows} == {"code", "same"}
+    codes = [row for (name, _), row in rows.items() if name == "code"]
+    assert [(list(row["types"]), row["mapped"], row["ignored"]) for row in codes] == [
+        (["long"], ["long"], 0),
+        (["text"], ["long"], 1),
+    ]
+    assert codes[1]["problems"] == ["text in a field of type long", "value ignored in 1 documents"]
+    assert "2 fields of 2 workloads in 2 documents: 1 with a problem" in as_table.stdout
+    assert "same" not in as_table.stdout

@@ -5,14 +5,13 @@ from dataclasses import replace
 
 import orjson
 
-from pipeline.contract.json_types import JsonObject
+from pipeline.documents.container_fields import workload_of
 from pipeline.monitoring.worker_status import Rejection
 
 MAX_ENTRIES = 100
 MAX_SHOWN = 20
 MAX_REASON_LENGTH = 300
 _PREVIEW = re.compile(r"Preview of field's value: '.*", re.DOTALL)  # the status page shows no log content
-_WORKLOAD_KINDS = ("deployment", "statefulset", "daemonset", "cronjob", "job")
 
 
 class RejectionLog:
@@ -24,7 +23,7 @@ class RejectionLog:
     def add(self, source: bytes, reason: str, location: tuple[str, str], now: float) -> None:
         """Record a rejected document; `location` is its index and id."""
         fields = orjson.loads(source)
-        key = (_workload_name(fields), _normalize_reason(reason))
+        key = (workload_of(fields), _normalize_reason(reason))
         rejection = self._rejections.pop(key, None)
         if rejection is None:
             if len(self._rejections) >= MAX_ENTRIES:
@@ -36,14 +35,6 @@ class RejectionLog:
     def snapshot(self) -> tuple[Rejection, ...]:
         """Return the rejections, the most recent first."""
         return tuple(reversed(list(self._rejections.values())[-MAX_SHOWN:]))
-
-
-def _workload_name(fields: JsonObject) -> str:
-    names = [fields.get(f"kubernetes.{kind}.name") for kind in _WORKLOAD_KINDS]
-    name = (
-        next(filter(None, names), None) or fields.get("service.name") or fields.get("kubernetes.pod.name") or "unknown"
-    )
-    return f"{fields.get('kubernetes.namespace', '')}/{name}"
 
 
 def _strip_preview(reason: str) -> str:
