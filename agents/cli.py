@@ -5,6 +5,7 @@ import asyncio
 import dataclasses
 import signal
 import socket
+import sys
 
 from agents.shipper import Shipper
 from pipeline.config.environment import load_settings
@@ -17,13 +18,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ship; exit code 0 after SIGTERM, or when `--once` is complete."""
+    """Ship; exit code 0 after SIGTERM, or when `--once` is complete; 1 if it could not read every log file."""
     effective = load_settings()
     if not effective.node_name:
         effective = dataclasses.replace(effective, node_name=socket.gethostname())
     log.configure()
-    asyncio.run(_run(Shipper(effective), once=args.once))
-    return 0
+    shipper = Shipper(effective)
+    asyncio.run(_run(shipper, once=args.once))
+    problem = shipper.once_problem() if args.once else ""
+    if problem:
+        print(f"crisp ship: {problem}", file=sys.stderr)
+    return 1 if problem else 0
 
 
 async def _run(shipper: Shipper, *, once: bool) -> None:

@@ -1,6 +1,5 @@
 """The logs of all container instances of the node: the open files of each, and the state for the checkpoint."""
 
-import logging
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from agents.state.checkpoint import State
 from agents.state.file_registry import FileRegistry
 from agents.state.losses import Loss, LossTracker
 from agents.state.missing_files import MissingFileTracker
+from agents.state.unreadable_files import UnreadableFiles
 from agents.tailing import disk_limit
 from agents.tailing.container_tail import ContainerTail, MetadataState
 from agents.tailing.file_handles import FileHandles, raise_open_file_limit
@@ -23,8 +23,6 @@ from pipeline.config.settings import ShipperSettings
 from pipeline.contract import gap
 from pipeline.contract.pod_metadata import Instance
 from pipeline.monitoring.metrics import SHIPPER, Metrics
-
-log = logging.getLogger(__name__)
 
 
 class ContainerLogs:
@@ -37,10 +35,14 @@ class ContainerLogs:
         self.deleted_bytes = 0  # disk space of deleted files that are held open, before any was abandoned
         self._settings = settings
         self._policy = ContainerPolicy(settings, pods)
-        self._file_handles = FileHandles(Path(settings.state_dir), raise_open_file_limit(), self._held_files)
+        self.unreadable = UnreadableFiles()
+        self._file_handles = FileHandles(
+            Path(settings.state_dir), raise_open_file_limit(), self._held_files, self.unreadable
+        )
         self._missing_files = MissingFileTracker(self.losses, settings.logs_dir)
         self._registry = FileRegistry()
         self._poller = FilePoller(settings, self._file_handles, self._registry, self._missing_files)
+        self.found = False  # whether any container's log was ever discovered
         self._absent_since: dict[Instance, float] = {}  # instances with open files that scans no longer list
 
     def restore(self, state: State | None) -> None:
@@ -59,6 +61,7 @@ class ContainerLogs:
 
     def update(self, scan: Scan) -> None:
         """Apply a scan: open new files, keep renamed ones, close finished ones."""
+        self.found = self.found or bool(scan.files)
         self._missing_files.note_restarts(scan.instances)
         self._file_handles.recount()
         self.excluded = self._policy.find_excluded(scan.instances)
@@ -90,7 +93,7 @@ class ContainerLogs:
             if known is not None:
                 known.list_as(entry.path, entry.rotated)
                 if known.suspended and entry.rotated:
-                    self._file_handles.reopen(known)
+                    self._file_handles.reopen(instance, known)
             elif self._registry.needs_opening(entry):
                 new_files.append(entry)
         return self._open_new_files(new_files, open_files.values(), scan.now) if new_files else []
@@ -110,10 +113,8 @@ class ContainerLogs:
         for entry in new_files:
             try:
                 file = self._file_handles.open(entry)
-            except OSError as error:
+            except OSError:
                 unopened.append(entry)
-                if not isinstance(error, FileNotFoundError):
-                    log.warning("cannot open log file, retrying: %s", error)
                 continue
             if self._needs_reading(entry, file, open_identities):
                 if entry.instance not in self.tails:
@@ -199,6 +200,9 @@ class ContainerLogs:
         if not scan.unreadable:
             self._missing_files.prune({instance[:4] for instance in kept})
         self.losses.prune(set(kept))
+        self.unreadable.prune(
+            lambda: {file.path for file in scan.files} | {file.path for file, _ in self._held_files()}
+        )
 
     def gap_acknowledged(self, loss: Loss) -> None:
         """Drop a loss whose gap Kafka has acknowledged."""

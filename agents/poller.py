@@ -46,7 +46,7 @@ class FilePoller:
         size, modified = file.status()
         if (size, modified) == (file.last_size, file.modified):
             return True
-        if file.suspended and not self._file_handles.reopen(file):
+        if file.suspended and not self._file_handles.reopen(instance, file):
             return False
         if (size < file.position and size < file.last_size) or (not file.compressed and file.was_truncated()):
             self._replace_truncated(instance, tail, file, modified)

@@ -25,9 +25,11 @@ from agents.scheduler import ReadScheduler
 from agents.state.checkpoint import Checkpoint
 from agents.status import StatusReporter
 from agents.tailing.container_tail import ContainerTail
+from agents.unread import UnreadLogTracker
 from pipeline.config.settings import Settings
 from pipeline.contract import record
 from pipeline.contract.gap import GapRecord
+from pipeline.monitoring import shipper_problems
 from pipeline.monitoring.http_server import StatusServer
 from pipeline.monitoring.metrics import SHIPPER, Metrics
 from pipeline.monitoring.pages import shipper_page
@@ -60,7 +62,10 @@ class Shipper:
         self._scanned_at = math.inf  # monotonic time of the last scan; inf: not yet
         self._containers = ContainerLogs(settings, self._pods, self._metrics)
         self._scheduler = ReadScheduler(settings, self._containers, self._delivery, self._link.in_flight)
-        self._status = StatusReporter(settings, self._metrics, self._link, self._delivery, self._containers, self._pods)
+        self._unread = UnreadLogTracker(settings, self._metrics)
+        self._status = StatusReporter(
+            settings, self._metrics, self._link, self._delivery, self._containers, self._pods, self._unread
+        )
 
     def stop(self) -> None:
         """Shut down gracefully: stop reading, flush, write the checkpoint."""
@@ -136,6 +141,7 @@ class Shipper:
         scan = Scan(files, started_at, time.monotonic(), self._discovery.unreadable)
         self._containers.update(scan)
         now = self._scanned_at = time.monotonic()
+        self._unread.update(self._discovery.unread, self._containers, now)
         self._status.sample(now)
 
     def _liveness_problem(self) -> str:
@@ -152,7 +158,16 @@ class Shipper:
         return ""
 
     def _readiness_problem(self) -> str:
-        return self._delivery.problem
+        if self._delivery.problem or self._containers.tails:
+            return self._delivery.problem
+        return shipper_problems.unreadable_problem(self._unread.current)
+
+    def once_problem(self) -> str:
+        """Return what `run(once=True)` could not ship; empty if it shipped everything."""
+        problem = shipper_problems.unreadable_problem(self._unread.current)
+        if not problem and not self._containers.found:
+            problem = "No log file found: are the log directories those of this node?"
+        return problem
 
     def status(self) -> ShipperStatus:
         """Return the state of the shipper, for `/status.json`."""

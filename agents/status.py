@@ -9,6 +9,7 @@ from agents.delivery.delivery import Delivery
 from agents.delivery.link import KafkaLink
 from agents.kubernetes.pod_watch import PodWatch
 from agents.tailing.container_tail import ContainerTail
+from agents.unread import UnreadLogTracker
 from pipeline.config.environment import non_defaults
 from pipeline.config.settings import Settings
 from pipeline.contract import cri
@@ -79,6 +80,7 @@ class StatusReporter:
         delivery: Delivery,
         containers: ContainerLogs,
         pods: PodWatch | None,
+        unread: UnreadLogTracker,
     ) -> None:
         self._started_at = time.time()
         self._settings = settings
@@ -87,6 +89,7 @@ class StatusReporter:
         self._delivery = delivery
         self._containers = containers
         self._pods = pods
+        self._unread = unread
         self._history = History(metrics, HISTORY_METRICS)
         self._backlogs: list[Backlog] = []
         self._checkpoint_problem, self._checkpoint_failing_since = "", 0.0
@@ -132,6 +135,7 @@ class StatusReporter:
             checkpoint_problem=self._checkpoint_problem,
             pod_metadata_enabled=pods is not None,
             pod_metadata_problem=pods.problem if pods else "",
+            unread=self._unread.current,
             tracked_containers=int(value("crisp_shipper_tracked_containers")),
             excluded_containers=len(self._containers.excluded),
             exclusions=tuple(

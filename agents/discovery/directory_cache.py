@@ -10,12 +10,25 @@ import logging
 import os
 import stat
 import time
+from typing import NamedTuple
 
 from agents.discovery.inotify import Inotify
 
 _MTIME_GRANULARITY_NS = 2_000_000_000
 
 log = logging.getLogger(__name__)
+
+
+def os_reason(error: OSError) -> str:
+    """Return the reason of an error, without number and path."""
+    return os.strerror(error.errno) if error.errno else str(error)
+
+
+class UnreadPath(NamedTuple):
+    """A path in a log directory that is not read, and why."""
+
+    reason: str
+    is_directory: bool
 
 
 class DirectoryCache:
@@ -27,6 +40,7 @@ class DirectoryCache:
         self._requested: set[str] = set()
         self._inotify_problem = ""
         self.unreadable: dict[str, str] = {}  # paths that could not be read in this scan, and why
+        self.unread: dict[str, UnreadPath] = {}  # the same if they should be readable, and links that are not followed
         self._inotify: Inotify | None = None
         if events:
             try:
@@ -42,7 +56,7 @@ class DirectoryCache:
     def begin_scan(self) -> None:
         """Begin a scan: later changes are listed by the next one."""
         self._requested.clear()
-        self.unreadable = {}
+        self.unreadable, self.unread = {}, {}
         changed = self._inotify.read_changed() if self._inotify else set()
         if changed is None:
             log.warning("inotify queue overflow; rescanning all directories")
@@ -55,9 +69,32 @@ class DirectoryCache:
         """Drop the directories that were not listed in this scan."""
         self._cached = {path: entry for path, entry in self._cached.items() if path in self._requested}
 
-    def mark_missing(self, directory: str) -> None:
-        """Mark a missing top directory as unreadable: its files are not considered deleted."""
-        self.unreadable[directory] = "no such directory"
+    def has_top(self, directory: str, *, required: bool = True) -> bool:
+        """Return whether a layout's top directory exists; if not, its files are not considered deleted.
+
+        A directory that is not required may be missing.
+        """
+        try:
+            if stat.S_ISDIR(os.stat(directory).st_mode):
+                return True
+            reason = "not a directory"
+        except FileNotFoundError:
+            self.unreadable[directory] = "no such directory"
+            if required:
+                self.unread[directory] = UnreadPath("no such directory", is_directory=True)
+            return False
+        except OSError as error:
+            reason = os_reason(error)
+        self._mark_unreadable(directory, reason, is_directory=True)
+        return False
+
+    def _mark_unreadable(self, path: str, reason: str, *, is_directory: bool) -> None:
+        self.unreadable[path] = reason
+        self.unread[path] = UnreadPath(reason, is_directory)
+
+    def mark_unread(self, path: str, reason: str) -> None:
+        """Mark a path in the place of a log file that is not read: a link, or not a regular file."""
+        self.unread[path] = UnreadPath(reason, is_directory=False)
 
     def list_names(self, directory: str) -> list[str]:
         """Return the names in a directory; none if it does not exist or is a link (links are not followed).
@@ -73,7 +110,7 @@ class DirectoryCache:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
-            self.unreadable[directory] = str(error)
+            self._mark_unreadable(directory, os_reason(error), is_directory=True)
             return cached[1] if cached else []
 
     def lstat(self, path: str) -> os.stat_result | None:
@@ -83,12 +120,14 @@ class DirectoryCache:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            self.unreadable[path] = str(error)
+            self._mark_unreadable(path, os_reason(error), is_directory=False)
             return None
 
     def _list_if_changed(self, directory: str, cached: tuple[int, list[str]] | None) -> list[str]:
         status = os.lstat(directory)
         if not stat.S_ISDIR(status.st_mode):
+            if stat.S_ISLNK(status.st_mode):
+                self.unread[directory] = UnreadPath("symbolic link, not followed", is_directory=True)
             return []
         if cached is not None and cached[0] == status.st_mtime_ns:
             return cached[1]

@@ -26,7 +26,9 @@ log = logging.getLogger(__name__)
 def create_discovery(settings: ShipperSettings) -> Discovery:
     """Create the discovery of all layouts in the settings."""
     node, docker_dir = settings.node_name, Path(os.path.realpath(settings.docker_dir)) if settings.docker_dir else None
-    layouts = [kubelet_layout(Path(settings.logs_dir), docker_dir)]
+    # A node without a kubelet has no default directory; one that is set must exist.
+    optional = settings.logs_dir == ShipperSettings().logs_dir and bool(settings.plain_dirs or settings.docker_dir)
+    layouts = [kubelet_layout(Path(settings.logs_dir), docker_dir, required=not optional)]
     layouts += [plain_layout(Path(directory), node) for directory in settings.plain_dirs]
     layouts += [docker_layout(docker_dir, node)] if docker_dir else []
     cache = DirectoryCache(events=settings.discovery != "poll", poll=settings.discovery != "events")
@@ -38,8 +40,7 @@ def plain_layout(directory: Path, node: str) -> Layout:
 
     def files(cache: DirectoryCache) -> Iterator[DiscoveredFile]:
         top = os.path.realpath(directory)
-        if not Path(top).is_dir():
-            cache.mark_missing(top)
+        if not cache.has_top(top):
             return
         uid = hashlib.blake2b(top.encode(), digest_size=8).hexdigest()
         for name in cache.list_names(top):
@@ -57,8 +58,7 @@ def docker_layout(directory: Path, node: str) -> Layout:
 
     def files(cache: DirectoryCache) -> Iterator[DiscoveredFile]:
         top = os.path.realpath(directory)
-        if not Path(top).is_dir():
-            cache.mark_missing(top)
+        if not cache.has_top(top):
             return
         names = [name for name in cache.list_names(top) if _DOCKER.fullmatch(name)]
         for removed in containers.keys() - names:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from agents.discovery.directory_cache import DirectoryCache
+from agents.discovery.directory_cache import DirectoryCache, UnreadPath
 from pipeline.contract.pod_metadata import CONTAINER_DIRECTORY, LOG_FILE, POD_DIRECTORY, Instance
 
 log = logging.getLogger(__name__)
@@ -90,15 +90,16 @@ class Discovery:
         self._cache = cache
         self._on_change: Callable[[], None] | None = None
         self.unreadable: dict[str, str] = {}  # paths that could not be read in the last scan, and why
+        self.unread: dict[str, UnreadPath] = {}  # see `DirectoryCache.unread`
 
     def scan(self) -> list[DiscoveredFile]:
         """Return every log file, of each instance from the oldest to the live one."""
         self._cache.begin_scan()
         files = [file for layout in self._layouts for file in layout(self._cache)]
         self._cache.end_scan()
-        for path in self._cache.unreadable.keys() - self.unreadable.keys():
-            log.warning("cannot scan log directory, retrying: %s: %s", path, self._cache.unreadable[path])
-        self.unreadable = self._cache.unreadable
+        for path in self._cache.unread.keys() - self.unread.keys():
+            log.warning("cannot read in log directory, retrying: %s: %s", path, self._cache.unread[path].reason)
+        self.unreadable, self.unread = self._cache.unreadable, self._cache.unread
         if self._on_change is not None:
             self._add_reader(asyncio.get_running_loop())
         files.sort(key=lambda file: (file.instance, file.rotated or "~"))
@@ -128,15 +129,17 @@ class Discovery:
         loop.add_reader(descriptor, on_readable)
 
 
-def kubelet_layout(root: Path, docker_dir: Path | None = None) -> Layout:
-    """The kubelet's layout at `root`; a live log may be a link to docker's own file in `docker_dir`."""
+def kubelet_layout(root: Path, docker_dir: Path | None = None, *, required: bool = True) -> Layout:
+    """The kubelet's layout at `root`; a live log may be a link to docker's own file in `docker_dir`.
+
+    A root that is not required may be missing.
+    """
 
     parsed_names: dict[str, tuple[list[str], list[ParsedName]]] = {}  # by directory
 
     def files(cache: DirectoryCache) -> Iterator[DiscoveredFile]:
         top = os.path.realpath(root)
-        if not Path(top).is_dir():
-            cache.mark_missing(top)
+        if not cache.has_top(top, required=required):
             return
         previous = parsed_names.copy()
         parsed_names.clear()
@@ -186,9 +189,26 @@ def _discover(cache: DirectoryCache, top: str, parsed: ParsedName, docker_dir: P
         return
     if stat.S_ISREG(status.st_mode):
         yield DiscoveredFile(parsed.instance, parsed.rotated, parsed.path, status, top)
-    elif docker_dir is not None and stat.S_ISLNK(status.st_mode) and not parsed.rotated:
-        with contextlib.suppress(FileNotFoundError):
-            yield from docker_files(cache, docker_dir, os.readlink(parsed.raw_path), parsed.instance)
+    elif not stat.S_ISLNK(status.st_mode):
+        cache.mark_unread(parsed.raw_path, "not a regular file")
+    elif docker_dir is None or parsed.rotated:
+        cache.mark_unread(parsed.raw_path, "symbolic link, not followed (docker's logs need CRISP_DOCKER_DIR)")
+    else:
+        yield from _discover_linked(cache, parsed, docker_dir)
+
+
+def _discover_linked(cache: DirectoryCache, parsed: ParsedName, docker_dir: Path) -> Iterator[DiscoveredFile]:
+    """Yield docker's files of a live log that is a link."""
+    try:
+        target = os.readlink(parsed.raw_path)
+    except FileNotFoundError:
+        return
+    linked = False
+    for file in docker_files(cache, docker_dir, target, parsed.instance):
+        linked = linked or not file.rotated
+        yield file
+    if not linked:
+        cache.mark_unread(parsed.raw_path, f"symbolic link to {target}, which is no log file in {docker_dir}")
 
 
 def docker_files(

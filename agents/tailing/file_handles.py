@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from agents.discovery.scanner import DiscoveredFile
+from agents.state.unreadable_files import UnreadableFiles
 from agents.tailing.log_file import LogFile
 from agents.tailing.open_file import open_log
+from pipeline.contract.pod_metadata import Instance
 
 RESERVE = 64  # descriptors for sockets, the checkpoint, directories
 SCRATCH_MAX_BYTES = 256 << 20
@@ -31,10 +33,17 @@ def raise_open_file_limit() -> int:
 class FileHandles:
     """Opens files within a limit. `files` yields every open or suspended file, and whether it may be suspended."""
 
-    def __init__(self, scratch: Path, limit: int, files: Callable[[], Iterable[tuple[LogFile, bool]]]) -> None:
+    def __init__(
+        self,
+        scratch: Path,
+        limit: int,
+        files: Callable[[], Iterable[tuple[LogFile, bool]]],
+        unreadable: UnreadableFiles,
+    ) -> None:
         self._scratch = scratch
         self._limit = limit
         self._files = files
+        self._unreadable = unreadable
         self._open = 0
         self._exhausted = False
 
@@ -44,19 +53,28 @@ class FileHandles:
 
     def open(self, discovered: DiscoveredFile) -> LogFile:
         """Open a file. Raises OSError; EMFILE when no other file can be suspended for it."""
-        self._suspend_idle()
-        descriptor = open_log(discovered.root, discovered.path)
+        try:
+            self._suspend_idle()
+            descriptor = open_log(discovered.root, discovered.path)
+        except OSError as error:
+            if not isinstance(error, FileNotFoundError):
+                self._unreadable.failed(discovered.instance, discovered.path, error)
+            raise
+        self._unreadable.succeeded(discovered.path)
         self._open += 1
         return LogFile(discovered.path, descriptor, os.fstat(descriptor), discovered.root, discovered.rotated)
 
-    def reopen(self, file: LogFile) -> bool:
+    def reopen(self, instance: Instance, file: LogFile) -> bool:
         """Open a suspended file again; return False if that fails for now."""
         try:
             self._suspend_idle()
             file.reopen()
-        except OSError as error:
-            log.debug("cannot reopen suspended log file: %s", error)
+        except FileNotFoundError:
             return False
+        except OSError as error:
+            self._unreadable.failed(instance, file.path, error)
+            return False
+        self._unreadable.succeeded(file.path)
         self._open += 1
         return True
 

@@ -13,7 +13,7 @@ from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.monitoring import log
 from pipeline.operations import rule_test_runner
-from pipeline.operations.check import kubernetes
+from pipeline.operations.check import kubernetes, log_directories
 from pipeline.operations.check.finding import FAILED, CheckResult
 from pipeline.rules import loader
 
@@ -22,7 +22,7 @@ EXAMPLE = """examples:
   crisp check --connect --json
   crisp check --kube --namespace logging
 
-exit code 0: no check failed; 1: a rule test or a server check failed; 2: settings or rules are invalid"""
+exit code 0: no check failed; 1: a rule test or a check failed; 2: settings or rules are invalid"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr if args.json else sys.stdout):
         print("settings: OK")
         passed = not effective.rules_file or _check_rules(effective)
+        directories = log_directories.run_checks(effective)
+        passed = _print_results(directories, as_json=False) and passed
     results = _check_servers(effective) if args.connect else []
     if client is not None:
         results += kubernetes.run_checks(client, args.namespace)

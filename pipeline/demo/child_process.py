@@ -22,6 +22,7 @@ class ChildProcess:
         self.output = directory / f"{name}.log"
         self.kills = 0
         self.program: tuple[str, ...] = ("-m", "pipeline.cli")
+        self.prefix: tuple[str, ...] = ()  # a command that runs the program: setpriv
         self._environment = {**_without_settings(os.environ), **environment}
         self._cpu = 0.0
         self._exited_cpu = 0.0
@@ -36,7 +37,7 @@ class ChildProcess:
 
     def start(self, *arguments: str) -> None:
         """Start the process, also after a kill."""
-        command = [sys.executable, *self.program, self.name, *arguments]
+        command = [*self.prefix, sys.executable, *self.program, self.name, *arguments]
         with self.output.open("ab") as output:
             self._child = subprocess.Popen(
                 command,

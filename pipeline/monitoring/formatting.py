@@ -13,9 +13,9 @@ def count(value: float) -> Figure:
     return Figure(f"{round(value):,}")
 
 
-def quantity(value: float, noun: str) -> Figure:
-    """A count with its noun in the singular or plural (with s)."""
-    return Figure(f"{count(value)} {noun}{'' if round(value) == 1 else 's'}")
+def quantity(value: float, noun: str, plural: str = "") -> Figure:
+    """A count with its noun in the singular or plural (with s, unless it is given)."""
+    return Figure(f"{count(value)} {noun if round(value) == 1 else plural or noun + 's'}")
 
 
 def size(value: float) -> Figure:

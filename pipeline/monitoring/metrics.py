@@ -146,6 +146,14 @@ SHIPPER = (
         (),
         "raw bytes to be read again because Kafka did not acknowledge them",
     ),
+    Metric("crisp_shipper_unreadable_directories", "gauge", (), "log directories that cannot be listed"),
+    Metric("crisp_shipper_unreadable_files", "gauge", (), "log files that cannot be opened or read"),
+    Metric(
+        "crisp_shipper_no_containers_seconds",
+        "gauge",
+        (),
+        "how long no container's log has been found in any log directory",
+    ),
     Metric("crisp_shipper_backlog_bytes", "gauge", (), "bytes of log files not read yet"),
     Metric("crisp_shipper_backlog_age_seconds", "gauge", (), "how long the oldest unread bytes have waited"),
     Metric(

@@ -3,12 +3,13 @@
 from collections.abc import Iterator
 
 from pipeline.monitoring.formatting import duration, quantity, shortened, size
-from pipeline.monitoring.problem import Problem, critical, warning
-from pipeline.monitoring.shipper_status import ShipperStatus
+from pipeline.monitoring.problem import Problem, Severity, critical, warning
+from pipeline.monitoring.shipper_status import ShipperStatus, UnreadLogs
 from pipeline.monitoring.status import replace_problems
 
 BEHIND_SECONDS = 60.0
 UNRESPONSIVE_SECONDS = 10.0
+NO_CONTAINERS_SECONDS = 300.0
 REPORTED_SECONDS = 1800.0
 """The time range of the alerts on losses."""
 
@@ -16,8 +17,39 @@ REPORTED_SECONDS = 1800.0
 def with_problems(status: ShipperStatus, now: float) -> ShipperStatus:
     """The status with its problems at `now`, seconds since the epoch."""
     return replace_problems(
-        status, (*_backlog(status), *_losses(status, now), *_checkpoint(status), *_pod_metadata(status))
+        status,
+        (
+            *_unread(status.unread),
+            *_backlog(status),
+            *_losses(status, now),
+            *_checkpoint(status),
+            *_pod_metadata(status),
+        ),
     )
+
+
+def unreadable_problem(unread: UnreadLogs) -> str:
+    """The first of the log directories and files that cannot be read; empty if there are none."""
+    return next((problem.message for problem in _unread(unread) if problem.severity is Severity.CRITICAL), "")
+
+
+def _unread(unread: UnreadLogs) -> Iterator[Problem]:
+    if unread.directories:
+        first = unread.directories[0]
+        number = quantity(unread.directory_count, "log directory", "log directories")
+        yield critical(f"{number} cannot be read: {first.path}: {first.reason}.", "unreadable-logs")
+    if unread.files:
+        first_file = unread.files[0]
+        names = "/".join(filter(None, (first_file.namespace, first_file.pod, first_file.container)))
+        number = quantity(unread.file_count, "log file")
+        where = f"{names} ({first_file.path})" if names else first_file.path
+        yield critical(f"{number} cannot be opened: {where}: {first_file.reason}.", "unreadable-logs")
+    if not unread.directories and unread.seconds_without_containers > NO_CONTAINERS_SECONDS:
+        seconds = duration(unread.seconds_without_containers)
+        yield warning(
+            f"No container's log found for {seconds}: is CRISP_LOGS_DIR the kubelet's directory of pod logs?",
+            "unreadable-logs",
+        )
 
 
 def _backlog(status: ShipperStatus) -> Iterator[Problem]:

@@ -58,6 +58,39 @@ class ExcludedContainers:
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadableDirectory:
+    """A log directory that cannot be listed, and why."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableFile:
+    """A log file that cannot be opened or read, and why; names that are not known are empty."""
+
+    namespace: str
+    pod: str
+    container: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadLogs:
+    """What should be read and cannot: the first of them, and their numbers.
+
+    `seconds_without_containers`: how long no container's log has been found in any log directory.
+    """
+
+    directories: tuple[UnreadableDirectory, ...]
+    directory_count: int
+    files: tuple[UnreadableFile, ...]
+    file_count: int
+    seconds_without_containers: float
+
+
+@dataclass(frozen=True, slots=True)
 class SentRecords:
     """Records sent to Kafka since the start, by result."""
 
@@ -113,6 +146,7 @@ class ShipperStatus(ProcessStatus):
     checkpoint_problem: str
     pod_metadata_enabled: bool
     pod_metadata_problem: str
+    unread: UnreadLogs
     tracked_containers: int
     excluded_containers: int
     exclusions: tuple[ExcludedContainers, ...]

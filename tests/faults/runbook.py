@@ -37,6 +37,7 @@ class Runbook:
     """One page, applied to one flow."""
 
     def __init__(self, page: str, flow: Flow, directory: Path) -> None:
+        self.prefix: tuple[str, ...] = ()  # a command that runs the commands: setpriv
         self._commands = commands(page)
         self._flow = flow
         self.directory = directory / "desk"
@@ -51,7 +52,7 @@ class Runbook:
         path = f"{Path(sys.executable).parent}:{self.directory}:{os.environ['PATH']}"
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("CRISP_", "ES_"))}
         completed = subprocess.run(
-            ["bash", "-c", self._localize(command)],
+            [*self.prefix, "bash", "-c", self._localize(command)],
             env={**inherited, **self._flow.environment, "PATH": path},
             cwd=self.directory,
             capture_output=True,

@@ -15,10 +15,12 @@ from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from pipeline.operations.setup import topics
 from tests.deploy import promtool
+from tests.faults.prometheus import Prometheus
 from tests.faults.proxy import Proxy
 from tests.faults.runbook import hits
 from tests.faults.trial import AlertTrial
 from tests.integration.flow import Flow, eventually
+from tests.support import capabilities
 from tests.support.http import get
 
 pytestmark = [
@@ -270,6 +272,38 @@ def test_runbook_index_template_missing(make: TrialFactory) -> None:
     assert "template" in trial.book.run("crisp status", code=1)
     trial.book.run("crisp setup")
     trial.record_remedy("`crisp setup`")
+    trial.wait_until_cleared()
+    trial.assert_recovered()
+
+
+def test_runbook_logs_unreadable(make: TrialFactory) -> None:
+    trial = make("CrispLogsUnreadable", "unreadable-logs")
+    log = trial.flow.make_container("gone") / "0.log"
+    log.write_text("2026-11-25T10:00:00.000000000Z stdout F a line\n")
+    log.chmod(0)
+    trial.flow.shipper.prefix = trial.book.prefix = tuple(capabilities.drop_command())
+    trial.record_fault("a log file has no right to be read, and the shipper no capabilities")
+    trial.start()
+    trial.wait_until_firing()
+    assert f"{log}: Permission denied" in trial.book.run("crisp check", code=1)
+    (unreadable,) = trial.status(trial.ship)["unread"]["files"]
+    assert (unreadable["pod"], unreadable["reason"]) == ("gone", "Permission denied")
+    log.chmod(0o640)
+    trial.record_remedy("the file may be read")
+    trial.wait_until_cleared()
+    assert "OK    log directory" in trial.book.run("crisp check")
+    trial.assert_recovered(extra_documents=1)
+
+
+def test_runbook_no_containers_found(make: TrialFactory) -> None:
+    trial = make("CrispNoContainersFound", "unreadable-logs")
+    trial.record_fault("the shipper reads a directory of another layout")
+    trial.flow.shipper.start()
+    trial.prometheus = Prometheus({"shipper": trial.ship})
+    trial.wait_until_firing(seconds=400)
+    assert "has no log file" in trial.book.run("crisp check")
+    trial.record_remedy("the directory has the kubelet's layout")
+    trial.start()
     trial.wait_until_cleared()
     trial.assert_recovered()
 

@@ -1,6 +1,9 @@
 """The status of shipper and worker."""
 
 import json
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -8,6 +11,7 @@ from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
 from pipeline.parsing import timestamp
 from tests.integration.flow import Flow, eventually, flow_with_pages
+from tests.support import capabilities
 from tests.support.http import get
 from tests.support.page_reader import parse
 
@@ -64,3 +68,38 @@ def test_shipper_without_kafka_is_alive_not_ready_and_reports_its_backlog(stack:
         assert json.loads(get(ship, "/status.json")[1])["backlogs"][0]["pod"] == "pay-1"
     finally:
         flow.stop()
+
+
+def test_shipper_that_can_read_nothing_reports_it_everywhere(stack: Stack, tmp_path: Path) -> None:
+    flow, ship, _ = flow_with_pages(stack, tmp_path)
+    log = flow.make_container("pay-1") / "0.log"
+    log.write_text(f"{timestamp.format_utc(time.time_ns())} stdout F a\n")
+    log.chmod(0)
+    flow.configure(CRISP_STATUS_URLS=f"http://127.0.0.1:{ship}")
+    flow.shipper.prefix = tuple(capabilities.drop_command())
+    problem = f"1 log file cannot be opened: shop/pay-1/app ({log}): Permission denied."
+    flow.shipper.start()
+    try:
+        eventually(lambda: get(ship, "/readyz") == (503, f"{problem}\n"))
+        status = json.loads(get(ship, "/status.json")[1])
+        assert (status["state"], status["problems"][0]["message"]) == ("critical", problem)
+        assert problem in parse(get(ship, "/")[1]).text
+        assert "crisp_shipper_unreadable_files 1.0" in get(ship, "/metrics")[1]
+        assert get(ship, "/livez")[0] == 200
+        printed = run_crisp(flow, "status", "--once")
+        assert printed.returncode == 1
+        assert "cannot be opened" in printed.stdout
+        flow.shipper.stop()
+        flow.shipper.start("--once")
+        assert flow.shipper.wait(30) == 1
+        assert flow.shipper.output.read_text().endswith(f"crisp ship: {problem}\n")
+        log.chmod(0o640)
+        flow.run_once(flow.shipper)
+    finally:
+        flow.stop()
+
+
+def run_crisp(flow: Flow, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pipeline.cli", *arguments]
+    environment = {**os.environ, **flow.environment}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)

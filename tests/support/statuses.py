@@ -11,6 +11,7 @@ from pipeline.monitoring.shipper_status import (
     ShipperLatencies,
     ShipperRates,
     ShipperStatus,
+    UnreadLogs,
 )
 from pipeline.monitoring.status import Latency
 from pipeline.monitoring.worker_status import (
@@ -77,6 +78,7 @@ SHIPPER = ShipperStatus(
     checkpoint_problem="",
     pod_metadata_enabled=True,
     pod_metadata_problem="",
+    unread=UnreadLogs((), 0, (), 0, 0.0),
     tracked_containers=1,
     excluded_containers=0,
     exclusions=(),

@@ -1,7 +1,7 @@
 """The shipper's status page, rendered from its status."""
 
 from pipeline.monitoring import shipper_problems
-from pipeline.monitoring.formatting import count, duration, rate, size, utc_time
+from pipeline.monitoring.formatting import count, duration, quantity, rate, size, utc_time
 from pipeline.monitoring.http_server import Response
 from pipeline.monitoring.pages import page
 from pipeline.monitoring.pages.html import Html, table, tag
@@ -11,6 +11,7 @@ from pipeline.monitoring.shipper_status import (
     RecentLoss,
     ShipperLatencies,
     ShipperStatus,
+    UnreadLogs,
 )
 from pipeline.monitoring.status import Series
 
@@ -21,6 +22,7 @@ def render(status: ShipperStatus, query: str) -> Response:
     """The current page."""
     sections = [
         _tiles(status),
+        *_unread(status.unread),
         _backlogs(status.backlogs),
         _gaps(status.recent_losses),
         *_exclusions(status.exclusions, status.invalid_annotations),
@@ -62,6 +64,25 @@ def _tiles(status: ShipperStatus) -> Html:
             f"of {count(status.tracked_containers)} containers; {count(status.excluded_containers)} more are excluded",
         ),
     )
+
+
+def _unread(unread: UnreadLogs) -> list[Html]:
+    if not unread.directories and not unread.files:
+        return []
+    rows = [("", entry.path, entry.reason) for entry in unread.directories]
+    rows += [
+        ("/".join(filter(None, (entry.namespace, entry.pod, entry.container))), entry.path, entry.reason)
+        for entry in unread.files
+    ]
+    numbers = (
+        quantity(unread.directory_count, "log directory", "log directories"),
+        quantity(unread.file_count, "log file"),
+    )
+    return [
+        page.section(
+            "Not readable", table(("container", "path", "reason"), rows), note=f"In all: {', '.join(numbers)}."
+        )
+    ]
 
 
 def latest_rate(series: Series) -> str:
