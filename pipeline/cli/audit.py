@@ -19,6 +19,7 @@ from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.elasticsearch.client import connect
 from pipeline.errors import CrispError, UsageError
+from pipeline.kafka.error_text import describe_error
 from pipeline.monitoring import log
 from pipeline.operations.audit import log_directory, tally
 from pipeline.operations.audit.audit import Audit
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         tallies, interrupted = asyncio.run(_audit(effective, args))
     except KafkaError as error:
-        raise CrispError(f"cannot read Kafka at {effective.kafka_address}: {error!r}") from error
+        raise CrispError(f"cannot read Kafka at {effective.kafka_address}: {describe_error(error)}") from error
     total = tally.total(tallies)
     if args.json:
         body = {**total.as_json(), "interrupted": interrupted, "sources": [entry.as_json() for entry in tallies]}

@@ -17,6 +17,7 @@ from pipeline.documents.record_processor import RecordProcessor
 from pipeline.elasticsearch.client import connect
 from pipeline.errors import CrispError
 from pipeline.kafka import dead_letter_topic
+from pipeline.kafka.error_text import describe_error
 from pipeline.monitoring import log
 from pipeline.operations.reindex.dead_letter_retry import DeadLetterRetry
 from pipeline.operations.reindex.dead_letter_summary import DeadLetterSummary
@@ -53,7 +54,9 @@ def run(args: argparse.Namespace) -> int:
             return asyncio.run(_list(effective, since, as_json=args.json))
         return asyncio.run(_retry(effective, since, as_json=args.json))
     except KafkaError as error:
-        raise CrispError(f"{effective.topic_dead} at {effective.kafka_address} cannot be read: {error!r}") from error
+        raise CrispError(
+            f"{effective.topic_dead} at {effective.kafka_address} cannot be read: {describe_error(error)}"
+        ) from error
 
 
 async def _list(effective: Settings, since: int | None, *, as_json: bool) -> int:

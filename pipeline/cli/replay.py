@@ -19,6 +19,7 @@ from pipeline.documents.record_processor import RecordProcessor
 from pipeline.elasticsearch.client import connect
 from pipeline.elasticsearch.id_lookup import DocumentLookup
 from pipeline.errors import CrispError, UsageError
+from pipeline.kafka.error_text import describe_error
 from pipeline.monitoring import log
 from pipeline.operations.reindex.replay import Replay, count_by_rules
 from pipeline.rules import loader as rules_loader
@@ -56,7 +57,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         outcome = asyncio.run(_replay(effective, since, until, allow_changed_rules=args.allow_changed_rules))
     except KafkaError as error:
-        raise CrispError(f"cannot read Kafka at {effective.kafka_address}: {error!r}") from error
+        raise CrispError(f"cannot read Kafka at {effective.kafka_address}: {describe_error(error)}") from error
     if args.json:
         print(orjson.dumps(outcome).decode())
     else:

@@ -16,6 +16,7 @@ from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.contract.json_types import JsonObject
 from pipeline.errors import CrispError, UsageError
+from pipeline.kafka.error_text import describe_error
 from pipeline.monitoring import log
 from pipeline.operations.rules_diff import CHANGES, Difference, RulesDiff
 from pipeline.rules import loader
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         asyncio.run(_compare(diff, since, until))
     except KafkaError as error:
-        raise CrispError(f"cannot read Kafka at {effective.kafka_address}: {error!r}") from error
+        raise CrispError(f"cannot read Kafka at {effective.kafka_address}: {describe_error(error)}") from error
     if args.json:
         print(orjson.dumps(_to_json(diff)).decode())
     else:

@@ -47,7 +47,7 @@ class Indexer:
 
     @property
     def failing_since(self) -> float | None:
-        """When Elasticsearch became unavailable, seconds since the epoch; None while it is available."""
+        """When Elasticsearch's last good response was, seconds since the epoch; None while it is available."""
         return self.retrying_client.failing_since
 
     @property
@@ -57,10 +57,12 @@ class Indexer:
 
     def elasticsearch_status(self) -> ElasticsearchStatus:
         """Return whether Elasticsearch accepts documents."""
+        since = self.retrying_client.unresponsive_since
+        error = self.last_error if self.failing_since else "no response yet"
         return ElasticsearchStatus(
             urls=self._settings.es_address,
-            failing_since=self.failing_since,
-            last_error=self.last_error if self.failing_since else "",
+            failing_since=since,
+            last_error=error if since else "",
             index_problem=self.index_resolver.problem,
         )
 

@@ -17,6 +17,7 @@ from pipeline.elasticsearch.requests import NDJSON, UNREACHABLE, Response
 from pipeline.monitoring.metrics import Metrics
 
 FIRST_PAUSE_SECONDS = 0.05
+UNRESPONSIVE_SECONDS = 10.0
 
 MAX_UNEXPECTED_ERRORS = 5
 """Consecutive exceptions that the client does not document; one more ends the process, so that it is restarted."""
@@ -33,7 +34,20 @@ class RetryingClient:
         self._metrics = metrics
         self.failing_since: float | None = None
         self.last_error = ""
+        self._in_flight = 0
+        self._unanswered_since = time.time()  # the last good response, or the first request after it
         self._unexpected_errors = 0
+
+    @property
+    def unresponsive_since(self) -> float | None:
+        """Since when Elasticsearch has given no good response, although requests wait for one; None: it has just now.
+
+        It is known before a request times out; in seconds since the epoch.
+        """
+        if self.failing_since is not None:
+            return self.failing_since
+        since = self._unanswered_since
+        return since if self._in_flight and time.time() - since > UNRESPONSIVE_SECONDS else None
 
     def new_backoff(self) -> Backoff:
         """Return a new back-off for one operation."""
@@ -41,6 +55,9 @@ class RetryingClient:
 
     async def request(self, method: str, path: str, body: bytes | None = None, content_type: str = NDJSON) -> Response:
         """Send a request once. Raises an undocumented exception of the client only if it persists."""
+        if not self._in_flight and self.failing_since is None:
+            self._unanswered_since = time.time()
+        self._in_flight += 1
         try:
             response = await requests.request(self.client, method, path, body, content_type)
         except Exception as error:  # the transport does not wrap every exception of aiohttp
@@ -48,6 +65,8 @@ class RetryingClient:
             if self._unexpected_errors > MAX_UNEXPECTED_ERRORS:
                 raise
             return Response(UNREACHABLE, repr(error))
+        finally:
+            self._in_flight -= 1
         if response.status > 0:
             self._unexpected_errors = 0
         return response
@@ -66,13 +85,14 @@ class RetryingClient:
     def mark_failing(self, reason: str) -> None:
         """Record and log that a request must be retried."""
         if self.failing_since is None:
-            self.failing_since = time.time()
+            self.failing_since = self._unanswered_since
         self.last_error = reason
         self._metrics.set("crisp_worker_elasticsearch_unavailable", 1)
         log.warning("Elasticsearch unavailable, retrying: %s", reason)
 
     def mark_healthy(self) -> None:
         """Record that Elasticsearch is available."""
+        self._unanswered_since = time.time()
         if self.failing_since is not None:
             log.info("Elasticsearch available again after %.1f s", time.time() - self.failing_since)
             self.failing_since = None

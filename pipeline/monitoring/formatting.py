@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from pipeline.monitoring.metrics import BUCKETS
 from pipeline.monitoring.pages.html import Figure
 
 MAX_ERROR_CHARACTERS = 140
@@ -39,6 +40,18 @@ def duration(seconds: float | None) -> Figure:
         return Figure(f"{minutes} min {rest} s")
     hours, minutes = divmod(minutes, 60)
     return Figure(f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h")
+
+
+def age(seconds: float | None) -> str:
+    """A duration within a sentence."""
+    return "an unknown time" if seconds is None else duration(seconds)
+
+
+def latency(seconds: float | None) -> Figure:
+    """A quantile of a latency: over the last bound of the histograms only that is known."""
+    if seconds is not None and seconds > BUCKETS[-1]:
+        return Figure(f"over {duration(BUCKETS[-1])}")
+    return duration(seconds)
 
 
 def rate(value: float, unit: str = "") -> Figure:

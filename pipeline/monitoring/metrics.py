@@ -4,6 +4,7 @@ Labels are bounded: never a pod, uid, path, id or message. Label values beyond `
 "other".
 """
 
+import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
@@ -128,6 +129,12 @@ WORKER = (
     Metric(
         "crisp_worker_consumer_lag_seconds", "gauge", ("partition",), "age of the first record that is not committed"
     ),
+    Metric(
+        "crisp_worker_consumer_lag_unknown",
+        "gauge",
+        (),
+        "1 while the consumer lag cannot be read; the other metrics of the lag have its last known value",
+    ),
     Metric("crisp_worker_topic_retention_seconds", "gauge", (), "retention of the raw topic, by the settings"),
 )
 SHIPPER = (
@@ -204,6 +211,9 @@ SHIPPER = (
 )
 BUCKETS = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0)
 """Upper bounds of the histograms, in seconds; they include the latency objectives (2 s, 5 s)."""
+
+BEYOND_BUCKETS = math.nextafter(BUCKETS[-1], math.inf)
+"""Stands for every latency over the last bound."""
 
 MAX_SERIES = 1000
 OTHER = "other"
@@ -301,7 +311,7 @@ def _create_collector(row: Metric, registry: CollectorRegistry) -> Any:
 def quantile(counts: tuple[float, ...], fraction: float) -> float | None:
     """The quantile of counts by `BUCKETS`; None without observations.
 
-    Linear interpolation within a bucket, as in Prometheus's `histogram_quantile`; beyond the last bound, that bound.
+    Linear interpolation within a bucket, as in Prometheus's `histogram_quantile`; BEYOND_BUCKETS beyond the last bound.
     """
     rank = fraction * sum(counts)
     if not rank:
@@ -312,4 +322,4 @@ def quantile(counts: tuple[float, ...], fraction: float) -> float | None:
             return low + (bound - low) * rank / count
         rank -= count
         low = bound
-    return BUCKETS[-1]
+    return BEYOND_BUCKETS

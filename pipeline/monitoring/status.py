@@ -31,7 +31,8 @@ class ProcessStatus:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Observed latencies in seconds; quantiles are None without observations.
+    """Observed latencies in seconds; quantiles are None without observations, and
+    `metrics.BEYOND_BUCKETS` over the last bound of the histogram.
 
     `count`, `p50` and `p99` are of the last minute, `p99_series` has one value per interval.
     """

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pipeline.monitoring.formatting import duration, quantity, shortened, utc_time
+from pipeline.monitoring.formatting import count, duration, latency, quantity, shortened, utc_time
 from pipeline.monitoring.problem import Problem, critical, warning
 from pipeline.monitoring.status import replace_problems
 from pipeline.monitoring.worker_status import EventTotals, PartitionLag, WorkerStatus
@@ -32,9 +32,27 @@ def with_problems(status: WorkerStatus, now: float) -> WorkerStatus:
     )
 
 
-def oldest_seconds(lag: tuple[PartitionLag, ...]) -> float:
-    """The age of the oldest record that is not committed."""
-    return max((row.seconds or 0.0 for row in lag), default=0.0)
+def oldest_seconds(lag: tuple[PartitionLag, ...]) -> float | None:
+    """The age of the oldest record that is not committed, 0 without such a record; None if no age is known."""
+    waiting = [row for row in lag if row.records]
+    return max((row.seconds for row in waiting if row.seconds is not None), default=None if waiting else 0.0)
+
+
+def lag_records(status: WorkerStatus) -> int:
+    """The consumer lag as last measured."""
+    return sum(row.records for row in status.lag)
+
+
+def is_lag_unknown(status: WorkerStatus) -> bool:
+    """Whether the consumer lag is not known now: Kafka does not answer, or has not been asked yet."""
+    return bool(status.lag_problem) or status.lag_measured_at is None
+
+
+def last_lag(status: WorkerStatus) -> str:
+    """The last known consumer lag, while it is unknown."""
+    if status.lag_measured_at is None:
+        return "never read"
+    return f"last {count(lag_records(status))} at {utc_time(status.lag_measured_at)}"
 
 
 def dead_letters(totals: EventTotals) -> int:
@@ -72,7 +90,7 @@ def _totals(totals: EventTotals) -> Iterator[Problem]:
 
 
 def _lag(status: WorkerStatus) -> Iterator[Problem]:
-    oldest = oldest_seconds(status.lag)
+    oldest = oldest_seconds(status.lag) or 0.0
     if oldest > status.topic_retention_seconds / 2:
         yield critical(
             "Kafka's retention will soon delete records that are not indexed:"
@@ -80,10 +98,11 @@ def _lag(status: WorkerStatus) -> Iterator[Problem]:
             "retention",
         )
     elif oldest > BEHIND_SECONDS:
-        records = quantity(sum(row.records for row in status.lag), "record")
+        records = quantity(lag_records(status), "record")
         yield warning(f"Consumer lag: {records}, the oldest waits for {duration(oldest)}.", "lag")
     if status.lag_problem:
-        yield warning(f"Consumer lag unknown: {status.lag_problem}", "lag")
+        problem = shortened(status.lag_problem)
+        yield critical(f"Consumer lag unknown ({last_lag(status)}): {problem}.", "lag")
     elif not status.partitions:
         yield warning("No partitions assigned (more workers than partitions, or rebalancing).", "lag")
 
@@ -118,6 +137,6 @@ def _rules(status: WorkerStatus) -> Iterator[Problem]:
 
 
 def _search(status: WorkerStatus) -> Iterator[Problem]:
-    latency = status.history.latency.searchable
-    if latency.count >= MIN_PROBES and latency.p99 is not None and latency.p99 > SEARCH_DELAY_SECONDS:
-        yield warning(f"Lines are {duration(latency.p99)} old before a search finds them (p99).", "search-latency")
+    searchable = status.history.latency.searchable
+    if searchable.count >= MIN_PROBES and searchable.p99 is not None and searchable.p99 > SEARCH_DELAY_SECONDS:
+        yield warning(f"Lines are {latency(searchable.p99)} old before a search finds them (p99).", "search-latency")

@@ -147,8 +147,9 @@ class WorkerHistory:
 class WorkerStatus(ProcessStatus):
     """The status of a worker.
 
-    `partitions` are the assigned ones, as TOPIC/PARTITION. `lag_problem` is set while the lag cannot be read,
-    `dead_letter_problem` while dead letters cannot be sent. `rejections` are the most recent first.
+    `partitions` are the assigned ones, as TOPIC/PARTITION. `lag_problem` is set while the lag is unknown: then `lag` is
+    the last known one, measured at `lag_measured_at` (None: never). `dead_letter_problem` is set while dead letters
+    cannot be sent. `rejections` are the most recent first.
     """
 
     kind: Literal["worker"] = "worker"
@@ -158,6 +159,7 @@ class WorkerStatus(ProcessStatus):
     topic_retention_seconds: float
     lag: tuple[PartitionLag, ...]
     lag_problem: str
+    lag_measured_at: float | None
     dead_letter_problem: str
     totals: EventTotals
     losses: Losses

@@ -12,6 +12,7 @@ from pipeline.contract import cri
 from pipeline.documents.batch import DocumentBatch
 from pipeline.elasticsearch.freshness_probe import FreshnessProbe
 from pipeline.kafka.consumer_lag import Lag, LagReader
+from pipeline.kafka.error_text import describe_error
 from pipeline.monitoring.history import SAMPLE_SECONDS, History, HistoryMetrics, field_names
 from pipeline.monitoring.last_increase import LastIncrease
 from pipeline.monitoring.metrics import Metrics
@@ -31,6 +32,7 @@ HISTORY_METRICS = HistoryMetrics(
 )
 
 REQUEST_TIMEOUT_SECONDS = 30.0
+MAX_LAG_DELAY_SECONDS = 10.0
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +53,10 @@ class WorkerMonitor:
         self._history = History(metrics, HISTORY_METRICS)
         self._increases = LastIncrease({"gaps": self._gap_count, "dead_letters": self._dead_letter_count})
         self._lags: dict[int, Lag] = {}
-        self.problem = ""
+        self.lag_measured_at: float | None = None
+        """When the lag was last read, in seconds since the epoch; None: never."""
+        self._problem = ""
+        self._lag_expected_at = time.monotonic() + self._max_lag_age()  # beyond it, the lag is unknown
         self.kafka_unavailable = False
         """The last request to Kafka got no response."""
         metrics.set("crisp_worker_topic_retention_seconds", settings.topic_retention_seconds)
@@ -101,15 +106,27 @@ class WorkerMonitor:
                     await asyncio.sleep(self._settings.lag_poll_seconds)
             except (KafkaError, TimeoutError) as error:
                 self.kafka_unavailable = isinstance(error, TimeoutError | KafkaTimeoutError) or error.retriable
-                self.problem = f"cannot read consumer lag: {error!r}"
-                log.warning("cannot read consumer lag, retrying: %r", error)
+                self._problem = describe_error(error)
+                self._metrics.set("crisp_worker_consumer_lag_unknown", 1)
+                log.warning("cannot read consumer lag, retrying: %s", self._problem)
                 await asyncio.sleep(self._settings.lag_poll_seconds)
             finally:
                 await reader.stop()
 
+    def _max_lag_age(self) -> float:
+        return self._settings.lag_poll_seconds + MAX_LAG_DELAY_SECONDS
+
+    @property
+    def lag_problem(self) -> str:
+        """Why the lag is unknown; empty while it is known, or is being read for the first time."""
+        late = time.monotonic() - self._lag_expected_at
+        return self._problem or (f"Kafka has not answered for {late + MAX_LAG_DELAY_SECONDS:.0f} s" if late > 0 else "")
+
     def _set_lags(self, lags: dict[int, Lag]) -> None:
         self._lags = lags
-        self.problem, self.kafka_unavailable = "", False
+        self._problem, self.kafka_unavailable = "", False
+        self.lag_measured_at, self._lag_expected_at = time.time(), time.monotonic() + self._max_lag_age()
+        self._metrics.set("crisp_worker_consumer_lag_unknown", 0)
         self._metrics.set("crisp_worker_assigned_partitions", len(lags))
         for name, values in {
             "records": {number: float(lag.records) for number, lag in lags.items()},
@@ -134,7 +151,7 @@ class WorkerMonitor:
 
     def has_lag(self) -> bool:
         """Return whether Kafka has uncommitted records; False also when the lag is unknown."""
-        return not self.problem and any(lag.records for lag in self._lags.values())
+        return not self._problem and any(lag.records for lag in self._lags.values())
 
     def lag(self) -> tuple[PartitionLag, ...]:
         """Return the lag of each assigned partition."""

@@ -89,6 +89,23 @@ def test_runbook_lag(make: TrialFactory, stack: Stack, tmp_path: Path) -> None:
         proxy.close()
 
 
+def test_runbook_lag_unknown(make: TrialFactory, stack: Stack) -> None:
+    trial = make("CrispConsumerLagUnknown", "lag")
+    trial.start()
+    trial.wait_until_healthy()
+    stack.kafka.pause()
+    try:
+        trial.record_fault("Kafka does not answer")
+        trial.wait_until_firing()
+        assert "Consumer lag unknown (last " in trial.book.run("crisp status", code=1)
+        assert "FAIL  Kafka: " in trial.book.run("crisp check --connect", code=1)
+    finally:
+        stack.kafka.resume()
+    trial.record_remedy("Kafka answers again")
+    trial.wait_until_cleared()
+    trial.assert_recovered()
+
+
 def test_runbook_shipper_backlog(make: TrialFactory, stack: Stack) -> None:
     trial = make("CrispShipperStalled", "shipper-backlog")
     trial.start()

@@ -42,6 +42,7 @@ WORKER = WorkerStatus(
     topic_retention_seconds=86400.0,
     lag=(PartitionLag(0, 0, 0, 0.0, committed=5, end=5, log_start=0),),
     lag_problem="",
+    lag_measured_at=NOW,
     dead_letter_problem="",
     totals=EventTotals(
         lines=10,

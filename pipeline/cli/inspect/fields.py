@@ -16,6 +16,7 @@ from pipeline.config.settings import Settings
 from pipeline.contract.json_types import JsonObject
 from pipeline.elasticsearch.client import connect
 from pipeline.errors import CrispError, UsageError
+from pipeline.kafka.error_text import describe_error
 from pipeline.monitoring import log
 from pipeline.operations.inspect.field_ledger import FieldLedger, FieldRow
 from pipeline.operations.inspect.field_scan import FieldScan
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         asyncio.run(_scan(effective, scan, since, until))
     except KafkaError as error:
-        raise CrispError(f"cannot read Kafka at {effective.kafka_address}: {error!r}") from error
+        raise CrispError(f"cannot read Kafka at {effective.kafka_address}: {describe_error(error)}") from error
     if args.json:
         print(orjson.dumps(_to_json(scan)).decode())
     else:

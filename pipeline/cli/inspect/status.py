@@ -111,8 +111,9 @@ def _render_servers(snapshot: Overview) -> RenderableType:
     kafka = snapshot.kafka
     backlog = "lag unknown"
     if kafka.lag_records is not None:
-        oldest = f", the oldest for {formatting.duration(kafka.oldest_seconds)}" if kafka.lag_records else ""
-        backlog = f"{formatting.count(kafka.lag_records)} records wait{oldest}"
+        oldest = formatting.age(kafka.oldest_seconds)
+        backlog = f"{formatting.count(kafka.lag_records)} records wait"
+        backlog += f", the oldest for {oldest}" if kafka.lag_records else ""
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
     table.add_row(Text("Kafka", style="bold"), backlog)
     table.add_row(Text("Elasticsearch", style="bold"), printable(snapshot.elasticsearch.status))
@@ -156,8 +157,14 @@ def _latest(rate: Series) -> float:
     return rate[-1] if rate else 0.0
 
 
+def _lag(status: WorkerStatus) -> str:
+    return (
+        "unknown" if worker_problems.is_lag_unknown(status) else formatting.count(worker_problems.lag_records(status))
+    )
+
+
 def _p99(latency: Latency) -> str:
-    return formatting.duration(latency.p99)
+    return formatting.latency(latency.p99)
 
 
 _SHIPPER_COLUMNS: tuple[Column[ShipperStatus], ...] = (
@@ -170,7 +177,7 @@ _SHIPPER_COLUMNS: tuple[Column[ShipperStatus], ...] = (
 _WORKER_COLUMNS: tuple[Column[WorkerStatus], ...] = (
     ("partitions", lambda status: str(len(status.partitions))),
     ("events", lambda status: formatting.rate(_latest(status.history.rates.events))),
-    ("lag", lambda status: formatting.count(sum(row.records for row in status.lag))),
+    ("lag", _lag),
     ("indexed\np99", lambda status: _p99(status.history.latency.indexed)),
     ("searchable\np99", lambda status: _p99(status.history.latency.searchable)),
     ("rejected", lambda status: formatting.count(sum(row.count for row in status.rejections))),

@@ -15,6 +15,7 @@ from pipeline.config.settings import Settings
 from pipeline.contract.json_types import JsonObject
 from pipeline.elasticsearch.client import connect
 from pipeline.errors import CrispError
+from pipeline.kafka.error_text import describe_error
 from pipeline.monitoring import formatting, log
 from pipeline.monitoring.printable import printable
 from pipeline.operations.inspect.trace import DocumentTracer, Step
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         hit, steps = asyncio.run(_trace(effective, args.id, round(since * 1000)))
     except KafkaError as error:
-        raise CrispError(f"cannot read Kafka at {effective.kafka_address}: {error!r}") from error
+        raise CrispError(f"cannot read Kafka at {effective.kafka_address}: {describe_error(error)}") from error
     if args.json:
         print(orjson.dumps({"id": args.id, "indexed": bool(hit), "steps": [step._asdict() for step in steps]}).decode())
     else:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from importlib import resources
 from urllib.parse import parse_qs
 
-from pipeline.monitoring import runbook
+from pipeline.monitoring import formatting, runbook
 from pipeline.monitoring.formatting import count, duration, utc_time
 from pipeline.monitoring.http_server import Response
 from pipeline.monitoring.pages import runbook_page
@@ -87,8 +87,8 @@ def latency(stages: Iterable[tuple[str, Latency]]) -> Html:
         (
             title,
             count(stage.count),
-            duration(stage.p50),
-            duration(stage.p99),
+            formatting.latency(stage.p50),
+            formatting.latency(stage.p99),
             sparkline(stage.p99_series, f"{title}, p99"),
         )
         for title, stage in stages

@@ -2,11 +2,11 @@
 
 import time
 
-from pipeline.monitoring import worker_problems
+from pipeline.monitoring import formatting, worker_problems
 from pipeline.monitoring.formatting import count, duration, quantity, rate, size, utc_time
 from pipeline.monitoring.http_server import Response
 from pipeline.monitoring.pages import page
-from pipeline.monitoring.pages.html import Html, table, tag
+from pipeline.monitoring.pages.html import Child, Html, table, tag
 from pipeline.monitoring.status import Series
 from pipeline.monitoring.worker_status import (
     ElasticsearchStatus,
@@ -36,7 +36,6 @@ def render(status: WorkerStatus, query: str) -> Response:
 
 def _tiles(status: WorkerStatus) -> Html:
     rates, gauges = status.history.rates, status.history.gauges
-    records = sum(row.records for row in status.lag)
     oldest = worker_problems.oldest_seconds(status.lag)
     latency = status.history.latency.searchable
     return page.tiles(
@@ -51,19 +50,27 @@ def _tiles(status: WorkerStatus) -> Html:
         ),
         page.tile(
             "Consumer lag",
-            f"{count(records)} records",
-            f"the oldest waits for {duration(oldest)}" if records else "all records are committed",
+            *_lag_figures(status, oldest),
             gauges.consumer_lag_records,
-            alarm=oldest > worker_problems.BEHIND_SECONDS,
+            alarm=bool(status.lag_problem) or (oldest or 0.0) > worker_problems.BEHIND_SECONDS,
         ),
         page.tile(
             "Searchable after",
-            duration(latency.p99),
+            formatting.latency(latency.p99),
             f"p99 of {count(latency.count)} in the last minute",
             latency.p99_series,
             alarm=(latency.p99 or 0.0) > worker_problems.SEARCH_DELAY_SECONDS,
         ),
     )
+
+
+def _lag_figures(status: WorkerStatus, oldest: float | None) -> tuple[Child, Child]:
+    """The value and the note of the lag's tile."""
+    if worker_problems.is_lag_unknown(status):
+        return "unknown", worker_problems.last_lag(status)
+    records = worker_problems.lag_records(status)
+    note = f"the oldest waits for {formatting.age(oldest)}" if records else "all records are committed"
+    return f"{count(records)} records", note
 
 
 def _latest(series: Series) -> float:
@@ -95,6 +102,8 @@ def _lag(status: WorkerStatus) -> Html:
     ]
     head = ("partition", "records", "bytes, estimated", "oldest waits", "committed", "end", "log start")
     note = f"In flight: {size(status.in_flight_bytes)} of at most {size(status.memory_budget_bytes)}."
+    if worker_problems.is_lag_unknown(status):
+        note += f" The lag is unknown, {worker_problems.last_lag(status)}."
     return page.section(f"Partitions of {status.topic_raw}", table(head, rows), note=note)
 
 

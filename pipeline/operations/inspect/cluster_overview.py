@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from pipeline.errors import KubernetesError
 from pipeline.kubernetes.client import ApiClient
+from pipeline.monitoring import worker_problems
 from pipeline.monitoring.problem import Problem, critical, warning
 from pipeline.monitoring.worker_status import WorkerStatus
 from pipeline.operations.inspect import overview
@@ -126,13 +127,13 @@ def _with_source(problem: Problem, source: str) -> SourcedProblem:
 
 def _lag(workers: list[WorkerStatus]) -> KafkaOverview:
     """Return the lag of the partitions that the workers have; unknown if one worker does not know its lag."""
-    if not workers or any(worker.lag_problem for worker in workers):
+    if not workers or any(worker_problems.is_lag_unknown(worker) for worker in workers):
         return KafkaOverview("as the workers report")
-    rows = [row for worker in workers for row in worker.lag]
+    rows = tuple(row for worker in workers for row in worker.lag)
     return KafkaOverview(
         "as the workers report",
         sum(row.records for row in rows),
-        max((row.seconds or 0.0 for row in rows), default=0.0),
+        worker_problems.oldest_seconds(rows),
         tuple(
             PartitionOffsets(row.partition, row.records, row.seconds, row.committed, row.end, row.log_start)
             for row in rows

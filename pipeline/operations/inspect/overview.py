@@ -19,7 +19,8 @@ from pipeline.elasticsearch.client import connect
 from pipeline.elasticsearch.requests import Response
 from pipeline.errors import SettingsError
 from pipeline.kafka import consumer_lag
-from pipeline.monitoring import status_json
+from pipeline.kafka.error_text import describe_error
+from pipeline.monitoring import formatting, status_json
 from pipeline.monitoring.problem import Problem, Severity, worst_first, worst_severity
 from pipeline.monitoring.shipper_status import ShipperStatus
 from pipeline.monitoring.status_json import StatusFormatError
@@ -88,7 +89,7 @@ class PartitionOffsets:
 
 @dataclass(frozen=True, slots=True)
 class KafkaOverview:
-    """The consumer lag in total and by partition; None if it cannot be read."""
+    """The consumer lag in total and by partition, None if it cannot be read; and the oldest record's age, if known."""
 
     brokers: str
     lag_records: int | None = None
@@ -210,17 +211,18 @@ async def _kafka(settings: KafkaSettings) -> tuple[KafkaOverview, list[SourcedPr
             lags = await consumer_lag.read_lag(settings)
     except (KafkaError, TimeoutError) as error:
         unreachable = isinstance(error, (KafkaConnectionError, TimeoutError))
-        reason = "no broker is reachable" if unreachable else _describe_error(error)
+        reason = "no broker is reachable" if unreachable else describe_error(error)
         message = f"Cannot read consumer lag at {brokers}: {reason}."
         return KafkaOverview(brokers), [SourcedProblem(Severity.CRITICAL, message, "shipper-backlog", "Kafka")]
-    oldest_seconds = max((lag.seconds or 0.0 for lag in lags.values()), default=0.0)
-    late = SourcedProblem(Severity.WARNING, f"Records wait for {oldest_seconds:.0f} s.", "lag", "Kafka")
+    waiting = [lag for lag in lags.values() if lag.records]
+    oldest_seconds = max((lag.seconds for lag in waiting if lag.seconds is not None), default=None if waiting else 0.0)
+    late = SourcedProblem(Severity.WARNING, f"Records wait for {formatting.age(oldest_seconds)}.", "lag", "Kafka")
     partitions = tuple(
         PartitionOffsets(number, lag.records, lag.seconds, lag.first, lag.end, lag.begin)
         for number, lag in sorted(lags.items())
     )
     overview = KafkaOverview(brokers, sum(lag.records for lag in lags.values()), oldest_seconds, partitions)
-    return overview, [late] if oldest_seconds > 60 else []
+    return overview, [late] if oldest_seconds is None or oldest_seconds > 60 else []
 
 
 async def _elasticsearch(settings: ElasticsearchSettings) -> tuple[ElasticsearchOverview, list[SourcedProblem]]:

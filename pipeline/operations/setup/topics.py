@@ -9,6 +9,7 @@ from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
 from pipeline.config.settings import KafkaSettings, env_name
 from pipeline.errors import SetupError
 from pipeline.kafka import client as kafka_client
+from pipeline.kafka.error_text import describe_error
 
 MAX_MESSAGE_BYTES = "max.message.bytes"
 RETENTION_MS = "retention.ms"
@@ -43,7 +44,7 @@ async def create_topics(settings: KafkaSettings) -> list[str]:
             codes = {row[0]: (row[1], row[2] if len(row) > 2 else "") for row in response.topic_errors}
             return [line for topic in topics for line in await _describe_topic(admin, topic, *codes[topic.name])]
     except KafkaError as error:
-        raise SetupError(f"cannot create topics at {settings.kafka_address}: {error!r}") from error
+        raise SetupError(f"cannot create topics at {settings.kafka_address}: {describe_error(error)}") from error
 
 
 async def _describe_topic(admin: Any, topic: NewTopic, code: int, reason: str) -> list[str]:

@@ -1,12 +1,14 @@
 """Batches are sent in bulk requests and complete when each of their documents is."""
 
 import asyncio
+import time
 
 import pytest
 
 from pipeline import cancellation
 from pipeline.contract.dead_letter import DeadLetter
 from pipeline.documents.batch import DocumentBatch
+from pipeline.monitoring.worker_status import ElasticsearchStatus
 from tests.pipeline.elasticsearch.scene import INDEX, Scene, document_id, make_batch, until
 from tests.support.fake_elasticsearch import Request, Response
 
@@ -123,3 +125,36 @@ async def test_requested_cancellation_completes_nothing(monkeypatch: pytest.Monk
 
     assert scene.completed == []
     assert scene.sources(INDEX) == {}
+
+
+async def test_failure_counts_from_the_last_good_response(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frozen server: the request times out a minute later, and has then waited for a minute."""
+    scene = Scene()
+    now = 500.0
+    monkeypatch.setattr(time, "time", lambda: now)
+    client = scene.indexer.retrying_client
+    client.mark_healthy()
+    statuses: list[ElasticsearchStatus] = []
+
+    def hang(_: Request) -> Response:
+        nonlocal now
+        now += 11
+        statuses.append(scene.indexer.elasticsearch_status())
+        now += 49
+        return Response(503)
+
+    def answer(_: Request) -> Response:
+        statuses.append(scene.indexer.elasticsearch_status())
+        return Response(200, {})
+
+    scene.elasticsearch.respond("GET", "/x", hang, answer)
+    now = 1000.0  # idle until here
+
+    await client.get_until("/x", (200,))
+
+    waiting, failing = statuses
+    assert (waiting.failing_since, waiting.last_error) == (1000.0, "no response yet")
+    assert failing.failing_since == 1000.0
+    assert "no response yet" not in failing.last_error
+    assert scene.indexer.elasticsearch_status().failing_since is None
+    await scene.client.close()

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.monitoring.metrics import BUCKETS, MAX_SERIES, OTHER, SHIPPER, WORKER, Metric, Metrics, quantile
+from pipeline.monitoring.metrics import (
+    BEYOND_BUCKETS,
+    BUCKETS,
+    MAX_SERIES,
+    OTHER,
+    SHIPPER,
+    WORKER,
+    Metric,
+    Metrics,
+    quantile,
+)
 
 UNBOUNDED = {"pod", "uid", "path", "id", "message", "container", "file", "index", "trace", "topic"}
 ROWS = (*WORKER, *SHIPPER)
@@ -95,3 +105,10 @@ def test_wrong_label_name_is_an_error_at_once() -> None:
         with pytest.raises(ValueError, match="has the labels"):
             use()
     assert metrics.values_by_label(documents, "result")["created"] == 1
+
+
+def test_quantile_beyond_the_last_bucket_is_over_its_bound() -> None:
+    counts = (0.0,) * len(BUCKETS) + (5.0,)
+
+    assert quantile(counts, 0.5) == BEYOND_BUCKETS > BUCKETS[-1]
+    assert quantile((0.0,) * (len(BUCKETS) - 1) + (99.0, 1.0), 0.99) == BUCKETS[-1]

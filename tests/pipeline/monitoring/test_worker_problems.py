@@ -6,7 +6,8 @@ import pytest
 
 from pipeline.monitoring.problem import Severity
 from pipeline.monitoring.status import Latency
-from pipeline.monitoring.worker_problems import with_problems
+from pipeline.monitoring.worker_problems import oldest_seconds, with_problems
+from pipeline.monitoring.worker_status import PartitionLag
 from tests.support.statuses import NOW, WORKER, with_value
 
 
@@ -23,9 +24,9 @@ def test_status_without_problem_is_healthy() -> None:
         ("elasticsearch.index_problem", "no template", Severity.CRITICAL, "elasticsearch"),
         ("totals.in_flight", 3, Severity.CRITICAL, "event-totals-mismatch"),
         ("totals.in_flight", -1, Severity.CRITICAL, "event-totals-mismatch"),
-        ("lag.0.seconds", 70.0, Severity.WARNING, "lag"),
-        ("lag.0.seconds", 50_000.0, Severity.CRITICAL, "retention"),
-        ("lag_problem", "no broker", Severity.WARNING, "lag"),
+        ("lag", (PartitionLag(0, 3, 9, 70.0, 2, 5, 0),), Severity.WARNING, "lag"),
+        ("lag", (PartitionLag(0, 3, 9, 50_000.0, 2, 5, 0),), Severity.CRITICAL, "retention"),
+        ("lag_problem", "no broker", Severity.CRITICAL, "lag"),
         ("dead_letter_problem", "no such topic", Severity.CRITICAL, "dead-letters"),
         ("partitions", (), Severity.WARNING, "lag"),
         ("losses.last_dead_letter_at", NOW - 1700, Severity.WARNING, "dead-letters"),
@@ -76,3 +77,31 @@ def test_long_server_error_is_shortened() -> None:
 
     assert problem.message.endswith("x…)")
     assert len(problem.message) < 400
+
+
+@pytest.mark.parametrize(
+    ("measured_at", "text"),
+    [
+        (NOW - 60, "Consumer lag unknown (last 1,004 at 2026-09-21 14:12:20 UTC): no broker."),
+        (None, "Consumer lag unknown (never read): no broker."),
+    ],
+)
+def test_unknown_lag_has_the_last_known_one_and_its_time(measured_at: float | None, text: str) -> None:
+    status = with_value(with_value(WORKER, "lag_problem", "no broker"), "lag_measured_at", measured_at)
+    lag = (PartitionLag(0, 1004, 9, 1.0, 0, 1004, 0),)
+
+    (problem,) = with_problems(with_value(status, "lag", lag), NOW).problems
+
+    assert problem.message == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "records", "oldest"),
+    [((1.0, 5.0), (1, 1), 5.0), ((None, 5.0), (1, 1), 5.0), ((None, 0.0), (1, 0), None), ((0.0, 0.0), (0, 0), 0.0)],
+)
+def test_unknown_age_of_the_oldest_record_is_not_zero(
+    seconds: tuple[float | None, ...], records: tuple[int, ...], oldest: float | None
+) -> None:
+    lag = tuple(PartitionLag(0, number, 9, age, 0, 9, 0) for age, number in zip(seconds, records, strict=True))
+
+    assert oldest_seconds(lag) == oldest

@@ -5,11 +5,13 @@ import dataclasses
 import pytest
 
 from pipeline.monitoring import runbook, shipper_problems, worker_problems
+from pipeline.monitoring.metrics import BEYOND_BUCKETS
 from pipeline.monitoring.pages import shipper_page, worker_page
 from pipeline.monitoring.shipper_status import Backlog, ExcludedContainers
-from pipeline.monitoring.worker_status import Rejection
+from pipeline.monitoring.status import Latency
+from pipeline.monitoring.worker_status import PartitionLag, Rejection
 from tests.support.page_reader import parse
-from tests.support.statuses import NOW, SHIPPER, WORKER
+from tests.support.statuses import NOW, SHIPPER, WORKER, with_value
 
 
 @pytest.mark.parametrize("hostile", ["<script>alert(1)</script>", '"><img src=x onerror=y>', "\x1b]0;x\x07\u202e"])
@@ -74,3 +76,25 @@ def test_page_shows_the_state_of_pod_metadata(enabled: bool, problem: str, state
     status = dataclasses.replace(SHIPPER, pod_metadata_enabled=enabled, pod_metadata_problem=problem)
 
     assert f"<td>pod metadata</td><td>{state}</td>" in shipper_page.render(status, "").body.decode()
+
+
+@pytest.mark.parametrize(
+    ("problem", "measured_at", "note"),
+    [("no broker", NOW, "last 1,004 at 2026-09-21 14:13:20 UTC"), ("", None, "never read")],
+)
+def test_page_shows_an_unknown_lag_not_zero(problem: str, measured_at: float | None, note: str) -> None:
+    lag = (PartitionLag(0, 1004, 9, 1.0, 0, 1004, 0),)
+    status = dataclasses.replace(WORKER, lag=lag, lag_problem=problem, lag_measured_at=measured_at)
+
+    text = parse(worker_page.render(status, "").body.decode()).text
+
+    assert f"Consumer lagunknown{note}" in text
+    assert "records are committed" not in text
+
+
+def test_page_shows_a_latency_beyond_the_buckets_as_over_the_last_one() -> None:
+    latency = Latency(9, 2.0, BEYOND_BUCKETS, ())
+    status = with_value(WORKER, "history.latency.indexed", latency)
+
+    rows = parse(worker_page.render(status, "").body.decode()).rows
+    assert ["indexed", "9", "2.0 s", "over 1 min 0 s"] in [row[:4] for row in rows]

@@ -1,0 +1,24 @@
+"""Errors of the Kafka client in words."""
+
+import pytest
+from aiokafka.errors import KafkaConnectionError, KafkaError, KafkaTimeoutError, UnknownTopicOrPartitionError
+
+from pipeline.kafka.error_text import describe_error
+
+ADDRESSES = "[('10.0.0.1', 9092, <AddressFamily.AF_INET: 2>), ('::1', 9093, <AddressFamily.AF_INET6: 10>)]"
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (KafkaConnectionError(f"Unable to bootstrap from {ADDRESSES}"), "no connection to 10.0.0.1:9092, ::1:9093"),
+        (KafkaError("at ('h', 1, <AddressFamily.AF_UNSPEC: 0>)"), "at h:1"),
+        (KafkaConnectionError(), "KafkaConnectionError"),
+        (UnknownTopicOrPartitionError("logs-raw"), "logs-raw"),
+        (KafkaTimeoutError(), "no answer in time"),
+        (TimeoutError(), "no answer in time"),
+    ],
+)
+def test_error_is_described_in_words(error: BaseException, text: str) -> None:
+    assert describe_error(error).endswith(text)
+    assert "<" not in describe_error(error)
