@@ -5,18 +5,19 @@ Unknown and invalid variables prevent the start; all problems are reported at on
 
 import dataclasses
 import difflib
-import math
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from pipeline.config import routes, secrets
+from pipeline.config import addresses, routes, secrets, units
 from pipeline.config.settings import PREFIX, SECRET_KINDS, Settings, env_name, strip_credentials
 from pipeline.errors import SettingsError
 from pipeline.grouping import start_pattern
 
 DEFAULTS = Settings()
+MISTAKEN_NAMES = {"ES_USERNAME": "ES_USER", "ES_PASS": "ES_PASSWORD", "ES_PASSWD": "ES_PASSWORD"}
+"""Names without the prefix, of which the likely meaning would else be ignored."""
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
@@ -33,7 +34,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
                 problems.append(f"{name}: {error}")
     settings = Settings(**values)
     problems += _conflicts(settings) + _credential_problems(settings) + _list_problems(settings)
-    problems += _pattern_problems(settings)
+    problems += [*addresses.problems(settings), *_pattern_problems(settings)]
     if problems:
         raise SettingsError(problems)
     return settings
@@ -57,13 +58,6 @@ def non_defaults(settings: Settings) -> dict[str, str]:
     return variables
 
 
-def _parse_float(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value):
-        raise ValueError(text)
-    return value
-
-
 def _parse_bool(text: str) -> bool:
     if text.lower() in {"1", "true", "yes", "on"}:
         return True
@@ -79,10 +73,15 @@ def _parse_list(text: str) -> tuple[str, ...]:
 _PARSERS: dict[Any, tuple[Callable[[str], Any], str]] = {
     str: (str, "text"),
     int: (int, "a whole number"),
-    float: (_parse_float, "a finite number"),
+    float: (units.parse_duration, "a duration in seconds, or with a unit such as 500ms, 90s, 15m, 12h, 3d"),
     bool: (_parse_bool, "true or false"),
     tuple[str, ...]: (_parse_list, "a list"),
 }
+_UNIT_PARSERS: dict[str, tuple[Callable[[str], Any], str]] = {
+    "bytes": (units.parse_size, "a whole number of bytes, or with a unit such as 512KiB, 64MiB, 2GiB"),
+    "days": (units.parse_days, "a whole number of days"),
+}
+"""By the last word of a setting's name."""
 
 
 def _parse_value(row: dataclasses.Field[Any], text: str) -> Any:
@@ -90,7 +89,7 @@ def _parse_value(row: dataclasses.Field[Any], text: str) -> Any:
     if row.type == Mapping[str, int]:
         return routes.parse(_parse_list(text))
     shown = "the value" if row.metadata["secret"] else repr(text)
-    parser, expected = _PARSERS[row.type]
+    parser, expected = _UNIT_PARSERS.get(row.name.rpartition("_")[2]) or _PARSERS[row.type]
     try:
         value = parser(text)
     except ValueError:
@@ -98,7 +97,9 @@ def _parse_value(row: dataclasses.Field[Any], text: str) -> Any:
     if row.metadata["choices"] and value not in row.metadata["choices"]:
         raise ValueError(f"{shown} is not one of " + ", ".join(row.metadata["choices"]))
     if row.metadata["minimum"] is not None and not value >= row.metadata["minimum"]:
-        raise ValueError(f"{shown} is not at least {row.metadata['minimum']:g}")
+        raise ValueError(f"{shown} is not at least {row.metadata['minimum']:.15g}")
+    if row.metadata["maximum"] is not None and not value <= row.metadata["maximum"]:
+        raise ValueError(f"{shown} is not at most {row.metadata['maximum']:.15g}")
     return value
 
 
@@ -108,11 +109,17 @@ def _suggestion(name: str, known: Iterable[str]) -> str:
 
 
 def _unknown_variables(environ: Mapping[str, str], known: list[str]) -> list[str]:
-    return [
+    problems = [
         f"{name}: no such setting{_suggestion(name, known)}"
         for name in sorted(environ)
         if name.startswith(PREFIX) and name not in known
     ]
+    problems += [
+        f"{name}: no such setting (did you mean {meant}?)"
+        for name, meant in MISTAKEN_NAMES.items()
+        if name in environ and meant not in environ
+    ]
+    return problems
 
 
 def _conflicts(settings: Settings) -> list[str]:
@@ -143,12 +150,14 @@ def _credential_problems(settings: Settings) -> list[str]:
         problems.append("CRISP_ES_API_KEY and ES_USER: only one of the two")
     if settings.es_user and not es_password:
         problems.append("ES_USER: needs ES_PASSWORD or ES_PASSWORD_FILE")
+    if es_password and not settings.es_user:
+        problems.append("ES_PASSWORD: needs ES_USER")
     if settings.kafka_sasl != "none" and not (settings.kafka_user and kafka_password):
         problems.append("CRISP_KAFKA_SASL: needs CRISP_KAFKA_USER and CRISP_KAFKA_PASSWORD, or its file")
+    if settings.kafka_sasl == "none" and settings.kafka_user:
+        problems.append("CRISP_KAFKA_USER: needs CRISP_KAFKA_SASL")
     if any("@" in url for url in settings.es_urls):
         problems.append("CRISP_ES_URLS: set user and password in ES_USER and ES_PASSWORD, not in an address")
-    if settings.kibana_url and not settings.kibana_url.startswith(("http://", "https://")):
-        problems.append("CRISP_KIBANA_URL: neither http:// nor https://")
     return problems
 
 

@@ -8,10 +8,12 @@ matches it.
 import re
 from collections.abc import Iterable
 
+from pipeline.config import units
+
 INFRA = "infra"
 """The route of containers in the namespaces of `CRISP_INFRA_NAMESPACES`, if it is configured."""
 
-_ROUTE = re.compile(r"([a-z][a-z0-9]{0,39})=([1-9]\d{0,4})", re.ASCII)
+_ROUTE = re.compile(r"([a-z][a-z0-9]{0,39})=([1-9]\d{0,4}[dw]?)", re.ASCII)
 _RESERVED = frozenset({"late", "crisp"})  # logs-late, logs-crisp.YYYY.MM.DD
 
 
@@ -26,5 +28,5 @@ def parse(entries: Iterable[str]) -> dict[str, int]:
             raise ValueError(f"{match[1]!r} is reserved for an index of crisp")
         if match[1] in days:
             raise ValueError(f"{match[1]!r} occurs twice")
-        days[match[1]] = int(match[2])
+        days[match[1]] = units.parse_days(match[2])
     return days

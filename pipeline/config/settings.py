@@ -2,7 +2,7 @@
 
 A field is one row: name, type, default, meaning, secret or not. The variable is `CRISP_` and the field's name in
 capitals, except `ES_USER`, `ES_PASSWORD` and `ES_PASSWORD_FILE`, whose names are customary. Sizes are in bytes,
-durations in seconds.
+durations in seconds, unless they are written with a unit (`units`).
 
 `Settings` is every part at once: a function names the part that it needs, and its caller passes all of them.
 """
@@ -42,6 +42,7 @@ def _setting(
     secret: bool = False,
     choices: str = "",
     minimum: float | None = None,
+    maximum: float | None = None,
     separator: str = " ",
 ) -> Any:
     metadata = {
@@ -49,6 +50,7 @@ def _setting(
         "secret": secret,
         "choices": choices.split(),
         "minimum": minimum,
+        "maximum": maximum,
         "separator": separator,
     }
     if isinstance(default, dict):
@@ -169,7 +171,7 @@ class ShipperSettings(KafkaSettings):
     pods_may_exclude: bool = _setting(default=True, meaning="pods may exclude their logs, or a stream, by annotation")
     exclude_namespaces: tuple[str, ...] = _list("", "excluded namespaces, blank-separated")
     exclude_pods: tuple[str, ...] = _list("", "excluded pods: namespace/name, `*` matches any text, blank-separated")
-    ship_port: int = _setting(0, "port of the shipper's status and metrics; 0: none", minimum=0)
+    ship_port: int = _setting(0, "port of the shipper's status and metrics; 0: none", minimum=0, maximum=65535)
     ship_grace_seconds: float = _setting(10.0, "after SIGTERM, maximum wait for Kafka's acknowledgements", minimum=0)
 
     @property
@@ -251,7 +253,7 @@ class WorkerSettings(KafkaSettings):
     search_probe_seconds: float = _setting(
         10.0, "interval of searching for a sample document, to measure search latency; 0: never", minimum=0
     )
-    worker_port: int = _setting(0, "port of the worker's status and metrics; 0: none", minimum=0)
+    worker_port: int = _setting(0, "port of the worker's status and metrics; 0: none", minimum=0, maximum=65535)
     worker_grace_seconds: float = _setting(20.0, "after SIGTERM, maximum wait for bulk requests in flight", minimum=0)
 
 
