@@ -9,6 +9,7 @@
     ├── DocumentLookupError      Elasticsearch cannot be queried for existing documents
     ├── KubernetesError          the Kubernetes API cannot be used: access, connection, status, or size of a response
     └── SetupError               topics or the index template cannot be created, or belong to somebody else
+        └── UnavailableError     a server cannot be used now: a later try may succeed
 
 Invalid data is a value, never an exception; a bug is an assertion.
 """
@@ -44,6 +45,10 @@ class StackError(CrispError):
 
 class SetupError(CrispError):
     """Topics or the index template cannot be created, or the existing ones belong to somebody else."""
+
+
+class UnavailableError(SetupError):
+    """A server does not respond, is starting, or does not accept the credentials yet: a later try may succeed."""
 
 
 class DocumentLookupError(CrispError):

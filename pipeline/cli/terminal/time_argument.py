@@ -10,6 +10,14 @@ _AGE = re.compile(r"(\d{1,9}(?:\.\d{1,3})?)([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
 
+def parse_duration(option: str, text: str) -> float:
+    """Return the seconds of a duration such as 90s or 15m. Raises UsageError, which names the option."""
+    match = _AGE.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{option} {text}: not a duration (90s, 15m, 24h, 7d)")
+    return timedelta(**{_UNITS[match[2]]: float(match[1])}).total_seconds()
+
+
 def parse_time_argument(option: str, text: str, now: datetime) -> float:
     """Return seconds since the epoch. Raises UsageError, which names the option."""
     age = _AGE.fullmatch(text.strip())

@@ -13,10 +13,12 @@ from pipeline.contract.json_types import JsonObject
 from pipeline.elasticsearch import index_template, lifecycle_policy, requests
 from pipeline.elasticsearch.index_template import Template, Unsupported
 from pipeline.elasticsearch.requests import Response
-from pipeline.errors import SetupError
+from pipeline.errors import SetupError, UnavailableError
 
 _MAX_ATTEMPTS = 8
 _MAX_DIFFERENCES = 5
+_MAY_CHANGE = (401, 403, 429, 502, 503, 504)
+"""Responses of a server that is starting or overloaded, or where the user and the role are made later."""
 
 
 class IndexSetup:
@@ -160,7 +162,11 @@ class IndexSetup:
     async def _request(self, method: str, path: str, body: JsonObject | None = None) -> Response:
         response = await requests.request(self._client, method, path, body)
         if response.status <= 0:
-            raise SetupError(f"cannot connect to Elasticsearch at {self._settings.es_urls}: {response.body}")
+            raise UnavailableError(f"cannot connect to Elasticsearch at {self._settings.es_urls}: {response.body}")
+        if response.status in _MAY_CHANGE:
+            raise UnavailableError(
+                f"Elasticsearch rejects {method} {path.partition('?')[0]}: {requests.describe(response)}"
+            )
         return response
 
 

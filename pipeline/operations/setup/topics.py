@@ -4,10 +4,18 @@ from typing import Any
 
 from aiokafka.admin import NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError, for_code
+from aiokafka.errors import (
+    InvalidReplicationFactorError,
+    KafkaError,
+    NotControllerError,
+    RequestTimedOutError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
 from pipeline.config.settings import KafkaSettings, env_name
-from pipeline.errors import SetupError
+from pipeline.errors import SetupError, UnavailableError
 from pipeline.kafka import client as kafka_client
 from pipeline.kafka.error_text import describe_error
 
@@ -15,6 +23,9 @@ MAX_MESSAGE_BYTES = "max.message.bytes"
 RETENTION_MS = "retention.ms"
 CLEANUP_POLICY = "cleanup.policy"
 MIN_INSYNC_REPLICAS = "min.insync.replicas"
+
+_MAY_CHANGE = (InvalidReplicationFactorError, NotControllerError, RequestTimedOutError, TopicAuthorizationFailedError)
+"""Errors while brokers start one after the other, or before the user's rights are made."""
 
 
 async def create_topics(settings: KafkaSettings) -> list[str]:
@@ -44,13 +55,15 @@ async def create_topics(settings: KafkaSettings) -> list[str]:
             codes = {row[0]: (row[1], row[2] if len(row) > 2 else "") for row in response.topic_errors}
             return [line for topic in topics for line in await _describe_topic(admin, topic, *codes[topic.name])]
     except KafkaError as error:
-        raise SetupError(f"cannot create topics at {settings.kafka_address}: {describe_error(error)}") from error
+        raise UnavailableError(f"cannot create topics at {settings.kafka_address}: {describe_error(error)}") from error
 
 
 async def _describe_topic(admin: Any, topic: NewTopic, code: int, reason: str) -> list[str]:
     """Describe a created topic, or check an existing one; `code` is the error code of its creation."""
     if not code:
         return [f"topic {topic.name}: created, {topic.num_partitions} partitions"]
+    if for_code(code) in _MAY_CHANGE:
+        raise UnavailableError(f"topic {topic.name}: {for_code(code).__name__}: {reason}")
     if for_code(code) is not TopicAlreadyExistsError:
         raise SetupError(f"topic {topic.name}: {for_code(code).__name__}: {reason}")
     config = await _topic_config(admin, topic.name)
