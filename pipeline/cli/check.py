@@ -14,7 +14,7 @@ from pipeline.config.settings import Settings
 from pipeline.monitoring import log
 from pipeline.operations import rule_test_runner
 from pipeline.operations.check import kubernetes, log_directories
-from pipeline.operations.check.finding import FAILED, CheckResult
+from pipeline.operations.check.finding import FAILED, WARNING, CheckResult
 from pipeline.rules import loader
 
 EXAMPLE = """examples:
@@ -22,13 +22,14 @@ EXAMPLE = """examples:
   crisp check --connect --json
   crisp check --kube --namespace logging
 
-exit code 0: no check failed; 1: a rule test or a check failed; 2: settings or rules are invalid"""
+exit code 0: no check failed; 1: a rule test or a check failed (--strict: or a warning); 2: invalid settings or rules"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("--rules", metavar="FILE", help="the rules file, instead of CRISP_RULES_FILE")
     parser.add_argument("--connect", action="store_true", help="also check Kafka and Elasticsearch; read-only")
+    parser.add_argument("--strict", action="store_true", help="exit code 1 also for warnings")
     parser.add_argument("--json", action="store_true", help="print the results of the servers as one JSON object")
     cluster.add_arguments(parser)
 
@@ -42,14 +43,14 @@ def run(args: argparse.Namespace) -> int:
         effective = dataclasses.replace(effective, rules_file=args.rules)
     with contextlib.redirect_stdout(sys.stderr if args.json else sys.stdout):
         print("settings: OK")
-        passed = not effective.rules_file or _check_rules(effective)
+        passed = not effective.rules_file or _check_rules(effective, strict=args.strict)
         directories = log_directories.run_checks(effective)
-        passed = _print_results(directories, as_json=False) and passed
+        passed = _print_results(directories, as_json=False, strict=args.strict) and passed
     results = _check_servers(effective) if args.connect else []
     if client is not None:
         results += kubernetes.run_checks(client, args.namespace)
     if args.connect or client is not None:
-        passed = _print_results(results, as_json=args.json) and passed
+        passed = _print_results(results, as_json=args.json, strict=args.strict) and passed
     return 0 if passed else 1
 
 
@@ -60,9 +61,10 @@ def _check_servers(effective: Settings) -> list[CheckResult]:
     return [*asyncio.run(kafka.run_checks(effective)), *asyncio.run(elasticsearch.run_checks(effective))]
 
 
-def _print_results(results: list[CheckResult], *, as_json: bool) -> bool:
-    """Print the results of the servers; return whether none failed."""
-    passed = all(result.status != FAILED for result in results)
+def _print_results(results: list[CheckResult], *, as_json: bool, strict: bool) -> bool:
+    """Print results; return whether none failed, with `strict` whether all are good."""
+    bad = {FAILED, WARNING} if strict else {FAILED}
+    passed = not any(result.status in bad for result in results)
     if as_json:
         print(orjson.dumps({"good": passed, "findings": [result._asdict() for result in results]}).decode())
     else:
@@ -70,8 +72,8 @@ def _print_results(results: list[CheckResult], *, as_json: bool) -> bool:
     return passed
 
 
-def _check_rules(effective: Settings) -> bool:
-    """Load the rules and run their tests; return whether all passed."""
+def _check_rules(effective: Settings, *, strict: bool) -> bool:
+    """Load the rules and run their tests; return whether all passed, with `strict` also without a warning."""
     parsed = loader.load_file(effective)
     for warning in parsed.warnings:
         print(f"{warning} (warning)")
@@ -85,4 +87,4 @@ def _check_rules(effective: Settings) -> bool:
             for difference in differences:
                 print(f"    {difference}")
     print(f"rule tests: {len(parsed.tests) - failed} passed" + (f", {failed} failed" if failed else ""))
-    return not failed
+    return not failed and not (strict and parsed.warnings)

@@ -33,8 +33,8 @@ class DocumentBatch:
     Columns, since an object per document would cost the worker more than a tenth of its time. `ids` are bytes as in
     JSON. `lengths` maps the number of a document of several lines to its raw bytes: if the document already exists,
     they show whether the stored one is shorter. `dropped` counts events by the rule that dropped them, `hook_errors`
-    events by the rule whose hook failed. `origin` and `headers` are those of the raw record, for a dead letter.
-    `size` is about the documents' bytes in a bulk body. The columns never change.
+    events by the rule whose hook failed, of which `hook_tracebacks` has one each. `origin` and `headers` are those of
+    the raw record, for a dead letter. `size` is about the documents' bytes in a bulk body. The columns never change.
     """
 
     indices: list[str] = field(default_factory=list)
@@ -43,6 +43,7 @@ class DocumentBatch:
     lengths: dict[int, int] = field(default_factory=dict)
     dropped: Counter[str] = field(default_factory=Counter)
     hook_errors: Counter[str] = field(default_factory=Counter)
+    hook_tracebacks: dict[str, str] = field(default_factory=dict)
     origin: KafkaPosition = UNKNOWN_POSITION
     headers: Headers = field(default_factory=list)
     size: int = field(init=False)
@@ -103,4 +104,5 @@ def merge(batches: list[DocumentBatch]) -> DocumentBatch:
         lengths,
         sum((batch.dropped for batch in batches), Counter()),
         sum((batch.hook_errors for batch in batches), Counter()),
+        {rule: text for batch in batches for rule, text in batch.hook_tracebacks.items()},
     )

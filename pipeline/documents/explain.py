@@ -94,7 +94,7 @@ class Explainer:
 
             result = rules.apply(fields, identity, event[1], record_changes)
             explanation.rule, kept = result.dropped_by, result.kept
-            for rule in result.failed_hooks:
+            for rule, _ in result.failed_hooks:
                 explanation.applied_rules.append(f"{rule} (its hook failed)")
         explanation.rule = explanation.rule or ("" if kept else reader.probe_rule(fields))
         if event[4] in container.excluded_streams:

@@ -5,6 +5,7 @@ through the serialiser. Log lines cannot set the pipeline's own fields (`json_bo
 no document has a duplicate key.
 """
 
+import traceback
 from collections import Counter
 
 from pipeline.contract import cri
@@ -19,6 +20,7 @@ from pipeline.grouping.grouper import group_slice
 from pipeline.rules.redaction import Redaction
 
 NO_LINES: frozenset[tuple[int, int]] = frozenset()
+TRACEBACK_FRAMES = 10
 
 
 class SliceBuilder:
@@ -43,6 +45,7 @@ class SliceBuilder:
         self._key_lines = redaction.find_key_lines(log_slice.value, self._events) if redaction is not None else NO_LINES
         self._dropped: Counter[str] = Counter()
         self._hook_errors: Counter[str] = Counter()
+        self._hook_tracebacks: dict[str, str] = {}
         if context.excluded_streams:
             self._drop_excluded(context.excluded_streams)
 
@@ -78,7 +81,7 @@ class SliceBuilder:
             indices.append(target[0])
             ids.append(b"%b%010x" % (target[1], offset))
             sources.append(b'%b%b%b","log.offset":%d,"log.length":%d,%b}' % (head, name, time, offset, length, suffix))
-        return DocumentBatch(indices, ids, sources, lengths, self._dropped, self._hook_errors)
+        return DocumentBatch(indices, ids, sources, lengths, self._dropped, self._hook_errors, self._hook_tracebacks)
 
     def _read_and_change(
         self, event: Event, time: bytes, *, secret: bool
@@ -107,8 +110,14 @@ class SliceBuilder:
         fields = reader.read_fields(event)
         result = rules.apply(fields, self._files[event[0]].identity, event[1])
         if result.failed_hooks:
-            self._hook_errors.update(result.failed_hooks)
+            self._count_hook_errors(result.failed_hooks)
         return fields, result.dropped_by or ("" if result.kept else reader.probe_rule(fields)), result.route
+
+    def _count_hook_errors(self, failed: list[tuple[str, BaseException]]) -> None:
+        for rule, error in failed:
+            self._hook_errors[rule] += 1
+            if rule not in self._hook_tracebacks:
+                self._hook_tracebacks[rule] = "".join(traceback.format_exception(error, limit=-TRACEBACK_FRAMES))
 
     def _to_utc(self, time: bytes) -> bytes:
         """Return the runtime's time in UTC; when the slice was read, if neither the line nor an earlier one has one."""

@@ -6,6 +6,7 @@ topic (`RejectionHandler`). Until then its record is not acked; retries are unli
 
 import asyncio
 import contextlib
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -20,6 +21,7 @@ from pipeline.elasticsearch.index_guard import IndexResolver
 from pipeline.elasticsearch.rejections import pending_document
 from pipeline.elasticsearch.rejections.rejection_handler import RejectionHandler, SendDeadLetter
 from pipeline.elasticsearch.retrying_client import RetryingClient
+from pipeline.monitoring.hook_error_log import HookErrorLog
 from pipeline.monitoring.metrics import Metrics
 from pipeline.monitoring.worker_status import ElasticsearchStatus
 
@@ -38,6 +40,7 @@ class Indexer:
         self.index_resolver = IndexResolver(settings, self.retrying_client.get_until, metrics)
         self.bulk_sender = BulkSender(self.retrying_client, settings, metrics)
         self.rejection_handler = RejectionHandler(self.bulk_sender, self.retrying_client, metrics, send_dead_letter)
+        self.hook_error_log = HookErrorLog(metrics)
         self._pending: deque[tuple[DocumentBatch, Callable[[], None]]] = deque()
         self._pending_bytes = 0
         self._in_flight = 0
@@ -70,8 +73,8 @@ class Indexer:
         """Queue a batch; `on_complete` is called once, later, on the event loop."""
         for rule, number in batch.dropped.items():
             self._metrics.inc("crisp_worker_events_dropped", number, rule=rule)
-        for rule, number in batch.hook_errors.items():
-            self._metrics.inc("crisp_worker_hook_errors", number, rule=rule)
+        if batch.hook_errors:
+            self.hook_error_log.add(batch.hook_errors, batch.hook_tracebacks, time.time())
         self._metrics.inc("crisp_worker_events", len(batch) + batch.dropped.total())
         self._pending.append((batch, on_complete))
         self._pending_bytes += batch.size

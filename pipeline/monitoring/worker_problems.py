@@ -27,6 +27,7 @@ def with_problems(status: WorkerStatus, now: float) -> WorkerStatus:
             *_losses(status, now),
             *_rejections(status, now),
             *_rules(status),
+            *_hooks(status, now),
             *_search(status),
         ),
     )
@@ -134,6 +135,13 @@ def _rules(status: WorkerStatus) -> Iterator[Problem]:
         more = f" (and {quantity(len(errors) - 1, 'more error')})" if len(errors) > 1 else ""
         message = f"The rules file is invalid; the previous rules apply: {errors[0]}{more}"
         yield warning(message, "rules-reload-failed")
+
+
+def _hooks(status: WorkerStatus, now: float) -> Iterator[Problem]:
+    failing = [row for row in status.hook_errors if now - row.last_at < RECENT_SECONDS]
+    if failing:
+        rules = ", ".join(f"{row.rule} ({quantity(row.count, 'event')}, {row.error})" for row in failing[:3])
+        yield warning(f"The hooks of rules fail; their events are indexed without them: {rules}.", "hook-errors")
 
 
 def _search(status: WorkerStatus) -> Iterator[Problem]:

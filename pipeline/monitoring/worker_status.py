@@ -97,6 +97,17 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
+class HookErrors:
+    """Events on which the hook of a rule failed; `error` is the last one, without its message."""
+
+    rule: str
+    count: int
+    first_at: float
+    last_at: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class RulesStatus:
     """The rules in force; `problems` are those of the current file while it is invalid."""
 
@@ -169,4 +180,5 @@ class WorkerStatus(ProcessStatus):
     rejections: tuple[Rejection, ...]
     rejection_rate_high: bool
     rules: RulesStatus
+    hook_errors: tuple[HookErrors, ...]
     history: WorkerHistory

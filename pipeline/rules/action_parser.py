@@ -58,14 +58,14 @@ def _route(node: yaml.Node, diagnostics: Diagnostics, context: RuleContext, _: D
 
 def _writable_field(node: yaml.Node, diagnostics: Diagnostics, expected: str = "the name of a field") -> str:
     """Return the full name of a field that a rule may change."""
-    name = field_names.full_name(text_of(node, diagnostics, expected))
+    name = field_names.written_name(text_of(node, diagnostics, expected))
     problem = field_names.why_read_only(name) if name else ""
     if problem:
         diagnostics.add(node, problem)
     return name
 
 
-def _set(node: yaml.Node, diagnostics: Diagnostics, *_: Any) -> Action:
+def _set(node: yaml.Node, diagnostics: Diagnostics, context: RuleContext, _: DigestUpdate) -> Action:
     pairs = mapping(node, diagnostics, "a mapping of field and value")
     if not pairs and isinstance(node, yaml.MappingNode):
         diagnostics.add(node, "expected a mapping of field and value, got an empty one")
@@ -74,7 +74,7 @@ def _set(node: yaml.Node, diagnostics: Diagnostics, *_: Any) -> Action:
         name = _writable_field(key, diagnostics)
         if name == "@timestamp":
             diagnostics.add(key, '"@timestamp" is the line\'s own time: use rename or parse to select it')
-        values[name] = parse_field_value(name, value, diagnostics)
+        values[name] = parse_field_value(name, value, diagnostics, context.mentioned)
     return actions.assign(values)
 
 

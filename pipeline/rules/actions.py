@@ -28,7 +28,7 @@ class EventContext:
     """Position of an event and the decisions of the rules about it.
 
     `container` has the fields of its container; `dropped_by` is the rule that drops the event, `kept` is set if a rule
-    keeps it, `failed_hooks` are the rules whose hook failed.
+    keeps it, `failed_hooks` are the rules whose hook failed, and the errors.
     """
 
     identity: str
@@ -37,7 +37,7 @@ class EventContext:
     dropped_by: str = ""
     kept: bool = False
     route: str = ""
-    failed_hooks: list[str] = field(default_factory=list)
+    failed_hooks: list[tuple[str, BaseException]] = field(default_factory=list)
 
 
 Action = Callable[[str, JsonObject, EventContext], None]
@@ -209,8 +209,8 @@ def hook(function: Callable[[JsonObject], Any]) -> Action:
     def hooked(rule: str, fields: JsonObject, context: EventContext) -> None:
         try:
             result = _call_hook(function, fields, context.container)
-        except (Exception, SystemExit):  # noqa: BLE001 - an error in a user's code must not lose the line
-            context.failed_hooks.append(rule)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - an error in a user's code must not lose the line
+            context.failed_hooks.append((rule, error))
             return
         if result is None:
             context.dropped_by = rule

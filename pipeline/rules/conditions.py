@@ -13,9 +13,11 @@ from typing import Any
 import re2
 import yaml
 
+from pipeline.contract.ecs import FIELDS
 from pipeline.parsing import level
+from pipeline.parsing.field_values import parse_ip
 from pipeline.rules import field_names
-from pipeline.rules.yaml_source import Diagnostics, mapping, scalar, sequence, suggestion, text_of
+from pipeline.rules.yaml_source import Diagnostics, Scalar, mapping, scalar, sequence, suggestion, text_of
 
 Predicate = Callable[[Any], bool]
 """Returns whether a field's value matches; an absent field's value is None."""
@@ -29,6 +31,8 @@ _COMPARE: dict[str, Callable[[float, float], bool]] = {
     ">": lambda value, limit: value > limit,
     "<": lambda value, limit: value < limit,
 }
+_NUMBERS = frozenset({"long", "integer", "short", "byte", "double", "float", "half_float", "scaled_float"})
+_HUNDREDS = re.compile(r"([1-9])[xX]{2}")  # of a status, as monitoring systems write it
 _RE2_OPTIONS = re2.Options()
 _RE2_OPTIONS.log_errors = False
 
@@ -170,6 +174,7 @@ def _parse_literal(name: str, node: yaml.Node, diagnostics: Diagnostics) -> Pred
     value = scalar(node, diagnostics, EXPECTED)
     if value is None:
         return lambda actual: actual is None
+    _check_type(name, node, value, diagnostics)
     if isinstance(value, bool):
         text = as_text(value)
     else:
@@ -177,6 +182,20 @@ def _parse_literal(name: str, node: yaml.Node, diagnostics: Diagnostics) -> Pred
     if isinstance(value, int | float) and not isinstance(value, bool):
         return lambda actual: actual is not None and (as_text(actual) == text or as_number(actual) == value)
     return lambda actual: actual is not None and (actual == text or as_text(actual) == text)
+
+
+def _check_type(name: str, node: yaml.Node, value: Scalar, diagnostics: Diagnostics) -> None:
+    """Reject a value that a field of this type never has."""
+    kind = FIELDS[name].type if name in FIELDS else ""
+    text = str(node.value)
+    if kind in _NUMBERS and (isinstance(value, bool) or as_number(value) is None):
+        hundreds = _HUNDREDS.fullmatch(text)
+        meant = f": write {hundreds[1]}00..{hundreds[1]}99" if hundreds else ""
+        diagnostics.add(node, f'"{name}" is a number, and never "{text}"{meant}')
+    elif kind == "boolean" and text not in ("true", "false"):
+        diagnostics.add(node, f'"{name}" is true or false, and never "{text}"')
+    elif kind == "ip" and not parse_ip(text):
+        diagnostics.add(node, f'"{name}" is an IP address, and never "{text}"')
 
 
 def _parse_level(node: yaml.Node, text: str, diagnostics: Diagnostics) -> str:

@@ -10,8 +10,9 @@ HookFinder = Callable[[str], tuple[Callable[..., Any], bytes]]
 
 @dataclass(frozen=True, slots=True)
 class RuleContext:
-    """Routes, field limit and hooks for parsing a rules file."""
+    """Routes, field limit and hooks for parsing a rules file; `mentioned`: the names that its rules test or produce."""
 
     routes: tuple[str, ...]
     field_limit: int
     find_hook: HookFinder
+    mentioned: frozenset[str] = frozenset()

@@ -52,6 +52,11 @@ def full_name(name: str) -> str:
     return name
 
 
+def written_name(name: str) -> str:
+    """Return the document's name of a field that a rule sets: `labels.x` is ECS's own, not the pod's label x."""
+    return name if name.startswith("labels.") else full_name(name)
+
+
 def is_container_field(name: str) -> bool:
     """Return whether a field is the same for every line of a container."""
     return name == "host.name" or name.startswith(_CONTAINER_PREFIXES)
@@ -78,6 +83,11 @@ def why_read_only(name: str) -> str:
     if name in _FROM_EVENT or not json_body.is_writable(name):
         return f'"{name}" is reserved by crisp: a rule cannot change it'
     return ""
+
+
+def is_known(name: str) -> bool:
+    """Return whether crisp may set a field of this full name; others are fields of applications, or typing errors."""
+    return name in FIELDS or name.startswith(("kubernetes.labels.", "kubernetes.annotations.", "labels.", "app."))
 
 
 def likely_typo_of(name: str) -> str:

@@ -9,8 +9,10 @@ tests: …                  # see `test_case`
 """
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+import itertools
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -25,6 +27,7 @@ from pipeline.rules.yaml_source import Diagnostics, compose, describe, mapping, 
 RULE_KEYS = ("name", "when", "unless")
 RESERVED_NAME = "health probe"
 MAX_NAME_LENGTH = 100
+_NAMED_GROUP = re.compile(r"\(\?P?<(\w+)>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,8 @@ def parse_rules_file(text: bytes, name: str, context: RuleContext) -> ParsedRule
         top = mapping(root, diagnostics, 'a mapping with "rules"')
         for key, value in top.values():
             if key.value == "rules":
-                rules = _parse_rules(value, diagnostics, context, digest.update)
+                mentioned = frozenset(_mentioned_names(value))
+                rules = _parse_rules(value, diagnostics, replace(context, mentioned=mentioned), digest.update)
             elif key.value == "tests":
                 tests = parse_tests(value, diagnostics)
             else:
@@ -74,11 +78,35 @@ def _parse_rules(
         rule = _parse_rule(entry, diagnostics, context, update_digest)
         if rule is None:
             continue
+        if rule.kind == "drop" and not (rule.when or rule.unless or any(earlier.kind == "keep" for earlier in rules)):
+            diagnostics.add(
+                entry,
+                "the rule drops every event: give it a condition (when, unless),"
+                " or put keep rules for the other events before it",
+                warning=True,
+            )
         if rule.name in lines:
             diagnostics.add(entry, f'duplicate rule name "{rule.name}" (first in line {lines[rule.name]})')
         lines.setdefault(rule.name, rule.line)
         rules.append(rule)
     return rules
+
+
+def _mentioned_names(node: yaml.Node) -> Iterator[str]:
+    """Yield the names that the rules test or produce: keys, values, named groups; not those in placeholders."""
+    pending, seen = [node], set[int]()
+    while pending:
+        inner = pending.pop()
+        if id(inner) in seen:
+            continue
+        seen.add(id(inner))
+        if isinstance(inner, yaml.ScalarNode):
+            yield inner.value
+            yield from _NAMED_GROUP.findall(inner.value)
+        elif isinstance(inner, yaml.SequenceNode):
+            pending += inner.value
+        elif isinstance(inner, yaml.MappingNode):
+            pending += itertools.chain.from_iterable(inner.value)
 
 
 def _digest_form(node: yaml.Node) -> Any:

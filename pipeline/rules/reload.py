@@ -24,7 +24,7 @@ class RulesReloader:
         self._settings = settings
         self._on_reload = on_reload
         self._last_content = self._read_content()
-        self.rules = loader.load(settings)
+        self.rules = self._load()
         self.problems: list[str] = []
         on_reload(self.rules)
 
@@ -35,6 +35,15 @@ class RulesReloader:
         modules = sorted(Path(self._settings.rules_python_dir).rglob("*.py")) if self._settings.rules_python_dir else []
         return (loader.read_bytes(self._settings), *(_read_or_empty(path) for path in modules))
 
+    def _load(self) -> Ruleset | None:
+        """Load the rules, and log their warnings. Raises RulesError."""
+        if not self._settings.rules_file:
+            return None
+        parsed = loader.load_file(self._settings)
+        for warning in parsed.warnings:
+            log.warning("rules file: %s", warning)
+        return parsed.ruleset
+
     def poll(self) -> None:
         """Reload the file if it changed; invalid rules are rejected."""
         try:
@@ -42,7 +51,7 @@ class RulesReloader:
             self._last_content = self._read_content()
             if self._last_content == previous:
                 return
-            rules = loader.load(self._settings)
+            rules = self._load()
         except RulesError as error:
             if error.problems != self.problems:
                 log.error("invalid rules file, the previous rules stay in force: %s", "; ".join(error.problems))

@@ -19,6 +19,7 @@ from pipeline.monitoring.metrics import WORKER, Metrics
 from pipeline.monitoring.pages import worker_page
 from pipeline.monitoring.worker_status import WorkerStatus
 from pipeline.rules.reload import RulesReloader
+from pipeline.rules.ruleset import Ruleset
 from pipeline.worker import credential_reload, totals
 from pipeline.worker.app import WorkerApp
 from pipeline.worker.background_tasks import BackgroundTasks
@@ -64,7 +65,8 @@ class Worker:
             tasks=self._background_tasks,
             metrics=self.metrics,
         )
-        self.rules_reloader = RulesReloader(settings, processor.set_rules)
+        self._processor = processor
+        self.rules_reloader = RulesReloader(settings, self._set_rules)
         self.metrics.set("crisp_worker_rules_last_reload_successful", 1)
         self._started_at = time.time()
         self.name = f"{socket.gethostname()}/{os.getpid()}"
@@ -121,6 +123,11 @@ class Worker:
             self.rules_reloader.poll()
             self.metrics.set("crisp_worker_rules_last_reload_successful", int(not self.rules_reloader.problems))
 
+    def _set_rules(self, rules: Ruleset | None) -> None:
+        self._processor.set_rules(rules)
+        if rules is not None:
+            self.indexer.hook_error_log.expect(rule.name for rule in rules.rules if rule.kind == "python")
+
     def _raw_partitions(self) -> set[int]:
         return {tp.partition for tp in self.app.assigned() if tp.topic == self.settings.topic_raw}
 
@@ -147,6 +154,7 @@ class Worker:
             rejections=rejections.rejection_log.snapshot(),
             rejection_rate_high=rejections.rejection_rate.exceeded,
             rules=self.rules_reloader.snapshot(),
+            hook_errors=self.indexer.hook_error_log.snapshot(),
             history=self.monitor.history(),
         )
         return worker_problems.with_problems(status, time.time())

@@ -319,6 +319,8 @@ def test_runbook_no_containers_found(make: TrialFactory) -> None:
     trial.prometheus = Prometheus({"shipper": trial.ship})
     trial.wait_until_firing(seconds=400)
     assert "has no log file" in trial.book.run("crisp check")
+    trial.flow.shipper.stop()
+    trial.prometheus.close()
     trial.record_remedy("the directory has the kubelet's layout")
     trial.start()
     trial.wait_until_cleared()
@@ -423,4 +425,39 @@ def test_runbook_rules_invalid(make: TrialFactory, tmp_path: Path) -> None:
     trial.record_remedy("the file is corrected")
     trial.wait_until_cleared()
     assert trial.status(trial.work)["rules"]["digest"] not in {"", before}
+    trial.assert_recovered()
+
+
+HOOK = """rules:
+  - name: words
+    python: words:count
+tests:
+  - name: a line without text passes
+    line: '{"n":1}'
+    expect: {kept: true}
+"""
+
+
+def test_runbook_hook_errors(make: TrialFactory, tmp_path: Path) -> None:
+    rules, module = tmp_path / "rules.yaml", tmp_path / "hooks" / "words.py"
+    module.parent.mkdir()
+    module.write_text("def count(fields):\n    fields['words'] = len(fields['text'].split())\n")
+    rules.write_text(HOOK)
+    settings = {"CRISP_RULES_FILE": str(rules), "CRISP_RULES_PYTHON_DIR": str(module.parent)}
+    trial = make("CrispHookErrors", "hook-errors", CRISP_RULES_POLL_SECONDS="1", **settings)
+    trial.record_fault("a hook reads a field that the lines do not have")
+    trial.start()
+    trial.wait_until_firing()
+    assert "The hooks of rules fail" in trial.book.run("crisp status")
+    (failing,) = trial.status(trial.work)["hook_errors"]
+    assert (failing["rule"], failing["error"]) == ("words", f'KeyError at "{module}", line 2')
+    log = trial.flow.worker.output.read_text()
+    assert 1 <= log.count("KeyError: 'text'") <= 4, "once a minute, not for each line"
+    digest = trial.status(trial.work)["rules"]["digest"]
+    module.write_text("def count(fields):\n    fields['words'] = len(fields['message'].split())\n")
+    (trial.book.directory / "rules.yaml").write_text(HOOK)
+    assert "1 passed" in trial.book.run("crisp check --rules rules.yaml")
+    eventually(lambda: trial.status(trial.work)["rules"]["digest"] != digest)
+    trial.record_remedy("the function is corrected")
+    trial.wait_until_cleared(later=16 * MINUTE)
     trial.assert_recovered()

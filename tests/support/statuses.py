@@ -60,6 +60,7 @@ WORKER = WorkerStatus(
     elasticsearch=ElasticsearchStatus("http://es.invalid", None, "", ""),
     rejections=(),
     rejection_rate_high=False,
+    hook_errors=(),
     rules=RulesStatus("rules.yaml", "abc", ("no debug",), ()),
     history=WorkerHistory(
         5.0,

@@ -10,6 +10,7 @@ from pipeline.monitoring.pages.html import Child, Html, table, tag
 from pipeline.monitoring.status import Series
 from pipeline.monitoring.worker_status import (
     ElasticsearchStatus,
+    HookErrors,
     Rejection,
     RulesStatus,
     WorkerLatencies,
@@ -29,6 +30,7 @@ def render(status: WorkerStatus, query: str) -> Response:
         _totals(status),
         _rejections(status.rejections),
         page.pair(_elasticsearch(status.elasticsearch, now), _rules(status.rules)),
+        *_hook_errors(status.hook_errors),
         page.settings(status.settings),
     ]
     return page.response(status, f"worker {status.name}", HEALTHY, sections, query)
@@ -153,6 +155,13 @@ def _rejections(rejections: tuple[Rejection, ...]) -> Html:
     ]
     head = ("workload", "documents", "last", "reason and example")
     return page.section("Rejected documents", table(head, rows))
+
+
+def _hook_errors(errors: tuple[HookErrors, ...]) -> list[Html]:
+    if not errors:
+        return []
+    rows = [(row.rule, count(row.count), utc_time(row.last_at), row.error) for row in errors]
+    return [page.section("Failing hooks of rules", table(("rule", "events", "last", "error"), rows))]
 
 
 def _elasticsearch(connection: ElasticsearchStatus, now: float) -> Html:

@@ -7,7 +7,7 @@ import pytest
 from pipeline.monitoring.problem import Severity
 from pipeline.monitoring.status import Latency
 from pipeline.monitoring.worker_problems import oldest_seconds, with_problems
-from pipeline.monitoring.worker_status import PartitionLag
+from pipeline.monitoring.worker_status import HookErrors, PartitionLag
 from tests.support.statuses import NOW, WORKER, with_value
 
 
@@ -33,6 +33,7 @@ def test_status_without_problem_is_healthy() -> None:
         ("losses.last_gap_at", NOW - 1700, Severity.CRITICAL, "gap"),
         ("rejection_rate_high", True, Severity.CRITICAL, "rejected-documents"),
         ("rules.problems", ("line 3", "line 4"), Severity.WARNING, "rules-reload-failed"),
+        ("hook_errors", (HookErrors("a", 5, NOW - 950, NOW - 890, "KeyError"),), Severity.WARNING, "hook-errors"),
         ("history.latency.searchable", Latency(3, None, 6.0, ()), Severity.WARNING, "search-latency"),
     ],
 )
@@ -48,6 +49,7 @@ def test_changed_value_is_one_problem(path: str, value: Any, severity: Severity,
     [
         ("losses.last_dead_letter_at", NOW - 1900),
         ("losses.last_gap_at", NOW - 1900),
+        ("hook_errors", (HookErrors("a", 5, NOW - 950, NOW - 910, "KeyError"),)),
         ("history.latency.searchable", Latency(2, None, 6.0, ())),
     ],
 )

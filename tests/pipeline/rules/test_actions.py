@@ -217,6 +217,7 @@ def test_failed_hook_is_counted_and_the_event_stays_unchanged(hook: Any) -> None
     (source,) = [hit["_source"] for hit in batch.to_hits()]
 
     assert dict(batch.hook_errors) == {"h": 1}
+    assert batch.hook_tracebacks["h"].startswith("Traceback (most recent call last):\n  File ")
     assert (source["message"], source["log.level"], "half" in source) == ("INFO x", "info", False)
 
 
@@ -235,3 +236,16 @@ def test_rules_without_match_for_a_container_compile_to_none() -> None:
     )
 
     assert rules.ruleset.compile_for({"kubernetes.namespace": "shop", "kubernetes.pod.name": "y"}) is None
+
+
+def test_ecs_labels_are_set_renamed_and_removed_beside_the_labels_of_the_pod() -> None:
+    rules = """rules:
+    - {name: a, set: {labels.team: 7, labels.of: '${label.app}'}}
+    - {name: b, rename: {labels.of: labels.app}}
+    - {name: c, remove: [labels.none]}
+    """
+
+    source = single_source(rules, "INFO x", pod={"labels": {"app": "web", "team": "pay"}})
+
+    assert (source["labels.team"], source["labels.app"]) == ("7", "web")
+    assert source["kubernetes.labels"] == {"app": "web", "team": "pay"}

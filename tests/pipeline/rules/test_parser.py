@@ -169,3 +169,72 @@ def test_any_bytes_give_rules_or_problems_with_positions(data: bytes) -> None:
     for text in (data, b"rules:\n" + data, b"rules: [{name: a, drop: true, when: {a: " + data):
         problems = rulesfile.list_problems(text)
         assert all(re.match(r"rules\.yaml:\d+:\d+ \S", problem) for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("rules: [{name: a, drop: true}]", "1:9 the rule drops every event: give it a condition"),
+        (
+            "rules: [{name: a, set: {x: 'of ${tpyo}'}}]",
+            "1:28 ${tpyo} is not a field of crisp: where the application does not log it, nothing is set",
+        ),
+        (
+            "rules: [{name: a, set: {x: '${namespce}'}}]",
+            "1:28 ${namespce} is not a field of crisp (did you mean namespace?)",
+        ),
+    ],
+)
+def test_rule_that_is_probably_a_mistake_is_a_warning(text: str, expected: str) -> None:
+    warnings = parse_valid(text).warnings
+
+    assert any(expected in warning for warning in warnings), warnings
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rules: [{name: a, when: {pod: x}, keep: true}, {name: b, drop: true}]",
+        "rules: [{name: a, unless: {pod: x}, drop: true}]",
+        "rules: [{name: a, sample: 0.5}]",
+        "rules: [{name: a, set: {x: '${pod} ${label.app} ${labels.app} ${url.path} ${kubernetes.labels.a/b}'}}]",
+        "rules: [{name: a, when: {field: {order: '*'}}, set: {x: '${order}'}}]",
+        "rules: [{name: a, parse: {pattern: '(?P<order>x)'}}, {name: b, set: {x: '${order}'}}]",
+        "rules: [{name: a, set: {order: 1}}, {name: b, set: {x: '${order}'}}]",
+        "rules: [{name: a, rename: {id: order}}, {name: b, set: {x: '${order}', y: 'costs $5 {x}'}}]",
+    ],
+)
+def test_rule_that_means_what_it_says_has_no_warning(text: str) -> None:
+    assert parse_valid(text).warnings == []
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("set: {x: '${pod'}", '1:28 "${pod" is not a placeholder: expected ${name}'),
+        ("set: {x: '${}'}", '"${}" is not a placeholder'),
+        ("when: {http.response.status_code: 5xx}, drop: true", 'never "5xx": write 500..599'),
+        ("when: {http.response.status_code: [404, 4XX]}, drop: true", 'never "4XX": write 400..499'),
+        ("when: {http.response.status_code: {is: 5xx}}, drop: true", 'never "5xx": write 500..599'),
+        ("when: {http.response.status_code: {not: 2xx}}, drop: true", 'never "2xx": write 200..299'),
+        (
+            "when: {http.response.status_code: ok}, drop: true",
+            'status_code" is a number, and never "ok"',
+        ),
+        ("when: {process.pid: true}, drop: true", '"process.pid" is a number, and never "true"'),
+        ("when: {source.ip: home}, drop: true", '"source.ip" is an IP address, and never "home"'),
+        ("set: {kubernetes.labels.team: x}", '"kubernetes.labels.team" is reserved by crisp'),
+        ("set: {label.team: x}", '"kubernetes.labels.team" is reserved by crisp'),
+    ],
+)
+def test_value_that_never_applies_is_a_problem(text: str, expected: str) -> None:
+    problems = list_problems(f"rules: [{{name: a, {text}}}]")
+
+    assert any(expected in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    "value", ["503", "'503'", "500..599", "'>=500'", "5*", "'/^5/'", "{starts_with: '5'}", "null", "[500, 503]"]
+)
+def test_status_in_any_notation_that_can_match_is_valid(value: str) -> None:
+    assert list_problems(f"rules: [{{name: a, when: {{http.response.status_code: {value}}}, drop: true}}]") == []
