@@ -27,6 +27,7 @@ OwnFields = frozenset[str]
 """Names of the service fields that a line sets itself."""
 
 NO_OWN_FIELDS: OwnFields = frozenset()
+_SERVICE_NAME: OwnFields = frozenset({"service.name"})  # the only one in a text format
 ReadEvent = tuple[bytes, bytes, OwnFields, str]
 """The serialised fields without the closing brace; the name of the field for the runtime's time, up to its value; the
 service fields among them; the rule that drops the event."""
@@ -73,6 +74,8 @@ class EventReader:
                 return orjson.dumps({"message": message})[:-1], _RUNTIME, NO_OWN_FIELDS, ""
             fields = parsed
             fields["message"] = message
+            if "service.name" in fields:
+                own = _SERVICE_NAME
         if "url.path" in fields and health_probe.is_probe(fields, self._probe_paths):
             return b"", b"", own, PROBE_RULE
         name = self._set_timestamp(fields, time, day)

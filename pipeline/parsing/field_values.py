@@ -11,6 +11,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from pipeline.contract.json_types import JsonObject
+from pipeline.parsing import level
 
 Converter = Callable[[Any], JsonObject | None]
 
@@ -53,17 +54,19 @@ def message(value: Any) -> JsonObject | None:
     return {"message": value} if isinstance(value, str) else None
 
 
-def trace_id(value: Any) -> JsonObject | None:
-    """A trace id; also Google's, which is part of a resource name."""
-    if not isinstance(value, str):
-        return None
-    match = _TRACE.fullmatch(value)
-    return {"trace.id": match[1] if match else value.removeprefix("0x")}
+def _id(name: str) -> Converter:
+    """An id as text, without the prefix `0x`; of zeros it is none. A number is a 64-bit id, as Datadog writes it."""
 
+    def convert(value: Any) -> JsonObject | None:
+        if type(value) is int and 0 <= value < 2**64:
+            value = str(value)
+        if not isinstance(value, str):
+            return None
+        match = _TRACE.fullmatch(value)  # Google's is part of a resource name
+        text = match[1] if match else value.removeprefix("0x")
+        return {name: text} if text.strip("0-") else {}
 
-def span_id(value: Any) -> JsonObject | None:
-    """A span id, without the prefix `0x`."""
-    return {"span.id": value.removeprefix("0x")} if isinstance(value, str) else None
+    return convert
 
 
 def origin(value: Any) -> JsonObject | None:
@@ -179,8 +182,7 @@ def syslog_level(value: Any) -> JsonObject | None:
     """Syslog's severity, as in GELF: 0 is emergency, 7 debug."""
     if type(value) is not int or not 0 <= value <= 7:
         return None
-    names = ("fatal", "critical", "critical", "error", "warn", "notice", "info", "debug")
-    return {"log.level": names[value], "event.severity": value}
+    return {"log.level": level.SYSLOG[value], "event.severity": value}
 
 
 def klog_error(value: Any) -> JsonObject | None:
@@ -197,8 +199,9 @@ CONVERTERS: dict[str, Converter] = {
     "message": message,
     "@timestamp": scalar("@timestamp"),
     "log.level": scalar("log.level"),
-    "trace.id": trace_id,
-    "span.id": span_id,
+    "trace.id": _id("trace.id"),
+    "span.id": _id("span.id"),
+    "transaction.id": _id("transaction.id"),
     "log.origin.file.name": origin,
     "log.origin.file.line": number("log.origin.file.line"),
     "process.pid": number("process.pid"),

@@ -8,39 +8,64 @@ from pipeline.contract.json_types import JsonObject
 
 Converter = Callable[[str], Any]
 
+GROUP_FIELDS = {
+    "level": "log.level",
+    "logger": "log.logger",
+    "thread": "process.thread.name",
+    "tid": "process.thread.id",
+    "pid": "process.pid",
+    "file": "log.origin.file.name",
+    "line": "log.origin.file.line",
+    "function": "log.origin.function",
+    "trace": "trace.id",
+    "span": "span.id",
+    "service": "service.name",
+}
+"""The field of each group's name, in all tables."""
+_IDS = frozenset(("trace.id", "span.id"))
+"""Ids of zeros are those of no trace."""
 _GROUP_NAME = re.compile(r"\?P<\w+>")
 _CONVERTERS: dict[str, Converter] = {
     "log.origin.file.line": int,
     "process.pid": int,
+    "process.thread.id": int,
     "process.thread.name": str.rstrip,
 }
 
 
 class Format(NamedTuple):
-    """One row: the pattern has named groups, at least one; `fields` maps each to its field."""
+    """One row: the pattern has named groups, at least one, each one of `GROUP_FIELDS`."""
 
     name: str
     pattern: str
-    fields: dict[str, str]
 
 
 class _CompiledFormat:
-    """A row within the pattern of its table, after `offset` groups: `groups` has those of its fields, in order."""
+    """A row within the pattern of its table, after `offset` groups: `groups` has the number of each, by its name."""
 
     __slots__ = ("_targets", "groups", "name")
 
     def __init__(self, row: Format, offset: int) -> None:
         positions = re.compile(row.pattern, re.ASCII).groupindex
         self.name = row.name
-        self.groups = tuple(offset + positions[group] for group in row.fields)
+        self.groups = {group: offset + position for group, position in positions.items()}
         self._targets = [
-            (group, field, _CONVERTERS.get(field, str))
-            for group, field in zip(self.groups, row.fields.values(), strict=True)
+            (position, GROUP_FIELDS[group], _CONVERTERS.get(GROUP_FIELDS[group], str))
+            for group, position in self.groups.items()
         ]
 
     def fields(self, match: re.Match[str]) -> JsonObject:
-        """Return the fields of the groups that matched."""
-        return {field: convert(text) for group, field, convert in self._targets if (text := match[group])}
+        """Return the fields of the groups that matched a text."""
+        return {
+            field: convert(text)
+            for group, field, convert in self._targets
+            if (text := match[group]) and not (field in _IDS and not text.strip("0"))
+        }
+
+    def text(self, match: re.Match[str], group: str) -> str:
+        """Return the text of a group; empty if the row has no such group, or it did not match."""
+        number = self.groups.get(group)
+        return (match[number] or "") if number else ""
 
 
 class FormatTable:
@@ -50,9 +75,11 @@ class FormatTable:
     one of its format's: `formats[match.lastindex]`.
     """
 
-    __slots__ = ("formats", "match")
+    __slots__ = ("formats", "match", "prefix", "rows")
 
     def __init__(self, *rows: Format, prefix: str = "") -> None:
+        self.rows = rows
+        self.prefix = prefix
         self.formats: dict[int | None, _CompiledFormat] = {}
         for row in rows:
             offset = len(self.formats)

@@ -97,16 +97,16 @@ class _Plan:
         used: set[str] = set()
         for name in names:
             if name not in spellings:
-                renamed[name] = _unused_name(_permitted_name(name), used)
+                renamed[name] = _unused_name(permitted_name(name), used)
         for name, converter_name in spellings.items():
             target = converter_name.partition("/")[0]
             converter = field_values.CONVERTERS.get(converter_name)
             if target in used or (converter is None and types[name] is not str):
-                renamed[name] = _unused_name(_permitted_name(name), used)
+                renamed[name] = _unused_name(permitted_name(name), used)
             elif converter is None or (types[name] is str and converter_name in {"message", "log.level", "@timestamp"}):
                 renamed[name] = _unused_name(target, used)
             else:
-                renamed[name] = _unused_name(_permitted_name(name), used)
+                renamed[name] = _unused_name(permitted_name(name), used)
                 self.converters.append((renamed[name], converter))
                 used.add(target)
         return tuple([renamed[name] for name in names])
@@ -233,7 +233,7 @@ def _unused_name(name: str, used: set[str]) -> str:
 
 
 @lru_cache(maxsize=16384)
-def _permitted_name(path: str) -> str:
+def permitted_name(path: str) -> str:
     """Return the name, or one under `app.` if it is reserved or Elasticsearch would reject it."""
     if not path or not all(part.strip() for part in path.split(".")):
         path = f"{APPLICATION_PREFIX}." + ".".join(part if part.strip() else "_" for part in path.split("."))
@@ -246,4 +246,4 @@ def _permitted_name(path: str) -> str:
 
 def is_writable(name: str) -> bool:
     """Return whether applications and rules may set a field of that name."""
-    return _permitted_name(name) == name
+    return permitted_name(name) == name

@@ -2,135 +2,127 @@
 
 Supported: log4j, logback, Spring Boot, JBoss and Quarkus, Python's logging, loguru, gunicorn, Celery, Airflow, Monolog,
 zap's console, Istio, hclog, Go's own log, Rust's env_logger and tracing, Serilog, PostgreSQL, MySQL, MariaDB, MongoDB,
-RabbitMQ, etcd, Elasticsearch, Kafka, Envoy and nginx's error log. The text after the time is parsed in two steps, the
-level and the rest, each one pattern without nested repetition.
+RabbitMQ, etcd, Elasticsearch, Kafka, Envoy, nginx's error log and others: `head_formats` has the rows. The text after
+the time is parsed in two steps, the level and the rest, each one pattern without nested repetition.
 """
 
 import re
 
 from pipeline.contract.json_types import JsonObject
-from pipeline.parsing import level, server_log, spring_boot
-from pipeline.parsing.format_table import Format, FormatTable
+from pipeline.parsing import head_formats, level, logfmt, server_log
 
 # Possessive quantifiers: without backtracking no line costs more than its length.
-_TIMESTAMP = re.compile(
-    r"(?:(\d{4}[-/]\d\d[-/]\d\d)[T ])?(\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?(?: ?(Z\b|UTC\b|GMT\b|[+-]\d\d:?\d\d\b))?"
-    r"[\]\s|:-]*+([\[(<]?) ?(?:([A-Za-z]{1,11}\d?)(?=[\s\])>:|/]|$))?",
+TIMESTAMP = re.compile(
+    r"(?:(\d{4}[-/]\d\d[-/]\d\d)[T ])?(\d\d:\d\d:\d\d)(?:[.,](\d{1,9}))?"
+    r"(Z\b|[+-]\d\d(?::?\d\d)?\b|(?:UTC|GMT)(?:[+-]\d{1,2}(?::?\d\d)?)?\b"
+    # After a blank it could be a word or a number of the text, unless what follows is a head.
+    r"| (?:(?:UTC|GMT)(?:[+-]\d{1,2}(?::?\d\d)?)?\b|Z\b|[+-]\d\d:\d\d\b"
+    r"|[+-]\d\d(?:\d\d)?(?=\]|:? ?\[|:? \||\t| +[A-Z]{3,8}\b)|(?:[A-Z]{2,4}T|MSK|WIB)(?= \[| +[A-Z]{3,})))?"
+    r"[\]\s|:-]*+([\[(<]?) ?(?:([A-Za-z]{1,11}\d?)(?:[+-]\d{1,2}\b)?(?=[\s\])>:|/]|$))?",
     re.ASCII,
 )
-_LEVEL = r"\[?(?P<level>[A-Za-z]{3,9}\d?)\b"
-_BEFORE_LEVEL = FormatTable(
-    Format(  # PostgreSQL's user and database after its process
-        "PostgreSQL",
-        r"\[ *+(?P<pid>\d{1,10}+)\][\s|:-]*+(?:\S{1,64}@\S{1,64} )?" + _LEVEL,
-        {"level": "log.level", "pid": "process.pid"},
-    ),
-    Format(
-        "logback",
-        r"\[ *+(?P<thread>[^\]]{1,100}+)\][\s|:-]*+(?:\S{1,64}@\S{1,64} )?" + _LEVEL,
-        {"level": "log.level", "thread": "process.thread.name"},
-    ),
-    Format(
-        "Python",
-        r"(?P<logger>[\w.$/:-]{1,100}+) ++- ++" + _LEVEL,
-        {"level": "log.level", "logger": "log.logger"},
-    ),
-    Format(
-        "Airflow",
-        r"\{(?P<file>[^}:]{1,100}):(?P<line>\d{1,9})\} " + _LEVEL,
-        {"level": "log.level", "file": "log.origin.file.name", "line": "log.origin.file.line"},
-    ),
-    Format(
-        "Monolog",
-        r"(?P<channel>[\w-]{1,60})\.(?=[A-Z]+: )" + _LEVEL,
-        {"level": "log.level", "channel": "log.logger"},
-    ),
-    Format(
-        "Sidekiq",
-        r"pid=(?P<pid>\d{1,10}) tid=\w{1,20} (?:class=\S{1,100} )?(?:jid=\w{1,40} )?(?:elapsed=[\d.]{1,20} )?" + _LEVEL,
-        {"level": "log.level", "pid": "process.pid"},
-    ),
-    Format("MySQL", r"\d{1,10} " + _LEVEL, {"level": "log.level"}),
-)
-_AFTER_LEVEL = FormatTable(
-    Format("NLog", r"(?<=\w\|)(?P<logger>[\w.$+`]{1,100}+)\|", {"logger": "log.logger"}),
-    Format(
-        "JBoss, Quarkus",
-        r"\[(?P<logger>[\w.$]{1,100}+)\] \((?P<thread>[^)]{1,100}+)\) ",
-        {"logger": "log.logger", "thread": "process.thread.name"},
-    ),
-    Format("nginx", r"(?P<pid>\d{1,10}+)#\d++: ", {"pid": "process.pid"}),
-    Format(
-        "Calico",
-        r"\[\d{1,10}+\] (?P<file>[\w./-]{1,100}+) (?P<line>\d{1,9}+): ",
-        {"file": "log.origin.file.name", "line": "log.origin.file.line"},
-    ),
-    Format(
-        "zerolog's console",
-        r"(?P<file>[\w./-]{1,200}+):(?P<line>\d{1,9}+) > ",
-        {"file": "log.origin.file.name", "line": "log.origin.file.line"},
-    ),
-    Format(
-        "logger",
-        r"(?:\[ *+(?P<thread>[^\]]{1,100}+)\] ++)?+"
-        r"(?:[\w-]{1,64}+\{[^}]{0,200}+\}:?+ ?+)*+"  # spans of tracing's
-        r"(?P<logger>[A-Za-z_$][\w$-]*+(?:(?:[./]|::)(?:[\w$-]++|\[[^\]\s]{0,60}+\]))*+)"
-        r"(?::(?P<function>[A-Za-z_<][\w<>]*+))?(?::(?P<line>\d{1,9}+))? *+(?:-{1,2}+ |[:|] |\t(?!\{)|\] )",
-        {
-            "logger": "log.logger",
-            "thread": "process.thread.name",
-            "function": "log.origin.function",
-            "line": "log.origin.file.line",
-        },
-    ),
-    prefix=r"[\])>]?[\s|:-]*+",
-)
+"""Date, clock, fraction, zone; an opening bracket; a word."""
+_OFFSET = re.compile(r"([+-])(\d{1,2}):?(\d\d)?")
+_MAX_OFFSET_HOURS = 14
+_OFFSET_MINUTES = (None, "00", "15", "30", "45")
 _IN_BRACKETS = re.compile(r" in ([\w.]{1,60}): |\] \[([\w:.]{1,60})\] ", re.ASCII)  # Flask, Fluent Bit
+_KAFKA_LOGGER = re.compile(r"(?:kafka|state|org|com|io|net)(?:\.[\w$-]{1,100}){1,20}", re.ASCII)
 _HCLOG = re.compile(r"\](?:  |(?<=[A-Z]{5}\]) )[\w.-]{1,60}: ", re.ASCII)
-_SIMPLE_NAME = re.compile(r"[\w$-]+", re.ASCII)
+_DOTTED_NAME = re.compile(r"[^/]+(?:\.|::)[^/]+", re.ASCII)
 _ORIGIN = re.compile(r"([\w./-]{1,200}\.go):(\d{1,9}): ", re.ASCII)
-_ELASTICSEARCH = re.compile(r"\]\[(\w+) *\]\[([^\]\s]{1,200}) *\]", re.ASCII)
+_NESTED_TIME = re.compile(r"\[(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)[.,](\d{1,9})(Z|[+-]\d\d:?\d\d)?\]", re.ASCII)
+_ELASTICSEARCH = re.compile(r"\]\[(\w+) *\]\[([^\]\s]{1,200}) *\](\[?)", re.ASCII)
 _ENVOY = re.compile(r"\]\[(\d{1,10})\]\[(\w+)\]\[([\w-]{1,60})\]", re.ASCII)
-_MYSQL = {"Note": "notice", "System": "info"}
-_ZONES = {"Z": "Z", "UTC": "Z", "GMT": "Z"}
+_MONGODB = re.compile(r"([FEWID])\d? +([A-Z_]{1,20}|-) +\[([^\]]{1,100})\] ", re.ASCII)
+_ETCD = re.compile(r"([TDINWECF]) \| (?:([\w./-]{1,60}): )?", re.ASCII)
+_ZAP_CALLER = re.compile(r"([\w./@+-]{1,300}\.go):(\d{1,9})", re.ASCII)
+_ZAP_NAME = re.compile(r"[A-Za-z_][\w./:-]{0,100}", re.ASCII)
+_JAVA_CLASS = re.compile(r"(?:[a-z]\w*\.){1,20}[A-Z][\w$.]*", re.ASCII)
+_MYSQL = {"Note": "notice", "System": "info", "Warn": "warn"}
+_PROSE = frozenset({"LOG", "CONFIG", "ALERT", "FAIL", "FINE"})
+"""Words in capitals that begin a text too."""
+_CLOSING = frozenset("])>:|/\t")
 
 
 def parse(line: str, start: int = 0) -> JsonObject | None:
     """Return the fields of a line whose time begins at `start`; None without a time or without any field."""
-    match = _TIMESTAMP.match(line, start)
+    match = TIMESTAMP.match(line, start)
     if match is None:
         return None
     day, clock, fraction, zone, opening, word = match.groups()
     fields: JsonObject = {}
-    if zone and day and day[4] == "-":
-        zone = _ZONES.get(zone) or (zone if zone[3] == ":" else f"{zone[:3]}:{zone[3:]}")
-        fields["@timestamp"] = f"{day}T{clock}.{fraction}{zone}" if fraction else f"{day}T{clock}{zone}"
+    if zone and day and (offset := _offset(zone.lstrip())):
+        fields["@timestamp"] = f"{day.replace('/', '-')}T{clock}{'.' if fraction else ''}{fraction or ''}{offset}"
     end = match.end()
     name = level.WORDS.get(word) if word else None
-    if name is not None:
+    if name is None:
+        if not (word and len(word) <= 2 and _add_letter_level(fields, line, match.start(6))):
+            _add_later_level(fields, line, match.start(5))
+    elif line[end : end + 1] == "\t" and (day or opening == ""):
         fields["log.level"] = name
-        if not (start and _add_bracketed(fields, line, end, day)):
-            rust = zone == "Z" and fraction is not None and len(fraction) == 6
-            certain = rust or (zone is not None and opening == "[" and _HCLOG.match(line, end) is not None)
-            _add_after_level(fields, line, end, certain=certain)
-    elif not (word and len(word) == 1 and _add_letter_level(fields, line, word, end)):
-        _add_later_level(fields, line, match.start(5))
+        add_tab_separated(fields, line, end)
+    else:
+        certain = zone is not None and _is_certain(line, match)
+        head: JsonObject = {}
+        if opening == "[" and not start:
+            head = server_log.coredns(line[match.start(5) :]) or _structlog(line, word, end)
+        if not head and not (start and _add_bracketed(head, line, end, day)):
+            add_after_level(head, line, end, certain=certain or line[match.start(6) - 1] == ":")
+        closing = line[end : end + 1]
+        if (
+            (word.isupper() and (closing != " " or head or word not in _PROSE))
+            or opening
+            or closing in _CLOSING
+            or end == len(line)
+            or "log.logger" in head
+        ):
+            fields |= {"log.level": name, **head}
     return fields or None
 
 
-def _add_bracketed(fields: JsonObject, line: str, end: int, day: str | None) -> bool:
-    """A time in brackets: Kafka's logger at the end, Flask's module, Fluent Bit's component."""
-    if line[-1] == ")" and _add_trailing_logger(fields, line):
+def _is_certain(line: str, match: re.Match[str]) -> bool:
+    """Whether a time with a zone is Rust's tracing, env_logger or hclog: what follows the level is a logger."""
+    day, _, fraction, zone, opening, _ = match.groups()
+    if zone == "Z" and fraction is not None and len(fraction) == 6:
         return True
+    if zone == "Z" and not opening and match.start() == 1 and line[11:12] == "T":
+        return True
+    return day is not None and opening == "[" and _HCLOG.match(line, match.end()) is not None
+
+
+def _structlog(line: str, word: str, end: int) -> JsonObject:
+    """The logger of structlog's console, which pads the level within its brackets."""
+    closing = line.find("]", end, end + 8)
+    return (
+        server_log.structlog(line, closing + 1) if line[end : end + 1] == " " and word.islower() and closing > 0 else {}
+    )
+
+
+def _offset(zone: str) -> str:
+    """Return a zone as `Z` or `+03:00`; empty for a zone's name, which could be several, and for an invalid offset."""
+    match = _OFFSET.search(zone)
+    if match is None:
+        return "Z" if zone in ("Z", "UTC", "GMT") else ""
+    sign, hours, minutes = match.groups()
+    if int(hours) > _MAX_OFFSET_HOURS or minutes not in _OFFSET_MINUTES:
+        return ""
+    return f"{sign}{int(hours):02d}:{minutes or '00'}"
+
+
+def _add_bracketed(fields: JsonObject, line: str, end: int, day: str | None) -> bool:
+    """A time in brackets: Flask's module, Fluent Bit's component, Kafka's logger at the end."""
     match = _IN_BRACKETS.match(line, end)
-    if match is None or (match[2] and (day is None or day[4] != "/")):
-        return False
-    file, _, number = (match[2] or "").partition(":")
+    if match is None:
+        return line[-1] == ")" and _add_trailing_logger(fields, line)
+    if match[1]:
+        fields["log.logger"] = match[1]
+        return True
+    file, _, number = match[2].partition(":")
     if number.isdecimal():  # TiDB
         fields["log.origin.file.name"], fields["log.origin.file.line"] = file, int(number)
-    else:
-        fields["log.logger"] = match[1] or match[2]
-    return True
+    elif (day and day[4] == "/") or ("." in file and head_formats.is_logger(file)):
+        fields["log.logger"] = match[2]
+    return bool(fields)
 
 
 def parse_nested(line: str) -> JsonObject | None:
@@ -142,62 +134,127 @@ def parse_nested(line: str) -> JsonObject | None:
         return {"log.level": name, "log.logger": match[3], "process.thread.id": int(match[1])} if name else None
     match = _ELASTICSEARCH.match(line, at)
     name = level.normalize(match[1]) if match else None
-    return {"log.level": name, "log.logger": match[2]} if match and name else None
+    if match is None or name is None:
+        return None
+    fields: JsonObject = {"log.level": name}
+    if "." in match[2] or not match[3]:
+        fields["log.logger"] = match[2]
+    time = _NESTED_TIME.match(line)
+    if time is not None and time[4] and (offset := _offset(time[4])):
+        fields["@timestamp"] = f"{time[1]}T{time[2]}.{time[3]}{offset}"
+    return fields
 
 
-def _add_letter_level(fields: JsonObject, line: str, letter: str, end: int) -> bool:
+def _add_letter_level(fields: JsonObject, line: str, start: int) -> bool:
     """A letter is a level if etcd's bar or MongoDB's component follows."""
-    name = level.LETTERS.get(letter)
-    if name is None or not (line.startswith(" | ", end) or line[end + 1 : end + 4].isupper()):
+    match = _ETCD.match(line, start)
+    if match is not None:
+        fields["log.level"] = level.LETTERS[match[1]]
+        if match[2]:
+            fields["log.logger"] = match[2]
+        return True
+    match = _MONGODB.match(line, start)
+    if match is None:
         return False
-    fields["log.level"] = name
+    fields |= {"log.level": level.LETTERS[match[1]], "process.thread.name": match[3]}
+    if match[2] != "-":
+        fields["log.logger"] = match[2]
     return True
 
 
-def _add_after_level(fields: JsonObject, line: str, end: int, *, certain: bool) -> None:
+def add_tab_separated(fields: JsonObject, line: str, end: int) -> None:
+    """What follows a level and a tab: zap's name and caller; Trino's thread and class; else Istio's scope."""
+    parts = line[end + 1 :].split("\t")
+    if len(parts) > 2 and _JAVA_CLASS.fullmatch(parts[1]) is not None:
+        fields |= {"process.thread.name": parts[0], "log.logger": parts[1]}
+        return
+    caller = _ZAP_CALLER.fullmatch(parts[0])
+    if caller is None and len(parts) > 1 and _ZAP_NAME.fullmatch(parts[0]) and not parts[1].startswith("{"):
+        fields["log.logger"] = parts.pop(0)
+        caller = _ZAP_CALLER.fullmatch(parts[0])
+    if caller is not None and len(parts) > 1:
+        fields |= {"log.origin.file.name": caller[1], "log.origin.file.line": int(caller[2])}
+    if line[-1] == "}":
+        logfmt.add_tail_object(fields, line)
+
+
+def add_after_level(fields: JsonObject, line: str, end: int, *, certain: bool) -> None:
     """Logger, thread or source after the level. A single word is a logger only in an unambiguous (`certain`) format."""
-    if " --- [" in line and (spring := spring_boot.parse(line, end)):
+    if " --- [" in line and (spring := head_formats.spring_boot(line, end)):
         fields.update(spring)
         return
-    match = _AFTER_LEVEL.match(line, end)
+    match = head_formats.AFTER_LEVEL.match(line, end)
     if match is None:
         return
-    found = _AFTER_LEVEL.formats[match.lastindex]
-    if found.name != "logger":
-        fields.update(found.fields(match))
-        if found.name == "nginx":
-            fields.update(server_log.nginx(line))
+    row = head_formats.AFTER_LEVEL.formats[match.lastindex]
+    if row.name in head_formats.WITH_LOGGER:
+        _add_logger(fields, line, match, certain=certain)
         return
-    logger, thread, function, number = match.group(*found.groups)
-    if number and not function:
-        fields["log.origin.file.name"] = logger
-        fields["log.origin.file.line"] = int(number)
-    elif certain or thread or line[match.end() - 1] == "\t" or not _SIMPLE_NAME.fullmatch(logger):
+    found = row.fields(match)
+    if row.name not in head_formats.WITHOUT_SEPARATOR or head_formats.is_logger(found["log.logger"]):
+        fields.update(found)
+    if row.name == "nginx":
+        fields.update(server_log.nginx(line))
+
+
+def _add_logger(fields: JsonObject, line: str, match: re.Match[str], *, certain: bool) -> None:
+    """A logger with its thread, function and line; or a source file with its line."""
+    row = head_formats.AFTER_LEVEL.formats[match.lastindex]
+    groups = row.groups
+    logger, thread = match[groups["logger"]], (match[groups["thread"]] or "").rstrip()
+    function, number = ("", "") if len(groups) == 2 else (row.text(match, "function"), row.text(match, "line"))
+    if number and not function and head_formats.is_file(logger):
+        fields |= {"log.origin.file.name": logger, "log.origin.file.line": int(number)}
+    elif head_formats.is_logger(logger) and (certain or thread or number or _DOTTED_NAME.fullmatch(logger)):
         fields["log.logger"] = logger
-        if thread:
-            fields["process.thread.name"] = thread.rstrip()
-        if function and number:
-            fields["log.origin.function"] = function
+        if "::" in logger:
+            fields |= head_formats.rust_source(line, match.end())
+        if thread and head_formats.may_be_thread(thread):
+            fields["process.thread.name"] = thread
+        if number:
             fields["log.origin.file.line"] = int(number)
+        if number and function:
+            fields["log.origin.function"] = function
 
 
 def _add_later_level(fields: JsonObject, line: str, start: int) -> None:
     """The level follows a thread, a process, a logger or a source file."""
-    match = _BEFORE_LEVEL.match(line, start)
+    match = head_formats.BEFORE_LEVEL.match(line, start)
     if match is None:
         _add_origin(fields, line, start)
         return
-    found = _BEFORE_LEVEL.formats[match.lastindex]
-    word, closing = match[found.groups[0]], line[match.end() : match.end() + 1]
-    name = level.WORDS.get(word) if word.isupper() or closing == "]" else None
-    name = name or (_MYSQL.get(word) if closing == "]" else None)
+    row = head_formats.BEFORE_LEVEL.formats[match.lastindex]
+    word, end = row.text(match, "level"), match.end()
+    name = level.WORDS.get(word) or _MYSQL.get(word)
     if name is None:
+        if row.name == "PostgreSQL":  # a line that belongs to an error
+            fields |= row.fields(match)
         return
-    fields |= {**found.fields(match), "log.level": name}
-    if found.name == "logback" and (after := _AFTER_LEVEL.match(line, match.end())) is not None:
-        found = _AFTER_LEVEL.formats[after.lastindex]
-        if found.name == "logger":
-            fields["log.logger"] = after[found.groups[0]]
+    if not word.isupper() and line[end : end + 1] not in _CLOSING:
+        return
+    fields["log.level"] = name
+    if row.name == "bracket":
+        head: JsonObject = {}
+        add_after_level(head, line, end, certain=False)
+        _add_thread(fields, row.text(match, "thread"), head)
+    else:
+        logger = row.text(match, "logger")
+        fields |= {**row.fields(match), "log.level": name}
+        if logger and ("." in logger or ":" in logger) and not head_formats.is_logger(logger):
+            del fields["log.logger"]
+
+
+def _add_thread(fields: JsonObject, thread: str, head: JsonObject) -> None:
+    """What is in brackets before the level is a thread if a logger follows the level, or by its name."""
+    thread = thread.rstrip()
+    if "log.logger" in head or "log.origin.file.name" in head:
+        fields |= head
+        if thread.isdecimal():
+            fields["process.thread.id"] = int(thread)
+        elif head_formats.may_be_thread(thread):
+            fields["process.thread.name"] = thread
+    elif head_formats.is_thread(thread):
+        fields["process.thread.name"] = thread
 
 
 def _add_origin(fields: JsonObject, line: str, start: int) -> None:
@@ -210,7 +267,7 @@ def _add_origin(fields: JsonObject, line: str, start: int) -> None:
 def _add_trailing_logger(fields: JsonObject, line: str) -> bool:
     """Kafka's and ZooKeeper's pattern ends with the logger in parentheses."""
     logger = line[line.rfind("(") + 1 : -1]
-    if len(logger) > 200 or " " in logger or "." not in logger:
+    if _KAFKA_LOGGER.fullmatch(logger) is None or not head_formats.is_logger(logger):
         return False
     fields["log.logger"] = logger
     return True

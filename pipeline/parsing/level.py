@@ -3,14 +3,14 @@
 from itertools import product
 
 _SPELLINGS = {
-    "trace": "trace trce trc verbose verb vrb finest finer all silly t",
-    "debug": "debug dbug dbg fine config d debug5",
+    "trace": "trace trce trac trc verbose verb vrb finest finer all silly t",
+    "debug": "debug dbug debu dbg fine config d debug5",
     "info": "info information informational inf log i",
-    "notice": "notice note n",
+    "notice": "notice noti note n",
     "warn": "warn warning wrn w",
-    "error": "error err eror severe fail failure e",
+    "error": "error err eror erro severe fail failure e",
     "critical": "critical crit c dpanic alert",
-    "fatal": "fatal ftl f panic emerg emergency a",
+    "fatal": "fatal fata ftl f panic pani emerg emergency a",
 }
 LEVELS = tuple(_SPELLINGS)
 """By severity, the least severe first."""
@@ -25,7 +25,7 @@ _NUMBERS = {10: "trace", 20: "debug", 30: "info", 40: "warn", 50: "error", 60: "
 _COMMON = (
     "trace debug info notice warn warning error err critical crit alert fatal panic emerg emergency severe verbose"
 )
-_SHORT = "trc dbg inf wrn ftl vrb trce dbug fail debug1 debug2 debug3 debug4 debug5"
+_SHORT = "trc dbg inf wrn ftl vrb trce dbug fail erro noti debu trac fata dpanic debug1 debug2 debug3 debug4 debug5"
 _CAPITALS = "FINE FINER FINEST CONFIG LOG"  # in lower case these are ordinary words
 WORDS: dict[str, str] = {
     **{
@@ -38,6 +38,8 @@ WORDS: dict[str, str] = {
 """Words that are a level at a level's place in a text, each with its normal name."""
 LETTERS: dict[str, str] = {letter: _NORMAL[letter.lower()] for letter in "TDINWECF"}
 """Letters for a level, as klog, etcd, MongoDB and Ruby write them."""
+SYSLOG = ("fatal", "critical", "critical", "error", "warn", "notice", "info", "debug")
+"""By syslog's severity: 0 is emergency."""
 
 NORMAL = frozenset(_SPELLINGS)
 """The normal names."""

@@ -17,6 +17,8 @@ _NGINX = re.compile(
     r'(?:, request: "([A-Z]{3,10}) (\S{1,4000}?)(?: HTTP/([\d.]{1,5}))?")?',
     re.ASCII,
 )
+_STRUCTLOG = re.compile(r" [^\[\]\n]{1,500}? \[([\w.]{1,100})\](?= [\w.]+=| *$)", re.ASCII)
+_REFERRER = re.compile(r', referr?er: "?([^\s",]{1,4000})"?$')
 _NGINX_HOST = re.compile(r', host: "([^"]{1,255})"')
 _APACHE_CLIENT = re.compile(r"\[client ([^\]\s]{1,100}?)(?::(\d{1,5}))?\]", re.ASCII)
 _HAPROXY = re.compile(
@@ -41,7 +43,6 @@ _PHP = re.compile(
 )
 _PHP_LEVELS = {"Fatal": "fatal", "Parse": "fatal", "Warning": "warn", "Notice": "notice", "Deprecated": "notice"}
 _NEST = re.compile(r"\[Nest\] (\d{1,10}) +- .{15,30}? +([A-Z]{3,7}) \[([^\]]{1,100})\]", re.ASCII)
-_SLF4J_SIMPLE = re.compile(r"\[([^\]]{1,100})\] ([A-Z]{4,5}) ([\w.$]{1,200}) - ", re.ASCII)
 _CLICKHOUSE = re.compile(
     r"\d{4}\.\d\d\.\d\d [\d:.]{8,18} \[ (\d{1,10}) \] \{[^}]{0,60}\} <(\w{4,11})> ([\w.]{1,100}): ", re.ASCII
 )
@@ -73,13 +74,26 @@ def nginx(line: str) -> JsonObject:
     if version:
         fields["http.version"] = version
     host = _NGINX_HOST.search(line, match.end())
-    return {**fields, **(field_values.domain(host[1]) or {})} if host else fields
+    fields |= (field_values.domain(host[1]) if host else None) or {}
+    return fields | _referrer(line)
+
+
+def _referrer(line: str) -> JsonObject:
+    """The referrer at the end of a line of nginx's or Apache's error log."""
+    match = _REFERRER.search(line) if ", refer" in line else None
+    return {"http.request.referrer": match[1]} if match else {}
+
+
+def structlog(line: str, level_end: int) -> JsonObject:
+    """The logger of structlog's console, in brackets after the padded text."""
+    match = _STRUCTLOG.match(line, level_end)
+    return {"log.logger": match[1]} if match else {}
 
 
 def apache_client(line: str) -> JsonObject:
     """The client in a line of Apache's error log."""
     match = _APACHE_CLIENT.search(line)
-    return _client(match[1], match[2]) if match else {}
+    return {**(_client(match[1], match[2]) if match else {}), **_referrer(line)}
 
 
 def haproxy_error(line: str) -> JsonObject | None:
@@ -197,7 +211,5 @@ tomcat = _level_parser(_TOMCAT, level.WORDS.get, "log.level", "process.thread.na
 """Tomcat's one-line formatter: level, thread, class and method."""
 linkerd = _level_parser(_LINKERD, level.WORDS.get, "log.level", "log.logger")
 """Linkerd's proxy, whose time counts from its start."""
-slf4j_simple = _level_parser(_SLF4J_SIMPLE, level.WORDS.get, "process.thread.name", "log.level", "log.logger")
-"""SLF4J's simple logger: thread, level, logger."""
 spark = _level_parser(_SPARK, level.WORDS.get, "log.level", "log.logger")
 """`26/11/24 10:00:00 INFO SparkContext: `; only Spark writes the year like that."""

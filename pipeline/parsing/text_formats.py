@@ -12,27 +12,45 @@ import re
 from collections.abc import Callable
 
 from pipeline.contract.json_types import JsonObject
-from pipeline.parsing import access_log, ansi, exception, leading_timestamp, level, logfmt, server_log
+from pipeline.parsing import (
+    access_log,
+    ansi,
+    exception,
+    head_formats,
+    leading_timestamp,
+    level,
+    logfmt,
+    server_log,
+    timestamp,
+)
 
 MAX_CHARACTERS = 4096
 
 _KLOG = re.compile(  # CockroachDB has the year too
     r"([IWEFD])\d{4}(?:\d\d)? \d\d:\d\d:\d\d\.\d{6} +(\d{1,10}) ([^:\s\]]{1,200}):(\d{1,9})(?:\]| )", re.ASCII
 )
-_REDIS = re.compile(r"(\d{1,10}):[XCSM] \d\d \w{3} \d{4} \d\d:\d\d:\d\d\.\d{3} ([.*#-]) ", re.ASCII)
+_REDIS = re.compile(
+    r"(?:(\d{1,10}):[XCSM]|\[(\d{1,10})\]) \d\d \w{3} (?:\d{4} )?\d\d:\d\d:\d\d\.\d{3} ([.*#-]) ", re.ASCII
+)
 _REDIS_LEVELS = {".": "debug", "-": "info", "*": "notice", "#": "warn"}
 _APACHE = re.compile(
-    r"\[\w{3} \w{3} \d\d \d\d:\d\d:\d\d\.?\d* \d{4}\] \[(?:(\w+):)?(\w+)\d?\] (?:\[pid (\d{1,10})\b)?", re.ASCII
-)
-_RUBY = re.compile(r"([DIWEFA]), \[[\d:.T-]{19,26} #(\d{1,10})\] +[A-Z]+ -- ([^:]{0,100}): ", re.ASCII)
-_LEADING_LEVEL = re.compile(r"[\[(<]?([A-Za-z]{3,11}\d?)(?=([\])>:|\t]|$| +[-|] | ))", re.ASCII)
-_PYTHON_LOGGER = re.compile(r":([A-Za-z_][\w.]{0,200}):", re.ASCII)
-_DOTNET_LOGGER = re.compile(r": ([\w.+`]{1,200})\[(\d{1,9})\](?: |$)", re.ASCII)
-_JUL = re.compile(
-    r"[A-Z][a-z]{2} \d{1,2}, \d{4},? \d{1,2}:\d\d:\d\d[ \u202f][AP]M ([\w.$]{1,200})(?: ([\w$<>]{1,200}))?\n"
-    r"([A-Z]{4,7}): ",
+    r"\[\w{3} \w{3} \d\d \d\d:\d\d:\d\d\.?\d* \d{4}\] \[(?:(\w+):)?(\w+)\d?\] "
+    r"(?:\[pid (\d{1,10})(?::tid (\d{1,18}))?\])?",
     re.ASCII,
 )
+_SYSTEMD = re.compile(r"<([0-7])>([\w.+`]{1,200})\[\d{1,9}\](?: |$)", re.ASCII)
+_GIN_DEBUG = re.compile(r"\[GIN-debug\] \[([A-Z]{4,8})\] ")
+_EPOCH = re.compile(r"(\d(?:\.\d{1,20})?e\+09|\d{10}(?:\.\d{1,9})?)\t([A-Za-z]{4,6})(?=\t)", re.ASCII)
+_RUBY = re.compile(r"([DIWEFA]), \[[\d:.T-]{19,26} #(\d{1,10})\] +[A-Z]+ -- ([^:]{0,100}): ", re.ASCII)
+_LEADING_LEVEL = re.compile(
+    r"(?:\[ ?(?P<bracket>[A-Za-z]{3,11}\d?) *\]|[(<](?P<angle>[A-Za-z]{3,11}\d?)[)>]"
+    r"|(?P<bare>[A-Za-z]{3,11}\d?)(?:[+-]\d{1,2})?(?=(?P<closing>[:|\t]|$| +[-|] | |\[\d{4,9}\] )))",
+    re.ASCII,
+)
+_PYTHON_LOGGER = re.compile(r":([A-Za-z_][\w.]{0,200}):", re.ASCII)
+_DOTNET_LOGGER = re.compile(r": ([\w.+`]{1,200})\[(\d{1,9})\](?: |$)", re.ASCII)
+_JUL_START = re.compile(r"[A-Z][a-z]{2} \d")
+_JUL_END = re.compile(r".{20,300}\n[A-Z]{4,7}: ")
 
 
 def parse(message: str) -> JsonObject | None:
@@ -42,21 +60,21 @@ def parse(message: str) -> JsonObject | None:
         return None
     line = message if len(message) <= MAX_CHARACTERS else message[:MAX_CHARACTERS]
     if "\n" in line:
-        if (match := _JUL.match(line)) is not None:
-            return _jul(match)
+        if _JUL_END.match(line) is not None and (fields := _jul(line)) is not None:
+            return fields
         line = line[: line.index("\n")]
     if "\x1b" in line:
         line = str(ansi.strip(line)).strip()
         parser = _BY_FIRST_CHARACTER.get(line[:1], _no_format)
-    return parser(line)
+    fields = parser(line)
+    if fields is not None and "=" in line and "log.level" in fields and "http.request.method" not in fields:
+        logfmt.add_tail(fields, line)
+    return fields
 
 
-def _jul(match: re.Match[str]) -> JsonObject | None:
-    """A record of java.util.logging: time and source on the first line, the level on the second."""
-    logger, function, word = match.groups()
-    name = level.WORDS.get(word)
-    fields = {"log.level": name, "log.logger": logger, "log.origin.function": function}
-    return {key: text for key, text in fields.items() if text} if name else None
+def _jul(line: str) -> JsonObject | None:
+    """A record of java.util.logging: time and source, then the level, on one line or two."""
+    return _other_line(line) if _JUL_START.match(line) is not None else None
 
 
 def _no_format(_: str) -> None:
@@ -74,12 +92,32 @@ def _digit_first(line: str) -> JsonObject | None:
         return fields
     if '] "' in line:
         return access_log.combined(line)
-    match = _REDIS.match(line)
-    if match is not None:
-        return {"log.level": _REDIS_LEVELS[match[2]], "process.pid": int(match[1])}
+    if (fields := _redis(line)) is not None:
+        return fields
+    if "\t" in line[6:24] or line[6:7] == " ":
+        return _epoch(line) or _other_line(line)
     if line[-1] == '"':
         return access_log.haproxy(line)
     return server_log.haproxy_error(line) if ": " in line and "[" in line[:60] else None
+
+
+def _redis(line: str) -> JsonObject | None:
+    match = _REDIS.match(line)
+    return {"log.level": _REDIS_LEVELS[match[3]], "process.pid": int(match[1] or match[2])} if match else None
+
+
+def _epoch(line: str) -> JsonObject | None:
+    """zap's console with seconds since the epoch."""
+    match = _EPOCH.match(line)
+    name = level.WORDS.get(match[2]) if match else None
+    if match is None or name is None:
+        return None
+    fields: JsonObject = {"log.level": name}
+    seconds = float(match[1])
+    if 10**8 <= seconds < 10**10:
+        fields["@timestamp"] = timestamp.format_utc(round(seconds * 10**6) * 1000)
+    leading_timestamp.add_tab_separated(fields, line, match.end())
+    return fields
 
 
 def _klog(line: str) -> JsonObject | None:
@@ -118,6 +156,8 @@ def _letter_first(line: str) -> JsonObject | None:
         if fields is not None:
             return fields
     mark = line[1:2]
+    if line[3:4] == " " and (fields := _jul(line)) is not None:
+        return fields
     if mark.isdecimal():
         fields = _klog(line)
     elif mark == ",":
@@ -135,20 +175,44 @@ def _level_first(line: str) -> JsonObject | None:
     match = _LEADING_LEVEL.match(line)
     if match is None:
         return None
-    word, closing = match.groups()
-    name = level.WORDS.get(word)
-    if name is None or (closing == " " and (not word.isupper() or word in _COLON_ONLY)):
+    bracket, angle, bare, closing = match.groups()
+    name = level.WORDS.get(bare or bracket or angle)
+    if name is None or (closing == " " and (not bare.isupper() or bare in _COLON_ONLY)):
         return None
     if line.startswith("INFO: ") and (request := access_log.uvicorn(line)) is not None:
         return request
     fields: JsonObject = {"log.level": name}
+    if bracket:
+        if (details := server_log.coredns(line)) is not None:
+            return fields | details
+        if name == bracket and line[match.end() - 2] == " ":
+            return fields | server_log.structlog(line, match.end())
     if closing == ":":
         logger = _PYTHON_LOGGER.match(line, match.end()) or _DOTNET_LOGGER.match(line, match.end())
         if logger is not None:
             fields["log.logger"] = logger[1]
-    elif closing == "]" and (details := server_log.coredns(line)) is not None:
-        fields.update(details)
+    elif bracket or bare.isupper():
+        leading_timestamp.add_after_level(fields, line, match.end(), certain=False)
     return fields
+
+
+def _systemd(line: str) -> JsonObject | None:
+    """.NET's console for systemd: syslog's severity, then the logger."""
+    match = _SYSTEMD.match(line)
+    if match is None:
+        return _level_first(line)
+    return {"log.level": level.SYSLOG[int(match[1])], "log.logger": match[2]}
+
+
+def _blank_first(line: str) -> JsonObject | None:
+    """Rust's tracing without a time or with its pretty form; ActiveMQ's ` INFO | `."""
+    stripped = line[:5].lstrip(" ") + line[5:]
+    if stripped[4:5] == "-" and stripped[10:11] == "T":
+        return leading_timestamp.parse(stripped)
+    if not stripped[:4].isupper():
+        return None
+    fields = _level_first(stripped)
+    return fields if fields and ("log.logger" in fields or stripped[4:8].lstrip().startswith("| ")) else None
 
 
 def _bracket_first(line: str) -> JsonObject | None:
@@ -164,13 +228,30 @@ def _bracket_first(line: str) -> JsonObject | None:
         match = _APACHE.match(line)
         if match is not None:
             return {**_apache(match), **server_log.apache_client(line)} or None
-    return _level_first(line) or server_log.slf4j_simple(line)
+    return _level_first(line) or _other_line(line)
+
+
+def _other_line(line: str) -> JsonObject | None:
+    match = head_formats.LINES.match(line)
+    if match is None:
+        return None
+    fields = head_formats.LINES.formats[match.lastindex].fields(match)
+    name = level.normalize(fields["log.level"])
+    return {**fields, "log.level": name} if name else None
+
+
+def _gin_debug(line: str) -> JsonObject | None:
+    match = _GIN_DEBUG.match(line)
+    name = level.WORDS.get(match[1]) if match else None
+    return {"log.level": name} if name else None
 
 
 def _bracketed_time(line: str) -> JsonObject | None:
+    if line[11:13] == "][" or "s][" in line[4:20]:
+        return _other_line(line)
     process_end = line.find("] ", 2, 12)
-    if process_end > 0 and line[1:process_end].isdecimal():  # NATS writes its process id before the time
-        return leading_timestamp.parse(line, process_end + 2)
+    if process_end > 0 and line[1:process_end].isdecimal():  # NATS and old Redis write their process id before the time
+        return _redis(line) or leading_timestamp.parse(line, process_end + 2)
     if '] "' in line[:60]:
         return access_log.envoy(line) if line[5:6] == "-" else access_log.django(line)
     if line[3:4] == "-":
@@ -187,6 +268,8 @@ def _apache(match: re.Match[str]) -> JsonObject:
         fields["log.logger"] = match[1]
     if match[3]:
         fields["process.pid"] = int(match[3])
+    if match[4]:
+        fields["process.thread.id"] = int(match[4])
     return fields
 
 
@@ -200,7 +283,9 @@ _BY_CLOCK: dict[str, Callable[[str], JsonObject | None]] = {
 """By the third and the fifth character of a line that begins with a digit."""
 _BY_BRACKET: dict[str, Callable[[str], JsonObject | None]] = {
     "GIN]": server_log.gin,
+    "GIN-": _gin_debug,
     "Nest": server_log.nest,
+    "otel": _other_line,
 }
 _COLON_ONLY = frozenset({"LOG", "CONFIG", "ALERT", "FAIL", "FINE"})
 """Words in capitals that begin headlines too."""
@@ -209,7 +294,9 @@ _LEVEL_AND_METHOD_PREFIXES = frozenset(word[:3] for word in level.WORDS) | _METH
 _BY_FIRST_CHARACTER: dict[str, Callable[[str], JsonObject | None]] = {
     **dict.fromkeys("0123456789", _digit_first),
     **dict.fromkeys("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", _letter_first),
-    **dict.fromkeys("<(", _level_first),
+    "<": _systemd,
+    "(": _level_first,
+    " ": _blank_first,
     "[": _bracket_first,
     ":": access_log.combined,  # IPv6
     "\x1b": _no_format,  # colours: parsed again without them
@@ -220,7 +307,7 @@ PARSERS: dict[str, Callable[[str], JsonObject | None]] = {
     "json": _no_format,
     "none": _no_format,
     "klog": _klog,
-    "logfmt": logfmt.parse,
+    "logfmt": logfmt.parse_all,
     "access": _access,
 }
 """By the name of a parser in a setting or a pod's annotation."""

@@ -24,4 +24,6 @@ def _read(name: str) -> list[Example]:
 
 
 TEXTS = _read("formats.jsonl")
+LOOKALIKES = _read("lookalikes.jsonl")
+"""Lines that resemble a format; `fields` are those that are certain all the same."""
 LOGGERS = _read("loggers.jsonl")

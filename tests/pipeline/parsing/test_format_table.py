@@ -5,11 +5,9 @@ import pytest
 from pipeline.parsing.format_table import Format, FormatTable
 
 TABLE = FormatTable(
-    Format(
-        "process", r"\[(?P<pid>\d{1,5})(?:/(?P<line>\d+))?\]", {"pid": "process.pid", "line": "log.origin.file.line"}
-    ),
-    Format("thread", r"\[(?P<thread>[^\]]+)\](?P<rest>!)?", {"thread": "process.thread.name"}),
-    Format("logger", r"(?P<logger>\w+):", {"logger": "log.logger"}),
+    Format("process", r"\[(?P<pid>\d{1,5})(?:/(?P<line>\d+))?\]"),
+    Format("thread", r"\[(?P<thread>[^\]]+)\](?P<function>!)?"),
+    Format("logger", r"(?P<logger>\w+):"),
     prefix=" *",
 )
 
@@ -20,7 +18,7 @@ TABLE = FormatTable(
         ("  [12]", "process", {"process.pid": 12}),
         ("[12/3]", "process", {"process.pid": 12, "log.origin.file.line": 3}),
         ("[12/x]", "thread", {"process.thread.name": "12/x"}),
-        ("[main ]!", "thread", {"process.thread.name": "main"}),
+        ("[main ]!", "thread", {"process.thread.name": "main", "log.origin.function": "!"}),
         (" shop: ", "logger", {"log.logger": "shop"}),
     ],
 )

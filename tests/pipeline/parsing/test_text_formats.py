@@ -9,12 +9,17 @@ from hypothesis import strategies as st
 
 from pipeline.contract import ecs
 from pipeline.parsing import json_body, text_formats, timestamp
-from tests.pipeline.parsing.examples import TEXTS, Example
+from tests.pipeline.parsing.examples import LOOKALIKES, TEXTS, Example
 
 
 @pytest.mark.parametrize("example", TEXTS, ids=str)
 def test_line_has_its_fields(example: Example) -> None:
     assert text_formats.parse(example.line) == example.fields
+
+
+@pytest.mark.parametrize("example", LOOKALIKES, ids=str)
+def test_line_that_resembles_a_format_has_no_other_fields(example: Example) -> None:
+    assert (text_formats.parse(example.line) or {}) == example.fields
 
 
 @pytest.mark.parametrize(
@@ -102,7 +107,7 @@ def test_any_text_gives_known_names_with_values_of_their_types(text: str) -> Non
     for name, value in (text_formats.parse(text) or {}).items():
         assert _has_type(ecs.FIELDS[name].type, value), name
         assert name != "message"
-        assert json_body._permitted_name(name) == name, "reserved"
+        assert json_body.permitted_name(name) == name, "reserved"
 
 
 @given(st.sampled_from([line for _, line, _ in TEXTS]), st.integers(0, 200), st.text(max_size=3))
