@@ -5,13 +5,16 @@ import ssl
 import warnings
 from typing import Any
 
-from elastic_transport import AiohttpHttpNode, NdjsonSerializer, NodeConfig, OrjsonSerializer
+import orjson
+from elastic_transport import NdjsonSerializer, NodeConfig, OrjsonSerializer, SerializationError
 from elastic_transport.client_utils import url_to_node_config
 from elasticsearch import AsyncElasticsearch
 
 from pipeline.config import secrets
 from pipeline.config.settings import ElasticsearchSettings, env_name
-from pipeline.elasticsearch import bulk_response, certificate_pinning
+from pipeline.elasticsearch import bulk_response
+from pipeline.elasticsearch.nodes import certificate_pinning
+from pipeline.elasticsearch.nodes.bounded_node import BoundedNode
 from pipeline.errors import SettingsError
 
 # The 8.x client sends the vendor media types; a server can respond with the plain ones.
@@ -30,18 +33,30 @@ class PreparedNdjsonSerializer(NdjsonSerializer):
         return data if isinstance(data, bytes) else super().dumps(data)
 
 
+MAX_RESPONSE_VALUES = 1_000_000
+"""Of one JSON response: a value takes up to 80 bytes of memory, but only two or three in the response."""
+
+
 class BulkAwareSerializer(OrjsonSerializer):
     """Parses JSON, except the most common bulk response, which needs no parsing."""
 
     def loads(self, data: bytes) -> Any:
-        """Parse a response."""
-        return bulk_response.parse_all_created(data) or super().loads(data)
+        """Parse a response. Raises SerializationError, with the response's beginning."""
+        all_created = bulk_response.parse_all_created(data)
+        if all_created is not None:
+            return all_created
+        if data.count(b",") + data.count(b"[") + data.count(b"{") > MAX_RESPONSE_VALUES:
+            raise SerializationError(f"the response has more than {MAX_RESPONSE_VALUES:,} values: {data[:80]!r}")
+        try:
+            return orjson.loads(data)
+        except ValueError as error:
+            raise SerializationError(f"the response is not JSON: {data[:80]!r}", errors=(error,)) from error
 
 
 def connect(settings: ElasticsearchSettings) -> AsyncElasticsearch:
     """Return a client that connects on its first request. Raises SettingsError for invalid settings."""
     configs = node_configs(settings)
-    node_class: Any = certificate_pinning.PinnedNode if settings.es_ca_fingerprint else AiohttpHttpNode
+    node_class: Any = certificate_pinning.PinnedNode if settings.es_ca_fingerprint else BoundedNode
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return AsyncElasticsearch(

@@ -108,12 +108,12 @@ class FakeElasticsearch:
 
     def connect(self, settings: Settings) -> AsyncElasticsearch:
         """Return a real client whose requests arrive here."""
-        with mock.patch.object(elasticsearch_client, "AiohttpHttpNode", self._node_class()):
+        with mock.patch.object(elasticsearch_client, "BoundedNode", self._node_class()):
             return elasticsearch_client.connect(settings)
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Let every client that `pipeline.elasticsearch.client.connect` makes send its requests here."""
-        monkeypatch.setattr(elasticsearch_client, "AiohttpHttpNode", self._node_class())
+        monkeypatch.setattr(elasticsearch_client, "BoundedNode", self._node_class())
 
     def respond(self, method: str, path: str, *responses: ScriptedResponse) -> None:
         """Answer the next requests with these responses; `path` without query, may have wildcards."""

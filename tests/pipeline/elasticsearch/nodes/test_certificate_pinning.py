@@ -14,7 +14,8 @@ from elastic_transport import ConnectionError as NodeConnectionError
 from elastic_transport import TlsError
 
 from pipeline.config.environment import load_settings
-from pipeline.elasticsearch import certificate_pinning, client, requests
+from pipeline.elasticsearch import client, requests
+from pipeline.elasticsearch.nodes import certificate_pinning
 from pipeline.errors import SettingsError
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl is not installed")

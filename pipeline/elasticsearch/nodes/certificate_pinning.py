@@ -10,8 +10,10 @@ import hashlib
 import ssl
 from typing import Any
 
-from elastic_transport import AiohttpHttpNode, NodeConfig, TlsError
 from elastic_transport import ConnectionError as NodeConnectionError
+from elastic_transport import NodeConfig, TlsError
+
+from pipeline.elasticsearch.nodes.bounded_node import BoundedNode
 
 EXTRAS_KEY = "_crisp_fingerprint"
 """Key of `NodeConfig._extras` that holds the fingerprint."""
@@ -35,7 +37,7 @@ def normalize(text: str) -> str:
     return digits
 
 
-class PinnedNode(AiohttpHttpNode):
+class PinnedNode(BoundedNode):
     """A node whose first request selects the certificate to trust."""
 
     def __init__(self, config: NodeConfig) -> None:
