@@ -25,7 +25,7 @@ GetUntil = Callable[[str, tuple[int, ...]], Awaitable[Response]]
 
 
 class IndexResolver:
-    """Resolves and caches the indices that documents go to; `problem` is set while the template is missing."""
+    """Resolves and caches the indices that documents go to."""
 
     def __init__(self, settings: IndexSettings, get_until: GetUntil, metrics: Metrics) -> None:
         self._settings = settings
@@ -33,7 +33,12 @@ class IndexResolver:
         self._metrics = metrics
         self._resolved: dict[str, tuple[str, float]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
-        self.problem = ""
+        self._problems: dict[str, str] = {}  # of the indices that are waited for
+
+    @property
+    def problem(self) -> str:
+        """Why documents wait for an index; empty when none do."""
+        return next(iter(self._problems.values()), "")
 
     async def resolve(self, index: str) -> str:
         """Return the index to write to: usually `index`, else its replacement. Waits while the template is missing."""
@@ -47,6 +52,12 @@ class IndexResolver:
             return entry[0]
 
     async def _look_up(self, index: str) -> str:
+        try:
+            return await self._look_up_until_usable(index)
+        finally:
+            self._set_problem(index, "")
+
+    async def _look_up_until_usable(self, index: str) -> str:
         while True:
             status, response = await self._get_until(f"/{index}/_mapping", (200, 404))
             if status == 404:
@@ -54,7 +65,6 @@ class IndexResolver:
                     return index
                 await asyncio.sleep(RETRY_SECONDS)
                 continue
-            self._set_problem("")
             if any(index_template.is_owned_by_crisp(entry["mappings"].get("_meta")) for entry in response.values()):
                 return index
             prefix = self._settings.index_prefix
@@ -70,12 +80,16 @@ class IndexResolver:
             return True
         templates = response.get("index_templates") if status == 200 else None
         if templates and index_template.is_owned_by_crisp(templates[0]["index_template"].get("_meta")):
-            self._set_problem("")
             return True
-        self._set_problem(f"index template {name} is missing: run `crisp setup`")
-        log.error("indexing paused: %s", self.problem)
+        problem = f"index template {name} is missing: run `crisp setup`"
+        self._set_problem(index, problem)
+        log.error("indexing paused: %s", problem)
         return False
 
-    def _set_problem(self, problem: str) -> None:
-        self.problem = problem
-        self._metrics.set("crisp_worker_index_template_missing", float(bool(problem)))
+    def _set_problem(self, index: str, problem: str) -> None:
+        """Set the problem of an index; an empty one removes it."""
+        if problem:
+            self._problems[index] = problem
+        else:
+            self._problems.pop(index, None)
+        self._metrics.set("crisp_worker_index_template_missing", float(bool(self._problems)))

@@ -70,6 +70,32 @@ async def test_indexing_waits_while_the_template_is_missing(scene: Scene, meta: 
     assert scene.metrics.get("crisp_worker_index_template_missing") == 0
 
 
+async def test_resolved_index_keeps_the_problem_of_another_index(scene: Scene) -> None:
+    resolving = asyncio.create_task(resolver(scene).resolve(NEW))
+    await until(lambda: bool(resolver(scene).problem))
+    lookups = len(scene.elasticsearch.requests)
+    scene.elasticsearch.respond_always("GET", f"/{NEW}/_mapping", Response(503))  # its problem is not set again
+
+    await until(lambda: len(scene.elasticsearch.requests) > lookups)
+    await resolver(scene).resolve(INDEX)
+
+    assert "run `crisp setup`" in resolver(scene).problem
+    assert scene.metrics.get("crisp_worker_index_template_missing") == 1
+    resolving.cancel()
+    await asyncio.gather(resolving, return_exceptions=True)
+    assert resolver(scene).problem == ""
+
+
+async def test_problem_ends_when_templates_may_no_longer_be_read(scene: Scene) -> None:
+    resolving = asyncio.create_task(resolver(scene).resolve(NEW))
+    await until(lambda: bool(resolver(scene).problem))
+    scene.elasticsearch.respond_always("GET", "/_index_template/*", Response(403))
+
+    assert await resolving == NEW
+    assert resolver(scene).problem == ""
+    assert scene.metrics.get("crisp_worker_index_template_missing") == 0
+
+
 async def test_concurrent_requests_for_an_index_look_it_up_once(scene: Scene) -> None:
     await asyncio.gather(*[resolver(scene).resolve(INDEX) for _ in range(5)])
     await resolver(scene).resolve(INDEX)

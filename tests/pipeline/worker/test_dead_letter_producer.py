@@ -55,3 +55,30 @@ async def test_failed_send_is_reported_and_repeated(stage: str, error: Exception
     await sending
     assert len(topic.sent) == 1
     assert (producer.pending, producer.problem) == (0, "")
+
+
+async def test_success_of_one_send_keeps_the_problem_of_another() -> None:
+    topic = FakeTopic()
+    topic.errors.append(("delivery", TopicAuthorizationFailedError()))
+    producer = DeadLetterProducer(cast(Any, topic), 0.2)
+    failing = asyncio.create_task(producer.send(LETTER, b"failing"))
+    await asyncio.sleep(0)
+    await producer.send(LETTER, b"successful")
+
+    assert [key for key, *_ in topic.sent] == [b"successful"]
+    assert (producer.pending, "TopicAuthorizationFailedError" in producer.problem) == (1, True)
+    await failing
+    assert (producer.pending, producer.problem) == (0, "")
+
+
+async def test_cancelled_send_is_neither_pending_nor_a_problem() -> None:
+    topic = FakeTopic()
+    topic.errors.append(("send", KafkaTimeoutError("slow")))
+    producer = DeadLetterProducer(cast(Any, topic), 10.0)
+    sending = asyncio.create_task(producer.send(LETTER, b"key"))
+    await asyncio.sleep(0.005)
+    assert producer.problem
+    sending.cancel()
+    await asyncio.gather(sending, return_exceptions=True)
+
+    assert (producer.pending, producer.problem) == (0, "")
