@@ -4,6 +4,8 @@ BIN := .venv/bin
 ARGS ?=
 UNIT := not servers and not faults and not k8s
 UNIT_TESTS := tests --ignore=tests/deploy
+# One process a core; fewer examples of the property tests than in CI, where everything is tried.
+UNIT_RUN := -n auto --dist worksteal $(if $(CI),,--hypothesis-profile=quick)
 COVERAGE := --cov=agents --cov=pipeline --cov-branch --cov-report= --cov-report=json:build/coverage.json
 
 .DEFAULT_GOAL := help
@@ -24,8 +26,9 @@ venv: .venv/.made ## the virtual environment, from the locks
 demo: venv ## the whole pipeline on this machine, and a report (ARGS="--lines 100000 --chaos")
 	@$(BIN)/crisp demo $(ARGS)
 
+unit: export PYTHONDONTWRITEBYTECODE := # empty: compiled tests are kept, also where the environment forbids it
 unit: venv ## the fast half: no JVM; branch coverage as a table, and its minimum (ARGS="-k name": without coverage)
-	@$(BIN)/pytest -q -m "$(UNIT)" $(UNIT_TESTS) $(if $(ARGS),$(ARGS),$(COVERAGE))
+	@$(BIN)/pytest -q -m "$(UNIT)" $(UNIT_TESTS) $(if $(ARGS),$(ARGS),$(UNIT_RUN) $(COVERAGE))
 	@$(if $(ARGS),,$(BIN)/python -m tests.support.coverage_gate build/coverage.json)
 
 test-servers: venv ## the other half: all tests on real Kafka and Elasticsearch, but the long suites (ARGS="-k name")

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
@@ -327,10 +327,7 @@ class Histories(RuleBasedStateMachine):
 
 
 def test_every_history_gives_the_same_events() -> None:
-    checks = settings(
-        max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-    )
-    run_state_machine_as_test(Histories, settings=checks)
+    run_state_machine_as_test(Histories, settings=settings(stateful_step_count=40))
 
 
 @pytest.fixture

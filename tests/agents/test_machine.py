@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
@@ -389,12 +389,8 @@ def cri_time(moment: int) -> bytes:
 
 
 def test_every_byte_arrives_or_is_reported_by_a_gap() -> None:
-    run_state_machine_as_test(
-        Node,
-        settings=settings(
-            max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-        ),
-    )
+    checks = settings(max_examples=settings().max_examples * 3 // 2, stateful_step_count=40)
+    run_state_machine_as_test(Node, settings=checks)
 
 
 def test_copy_of_truncated_and_rewritten_file_is_read() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.operations.audit import audit
 from tests.support.command_line import CommandLine, Result
 from tests.support.fake_elasticsearch import DocumentError, Response
 
@@ -143,7 +144,8 @@ def test_audit_reports_a_missing_and_a_duplicated_event(indexed: CommandLine) ->
     assert name in result.out
 
 
-def test_audit_counts_young_events_as_pending(flow: CommandLine) -> None:
+def test_audit_counts_young_events_as_pending(flow: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "FINAL_LOOKUP_SECONDS", 0.1)
     flow.add_slice("young", age=1.0)
 
     result = flow("audit", "--from", "kafka", "--json")

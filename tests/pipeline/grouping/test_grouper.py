@@ -38,7 +38,7 @@ def chunks(*data: bytes) -> list[Chunk[int]]:
     return adjacent
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=4 * settings().max_examples)
 @given(LINES, GROUPINGS)
 def test_cut_where_no_event_is_open_changes_nothing(
     lines: list[tuple[bytes, bytes, bytes, int]], grouping: Grouping
@@ -56,7 +56,7 @@ def test_cut_where_no_event_is_open_changes_nothing(
         assert halves[0] + halves[1] == whole
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=4 * settings().max_examples)
 @given(LINES, GROUPINGS)
 def test_find_open_events_agrees_with_the_whole_grouping(
     lines: list[tuple[bytes, bytes, bytes, int]], grouping: Grouping
@@ -68,7 +68,7 @@ def test_find_open_events_agrees_with_the_whole_grouping(
     assert [event for event, _ in slice_boundary.find_open_events(chunks(data), grouping)] == grouper.open_events()
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=6 * settings().max_examples)
 @given(LINES, GROUPINGS, st.lists(st.integers(1, 6), min_size=1))
 def test_events_do_not_depend_on_the_cut_into_slices(
     lines: list[tuple[bytes, bytes, bytes, int]], grouping: Grouping, blocks: list[int]

@@ -100,14 +100,14 @@ def test_invalid_request_is_rejected(port: int, request_: bytes, status: bytes) 
 
 
 def test_idle_clients_do_not_block_others(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "CLIENT_TIMEOUT_SECONDS", 4.0)
+    monkeypatch.setattr(http_server, "CLIENT_TIMEOUT_SECONDS", 2.0)
     idle = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(http_server.MAX_CLIENTS - 1)]
     start = time.monotonic()
     for client in idle:
         client.sendall(b"GET / HT")
 
     assert send_request(port, "/livez")[0] == 200
-    assert time.monotonic() - start < 4.0
+    assert time.monotonic() - start < 2.0
     assert idle[0].recv(10) == b""  # dropped after the timeout
     for client in idle:
         client.close()

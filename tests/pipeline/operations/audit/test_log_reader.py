@@ -50,7 +50,7 @@ def write(directory: Path, files: list[bytes], compressed: list[bool]) -> list[P
     return paths
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings().max_examples)
 @given(LINES, st.lists(st.integers(0, 25), max_size=3), st.lists(st.booleans(), min_size=3, max_size=3), st.data())
 def test_every_event_of_every_file_is_read_once(
     lines: list[tuple[bytes, bytes, bytes, int]], cuts: list[int], compressed: list[bool], data: st.DataObject
