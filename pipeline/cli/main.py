@@ -26,6 +26,7 @@ COMMANDS = {
     "trace": ("pipeline.cli.inspect.trace", "trace one document: file, slice, record, index, with the times"),
     "runbook": ("pipeline.cli.runbook", "print a runbook named by an alert or a status page"),
     "audit": ("pipeline.cli.audit", "verify that every event of log files or of Kafka is indexed"),
+    "size": ("pipeline.cli.size", "compute sizes of Kafka, workers and Elasticsearch for a load"),
     "rules": ("pipeline.cli.rules", "compare two rules files over the lines in Kafka, before a rollout"),
     "check": ("pipeline.cli.check", "validate settings, rules and servers; for CI, and before a rollout"),
     "config": ("pipeline.cli.config", "show the effective settings with their origins"),
