@@ -30,7 +30,7 @@ SETTING_GROUPS: dict[str, dict[str, str]] = {
         "worker, commands": "kafka_group",
         "worker, setup, commands": "topic_dead",
         "setup, check": "topic_partitions topic_replication",
-        "worker, setup, check": "topic_retention_seconds",
+        "worker, setup, check": "topic_retention_seconds topic_retention_bytes",
     },
     "shipper-settings": {
         "shipper": """slice_max_bytes logs_dir plain_dirs docker_dir discovery deleted_max_bytes state_dir compression

@@ -86,6 +86,9 @@ class KafkaSettings:
     topic_partitions: int = _setting(12, "number of partitions of the raw topic, when setup creates it", minimum=1)
     topic_replication: int = _setting(1, "replication factor of the topics that setup creates", minimum=1)
     topic_retention_seconds: float = _setting(3 * 86400.0, "retention of the raw topic", minimum=60)
+    topic_retention_bytes: int = _setting(
+        0, "retention of each partition of the raw topic by size, in addition to that by time; 0: none", minimum=0
+    )
     event_max_bytes: int = _setting(
         MIB, "maximum size of an event; a larger one is split and flagged", minimum=64 * KIB
     )

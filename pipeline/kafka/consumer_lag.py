@@ -33,6 +33,34 @@ class Lag(NamedTuple):
         return self.end - self.first
 
 
+class RetentionUse(NamedTuple):
+    """The share of a partition's retention that its lag has used: beyond 1, records expire that are not consumed.
+
+    `limit`: which retention that is, "time" or "size". `ratio` is None if the age of the oldest record is unknown.
+    """
+
+    ratio: float | None
+    limit: str
+
+
+def retention_use(lag: Lag, lag_bytes: float, settings: KafkaSettings) -> RetentionUse:
+    """The use of the retention by time or by size, whichever is larger. `lag_bytes`: raw bytes, estimated.
+
+    Kafka's limit is on compressed bytes, whose number is not known: the raw bytes are their upper bound. Once Kafka
+    deletes records by retention, the lag's share of the retained records is an upper bound too.
+    """
+    if not lag.records:
+        return RetentionUse(0.0, "time")
+    age = None if lag.seconds is None else lag.seconds / settings.topic_retention_seconds
+    if settings.topic_retention_bytes:
+        size = lag_bytes / settings.topic_retention_bytes
+        if lag.begin:
+            size = min(size, lag.records / (lag.end - lag.begin))
+        if age is None or size > age:
+            return RetentionUse(size, "size")
+    return RetentionUse(age, "time")
+
+
 class LagReader:
     """Reads the lag from Kafka. `start` and `read` raise KafkaError."""
 

@@ -42,6 +42,11 @@ def duration(seconds: float | None) -> Figure:
     return Figure(f"{hours} h {minutes} min" if hours < 48 else f"{hours // 24} d {hours % 24} h")
 
 
+def percent(ratio: float | None) -> Figure:
+    """A share in percent; a dot if unknown."""
+    return Figure("·" if ratio is None else f"{100 * ratio:.0f} %")
+
+
 def age(seconds: float | None) -> str:
     """A duration within a sentence."""
     return "an unknown time" if seconds is None else duration(seconds)

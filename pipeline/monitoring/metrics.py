@@ -130,6 +130,12 @@ WORKER = (
         "crisp_worker_consumer_lag_seconds", "gauge", ("partition",), "age of the first record that is not committed"
     ),
     Metric(
+        "crisp_worker_consumer_lag_retention_ratio",
+        "gauge",
+        ("partition",),
+        "share of the topic's retention, by time or by size, that the lag has used; beyond 1 records are lost",
+    ),
+    Metric(
         "crisp_worker_consumer_lag_unknown",
         "gauge",
         (),

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from pipeline.monitoring.formatting import count, duration, latency, quantity, shortened, utc_time
+from pipeline.monitoring.formatting import count, duration, latency, percent, quantity, shortened, size, utc_time
 from pipeline.monitoring.problem import Problem, critical, warning
 from pipeline.monitoring.status import replace_problems
 from pipeline.monitoring.worker_status import EventTotals, PartitionLag, WorkerStatus
@@ -10,6 +10,8 @@ from pipeline.monitoring.worker_status import EventTotals, PartitionLag, WorkerS
 SEARCH_DELAY_SECONDS = 5.0
 MIN_PROBES = 3  # fewer search probes in a minute are not significant
 BEHIND_SECONDS = 60.0
+RETENTION_RATIO = 0.5
+"""That of the alert on retention."""
 RECENT_SECONDS = 900.0
 REPORTED_SECONDS = 1800.0
 """The time range of the alerts on losses and dead letters."""
@@ -92,12 +94,9 @@ def _totals(totals: EventTotals) -> Iterator[Problem]:
 
 def _lag(status: WorkerStatus) -> Iterator[Problem]:
     oldest = oldest_seconds(status.lag) or 0.0
-    if oldest > status.topic_retention_seconds / 2:
-        yield critical(
-            "Kafka's retention will soon delete records that are not indexed:"
-            f" the oldest waits for {duration(oldest)}.",
-            "retention",
-        )
+    near = [row for row in status.lag if (row.retention_ratio or 0.0) > RETENTION_RATIO]
+    if near:
+        yield critical(_near_retention(status, near), "retention")
     elif oldest > BEHIND_SECONDS:
         records = quantity(lag_records(status), "record")
         yield warning(f"Consumer lag: {records}, the oldest waits for {duration(oldest)}.", "lag")
@@ -106,6 +105,21 @@ def _lag(status: WorkerStatus) -> Iterator[Problem]:
         yield critical(f"Consumer lag unknown ({last_lag(status)}): {problem}.", "lag")
     elif not status.partitions:
         yield warning("No partitions assigned (more workers than partitions, or rebalancing).", "lag")
+
+
+def _near_retention(status: WorkerStatus, near: list[PartitionLag]) -> str:
+    worst = max(near, key=lambda row: row.retention_ratio or 0.0)
+    limit = str(duration(status.topic_retention_seconds))
+    used = f"its oldest record waits for {duration(worst.seconds)}"
+    if worst.retention_limit == "size":
+        limit = f"{size(status.topic_retention_bytes)} of each partition"
+        used = f"up to {size(worst.bytes)} wait"
+    others = f", and {quantity(len(near) - 1, 'more partition')}" if len(near) > 1 else ""
+    return (
+        "Kafka's retention will soon delete records that are not indexed:"
+        f" partition {worst.partition} has used {percent(worst.retention_ratio)} of it ({used}, retained are {limit})"
+        f"{others}."
+    )
 
 
 def _losses(status: WorkerStatus, now: float) -> Iterator[Problem]:

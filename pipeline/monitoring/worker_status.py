@@ -24,7 +24,8 @@ class ElasticsearchStatus:
 class PartitionLag:
     """The consumer lag of one assigned partition of the raw topic, and its offsets.
 
-    `bytes` is estimated; `seconds` is the age of the first record that is not committed, None if unknown.
+    `bytes` is estimated; `seconds` is the age of the first record that is not committed, None if unknown. The lag has
+    used the share `retention_ratio` of the topic's retention, by `retention_limit`, "time" or "size"; None if unknown.
     """
 
     partition: int
@@ -34,6 +35,8 @@ class PartitionLag:
     committed: int
     end: int
     log_start: int
+    retention_ratio: float | None
+    retention_limit: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +171,7 @@ class WorkerStatus(ProcessStatus):
     topic_raw: str
     topic_dead: str
     topic_retention_seconds: float
+    topic_retention_bytes: int
     lag: tuple[PartitionLag, ...]
     lag_problem: str
     lag_measured_at: float | None

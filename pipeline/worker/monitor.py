@@ -11,7 +11,7 @@ from pipeline.config.settings import WorkerSettings
 from pipeline.contract import cri
 from pipeline.documents.batch import DocumentBatch
 from pipeline.elasticsearch.freshness_probe import FreshnessProbe
-from pipeline.kafka.consumer_lag import Lag, LagReader
+from pipeline.kafka.consumer_lag import Lag, LagReader, RetentionUse, retention_use
 from pipeline.kafka.error_text import describe_error
 from pipeline.monitoring.history import SAMPLE_SECONDS, History, HistoryMetrics, field_names
 from pipeline.monitoring.last_increase import LastIncrease
@@ -33,11 +33,33 @@ HISTORY_METRICS = HistoryMetrics(
 
 REQUEST_TIMEOUT_SECONDS = 30.0
 MAX_LAG_DELAY_SECONDS = 10.0
+MEAN_RECORDS = 1000
 
 log = logging.getLogger(__name__)
 
 AssignedPartitions = Callable[[], set[int]]
 """Returns the partitions of the raw topic that are assigned to the worker."""
+
+
+class MeanRecordSize:
+    """The mean size of the last records, in bytes; older ones count less."""
+
+    __slots__ = ("_bytes", "_records")
+
+    def __init__(self) -> None:
+        self._records, self._bytes = 0, 0
+
+    def add(self, size: int) -> None:
+        """Add a record."""
+        if self._records >= MEAN_RECORDS:
+            self._records, self._bytes = self._records // 2, self._bytes // 2
+        self._records += 1
+        self._bytes += size
+
+    @property
+    def mean(self) -> float:
+        """The mean; there is at least one record."""
+        return self._bytes / self._records
 
 
 class WorkerMonitor:
@@ -57,12 +79,14 @@ class WorkerMonitor:
         """When the lag was last read, in seconds since the epoch; None: never."""
         self._problem = ""
         self._lag_expected_at = time.monotonic() + self._max_lag_age()  # beyond it, the lag is unknown
+        self._record_sizes: dict[int, MeanRecordSize] = {}
         self.kafka_unavailable = False
         """The last request to Kafka got no response."""
         metrics.set("crisp_worker_topic_retention_seconds", settings.topic_retention_seconds)
 
-    def observe_consumed(self, value: bytes) -> float | None:
+    def observe_consumed(self, value: bytes, partition: int) -> float | None:
         """Observe a consumed record's latency; return its first line's time, in seconds since the epoch, if any."""
+        self._record_sizes.setdefault(partition, MeanRecordSize()).add(len(value))
         first_time = cri.first_time(value)
         if first_time is None:
             return None
@@ -130,14 +154,25 @@ class WorkerMonitor:
         self._metrics.set("crisp_worker_assigned_partitions", len(lags))
         for name, values in {
             "records": {number: float(lag.records) for number, lag in lags.items()},
-            "bytes": {number: self._lag_bytes(lag) for number, lag in lags.items()},
+            "bytes": {number: self._lag_bytes(number, lag) for number, lag in lags.items()},
             "seconds": {number: lag.seconds for number, lag in lags.items() if lag.seconds is not None},
+            "retention_ratio": {
+                number: use.ratio
+                for number, lag in lags.items()
+                if (use := self._retention_use(number, lag)).ratio is not None
+            },
         }.items():
             by_label = {str(number): value for number, value in values.items()}
             self._metrics.replace(f"crisp_worker_consumer_lag_{name}", "partition", by_label)
 
-    def _lag_bytes(self, lag: Lag) -> float:
-        """Estimate the lag in bytes, which Kafka does not report: records times the mean size of received ones."""
+    def _lag_bytes(self, partition: int, lag: Lag) -> float:
+        """Estimate the lag in bytes, which Kafka does not report: records times the mean size of consumed ones.
+
+        By partition, since one container may fill one with large records; else the mean of all partitions.
+        """
+        size = self._record_sizes.get(partition)
+        if size is not None:
+            return round(lag.records * size.mean)
         records = self._metrics.total("crisp_worker_records_received")
         return round(lag.records * self._metrics.get("crisp_worker_received_bytes") / records) if records else 0.0
 
@@ -157,10 +192,20 @@ class WorkerMonitor:
         """Return the lag of each assigned partition."""
         return tuple(
             PartitionLag(
-                number, lag.records, int(self._lag_bytes(lag)), lag.seconds, lag.first, lag.end, log_start=lag.begin
+                number,
+                lag.records,
+                int(self._lag_bytes(number, lag)),
+                lag.seconds,
+                lag.first,
+                lag.end,
+                lag.begin,
+                *self._retention_use(number, lag),
             )
             for number, lag in sorted(self._lags.items())
         )
+
+    def _retention_use(self, partition: int, lag: Lag) -> RetentionUse:
+        return retention_use(lag, self._lag_bytes(partition, lag), self._settings)
 
     def losses(self) -> Losses:
         """Return the expired records, and the times of the last gap and dead letter."""

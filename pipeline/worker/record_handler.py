@@ -75,7 +75,7 @@ class RecordHandler:
             return
         self.metrics.inc("crisp_worker_records_received", kind=kind)
         self.health.record_progress()
-        written_at = self.monitor.observe_consumed(value)
+        written_at = self.monitor.observe_consumed(value, message.partition)
         self.budget.grow(batch.size)
 
         def on_indexed() -> None:

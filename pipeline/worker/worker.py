@@ -142,6 +142,7 @@ class Worker:
             topic_raw=self.settings.topic_raw,
             topic_dead=self.settings.topic_dead,
             topic_retention_seconds=self.settings.topic_retention_seconds,
+            topic_retention_bytes=self.settings.topic_retention_bytes,
             lag=self.monitor.lag(),
             lag_problem=self.monitor.lag_problem,
             lag_measured_at=self.monitor.lag_measured_at,

@@ -37,6 +37,7 @@ def topics(objects: Objects) -> Iterator[str]:
         (raw, "partitions", raw["spec"]["partitions"], have.topic_partitions),
         (raw, "max.message.bytes", raw["spec"]["config"]["max.message.bytes"], most),
         (raw, "retention.ms", raw["spec"]["config"]["retention.ms"], int(have.topic_retention_seconds * 1000)),
+        (raw, "retention.bytes", raw["spec"]["config"]["retention.bytes"], have.topic_retention_bytes),
         (raw, "compression.type", raw["spec"]["config"]["compression.type"], "producer"),
         (dead, "partitions", dead["spec"]["partitions"], 1),
         (dead, "max.message.bytes", dead["spec"]["config"]["max.message.bytes"], 2 * most),

@@ -27,6 +27,7 @@ BROKEN: list[Case] = [
     ("other partitions", store.topics, at("KafkaTopic", "logs-raw", "spec", "partitions", to=6)),
     ("records too long", store.topics, at("KafkaTopic", "logs-raw", "spec", "config", "max.message.bytes", to=1048588)),
     ("a retention of its own", store.topics, in_config(CRISP_TOPIC_RETENTION_SECONDS="86400")),
+    ("a size of its own", store.topics, in_config(CRISP_TOPIC_RETENTION_BYTES="1GiB")),
     ("more replicas than brokers", store.brokers, at("KafkaTopic", "logs-raw", "spec", "replicas", to=4)),
     ("a disk too small", store.brokers, at("KafkaTopic", "logs-raw", "spec", "config", "retention.bytes", to=4 << 30)),
     (

@@ -38,7 +38,12 @@ import pipeline
 
 ALL_OPERATIONS = 1 << 3 | 1 << 4 | 1 << 8
 """Read, write, describe: bits of `AclOperation`."""
-DEFAULT_CONFIG = {"max.message.bytes": "1048588", "retention.ms": "604800000", "cleanup.policy": "delete"}
+DEFAULT_CONFIG = {
+    "max.message.bytes": "1048588",
+    "retention.ms": "604800000",
+    "retention.bytes": "-1",
+    "cleanup.policy": "delete",
+}
 _ROOMS = ("agents.delivery", "pipeline.kafka", "pipeline.operations")
 
 

@@ -106,8 +106,9 @@ class FakeMonitor:
     kafka_unavailable: bool = False
     lag: bool = False
 
-    def observe_consumed(self, value: bytes) -> float | None:
+    def observe_consumed(self, value: bytes, partition: int) -> float | None:
         """Observe a consumed record."""
+        assert partition >= 0
         self.consumed.append(value)
         return 1.0
 

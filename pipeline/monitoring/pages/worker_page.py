@@ -99,10 +99,20 @@ def _lag(status: WorkerStatus) -> Html:
             count(row.committed),
             count(row.end),
             count(row.log_start),
+            formatting.percent(row.retention_ratio),
         )
         for row in status.lag
     ]
-    head = ("partition", "records", "bytes, estimated", "oldest waits", "committed", "end", "log start")
+    head = (
+        "partition",
+        "records",
+        "bytes, estimated",
+        "oldest waits",
+        "committed",
+        "end",
+        "log start",
+        "retention used",
+    )
     note = f"In flight: {size(status.in_flight_bytes)} of at most {size(status.memory_budget_bytes)}."
     if worker_problems.is_lag_unknown(status):
         note += f" The lag is unknown, {worker_problems.last_lag(status)}."

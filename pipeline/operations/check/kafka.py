@@ -24,7 +24,8 @@ from pipeline.kafka import authorized_operations
 from pipeline.kafka import client as kafka_client
 from pipeline.operations.check.finding import FAILED, CheckResult, failed, ok, warning
 
-MAX_MESSAGE_BYTES, RETENTION_MS, CLEANUP_POLICY = "max.message.bytes", "retention.ms", "cleanup.policy"
+MAX_MESSAGE_BYTES, CLEANUP_POLICY = "max.message.bytes", "cleanup.policy"
+RETENTION_MS, RETENTION_BYTES = "retention.ms", "retention.bytes"
 REQUEST_TIMEOUT_MS = 10_000
 _AUTHORIZATION_ERRORS = (ClusterAuthorizationFailedError, GroupAuthorizationFailedError, TopicAuthorizationFailedError)
 _RUN_SETUP = "run `crisp setup`, with the right to create topics"
@@ -93,10 +94,22 @@ async def _check_raw_topic(
     if 0 <= int(config[RETENTION_MS]) < retention_ms:
         seen = f"retains records for {int(config[RETENTION_MS]) // 1000} s, configured are {retention_ms // 1000}"
         results.append(warning(f"topic {name}", seen, "a longer outage of Elasticsearch loses lines"))
+    results += _check_retention_bytes(name, int(config.get(RETENTION_BYTES, "-1")), settings.topic_retention_bytes)
     results += _check_operations(
         name, operations.get(name), {"write": "the shipper", "read": "the worker", "describe": "both"}
     )
     return results
+
+
+def _check_retention_bytes(topic: str, actual: int, configured: int) -> list[CheckResult]:
+    """A partition that fills up loses records before their time: the alert must know its size."""
+    if max(actual, 0) == configured:
+        return [ok(f"{RETENTION_BYTES} of {topic}", f"{actual} of each partition")] if configured else []
+    seen = f"{actual} of each partition, configured are {configured}"
+    remedy = (
+        f"set {env_name('topic_retention_bytes')} to {max(actual, 0)}: pages and alerts use it, or change the topic"
+    )
+    return [warning(f"{RETENTION_BYTES} of {topic}", seen, remedy)]
 
 
 async def _check_dead_letter_topic(
@@ -111,7 +124,7 @@ async def _check_dead_letter_topic(
 
 
 async def _topic_config(admin: Any, topic: str) -> dict[str, str]:
-    keys = dict.fromkeys((MAX_MESSAGE_BYTES, RETENTION_MS, CLEANUP_POLICY), "")
+    keys = dict.fromkeys((MAX_MESSAGE_BYTES, RETENTION_MS, RETENTION_BYTES, CLEANUP_POLICY), "")
     (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic, keys)])
     code, reason, *_, entries = response.resources[0]
     if code:

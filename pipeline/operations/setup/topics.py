@@ -21,6 +21,7 @@ from pipeline.kafka.error_text import describe_error
 
 MAX_MESSAGE_BYTES = "max.message.bytes"
 RETENTION_MS = "retention.ms"
+RETENTION_BYTES = "retention.bytes"
 CLEANUP_POLICY = "cleanup.policy"
 MIN_INSYNC_REPLICAS = "min.insync.replicas"
 
@@ -39,6 +40,7 @@ async def create_topics(settings: KafkaSettings) -> list[str]:
             topic_configs={
                 MAX_MESSAGE_BYTES: str(settings.record_max_bytes),
                 RETENTION_MS: str(int(settings.topic_retention_seconds * 1000)),
+                RETENTION_BYTES: str(settings.topic_retention_bytes or -1),
                 **durability,
             },
         ),
@@ -95,14 +97,14 @@ def _differences(topic: NewTopic, config: dict[str, str], partitions: int) -> li
             f"  {partitions} partitions instead of {topic.num_partitions}: more than {partitions} workers would idle;"
             " partitions can be added at any time, nothing depends on their number"
         )
-    for key in (RETENTION_MS, MIN_INSYNC_REPLICAS):
+    for key in (RETENTION_MS, RETENTION_BYTES, MIN_INSYNC_REPLICAS):
         configured = topic.topic_configs.get(key)
-        if configured is not None and config[key] != configured:
+        if configured is not None and config.get(key, configured) != configured:
             lines.append(f"  {key} is {config[key]}, configured is {configured}")
     return lines
 
 
 async def _topic_config(admin: Any, topic: str) -> dict[str, str]:
-    keys = dict.fromkeys((MAX_MESSAGE_BYTES, RETENTION_MS, CLEANUP_POLICY, MIN_INSYNC_REPLICAS), "")
+    keys = dict.fromkeys((MAX_MESSAGE_BYTES, RETENTION_MS, RETENTION_BYTES, CLEANUP_POLICY, MIN_INSYNC_REPLICAS), "")
     (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic, keys)])
     return {entry[0]: str(entry[1]) for entry in response.resources[0][4]}

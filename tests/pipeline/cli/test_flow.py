@@ -365,6 +365,8 @@ def test_setup_reports_how_a_topic_differs(crisp: CommandLine) -> None:
     crisp.configure(CRISP_TOPIC_PARTITIONS="4")
 
     assert "retention.ms" in crisp("setup").out
+    crisp.kafka.topics["logs-raw"].config["retention.bytes"] = "1000"
+    assert "retention.bytes is 1000, configured is -1" in crisp("setup").out
 
 
 def test_setup_leaves_a_template_of_another_owner(crisp: CommandLine) -> None:
@@ -420,6 +422,25 @@ def test_check_reports_topics_that_lose_or_reject_records(flow: CommandLine) -> 
 
     assert check(flow, "topic logs-raw")["observed"] == "is compacted: records vanish"
     assert check(flow, "max.message.bytes of logs-dead")["status"] == "failed"
+
+
+@pytest.mark.parametrize(("actual", "configured"), [("1000", "0"), ("-1", "1000"), ("2000", "1000")])
+def test_check_reports_a_retention_by_size_that_differs(flow: CommandLine, actual: str, configured: str) -> None:
+    flow.kafka.topics["logs-raw"].config["retention.bytes"] = actual
+    flow.configure(CRISP_TOPIC_RETENTION_BYTES=configured)
+
+    finding = check(flow, "retention.bytes of logs-raw")
+
+    assert finding["status"] == "warning"
+    assert f"set CRISP_TOPIC_RETENTION_BYTES to {max(int(actual), 0)}" in finding["remedy"]
+
+
+def test_setup_creates_the_topic_with_the_retention_by_size(crisp: CommandLine) -> None:
+    crisp.configure(CRISP_TOPIC_RETENTION_BYTES="1GiB")
+    crisp.set_up()
+
+    assert crisp.kafka.topics["logs-raw"].config["retention.bytes"] == str(1 << 30)
+    assert "retention.bytes" not in crisp("setup").out
 
 
 def test_check_reports_missing_operations(flow: CommandLine) -> None:

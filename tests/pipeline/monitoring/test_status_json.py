@@ -19,7 +19,10 @@ STATUSES = [
     WORKER,
     SHIPPER,
     worker_problems.with_problems(
-        with_value(with_value(WORKER, "rejections", (REJECTION,)), "lag", (PartitionLag(1, 2, 3, None, 4, 6, 0),)), NOW
+        with_value(
+            with_value(WORKER, "rejections", (REJECTION,)), "lag", (PartitionLag(1, 2, 3, None, 4, 6, 0, 0.0, "time"),)
+        ),
+        NOW,
     ),
     shipper_problems.with_problems(with_value(SHIPPER, "kafka_problem", "no broker"), NOW),
 ]

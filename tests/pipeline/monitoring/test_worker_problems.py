@@ -24,8 +24,8 @@ def test_status_without_problem_is_healthy() -> None:
         ("elasticsearch.index_problem", "no template", Severity.CRITICAL, "elasticsearch"),
         ("totals.in_flight", 3, Severity.CRITICAL, "event-totals-mismatch"),
         ("totals.in_flight", -1, Severity.CRITICAL, "event-totals-mismatch"),
-        ("lag", (PartitionLag(0, 3, 9, 70.0, 2, 5, 0),), Severity.WARNING, "lag"),
-        ("lag", (PartitionLag(0, 3, 9, 50_000.0, 2, 5, 0),), Severity.CRITICAL, "retention"),
+        ("lag", (PartitionLag(0, 3, 9, 70.0, 2, 5, 0, 0.01, "time"),), Severity.WARNING, "lag"),
+        ("lag", (PartitionLag(0, 3, 9, 50_000.0, 2, 5, 0, 0.57, "time"),), Severity.CRITICAL, "retention"),
         ("lag_problem", "no broker", Severity.CRITICAL, "lag"),
         ("dead_letter_problem", "no such topic", Severity.CRITICAL, "dead-letters"),
         ("partitions", (), Severity.WARNING, "lag"),
@@ -90,7 +90,7 @@ def test_long_server_error_is_shortened() -> None:
 )
 def test_unknown_lag_has_the_last_known_one_and_its_time(measured_at: float | None, text: str) -> None:
     status = with_value(with_value(WORKER, "lag_problem", "no broker"), "lag_measured_at", measured_at)
-    lag = (PartitionLag(0, 1004, 9, 1.0, 0, 1004, 0),)
+    lag = (PartitionLag(0, 1004, 9, 1.0, 0, 1004, 0, 0.0, "time"),)
 
     (problem,) = with_problems(with_value(status, "lag", lag), NOW).problems
 
@@ -104,6 +104,25 @@ def test_unknown_lag_has_the_last_known_one_and_its_time(measured_at: float | No
 def test_unknown_age_of_the_oldest_record_is_not_zero(
     seconds: tuple[float | None, ...], records: tuple[int, ...], oldest: float | None
 ) -> None:
-    lag = tuple(PartitionLag(0, number, 9, age, 0, 9, 0) for age, number in zip(seconds, records, strict=True))
+    lag = tuple(
+        PartitionLag(0, number, 9, age, 0, 9, 0, 0.0, "time") for age, number in zip(seconds, records, strict=True)
+    )
 
     assert oldest_seconds(lag) == oldest
+
+
+def test_partition_near_its_retention_by_size_is_named_with_the_limit() -> None:
+    lag = (
+        PartitionLag(0, 9, 9, 9.0, 0, 9, 0, 0.2, "time"),
+        PartitionLag(3, 9, 6 << 20, 9.0, 0, 9, 0, 0.6, "size"),
+        PartitionLag(4, 9, 5 << 20, 9.0, 0, 9, 0, 0.51, "size"),
+    )
+    status = with_value(with_value(WORKER, "topic_retention_bytes", 10 << 20), "lag", lag)
+
+    (problem,) = with_problems(status, NOW).problems
+
+    assert (problem.severity, problem.runbook) == (Severity.CRITICAL, "retention")
+    assert (
+        "partition 3 has used 60 % of it (up to 6.0 MiB wait, retained are 10.0 MiB of each partition), and 1 more"
+        in problem.message
+    )

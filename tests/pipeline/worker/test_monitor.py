@@ -111,3 +111,24 @@ async def test_lag_is_known_again_after_the_next_answer(monitor: WorkerMonitor) 
     await run_until(monitor, lambda: monitor.lag_measured_at is not None)
 
     assert (monitor.lag_problem, monitor.kafka_unavailable) == ("", False)
+
+
+async def test_partition_filled_by_large_records_is_near_its_retention_by_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(monitor_module, "LagReader", Reader)
+    settings = WorkerSettings(lag_poll_seconds=0.01, topic_retention_bytes=1_000_000)
+    monitor = WorkerMonitor(settings, Metrics(WORKER), lambda: {0, 1}, OrderedAcker(lambda: 1))
+    for _ in range(2500):
+        monitor.observe_consumed(b"x" * 10, 0)
+        monitor.observe_consumed(b"x" * 10_000, 1)
+    Reader.answers = [{number: Lag(0, 70, 0, 1.0) for number in (0, 1)}]
+
+    await run_until(monitor, lambda: monitor.lag_measured_at is not None)
+
+    small, large = monitor.lag()
+    assert (small.bytes, small.retention_limit) == (700, "size")
+    assert large.bytes == pytest.approx(700_000, rel=0.01)
+    assert large.retention_ratio == pytest.approx(0.7, rel=0.01)
+    ratios = monitor._metrics.values_by_label("crisp_worker_consumer_lag_retention_ratio", "partition")
+    assert ratios == {"0": small.retention_ratio, "1": large.retention_ratio}

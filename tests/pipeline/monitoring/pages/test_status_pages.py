@@ -83,7 +83,7 @@ def test_page_shows_the_state_of_pod_metadata(enabled: bool, problem: str, state
     [("no broker", NOW, "last 1,004 at 2026-09-21 14:13:20 UTC"), ("", None, "never read")],
 )
 def test_page_shows_an_unknown_lag_not_zero(problem: str, measured_at: float | None, note: str) -> None:
-    lag = (PartitionLag(0, 1004, 9, 1.0, 0, 1004, 0),)
+    lag = (PartitionLag(0, 1004, 9, 1.0, 0, 1004, 0, 0.0, "time"),)
     status = dataclasses.replace(WORKER, lag=lag, lag_problem=problem, lag_measured_at=measured_at)
 
     text = parse(worker_page.render(status, "").body.decode()).text
