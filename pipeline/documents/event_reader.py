@@ -16,7 +16,7 @@ from pipeline.contract import cri
 from pipeline.contract.json_types import JsonObject
 from pipeline.documents.container_fields import ContainerFields
 from pipeline.grouping.event import MULTILINE, PARTIAL, SPLIT, UNPARSED, Event
-from pipeline.parsing import ansi, exception, health_probe, json_body, text_formats, timestamp
+from pipeline.parsing import ansi, exception, flatten, health_probe, json_body, text_formats, timestamp
 
 PROBE_RULE = "health probe"
 EXCLUDED_RULE = "pod excludes the stream"
@@ -34,6 +34,9 @@ service fields among them; the rule that drops the event."""
 
 _RUNTIME = b',"@timestamp":"'
 _IOTIME = b',"log.iotime":"'
+BLANKS = b" \t"
+_BLANK_CODES = (b" ", b"\t")
+_APPLICATION_TIME = "app.@timestamp"
 
 
 class EventReader:
@@ -56,6 +59,8 @@ class EventReader:
             fields = self.read_fields(event)
             rule = self.probe_rule(fields)
             return *self.serialize(fields, time, day, late=late), rule
+        if content[:1] in _BLANK_CODES:
+            content = self._strip_blanks(content)
         own = NO_OWN_FIELDS
         if content[:1] == b"{" and self._parses_json and (body := json_body.parse(content, self._field_limit)):
             fields, verbatim, own = body
@@ -66,7 +71,7 @@ class EventReader:
                 if type(moment) is str and _day_by_second.get(moment[:19]) == day and moment[19:] in self._fractions:
                     return content[:-1], _IOTIME, own, ""
             elif fields.get("message") is None:
-                fields["message"] = content.decode("utf-8", "replace")
+                fields["message"] = event[5].decode("utf-8", "replace")
         else:
             message = content.decode("utf-8", "replace")
             parsed = self._parse_text(message)
@@ -74,8 +79,7 @@ class EventReader:
                 return orjson.dumps({"message": message})[:-1], _RUNTIME, NO_OWN_FIELDS, ""
             fields = parsed
             fields["message"] = message
-            if "service.name" in fields:
-                own = _SERVICE_NAME
+            own = _SERVICE_NAME if "service.name" in fields else NO_OWN_FIELDS
         if "url.path" in fields and health_probe.is_probe(fields, self._probe_paths):
             return b"", b"", own, PROBE_RULE
         name = self._set_timestamp(fields, time, day)
@@ -84,9 +88,10 @@ class EventReader:
     def read_fields(self, event: Event) -> JsonObject:
         """Read an event into fields, to change before `serialize`; `@timestamp` only if the line has a time."""
         _, _, _, _, stream, content, flags, part = event
+        body = self._strip_blanks(content)
         fields = (
-            json_body.parse_fields(content, self._field_limit)
-            if content[:1] == b"{" and self._parses_json and not flags
+            json_body.parse_fields(body, self._field_limit)
+            if body[:1] == b"{" and self._parses_json and not flags
             else None
         )
         message = content.decode("utf-8", "replace")
@@ -102,6 +107,13 @@ class EventReader:
         if flags:
             _add_flags(fields, flags, part)
         return fields
+
+    def _strip_blanks(self, content: bytes) -> bytes:
+        """Return a JSON object without blanks before it; any other content unchanged."""
+        body = content.lstrip(BLANKS)
+        if body[:1] == b"{" and self._parses_json and json_body.parse(body, self._field_limit):
+            return body
+        return content
 
     def probe_rule(self, fields: JsonObject) -> str:
         """Return the name of the built-in rule if it drops the event, else an empty string."""
@@ -133,7 +145,10 @@ class EventReader:
         if moment is not None and abs(moment - (cri.nanoseconds(time) or 0)) <= self._window_ns:
             fields["@timestamp"] = timestamp.format_utc(moment)
             return _IOTIME
-        fields["app.@timestamp"] = own if isinstance(own, str) else orjson.dumps(own).decode()
+        if _APPLICATION_TIME in fields:
+            others = fields[_APPLICATION_TIME]
+            fields[_APPLICATION_TIME] = [*map(_to_text, others if isinstance(others, list) else [others])]
+        flatten.append_value(fields, _APPLICATION_TIME, _to_text(own))
         del fields["@timestamp"]
         return _RUNTIME
 
@@ -169,6 +184,10 @@ class PerStreamEventReader(EventReader):
 def make_reader(container: ContainerFields, settings: DocumentSettings) -> EventReader:
     """Return the event reader of a container."""
     return PerStreamEventReader(container, settings) if container.stream_parsers else EventReader(container, settings)
+
+
+def _to_text(value: object) -> str:
+    return value if isinstance(value, str) else orjson.dumps(value).decode()
 
 
 _MILLISECOND_SUFFIXES = frozenset(f".{number:03d}Z" for number in range(1000)) | {"Z"}

@@ -182,7 +182,7 @@ _DERIVED_FROM = {
 
 def _flat_json_body(content: bytes) -> JsonObject | None:
     """Return the fields of a JSON body, nested names joined by dots; None if the content is not JSON."""
-    if content[:1] != b"{":
+    if content.lstrip(event_reader.BLANKS)[:1] != b"{":
         return None
     try:
         body = orjson.loads(content)

@@ -24,6 +24,7 @@ _UNITS = {"ns": 1, "us": 10**3, "µs": 10**3, "μs": 10**3, "ms": 10**6, "s": 10
 _TRACE = re.compile(r"projects/[^/]{1,100}/traces/(\w{1,64})")
 _URL = re.compile(r"(?:([a-z][a-z0-9+.-]{1,20})://([^/?#]{0,255}))?([^?#]*)(?:\?([^#]*))?(?:#.*)?", re.DOTALL)
 _REQUEST = re.compile(r"([A-Z]{3,10}) (\S{1,8192}) HTTP/([\d.]{1,5})", re.ASCII)
+_ADDRESS = re.compile(r"(?:\[([^\]]{1,100})\]|([^\s:,]{1,255})):(\d{1,5})", re.ASCII)
 _HTTP = re.compile(r"(?:HTTP/)?([\d.]{1,5})")
 _MAX_URL_LENGTH = 8192
 
@@ -49,6 +50,11 @@ def number(name: str) -> Converter:
     return convert
 
 
+def present(name: str) -> Converter:
+    """Text that is not empty; an empty one is dropped."""
+    return lambda value: ({name: value} if value else {}) if isinstance(value, str) else None
+
+
 def message(value: Any) -> JsonObject | None:
     """A message; an object of that name is none."""
     return {"message": value} if isinstance(value, str) else None
@@ -60,11 +66,13 @@ def _id(name: str) -> Converter:
     def convert(value: Any) -> JsonObject | None:
         if type(value) is int and 0 <= value < 2**64:
             value = str(value)
+        if isinstance(value, list) and len(set(map(str, value))) == 1:  # of the objects in a list
+            value = value[0]
         if not isinstance(value, str):
             return None
         match = _TRACE.fullmatch(value)  # Google's is part of a resource name
-        text = match[1] if match else value.removeprefix("0x")
-        return {name: text} if text.strip("0-") else {}
+        identifier = match[1] if match else value.removeprefix("0x")
+        return {name: identifier} if identifier.strip("0-") else None
 
     return convert
 
@@ -120,6 +128,12 @@ def source(value: Any) -> JsonObject | None:
     first = value.partition(",")[0].strip()
     ip = parse_ip(first)
     return {"source.address": first, "source.ip": ip} if ip else {"source.address": first}
+
+
+def source_and_port(value: Any) -> JsonObject | None:
+    """An address with a port: `10.0.0.1:4711`, `[2001:db8::1]:4711`."""
+    match = _ADDRESS.fullmatch(value) if isinstance(value, str) else None
+    return {**(source(match[1] or match[2]) or {}), "source.port": int(match[3])} if match else source(value)
 
 
 @lru_cache(maxsize=4096)
@@ -217,6 +231,11 @@ CONVERTERS: dict[str, Converter] = {
     "url.original/request": request,
     "url.domain": domain,
     "source.address": source,
+    "source.address/port": source_and_port,
+    "source.port": number("source.port"),
+    "error.message": present("error.message"),
+    "error.type": present("error.type"),
+    "error.stack_trace": present("error.stack_trace"),
     "event.duration": duration(10**9),
     "event.duration/ms": duration(10**6),
     "event.duration/ns": duration(1),

@@ -36,6 +36,8 @@ _NANOSECOND_FIELDS = {
     "timestampSeconds": "timestampNanos",
     "instant.epochSecond": "instant.nanoOfSecond",
 }
+_NO_LEVEL = ("-", "")
+_ID_NAMES = ("trace.id", "span.id", "transaction.id")
 _RESERVED_NAMES = (
     "host.name event.created event.ingested stream container kubernetes orchestrator agent crisp data_stream "
     "log.offset log.length log.iostream log.flags log.file.path log.iotime"
@@ -53,7 +55,18 @@ class _Plan:
     """
 
     __slots__ = (
-        *("converters", "has_floats", "has_level", "has_no_numbers", "integer_names", "is_flat", "level_is_text"),
+        *(
+            "absent",
+            "converters",
+            "default_level",
+            "has_floats",
+            "id_names",
+            "has_level",
+            "has_no_numbers",
+            "integer_names",
+            "is_flat",
+            "level_is_text",
+        ),
         *("may_be_verbatim", "names", "names_unchanged", "nanos", "quote_count", "service_fields"),
     )
 
@@ -64,8 +77,12 @@ class _Plan:
         self.integer_names = [name for name, kind in zip(names, types, strict=True) if kind is int]
         self.quote_count = 2 * (len(names) + types.count(str))
         self.converters: list[tuple[str, field_values.Converter]] = []
-        self.names = self._map_names(names, dict(zip(names, types, strict=True)))
-        self.names_unchanged = not self.converters and self.names == names
+        dialects = logger_dialects.find_dialects(names)
+        self.absent = next((dialect.absent for dialect in dialects if dialect.absent is not None), None)
+        self.names = self._map_names(dialects, names, dict(zip(names, types, strict=True)))
+        self.default_level = next((dialect.level for dialect in dialects if dialect.level), "")
+        self.names_unchanged = not (self.converters or self.default_level) and self.names == names
+        self.id_names = tuple(name for name in _ID_NAMES if name in names)
         self.has_level = "log.level" in self.names or any(name for name, _ in self.converters)
         self.nanos = next(
             ((seconds, nano) for seconds, nano in _NANOSECOND_FIELDS.items() if seconds in names and nano in names),
@@ -90,36 +107,50 @@ class _Plan:
     def _type_of(self, name: str, types: Shape) -> Any:
         return types[self.names.index(name)]
 
-    def _map_names(self, names: tuple[str, ...], types: dict[str, type]) -> tuple[str, ...]:
+    def _map_names(
+        self, dialects: list[logger_dialects.Dialect], names: tuple[str, ...], types: dict[str, type]
+    ) -> tuple[str, ...]:
         """Return the name of each value; a spelling that needs more than a new name goes into `converters`."""
-        spellings = logger_dialects.find_spellings(names)
+        spellings = logger_dialects.find_spellings(names, dialects)
         renamed: dict[str, str] = {}
         used: set[str] = set()
+        by_converter: set[str] = set()
         for name in names:
             if name not in spellings:
                 renamed[name] = _unused_name(permitted_name(name), used)
         for name, converter_name in spellings.items():
             target = converter_name.partition("/")[0]
             converter = field_values.CONVERTERS.get(converter_name)
-            if target in used or (converter is None and types[name] is not str):
+            is_text = types[name] is str
+            is_verbatim = converter is None or (is_text and converter_name in {"message", "log.level", "@timestamp"})
+            if (target in used and (is_verbatim or target not in by_converter)) or (converter is None and not is_text):
                 renamed[name] = _unused_name(permitted_name(name), used)
-            elif converter is None or (types[name] is str and converter_name in {"message", "log.level", "@timestamp"}):
+            elif converter is None or is_verbatim:
                 renamed[name] = _unused_name(target, used)
             else:
                 renamed[name] = _unused_name(permitted_name(name), used)
                 self.converters.append((renamed[name], converter))
                 used.add(target)
+                by_converter.add(target)
         return tuple([renamed[name] for name in names])
 
     def apply(self, body: JsonObject) -> JsonObject:
         """Return the fields of a flat object of this shape."""
         fields = dict(zip(self.names, body.values(), strict=True))
+        if self.absent is not None:
+            fields = {name: value for name, value in fields.items() if value != self.absent}
+        if self.default_level:
+            fields.setdefault("log.level", self.default_level)
         for name, converter in self.converters:
-            converted = converter(fields[name])
-            if converted is not None:
-                del fields[name]
-                for field, part in converted.items():
-                    fields.setdefault(field, part)
+            converted = converter(fields[name]) if name in fields else None
+            # The second of two spellings counts only if the first had no value.
+            if converted is None or (converted and (target := next(iter(converted))) in fields and target != name):
+                continue
+            del fields[name]
+            for field, part in converted.items():
+                fields.setdefault(field, part)
+        if self.nanos:
+            _join_nanos(fields, self.nanos)
         return fields
 
 
@@ -171,8 +202,10 @@ def parse(content: bytes, field_limit: int) -> ParsedBody | None:
                 return None  # hundreds of levels deep: no log entry, kept as text
     if not plan.names_unchanged:
         body = plan.apply(body)
-        if plan.nanos:
-            _join_nanos(body, plan.nanos)
+    for name in plan.id_names:
+        identifier = body.get(name)
+        if (type(identifier) is not str or identifier[-1:] == "0") and not _is_valid_id(body, name):
+            verbatim = False
     if (
         plan.has_level
         and (not plan.level_is_text or body["log.level"] not in level.NORMAL)
@@ -199,11 +232,26 @@ def _is_lossless(content: bytes, body: JsonObject, plan: _Plan, field_limit: int
     return not (plan.has_floats and _LONG_NUMBER.search(content))
 
 
+def _is_valid_id(body: JsonObject, name: str) -> bool:
+    """Move an id of zeros under `app.`, and write a number as text; return whether there was nothing to do."""
+    value = body.get(name)
+    if type(value) is int and value:
+        body[name] = str(value)
+    elif value is not None and value != "" and not str(value).strip("0-"):
+        flatten.append_value(body, f"{APPLICATION_PREFIX}.{name}", body.pop(name))
+    else:
+        return True
+    return False
+
+
 def _normalize_level(body: JsonObject) -> bool:
     """Normalise the level in place; return whether it was normal already."""
     logged = body.get("log.level")
     if type(logged) is str and logged in level.NORMAL:
         return True
+    if logged in _NO_LEVEL:
+        del body["log.level"]
+        return False
     normal = level.normalize(logged)
     if normal is None and isinstance(logged, str) and logged.isalpha():
         normal = logged.lower()  # a logger's own level, `DEFAULT` or `Audit`
@@ -212,6 +260,8 @@ def _normalize_level(body: JsonObject) -> bool:
     body["log.level"] = normal
     if isinstance(logged, int):
         body.setdefault("event.severity", logged)
+    elif isinstance(logged, str) and logged.isdecimal():
+        body.setdefault("event.severity", int(logged))
     return False
 
 

@@ -1,6 +1,9 @@
 """Log levels normalised to trace, debug, info, notice, warn, error, critical or fatal. Pure."""
 
+import re
 from itertools import product
+
+from pipeline.parsing import ansi
 
 _SPELLINGS = {
     "trace": "trace trce trac trc verbose verb vrb finest finer all silly t",
@@ -44,13 +47,21 @@ SYSLOG = ("fatal", "critical", "critical", "error", "warn", "notice", "info", "d
 NORMAL = frozenset(_SPELLINGS)
 """The normal names."""
 
+_OFFSET = re.compile(r"(debug|info|warn|error)[+-]\d{1,3}", re.ASCII)
 _MAX_LENGTH = 40  # of a text that may be a level, surrounding blanks included
+
+
+def _normalize_text(text: str) -> str | None:
+    """A level with colours, in any letter case, as one of the numbers, or with Go's offset: `ERROR+4`."""
+    word = str(ansi.strip(text)).strip().lower()
+    match = _OFFSET.fullmatch(word)
+    return _NORMAL.get(match[1] if match else word) or (_NUMBERS.get(int(word)) if word.isdecimal() else None)
 
 
 def normalize(value: object) -> str | None:
     """Return the normal name of a logger's level, in any letter case; None for any other value."""
     if isinstance(value, str):
-        return _NORMAL.get(value) or (_NORMAL.get(value.strip().lower()) if len(value) <= _MAX_LENGTH else None)
+        return _NORMAL.get(value) or (_normalize_text(value) if len(value) <= _MAX_LENGTH else None)
     if isinstance(value, int) and not isinstance(value, bool):
         return _NUMBERS.get(value)
     return None

@@ -126,3 +126,27 @@ def test_health_probe_is_dropped_by_the_probe_rule() -> None:
 
 def test_timestamp_of_null_is_ignored_without_a_duplicate_key() -> None:
     assert read_fields(b'{"@timestamp":null,"message":"x"}', make_reader())["@timestamp"] == TIME.decode()
+
+
+def test_no_time_of_the_application_is_lost() -> None:
+    fields = read_fields(b'{"@timestamp":"n1","@timestamp":"n2","message":"x"}', make_reader())
+    own = read_fields(b'{"@timestamp":"n1","app.@timestamp":5,"message":"x"}', make_reader())
+
+    assert fields["app.@timestamp"] == ["n2", "n1"]
+    assert own["app.@timestamp"] == ["5", "n1"]
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "  "])
+def test_json_object_behind_blanks_is_parsed(blank: str) -> None:
+    content = f'{blank}{{"level":"info","msg":"x"}}'.encode()
+
+    assert read_fields(content, make_reader())["message"] == "x"
+    assert read_fields(content, make_reader()) == read_fields(content, _GeneralPathReader())
+    assert read_fields(f"{blank}{{a}}".encode(), make_reader())["message"] == f"{blank}{{a}}"
+
+
+def test_service_name_of_a_text_replaces_the_containers() -> None:
+    head = b"2026-11-24 10:00:00,123 INFO [shop.pay] [pay.py:14] "
+    fields = read_fields(head + b"[trace_id=0 span_id=0 resource.service.name=shop] - paid", make_reader())
+
+    assert fields["service.name"] == "shop"

@@ -3,12 +3,24 @@
 import re
 from collections.abc import Callable, Iterator
 
+import orjson
 import pytest
 
 from pipeline.contract.json_types import JsonObject
-from pipeline.parsing import access_log, head_formats, leading_timestamp, level, logfmt, server_log, text_formats
+from pipeline.parsing import (
+    access_log,
+    field_values,
+    flatten,
+    head_formats,
+    leading_timestamp,
+    level,
+    logfmt,
+    logger_dialects,
+    server_log,
+    text_formats,
+)
 from pipeline.parsing.format_table import Format, FormatTable
-from tests.pipeline.parsing.examples import LOOKALIKES, TEXTS, Example
+from tests.pipeline.parsing.examples import LOGGERS, LOOKALIKES, TEXTS, Example
 
 Reader = Callable[[str], JsonObject | None]
 
@@ -96,3 +108,19 @@ def test_example_without_its_time_gets_no_other_value(example: Example) -> None:
     fields = text_formats.parse(rest) or {}
     for name in ("log.level", "log.logger", "@timestamp"):
         assert fields.get(name, example.fields.get(name)) == example.fields.get(name)
+
+
+@pytest.mark.parametrize("dialect", logger_dialects.DIALECTS, ids=lambda dialect: dialect.name)
+def test_dialect_gives_no_other_field_for_the_examples_of_other_loggers(dialect: logger_dialects.Dialect) -> None:
+    confused = {}
+    for example in LOGGERS:
+        body = flatten.flatten(example.line.encode(), orjson.loads(example.line), 200)
+        if dialect not in logger_dialects.find_dialects(tuple(body)):
+            continue
+        for alias, name in dialect.spellings.items():
+            convert = field_values.CONVERTERS.get(name)
+            value = body.get(alias)
+            fields = convert(value) if convert else {name: value} if isinstance(value, str) else None
+            if value != dialect.absent and fields and next(iter(fields)) not in example.fields:
+                confused[f"{example}: {alias}"] = fields
+    assert confused == {}
