@@ -22,6 +22,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_TIME_LENGTH = 36  # with nine digits, a zone, and the blank after it
 _DATE_AND_TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 _TIME = re.compile(rb"(" + _DATE_AND_TIME.pattern + rb")(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
+_DOCKER_TIME = re.compile(rb'"time":"(' + _TIME.pattern + rb")")
+_DOCKER_TIME_AFTER_LABELS = re.compile(rb"\}," + _DOCKER_TIME.pattern)
 
 
 class Line(NamedTuple):
@@ -104,10 +106,13 @@ def parse(raw: bytes) -> Line | None:
 def has_time(first_line: bytes) -> bool:
     """Return whether a file's first line, complete or not, has a time and so identifies the file.
 
-    Docker writes the time last: it must be within FIRST_LINE_BYTES, else two files could get the same identity.
+    Docker writes the time last: the whole of it must be within FIRST_LINE_BYTES, else two files could get the same
+    identity. Labels of the container, before it in `attrs`, may have the name `time` too: the log's follows their end.
     """
     if first_line.startswith(b'{"log":'):
-        return b'"time":"' in first_line[:FIRST_LINE_BYTES]
+        before, _, labels = first_line[:FIRST_LINE_BYTES].partition(b',"attrs":{')
+        match = _DOCKER_TIME.search(before) or _DOCKER_TIME_AFTER_LABELS.search(labels)
+        return match is not None and nanoseconds(match[1]) is not None
     return nanoseconds(first_line.split(b" ", 1)[0]) is not None
 
 

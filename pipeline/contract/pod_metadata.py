@@ -19,9 +19,9 @@ from pipeline.contract.json_types import JsonObject
 
 POD_DIRECTORY = re.compile(r"([a-z0-9][a-z0-9.-]{0,252})_([a-z0-9][a-z0-9.-]{0,252})_([A-Za-z0-9-]{1,64})")
 CONTAINER_DIRECTORY = re.compile(r"[a-z0-9][a-z0-9-]{0,252}")
-LOG_FILE = re.compile(r"(\d{1,9})\.log(?:\.(\d{8}-\d{6}))?(\.gz)?")
+LOG_FILE = re.compile(r"(0|[1-9][0-9]{0,8})\.log(?:\.([0-9]{8}-[0-9]{6}))?(\.gz)?")
 _LINK = re.compile(r"([a-z0-9][a-z0-9.-]{0,252})_([a-z0-9][a-z0-9.-]{0,252})_([a-z0-9][a-z0-9-]*)-([0-9a-f]{64})\.log")
-_CRON_SUFFIX = re.compile(r"-\d{8,11}$")  # minutes (or seconds) since the epoch, as the CronJob controller appends
+_CRON_SUFFIX = re.compile(r"-[0-9]{8,11}$")  # minutes (or seconds) since the epoch, as the CronJob controller appends
 
 
 class Instance(NamedTuple):

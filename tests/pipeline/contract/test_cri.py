@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.contract import cri
+from pipeline.contract import cri, record
 
 CASES = Path(__file__).parents[4] / "shared" / "cases" / "cri.jsonl"
 
@@ -91,6 +91,36 @@ def test_docker_line_has_its_time_only_within_the_first_kilobyte() -> None:
     assert cri.has_time(b'{"log":"x\\n","stream":"stdout","time":"2026-11-24T10:00:00Z"}')
     assert not cri.has_time(b'{"log":"' + b"x" * 1100 + b'\\n","stream":"stdout","time":"2026-11-24T10:00:00Z"}')
     assert not cri.has_time(b'{"log":"\\"time\\":\\"2026\\"\\n"}')
+
+
+DOCKER_TIME = b'"time":"2026-11-24T10:00:00.123456789Z'
+
+
+@pytest.mark.parametrize("missing", range(len(DOCKER_TIME) + 3))
+def test_docker_time_cut_at_the_first_kilobyte_is_none(missing: int) -> None:
+    """Two files whose first lines differ in their times only must not get one identity."""
+    line = b'{"log":"%b\\n","stream":"stdout",%b"}'
+    filling = record.FIRST_LINE_BYTES + missing - len(line % (b"", DOCKER_TIME))
+    raw = line % (b"x" * filling, DOCKER_TIME)
+
+    assert cri.has_time(raw) == (missing <= 2), raw[-80:]
+    assert cri.has_time(raw[: record.FIRST_LINE_BYTES]) == (missing <= 2)
+
+
+@pytest.mark.parametrize(
+    ("raw", "expected"),
+    [
+        (b'{"log":"a\\n","stream":"stdout","attrs":{"a":"b"},"time":"2026-01-01T00:00:00Z"}', True),
+        (b'{"log":"a\\n","stream":"stdout","attrs":{"time":"x"},"time":"2026-01-01T00:00:00Z"}', True),
+        (b'{"log":"a\\n","stream":"stdout","attrs":{},"time":"2026-01-01T00:00:00+01:00"}', True),
+        (b'{"log":"a\\n","stream":"stdout","attrs":{"time":"2026-01-01T00:00:00Z","x":"' + b"y" * 990, False),
+        (b'{"log":"a\\n","stream":"stdout","attrs":{"a":"},","time":"2026-01-01T00:00:00Z","x":"yyy', False),
+        (b'{"log":"a\\n","stream":"stdout","time":"2026-01-01T00:00:00+01:0', False),
+        (b'{"log":"a\\n","stream":"stdout","time":"2026-13-01T00:00:00Z"}', False),
+    ],
+)
+def test_time_of_docker_line_is_not_that_of_a_label(raw: bytes, expected: bool) -> None:  # noqa: FBT001 - a row
+    assert cri.has_time(raw) is expected
 
 
 def test_first_line_has_a_time_or_none() -> None:
