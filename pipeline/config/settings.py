@@ -110,6 +110,11 @@ class KafkaSettings:
         return 6 * self.event_max_bytes + self.record_max_bytes
 
     @property
+    def dead_letter_topic_max_bytes(self) -> int:
+        """The maximum size of a record of the dead-letter topic, after compression."""
+        return 2 * self.record_max_bytes
+
+    @property
     def buffer_max_bytes(self) -> int:
         """The maximum bytes of a container that may be read before any of them can be sent.
 

@@ -267,6 +267,7 @@ CRISP: dict[str, Field] = {
     "crisp.rules": Field("keyword", "identifier of the active rules; changes with them"),
     "crisp.sample": Field("double", "sampling rate of a rule: at 0.05 each document represents 20 events"),
     "crisp.metadata_missing": Field("boolean", "true: the pod's metadata was not received in time"),
+    "crisp.metadata_truncated": Field("boolean", "true: labels, annotations or names are cut to their maximum size"),
     "crisp.suppressed": Field("long", "number of suppressed repetitions of this log message of crisp"),
 }
 

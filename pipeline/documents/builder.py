@@ -1,5 +1,7 @@
 """Build ECS documents from slices and gaps, serialised as JSON. Pure: the caller passes the time of indexing."""
 
+from collections.abc import Iterator
+
 from pipeline.config.settings import DocumentSettings
 from pipeline.contract import gap
 from pipeline.contract.gap import GapRecord
@@ -9,7 +11,7 @@ from pipeline.documents import container_fields
 from pipeline.documents.batch import DocumentBatch
 from pipeline.documents.container_context import ContainerContext, json_fragment
 from pipeline.documents.event_reader import NO_OWN_FIELDS
-from pipeline.documents.slice_builder import SliceBuilder
+from pipeline.documents.slice_builder import UNLIMITED, SliceBuilder
 from pipeline.documents.target import Targets
 from pipeline.parsing import timestamp
 from pipeline.rules.redaction import Redaction
@@ -29,13 +31,26 @@ class DocumentBuilder:
 
     def build(self, log_slice: LogSlice, now_ns: int, extra_fields: JsonObject | None = None) -> DocumentBatch:
         """Return the documents of a slice, each with `extra_fields`. Raises RecordError for invalid metadata."""
+        (batch,) = self.build_in_parts(log_slice, now_ns, extra_fields)
+        return batch
+
+    def build_in_parts(
+        self,
+        log_slice: LogSlice,
+        now_ns: int,
+        extra_fields: JsonObject | None = None,
+        part_bytes: int = UNLIMITED,
+    ) -> Iterator[DocumentBatch]:
+        """Return the documents in parts of about this size, built one by one."""
         times = {
             "event.created": timestamp.format_utc(log_slice.read_at),
             "event.ingested": timestamp.format_utc(now_ns),
         }
         context = self._get_context(log_slice.pod)
         targets = Targets(log_slice.files, now_ns, self._settings)
-        return SliceBuilder(log_slice, context, self._redaction, targets, {**times, **(extra_fields or {})}).build()
+        return SliceBuilder(log_slice, context, self._redaction, targets, {**times, **(extra_fields or {})}).build(
+            part_bytes
+        )
 
     def build_gap(self, gap_record: GapRecord, now_ns: int) -> DocumentBatch:
         """Return the document of a gap, which sorts at the gap's offset. Raises RecordError for invalid metadata."""
@@ -79,6 +94,11 @@ class DocumentBuilder:
         """Replace the rules for all later slices."""
         self._rules = rules
         self._contexts.clear()
+
+    @property
+    def redacts(self) -> bool:
+        """Whether the setting or a rule redacts anything."""
+        return self._redaction is not None or (self._rules is not None and self._rules.redacts)
 
     def redact(self, raw: bytes) -> bytes:
         """Mask secrets in raw bytes with stars: those of the setting, and of every rule, conditional or not."""

@@ -91,7 +91,7 @@ def _pod_fields(
         "kubernetes.container.restart_count": _restart_count(fields),
         "kubernetes.node.name": names["node"],
         "kubernetes.labels": labels,
-        "kubernetes.annotations": fields.get("annotations") or {},
+        "kubernetes.annotations": annotations if isinstance(annotations := fields.get("annotations"), dict) else {},
         "crisp.metadata_missing": bool(fields.get("unlabelled")) or "",
         **_owner_fields(fields.get("owner")),
     }

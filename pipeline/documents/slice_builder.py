@@ -7,11 +7,12 @@ no document has a duplicate key.
 
 import traceback
 from collections import Counter
+from collections.abc import Iterator
 
 from pipeline.contract import cri
 from pipeline.contract.json_types import JsonObject
 from pipeline.contract.record import LogSlice
-from pipeline.documents.batch import DocumentBatch
+from pipeline.documents.batch import BULK_OVERHEAD_BYTES, DocumentBatch
 from pipeline.documents.container_context import ContainerContext, json_fragment
 from pipeline.documents.event_reader import EXCLUDED_RULE, NO_OWN_FIELDS, OwnFields
 from pipeline.documents.target import NO_TARGET, Target, Targets
@@ -21,6 +22,9 @@ from pipeline.rules.redaction import Redaction
 
 NO_LINES: frozenset[tuple[int, int]] = frozenset()
 TRACEBACK_FRAMES = 10
+UNLIMITED = 1 << 62
+MAX_SUFFIXES = 64
+PATH_MAX = 4096
 
 
 class SliceBuilder:
@@ -35,6 +39,7 @@ class SliceBuilder:
         common_fields: JsonObject,
     ) -> None:
         self._files = log_slice.files
+        self._size = len(log_slice.value)
         self._context = context
         self._has_hooks = context.compiled_rules is not None and context.compiled_rules.has_hooks
         self._redaction = redaction
@@ -49,8 +54,21 @@ class SliceBuilder:
         if context.excluded_streams:
             self._drop_excluded(context.excluded_streams)
 
-    def build(self) -> DocumentBatch:
-        """Return the documents. The hot loop: an event that no rule and no redaction concerns takes the short way."""
+    def build(self, part_bytes: int = UNLIMITED) -> Iterator[DocumentBatch]:
+        """Yield the documents in parts of about this size, at least one part.
+
+        Each document repeats the container's fields, so a slice of short lines can have documents of a hundred times
+        its size. The size of a part is estimated once: twice the slice's bytes, and the container's fields per event.
+        """
+        events = self._events
+        suffix = self._suffix(0, b"stdout", NO_OWN_FIELDS)
+        per_event = len(suffix) + 2 * self._size // max(1, len(events)) + BULK_OVERHEAD_BYTES
+        step = max(1, part_bytes // per_event)
+        for start in range(0, len(events) or 1, step):
+            yield self._build_part(events if len(events) <= step else events[start : start + step])
+
+    def _build_part(self, events: list[Event]) -> DocumentBatch:
+        """Return documents. The hot loop: an event that no rule and no redaction concerns takes the short way."""
         suffixes, redaction, key_lines = self._suffixes, self._redaction, self._key_lines
         indices: list[str] = []
         ids: list[bytes] = []
@@ -59,7 +77,7 @@ class SliceBuilder:
         context, has_rules = self._context, self._context.compiled_rules is not None
         read, route = context.reader.read, context.route
         last_file, last_day = -1, b"no day"  # one look-up of the target serves many lines
-        for event in self._events:
+        for event in events:
             file, offset, length, time, stream, _, flags, _ = event
             if time[-1:] != b"Z":
                 time = self._to_utc(time)
@@ -81,7 +99,9 @@ class SliceBuilder:
             indices.append(target[0])
             ids.append(b"%b%010x" % (target[1], offset))
             sources.append(b'%b%b%b","log.offset":%d,"log.length":%d,%b}' % (head, name, time, offset, length, suffix))
-        return DocumentBatch(indices, ids, sources, lengths, self._dropped, self._hook_errors, self._hook_tracebacks)
+        batch = DocumentBatch(indices, ids, sources, lengths, self._dropped, self._hook_errors, self._hook_tracebacks)
+        self._dropped, self._hook_errors, self._hook_tracebacks = Counter(), Counter(), {}
+        return batch
 
     def _read_and_change(
         self, event: Event, time: bytes, *, secret: bool
@@ -125,9 +145,15 @@ class SliceBuilder:
 
     def _suffix(self, file: int, stream: bytes, own: OwnFields) -> bytes:
         """The last part of a document, cached: `own` are the service fields of the line."""
-        fields = {"log.iostream": stream.decode(), "log.file.path": self._files[file].path, **self._common_fields}
+        fields = {
+            "log.iostream": stream.decode(),
+            "log.file.path": self._files[file].path[:PATH_MAX],
+            **self._common_fields,
+        }
         fields = {name: value for name, value in fields.items() if value not in ("", None)}
         suffix = b"%b,%b" % (json_fragment(fields), self._context.suffix(own))
+        if len(self._suffixes) >= MAX_SUFFIXES:  # each line of another shipper's record is a file
+            self._suffixes.clear()
         self._suffixes[file, stream, own] = suffix
         return suffix
 

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import MessageSizeTooLargeError
 
 from pipeline.config.settings import KafkaSettings
 from pipeline.contract import dead_letter
@@ -34,7 +35,7 @@ async def read_document_ids(settings: KafkaSettings, since: int | None = None) -
 
 
 async def produce(settings: KafkaSettings, entry: DeadLetter) -> None:
-    """Send a dead letter; returns when it is acknowledged. Raises KafkaError."""
+    """Send a dead letter, in a smaller form if it is too large; returns when it is acknowledged. Raises KafkaError."""
     producer = AIOKafkaProducer(
         **client.connection(settings),
         acks="all",
@@ -43,7 +44,18 @@ async def produce(settings: KafkaSettings, entry: DeadLetter) -> None:
     )
     try:
         await producer.start()
-        headers = dead_letter.encode(entry)
-        await producer.send_and_wait(settings.topic_dead, entry.value, entry.id.encode() or None, headers=headers)
+        while True:
+            try:
+                headers = dead_letter.encode(entry)
+                await producer.send_and_wait(
+                    settings.topic_dead, entry.value, entry.id.encode() or None, headers=headers
+                )
+            except MessageSizeTooLargeError:
+                smaller = entry.smaller() if entry.size > settings.dead_letter_topic_max_bytes else None
+                if smaller is None:
+                    raise
+                entry = smaller
+            else:
+                return
     finally:
         await producer.stop()

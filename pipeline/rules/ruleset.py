@@ -55,6 +55,11 @@ class Ruleset:
         )
         return Ruleset(keeps, self.digest), Ruleset(drops, self.digest)
 
+    @property
+    def redacts(self) -> bool:
+        """Whether a rule redacts."""
+        return any(isinstance(rule.action, Redact) for rule in self.rules)
+
     def mask_bytes(self, raw: bytes) -> bytes:
         """Mask the secrets of all `redact` rules in raw bytes with stars, regardless of their conditions."""
         for rule in self.rules:

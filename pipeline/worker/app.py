@@ -18,9 +18,13 @@ from faust.types import TP, EventT, TopicT
 from mode.supervisors import CrashingSupervisor
 
 from pipeline.config.settings import MIB, WorkerSettings
+from pipeline.kafka import record_batches
 from pipeline.worker import consumer, credentials
 from pipeline.worker.consumer import Consumer
+from pipeline.worker.record_mark import RecordMark
 
+UNPACK_RECORDS = 4
+"""A batch may unpack to so many records of the maximum size; a part-read batch is kept for each partition."""
 NO_TIMEOUT_SECONDS = 30 * 86400.0
 
 
@@ -44,6 +48,7 @@ class WorkerApp:
     """The Faust app of one worker. It consumes the raw topic and runs the tasks from `start` to `stop`."""
 
     def __init__(self, settings: WorkerSettings) -> None:
+        record_batches.install(UNPACK_RECORDS * settings.record_max_bytes)
         self._settings = settings
         self._app = _build(settings)
         self.dead_letter_topic: TopicT = self._app.topic(
@@ -97,6 +102,11 @@ class WorkerApp:
     async def commit(self) -> None:
         """Commit the offsets of the acked records."""
         await self._app.consumer.commit()
+
+    def ack(self, tp: TP, mark: RecordMark) -> None:
+        """Commit, with the next commit, that this record and all earlier ones of its partition are settled."""
+        if self._consumer is not None:
+            self._consumer.set_settled(tp, mark)
 
     def pause(self) -> None:
         """Fetch no more records."""

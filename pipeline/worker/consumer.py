@@ -11,10 +11,13 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import Any
 
 import faust
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
 from pipeline.config.settings import MIB
+from pipeline.worker import record_mark
+from pipeline.worker.record_mark import RecordMark
 
 FETCH_MAX_BYTES = 16 * MIB
 """Limit of one fetch response; aiokafka's default is 50 MiB, more than half of a worker's memory."""
@@ -30,14 +33,38 @@ _LOGGER = logging.getLogger("faust.consumer")
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """The consumer's thread, with a limit on prefetched bytes."""
+    """The consumer's thread, with a limit on prefetched bytes. It commits marks with the offsets, and reads them."""
 
     logger = _LOGGER
+    consumer: "Consumer"
 
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_bytes = FETCH_MAX_BYTES  # noqa: SLF001 - Faust has no setting for it
+        commit = consumer.commit
+
+        async def commit_with_marks(offsets: dict[Any, OffsetAndMetadata]) -> None:
+            metadata = self.consumer.commit_metadata
+            await commit(
+                {tp: OffsetAndMetadata(entry.offset, metadata(tp, entry.offset)) for tp, entry in offsets.items()}
+            )
+
+        consumer.commit = commit_with_marks  # Faust commits without metadata
         return consumer
+
+    async def seek_to_marks(self) -> dict[TP, RecordMark]:
+        """Seek to the last settled record of each partition that has its mark; return the marks."""
+        return await self.call_thread(self._seek_to_marks)  # type: ignore[no-any-return] # mode has no types for it
+
+    async def _seek_to_marks(self) -> dict[TP, RecordMark]:
+        consumer = self._ensure_consumer()
+        tps = consumer.assignment()
+        committed = await consumer._coordinator.fetch_committed_offsets(tps) if tps else {}  # noqa: SLF001
+        marks = {tp: record_mark.parse(entry.offset, entry.metadata or "") for tp, entry in committed.items()}
+        found = {TP(*tp): mark for tp, mark in marks.items() if mark is not None and tp in consumer.assignment()}
+        for tp, mark in found.items():
+            consumer.seek(TopicPartition(*tp), mark.offset)
+        return found
 
 
 class Consumer(driver.Consumer):
@@ -47,58 +74,127 @@ class Consumer(driver.Consumer):
 
     on_records_lost: OnRecordsLost
     on_log_reset: OnLogReset
+    _thread: ConsumerThread
 
     def on_init(self) -> None:
-        """Extend Faust's method: create the next offsets and the offsets to commit."""
+        """Extend Faust's method: create what is known of each partition."""
         super().on_init()
         self.next_offsets: dict[TP, int] = {}
-        self._offsets_to_commit: dict[TP, int] = {}
+        self._settled: dict[TP, RecordMark] = {}
+        self._committing: dict[TP, RecordMark] = {}
+        self._last_marks: dict[TP, RecordMark] = {}
+        self._unverified: dict[TP, RecordMark] = {}
+        self._epochs: dict[TP, int] = {}
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    def ack(self, message: Any) -> bool:
-        """Record that a message is settled; acks arrive in order, so all earlier ones are settled too."""
-        if message.acked:
-            return False
-        message.acked = True
-        self._unacked_messages.discard(message)
-        self._offsets_to_commit[message.tp] = message.offset + 1
-        return True
+    def set_settled(self, tp: TP, mark: RecordMark) -> None:
+        """Record that a record and all earlier ones of its partition are settled; their offset is committed next."""
+        self._settled[tp] = mark
 
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
-        return (tp for tp in list(self._offsets_to_commit) if topics is None or tp in topics or tp.topic in topics)
+        return (tp for tp in list(self._settled) if topics is None or tp in topics or tp.topic in topics)
 
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
-        return {
-            tp: self._offsets_to_commit[tp] for tp in tps if self._offsets_to_commit[tp] != self._committed_offset[tp]
-        }
+        self._committing = {tp: self._settled[tp] for tp in tps}
+        offsets = {tp: mark.offset + 1 for tp, mark in self._committing.items()}
+        return {tp: offset for tp, offset in offsets.items() if offset != self._committed_offset[tp]}
+
+    def commit_metadata(self, tp: Any, offset: int) -> str:
+        """Return the metadata to commit with an offset."""
+        mark = self._committing.get(TP(*tp))
+        return mark.metadata if mark is not None and mark.offset + 1 == offset else ""
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Extend Faust's method: the next owner repeats what was acked since the last commit."""
         for tp in revoked:
-            self._offsets_to_commit.pop(tp, None)
-            self.next_offsets.pop(tp, None)
+            self._forget(tp)
         await super().on_partitions_revoked(revoked)
 
+    def _forget(self, tp: TP) -> None:
+        known: tuple[dict[TP, Any], ...] = (
+            self._settled,
+            self.next_offsets,
+            self._last_marks,
+            self._unverified,
+            self._epochs,
+        )
+        for by_partition in known:
+            by_partition.pop(tp, None)
+
     async def perform_seek(self) -> None:
-        """Extend Faust's method: the next offsets are the group's."""
+        """Extend Faust's method: the next offsets are the group's; the record before each is read and verified."""
         await super().perform_seek()
         self.next_offsets = {tp: offset for tp, offset in self._read_offset.items() if offset is not None}
+        self._last_marks.clear()
+        self._epochs.clear()
+        self._unverified = await self._thread.seek_to_marks()
+
+    def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
+        """Extend Faust's method: `checksum` is the record's leader epoch before, and its checksum afterwards."""
+        message = super()._to_message(tp, record)
+        self._epoch = -1 if record.checksum is None else record.checksum
+        message.checksum = record_mark.checksum(message)  # type: ignore[assignment] # Kafka's was bytes once
+        return message
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Any]]:  # noqa: ASYNC109 - Faust's signature
-        """Extend Faust's method: handle offsets that jump forwards or backwards."""
+        """Extend Faust's method: verify that the log is the one that was read, and handle offsets that jump."""
+        dropped = set[TP]()
         async for tp, message in super().getmany(timeout):
+            if tp in dropped:
+                continue
+            if await self._must_drop(tp, message):
+                if tp not in self.next_offsets or tp in self._unverified:
+                    dropped.add(tp)  # sought elsewhere: the records after it, too
+                continue
             expected = self.next_offsets.get(tp)
             if expected is not None and message.offset > expected:
                 await self._handle_skipped_offsets(tp, expected, message)
             elif expected is not None and message.offset < expected:
-                self._offsets_to_commit.pop(tp, None)
-                self._committed_offset[tp] = None
-                self.on_log_reset(tp)
-            self.next_offsets[tp] = message.offset + 1
-            self._read_offset[tp] = message.offset  # so that Faust detects neither a gap nor a record to drop
+                self._reset(tp)
+            self._set_position(tp, message)
             yield tp, message
+
+    def _set_position(self, tp: TP, message: Any) -> None:
+        self.next_offsets[tp] = message.offset + 1
+        self._last_marks[tp] = record_mark.mark(message)
+        self._epochs[tp] = self._epoch
+        self._read_offset[tp] = message.offset  # so that Faust detects neither a gap nor a record to drop
+
+    async def _must_drop(self, tp: TP, message: Any) -> bool:
+        """Verify that the record before this one is still the one that was read. Return whether to drop this record.
+
+        That record is read again after a seek, and when the leader epoch rises: a new leader may lack records, and
+        have written others since. If it is another record now, the partition is read from its beginning.
+        """
+        mark = self._unverified.pop(tp, None)
+        if mark is None:
+            last = self._last_marks.get(tp)
+            if last is None or self._epoch <= self._epochs.get(tp, self._epoch) or message.offset != last.offset + 1:
+                return False
+            self._unverified[tp] = last
+            self._epochs[tp] = self._epoch
+            await self._thread.call_thread(self._seek_in_thread, tp, last.offset)
+            return True
+        if message.offset != mark.offset:
+            return False
+        if record_mark.mark(message) == mark:
+            self._last_marks[tp] = mark
+            self.next_offsets[tp] = mark.offset + 1
+            return True
+        self._reset(tp)
+        await self._thread.seek_to_beginning(TopicPartition(*tp))
+        return True
+
+    async def _seek_in_thread(self, tp: TP, offset: int) -> None:
+        self._thread.seek(TopicPartition(*tp), offset)
+
+    def _reset(self, tp: TP) -> None:
+        """Handle that the log of a partition is another one than was read."""
+        self._forget(tp)
+        self._committed_offset[tp] = None
+        self.on_log_reset(tp)
 
     async def _handle_skipped_offsets(self, tp: TP, expected: int, message: Any) -> None:
         """Report expired records; offsets that never were records (a transaction's markers) are not reported."""

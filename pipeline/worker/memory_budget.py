@@ -12,9 +12,9 @@ class MemoryBudget:
         self.used = 0
         self._waiters: deque[asyncio.Future[None]] = deque()
 
-    async def acquire(self, size: int) -> None:
-        """Wait until the bytes fit, then reserve them."""
-        while self.used and self.used + size > self._limit:
+    async def acquire(self, size: int, held: int = 0) -> None:
+        """Wait until the bytes fit, then reserve them. `held` are reserved bytes that cannot be released before."""
+        while self.used > held and self.used + size > self._limit:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiters.append(waiter)
             await waiter

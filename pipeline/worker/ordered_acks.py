@@ -1,26 +1,33 @@
-"""Acks records to Faust strictly in the order of their offsets, each only when it is settled.
+"""Acks records strictly in the order of their offsets, each only when it is settled.
 
 Faust 0.15.3 commits past pending records when acks arrive out of order, and accepts acks of an older generation of
-the group; both would lose data. Therefore this module is the only one that acks.
+the group; both would lose data. Therefore this module is the only one that acks. It keeps a mark of each record, not
+the record: settled records may wait for an earlier one without limit, and must take no memory meanwhile.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Any
 
-QueueKey = tuple[int, Any]
+from faust.types import TP
+
+from pipeline.worker.record_mark import RecordMark
+
+QueueKey = tuple[int, TP]
+
+Ack = Callable[[TP, RecordMark], None]
+"""Called with a partition and the mark of a record: it and all earlier records of the partition are settled."""
 
 
 class PendingRecord:
-    """A record in flight, or a barrier, which has no event."""
+    """A record in flight, or a barrier, which has no mark."""
 
-    __slots__ = ("_acker", "event", "key", "settled")
+    __slots__ = ("_acker", "key", "mark", "settled")
 
-    def __init__(self, acker: "OrderedAcker", key: QueueKey, event: Any) -> None:
+    def __init__(self, acker: "OrderedAcker", key: QueueKey, mark: RecordMark | None) -> None:
         self._acker = acker
         self.key = key
-        self.event = event
+        self.mark = mark
         self.settled = False
 
     def settle(self) -> None:
@@ -32,27 +39,28 @@ class PendingRecord:
 class OrderedAcker:
     """Pending records by group generation and partition. `generation` returns the current one."""
 
-    def __init__(self, generation: Callable[[], int]) -> None:
+    def __init__(self, generation: Callable[[], int], ack: Ack) -> None:
         self._current_generation = generation
+        self._ack = ack
         self._queues: dict[QueueKey, deque[PendingRecord]] = {}
         self._emptied = asyncio.Event()
 
-    def add(self, event: Any) -> PendingRecord:
-        """Add a consumed record; call it in the order of its partition's offsets."""
-        return self._add((event.message.generation_id, event.message.tp), event)
+    def add(self, tp: TP, generation: int, mark: RecordMark) -> PendingRecord:
+        """Add a record consumed in a generation; call it in the order of its partition's offsets."""
+        return self._add((generation, tp), mark)
 
-    def add_barrier(self, partition: Any) -> PendingRecord:
+    def add_barrier(self, tp: TP) -> PendingRecord:
         """Add an entry that is no record, but must be settled before records added later are acked."""
-        return self._add((self._current_generation(), partition), None)
+        return self._add((self._current_generation(), tp), None)
 
-    def _add(self, key: QueueKey, event: Any) -> PendingRecord:
-        record = PendingRecord(self, key, event)
+    def _add(self, key: QueueKey, mark: RecordMark | None) -> PendingRecord:
+        record = PendingRecord(self, key, mark)
         self._queues.setdefault(key, deque()).append(record)
         return record
 
-    def drop_partition(self, partition: Any) -> None:
+    def drop_partition(self, tp: TP) -> None:
         """Drop the pending records of a partition whose log was recreated: its offsets now mean other records."""
-        self._queues = {key: queue for key, queue in self._queues.items() if key[1] != partition}
+        self._queues = {key: queue for key, queue in self._queues.items() if key[1] != tp}
         self._emptied.set()
 
     def ack_settled(self, key: QueueKey) -> None:
@@ -60,10 +68,11 @@ class OrderedAcker:
         queue = self._queues.get(key)
         if queue is None:
             return
+        last = None
         while queue and queue[0].settled:
-            first = queue.popleft()
-            if first.event is not None and key[0] == self._current_generation():
-                first.event.ack()
+            last = queue.popleft().mark or last
+        if last is not None and key[0] == self._current_generation():
+            self._ack(key[1], last)
         if not queue:
             del self._queues[key]
             self._emptied.set()
@@ -77,9 +86,8 @@ class OrderedAcker:
     def oldest_timestamps(self) -> dict[int, float]:
         """Return the Kafka timestamp of each partition's oldest pending record, in seconds since the epoch."""
         current = self._current_generation()
-        oldest = [queue[0].event for key, queue in list(self._queues.items()) if key[0] == current and queue]
-        messages = [event.message for event in oldest if event is not None]
-        return {message.tp.partition: message.timestamp for message in messages if message.timestamp}
+        oldest = {key[1]: queue[0].mark for key, queue in list(self._queues.items()) if key[0] == current and queue}
+        return {tp.partition: mark.timestamp / 1000 for tp, mark in oldest.items() if mark and mark.timestamp > 0}
 
     async def wait_until_empty(self) -> None:
         """Return when every added record is acked or dropped."""

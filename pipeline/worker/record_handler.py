@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,12 +12,15 @@ from faust.types import TP, EventT
 from pipeline.contract import gap
 from pipeline.contract.dead_letter import DeadLetter
 from pipeline.contract.gap import Gap, GapRecord
-from pipeline.contract.record import KafkaPosition
+from pipeline.contract.record import Headers, KafkaPosition
+from pipeline.documents.batch import DocumentBatch
 from pipeline.documents.record_processor import RecordProcessor
 from pipeline.elasticsearch.freshness_probe import FreshnessProbe
 from pipeline.elasticsearch.indexer import Indexer
 from pipeline.errors import RecordError
+from pipeline.kafka.record_batches import UnreadableBatch
 from pipeline.monitoring.metrics import Metrics
+from pipeline.worker import record_mark
 from pipeline.worker.background_tasks import BackgroundTasks
 from pipeline.worker.dead_letter_producer import DeadLetterProducer
 from pipeline.worker.memory_budget import MemoryBudget
@@ -27,6 +31,28 @@ from pipeline.worker.worker_health import WorkerHealth
 UNKNOWN_POD = b'{"namespace":"","pod":"","container":""}'
 
 log = logging.getLogger(__name__)
+
+
+class SettlementCount:
+    """Counts what is open of a record: its building, and its parts. Calls `on_settled` when the last is settled."""
+
+    __slots__ = ("_on_settled", "_open", "parts")
+
+    def __init__(self, on_settled: Callable[[], None]) -> None:
+        self._on_settled = on_settled
+        self._open = 1
+        self.parts = 0
+
+    def add(self) -> None:
+        """Add a part."""
+        self.parts += 1
+        self._open += 1
+
+    def settle(self) -> None:
+        """Settle a part, or the building."""
+        self._open -= 1
+        if not self._open:
+            self._on_settled()
 
 
 def _set_event() -> asyncio.Event:
@@ -49,46 +75,87 @@ class RecordHandler:
     health: WorkerHealth
     tasks: BackgroundTasks
     metrics: Metrics
+    part_bytes: int
+    """Documents are built in parts of about this size."""
     _running: asyncio.Event = field(default_factory=_set_event, init=False)
 
     async def handle(self, event: EventT[Any]) -> None:
         """Process a record when the memory budget allows it."""
-        value = event.message.value or b""
-        await self.budget.acquire(len(value))
+        message: Any = event.message
+        headers = [(str(name), data or b"") for name, data in message.headers or ()]
+        size = len(message.value or b"") + sum(len(name) + len(data) for name, data in headers)
+        await self.budget.acquire(size)
         await self._running.wait()
-        self._process(event.message, value, self.acker.add(event))
+        record = self.acker.add(message.tp, message.generation_id, record_mark.mark(message))
+        await self._process(message, headers, SettlementCount(lambda: self._settle(record, size)), size)
 
     def pause(self) -> None:
         """Process no more records; records in flight are completed."""
         self._running.clear()
 
-    def _process(self, message: Any, value: bytes, record: PendingRecord) -> None:
+    async def _process(self, message: Any, headers: Headers, settlement: SettlementCount, size: int) -> None:
+        """Build and submit the record's documents part by part, each when the memory budget allows it."""
+        value = message.value or b""
+        if isinstance(value, UnreadableBatch):
+            self.tasks.spawn(self._dead_letter(self._batch_dead_letter(message, value), message.key, settlement))
+            return
         self.metrics.inc("crisp_worker_received_bytes", len(value))
         self.metrics.inc("crisp_worker_received_lines", value.count(b"\n"))
-        headers = [(str(name), data or b"") for name, data in message.headers or ()]
         origin = KafkaPosition(message.topic, message.partition, message.offset, round((message.timestamp or 0) * 1000))
+        parts = self.processor.process_in_parts(value, headers, origin, time.time_ns(), self.part_bytes)
+        written_at, last_size = None, self.part_bytes
         try:
-            batch, kind = self.processor.process(value, headers, origin, time.time_ns())
+            while part := await self._build_part(parts, size, last_size):
+                if not settlement.parts:
+                    self.metrics.inc("crisp_worker_records_received", kind=part[1])
+                    written_at = self.monitor.observe_consumed(value, message.partition)
+                self.health.record_progress()
+                self._submit(part[0], written_at, settlement)
+                last_size = part[0].size
         except RecordError as error:
             dead_letter = DeadLetter(self.processor.redact(value), str(error), origin, headers)
-            self.tasks.spawn(self._dead_letter(dead_letter, message.key, record))
+            self.tasks.spawn(self._dead_letter(dead_letter, message.key, settlement))
             return
-        self.metrics.inc("crisp_worker_records_received", kind=kind)
-        self.health.record_progress()
-        written_at = self.monitor.observe_consumed(value, message.partition)
+        settlement.settle()
+
+    async def _build_part(
+        self, parts: Iterator[tuple[DocumentBatch, str]], held: int, last_size: int
+    ) -> tuple[DocumentBatch, str] | None:
+        """Build the next part when the budget allows it; after a part that was not nearly full there is no other."""
+        if 4 * last_size < self.part_bytes:
+            return next(parts, None)
+        await self.budget.acquire(self.part_bytes, held)
+        try:
+            return next(parts, None)
+        finally:
+            self.budget.release(self.part_bytes)
+
+    def _submit(self, batch: DocumentBatch, written_at: float | None, settlement: SettlementCount) -> None:
+        """Submit one part of a record; its bytes are in the budget until it is indexed."""
+        settlement.add()
         self.budget.grow(batch.size)
 
         def on_indexed() -> None:
             self.monitor.observe_indexed(written_at, batch, self.probe)
-            self._settle(record, len(value) + batch.size)
+            self.budget.release(batch.size)
+            settlement.settle()
 
         self.indexer.submit(batch, on_indexed)
 
-    async def _dead_letter(self, dead_letter: DeadLetter, key: bytes | None, record: PendingRecord) -> None:
+    def _batch_dead_letter(self, message: Any, batch: UnreadableBatch) -> DeadLetter:
+        """Return the dead letter of a batch that cannot be unpacked; with its bytes, unless anything is redacted."""
+        last = message.offset
+        origin = KafkaPosition(message.topic, message.partition, batch.first, round((message.timestamp or 0) * 1000))
+        reason = f"batch of the records {batch.first} to {last}: {batch.reason}"
+        value = b"" if self.processor.redacts else bytes(batch)
+        whole = batch.complete and value
+        return DeadLetter(value, reason, origin, [], incomplete="unpacked records" if whole else "its bytes")
+
+    async def _dead_letter(self, dead_letter: DeadLetter, key: bytes | None, settlement: SettlementCount) -> None:
         """Write a record that violates the contract to the dead-letter topic; the rest of its partition goes on."""
         await self.dead_letter_producer.send(dead_letter, key)
         self.metrics.inc("crisp_worker_records_received", kind="invalid")
-        self._settle(record, len(dead_letter.value))
+        settlement.settle()
 
     def _settle(self, record: PendingRecord, size: int) -> None:
         self.budget.release(size)

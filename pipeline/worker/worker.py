@@ -43,9 +43,11 @@ class Worker:
         secret_files = secrets.kafka_files(settings) | secrets.elasticsearch_files(settings)
         self.secret_watcher = SecretFileWatcher(secret_files)  # before anything reads a secret
         self.app = WorkerApp(settings)
-        self.acker = OrderedAcker(self.app.generation)
+        self.acker = OrderedAcker(self.app.generation, self.app.ack)
         self.budget = MemoryBudget(settings.worker_memory_budget_bytes)
-        self.dead_letter_producer = DeadLetterProducer(self.app.dead_letter_topic, settings.retry_max_seconds)
+        self.dead_letter_producer = DeadLetterProducer(
+            self.app.dead_letter_topic, settings.retry_max_seconds, settings.dead_letter_topic_max_bytes
+        )
         self._client = connect(settings)
         self.indexer = Indexer(self._client, settings, self.metrics, self.dead_letter_producer.send)
         self.probe = FreshnessProbe(self.indexer.retrying_client, self.metrics, settings.search_probe_seconds)
@@ -64,6 +66,7 @@ class Worker:
             health=self.health,
             tasks=self._background_tasks,
             metrics=self.metrics,
+            part_bytes=settings.bulk_max_bytes,
         )
         self._processor = processor
         self.rules_reloader = RulesReloader(settings, self._set_rules)

@@ -26,6 +26,7 @@ class FakeMessage:
     timestamp: float | None = 1_795_513_350.0
     tp: TP = RAW
     generation_id: int = 1
+    checksum: int = 0
 
     @property
     def topic(self) -> str:
@@ -40,14 +41,9 @@ class FakeMessage:
 
 @dataclass(slots=True)
 class FakeEvent:
-    """Faust's event; `acked` has the offsets in the order of their acks."""
+    """Faust's event."""
 
     message: FakeMessage
-    acked: list[int]
-
-    def ack(self) -> None:
-        """Ack the record."""
-        self.acked.append(self.message.offset)
 
 
 class FakeTopic:

@@ -119,7 +119,7 @@ async def _check_dead_letter_topic(
     if topic["error_code"]:
         return [failed(f"topic {name}", for_code(topic["error_code"]).__name__, _RUN_SETUP)]
     config = await _topic_config(admin, name)
-    results = [ok(f"topic {name}", "exists"), _check_record_size(name, config, 2 * settings.record_max_bytes)]
+    results = [ok(f"topic {name}", "exists"), _check_record_size(name, config, settings.dead_letter_topic_max_bytes)]
     return results + _check_operations(name, operations.get(name), {"write": "the worker", "describe": "the worker"})
 
 

@@ -57,6 +57,10 @@ class DeadLetterRetry:
         }
 
     async def _retry(self, reindexer: Reindexer, dead_letter: DeadLetter) -> None:
+        if dead_letter.incomplete:
+            reason = f"not whole, without {dead_letter.incomplete}: see dead-source; first rejected for: "
+            self._rejected[dead_letter_summary.normalize_reason(reason + dead_letter.reason)] += 1
+            return
         if dead_letter.id:
             document = Document(dead_letter.index, dead_letter.id, dead_letter.value)
             await reindexer.add(from_documents([document], dead_letter.origin, dead_letter.headers))

@@ -48,7 +48,11 @@ async def create_topics(settings: KafkaSettings) -> list[str]:
             settings.topic_dead,
             1,
             settings.topic_replication,
-            topic_configs={MAX_MESSAGE_BYTES: str(2 * settings.record_max_bytes), RETENTION_MS: "-1", **durability},
+            topic_configs={
+                MAX_MESSAGE_BYTES: str(settings.dead_letter_topic_max_bytes),
+                RETENTION_MS: "-1",
+                **durability,
+            },
         ),
     ]
     try:

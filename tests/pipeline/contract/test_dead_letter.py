@@ -37,3 +37,43 @@ def test_dead_letter_of_a_dead_letter_has_the_raw_headers_only() -> None:
 def test_record_without_valid_dead_headers_is_rejected(headers: list[tuple[str, bytes]]) -> None:
     with pytest.raises(RecordError, match="dead letter"):
         dead_letter.decode(b"", headers)
+
+
+LARGE = ("pod", b"x" * 2_000_000)
+
+
+def test_smaller_dead_letter_of_a_record_lacks_large_headers_then_most_of_the_value() -> None:
+    letter = DeadLetter(b"v" * 100_000, "reason", KafkaPosition("raw", 0, 7, 5), [("crisp", b"1"), LARGE])
+
+    without_headers = letter.smaller()
+    assert without_headers is not None
+    assert (without_headers.headers, without_headers.incomplete) == ([("crisp", b"1")], "large headers")
+    assert without_headers.value == letter.value
+    excerpt = without_headers.smaller()
+    assert excerpt is not None
+    assert letter.value.startswith(excerpt.value)
+    assert excerpt.size < 100_000
+    assert "bytes of the value" in excerpt.incomplete
+    assert excerpt.smaller() is None
+    assert dead_letter.decode(excerpt.value, dead_letter.encode(excerpt)) == excerpt
+
+
+def test_document_is_whole_without_the_headers_of_its_record() -> None:
+    smaller = DeadLetter(b"{}", "reason", KafkaPosition("raw", 0, 7, 5), [LARGE], "logs-1", "a-0").smaller()
+
+    assert smaller is not None
+    assert (smaller.headers, smaller.incomplete, smaller.smaller()) == ([], "", None)
+
+
+def test_many_small_headers_are_large_together() -> None:
+    headers = [(f"h{number}", b"x" * 100) for number in range(10_000)]
+    smaller = DeadLetter(b"", "reason", KafkaPosition("raw", 0, 7, 5), headers).smaller()
+
+    assert smaller is not None
+    assert smaller.size < 2 * dead_letter.SMALL_HEADERS_BYTES
+
+
+def test_reason_is_cut() -> None:
+    headers = dict(dead_letter.encode(DeadLetter(b"", "é" * 10**6, KafkaPosition("raw", 0, 7, 5), [])))
+
+    assert headers["dead-reason"] == b"\xc3\xa9" * dead_letter.REASON_MAX_CHARACTERS

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from pipeline.config.environment import load_settings
 from pipeline.contract.record import KafkaPosition
 from pipeline.documents.record_processor import RecordProcessor
+from pipeline.documents.slice_builder import UNLIMITED, SliceBuilder
 from pipeline.errors import RecordError
 
+NOW = 1_795_000_000_000_000_000
 ORIGIN = KafkaPosition("logs-raw", 0, 7, 1_795_000_000_000)
 NAMES = ("crisp", "files", "segments", "node", "read", "grouping", "pod", "gap", "path", "carried", "other")
 PROCESSOR = RecordProcessor(load_settings({}))
@@ -22,7 +24,7 @@ def test_internal_error_is_reported_with_its_location(monkeypatch: pytest.Monkey
     def fail(*_: object) -> None:
         raise KeyError("boom")
 
-    monkeypatch.setattr(processor._builder, "build", fail)
+    monkeypatch.setattr(processor._builder, "build_in_parts", fail)
     with pytest.raises(
         RecordError, match=r"internal error of crisp.*KeyError\('boom'\) in test_record_processor.py:\d+"
     ):
@@ -37,7 +39,33 @@ def test_internal_error_is_reported_with_its_location(monkeypatch: pytest.Monkey
 )
 def test_any_record_becomes_documents_or_a_record_error(value: bytes, headers: list[tuple[str, bytes]]) -> None:
     with contextlib.suppress(RecordError):
-        # `_process` lets other errors through.
-        batch, kind = PROCESSOR._process(value, headers, ORIGIN, 1_795_000_000_000_000_000)
+        # `_parts` lets other errors through.
+        ((batch, kind),) = PROCESSOR._parts(value, headers, ORIGIN, 1_795_000_000_000_000_000, UNLIMITED)
         assert kind in {"slice", "gap", "third_party"}
         assert (batch.size > 0) == bool(batch)
+
+
+@given(st.integers(1, 40), st.integers(1, 20_000), st.sampled_from([b"log line", b'{"level":"info","message":"x"}']))
+def test_parts_are_the_whole_and_bounded(lines: int, part_bytes: int, message: bytes) -> None:
+    """Each part has about the size asked for, or one event; together they are the documents of the whole record."""
+    value = b"".join(b"2026-11-24T09:42:30.%09dZ stdout F %b\n" % (number, message) for number in range(lines))
+    whole, _ = PROCESSOR.process(value, [], ORIGIN, NOW)
+    parts = [part for part, _ in PROCESSOR.process_in_parts(value, [], ORIGIN, NOW, part_bytes)]
+
+    assert [hit for part in parts for hit in part.to_hits()] == whole.to_hits()
+    assert all(part.size <= max(1.2 * part_bytes, whole.size / lines + 8) for part in parts)
+    assert all(part.origin == ORIGIN for part in parts)
+
+
+def test_error_after_some_parts_is_a_record_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    processor = RecordProcessor(load_settings({}))
+    value = b"".join(b"2026-11-24T09:42:30.%09dZ stdout F x\n" % number for number in range(20))
+    parts = processor.process_in_parts(value, [], ORIGIN, NOW, 2000)
+    next(parts)
+
+    def fail(*_: object) -> None:
+        raise KeyError("boom")
+
+    monkeypatch.setattr(SliceBuilder, "_build_part", fail)
+    with pytest.raises(RecordError, match="internal error of crisp"):
+        list(parts)

@@ -43,7 +43,7 @@ class Reader:
 def monitor(monkeypatch: pytest.MonkeyPatch) -> WorkerMonitor:
     monkeypatch.setattr(monitor_module, "LagReader", Reader)
     settings = WorkerSettings(lag_poll_seconds=0.01)
-    return WorkerMonitor(settings, Metrics(WORKER), lambda: {0}, OrderedAcker(lambda: 1))
+    return WorkerMonitor(settings, Metrics(WORKER), lambda: {0}, OrderedAcker(lambda: 1, lambda *_: None))
 
 
 async def run_until(monitor: WorkerMonitor, condition: Callable[[], bool]) -> None:
@@ -118,7 +118,7 @@ async def test_partition_filled_by_large_records_is_near_its_retention_by_size(
 ) -> None:
     monkeypatch.setattr(monitor_module, "LagReader", Reader)
     settings = WorkerSettings(lag_poll_seconds=0.01, topic_retention_bytes=1_000_000)
-    monitor = WorkerMonitor(settings, Metrics(WORKER), lambda: {0, 1}, OrderedAcker(lambda: 1))
+    monitor = WorkerMonitor(settings, Metrics(WORKER), lambda: {0, 1}, OrderedAcker(lambda: 1, lambda *_: None))
     for _ in range(2500):
         monitor.observe_consumed(b"x" * 10, 0)
         monitor.observe_consumed(b"x" * 10_000, 1)

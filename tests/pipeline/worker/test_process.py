@@ -16,7 +16,8 @@ from pipeline.kafka import client, consumer_lag
 from pipeline.kafka.consumer_lag import Lag
 from pipeline.worker import process
 from pipeline.worker.ordered_acks import OrderedAcker, PendingRecord
-from tests.support.fake_worker import FakeApp, FakeEvent, FakeMessage
+from pipeline.worker.record_mark import RecordMark
+from tests.support.fake_worker import RAW, FakeApp
 
 
 class FakeStatusServer:
@@ -45,7 +46,7 @@ class FakeWorker:
     def __init__(self, on_start: Callable[[], None] = lambda: None, grace_seconds: float = 0.05) -> None:
         self.settings = Settings(retry_max_seconds=0.1, worker_grace_seconds=grace_seconds, worker_port=8080)
         self.app = FakeApp()
-        self.acker = OrderedAcker(self.app.generation)
+        self.acker = OrderedAcker(self.app.generation, lambda *_: None)
         self.health = FakeHealth()
         self.status_server = FakeStatusServer()
         self.on_start = on_start
@@ -59,7 +60,7 @@ class FakeWorker:
 
     def add_record(self) -> PendingRecord:
         """A record in flight."""
-        return self.acker.add(FakeEvent(FakeMessage(), []))
+        return self.acker.add(RAW, 1, RecordMark(0, 0, 0))
 
 
 class Kafka:

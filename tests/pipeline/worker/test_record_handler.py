@@ -10,7 +10,11 @@ from pipeline.config.settings import Settings
 from pipeline.contract import pod_metadata, record
 from pipeline.contract.pod_metadata import Instance
 from pipeline.contract.record import Grouping, Headers, LogSlice, Segment, SourceFile
+from pipeline.documents.batch import DocumentBatch
 from pipeline.documents.record_processor import RecordProcessor
+from pipeline.documents.slice_builder import SliceBuilder
+from pipeline.grouping.event import Event
+from pipeline.kafka.record_batches import UnreadableBatch
 from pipeline.monitoring.metrics import WORKER, Metrics
 from pipeline.worker.background_tasks import BackgroundTasks
 from pipeline.worker.dead_letter_producer import DeadLetterProducer
@@ -43,15 +47,16 @@ def slice_record() -> tuple[bytes, Headers]:
 class Parts:
     """A handler with fakes around it."""
 
-    def __init__(self, budget: int = 1 << 20) -> None:
+    def __init__(self, budget: int = 1 << 20, part_bytes: int = 1 << 18) -> None:
         self.app = FakeApp()
         self.indexer = FakeIndexer()
         self.monitor = FakeMonitor()
         self.topic = FakeTopic()
         self.metrics = Metrics(WORKER)
         self.budget = MemoryBudget(budget)
-        self.acker = OrderedAcker(self.app.generation)
-        dead_letters = DeadLetterProducer(cast(Any, self.topic), 0.01)
+        self.acked: list[int] = []
+        self.acker = OrderedAcker(self.app.generation, lambda _, mark: self.acked.append(mark.offset))
+        dead_letters = DeadLetterProducer(cast(Any, self.topic), 0.01, 1 << 20)
         self.health = WorkerHealth(
             cast(Any, self.app), self.budget, cast(Any, self.monitor), cast(Any, self.indexer), dead_letters
         )
@@ -66,12 +71,12 @@ class Parts:
             health=self.health,
             tasks=BackgroundTasks(self.app.crash),
             metrics=self.metrics,
+            part_bytes=part_bytes,
         )
-        self.acked: list[int] = []
 
     def event(self, offset: int, value: bytes | None, headers: Headers | None) -> Any:
         """A consumed record."""
-        return FakeEvent(FakeMessage(offset, value, headers, key=b"key"), self.acked)
+        return FakeEvent(FakeMessage(offset, value, headers, key=b"key"))
 
     async def handle(self, offset: int, value: bytes | None, headers: Headers | None) -> None:
         """Handle a record."""
@@ -109,11 +114,11 @@ async def test_records_indexed_out_of_order_are_acked_in_order(parts: Parts) -> 
     parts.indexer.complete(0)
     assert parts.acked == [0]
     parts.indexer.complete(0)
-    assert parts.acked == [0, 1, 2]
+    assert parts.acked == [0, 2]  # the ack of a record is that of all before it
 
 
 async def test_record_of_another_shipper_without_value_or_time_is_acked(parts: Parts) -> None:
-    event = FakeEvent(FakeMessage(0, None, None, timestamp=None), parts.acked)
+    event = FakeEvent(FakeMessage(0, None, None, timestamp=None))
     await parts.handler.handle(cast(Any, event))
     parts.indexer.complete()
 
@@ -146,7 +151,7 @@ async def test_unexpected_error_of_dead_lettering_crashes_and_acks_nothing(parts
 
 async def test_record_waits_until_the_memory_budget_allows_it() -> None:
     value, headers = slice_record()
-    parts = Parts(budget=len(value) + 1)
+    parts = Parts(budget=len(value) + 1, part_bytes=1 << 14)
     await parts.handle(0, value, headers)
     second = asyncio.create_task(parts.handle(1, value, headers))
     await asyncio.sleep(0.01)
@@ -155,6 +160,68 @@ async def test_record_waits_until_the_memory_budget_allows_it() -> None:
     parts.indexer.complete()
     await second
     assert len(parts.indexer.submitted) == 1
+
+
+async def test_record_in_parts_is_acked_when_the_last_part_is_indexed() -> None:
+    parts = Parts(part_bytes=1)  # a part for each event
+    await parts.handle(5, *slice_record())
+
+    assert len(parts.indexer.submitted) == 2
+    parts.indexer.complete(1)
+    assert parts.acked == []
+    parts.indexer.complete()
+    assert parts.acked == [5]
+    assert parts.budget.used == 0
+    assert parts.metrics.get("crisp_worker_records_received", kind="slice") == 1
+
+
+async def test_part_is_not_built_before_the_memory_budget_allows_it() -> None:
+    value, headers = slice_record()
+    parts = Parts(budget=len(value) + 1, part_bytes=1)
+    handling = asyncio.create_task(parts.handle(5, value, headers))
+    await asyncio.sleep(0.01)
+
+    assert len(parts.indexer.submitted) == 1
+    assert not handling.done()
+    parts.indexer.complete()
+    await asyncio.sleep(0.01)
+    assert len(parts.indexer.submitted) == 1
+    parts.indexer.complete()
+    await handling
+    assert parts.acked == [5]
+
+
+async def test_headers_count_in_the_memory_budget(parts: Parts) -> None:
+    await parts.handle(5, b"", [("other", bytes(1000))])
+
+    assert parts.budget.used >= 1005
+    parts.indexer.complete()
+    assert parts.budget.used == 0
+
+
+async def test_record_that_fails_after_some_parts_is_acked_after_them_and_its_dead_letter(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    parts = Parts(part_bytes=1)
+    built = SliceBuilder._build_part
+
+    def build_once(builder: SliceBuilder, events: list[Event]) -> DocumentBatch:
+        monkeypatch.setattr(SliceBuilder, "_build_part", fail)
+        return built(builder, events)
+
+    monkeypatch.setattr(SliceBuilder, "_build_part", build_once)
+    await parts.handle(5, *slice_record())
+    await asyncio.sleep(0.01)
+
+    assert len(parts.topic.sent) == 1
+    assert parts.acked == []
+    parts.indexer.complete()
+    assert parts.acked == [5]
+    assert parts.budget.used == 0
+
+
+def fail(*_: object) -> DocumentBatch:
+    raise KeyError("boom")
 
 
 async def test_paused_handler_processes_no_more_records(parts: Parts) -> None:
@@ -207,3 +274,20 @@ async def test_pending_records_of_an_older_generation_are_never_acked(
 
     assert parts.acked == []
     assert parts.acker.pending() == 0
+
+
+@pytest.mark.parametrize("redact", [(), ("jwt",)])
+async def test_batch_that_cannot_be_unpacked_is_dead_lettered(redact: tuple[str, ...], parts: Parts) -> None:
+    parts.handler.processor = RecordProcessor(Settings(redact=redact))
+    batch = UnreadableBatch(b"packed")
+    batch.reason, batch.first, batch.complete = "too large", 3, True
+    await parts.handle(7, batch, [])
+    await parts.acker.wait_until_empty()
+
+    assert parts.acked == [7]
+    assert parts.budget.used == 0
+    ((_, value, headers),) = parts.topic.sent
+    assert value == (b"" if redact else b"packed")
+    assert dict(headers)["dead-source"] == b"logs-raw/0/3"
+    assert dict(headers)["dead-reason"] == b"batch of the records 3 to 7: too large"
+    assert dict(headers)["dead-incomplete"] == (b"its bytes" if redact else b"unpacked records")

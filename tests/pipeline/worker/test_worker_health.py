@@ -23,7 +23,7 @@ class Observed:
         self.budget = MemoryBudget(10)
         self.monitor = FakeMonitor()
         self.indexer = FakeIndexer()
-        self.dead_letters = DeadLetterProducer(cast(Any, FakeTopic()), 1.0)
+        self.dead_letters = DeadLetterProducer(cast(Any, FakeTopic()), 1.0, 1 << 20)
         self.health = WorkerHealth(
             cast(Any, self.app), self.budget, cast(Any, self.monitor), cast(Any, self.indexer), self.dead_letters
         )

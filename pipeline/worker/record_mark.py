@@ -1,0 +1,45 @@
+"""Marks of records: what identifies the record at an offset, also after the log was truncated and written again. Pure.
+
+The mark of the last settled record is committed as the metadata of the group's offset, at most 4,096 bytes
+(`offset.metadata.max.bytes`): the text `crisp 1 TIMESTAMP CHECKSUM`, in decimal and hexadecimal. A log that lost its
+end (an unclean leader election, a damaged disk) and grew again has another record at that offset.
+"""
+
+import re
+import zlib
+from typing import Any, NamedTuple
+
+SAMPLE_BYTES = 1024
+_METADATA = re.compile(r"crisp 1 (-?\d{1,19}) ([0-9a-f]{8})", re.ASCII)
+
+
+class RecordMark(NamedTuple):
+    """An offset, its record's Kafka timestamp in milliseconds (-1: none), and a checksum of the record."""
+
+    offset: int
+    timestamp: int
+    checksum: int
+
+    @property
+    def metadata(self) -> str:
+        """The metadata to commit with the offset after this record."""
+        return f"crisp 1 {self.timestamp} {self.checksum:08x}"
+
+
+def checksum(message: Any) -> int:
+    """Return the checksum of Faust's message: of its key, its size, and both ends of its value."""
+    value = message.value or b""
+    ends = zlib.crc32(value[:SAMPLE_BYTES], zlib.crc32(value[-SAMPLE_BYTES:], len(value)))
+    return zlib.crc32(message.key or b"", ends)
+
+
+def mark(message: Any) -> RecordMark:
+    """Return the mark of Faust's message, whose field `checksum` has been set."""
+    timestamp = -1 if message.timestamp is None else round(message.timestamp * 1000)
+    return RecordMark(message.offset, timestamp, message.checksum)
+
+
+def parse(next_offset: int, metadata: str) -> RecordMark | None:
+    """Return the mark of the last settled record, from a committed offset; None if its metadata has none."""
+    match = _METADATA.fullmatch(metadata)
+    return RecordMark(next_offset - 1, int(match[1]), int(match[2], 16)) if match and next_offset > 0 else None
