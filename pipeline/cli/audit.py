@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import dataclasses
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,14 +24,17 @@ from pipeline.kafka.error_text import describe_error
 from pipeline.monitoring import log
 from pipeline.operations.audit import log_directory, tally
 from pipeline.operations.audit.audit import Audit
+from pipeline.operations.audit.rules_in_force import UNJUDGED
 from pipeline.operations.audit.tally import Tally
+from pipeline.rules import loader
 
 KAFKA = "kafka"
 EXAMPLE = """examples:
   crisp audit --from kafka --since 24h
+  crisp audit --from kafka --rules rules.yaml --rules rules-of-last-week.yaml
   crisp audit --from /var/log/pods --pods <(kubectl get pods -A -o json)
 
-exit code 0: no event is missing or duplicated; 1: some are, or the audit failed; 130: interrupted"""
+exit code 0: no event is missing or duplicated; 1: some are or may be, or the audit failed; 130: interrupted"""
 CLEAN_ROWS = 20
 
 
@@ -44,6 +48,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="source: the raw topic, or a directory of log files",
     )
     parser.add_argument("--since", metavar="TIME", help=f"only events written since {time_argument.HELP}")
+    parser.add_argument(
+        "--rules",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a rules file of the workers, instead of CRISP_RULES_FILE; again for rules that were in force earlier",
+    )
     parser.add_argument("--pods", type=Path, help="Pod objects in JSON: labels and annotations for the logs in DIR")
     parser.add_argument(
         "--min-age", type=float, default=60.0, metavar="SECONDS", help="count younger events as pending (60)"
@@ -59,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--from {args.source}: neither a directory nor {KAFKA}")
     if args.source == KAFKA and args.pods:
         raise UsageError("--pods: only for a directory; records in Kafka contain their pod metadata")
+    if args.rules:
+        effective = dataclasses.replace(effective, rules_file=args.rules[0])
     try:
         tallies, interrupted = asyncio.run(_audit(effective, args))
     except KafkaError as error:
@@ -69,7 +82,12 @@ def run(args: argparse.Namespace) -> int:
         print(orjson.dumps(body).decode())
     else:
         _show(tallies, total, interrupted=interrupted)
-    return 130 if interrupted else 1 if total.missing or total.duplicated else 0
+    return 130 if interrupted else 1 if total.missing or total.duplicated or _unjudged(total) else 0
+
+
+def _unjudged(total: Tally) -> int:
+    """Return the number of events that may be missing, or dropped by rules that the audit does not have."""
+    return sum(count for reason, count in total.unverifiable.items() if reason.startswith(UNJUDGED))
 
 
 async def _audit(effective: Settings, args: argparse.Namespace) -> tuple[list[Tally], bool]:
@@ -84,7 +102,8 @@ async def _audit(effective: Settings, args: argparse.Namespace) -> tuple[list[Ta
                     share = f"{100 * done / size:.0f} %" if size else ""
                     progress.update(f"{share} read, {looked_up:,} documents looked up: {source}")
 
-            audit = Audit(effective, client, show_progress, args.min_age)
+            earlier = [loader.load_file(dataclasses.replace(effective, rules_file=path)) for path in args.rules[1:]]
+            audit = Audit(effective, client, show_progress, args.min_age, [parsed.ruleset for parsed in earlier])
             on_interrupt(audit.stop.set)
             if args.source == KAFKA:
                 tallies = await audit.audit_kafka(round(since * 1000) if args.since else None)
@@ -135,6 +154,11 @@ def _conclusion(total: Tally, *, interrupted: bool) -> str:
         return "[yellow]interrupted: the result is partial[/yellow]"
     if total.missing or total.duplicated:
         return f"[red]{total.missing:,} events are missing, {total.duplicated:,} duplicated[/red]"
+    if _unjudged(total):
+        return (
+            f"[red]{_unjudged(total):,} events that are not indexed cannot be judged by today's rules[/red]:"
+            " give the rules of their time with --rules"
+        )
     if not total.events:
         return "[yellow]no events to look up[/yellow]"
     if total.pending or total.unverifiable:

@@ -126,6 +126,41 @@ def test_event_possibly_dropped_by_a_label_rule_is_unverifiable(flow: Flow, tmp_
     assert (code, result["missing"], result["dropped"], result["unverifiable"]) == (1, 1, {"noise": 1}, {})
 
 
+def test_change_of_the_rules_is_neither_a_loss_nor_a_false_peace(flow: Flow, tmp_path: Path) -> None:
+    """The workers dropped debug lines; then the rule went away, or the audit's shell does not have the file."""
+    dropping, today = tmp_path / "dropping.yaml", tmp_path / "today.yaml"
+    dropping.write_text("rules:\n  - name: debug\n    when: {level: debug}\n    drop: true\n")
+    today.write_text("rules:\n  - name: info\n    when: {level: info}\n    drop: true\n")
+    log = flow.make_container("pay-1") / "0.log"
+    log.write_text(line("DEBUG a") + line("INFO b") + line("ERROR c"))
+    flow.configure(CRISP_RULES_FILE=str(dropping))
+    flow.run_once(flow.shipper)
+    flow.run_once(flow.worker)
+    hits = {hit["_source"]["message"]: hit for hit in flow.documents()}
+    assert hits.keys() == {"INFO b", "ERROR c"}
+
+    def result(source: str, *options: str) -> tuple[int, int, int, int, dict[str, int]]:
+        code, tally = audit(flow, source, "--min-age", "0", *options)
+        assert tally["events"] == 3
+        return code, tally["indexed"], tally["missing"], sum(tally["unverifiable"].values()), tally["dropped"]
+
+    for source in ("kafka", str(flow.logs)):
+        flow.configure(CRISP_RULES_FILE=str(dropping))
+        assert result(source) == (0, 2, 0, 0, {"debug": 1})
+        flow.configure(CRISP_RULES_FILE=None)
+        assert result(source) == (1, 2, 0, 1, {}), "a shell without the rules file"
+        assert result(source, "--rules", str(dropping)) == (0, 2, 0, 0, {"debug": 1})
+        flow.configure(CRISP_RULES_FILE=str(today))
+        assert result(source) == (1, 2, 0, 1, {}), "the rules have changed"
+    delete_documents(flow, [hits["INFO b"]])
+    for source in ("kafka", str(flow.logs)):
+        flow.configure(CRISP_RULES_FILE=str(dropping))
+        assert result(source) == (1, 1, 1, 0, {"debug": 1})
+        flow.configure(CRISP_RULES_FILE=str(today))
+        assert result(source) == (1, 1, 0, 2, {}), "today's rules drop it, those of its time did not"
+        assert result(source, "--rules", str(today), "--rules", str(dropping))[:2] == (1, 1)
+
+
 def test_since_limits_the_audit_to_newer_events(flow: Flow) -> None:
     hour = 3600 * 10**9
     now = time.time_ns()

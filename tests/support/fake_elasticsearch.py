@@ -273,7 +273,11 @@ class FakeElasticsearch:
         body, hits = found
         total = len(hits)
         aggregations = {
-            name: {"buckets": fake_query.terms_buckets(aggregation["terms"], [hit["_source"] for hit in hits])}
+            name: {
+                "buckets": fake_query.terms_buckets(
+                    aggregation["terms"], [hit["_source"] for hit in hits], aggregation.get("aggs")
+                )
+            }
             for name, aggregation in body.get("aggs", {}).items()
         }
         for sort in reversed(body.get("sort", [])):

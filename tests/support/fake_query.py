@@ -1,7 +1,6 @@
 """The part of Elasticsearch's query language that crisp uses, over documents in memory. Unknown queries are errors."""
 
 import fnmatch
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -123,11 +122,30 @@ _QUERIES: dict[str, Callable[[Any, Json], bool]] = {
 }
 
 
-def terms_buckets(terms: Json, sources: Iterable[Mapping[str, Any]]) -> list[Json]:
-    """Return the buckets of a `terms` aggregation."""
+def terms_buckets(
+    terms: Json, sources: Iterable[Mapping[str, Any]], inner: Mapping[str, Json] | None = None
+) -> list[Json]:
+    """Return the buckets of a `terms` aggregation, with `min` and `max` of times as inner ones."""
     missing = [terms["missing"]] if "missing" in terms else []
-    counts = Counter(value for source in sources for value in (_values(flatten(source), terms["field"]) or missing))
-    return [{"key": key, "doc_count": count} for key, count in counts.most_common(terms.get("size", 10))]
+    by_value: dict[Any, list[Json]] = {}
+    for source in map(flatten, sources):
+        for value in _values(source, terms["field"]) or missing:
+            by_value.setdefault(value, []).append(source)
+    largest = sorted(by_value.items(), key=lambda item: -len(item[1]))[: terms.get("size", 10)]
+    return [
+        {"key": key, "doc_count": len(found)}
+        | {name: _extreme_time(aggregation, found) for name, aggregation in (inner or {}).items()}
+        for key, found in largest
+    ]
+
+
+def _extreme_time(aggregation: Json, sources: list[Json]) -> Json:
+    ((kind, body),) = aggregation.items()
+    if kind not in {"min", "max"}:
+        raise UnsupportedQueryError(kind)
+    times = [cri.nanoseconds(str(value).encode()) for source in sources for value in _values(source, body["field"])]
+    known = [time / 1e6 for time in times if time is not None]
+    return {"value": (min if kind == "min" else max)(known, default=None)}
 
 
 def filter_path(body: Any, patterns: str) -> Any:

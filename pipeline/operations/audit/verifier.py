@@ -7,8 +7,8 @@ missing.
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 import orjson
 
@@ -17,6 +17,7 @@ from pipeline.contract.json_types import JsonObject
 from pipeline.contract.record import IDENTITY_CHARACTERS
 from pipeline.documents.batch import DocumentBatch
 from pipeline.elasticsearch.id_lookup import MAX_IDS, DocumentLookup
+from pipeline.operations.audit.rules_in_force import Verdicts
 from pipeline.operations.audit.tally import Tally
 
 MAX_CONCURRENT_LOOKUPS = 3
@@ -30,12 +31,14 @@ class Tolerance:
     """Reasons for which an absent document is not missing.
 
     `min_age`: it is younger, in seconds; `pending`: its record is not committed yet; `possible_drops`: by id, the
-    rules that may have dropped it, which depends on unknown labels.
+    rules that may have dropped it, which depends on unknown labels. `verdicts`: what follows from the rules of its
+    time, if they are not the audit's.
     """
 
     min_age: float
     pending: bool = False
     possible_drops: Mapping[str, str] = field(default_factory=dict)
+    verdicts: Verdicts = field(default_factory=Verdicts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,27 @@ class Verifier:
         for rule, count in batch.dropped.items():
             default.dropped[rule] += count
             default.events += count
-        for identifier, source in zip(map(bytes.decode, batch.ids), batch.sources, strict=True):
+        await self._add_documents(
+            zip(map(bytes.decode, batch.ids), batch.sources, strict=True), tallies, default, tolerance
+        )
+
+    async def add_judged(
+        self, verdicts: Verdicts, tallies: Mapping[str, Tally], default: Tally, tolerance: Tolerance
+    ) -> None:
+        """Add the events of a record that was indexed by other rules than the audit's, or may have been."""
+        for rule, count in verdicts.never_built.items():
+            default.dropped[rule] += count
+            default.events += count
+        await self._add_documents(verdicts.sources.items(), tallies, default, replace(tolerance, verdicts=verdicts))
+
+    async def _add_documents(
+        self,
+        documents: Iterable[tuple[str, bytes]],
+        tallies: Mapping[str, Tally],
+        default: Tally,
+        tolerance: Tolerance,
+    ) -> None:
+        for identifier, source in documents:
             tally = tallies.get(identifier[:IDENTITY_CHARACTERS], default)
             tally.events += 1
             self._batch.append(_Entry(identifier, source, tally, tolerance))
@@ -126,8 +149,12 @@ class Verifier:
         tally = entry.tally
         if entry.id in self._dead_letter_ids:
             tally.dead_lettered += 1
+        elif entry.id in entry.tolerance.verdicts.dropped:
+            tally.dropped[entry.tolerance.verdicts.dropped[entry.id]] += 1
         elif entry.tolerance.pending or self._is_recent(entry):
             tally.pending += 1
+        elif entry.id in entry.tolerance.verdicts.unjudged:
+            tally.unverifiable[entry.tolerance.verdicts.unjudged[entry.id]] += 1
         elif entry.id in entry.tolerance.possible_drops:
             rules = entry.tolerance.possible_drops[entry.id]
             tally.unverifiable[f"events that the rule {rules} may have dropped (pod labels unknown)"] += 1
