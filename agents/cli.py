@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     effective = load_settings()
     if not effective.node_name:
         effective = dataclasses.replace(effective, node_name=socket.gethostname())
-    log.configure()
+    log.configure(effective.log_level)
     shipper = Shipper(effective)
     asyncio.run(_run(shipper, once=args.once))
     problem = shipper.once_problem() if args.once else ""

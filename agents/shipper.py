@@ -26,6 +26,7 @@ from agents.state.checkpoint import Checkpoint
 from agents.status import StatusReporter
 from agents.tailing.container_tail import ContainerTail
 from agents.unread import UnreadLogTracker
+from pipeline import __version__
 from pipeline.config.settings import Settings
 from pipeline.contract import record
 from pipeline.contract.gap import GapRecord
@@ -78,6 +79,7 @@ class Shipper:
         )
         server.start(self._settings.status_host, self._settings.ship_port)
         await asyncio.to_thread(self._checkpoint.lock, self._log_lock_wait)
+        self._log_start()
         if self._pods is not None:
             self._pods.start()
         self._containers.restore(self._checkpoint.load())
@@ -98,6 +100,21 @@ class Shipper:
             await self._link.stop(self._settings.ship_grace_seconds)
             self._write_checkpoint()
             server.stop()
+            acked = self._metrics.get("crisp_shipper_acked_bytes")
+            log.info("shipper stopped: %d bytes acknowledged since start", acked)
+
+    def _log_start(self) -> None:
+        settings = self._settings
+        directories = [settings.logs_dir, *settings.plain_dirs, *filter(None, [settings.docker_dir])]
+        log.info(
+            "crisp %s: shipper of node %s started: logs of %s to topic %s at %s, state in %s",
+            __version__,
+            settings.node_name,
+            ", ".join(directories),
+            settings.topic_raw,
+            settings.kafka_address,
+            settings.state_dir,
+        )
 
     async def _ship(self, *, once: bool) -> None:
         await self._link.connect()

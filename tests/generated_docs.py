@@ -57,7 +57,7 @@ SETTING_GROUPS: dict[str, dict[str, str]] = {
         "worker, setup, parse, check": "routes",
         "worker, parse, replay, audit, check": "rules_file rules_python_dir",
     },
-    "status-settings": {"shipper, worker": "status_host", "status": "status_urls"},
+    "status-settings": {"shipper, worker": "log_level status_host", "status": "status_urls"},
 }
 """The settings by group, and by what reads them; `commands`: those that connect to the server in question."""
 

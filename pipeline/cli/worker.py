@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run a worker. Return 0 after SIGTERM, or when `--once` is done; 1 after a crash."""
     effective = load_settings()
-    log.configure()
+    log.configure(effective.log_level)
     return asyncio.run(_run(effective, once=args.once))
 
 

@@ -1,11 +1,14 @@
 """Problems of addresses in the settings: URLs, brokers, ports. Pure."""
 
+import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from pipeline.config.settings import Settings, env_name, strip_credentials
 
 MAX_PORT = 65535
+CLIENT_ADDRESS = re.compile(r"\('([^']*)', (\d+), <AddressFamily\.\w+: \d+>\)")
+"""An address as aiokafka writes it in messages: host, port and the repr of the address family."""
 
 
 def problems(settings: Settings) -> Iterator[str]:

@@ -131,6 +131,9 @@ class StatusSettings:
         "",
         "status pages that `crisp status` queries, http://HOST:PORT, blank-separated; of a host name, every address",
     )
+    log_level: str = _setting(
+        "info", "least level of the log of shipper and worker", choices="debug info warning error"
+    )
     status_host: str = _setting("0.0.0.0", "listen address of status and metrics")  # noqa: S104 - for the kubelet
 
 

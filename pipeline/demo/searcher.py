@@ -1,5 +1,6 @@
 """Searches of the demo: the number of documents, the latency of watched lines, all lines for the report."""
 
+import http.client
 import json
 import statistics
 import time
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 
 from pipeline.contract.json_types import JsonObject
 from pipeline.demo.ledger import document_keys
+from pipeline.errors import StackError
 
 PAGE_SIZE = 5000
 MAX_WATCHED = 400  # watched lines at a time: more would load Elasticsearch more than the pipeline does
@@ -25,7 +27,8 @@ class Searcher:
         self._watched: dict[str, float] = {}
         self.latencies: deque[float] = deque(maxlen=MAX_LATENCIES)
 
-    def _request(self, path: str, body: JsonObject | None = None) -> JsonObject:
+    def _request(self, path: str, body: JsonObject | None = None, *, required: bool = False) -> JsonObject:
+        """Send a request; without an answer return {}, or raise StackError if it is required."""
         request = urllib.request.Request(  # noqa: S310 - our own http address
             self._url + path,
             data=None if body is None else json.dumps(body).encode(),
@@ -38,6 +41,10 @@ class Searcher:
             if error.code in (404, 429, 503):  # no index yet, not ready, or busy: polled again later
                 return {}
             raise
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            if required:
+                raise StackError(f"Elasticsearch does not answer, its documents cannot be counted: {error}") from error
+            return {}  # it was killed, or answered half: polled again later
         return result
 
     def count(self) -> int:
@@ -83,7 +90,7 @@ class Searcher:
 
     def line_keys(self, uids: list[str]) -> Counter[bytes]:
         """Return the keys of all lines in all documents of these containers."""
-        self._request("/logs-*/_refresh")
+        self._request("/logs-*/_refresh", required=True)
         keys: Counter[bytes] = Counter()
         for source in self._scroll({"terms": {"kubernetes.pod.uid": uids}}):
             keys.update(document_keys(source))
@@ -91,11 +98,12 @@ class Searcher:
 
     def _scroll(self, query: JsonObject) -> Iterator[JsonObject]:
         body = {"size": PAGE_SIZE, "sort": ["_doc"], "_source": _FIELDS, "query": query}
-        page = self._request("/logs-*/_search?scroll=2m", body)
+        page = self._request("/logs-*/_search?scroll=2m", body, required=True)
         while hits := page.get("hits", {}).get("hits"):
             for hit in hits:
                 yield hit["_source"]
-            page = self._request("/_search/scroll", {"scroll": "2m", "scroll_id": page["_scroll_id"]})
+            scroll = {"scroll": "2m", "scroll_id": page["_scroll_id"]}
+            page = self._request("/_search/scroll", scroll, required=True)
 
     def examples(self) -> list[JsonObject]:
         """Return one complete document each: from JSON, with an HTTP request, of several lines."""

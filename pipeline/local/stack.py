@@ -55,6 +55,13 @@ class Stack:
         """The settings of crisp for these servers."""
         return {"CRISP_KAFKA_BROKERS": self.address.brokers, "CRISP_ES_URLS": self.address.es_url}
 
+    @classmethod
+    def restore(cls, directory: Path, address: Address) -> "Stack":
+        """A detached stack that was started earlier in this directory, with its data and address."""
+        stack = cls(directory, address.es_version, detached=True)
+        stack.address = address
+        return stack
+
     def start(self, on_progress: Callable[[str], None] = lambda _: None) -> None:
         """Start both and wait until both are ready. Raises StackError; then neither runs."""
         java.home()  # fails before anything is downloaded

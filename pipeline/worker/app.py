@@ -8,6 +8,7 @@ no wait for empty streams in a rebalance; no tables, no leader topic, the round-
 This module and `consumer` are the only ones that use members of Faust and mode which are not public.
 """
 
+import logging
 import warnings
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
@@ -27,6 +28,8 @@ UNPACK_RECORDS = 4
 """A batch may unpack to so many records of the maximum size; a part-read batch is kept for each partition."""
 NO_TIMEOUT_SECONDS = 30 * 86400.0
 
+log = logging.getLogger(__name__)
+
 
 class EventHandler(Protocol):
     """What an app calls, on its event loop."""
@@ -42,6 +45,13 @@ class EventHandler(Protocol):
 
     def on_partitions_revoked(self) -> None:
         """Handle that partitions were reassigned; the generation is the new one."""
+
+
+def _log_partitions(change: str, partitions: Iterable[TP]) -> None:
+    numbers = sorted(f"{tp.topic}/{tp.partition}" for tp in partitions)
+    if numbers:
+        # No two are the same message: each change is written, however soon after the last one.
+        log.info(f"partitions {change}: {', '.join(numbers)}")  # noqa: G004
 
 
 class WorkerApp:
@@ -66,13 +76,18 @@ class WorkerApp:
             async for event in stream.noack().events():
                 await handler.handle(event)
 
-        async def on_partitions_revoked(*_: Any, **__: Any) -> None:
+        async def on_partitions_revoked(*arguments: Any, **_: Any) -> None:
+            _log_partitions("revoked", arguments[1])
             handler.on_partitions_revoked()
+
+        async def on_partitions_assigned(*arguments: Any, **_: Any) -> None:
+            _log_partitions("assigned", arguments[1])
 
         app.agent(raw_topic, name="index")(index)
         for task in tasks:
             app.task(task)
         app.on_partitions_revoked.connect(on_partitions_revoked, weak=False)
+        app.on_partitions_assigned.connect(on_partitions_assigned, weak=False)
         consumer.install(app, handler.on_records_lost, handler.on_log_reset)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AlreadyConfiguredWarning)

@@ -11,6 +11,7 @@ from typing import Any
 
 from aiokafka.errors import KafkaError
 
+from pipeline import __version__
 from pipeline.config.settings import Settings
 from pipeline.errors import SettingsError
 from pipeline.kafka import client, consumer_lag
@@ -30,7 +31,9 @@ async def run(worker: Worker, *, once: bool) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop_requested.set)
     worker.status_server.start(worker.settings.status_host, worker.settings.worker_port)
+    log_start(worker.settings)
     if not await wait_for_kafka(worker, stop_requested):
+        log.info("worker stopped before it could use Kafka")
         return 0
     await worker.start()
     conditions = [stop_requested.wait(), worker.app.wait_until_stopped()]
@@ -42,7 +45,21 @@ async def run(worker: Worker, *, once: bool) -> int:
     code = 1 if worker.app.crashed else 0  # it can crash while it drains, too
     schedule_forced_exit(code)
     await worker.app.stop()
+    log.info("worker stopped%s", " after a crash" if code else "")
     return code
+
+
+def log_start(settings: Settings) -> None:
+    """Log what a worker reads and writes."""
+    log.info(
+        "crisp %s: worker started: topic %s at %s as group %s, to Elasticsearch at %s, rules %s",
+        __version__,
+        settings.topic_raw,
+        settings.kafka_address,
+        settings.kafka_group,
+        settings.es_address,
+        settings.rules_file or "none",
+    )
 
 
 async def _wait_for_first(conditions: list[Coroutine[Any, Any, Any]]) -> None:

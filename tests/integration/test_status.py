@@ -103,3 +103,26 @@ def run_crisp(flow: Flow, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pipeline.cli", *arguments]
     environment = {**os.environ, **flow.environment}
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_started_and_stopped_parts_say_with_what(stack: Stack, tmp_path: Path) -> None:
+    flow, _, work = flow_with_pages(stack, tmp_path, CRISP_LOG_LEVEL="info")
+    flow.shipper.start()
+    flow.worker.start()
+    eventually(lambda: get(work, "/readyz")[0] == 200)
+    flow.stop()
+
+    shipper, worker = (
+        [json.loads(line) for line in process.output.read_text().splitlines() if line.startswith("{")]
+        for process in (flow.shipper, flow.worker)
+    )
+    first, last = shipper[0]["message"], shipper[-1]["message"]
+    for part in (str(flow.logs), flow.settings.topic_raw, flow.settings.kafka_address, "node-1"):
+        assert part in first
+    assert last == "shipper stopped: 0 bytes acknowledged since start"
+    messages = [line["message"] for line in worker]
+    for part in (flow.settings.kafka_group, flow.settings.topic_raw, flow.settings.es_address):
+        assert part in messages[0]
+    topic = flow.settings.topic_raw
+    assert f"partitions assigned: {topic}/0, {topic}/1, {topic}/2" in messages
+    assert messages[-1] == "worker stopped"

@@ -22,6 +22,7 @@ from aiokafka.errors import (
 from pipeline.config.settings import KafkaSettings, env_name
 from pipeline.kafka import authorized_operations
 from pipeline.kafka import client as kafka_client
+from pipeline.kafka.error_text import describe_error
 from pipeline.operations.check.finding import FAILED, CheckResult, failed, ok, warning
 
 MAX_MESSAGE_BYTES, CLEANUP_POLICY = "max.message.bytes", "cleanup.policy"
@@ -54,7 +55,7 @@ async def _run_check(subject: str, check: Awaitable[list[CheckResult]], settings
     try:
         return await check
     except KafkaError as error:
-        return [failed(subject, str(error), _remedy(settings, error))]
+        return [failed(subject, describe_error(error), _remedy(settings, error))]
 
 
 async def _check_connection(settings: KafkaSettings, client: Any, admin: Any) -> list[CheckResult]:

@@ -1,6 +1,8 @@
 """The log of crisp itself: ECS in JSON, and a message that is repeated is written at intervals."""
 
 import logging
+import re
+import socket
 import sys
 from collections.abc import Iterator
 
@@ -102,3 +104,51 @@ def test_command_writes_warnings_as_text(root_logger: logging.Logger, capsys: py
     logging.getLogger("aiokafka").error("noise")
 
     assert capsys.readouterr().err == "crisp: no answer\n"
+
+
+def test_level_is_a_setting(root_logger: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("warning")
+    logging.getLogger("pipeline").info("hidden")
+    logging.getLogger("pipeline").warning("shown")
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert orjson.loads(line)["log.level"] == "warning"
+
+
+def test_terminal_gets_text(
+    root_logger: logging.Logger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    log.configure()
+    logging.getLogger("pipeline").error("no answer of \x1b[31mbroker")
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d error   no answer of \\x1b\[31mbroker", line)
+
+
+def test_errors_of_a_client_library_are_written_once_a_minute_and_in_words(
+    root_logger: logging.Logger, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With Kafka away, aiokafka reports the outage in many different messages, of several modules."""
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    log.configure()
+    address = ("10.0.0.1", 9092, socket.AF_INET)
+    for second in range(121):
+        now = 100.0 + second
+        logging.getLogger("aiokafka.client").error("Unable to connect to %s, attempt %d", address, second)
+        logging.getLogger("aiokafka.consumer.fetcher").error(f"Failed fetch messages from {second}")  # noqa: G004
+        logging.getLogger("faust.transport").error("Heartbeat failed %d", second)
+
+    messages = [orjson.loads(line)["message"] for line in capsys.readouterr().err.splitlines()]
+    assert len(messages) == 6, messages
+    assert messages[0] == "Unable to connect to 10.0.0.1:9092, attempt 0"
+
+
+def test_crisps_own_messages_are_limited_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit = RateLimit()
+
+    assert [limit.filter(record(text)) for text in ("partitions assigned: a/0", "partitions assigned: a/1")] == [
+        True,
+        True,
+    ]
