@@ -152,6 +152,7 @@ REQUEST: dict[str, Field] = {
             "url.port": "port of the URL",
             "client.port": "port of the client",
             "source.port": "port of the source",
+            "destination.bytes": "bytes sent from the destination to the source",
         }
     ),
     "url.original": Field("wildcard", "URL as logged"),

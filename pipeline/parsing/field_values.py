@@ -27,6 +27,7 @@ _REQUEST = re.compile(r"([A-Z]{3,10}) (\S{1,8192}) HTTP/([\d.]{1,5})", re.ASCII)
 _ADDRESS = re.compile(r"(?:\[([^\]]{1,100})\]|([^\s:,]{1,255})):(\d{1,5})", re.ASCII)
 _HTTP = re.compile(r"(?:HTTP/)?([\d.]{1,5})")
 _MAX_URL_LENGTH = 8192
+_MAX_PORT_DIGITS = 5
 
 
 def text(name: str) -> Converter:
@@ -98,9 +99,19 @@ def url(value: Any) -> JsonObject | None:
         return fields
     scheme, host, path, query = match.groups()
     for name, part in (("url.scheme", scheme), ("url.domain", _host(host or "")), ("url.path", path)):
-        if part:
+        if part and part != "*":
             fields[name] = part
+    if host and (port := host.rpartition(":")[2]).isdecimal() and len(port) <= _MAX_PORT_DIGITS:
+        fields["url.port"] = int(port)
     return {**fields, "url.query": query} if query else fields
+
+
+def target(method: str, text: str) -> JsonObject:
+    """A request's target: a path, a URL, or the host and port of CONNECT."""
+    if method != "CONNECT" or "/" in text:
+        return url(text) or {}
+    authority = url(f"connect://{text}") or {}
+    return {"url.original": text} | {name: authority[name] for name in ("url.domain", "url.port") if name in authority}
 
 
 def request(value: Any) -> JsonObject | None:
@@ -108,7 +119,7 @@ def request(value: Any) -> JsonObject | None:
     match = _REQUEST.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         return None
-    return {"http.request.method": match[1], **(url(match[2]) or {}), "http.version": match[3]}
+    return {"http.request.method": match[1], **target(match[1], match[2]), "http.version": match[3]}
 
 
 def _host(authority: str) -> str:

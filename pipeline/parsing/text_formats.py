@@ -90,15 +90,21 @@ def _digit_first(line: str) -> JsonObject | None:
     parser = _BY_CLOCK.get(line[2:3] + line[4:5])
     if parser is not None and (fields := parser(line)) is not None:
         return fields
-    if '] "' in line:
-        return access_log.combined(line)
+    if '] "' in line and (fields := access_log.combined(line)) is not None:
+        return fields
     if (fields := _redis(line)) is not None:
         return fields
     if "\t" in line[6:24] or line[6:7] == " ":
         return _epoch(line) or _other_line(line)
-    if line[-1] == '"':
-        return access_log.haproxy(line)
-    return server_log.haproxy_error(line) if ": " in line and "[" in line[:60] else None
+    if line[-5:-3] == '" ' and (fields := access_log.php_fpm(line)) is not None:
+        return fields
+    return _haproxy(line)
+
+
+def _haproxy(line: str) -> JsonObject | None:
+    if "[" not in line[:60]:
+        return None
+    return access_log.haproxy(line) or (server_log.haproxy_error(line) if ": " in line else None)
 
 
 def _redis(line: str) -> JsonObject | None:
@@ -133,7 +139,14 @@ def _klog(line: str) -> JsonObject | None:
 
 
 def _access(line: str) -> JsonObject | None:
-    for parser in (access_log.combined, access_log.envoy, access_log.haproxy, access_log.uvicorn, access_log.django):
+    for parser in (
+        access_log.combined,
+        access_log.php_fpm,
+        access_log.envoy,
+        access_log.haproxy,
+        access_log.uvicorn,
+        access_log.django,
+    ):
         fields = parser(line)
         if fields is not None:
             return fields
@@ -146,6 +159,10 @@ def _ruby(line: str) -> JsonObject | None:
         return None
     fields = {"log.level": level.normalize(match[1]), "process.pid": int(match[2])}
     return {**fields, "log.logger": match[3]} if match[3].strip() else fields
+
+
+def _ipv6_first(line: str) -> JsonObject | None:
+    return access_log.combined(line) if '] "' in line else _haproxy(line)
 
 
 def _letter_first(line: str) -> JsonObject | None:
@@ -165,7 +182,7 @@ def _letter_first(line: str) -> JsonObject | None:
     elif "=" in line[:40]:
         fields = logfmt.parse(line)
     else:
-        fields = access_log.combined(line) if '] "' in line else None
+        fields = (access_log.combined(line) if '] "' in line else None) or _haproxy(line)
     if fields is None and ": " in line and (error := exception.from_line(line)) is not None:
         return {"error.type": error[0], "error.message": error[1]}
     return fields
@@ -188,12 +205,20 @@ def _level_first(line: str) -> JsonObject | None:
         if name == bracket and line[match.end() - 2] == " ":
             return fields | server_log.structlog(line, match.end())
     if closing == ":":
-        logger = _PYTHON_LOGGER.match(line, match.end()) or _DOTNET_LOGGER.match(line, match.end())
-        if logger is not None:
-            fields["log.logger"] = logger[1]
+        fields |= _after_colon(line, match.end())
     elif bracket or bare.isupper():
         leading_timestamp.add_after_level(fields, line, match.end(), certain=False)
     return fields
+
+
+def _after_colon(line: str, level_end: int) -> JsonObject:
+    """The logger of Python's default format, with the request that aiohttp and Werkzeug log; or that of .NET's."""
+    logger = _PYTHON_LOGGER.match(line, level_end)
+    if logger is None:
+        logger = _DOTNET_LOGGER.match(line, level_end)
+        return {"log.logger": logger[1]} if logger is not None else {}
+    request = access_log.combined(line[logger.end() :]) if '] "' in line else None
+    return {**(request or {}), "log.logger": logger[1]}
 
 
 def _systemd(line: str) -> JsonObject | None:
@@ -298,7 +323,8 @@ _BY_FIRST_CHARACTER: dict[str, Callable[[str], JsonObject | None]] = {
     "(": _level_first,
     " ": _blank_first,
     "[": _bracket_first,
-    ":": access_log.combined,  # IPv6
+    ":": _ipv6_first,
+    "-": _ipv6_first,  # no address
     "\x1b": _no_format,  # colours: parsed again without them
 }
 PARSERS: dict[str, Callable[[str], JsonObject | None]] = {
