@@ -168,12 +168,14 @@ class _Flattener:
 
 
 def append_value(fields: JsonObject, name: str, value: Any) -> None:
-    """Set a field, or add the value to those that it has: one more entry of a list."""
+    """Set a field, or add the value to those that it has: one more entry of a list, which is changed in place."""
     previous = fields.get(name, fields)
     if previous is fields:
         fields[name] = value
+    elif isinstance(previous, list):
+        previous.append(value)  # a copy for each of a hundred thousand equal keys would take minutes
     else:
-        fields[name] = [*(previous if isinstance(previous, list) else [previous]), value]
+        fields[name] = [previous, value]
 
 
 def _otel_attributes(values: list[Any]) -> list[tuple[str, Any]] | None:

@@ -45,6 +45,7 @@ _BRANDS = re.compile(
     r"|6(?:011|5\d\d|4[4-9]\d)\d{12,15}|3(?:0[0-5]|[689]\d)\d{11}|35\d{14}|62\d{14,17}|(?:50|5[6-9]|6[0379])\d{10,17}",
     re.ASCII,
 )
+_MAX_CARD_DIGITS = 19
 _HEX = re.compile(r"[0-9a-fA-F]{20,}")
 _PLAIN_WORD = re.compile(r"[A-Za-z]?[a-z]*[.,;:]?")
 
@@ -91,15 +92,24 @@ def _card(text: str) -> Spans:
         if _within_number(text, begin, end):
             continue
         groups = [(begin + group.start(), begin + group.end()) for group in re.finditer(r"\d+", match[0])]
-        redacted_end = begin
-        for first, (start, _) in enumerate(groups):
-            if start < redacted_end:
-                continue
-            for _, stop in groups[first:]:
-                if is_card_number(re.sub("[ -]", "", text[start:stop])):
-                    yield start, stop
-                    redacted_end = stop
-                    break
+        yield from _cards_in_groups(text, groups)
+
+
+def _cards_in_groups(text: str, groups: list[tuple[int, int]]) -> Spans:
+    """Search each run of groups for a card number: of no more digits than one has, or the time would be cubic."""
+    redacted_end = 0
+    for first, (start, _) in enumerate(groups):
+        if start < redacted_end:
+            continue
+        digits = ""
+        for group_start, stop in groups[first : first + _MAX_CARD_DIGITS]:
+            digits += text[group_start:stop]
+            if len(digits) > _MAX_CARD_DIGITS:
+                break
+            if is_card_number(digits):
+                yield start, stop
+                redacted_end = stop
+                break
 
 
 def _within_number(text: str, begin: int, end: int) -> bool:
