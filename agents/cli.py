@@ -18,21 +18,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ship; exit code 0 after SIGTERM, or when `--once` is complete; 1 if it could not read every log file."""
+    """Ship. Return 0 after SIGTERM; with `--once` only if every line is shipped and acknowledged, else 1."""
     effective = load_settings()
     if not effective.node_name:
         effective = dataclasses.replace(effective, node_name=socket.gethostname())
     log.configure(effective.log_level)
     shipper = Shipper(effective)
-    asyncio.run(_run(shipper, once=args.once))
-    problem = shipper.once_problem() if args.once else ""
+    shipped = asyncio.run(_run(shipper, once=args.once))
+    if not args.once:
+        return 0
+    problem = shipper.once_problem() if shipped else "stopped before every line was shipped and acknowledged"
     if problem:
         print(f"crisp ship: {problem}", file=sys.stderr)
     return 1 if problem else 0
 
 
-async def _run(shipper: Shipper, *, once: bool) -> None:
+async def _run(shipper: Shipper, *, once: bool) -> bool:
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, shipper.stop)
-    await shipper.run(once=once)
+    return await shipper.run(once=once)

@@ -113,7 +113,8 @@ class ReadScheduler:
         if capacity.is_set():
             event = self._in_flight.acked if self._partition_full else stopping
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(event.wait(), self._settings.poll_seconds)
+            async with asyncio.timeout(self._settings.poll_seconds):
+                await event.wait()
 
     def forget_removed(self) -> None:
         """Drop the state of containers that no longer exist."""

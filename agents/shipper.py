@@ -39,6 +39,7 @@ from pipeline.monitoring.shipper_status import ShipperStatus
 FIRST_CHECKPOINTS, FIRST_CHECKPOINT_SECONDS = 20, 0.1
 FIRST_CHECKPOINT_TIME_SHARE = 0.05  # upper bound: with thousands of files each checkpoint takes longer
 STOP_SECONDS = 1.0
+LOCK_RETRY_SECONDS = 0.5
 POLL_WITHOUT_READING_SECONDS = 1.0
 LIVENESS_TIMEOUT_SECONDS = 60.0
 MIN_SCAN_INTERVAL_SECONDS = 0.05  # bounds the scans in busy directories
@@ -60,6 +61,7 @@ class Shipper:
         self._delivery = Delivery(settings, self._metrics, self._link)
         self._pods = PodWatch(settings) if pod_api.is_enabled(settings) else None
         self._read_at = 0.0  # monotonic time of the last iteration of the read loop
+        self._all_acknowledged = False
         self._scanned_at = math.inf  # monotonic time of the last scan; inf: not yet
         self._containers = ContainerLogs(settings, self._pods, self._metrics)
         self._scheduler = ReadScheduler(settings, self._containers, self._delivery, self._link.in_flight)
@@ -72,13 +74,35 @@ class Shipper:
         """Shut down gracefully: stop reading, flush, write the checkpoint."""
         self._stopping.set()
 
-    async def run(self, *, once: bool = False) -> None:
-        """Ship until stopped."""
+    async def run(self, *, once: bool = False) -> bool:
+        """Ship until stopped; return whether it ended by itself, since with `once` everything is acknowledged."""
         server = StatusServer(
             self._metrics, self._liveness_problem, self._readiness_problem, self.status, shipper_page.render
         )
         server.start(self._settings.status_host, self._settings.ship_port)
-        await asyncio.to_thread(self._checkpoint.lock, self._log_lock_wait)
+        try:
+            if await self._lock_state():
+                await self._run_loops(once=once)
+        finally:
+            self._checkpoint.unlock()
+            server.stop()
+        return self._all_acknowledged
+
+    async def _lock_state(self) -> bool:
+        """Wait until no other shipper uses the state directory; return False if stopped before."""
+        logged = False
+        while not self._checkpoint.lock():
+            if not logged:
+                log.warning("another shipper holds the state directory; waiting for it to exit")
+                logged = True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOCK_RETRY_SECONDS):
+                    await self._stopping.wait()
+            if self._stopping.is_set():
+                return False
+        return True
+
+    async def _run_loops(self, *, once: bool) -> None:
         self._log_start()
         if self._pods is not None:
             self._pods.start()
@@ -99,7 +123,6 @@ class Shipper:
             await asyncio.wait({*tasks, stopped})
             await self._link.stop(self._settings.ship_grace_seconds)
             self._write_checkpoint()
-            server.stop()
             acked = self._metrics.get("crisp_shipper_acked_bytes")
             log.info("shipper stopped: %d bytes acknowledged since start", acked)
 
@@ -124,8 +147,10 @@ class Shipper:
         """Scan for files independently of Kafka: a file that is held open outlives its deletion."""
         with self._discovery.notify_on_change(self._scan_requested.set):
             while True:
+                # Not with `wait_for`: in Python 3.11 it swallows a cancellation together with an event.
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._scan_requested.wait(), self._settings.scan_seconds)
+                    async with asyncio.timeout(self._settings.scan_seconds):
+                        await self._scan_requested.wait()
                 self._scan_requested.clear()
                 self._scan()
                 await asyncio.sleep(MIN_SCAN_INTERVAL_SECONDS)
@@ -190,10 +215,6 @@ class Shipper:
         """Return the state of the shipper, for `/status.json`."""
         return self._status.snapshot()
 
-    @staticmethod
-    def _log_lock_wait() -> None:
-        log.warning("another shipper holds the state directory; waiting for it to exit")
-
     async def _read_loop(self, *, once: bool) -> None:
         while not self._stopping.is_set():
             now = self._read_at = time.monotonic()
@@ -203,6 +224,7 @@ class Shipper:
             self._send_gaps()
             busy = self._scheduler.read_all(now)
             if once and not busy and self._all_shipped():
+                self._all_acknowledged = True
                 return
             await self._scheduler.wait(self._stopping, busy=busy)
 

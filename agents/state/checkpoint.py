@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import logging
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -77,22 +76,28 @@ class Checkpoint:
         self._directory = directory
         self._last_written = b""
 
-    def lock(self, on_wait: Callable[[], None]) -> None:
-        """Lock the directory; while another shipper holds it, call `on_wait` once and wait.
+    def lock(self) -> bool:
+        """Lock the directory; return False while another shipper holds it.
 
-        The lock is on the directory itself: a full or read-only disk accepts no lock file. A failure to lock is
+        The lock is on the directory itself: a full or read-only disk accepts no lock file. Another failure to lock is
         logged and does not stop the shipper.
         """
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                on_wait()
-                fcntl.flock(self._lock, fcntl.LOCK_EX)
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.unlock()
+            return False
         except OSError as error:
             log.error("the state directory cannot be used, a restart would send everything again: %s", error)
+        return True
+
+    def unlock(self) -> None:
+        """Let another shipper lock the directory. Idempotent."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def load(self) -> State | None:
         """Return the newest readable copy; None if there is none."""

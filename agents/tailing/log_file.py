@@ -229,7 +229,9 @@ class LogFile(OpenFile):
         return 0
 
     def has_complete_line(self) -> bool:
-        """Return whether a complete line follows the position."""
+        """Return whether a complete line follows the position; assumed of an archive that is not decompressed."""
+        if self._compressed:
+            return True
         start, data = self._position, b"\n"
         while data:
             data = self.read_at(start, _BLOCK_BYTES)

@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run a worker. Return 0 after SIGTERM, or when `--once` is done; 1 after a crash."""
+    """Run a worker. Return 0 after SIGTERM, with `--once` only if the lag is zero; 1 after a crash."""
     effective = load_settings()
     log.configure(effective.log_level)
     return asyncio.run(_run(effective, once=args.once))

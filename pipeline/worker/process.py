@@ -25,7 +25,10 @@ log = logging.getLogger(__name__)
 
 
 async def run(worker: Worker, *, once: bool) -> int:
-    """Run a worker until SIGTERM, SIGINT or a crash; with `once` also until the lag is zero. Return the exit code."""
+    """Run a worker until SIGTERM, SIGINT or a crash; with `once` also until the lag is zero.
+
+    Return the exit code: 0 after a stop request, with `once` only if the lag is zero.
+    """
     stop_requested = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -34,18 +37,15 @@ async def run(worker: Worker, *, once: bool) -> int:
     log_start(worker.settings)
     if not await wait_for_kafka(worker, stop_requested):
         log.info("worker stopped before it could use Kafka")
-        return 0
+        return 1 if once else 0
     await worker.start()
-    conditions = [stop_requested.wait(), worker.app.wait_until_stopped()]
-    if once:
-        conditions.append(wait_until_drained(worker))
-    await _wait_for_first(conditions)
+    complete = await _wait_for_end(worker, stop_requested, once=once)
     if not worker.app.crashed:  # after a crash, pending records are never acked
         await drain(worker)
-    code = 1 if worker.app.crashed else 0  # it can crash while it drains, too
+    code = 1 if worker.app.crashed or not complete else 0  # it can crash while it drains, too
     schedule_forced_exit(code)
     await worker.app.stop()
-    log.info("worker stopped%s", " after a crash" if code else "")
+    log.info("worker stopped%s", " after a crash" if worker.app.crashed else "")
     return code
 
 
@@ -62,11 +62,23 @@ def log_start(settings: Settings) -> None:
     )
 
 
-async def _wait_for_first(conditions: list[Coroutine[Any, Any, Any]]) -> None:
+async def _wait_for_end(worker: Worker, stop_requested: asyncio.Event, *, once: bool) -> bool:
+    """Wait for a stop request, a crash, or with `once` for a lag of zero; return False if that was not reached."""
+    conditions: list[Coroutine[Any, Any, Any]] = [stop_requested.wait(), worker.app.wait_until_stopped()]
+    if once:
+        conditions.append(wait_until_drained(worker))
     tasks = [asyncio.create_task(condition) for condition in conditions]
-    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    for task in tasks:
+    done, pending = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in pending:
         task.cancel()
+    for task in done:
+        if (error := task.exception()) is not None:
+            log.error("unexpected error, the worker ends: %r", error, exc_info=error)
+            return False
+    if once and tasks[-1] not in done:
+        log.warning("stopped before the lag was zero")
+        return False
+    return True
 
 
 async def wait_for_kafka(worker: Worker, stop_requested: asyncio.Event) -> bool:

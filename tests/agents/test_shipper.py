@@ -68,6 +68,24 @@ async def running_shipper(request: pytest.FixtureRequest, tmp_path: Path) -> Asy
         await asyncio.wait_for(task, 10)
 
 
+@pytest.mark.parametrize("iterations", range(6))
+async def test_scan_loop_can_be_cancelled_while_a_scan_is_requested(tmp_path: Path, iterations: int) -> None:
+    """At any iteration of the event loop: else a stopping shipper never ends."""
+    (tmp_path / "pods").mkdir()
+    shipper = Shipper(Settings(logs_dir=str(tmp_path / "pods"), kubernetes="off", node_name="n", discovery="poll"))
+    loop = asyncio.create_task(shipper._scan_loop())
+    await asyncio.sleep(0.01)
+    shipper._scan_requested.set()
+    for _ in range(iterations):
+        await asyncio.sleep(0)
+    loop.cancel()
+
+    await asyncio.wait({loop}, timeout=1)
+
+    assert loop.cancelled()
+    assert not [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+
+
 async def test_log_of_new_container_is_opened_within_a_second(running_shipper: RunningShipper) -> None:
     durations = [await running_shipper.seconds_until_opened(number) for number in range(5)]
 

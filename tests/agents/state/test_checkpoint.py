@@ -5,7 +5,6 @@ import os
 import resource
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,7 +125,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 def test_full_file_system_keeps_the_existing_copy(small_disk: Path) -> None:
     checkpoint = Checkpoint(small_disk / "state")
-    checkpoint.lock(lambda: pytest.fail("no other shipper holds the lock"))
+    assert checkpoint.lock()
     checkpoint.store(STATE)
     filler = small_disk / "filler"
     with pytest.raises(OSError, match="No space left"):
@@ -146,8 +145,8 @@ def test_read_only_disk_is_logged_and_not_fatal(small_disk: Path, caplog: pytest
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
     checkpoint, absent = Checkpoint(small_disk / "state"), Checkpoint(small_disk / "absent")
 
-    checkpoint.lock(lambda: pytest.fail("no other shipper holds the lock"))
-    absent.lock(lambda: pytest.fail("no other shipper holds the lock"))
+    assert checkpoint.lock()
+    assert absent.lock()
 
     assert checkpoint.load() == STATE
     assert absent.load() is None
@@ -185,19 +184,24 @@ def test_kill_at_any_moment_leaves_a_readable_copy(tmp_path: Path) -> None:
         assert not list(tmp_path.glob("*.refused"))
 
 
-def test_second_shipper_waits_for_the_first(tmp_path: Path) -> None:
+def test_only_one_shipper_at_a_time_locks_the_directory(tmp_path: Path) -> None:
     first, second = Checkpoint(tmp_path), Checkpoint(tmp_path)
-    first.lock(lambda: pytest.fail("no other shipper holds the lock"))
-    waiting, locked = threading.Event(), threading.Event()
 
-    def wait() -> None:
-        second.lock(waiting.set)
-        locked.set()
+    assert first.lock()
+    assert not second.lock()
+    first.unlock()
+    first.unlock()
+    assert second.lock()
+    assert not first.lock()
+    second.unlock()
 
-    thread = threading.Thread(target=wait, daemon=True)
-    thread.start()
-    assert waiting.wait(5)
-    assert not locked.wait(0.2)
-    os.close(first._lock)
-    assert locked.wait(5)
-    thread.join()
+
+def test_failed_locks_leak_no_descriptors(tmp_path: Path) -> None:
+    first, second = Checkpoint(tmp_path), Checkpoint(tmp_path)
+    assert first.lock()
+    before = len(os.listdir("/proc/self/fd"))
+
+    assert not any(second.lock() for _ in range(20))
+
+    assert len(os.listdir("/proc/self/fd")) == before
+    first.unlock()

@@ -164,6 +164,35 @@ async def test_once_ends_when_the_lag_is_zero_and_every_record_is_acked(
     assert "cannot read the consumer lag, retrying" in caplog.text
 
 
+async def test_once_that_is_stopped_before_the_lag_is_zero_is_no_success(
+    kafka: Kafka, caplog: pytest.LogCaptureFixture
+) -> None:
+    kafka.lags.extend(1000 * [3])
+    worker = FakeWorker(on_start=lambda: os.kill(os.getpid(), signal.SIGTERM))
+
+    assert await run(worker, once=True) == 1
+    assert worker.app.calls == ["start", "pause", "commit", "stop"]
+    assert "stopped before the lag was zero" in caplog.text
+
+
+async def test_once_that_is_stopped_while_it_waits_for_kafka_is_no_success(kafka: Kafka) -> None:
+    kafka.problems = 1000 * ["refused"]
+    asyncio.get_running_loop().call_later(0.05, os.kill, os.getpid(), signal.SIGTERM)
+
+    assert await run(FakeWorker(), once=True) == 1
+
+
+async def test_unexpected_error_while_the_lag_is_read_is_no_success(
+    kafka: Kafka, caplog: pytest.LogCaptureFixture
+) -> None:
+    kafka.lags = [RuntimeError("no such event loop")]
+    worker = FakeWorker()
+
+    assert await run(worker, once=True) == 1
+    assert worker.app.calls == ["start", "pause", "commit", "stop"]
+    assert "no such event loop" in caplog.text
+
+
 async def test_record_consumed_while_the_lag_was_read_delays_the_end(kafka: Kafka) -> None:
     worker = FakeWorker()
     waiting = asyncio.create_task(process.wait_until_drained(cast(Any, worker)))
