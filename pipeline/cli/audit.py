@@ -9,11 +9,10 @@ from pathlib import Path
 
 import orjson
 from aiokafka.errors import KafkaError
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from pipeline.cli.terminal import time_argument
+from pipeline.cli.terminal import output, time_argument
 from pipeline.cli.terminal.interrupt import on_interrupt
 from pipeline.cli.terminal.progress import Progress
 from pipeline.config.environment import load_settings
@@ -115,7 +114,7 @@ async def _audit(effective: Settings, args: argparse.Namespace) -> tuple[list[Ta
 
 
 def _show(tallies: list[Tally], total: Tally, *, interrupted: bool) -> None:
-    console = Console()
+    console = output.console()
     incomplete = [entry for entry in tallies if not entry.is_clean]
     clean = [entry for entry in tallies if entry.is_clean]
     table = Table("source", "events", "indexed", "missing", "other results", box=None, pad_edge=False)

@@ -6,10 +6,10 @@ import os
 from typing import Any
 
 import orjson
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pipeline.cli.terminal import output
 from pipeline.config.environment import DEFAULTS, format_value, load_settings
 from pipeline.config.settings import env_name
 
@@ -64,4 +64,4 @@ def _show(rows: dict[str, dict[str, Any]]) -> None:
         default = f" (default {row['default']})" if row["changed"] and row["default"] != "" else ""
         style = "bold" if row["changed"] else ""
         table.add_row(name, escape(f"{row['value']}{default}"), row["from"], row["meaning"], style=style)
-    Console().print(table)
+    output.console().print(table)

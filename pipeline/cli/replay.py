@@ -7,10 +7,9 @@ from typing import Any
 
 import orjson
 from aiokafka.errors import KafkaError
-from rich.console import Console
 from rich.table import Table
 
-from pipeline.cli.terminal import time_argument
+from pipeline.cli.terminal import output, time_argument
 from pipeline.cli.terminal.interrupt import on_interrupt
 from pipeline.cli.terminal.progress import Progress
 from pipeline.config.environment import load_settings
@@ -117,6 +116,6 @@ def _show(outcome: dict[str, Any]) -> None:
             table.add_row(label, f"{outcome[name]:,}")
     for rule, number in outcome["dropped"].items():
         table.add_row(f"dropped ({rule})", f"{number:,}")
-    Console().print(table)
+    output.console().print(table)
     if outcome["interrupted"]:
         print("interrupted: run it again for the rest; existing documents are skipped")

@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import difflib
 import sys
+from datetime import UTC, datetime
 
 import orjson
 from rich.console import Console
@@ -10,6 +12,8 @@ from rich.text import Text
 
 from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
+from pipeline.contract import cri
+from pipeline.contract.ecs import FIELDS
 from pipeline.contract.json_types import JsonObject
 from pipeline.elasticsearch.client import connect
 from pipeline.errors import CrispError, UsageError
@@ -66,6 +70,12 @@ async def _tail(effective: Settings, args: argparse.Namespace, query: JsonObject
     try:
         follower = Follower(client, f"{effective.index_prefix}-*", query)
         await follower.start()
+        written = filter_query.filtered_fields(args.filter)
+        for name in await follower.unknown_fields(written):
+            names = (*filter_query.FIELD_ALIASES, *FIELDS)
+            close = difflib.get_close_matches(written[name], names, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            print(f"crisp: no document has the field {printable(written[name])}{hint}", file=sys.stderr, flush=True)
         shown = await follower.latest(args.n) if args.n else []
         _show(shown, console, as_json=args.json)
         printed = {hit["_id"] for hit in shown}  # documents between the start and this search
@@ -102,14 +112,24 @@ def _show(hits: list[Hit], console: Console, *, as_json: bool) -> None:
     sys.stdout.flush()
 
 
+def _time_of_day(source: JsonObject) -> str:
+    """Return the time of a document to milliseconds, whatever its precision; as it is written if it is no time."""
+    written = str(source.get("@timestamp", ""))
+    time_ns = cri.nanoseconds(written.encode())
+    if time_ns is None:
+        return printable(written)[:12]
+    return datetime.fromtimestamp(time_ns // 10**6 / 1000, UTC).strftime("%H:%M:%S.%f")[:-3]
+
+
 def format_document(source: JsonObject) -> Text:
     """Return a document as text: time, level, service, pod, message; with control characters escaped."""
     level = str(source.get("log.level", ""))
-    text = Text(printable(str(source.get("@timestamp", "")))[11:23] + " ", style="dim")
+    text = Text()  # without a style of its own: it would apply to every part
+    text.append(f"{_time_of_day(source):12} ", style="dim")
     text.append(f"{printable(level)[:8]:8} ", style=LEVEL_STYLES.get(level, "default"))
     text.append(printable(str(source.get("service.name", "-"))), style="bold")
     pod = f"{source.get('kubernetes.namespace', '')}/{source.get('kubernetes.pod.name', '')}"
     text.append(f" {printable(pod)} ", style="dim")
     message = printable(str(source.get("message", "")))
-    text.append(message.replace("\n", "\n    "), style="default")
+    text.append(message.replace("\n", "\n    "))
     return text

@@ -8,6 +8,7 @@ term is a phrase in the message. All terms must match.
 
 import re
 
+from pipeline.contract.ecs import FLATTENED
 from pipeline.contract.json_types import JsonObject
 from pipeline.errors import UsageError
 from pipeline.parsing import level
@@ -43,6 +44,17 @@ def build_query(terms: list[str]) -> JsonObject:
         clause = _clause(FIELD_ALIASES.get(name, name), operator, value)
         (must_not if operator == "!=" else must).append(clause)
     return {"bool": {"filter": must, "must_not": must_not}}
+
+
+def filtered_fields(terms: list[str]) -> dict[str, str]:
+    """Return the fields that terms filter by, with the name that was written; keys of flattened fields are left out."""
+    fields = {}
+    for term in terms:
+        match = _TERM.fullmatch(term)
+        field = FIELD_ALIASES.get(match[1], match[1]) if match else ""
+        if field and not field.startswith(tuple(f"{root}." for root in FLATTENED)):
+            fields[field] = match[1] if match else ""
+    return fields
 
 
 def _clause(field: str, operator: str, value: str) -> JsonObject:

@@ -5,7 +5,9 @@ request is in progress. Therefore each poll starts where the poll before the las
 were shown before.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 from elasticsearch import AsyncElasticsearch
 
@@ -49,6 +51,17 @@ class Follower:
         """Start after the newest existing document of each shard."""
         for shard in await self._shards():
             self._cursors[shard] = _Cursor(await self._newest_seq_no(shard))
+
+    async def unknown_fields(self, fields: Iterable[str]) -> list[str]:
+        """Return those of the fields that no index has; none while there is no index, or they cannot be read."""
+        wanted = [name for name in fields if "*" not in name]
+        if not wanted:
+            return []
+        path = f"/{self._pattern}/_field_caps?ignore_unavailable=true&allow_no_indices=true&fields="
+        response = await requests.request(self._client, "GET", f"{path}{quote(','.join(wanted), safe=',')}")
+        if response.status != 200 or not isinstance(response.body, dict) or not response.body.get("indices"):
+            return []  # only a hint depends on it
+        return [name for name in wanted if name not in response.body.get("fields", {})]
 
     async def latest(self, number: int) -> list[Hit]:
         """Return the newest documents by time, in ascending order."""

@@ -64,7 +64,7 @@ class DocumentTracer:
 
     async def steps(self, hit: JsonObject) -> list[Step]:
         """Return the steps of an indexed document."""
-        source = hit["_source"]
+        source, searched_at = hit["_source"], time.time_ns()
         written_at, read_at = (
             _parse_time(source.get("log.iotime") or source.get("@timestamp")),
             _parse_time(source.get("event.created")),
@@ -78,7 +78,7 @@ class DocumentTracer:
             Step("read", read_at, f"by the shipper of node {node}"),
             *await self._kafka_steps(hit, read_at),
             Step("indexed", _parse_time(source.get("event.ingested")), indexed),
-            Step("searchable", time.time_ns(), "visible to search"),
+            Step("searchable", None, f"found by this search at {_utc_time(searched_at)}; since when is not recorded"),
         ]
 
     async def _kafka_steps(self, hit: JsonObject, read_at: int | None) -> list[Step]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pipeline.cli.inspect.tail import format_document
 from pipeline.operations.audit import audit
 from tests.support.command_line import CommandLine, Result
 from tests.support.fake_elasticsearch import DocumentError, Response
@@ -283,6 +284,44 @@ def test_tail_prints_matching_documents_as_json(indexed: CommandLine) -> None:
     result = indexed("tail", "level>=error", "--no-follow", "--json")
 
     assert [json.loads(line)["_source"]["message"] for line in result.out.splitlines()] == ["three"]
+
+
+def test_tail_names_a_field_that_no_document_has(indexed: CommandLine) -> None:
+    caps = Response(200, {"indices": ["logs-1"], "fields": {"log.level": {}}})
+    indexed.elasticsearch.respond_always("GET", "/logs-*/_field_caps", caps)
+
+    result = indexed("tail", "level>=error", "namspace=shop", "xyzzy=x", "kubernetes.labels.app=web", "--no-follow")
+
+    assert result.code == 0
+    assert result.err.splitlines() == [
+        "crisp: no document has the field namspace (did you mean namespace?)",
+        "crisp: no document has the field xyzzy",
+    ]
+
+
+def test_documents_of_tail_align_and_only_time_and_pod_are_dim() -> None:
+    texts = [
+        format_document({"@timestamp": time, "log.level": "error", "message": "boom", "service.name": "s"})
+        for time in ("2026-11-24T10:00:00Z", "2026-11-24T10:00:00.5Z", "2026-11-24T10:00:00.123456789Z")
+    ]
+
+    assert [text.plain[:13] for text in texts] == ["10:00:00.000 ", "10:00:00.500 ", "10:00:00.123 "]
+    for text in texts:
+        assert text.style == ""
+        assert [text.plain[span.start : span.end].strip() for span in text.spans if span.style == "dim"][1] == "/"
+        assert all(span.style != "dim" for span in text.spans if "boom" in text.plain[span.start : span.end])
+
+
+@pytest.mark.parametrize("command", [("config",), ("audit", "--from", "kafka")])
+def test_table_in_a_pipe_is_not_folded(indexed: CommandLine, command: tuple[str, ...]) -> None:
+    path = f"/etc/{'x' * 150}"
+    indexed.configure(CRISP_KAFKA_CA_FILE=path, CRISP_KAFKA_TLS="false")
+
+    result = indexed(*command)
+
+    assert command[0] != "config" or path in result.out
+    assert len({len(line.split()) for line in result.out.splitlines() if line.startswith("CRISP_TOPIC_RAW")}) <= 1
+    assert all(not line.startswith(" ") for line in result.out.splitlines())
 
 
 # --- dead letters
