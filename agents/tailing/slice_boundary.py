@@ -14,7 +14,7 @@ from stringzilla import rfind
 
 from pipeline.contract import cri
 from pipeline.contract.record import Continuation, Grouping
-from pipeline.grouping import stack_trace, start_pattern
+from pipeline.grouping import message_lines, stack_trace, start_pattern
 from pipeline.grouping.event import OpenEvent
 from pipeline.grouping.grouper import Grouper
 
@@ -151,17 +151,36 @@ def _last_lines(
 ) -> tuple[list[LocatedLine], bool]:
     """Return the last lines of a stream, from one that certainly starts an event; or all lines, and True."""
     lines: list[LocatedLine] = []
+    start = 0  # lines from one that starts an event, unless the lines before it belong to a message; 0: none is known
     for line in _lines_backwards(chunks, needles, stream):
         # The end of a partial does not show by itself how its line began.
-        if (
-            len(lines) > 1
-            and not line.parsed.partial
-            and _starts_new_event(lines[-1].parsed, lines[-2].parsed, grouping)
-        ):
-            lines.pop()
-            return lines[::-1], False
+        if line.parsed.partial:
+            start = 0
+        elif len(lines) > 1:
+            if not start and _starts_new_event(lines[-1].parsed, lines[-2].parsed, grouping):
+                start = len(lines) - 1
+            if start:
+                is_known, is_message = _reaches_message(lines[start - 1 :], grouping)
+                if is_known and not is_message:
+                    return lines[:start][::-1], False
+                start = 0 if is_message else start
         lines.append(line)
     return lines[::-1], True
+
+
+def _reaches_message(lines: list[LocatedLine], grouping: Grouping) -> tuple[bool, bool]:
+    """Return whether it is known, and whether a later line may join the first of the lines to the last one's message.
+
+    The lines are in reverse order; the last one was not examined yet.
+    """
+    first, later, line = lines[0].parsed.content, lines[-2].parsed, lines[-1].parsed
+    if grouping.mode != "traces" or cri.gap_exceeded(line.time, later.time, grouping.trace_gap):
+        return True, False
+    if not message_lines.is_text(first) and not message_lines.may_prove(first):
+        return True, False
+    if message_lines.may_begin(line.content):
+        return True, True
+    return len(lines) > message_lines.MAX_LINES + 2 or not message_lines.is_text(line.content), False
 
 
 def _starts_new_event(line: cri.Line, later: cri.Line, grouping: Grouping) -> bool:

@@ -1,15 +1,16 @@
 """The lines that may follow within a stack trace, by language: states and their transitions. Pure.
 
-A state is a small number, 0 the end. `stack_trace` defines how a trace begins. A line of any shape may continue a trace
-only after a blank or indented line, a line that ends with a colon, or Dart's `FormatException`:
-`stack_trace.certainly_starts_event` relies on it. Python's states are in `frames_python`, those of the JVM's own output
-in `frames_java`. A function `_head`, `_body`, … returns the state after a line in the state of that name.
+A state is a small number, 0 the end. `stack_trace` defines how a trace begins, `message_lines` which lines only a later
+one proves to be of a trace. A line of any other shape may continue a trace only after a blank or indented line, a line
+that ends with a colon, or Dart's `FormatException`: `stack_trace.certainly_starts_event` relies on it. Python's states
+are in `frames_python`, Go's stacks without arguments in `frames_go`, the JVM's own output in `frames_java`. A function
+`_head`, `_body`, … returns the state after a line in the state of that name.
 """
 
 import re
 from collections.abc import Callable
 
-from pipeline.grouping import frames_java, frames_python
+from pipeline.grouping import frames_go, frames_java, frames_python
 from pipeline.grouping.frames_python import is_indented_text
 
 HEAD = 1  # a line that reports an error; a frame may follow
@@ -43,25 +44,52 @@ RUST_TEXT = 51
 CONSOLE = 60  # .NET's console format: the category, then the text indented
 ELIXIR = 61
 LUA = 62
+TITLED = 69  # as BODY, after a log line and a blank one; a blank line ends it
+ENDED = 70
+RUST_MESSAGE = 71  # after the first line of a panic's message
+RUST_CAUSES = 77  # within the causes of the error of a failed `unwrap`
+DROPWIZARD = 78  # each line begins with an exclamation mark
+RAILS_TAGGED = 79  # each line begins with Rails' tags
+JSON_OPEN = 80  # the first line of Elasticsearch 7's JSON with a stack trace
+JSON_TRACE = 81
+INDENTED = 72  # a log line whose further lines are indented
 
 ERROR_CLASS = re.compile(rb"(?:[a-z][\w$]*\.)+(?:[A-Z][\w$]*)?(?:Exception|Error|Throwable)(?::|$)")
 CERTAIN_START = re.compile(rb"[{\[0-9]")
-_DOTNET_ERROR_CLASS = re.compile(rb"(?:[A-Z]\w*\.)+\w*Exception(?::|$)")
+_DOTNET_ERROR_CLASS = re.compile(rb"(?:[A-Z]\w*\.)+\w*Exception(?: \(0x[0-9A-Fa-f]{1,8}\))?(?::|$)")
 GOROUTINE = re.compile(rb"goroutine \d+ |runtime stack:$")
 ERROR_WORDS = re.compile(
     rb"[Ee]xception|[Ee]rror|Throwable|[Ff]ailure|stack trace|ERROR|WARN|FATAL|SEVERE|CRITICAL|Uncaught|Unhandled"
+    rb"|failed"
 )
 _FRAME = re.compile(
     rb"[ \t]+(?:at |eval at |async |from |\.\.\. ?\d|nested exception is:|---|Caused by: |Suppressed: |\^"
     rb"|[^\s()]+:\d+:in |[^\s(]+\(.{0,200}\) called at )"
 )
+BODY_LINES = (
+    *(b"Caused by: ", b"Wrapped by: ", b"Suppressed: ", b"--- End of "),
+    *(b"Assembly trace from producer [", b"Error has been observed at the following site", b"Original Stack Trace:"),
+    *(b"ClientConnectionId:", b"Error Number:"),
+)
 _RAILS_FRAME = re.compile(rb" +[\w.-]+ \(\d[^)\s]*\) \S+:\d+")
 _RAILS_HEAD = re.compile(rb" [A-Z][\w:]* \(.*\):$")
+_RAILS_TAGGED = re.compile(
+    rb"(?:\[[\w.:@-]{1,100}\] )+ *(?:$|Causes:|[A-Z][\w:]* \(.*\)$|\S+:\d+:in [`']|[\w.-]+ \(\d\S*\) \S+:\d+:in [`'])"
+)
 RUBY_FRAME = re.compile(rb"[^\s:]+:\d+:in [`'][^']*'$")
 _NUMBERED = re.compile(rb"#\d+ ")
+_RUST_LINES = (b"note: ", b"stack backtrace:", b"Stack backtrace:")
 _PHP_MAIN = re.compile(rb"#\d+ \{main\}$")
 _XDEBUG_FRAME = re.compile(rb"PHP +\d+\. ")
 GO_FUNCTION = re.compile(rb"created by \S|[^\s{\[\"'=\d][^\s\"'=(]*\(.*\)$|\.\.\.|r\w\w? +0x|[cfg]s +0x|exit status \d")
+
+
+_LOCATION = re.compile(rb"(?:/|file:|node:)\S+:\d+$")
+
+
+def is_location(content: bytes) -> bool:
+    """Return whether a line is a file and a line number, as Node prints before the source line."""
+    return _LOCATION.match(content) is not None
 
 
 def _is_indented(content: bytes) -> bool:
@@ -90,6 +118,8 @@ def _logged(content: bytes) -> int:
         return ELIXIR
     if RUBY_FRAME.match(content):
         return RUBY
+    if content.startswith(b"! ") and ERROR_CLASS.match(content, 2):
+        return DROPWIZARD
     if ERROR_CLASS.match(content, 1 if content.startswith(b"\t") else 0):  # Tomcat indents it
         return THROWN
     return THROWN if _DOTNET_ERROR_CLASS.match(content) else _head(content)
@@ -119,12 +149,23 @@ def _causes(content: bytes) -> int:
 
 def _body(content: bytes) -> int:
     if not _is_indented(content):
-        return BODY if content.startswith((b"Caused by: ", b"Wrapped by: ", b"Suppressed: ", b"--- End of ")) else 0
+        return BODY if content.startswith(BODY_LINES) else 0
     if content.endswith((b" {", b"<---")):
         return OBJECT if content.endswith(b"{") else INNER
     if content.strip() == b"nested exception is:":
         return NESTED
     return 0 if _RAILS_HEAD.match(content) else BODY
+
+
+def _titled(content: bytes) -> int:
+    if not content:
+        return ENDED
+    state = _body(content)
+    return TITLED if state == BODY else state
+
+
+def _ended(_: bytes) -> int:
+    return 0
 
 
 def _inner(content: bytes) -> int:
@@ -138,7 +179,8 @@ def _object(content: bytes) -> int:
 
 
 def _node(content: bytes) -> int:
-    return NODE if not content or _is_indented(content) or content == b"}" or content.startswith(b"Node.js v") else 0
+    is_node = not content or _is_indented(content) or content in (b"}", b"Emitted 'error' event at:")
+    return NODE if is_node or content.startswith(b"Node.js v") else 0
 
 
 def _rails(content: bytes) -> int:
@@ -226,11 +268,38 @@ def _dart_text(content: bytes) -> int:
 
 
 def _rust(content: bytes) -> int:
-    return 0 if CERTAIN_START.match(content) or not content else RUST_TEXT
+    return 0 if CERTAIN_START.match(content) or not content else RUST_MESSAGE
 
 
 def _rust_text(content: bytes) -> int:
-    return RUST_TEXT if is_indented_text(content) or content.startswith((b"note: ", b"stack backtrace:")) else 0
+    return RUST_TEXT if is_indented_text(content) or content.startswith(_RUST_LINES) else 0
+
+
+def _rust_causes(content: bytes) -> int:
+    return RUST_CAUSES if not content or is_indented_text(content) else _rust_text(content)
+
+
+def _dropwizard(content: bytes) -> int:
+    return DROPWIZARD if content.startswith(b"! ") else 0
+
+
+def _rails_tagged(content: bytes) -> int:
+    return RAILS_TAGGED if is_rails_tagged(content) else 0
+
+
+def is_rails_tagged(content: bytes) -> bool:
+    """Return whether a line with Rails' tags is a frame, blank, or names a cause."""
+    return content[:1] == b"[" and _RAILS_TAGGED.match(content) is not None
+
+
+def _json_open(content: bytes) -> int:
+    return JSON_TRACE if content.startswith((b'"stacktrace": [', b'"exception": {')) else 0
+
+
+def _json_trace(content: bytes) -> int:
+    if content[:1] != b'"':
+        return 0
+    return ENDED if content.endswith(b"}") else JSON_TRACE
 
 
 def _console(content: bytes) -> int:
@@ -248,9 +317,19 @@ def _lua(content: bytes) -> int:
 TRANSITIONS: dict[int, Callable[[bytes], int]] = {
     **frames_python.TRANSITIONS,
     **frames_java.TRANSITIONS,
+    **frames_go.TRANSITIONS,
     frames_java.RECORD: _record,
     HEAD: _head,
     BODY: _body,
+    TITLED: _titled,
+    ENDED: _ended,
+    RUST_MESSAGE: _rust_text,
+    INDENTED: _console,
+    RUST_CAUSES: _rust_causes,
+    DROPWIZARD: _dropwizard,
+    RAILS_TAGGED: _rails_tagged,
+    JSON_OPEN: _json_open,
+    JSON_TRACE: _json_trace,
     INNER: _inner,
     RAILS: _rails,
     NESTED: _nested,

@@ -4,8 +4,9 @@ The worker groups whole slices; the shipper finds the events that are still open
 agree by construction. Rules, for each stream of a container separately (stdout never joins stderr):
 
 - a `P` line continues in the next line of its stream, unless that came more than `partial_gap` after it;
-- a line continues a stack trace if the grammar of `stack_trace` accepts it, or in mode `pattern` an event if the
-  pattern does not match; in both cases only if it came at most `trace_gap` after the previous line of its stream;
+- a line continues a stack trace if the grammar of `stack_trace` accepts it, or if a line soon after it proves that it
+  does (`message_lines`), or in mode `pattern` an event if the pattern does not match; in all cases only if it came at
+  most `trace_gap` after the previous line of its stream;
 - an event of more than `max_bytes` of raw lines, more than `max_lines`, or more than `max_places` separate byte
   ranges is split there: the rest is an event of its own, numbered and flagged;
 - a raw line longer than `max_bytes` is split into pieces of that size; nothing before it continues, on any stream.
@@ -19,10 +20,11 @@ from pipeline.contract import cri
 from pipeline.contract.record import Continuation, Grouping, LogSlice
 from pipeline.errors import RecordError
 from pipeline.grouping import stack_trace, start_pattern
+from pipeline.grouping.earlier_events import REMOVED, UNDECIDED
 from pipeline.grouping.event import UNPARSED, Event, OpenEvent
 from pipeline.grouping.oversized_line import OversizedLine, find_oversized_lines
 from pipeline.grouping.stack_trace import PATTERN_EVENT
-from pipeline.grouping.stream_grouper import UNDECIDED, StreamGrouper
+from pipeline.grouping.stream_grouper import StreamGrouper
 
 Run = tuple[int, int, bytes]
 """A run of whole lines: file index, offset of the first byte, the bytes."""
@@ -164,6 +166,8 @@ class Grouper:
             stream.close()
         if any(stream.is_unsorted for stream in self._streams.values()):
             self._events.sort()  # by file and offset, which are unique
+        if any(stream.has_removed for stream in self._streams.values()):
+            self._events = [event for event in self._events if event is not REMOVED]
         return self._events
 
 

@@ -12,7 +12,7 @@ java.util.logging (it begins with a month's name), is decided at once (`decides_
 
 import re
 
-from pipeline.grouping import frames, frames_java, frames_python
+from pipeline.grouping import frames, frames_go, frames_java, frames_python, message_lines
 from pipeline.grouping.frames_python import GROUP_TRACEBACK, TRACEBACK
 
 OPENING_BYTE = b":"
@@ -21,7 +21,26 @@ OPENING_BYTE = b":"
 _CLASS_STARTS = frozenset(b"ja or co ne io ko sc de ak gr fe jd Sy Mi".split())  # java., org. … of a class's name
 SECOND_LINE_STARTS: frozenset[bytes] = frozenset(
     [
-        *(b"", b" ", b"\t", b"Ca", b"--", b"St", b"[s", b"go", b"**", b"no", b"PC", b"fu", b"PH"),
+        *message_lines.SUSPECT_STARTS,
+        *(
+            b"! ",
+            b'"s',
+            b'"e',
+            b"Em",
+            b"",
+            b" ",
+            b"\t",
+            b"Ca",
+            b"--",
+            b"St",
+            b"[s",
+            b"go",
+            b"**",
+            b"no",
+            b"PC",
+            b"fu",
+            b"PH",
+        ),
         *_CLASS_STARTS,
         *(b"#%d" % digit for digit in range(10)),
         *(first + bytes((byte,)) for first in (b" ", b"\t", b"/") for byte in range(256)),
@@ -34,23 +53,36 @@ SUSPECT_STARTS = SECOND_LINE_STARTS | frames_java.MONTHS
 
 _CONTINUATION_STARTS = SECOND_LINE_STARTS | frozenset(
     [
-        *b"} Su Du Th Tr cr .. ex st ru <a Ne No Re Fo Cu Py Ex Lo Wr [p JN He Ja ==".split(),
+        *b"( [p ^ } Su Du Th Tr cr .. ex st ru <a Ne No Re Fo Cu Py Ex Lo Wr [p JN He Ja ==".split(),
         *(b'"' + bytes((byte,)) for byte in range(256)),
     ]
 )
-_SECOND_LINES = frozenset((TRACEBACK, b"stack traceback:"))
+_SECOND_LINES = frozenset((TRACEBACK, frames_python.STACK, b"stack traceback:"))
 _LOGGED = re.compile(
-    rb"(?:^|[\s\[|:(])(?:ERROR|WARN(?:ING)?|FATAL|SEVERE|CRITICAL|ERR|FTL)(?:[\s\]|:,)/]|$)"
+    rb"(?:^|[\s\[|:(]|\x1b\[[\d;]{0,20}m)(?:ERROR|WARN(?:ING)?|FATAL|SEVERE|CRITICAL|ERR|FTL)(?:[\s\]|:,)/\x1b]|$)"
+    rb"|\t(?:error|dpanic|panic|fatal)\t"
     rb"|\[(?:error|critical|exception) *\]|\blevel=(?:error|fatal|critical)\b"
 )
 _LEVEL_MAX_OFFSET = 160
-_ERROR_STARTS = (b"Exception in ", b"Exception ignored in", b"Unhandled exception in ", b"Internal Server Error: ")
-_SOURCE_LOCATION = re.compile(rb"(?:/|file:|node:)\S+:\d+$")
-_CONSOLE = re.compile(rb"(?:fail|crit|warn|info|dbug|trce): \S.*\[\d+\]$")
+_ERROR_STARTS = (
+    b"--- Logging error ---",
+    b"Exception in ",
+    b"Exception ignored in",
+    b"Unhandled exception in ",
+    b"Internal Server Error: ",
+)
+_CONSOLE = re.compile(
+    rb"[\d\-/:.,T \[\]ZAPM+]{0,40}(?:\x1b\[[\d;]{0,20}m)*(?:fail|crit|warn|info|dbug|trce)"
+    rb"(?:\x1b\[[\d;]{0,20}m)*: \S.*\[\d+\]$"
+)
+_INDENTED = re.compile(
+    rb"\[[DIWEC] \d{6} \d\d:\d\d:\d\d \S+:\d+\] |\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ [A-Z]+ +[\w:]+\] "
+)
+"""The heads of Tornado and env_logger, which indent the further lines of a message."""
 _PERL = re.compile(rb".{1,400} at \S{1,200} line \d{1,9}\.$")
 _ERROR_PREFILTER = re.compile(
     rb"xception|rror|Throwable|ailure|k trace|ERR|WARN|FATAL|SEVERE|CRITICAL|Unhandled|Uncaught|FTL|critical|fatal"
-    rb"|panic"
+    rb"|failed|panic"
 )
 """A fast prefilter: it matches every line that `frames.ERROR_WORDS`, `_LOGGED` or `_PANIC` matches."""
 _PANIC = re.compile(rb"\bpanic: |: panic serving ")
@@ -67,9 +99,11 @@ def start_state(content: bytes) -> int:
     """Return the state after the first line of a trace; 0 if the line cannot be one."""
     first = content[:1]
     if first == b"{":
-        return 0
-    if content.startswith(b'  File "'):
-        return frames_python.PYTHON  # a syntax error has no traceback before it
+        return frames.JSON_OPEN if content.rstrip().endswith(b",") else 0
+    if content.startswith(b'  File "'):  # a syntax error has no traceback before it
+        return frames_python.PYTHON if b", in " not in content else frames_python.PYTHON_STACK
+    if _INDENTED.match(content):
+        return frames.INDENTED
     if content.endswith(b":"):
         state = _colon_line_state(content)
         if state:
@@ -84,6 +118,12 @@ def _colon_line_state(content: bytes) -> int:
     """The state after a line that ends with a colon."""
     if content.endswith(TRACEBACK):
         return frames_python.PYTHON if content != GROUP_TRACEBACK else frames_python.PYTHON_END
+    if content == frames_python.STACK:
+        return frames_python.PYTHON_STACK
+    if content.endswith(frames_go.GIN_RECOVERED) and b"[Recovery]" in content:
+        return frames_go.GIN
+    if message_lines.is_rails_head(content):
+        return frames.RAILS_TAGGED
     if content == b"Unhandled exception:":
         return frames.DART
     if content.startswith(frames_java.THREAD_DUMP):
@@ -112,7 +152,7 @@ def _error_line_state(content: bytes, *, may_be_error: bool) -> int:
         return frames_python.PYTHON_TASK
     if _CONSOLE.match(content):
         return frames.CONSOLE
-    if _SOURCE_LOCATION.match(content):
+    if frames.is_location(content):
         return frames.LOCATION
     if content.endswith(b" {") and _OBJECT.match(content):
         return frames.OBJECT
@@ -124,18 +164,19 @@ def _error_line_state(content: bytes, *, may_be_error: bool) -> int:
         return frames.ERROR_LINE
     if may_be_error and frames.ERROR_WORDS.search(content):
         return frames.HEAD
-    return frames.HEAD if content.startswith((b"lua: ", b"PHP ")) or _PERL.match(content) else 0
+    return frames.HEAD if content.startswith((b"lua: ", b"PHP ", b"Trace: ")) or _PERL.match(content) else 0
 
 
 def may_continue(content: bytes) -> bool:
     """Return whether this can be the second line of a trace whose first line is undecided."""
-    return content[:2] in SECOND_LINE_STARTS or content in _SECOND_LINES
+    return content[:2] in SECOND_LINE_STARTS or content in _SECOND_LINES or message_lines.may_prove(content)
 
 
 def certainly_starts_event(previous: bytes, content: bytes) -> bool:
     """Return whether `content` certainly begins an event; `previous` is the line before it on its stream.
 
-    A line of any shape may continue a trace only after a blank or indented line, or one that ends with a colon; a Java
+    It may still be within an exception's message, if a line before it begins one: `message_lines.may_begin`. Otherwise
+    a line of any shape may continue a trace only after a blank or indented line, or one that ends with a colon; a Java
     frame is followed by lines of known shapes only, and Go's functions and registers by others of their kind.
     """
     if content[:2] in _CONTINUATION_STARTS or content.endswith(TRACEBACK) or frames_python.is_error_detail(content):
@@ -144,8 +185,14 @@ def certainly_starts_event(previous: bytes, content: bytes) -> bool:
         frames_java.is_record_header(previous) and frames_java.is_record_text(content)
     ):
         return False
+    if message_lines.EXCEPTION_FIRST.match(content) or frames_go.is_function(content):
+        return False
+    if frames.is_rails_tagged(content) or message_lines.is_rails_head(content) or content.startswith(frames.BODY_LINES):
+        return False
     if frames.CERTAIN_START.match(content):
         return True
+    if frames_go.is_request_line(content) and frames_go.is_request_line(previous):
+        return False
     if not previous or frames_python.is_indented_text(previous) or previous.endswith(b":"):
         return False
     if frames.GO_FUNCTION.match(previous) and frames.GO_FUNCTION.match(content):

@@ -2,15 +2,14 @@
 
 from pipeline.contract import cri
 from pipeline.contract.record import Continuation, Grouping
-from pipeline.grouping import frames, stack_trace
+from pipeline.grouping import frames, message_lines, stack_trace
+from pipeline.grouping.earlier_events import NO_EVENT, UNDECIDED, EarlierEvents
 from pipeline.grouping.event import PARTIAL, SPLIT, Event, OpenEvent
 from pipeline.grouping.event_builder import EventBuilder, Position
 from pipeline.grouping.stack_trace import PATTERN_EVENT
 from pipeline.grouping.start_pattern import StartMatcher
 
-UNDECIDED = -1  # state: it is not decided yet whether the last event is a trace
 NO_TRACE = 0  # state: no line can continue the last event
-NO_EVENT = -1
 _RESERVED: Event = (0, 0, 0, b"", b"", b"", 0, 0)
 
 
@@ -22,7 +21,7 @@ class StreamGrouper:
     """
 
     __slots__ = (
-        *("_events", "_grouping", "_name", "_starts_event"),
+        *("_earlier", "_events", "_grouping", "_joins_earlier", "_name", "_starts_event"),
         *("continuation", "is_unsorted", "last_event", "last_index", "open_line", "state"),
     )
 
@@ -31,12 +30,19 @@ class StreamGrouper:
         self._grouping = grouping
         self._starts_event = starts_event
         self._events = events
+        self._earlier = EarlierEvents(name, grouping, events)
+        self._joins_earlier = grouping.mode == "traces"
         self.open_line: EventBuilder | None = None  # partials whose end is missing
         self.continuation: Continuation | None = None  # set: the next line begins a later part
         self.last_index = NO_EVENT  # index in `events` of the event that may continue
         self.last_event: EventBuilder | None = None  # that event; None: there is none, or it is a plain line
         self.state = UNDECIDED  # of the last event: a state of the grammar, or one of the above
         self.is_unsorted = False  # whether an event was appended after events of later lines
+
+    @property
+    def has_removed(self) -> bool:
+        """Whether events were joined to earlier ones; `REMOVED` is in their place."""
+        return self._earlier.has_removed
 
     def resume(self, continuation: Continuation) -> None:
         """Resume an event as if its previous parts had been added."""
@@ -89,7 +95,7 @@ class StreamGrouper:
         if continuation is not None:
             state = continuation.state
             line.begin_part(continuation.part, state)
-        elif line.part <= 1 and (state := self._next_state(line.time, content)):
+        elif line.part <= 1 and (state := self._next_state(line, content)):
             event = self._resume_last_event()
             if event.add_line(line, self._grouping):
                 self.state = state
@@ -106,18 +112,29 @@ class StreamGrouper:
             return PATTERN_EVENT
         return stack_trace.start_state(content) if stack_trace.decides_at_once(content) else UNDECIDED
 
-    def _next_state(self, time: bytes, content: bytes) -> int:
-        """The state after a line that continues the last event; else NO_TRACE."""
+    def _next_state(self, line: EventBuilder, content: bytes) -> int:
+        """The state after a line that continues the last event, to which it may join earlier ones; else NO_TRACE."""
         if self.last_index == NO_EVENT or self._grouping.mode == "off":
             return NO_TRACE
         if self.state == UNDECIDED and not stack_trace.may_continue(content):
             return NO_TRACE
-        if self._expires_before(time):
+        if self._expires_before(line.time):
             return NO_TRACE
         if self._starts_event is not None:
             return NO_TRACE if self._starts_event(content) else PATTERN_EVENT
         state = self._decided_state()
-        return stack_trace.next_state(state, content) if state else NO_TRACE
+        state = stack_trace.next_state(state, content) if state else NO_TRACE
+        if state:
+            if state != frames.BODY or (self.last_event is not None and len(self.last_event.contents) > 1):
+                return state
+        elif not message_lines.may_prove(content):
+            return NO_TRACE
+        self._complete_last_event()
+        joined = self._earlier.join(self.last_index, line, state)
+        if joined is None:
+            return state
+        self.last_index, self.last_event = joined.number, joined.event
+        return joined.state
 
     def _expires_before(self, time: bytes) -> bool:
         """Return whether a line of this time comes too late to continue the last event."""
@@ -149,32 +166,49 @@ class StreamGrouper:
     def close_last_event(self) -> None:
         """Build the last event, unless it is a plain line."""
         if self.last_event is not None:
-            self._events[self.last_index] = self.last_event.build()
+            self._complete_last_event()
             self.last_event = None
+
+    def _complete_last_event(self) -> None:
+        """Build the last event, which may continue, unless it is a plain line."""
+        if self.last_event is not None:
+            self._events[self.last_index] = self.last_event.build()
+            if self._joins_earlier:
+                self._earlier.add(self.last_index, self.last_event, self.state)
 
     def close(self) -> None:
         """End the open line and the last event: nothing continues them."""
         if self.open_line is not None:
             self._close_line(self.open_line)
         self.close_last_event()
+        self._earlier.close()
         self.last_index, self.state = NO_EVENT, UNDECIDED
 
     def open_event(self) -> OpenEvent | None:
         """Return the event that a later line could continue, if any."""
         line, event, gap = self.open_line, self.open_line, self._grouping.partial_gap
-        if self._can_continue():
+        first = self._first_open()
+        if first != NO_EVENT:
             event = self._resume_last_event()
         if event is None:
             return None
         if line is None:
             line, gap = event, self._grouping.trace_gap
+        if first not in (NO_EVENT, self.last_index):
+            file, offset = self._earlier.position(first)
+            return OpenEvent(file, offset, line.last_time, gap, self._name, None)
         continuation = Continuation(self._name.decode(), event.part, event.first_state) if event.part > 1 else None
         return OpenEvent(event.file, event.offset, line.last_time, gap, self._name, continuation)
 
-    def _can_continue(self) -> bool:
-        """Return whether the last event may continue with the open line, or with the next one."""
+    def _first_open(self) -> int:
+        """Return the index of the first event that the open line, or the next one, may continue; else NO_EVENT."""
         if self.last_index == NO_EVENT or self._grouping.mode == "off":
-            return False
+            return NO_EVENT
         if self.open_line is not None and self._expires_before(self.open_line.time):
-            return False
-        return self._decided_state() > 0
+            return NO_EVENT
+        is_open = self._decided_state() > 0
+        if not self._joins_earlier:
+            return self.last_index if is_open else NO_EVENT
+        self._complete_last_event()
+        first = self._earlier.find_open(self.last_index, is_open=is_open)
+        return first if first != NO_EVENT or not is_open else self.last_index

@@ -20,6 +20,11 @@ CONTENTS = (
     b"panic: z",
     b"goroutine 1 [running]:",
     b"main.main()",
+    b"ERROR failed",
+    b"Shop$PaymentException: x",
+    b"Detail: c",
+    b"main.zap",
+    b"\t/srv/main.go:3",
 )
 TRACES = [trace.encode().split(b"\n") for trace in read_traces().values()]
 GAPS = (1_000_000, 1_000_000, SECOND // 2, 2 * SECOND, 70 * SECOND)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.contract.record import Grouping
-from pipeline.grouping import frames, stack_trace
+from pipeline.grouping import frames, message_lines, stack_trace
 from pipeline.grouping.grouper import Grouper
 from pipeline.parsing import exception
 from tests.pipeline.grouping.traces import read_traces
@@ -64,10 +64,55 @@ def test_two_adjacent_traces_are_two_events(name: str) -> None:
         "ERROR bad\n/srv/orders is empty",
         "DETAIL:  one\nHINT:  two",
         "two errors:\n#1 no order\n#2 no price",
+        "shop.IOError: gone\norder 5 refused\nand more",
+        "shop.IOError: gone\nINFO fine\n\tat the shop",
+        "shop.IOError: gone\n2026-01-01 fine\n\tat shop.A.b(A.java:1)",
+        "the Error: gone\n\norder 5",
+        "ERROR bad\n\norder 5 refused",
+        "ERROR bad\n\nWARN bad too",
+        "ERROR bad\nmain.main\nmore",
+        "main.main\n\t/srv/main.go:3",
+        "order refused\nmain.main\n\t/srv/main.go:3",
+        "2 validation errors for Order\nid\nname",
+        "Summary (today):\n3 orders",
+        "/srv/a.js:5\norder 5\nthe end",
+        "order 5\n^\nthe end",
+        "[parameters: {}]\n(Background on this error at: x)",
+        "[5b1f-77] started\n[5b1f-77] NoMethodError (no order):\n[77] app/a.rb:6 in it",
+        "! java.lang.Error: x\n! at shop.A.b(A.java:1)",
+        '{"a": 1,\n"stacktrace": 5}',
+        "Caused by:\nStack backtrace:",
+        "GET / HTTP/1.1\nHost: example.com",
     ],
 )
 def test_ordinary_lines_stay_apart(text: str) -> None:
     assert events(text) == text.split("\n")
+
+
+@pytest.mark.parametrize(
+    "after", ["WARNING: disk almost full", "INFO:root:fine", "Message: 'x'", "shop.Trouble: x", "order 5", ""]
+)
+def test_stack_without_an_error_ends_at_the_next_line(after: str) -> None:
+    stack = '  File "/srv/a.py", line 3, in <module>\n    traceback.print_stack()'
+
+    assert events(f"before\n{stack}\n{after}") == ["before", stack, after]
+    assert events(f"Stack (most recent call last):\n{stack}\n{after}")[1:] == [after]
+
+
+def test_message_is_joined_up_to_a_limit_of_lines() -> None:
+    for count in (message_lines.MAX_LINES, message_lines.MAX_LINES + 1):
+        text = "\n".join(["shop.IOError: gone", *["and more"] * count, "\tat shop.A.b(A.java:1)"])
+
+        assert len(events(text)) == (1 if count == message_lines.MAX_LINES else count + 2)
+
+
+def test_gap_within_a_message_separates_it() -> None:
+    lines = [b"shop.IOError: gone", b"and more", b"\tat shop.A.b(A.java:1)"]
+    grouper = Grouper(Grouping())
+    raw = [b"2026-01-01T00:00:%02dZ stdout F %b\n" % pair for pair in zip((0, 2, 2), lines, strict=True)]
+    grouper.add_runs([(0, 0, b"".join(raw))])
+
+    assert [event[5] for event in grouper.finish()] == lines
 
 
 @pytest.mark.parametrize("month", ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"])
@@ -112,9 +157,10 @@ def test_line_that_certainly_starts_an_event_always_does(contents: list[bytes]) 
     starts = {event[1] for event in grouper.finish()}
 
     position = 0
-    for previous, content, line in zip(contents, contents[1:], raw, strict=False):
+    for number, (previous, content, line) in enumerate(zip(contents, contents[1:], raw, strict=False)):
         position += len(line)
-        if stack_trace.certainly_starts_event(previous, content):
+        within_message = any(message_lines.may_begin(earlier) for earlier in contents[: number + 1])
+        if stack_trace.certainly_starts_event(previous, content) and not within_message:
             assert position in starts
 
 
@@ -124,8 +170,9 @@ def test_second_line_may_continue_unless_the_first_decides_at_once(first: bytes,
     # A trace that was cut before a frame begins with that frame: its last line is an event of its own, on both sides.
     cut = first[:1] in {b" ", b"\t"}
 
-    # A known limit: after an undecided line an exception's class is looked for only in common packages (`ja`, `or`, …).
-    uncommon_class = frames.ERROR_CLASS.match(second) and stack_trace.certainly_starts_event(first, second)
+    # After an undecided line an exception's class is looked for only in common packages (`ja`, `or`, …): a frame must
+    # prove any other.
+    uncommon_class = frames.ERROR_CLASS.match(second) and not stack_trace.may_continue(second)
     if (
         state
         and not cut
@@ -136,11 +183,11 @@ def test_second_line_may_continue_unless_the_first_decides_at_once(first: bytes,
         assert stack_trace.may_continue(second)
 
 
-def test_class_of_an_uncommon_package_after_a_log_line_is_an_event_of_its_own() -> None:
-    second = b"shop.db.IntegrityError: (driver.UniqueViolation) duplicate key"
+def test_class_of_an_uncommon_package_after_a_log_line_continues_it_if_a_frame_follows() -> None:
+    text = "WARNING: no lines\nshop.db.IntegrityError: duplicate key"
 
-    assert events(f"WARNING: no lines\n{second.decode()}") == ["WARNING: no lines", second.decode()]
-    assert stack_trace.certainly_starts_event(b"WARNING: no lines", second)
+    assert events(text) == text.split("\n")
+    assert events(f"{text}\n\tat shop.Db.load(Db.java:7)") == [f"{text}\n\tat shop.Db.load(Db.java:7)"]
 
 
 @given(st.sampled_from(stack_trace.STATES), CONTENT)
