@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.conn import create_conn
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
+    InvalidTimestampError,
     KafkaError,
     MessageSizeTooLargeError,
     TopicAuthorizationFailedError,
@@ -153,6 +154,11 @@ def explain_error(settings: KafkaSettings, topic: str, error: BaseException) -> 
         return f"the user of {env_name('kafka_user')} may not write to {topic}: grant it Write on the topic{more}"
     if isinstance(error, UnknownTopicOrPartitionError):
         return f"topic {topic} does not exist: `crisp setup` creates it"
+    if isinstance(error, InvalidTimestampError):
+        return (
+            f"this node's clock differs from Kafka's by more than topic {topic} allows: synchronise the clocks (NTP), "
+            "and set the topic's message.timestamp.type to LogAppendTime (`crisp setup` does when it creates it)"
+        )
     if isinstance(error, MessageSizeTooLargeError):
         return (
             f"it exceeds the limit of topic {topic}: set its max.message.bytes to {settings.record_max_bytes} "

@@ -30,7 +30,7 @@ def topics(objects: Objects) -> Iterator[str]:
     """Topics that differ from those that `crisp setup` would make."""
     if not of_kind(objects, "KafkaTopic"):
         return
-    have = effective(objects, "crisp-setup")
+    have, key = effective(objects, "crisp-setup"), "message.timestamp.type"
     most = have.record_max_bytes
     raw, dead = named(objects, "KafkaTopic", have.topic_raw), named(objects, "KafkaTopic", have.topic_dead)
     for entry, name, told, wanted in (
@@ -41,6 +41,7 @@ def topics(objects: Objects) -> Iterator[str]:
         (raw, "compression.type", raw["spec"]["config"]["compression.type"], "producer"),
         (dead, "partitions", dead["spec"]["partitions"], 1),
         (dead, "max.message.bytes", dead["spec"]["config"]["max.message.bytes"], 2 * most),
+        *((one, key, one["spec"]["config"].get(key), "LogAppendTime") for one in (raw, dead)),
         (dead, "retention.ms", dead["spec"]["config"]["retention.ms"], -1),
         *((one, "replicas", one["spec"]["replicas"], have.topic_replication) for one in (raw, dead)),
     ):

@@ -24,6 +24,11 @@ pytestmark = needs_kubectl
 
 
 BROKEN: list[Case] = [
+    (
+        "the producer's time",
+        store.topics,
+        at("KafkaTopic", "logs-raw", "spec", "config", "message.timestamp.type", to="CreateTime"),
+    ),
     ("other partitions", store.topics, at("KafkaTopic", "logs-raw", "spec", "partitions", to=6)),
     ("records too long", store.topics, at("KafkaTopic", "logs-raw", "spec", "config", "max.message.bytes", to=1048588)),
     ("a retention of its own", store.topics, in_config(CRISP_TOPIC_RETENTION_SECONDS="86400")),

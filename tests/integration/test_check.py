@@ -55,6 +55,7 @@ def test_missing_and_different_setup_is_reported(stack: Stack, tmp_path: Path) -
     size = results[f"max.message.bytes of {flow.settings.topic_raw}"]
     assert (size["status"], "CRISP_EVENT_MAX_BYTES" in size["remedy"]) == ("failed", True)
     assert results[f"topic {flow.settings.topic_raw}"]["observed"] == "1 partitions, configured are 3"
+    assert results[f"message.timestamp.type of {flow.settings.topic_raw}"]["status"] == "warning"
     assert results[f"index template crisp-{flow.prefix}"]["observed"] == "is not owned by crisp"
 
 

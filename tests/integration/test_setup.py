@@ -178,6 +178,8 @@ def test_fewer_partitions_and_different_retention_are_reported(bare: Flow) -> No
 
     assert "1 partitions instead of 3: more than 1 workers would idle" in messages
     assert "retention.ms is 60000, configured is 259200000" in messages
+    assert "message.timestamp.type is CreateTime, configured is LogAppendTime" in messages
+    assert "max.message.bytes is 9000000: a worker's memory is sized for 8650752" in messages
 
 
 def test_roles_are_printed_without_servers() -> None:

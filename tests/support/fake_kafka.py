@@ -43,6 +43,7 @@ DEFAULT_CONFIG = {
     "retention.ms": "604800000",
     "retention.bytes": "-1",
     "cleanup.policy": "delete",
+    "message.timestamp.type": "CreateTime",
 }
 _ROOMS = ("agents.delivery", "pipeline.kafka", "pipeline.operations")
 

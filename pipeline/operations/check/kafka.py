@@ -26,6 +26,9 @@ from pipeline.kafka.error_text import describe_error
 from pipeline.operations.check.finding import FAILED, CheckResult, failed, ok, warning
 
 MAX_MESSAGE_BYTES, CLEANUP_POLICY = "max.message.bytes", "cleanup.policy"
+TIMESTAMP_TYPE, LOG_APPEND_TIME = "message.timestamp.type", "LogAppendTime"
+LARGE_RECORDS = 4
+"""As many records of the maximum size a worker unpacks at once."""
 RETENTION_MS, RETENTION_BYTES = "retention.ms", "retention.bytes"
 REQUEST_TIMEOUT_MS = 10_000
 _AUTHORIZATION_ERRORS = (ClusterAuthorizationFailedError, GroupAuthorizationFailedError, TopicAuthorizationFailedError)
@@ -96,6 +99,7 @@ async def _check_raw_topic(
         seen = f"retains records for {int(config[RETENTION_MS]) // 1000} s, configured are {retention_ms // 1000}"
         results.append(warning(f"topic {name}", seen, "a longer outage of Elasticsearch loses lines"))
     results += _check_retention_bytes(name, int(config.get(RETENTION_BYTES, "-1")), settings.topic_retention_bytes)
+    results += _check_timestamp_type(name, config)
     results += _check_operations(
         name, operations.get(name), {"write": "the shipper", "read": "the worker", "describe": "both"}
     )
@@ -121,11 +125,12 @@ async def _check_dead_letter_topic(
         return [failed(f"topic {name}", for_code(topic["error_code"]).__name__, _RUN_SETUP)]
     config = await _topic_config(admin, name)
     results = [ok(f"topic {name}", "exists"), _check_record_size(name, config, settings.dead_letter_topic_max_bytes)]
+    results += _check_timestamp_type(name, config)
     return results + _check_operations(name, operations.get(name), {"write": "the worker", "describe": "the worker"})
 
 
 async def _topic_config(admin: Any, topic: str) -> dict[str, str]:
-    keys = dict.fromkeys((MAX_MESSAGE_BYTES, RETENTION_MS, RETENTION_BYTES, CLEANUP_POLICY), "")
+    keys = dict.fromkeys((MAX_MESSAGE_BYTES, RETENTION_MS, RETENTION_BYTES, CLEANUP_POLICY, TIMESTAMP_TYPE), "")
     (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic, keys)])
     code, reason, *_, entries = response.resources[0]
     if code:
@@ -138,7 +143,20 @@ def _check_record_size(topic: str, config: dict[str, str], required: int) -> Che
     if int(config[MAX_MESSAGE_BYTES]) < required:
         remedy = f"set it to {required}, or lower {env_name('event_max_bytes')}"
         return failed(subject, f"{config[MAX_MESSAGE_BYTES]}, but a record may have {required} bytes", remedy)
+    if int(config[MAX_MESSAGE_BYTES]) > LARGE_RECORDS * required:
+        remedy = f"set it to {required}: larger batches take a worker's memory, and are dead-lettered"
+        return warning(subject, f"{config[MAX_MESSAGE_BYTES]}, more than {LARGE_RECORDS} times {required}", remedy)
     return ok(subject, f"{config[MAX_MESSAGE_BYTES]}, at least {required} is required")
+
+
+def _check_timestamp_type(topic: str, config: dict[str, str]) -> list[CheckResult]:
+    """With the producer's time, a wrong clock of a node has its records refused, or deleted by retention at once."""
+    subject = f"{TIMESTAMP_TYPE} of {topic}"
+    actual = config.get(TIMESTAMP_TYPE, "")
+    if actual == LOG_APPEND_TIME:
+        return [ok(subject, actual)]
+    remedy = f"set it to {LOG_APPEND_TIME}: otherwise a wrong clock of a node has its records refused, or deleted early"
+    return [warning(subject, actual or "unknown", remedy)]
 
 
 def _check_operations(topic: str, allowed: frozenset[str] | None, required: dict[str, str]) -> list[CheckResult]:

@@ -20,10 +20,15 @@ from pipeline.kafka import client as kafka_client
 from pipeline.kafka.error_text import describe_error
 
 MAX_MESSAGE_BYTES = "max.message.bytes"
+LARGE_RECORDS = 4
+"""As many records of the maximum size a worker unpacks at once."""
 RETENTION_MS = "retention.ms"
 RETENTION_BYTES = "retention.bytes"
 CLEANUP_POLICY = "cleanup.policy"
 MIN_INSYNC_REPLICAS = "min.insync.replicas"
+TIMESTAMP_TYPE = "message.timestamp.type"
+LOG_APPEND_TIME = "LogAppendTime"
+"""The broker's clock counts: a node whose clock is wrong is neither refused, nor are its records deleted at once."""
 
 _MAY_CHANGE = (InvalidReplicationFactorError, NotControllerError, RequestTimedOutError, TopicAuthorizationFailedError)
 """Errors while brokers start one after the other, or before the user's rights are made."""
@@ -41,6 +46,7 @@ async def create_topics(settings: KafkaSettings) -> list[str]:
                 MAX_MESSAGE_BYTES: str(settings.record_max_bytes),
                 RETENTION_MS: str(int(settings.topic_retention_seconds * 1000)),
                 RETENTION_BYTES: str(settings.topic_retention_bytes or -1),
+                TIMESTAMP_TYPE: LOG_APPEND_TIME,
                 **durability,
             },
         ),
@@ -51,6 +57,7 @@ async def create_topics(settings: KafkaSettings) -> list[str]:
             topic_configs={
                 MAX_MESSAGE_BYTES: str(settings.dead_letter_topic_max_bytes),
                 RETENTION_MS: "-1",
+                TIMESTAMP_TYPE: LOG_APPEND_TIME,
                 **durability,
             },
         ),
@@ -101,14 +108,21 @@ def _differences(topic: NewTopic, config: dict[str, str], partitions: int) -> li
             f"  {partitions} partitions instead of {topic.num_partitions}: more than {partitions} workers would idle;"
             " partitions can be added at any time, nothing depends on their number"
         )
-    for key in (RETENTION_MS, RETENTION_BYTES, MIN_INSYNC_REPLICAS):
+    for key in (RETENTION_MS, RETENTION_BYTES, MIN_INSYNC_REPLICAS, TIMESTAMP_TYPE):
         configured = topic.topic_configs.get(key)
         if configured is not None and config.get(key, configured) != configured:
             lines.append(f"  {key} is {config[key]}, configured is {configured}")
+    largest = LARGE_RECORDS * int(topic.topic_configs[MAX_MESSAGE_BYTES])
+    if int(config[MAX_MESSAGE_BYTES]) > largest:
+        lines.append(
+            f"  {MAX_MESSAGE_BYTES} is {config[MAX_MESSAGE_BYTES]}: a worker's memory is sized for {largest}; a batch"
+            " that is larger, packed or unpacked, is dead-lettered"
+        )
     return lines
 
 
 async def _topic_config(admin: Any, topic: str) -> dict[str, str]:
-    keys = dict.fromkeys((MAX_MESSAGE_BYTES, RETENTION_MS, RETENTION_BYTES, CLEANUP_POLICY, MIN_INSYNC_REPLICAS), "")
+    names = (MAX_MESSAGE_BYTES, RETENTION_MS, RETENTION_BYTES, CLEANUP_POLICY, MIN_INSYNC_REPLICAS, TIMESTAMP_TYPE)
+    keys = dict.fromkeys(names, "")
     (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic, keys)])
     return {entry[0]: str(entry[1]) for entry in response.resources[0][4]}

@@ -5,8 +5,10 @@ from typing import Any
 
 import certifi
 import pytest
+from aiokafka.errors import InvalidTimestampError
 
 from pipeline.config.environment import load_settings
+from pipeline.config.settings import Settings
 from pipeline.errors import SettingsError
 from pipeline.kafka import client
 
@@ -43,3 +45,10 @@ def test_unreadable_certificate_authority_names_its_setting(tmp_path: Path) -> N
 
 def test_plaintext_connection_has_no_context() -> None:
     assert client.tls_context(load_settings({})) is None
+
+
+def test_refused_timestamp_is_explained_by_the_clocks() -> None:
+    message = client.explain_error(Settings(), "logs-raw", InvalidTimestampError())
+
+    assert "this node's clock differs from Kafka's" in message
+    assert "message.timestamp.type to LogAppendTime" in message
