@@ -78,7 +78,7 @@ LOG: dict[str, Field] = {
             "log.level": "level, lower case",
             "log.logger": "name of the logger",
             "log.iostream": "stdout or stderr (OpenTelemetry's name)",
-            "log.flags": "processing of the event: partial, multiline, split, continued, late, gap … (Filebeat's name)",
+            "log.flags": "processing: partial, multiline, split, continued, late, future, gap … (as Filebeat)",
             "log.file.path": "path of the log file on the node",
             "log.origin.file.name": "source file of the logging call",
             "log.origin.function": "function of the logging call",

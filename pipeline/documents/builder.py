@@ -40,23 +40,27 @@ class DocumentBuilder:
         now_ns: int,
         extra_fields: JsonObject | None = None,
         part_bytes: int = UNLIMITED,
+        written_ns: int = 0,
     ) -> Iterator[DocumentBatch]:
-        """Return the documents in parts of about this size, built one by one."""
+        """Return the documents in parts of about this size, built one by one.
+
+        `written_ns` is when the slice was written to Kafka, by which its lines' age is judged; 0: now.
+        """
         times = {
             "event.created": timestamp.format_utc(log_slice.read_at),
             "event.ingested": timestamp.format_utc(now_ns),
         }
         context = self._get_context(log_slice.pod)
-        targets = Targets(log_slice.files, now_ns, self._settings)
+        targets = Targets(log_slice.files, written_ns or now_ns, self._settings)
         return SliceBuilder(log_slice, context, self._redaction, targets, {**times, **(extra_fields or {})}).build(
             part_bytes
         )
 
-    def build_gap(self, gap_record: GapRecord, now_ns: int) -> DocumentBatch:
+    def build_gap(self, gap_record: GapRecord, now_ns: int, written_ns: int = 0) -> DocumentBatch:
         """Return the document of a gap, which sorts at the gap's offset. Raises RecordError for invalid metadata."""
         lost, context = gap_record.gap, self._get_context(gap_record.pod)
         runtime = timestamp.format_utc(lost.until or lost.since or gap_record.read_at)
-        targets = Targets(gap_record.files, now_ns, self._settings)
+        targets = Targets(gap_record.files, written_ns or now_ns, self._settings)
         index, _, _, late = targets.get(context.route, 0, runtime[:10].encode())
         fields = {
             "@timestamp": runtime,
@@ -65,7 +69,7 @@ class DocumentBuilder:
             "event.created": timestamp.format_utc(gap_record.read_at),
             "event.ingested": timestamp.format_utc(now_ns),
             "log.level": "warn",
-            "log.flags": ["gap", "late"] if late else ["gap"],
+            "log.flags": ["gap", late] if late else ["gap"],
             "log.offset": lost.offset,
             "log.file.path": lost.path or None,
             "crisp.gap.bytes": lost.size,

@@ -52,8 +52,8 @@ class EventReader:
         self._window_covers_day = self._window_ns >= DAY_NS
         self._fractions = _MILLISECOND_SUFFIXES if self._window_covers_day else frozenset[str]()
 
-    def read(self, event: Event, time: bytes, day: str, late: bool) -> ReadEvent:  # noqa: FBT001 - the hot path
-        """Read an event; `time` is the runtime's time in UTC, `day` its date (YYYY-MM-DD)."""
+    def read(self, event: Event, time: bytes, day: str, late: str) -> ReadEvent:
+        """Read an event; `time` is the runtime's time in UTC, `day` its date (YYYY-MM-DD), `late` its flag."""
         content = event[5]
         if event[6] or late or self._strip_ansi:
             fields = self.read_fields(event)
@@ -119,14 +119,14 @@ class EventReader:
         """Return the name of the built-in rule if it drops the event, else an empty string."""
         return PROBE_RULE if "url.path" in fields and health_probe.is_probe(fields, self._probe_paths) else ""
 
-    def serialize(self, fields: JsonObject, time: bytes, day: str, *, late: bool) -> tuple[bytes, bytes, OwnFields]:
+    def serialize(self, fields: JsonObject, time: bytes, day: str, *, late: str) -> tuple[bytes, bytes, OwnFields]:
         """Serialise the fields, except the stream, which is in the document's suffix.
 
         Returns the first three parts of a `ReadEvent`.
         """
         name = self._set_timestamp(fields, time, day)
         if late:
-            fields["log.flags"] = [*fields.get("log.flags", ()), "late"]
+            fields["log.flags"] = [*fields.get("log.flags", ()), late]
         fields.pop("log.iostream", None)
         return orjson.dumps(fields)[:-1], name if fields else name[1:], json_body.SERVICE_FIELDS.intersection(fields)
 
@@ -170,7 +170,7 @@ class PerStreamEventReader(EventReader):
             for stream, parser in container.stream_parsers.items()
         }
 
-    def read(self, event: Event, time: bytes, day: str, late: bool) -> ReadEvent:  # noqa: FBT001 - the hot path
+    def read(self, event: Event, time: bytes, day: str, late: str) -> ReadEvent:
         """Read an event with the reader of its stream if there is one."""
         reader = self._by_stream.get(event[4])
         return reader.read(event, time, day, late) if reader else super().read(event, time, day, late)

@@ -79,10 +79,12 @@ class RecordProcessor:
     def _parts(
         self, value: bytes, headers: Headers, origin: KafkaPosition, now_ns: int, part_bytes: int
     ) -> Iterator[tuple[DocumentBatch, str]]:
+        written_ns = max(0, origin.timestamp) * 1_000_000
         if gap.is_gap(headers):
-            yield self._builder.build_gap(gap.decode(headers), now_ns), "gap"
+            yield self._builder.build_gap(gap.decode(headers), now_ns, written_ns), "gap"
         elif record.is_crisp_record(headers):
-            for batch in self._builder.build_in_parts(record.decode(value, headers), now_ns, part_bytes=part_bytes):
+            log_slice = record.decode(value, headers)
+            for batch in self._builder.build_in_parts(log_slice, now_ns, None, part_bytes, written_ns):
                 yield batch, "slice"
         else:
             for batch in self._third_party_parts(value, origin, now_ns, part_bytes):
@@ -93,8 +95,10 @@ class RecordProcessor:
     ) -> Iterator[DocumentBatch]:
         """Yield parts of one or more slices: each JSON line is a slice."""
         batches, size = list[DocumentBatch](), 0
+        written_ns = max(0, origin.timestamp) * 1_000_000
         for log_slice in third_party.make_slices(value, origin, self._grouping):
-            for batch in self._builder.build_in_parts(log_slice, now_ns, origin.document_fields(), part_bytes):
+            extra_fields = origin.document_fields()
+            for batch in self._builder.build_in_parts(log_slice, now_ns, extra_fields, part_bytes, written_ns):
                 if batches and size + batch.size > part_bytes:
                     yield batches[0] if len(batches) == 1 else merge(batches)
                     batches, size = [], 0

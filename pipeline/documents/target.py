@@ -5,21 +5,35 @@ from datetime import UTC, datetime, timedelta
 from pipeline.config.settings import DocumentSettings
 from pipeline.contract.record import SourceFile
 
-Target = tuple[str, bytes, str, bool]
-"""An index, the id up to the offset, the day (YYYY-MM-DD), and whether the day is older than the retention."""
+Target = tuple[str, bytes, str, str]
+"""An index, the id up to the offset, the day (YYYY-MM-DD), and the flag of a day that has no index: LATE or FUTURE."""
 
-NO_TARGET: Target = ("", b"", "", False)
+LATE = "late"
+"""The day is older than the retention."""
+FUTURE = "future"
+"""The day is after the next one: the clock of the node was wrong."""
+
+NO_TARGET: Target = ("", b"", "", "")
 """Of an event that is dropped."""
 
 
+MAX_SECONDS = 250_000_000_000.0
+"""A time in the year 9892; Python has no dates after the year 9999."""
+
+
 class Targets:
-    """The targets of one slice, cached. Days before the start of a route's retention share one index."""
+    """The targets of one slice, cached. Days before the start of a route's retention, and future ones, share one index.
 
-    __slots__ = ("_cache", "_files", "_now", "_oldest_days", "_settings")
+    `written_ns` is when the slice was written to Kafka. No other clock counts, so a slice that is processed again has
+    the same targets, and a worker's wrong clock changes nothing.
+    """
 
-    def __init__(self, files: tuple[SourceFile, ...], now_ns: int, settings: DocumentSettings) -> None:
+    __slots__ = ("_cache", "_files", "_last_day", "_oldest_days", "_settings", "_written")
+
+    def __init__(self, files: tuple[SourceFile, ...], written_ns: int, settings: DocumentSettings) -> None:
         self._files = files
-        self._now = datetime.fromtimestamp(now_ns / 1e9, UTC)
+        self._written = datetime.fromtimestamp(min(written_ns / 1e9, MAX_SECONDS), UTC)
+        self._last_day = (self._written + timedelta(days=1)).strftime("%Y-%m-%d")
         self._settings = settings
         self._cache: dict[tuple[str, int, bytes], Target] = {}
         self._oldest_days: dict[str, str] = {}
@@ -33,14 +47,16 @@ class Targets:
         return target
 
     def _make(self, route: str, file: int, day: str) -> Target:
-        late = day < self._oldest_day(route)
+        flag = LATE if day < self._oldest_day(route) else FUTURE if day > self._last_day else ""
         route_prefix = f"{route}." if route else ""
-        index = f"{self._settings.index_prefix}-{'late' if late else route_prefix + day.replace('-', '.')}"
-        return index, f"{self._files[file].identity}-".encode(), day, late
+        index = f"{self._settings.index_prefix}-{'late' if flag else route_prefix + day.replace('-', '.')}"
+        return index, f"{self._files[file].identity}-".encode(), day, flag
 
     def _oldest_day(self, route: str) -> str:
         """The first day of the route's retention."""
         if route not in self._oldest_days:
             days = self._settings.routes[route] if route else self._settings.retention_days
-            self._oldest_days[route] = (self._now - timedelta(days=days)).strftime("%Y-%m-%d")
+            self._oldest_days[route] = (
+                self._written - timedelta(days=min(days, self._written.toordinal() - 1))
+            ).strftime("%Y-%m-%d")
         return self._oldest_days[route]

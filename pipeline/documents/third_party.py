@@ -21,6 +21,7 @@ from pipeline.contract.record import IDENTITY_BYTES, Grouping, KafkaPosition, Lo
 from pipeline.parsing import text_formats, timestamp
 
 LIFTED_PREFIX = "k8s_"
+DAY_NS = 86_400 * 10**9
 _SHIPPER_FIELDS = frozenset({"log", "logtag", "_p", "tag"})
 _DOCKER_FIELDS = frozenset({"log", "stream", "time", "attrs"})
 _PLAIN_TIME_FIELDS = ("time", "@timestamp", "date")
@@ -111,12 +112,19 @@ def _content(log: Any, rest: JsonObject) -> bytes:
 
 
 def _find_time(body: JsonObject, origin: KafkaPosition) -> tuple[str, str]:
-    """Return the field with the line's time, and that time; an empty name and the record's time if there is none."""
-    for name in _PLAIN_TIME_FIELDS if isinstance(body.get("log"), str) else _MERGED_TIME_FIELDS:
+    """Return the field with the line's time, and that time; an empty name and the record's time if there is none.
+
+    A time among merged fields that is more than a day after the record's is an application's, whose clock is wrong.
+    """
+    written_ns = max(0, origin.timestamp) * 1_000_000
+    is_plain = isinstance(body.get("log"), str)
+    for name in _PLAIN_TIME_FIELDS if is_plain else _MERGED_TIME_FIELDS:
         moment = timestamp.parse(body.get(name))
+        if moment is not None and not is_plain and written_ns and moment > written_ns + DAY_NS:
+            continue
         if moment is not None and cri.nanoseconds(timestamp.format_utc(moment).encode()) is not None:
             return name, timestamp.format_utc(moment)
-    return "", timestamp.format_utc(max(0, origin.timestamp) * 1_000_000)
+    return "", timestamp.format_utc(written_ns)
 
 
 def _pod_metadata(fields: JsonObject) -> bytes:

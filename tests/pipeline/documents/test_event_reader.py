@@ -30,7 +30,7 @@ def read_fields(content: bytes, reader: EventReader) -> dict[str, Any]:
         return dict(pairs)
 
     event: Event = (0, 0, len(content) + 1, TIME, b"stdout", content, 0, 0)
-    head, name, own, _ = reader.read(event, TIME, DAY, late=False)
+    head, name, own, _ = reader.read(event, TIME, DAY, late="")
     fields: dict[str, Any] = json.loads(head + name + TIME + b'"}', object_pairs_hook=reject_duplicates)
     assert own == json_body.SERVICE_FIELDS & fields.keys()
     return fields
@@ -121,7 +121,7 @@ def test_health_probe_is_dropped_by_the_probe_rule() -> None:
     content = b'{"message":"x","url.path":"/healthz","http.request.method":"GET","http.response.status_code":200}'
     event: Event = (0, 0, len(content) + 1, TIME, b"stdout", content, 0, 0)
 
-    assert make_reader().read(event, TIME, DAY, late=False)[3] == PROBE_RULE
+    assert make_reader().read(event, TIME, DAY, late="")[3] == PROBE_RULE
 
 
 def test_timestamp_of_null_is_ignored_without_a_duplicate_key() -> None:

@@ -69,3 +69,20 @@ def test_error_after_some_parts_is_a_record_error(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(SliceBuilder, "_build_part", fail)
     with pytest.raises(RecordError, match="internal error of crisp"):
         list(parts)
+
+
+DAY = 86_400 * 10**9
+LINE = b"2027-01-19T10:40:00.0Z stdout F x\n"
+
+
+@pytest.mark.parametrize("clock", [-400, -20, 0, 20, 400])
+@pytest.mark.parametrize("days", [-20, -15, -13, 0, 1, 2, 40])
+def test_age_of_a_line_is_judged_by_kafkas_time(clock: int, days: int) -> None:
+    """`clock`: by how many days the worker's clock is wrong; `days`: by how many the line is after its record."""
+    written_ms = (1_800_355_200 - days * 86_400) * 1000  # 2027-01-19T10:40:00Z
+    ((batch, _),) = PROCESSOR.process_in_parts(LINE, [], KafkaPosition("raw", 0, 1, written_ms), NOW + clock * DAY)
+
+    flag = "late" if days < -14 else "future" if days > 1 else ""
+    (hit,) = batch.to_hits()
+    assert hit["_index"] == ("logs-late" if flag else "logs-2027.01.19")
+    assert hit["_source"].get("log.flags", []) == ([flag] if flag else [])
