@@ -3,6 +3,7 @@
 No other module calls the client's `perform_request`. `retrying_client` retries; the operations report.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -21,6 +22,9 @@ UNREACHABLE = 0
 TIMED_OUT = -1
 """Status of a request that timed out."""
 UNAUTHORIZED = (401, 403)
+
+_NO_CONNECTION = re.compile(r"Cannot connect to host (\S+) ssl:(?:<[^>]*>|\S+) \[(.+)\]", re.DOTALL)
+_CALL = re.compile(r"Connect call failed \([^)]*\)")
 
 MAX_BODY_CHARACTERS = 500
 """Of a body in a message."""
@@ -55,10 +59,16 @@ async def request(
         settings = f"{env_name('es_ca_file')} and {env_name('es_ca_fingerprint')}"
         return Response(UNREACHABLE, f"check {settings}: {error.message}")
     except TransportError as error:
-        return Response(UNREACHABLE, error.message)
+        return Response(UNREACHABLE, _in_words(error.message))
     except (OSError, ValueError) as error:
         return Response(UNREACHABLE, str(error))
     return Response(response.meta.status, response.body)
+
+
+def _in_words(message: str) -> str:
+    """Return the client's message about a connection without its notation."""
+    match = _NO_CONNECTION.fullmatch(message)
+    return f"no connection to {match[1]}: {_CALL.sub('refused, or no route', match[2])}" if match else message
 
 
 async def request_ok(

@@ -25,6 +25,7 @@ from aiokafka.protocol.metadata import MetadataRequest
 from pipeline.config import secrets
 from pipeline.config.settings import KafkaSettings, env_name
 from pipeline.errors import SettingsError
+from pipeline.kafka.error_text import describe_error
 
 _CONNECT_TIMEOUT_MS = 5000
 
@@ -168,7 +169,7 @@ def explain_error(settings: KafkaSettings, topic: str, error: BaseException) -> 
 
 
 def _explain_connection_error(error: Exception) -> str:
-    message = str(error) or type(error).__name__
+    message = describe_error(error)
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted, check {env_name('kafka_ca_file')}: {message}"
     if isinstance(error, ssl.SSLError):

@@ -85,3 +85,21 @@ async def test_body_of_a_successful_request_is_returned_and_any_other_response_i
 )
 def test_description_has_status_hint_and_the_start_of_the_body(response: Response, description: str) -> None:
     assert requests.describe(response) == description
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (
+            "Cannot connect to host 127.0.0.1:2 ssl:default [Connect call failed ('127.0.0.1', 2)]",
+            "no connection to 127.0.0.1:2: refused, or no route",
+        ),
+        (
+            "Cannot connect to host es:9200 ssl:<ssl.SSLContext object at 0x7f> [Name or service not known]",
+            "no connection to es:9200: Name or service not known",
+        ),
+        ("Server disconnected", "Server disconnected"),
+    ],
+)
+def test_message_of_the_client_is_put_in_words(message: str, words: str) -> None:
+    assert requests._in_words(message) == words
