@@ -97,7 +97,7 @@ class LogFile(OpenFile):
 
     def was_truncated(self) -> bool:
         """Return whether the file begins differently: it was truncated and is written again from its start."""
-        return bool(self._identity) and self.read_at(0, len(self._head)) != self._head
+        return bool(self._identity) and not self.is_archive and self.read_at(0, len(self._head)) != self._head
 
     def restart(self) -> "LogFile":
         """Return a new log file on the same inode: for a file that was truncated."""

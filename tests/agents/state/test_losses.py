@@ -318,6 +318,29 @@ def test_corrupt_archive_is_read_up_to_the_error(node: Node) -> None:
     assert node.gaps() == []
 
 
+@pytest.mark.parametrize("position", [12, 2000, 30_000, 200_000, -4])
+def test_damaged_archive_has_one_gap_and_does_not_block_the_live_log(node: Node, position: int) -> None:
+    with node.path().open("wb") as log:
+        for number in range(6000):
+            log.write(b"2026-09-21T13:33:19.%09dZ stdout F %b\n" % (number, os.urandom(30).hex().encode()))
+    damaged = bytearray(gzip.compress(node.path().read_bytes()))
+    damaged[position : position + 3 if position > 0 else None] = b"\x55\xaa\x55"
+    node.path(name="0.log.20260101-000000.gz").write_bytes(damaged)
+    node.path().unlink()
+    live = node.write(lines=10)
+    node.drain()
+
+    gaps = node.gaps()
+    assert [(entry.size, entry.reason) for entry in gaps] == [(None, gap.CORRUPT_ARCHIVE)]
+    assert node.read[f"{UID}/app/0"] == gaps[0].offset + live
+    for _ in range(3):
+        node.drain()
+    assert node.gaps() == []
+    node.restart()
+    node.drain()
+    assert {(entry.identity, entry.offset) for entry in node.gaps()} <= {(gaps[0].identity, gaps[0].offset)}
+
+
 def test_biggest_backlog_is_abandoned_first_above_the_disk_limit(tmp_path: Path) -> None:
     node = Node(tmp_path, deleted_max_bytes=300_000)
     written: dict[str, int] = {}

@@ -1,6 +1,7 @@
 """Log files: corrupt and oversized archives, and files that are no logs."""
 
 import gzip
+import hashlib
 import os
 import tracemalloc
 from pathlib import Path
@@ -63,6 +64,46 @@ def test_data_of_truncated_archive_is_kept(tmp_path: Path, cut: int) -> None:
 
     assert (log.startswith(data), intact) == (True, False)
     assert data == log or cut not in {-8, -1}
+
+
+def damage(kind: str, data: bytes, position: int) -> bytes:
+    """Damage an archive at a position, as disks and crashes do."""
+    length = {"byte": 1, "sector": 512, "page": 4096, "tail": len(data)}[kind]
+    old = data[position : position + length]
+    new = bytes(byte ^ 0x55 for byte in old) if kind in {"byte", "sector"} else bytes(len(old))
+    return data[:position] + new + data[position + length :]
+
+
+LONG_LOG = b"".join(
+    b"2026-11-24T09:%02d:%02d.%09dZ stdout F request %d of %b\n"
+    % (
+        number // 600 % 60,
+        number // 10 % 60,
+        number % 10 * 10**8,
+        number,
+        hashlib.sha256(b"%d" % number).hexdigest()[: number % 60].encode(),
+    )
+    for number in range(9000)
+)
+
+
+@pytest.mark.parametrize("position", [0.0005, 0.2, 0.5, 0.8, 0.99])
+@pytest.mark.parametrize("kind", ["byte", "sector", "page", "tail"])
+def test_of_damaged_archive_only_lines_of_the_log_are_kept(tmp_path: Path, kind: str, position: float) -> None:
+    archived = gzip.compress(LONG_LOG)
+    data, intact = decompressed(tmp_path, damage(kind, archived, int(len(archived) * position)))
+
+    assert not intact
+    assert LONG_LOG.startswith(data)
+    if kind != "byte":  # one byte changes a message only, where no line shows it
+        assert len(data) > len(LONG_LOG) * position * 0.97 - 3 * archive.UNCERTAIN_BYTES
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 65536])
+def test_checksum_that_ends_with_nuls_is_the_archives_own(tmp_path: Path, size: int) -> None:
+    log = (LINE % (1, b"x") * (size // 30 + 1))[:size]
+
+    assert decompressed(tmp_path, gzip.compress(log) + bytes(8192)) == (log, True)
 
 
 @pytest.mark.parametrize(
