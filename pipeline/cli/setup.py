@@ -9,6 +9,7 @@ from pipeline.cli.terminal import time_argument
 from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.elasticsearch import roles
+from pipeline.monitoring import log
 from pipeline.operations.setup import kibana_objects, setup
 
 
@@ -34,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Return 0 when everything exists. Raises SetupError."""
     effective = load_settings()
+    log.configure_cli()
     if args.kibana_objects:
         print(kibana_objects.ndjson(effective).decode(), end="")
         return 0

@@ -1,6 +1,7 @@
 """Imports the saved objects into Kibana: waits until it is available, then overwrites crisp's previous objects."""
 
 import base64
+import logging
 import ssl
 import time
 import urllib.error
@@ -20,6 +21,8 @@ MIN_VERSION = (8, 11)
 WAIT_SECONDS = 180.0
 POLL_SECONDS = 2.0
 REQUEST_TIMEOUT_SECONDS = 60.0
+
+log = logging.getLogger(__name__)
 
 
 class KibanaClient:
@@ -76,6 +79,8 @@ class KibanaClient:
                 raise SetupError(
                     f"Kibana at {self.display_url} is not available after {self._wait_seconds:.0f} s: {reason}"
                 )
+            remaining = deadline - time.monotonic()
+            log.warning("waiting for Kibana at %s, at most %.0f s: %s", self.display_url, remaining, reason)
             time.sleep(min(POLL_SECONDS, self._wait_seconds))
 
     def _check_version(self, status: JsonObject) -> None:

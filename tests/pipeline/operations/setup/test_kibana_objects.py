@@ -286,6 +286,17 @@ def test_older_kibana_is_rejected_before_the_import(server: Server) -> None:
     assert server.paths == []
 
 
+def test_wait_for_kibana_is_not_silent(server: Server, caplog: pytest.LogCaptureFixture) -> None:
+    server.shutdown()
+    server.server_close()
+
+    with pytest.raises(SetupError, match="is not available after"):
+        KibanaClient(Settings(kibana_url=server.url), wait_seconds=0.2).import_objects()
+
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages[0].startswith(f"waiting for Kibana at {server.url}, at most 0 s: cannot connect")
+
+
 def test_unavailable_kibana_is_reported_after_the_wait(server: Server) -> None:
     server.shutdown()
     server.server_close()
