@@ -6,10 +6,16 @@ import dataclasses
 import signal
 import socket
 import sys
+import threading
+from collections.abc import Callable
 
 from agents.shipper import Shipper
+from pipeline import forced_exit
 from pipeline.config.environment import load_settings
 from pipeline.monitoring import log
+
+CLOSE_SECONDS = 15.0
+"""After the grace: to close the connections and write the checkpoint."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +30,17 @@ def run(args: argparse.Namespace) -> int:
         effective = dataclasses.replace(effective, node_name=socket.gethostname())
     log.configure(effective.log_level)
     shipper = Shipper(effective)
-    shipped = asyncio.run(_run(shipper, once=args.once))
+    timers: list[threading.Timer] = []
+
+    def stop() -> None:
+        shipper.stop()
+        message = "the shipper does not end in time: exiting; unacknowledged lines are sent again"
+        seconds = effective.ship_grace_seconds + CLOSE_SECONDS
+        timers.append(forced_exit.schedule(seconds, 1 if args.once else 0, message))
+
+    shipped = asyncio.run(_run(shipper, stop, once=args.once))
+    for timer in timers:
+        timer.cancel()
     if not args.once:
         return 0
     problem = shipper.once_problem() if shipped else "stopped before every line was shipped and acknowledged"
@@ -33,8 +49,8 @@ def run(args: argparse.Namespace) -> int:
     return 1 if problem else 0
 
 
-async def _run(shipper: Shipper, *, once: bool) -> bool:
+async def _run(shipper: Shipper, stop: Callable[[], None], *, once: bool) -> bool:
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(signal_number, shipper.stop)
+        loop.add_signal_handler(signal_number, stop)
     return await shipper.run(once=once)

@@ -134,7 +134,7 @@ class StatusSettings:
     log_level: str = _setting(
         "info", "least level of the log of shipper and worker", choices="debug info warning error"
     )
-    status_host: str = _setting("0.0.0.0", "listen address of status and metrics")  # noqa: S104 - for the kubelet
+    status_host: str = _setting("::", "listen address of status and metrics; ::: every one, IPv6 and IPv4")
 
 
 @dataclass(frozen=True, kw_only=True)

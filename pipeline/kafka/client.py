@@ -126,8 +126,10 @@ async def connection_problem(settings: KafkaSettings, topic: str = "") -> str:
     problems = []
     for broker in arguments.pop("bootstrap_servers"):
         host, _, port = broker.rpartition(":")
-        try:
-            connected = await create_conn(host, int(port), request_timeout_ms=_CONNECT_TIMEOUT_MS, **arguments)
+        try:  # without the brackets of an IPv6 address
+            connected = await create_conn(
+                host.strip("[]"), int(port), request_timeout_ms=_CONNECT_TIMEOUT_MS, **arguments
+            )
             try:
                 return await _topic_problem(connected, topic, settings) if topic else ""
             finally:

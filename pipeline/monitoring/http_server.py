@@ -1,12 +1,16 @@
 """The HTTP endpoint of a process: `/`, `/status.json`, `/metrics`, `/livez`, `/readyz`.
 
 It runs in a thread with its own event loop and only reads plain values that the main loop has set; it never waits for
-the main loop, so it responds even if that hangs. Read-only: GET and HEAD. Slow clients and large requests are dropped.
+the main loop, so it responds even if that hangs. Read-only: GET and HEAD. Slow clients and large requests are dropped;
+a new client beyond the limit takes the place of an older one, so that idle clients keep no probe waiting.
 """
 
 import asyncio
+import errno
 import logging
+import socket
 import threading
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
@@ -16,7 +20,12 @@ from pipeline.monitoring.metrics import Metrics
 
 MAX_CLIENTS = 32
 MAX_REQUEST_BYTES = 8192
+FIRST_BYTE_TIMEOUT_SECONDS = 2.0
 CLIENT_TIMEOUT_SECONDS = 5.0
+START_TIMEOUT_SECONDS = 5.0
+MAX_PORT = 65535
+ALL_ADDRESSES = "::"
+"""Listen on every address, IPv6 and IPv4."""
 _HEADERS = (
     "Cache-Control: no-store",
     "X-Content-Type-Options: nosniff",
@@ -75,10 +84,10 @@ class StatusServer:
         }
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
-        self._clients = 0
+        self._clients: dict[asyncio.StreamWriter, str] = {}  # the address of each, the oldest client first
 
     def start(self, host: str, port: int) -> int:
-        """Listen, unless the port is 0; returns the port. A port in use is logged and does not stop the process."""
+        """Listen, unless the port is 0; returns the port, 0 if nothing can listen there: that is only logged."""
         if not port:
             return 0
         bound: list[int] = []
@@ -86,16 +95,15 @@ class StatusServer:
         threading.Thread(
             target=lambda: asyncio.run(self._run(host, port, bound, ready)), name="status-server", daemon=True
         ).start()
-        ready.wait()
+        if not ready.wait(START_TIMEOUT_SECONDS):
+            log.error("status and metrics are not served yet: %s has not been resolved", host)
         return bound[0] if bound else 0
 
     async def _run(self, host: str, port: int, bound: list[int], ready: threading.Event) -> None:
         try:
-            server = await asyncio.start_server(
-                self._handle_client, host, port, limit=MAX_REQUEST_BYTES, backlog=MAX_CLIENTS
-            )
-        except OSError as error:
-            log.error("status and metrics cannot be served on %s:%d: %s", host, port, error)
+            server = await self._listen(host, port)
+        except (OSError, ValueError) as error:
+            log.error("status and metrics cannot be served on port %d of %s: %s", port, host, error)
             ready.set()
             return
         self._loop = asyncio.get_running_loop()
@@ -104,30 +112,51 @@ class StatusServer:
         async with server:
             await self._stopping.wait()
 
+    async def _listen(self, host: str, port: int) -> asyncio.Server:
+        if not 0 < port <= MAX_PORT:
+            raise ValueError(f"a port is a number from 1 to {MAX_PORT}")
+        if host != ALL_ADDRESSES:
+            return await asyncio.start_server(
+                self._handle_client, host, port, limit=MAX_REQUEST_BYTES, backlog=MAX_CLIENTS
+            )
+        return await asyncio.start_server(
+            self._handle_client, sock=_listen_on_all(port), limit=MAX_REQUEST_BYTES, backlog=MAX_CLIENTS
+        )
+
     def stop(self) -> None:
         """Stop listening."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._stopping.set)
 
     async def _handle_client(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One request and its response. Slow clients are dropped, and new ones beyond the limit."""
-        self._clients += 1
+        """One request and its response. Slow clients are dropped."""
+        if len(self._clients) >= MAX_CLIENTS:
+            self._drop_client()
+        self._clients[writer] = str((writer.get_extra_info("peername") or [""])[0])
         try:
-            if self._clients <= MAX_CLIENTS:
-                async with asyncio.timeout(CLIENT_TIMEOUT_SECONDS):
-                    writer.write(await self._respond(reader))
-                    await writer.drain()
-                    writer.close()
-                    await writer.wait_closed()
+            async with asyncio.timeout(CLIENT_TIMEOUT_SECONDS):
+                writer.write(await self._respond(reader))
+                await writer.drain()
+                writer.close()
+                await writer.wait_closed()
         except (TimeoutError, OSError):
             log.debug("a client of the status page disconnected or was too slow")
         finally:
-            self._clients -= 1
+            self._clients.pop(writer, None)
             writer.transport.abort()
+
+    def _drop_client(self) -> None:
+        """Drop the oldest client of the address that has most of them."""
+        busiest = Counter(self._clients.values()).most_common(1)[0][0]
+        dropped = next(writer for writer, address in self._clients.items() if address == busiest)
+        del self._clients[dropped]
+        dropped.transport.abort()
 
     async def _respond(self, reader: asyncio.StreamReader) -> bytes:
         try:
-            request = await reader.readuntil(b"\r\n\r\n")
+            async with asyncio.timeout(FIRST_BYTE_TIMEOUT_SECONDS):
+                first = await reader.readexactly(1)
+            request = first + await reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError:
             return Response("431 Request Header Fields Too Large", "text/plain", b"too much\n").encode(head=False)
         except asyncio.IncompleteReadError:
@@ -150,6 +179,16 @@ class StatusServer:
         except Exception as error:  # an error in one page must not end the thread
             log.exception("cannot render the page %s", path)
             return Response("500 Internal Server Error", "text/plain", f"{type(error).__name__}\n".encode())
+
+
+def _listen_on_all(port: int) -> socket.socket:
+    """Return a socket for IPv6 and IPv4; for IPv4 alone on a machine without IPv6. Raises OSError."""
+    try:
+        return socket.create_server(("::", port), family=socket.AF_INET6, dualstack_ipv6=True)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno not in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPERM}:
+            raise
+    return socket.create_server(("", port))
 
 
 def _health_response(problem: str) -> Response:

@@ -3,15 +3,13 @@
 import asyncio
 import contextlib
 import logging
-import os
 import signal
-import threading
 from collections.abc import Coroutine
 from typing import Any
 
 from aiokafka.errors import KafkaError
 
-from pipeline import __version__
+from pipeline import __version__, forced_exit
 from pipeline.config.settings import Settings
 from pipeline.errors import SettingsError
 from pipeline.kafka import client, consumer_lag
@@ -31,8 +29,14 @@ async def run(worker: Worker, *, once: bool) -> int:
     """
     stop_requested = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def request_stop() -> None:
+        stop_requested.set()
+        seconds = worker.settings.worker_grace_seconds + COMMIT_TIMEOUT_SECONDS + LEAVE_TIMEOUT_SECONDS
+        forced_exit.schedule(seconds, 1 if once else 0, "the worker does not end in time: exiting")
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop_requested.set)
+        loop.add_signal_handler(number, request_stop)
     worker.status_server.start(worker.settings.status_host, worker.settings.worker_port)
     log_start(worker.settings)
     if not await wait_for_kafka(worker, stop_requested):
@@ -43,7 +47,9 @@ async def run(worker: Worker, *, once: bool) -> int:
     if not worker.app.crashed:  # after a crash, pending records are never acked
         await drain(worker)
     code = 1 if worker.app.crashed or not complete else 0  # it can crash while it drains, too
-    schedule_forced_exit(code)
+    # Faust and its thread wait without limit for a broker that does not answer.
+    message = "Kafka does not answer: exiting; the group removes this member after the session timeout"
+    forced_exit.schedule(LEAVE_TIMEOUT_SECONDS, code, message)
     await worker.app.stop()
     log.info("worker stopped%s", " after a crash" if worker.app.crashed else "")
     return code
@@ -83,7 +89,9 @@ async def _wait_for_end(worker: Worker, stop_requested: asyncio.Event, *, once: 
 
 async def wait_for_kafka(worker: Worker, stop_requested: asyncio.Event) -> bool:
     """Retry until a broker accepts the connection (True) or a stop is requested (False). Faust would exit instead."""
-    while problem := await client.connection_problem(worker.settings):
+    while problem := await _connection_problem(worker.settings, stop_requested):
+        if stop_requested.is_set():
+            return False
         log.warning("cannot use Kafka, retrying until it succeeds: %s", problem)
         worker.health.record_heartbeat()
         with contextlib.suppress(TimeoutError):
@@ -92,6 +100,18 @@ async def wait_for_kafka(worker: Worker, stop_requested: asyncio.Event) -> bool:
         if stop_requested.is_set():
             return False
     return True
+
+
+async def _connection_problem(settings: Settings, stop_requested: asyncio.Event) -> str:
+    """Return why Kafka cannot be used; do not wait for brokers that never answer once a stop is requested."""
+    attempt = asyncio.create_task(client.connection_problem(settings))
+    stopped = asyncio.create_task(stop_requested.wait())
+    try:
+        await asyncio.wait({attempt, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        return await attempt if attempt.done() else "stopped before it answered"
+    finally:
+        attempt.cancel()
+        stopped.cancel()
 
 
 async def wait_until_drained(worker: Worker) -> None:
@@ -122,15 +142,3 @@ async def drain(worker: Worker) -> None:
             await worker.acker.wait_until_empty()
     # Not with `timeout`: during another commit, Faust swallows the cancellation and starts a new commit.
     await asyncio.wait([asyncio.create_task(worker.app.commit())], timeout=COMMIT_TIMEOUT_SECONDS)
-
-
-def schedule_forced_exit(code: int) -> None:
-    """Exit after LEAVE_TIMEOUT_SECONDS: Faust and its thread wait without limit for a broker that does not answer."""
-
-    def force_exit() -> None:
-        log.warning("Kafka does not answer: exiting; the group removes this member after the session timeout")
-        os._exit(code)
-
-    timer = threading.Timer(LEAVE_TIMEOUT_SECONDS, force_exit)
-    timer.daemon = True
-    timer.start()

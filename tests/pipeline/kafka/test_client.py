@@ -1,5 +1,6 @@
 """Clients with the same files share one TLS context, which `reload` changes for all of them."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +53,23 @@ def test_refused_timestamp_is_explained_by_the_clocks() -> None:
 
     assert "this node's clock differs from Kafka's" in message
     assert "message.timestamp.type to LogAppendTime" in message
+
+
+async def test_broker_with_ipv6_address_is_asked_at_that_address() -> None:
+    asked = asyncio.Event()
+
+    async def close(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        writer.close()
+
+    try:
+        server = await asyncio.start_server(close, "::1", 0)
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        broker = f"[::1]:{port}"
+        problem = await client.connection_problem(load_settings({"CRISP_KAFKA_BROKERS": broker}))
+
+    assert asked.is_set(), problem
+    assert problem.startswith(f"{broker}: ")

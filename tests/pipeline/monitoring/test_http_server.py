@@ -1,5 +1,6 @@
 """The HTTP endpoint: responses, invalid requests, and slow clients."""
 
+import errno
 import http.client
 import socket
 import time
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pipeline.config.settings import Settings
 from pipeline.local.process import free_ports
 from pipeline.monitoring import http_server
 from pipeline.monitoring.http_server import Response, StatusServer
@@ -113,16 +115,34 @@ def test_idle_clients_do_not_block_others(port: int, monkeypatch: pytest.MonkeyP
         client.close()
 
 
-def test_client_beyond_the_limit_is_dropped_until_others_time_out(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_server, "CLIENT_TIMEOUT_SECONDS", 1.0)
-    idle = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(http_server.MAX_CLIENTS)]
-    with socket.create_connection(("127.0.0.1", port), timeout=5) as extra:
-        assert extra.recv(10) == b""
+def test_probe_is_answered_beside_more_idle_clients_than_the_limit(port: int) -> None:
+    idle = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(2 * http_server.MAX_CLIENTS)]
+    start = time.monotonic()
+
+    for path in ("/livez", "/readyz", "/livez"):
+        assert send_request(port, path)[0] in {200, 503}
+    assert time.monotonic() - start < http_server.FIRST_BYTE_TIMEOUT_SECONDS
     for client in idle:
-        assert client.recv(10) == b""
         client.close()
 
-    assert send_request(port, "/livez")[0] == 200
+
+def test_client_of_another_address_keeps_its_place_beside_a_flood(port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=5, source_address=("127.0.0.2", 0)) as slow:
+        slow.sendall(b"GET /livez HT")
+        flood = [socket.create_connection(("127.0.0.1", port), timeout=5) for _ in range(2 * http_server.MAX_CLIENTS)]
+        assert flood[0].recv(10) == b""  # dropped for the newest
+
+        slow.sendall(b"TP/1.1\r\n\r\n")
+
+        assert slow.recv(12) == b"HTTP/1.1 200"
+    for client in flood:
+        client.close()
+
+
+def test_client_that_sends_nothing_is_dropped(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_server, "FIRST_BYTE_TIMEOUT_SECONDS", 0.1)
+    with socket.create_connection(("127.0.0.1", port), timeout=4) as client:
+        assert client.recv(10) == b""
 
 
 def test_error_in_a_page_returns_500_and_the_server_continues() -> None:
@@ -152,3 +172,60 @@ def test_port_in_use_does_not_stop_the_process(port: int) -> None:
     )
 
     assert server.start("127.0.0.1", port) == 0
+
+
+@pytest.mark.parametrize(("host", "number"), [("127.0.0.1", 99999), ("::", 99999), ("::", -1), ("a..b", 9000)])
+def test_address_that_cannot_be_used_does_not_stop_the_process(host: str, number: int) -> None:
+    server = StatusServer(
+        Metrics(WORKER), lambda: "", lambda: "", dict, lambda *_: Response("200 OK", "text/html", b"")
+    )
+
+    assert server.start(host, number) == 0
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+def test_default_host_serves_ipv4_and_ipv6(address: str) -> None:
+    if address == "::1" and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    (number,) = free_ports(1)
+    server = StatusServer(
+        Metrics(WORKER), lambda: "", lambda: "", dict, lambda *_: Response("200 OK", "text/html", b"")
+    )
+    assert server.start(Settings().status_host, number) == number
+    try:
+        connection = http.client.HTTPConnection(address, number, timeout=5)
+        connection.request("GET", "/livez")
+        assert connection.getresponse().status == 200
+        connection.close()
+    finally:
+        server.stop()
+
+
+def test_default_host_serves_ipv4_where_there_is_no_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    (number,) = free_ports(1)
+    create_server = socket.create_server
+
+    def create_ipv4_server(
+        address: tuple[str, int], *, family: int = socket.AF_INET, dualstack_ipv6: bool = False
+    ) -> socket.socket:
+        if family == socket.AF_INET6:
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+        return create_server(address, family=family, dualstack_ipv6=dualstack_ipv6)
+
+    monkeypatch.setattr(socket, "create_server", create_ipv4_server)
+    server = StatusServer(
+        Metrics(WORKER), lambda: "", lambda: "", dict, lambda *_: Response("200 OK", "text/html", b"")
+    )
+    assert server.start("::", number) == number
+    try:
+        assert send_request(number, "/livez")[0] == 200
+    finally:
+        server.stop()
+
+
+def has_ipv6() -> bool:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        return False
+    return True

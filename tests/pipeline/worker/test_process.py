@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
+from pipeline import forced_exit
 from pipeline.config.settings import Settings
 from pipeline.errors import SettingsError
 from pipeline.kafka import client, consumer_lag
@@ -109,7 +110,39 @@ async def test_signal_ends_the_worker_with_a_commit(number: int, kafka: Kafka) -
 
     assert await run(worker) == 0
     assert worker.app.calls == ["start", "pause", "commit", "stop"]
-    assert worker.status_server.address == ("0.0.0.0", 8080)  # noqa: S104 - what is compared
+    assert worker.status_server.address == ("::", 8080)
+
+
+@pytest.mark.parametrize(("once", "code"), [(True, 1), (False, 0)])
+async def test_signal_ends_the_wait_for_a_broker_that_never_answers(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch, *, once: bool, code: int
+) -> None:
+    async def wait_forever(_: Settings) -> str:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+        return ""
+
+    monkeypatch.setattr(client, "connection_problem", wait_forever)
+
+    assert await run(FakeWorker(), once=once) == code
+
+
+class HangingWorker(FakeWorker):
+    """Its start never returns, as Faust's when Kafka goes away meanwhile."""
+
+    async def start(self) -> None:
+        await super().start()
+        await asyncio.Event().wait()
+
+
+async def test_process_exits_when_the_start_never_returns(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "LEAVE_TIMEOUT_SECONDS", 0.05)
+    monkeypatch.setattr(process, "COMMIT_TIMEOUT_SECONDS", 0.05)
+    task = asyncio.create_task(run(HangingWorker(on_start=lambda: os.kill(os.getpid(), signal.SIGTERM))))
+
+    assert await asyncio.to_thread(kafka.exited.wait, 5)
+    assert kafka.exits == [0]
+    task.cancel()
 
 
 async def test_crash_ends_the_worker_without_a_commit(kafka: Kafka) -> None:
@@ -242,7 +275,7 @@ def test_process_exits_with_its_code_although_kafka_does_not_answer(
     kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process, "LEAVE_TIMEOUT_SECONDS", 0.01)
-    process.schedule_forced_exit(1)
+    forced_exit.schedule(process.LEAVE_TIMEOUT_SECONDS, 1, "Kafka does not answer")
 
     assert kafka.exited.wait(5)
     assert kafka.exits == [1]
