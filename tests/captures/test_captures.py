@@ -41,7 +41,6 @@ NOT_MET = {
     "node-winston_json",
     "node-winston_text",
     "python-json_logger",
-    "python-loguru_default",
     "python-loguru_json",
     "python-server-tornado",
     "python-structlog_dicts",
