@@ -11,7 +11,7 @@ from agents.containers import ContainerLogs
 from agents.delivery.delivery import Delivery
 from agents.delivery.in_flight import InFlightBytes
 from agents.tailing.container_tail import ContainerTail, MetadataState
-from pipeline.config.settings import Settings
+from pipeline.config.settings import ShipperSettings
 from pipeline.contract.pod_metadata import Instance
 
 OPEN_RETRY_SECONDS = 0.5
@@ -21,7 +21,7 @@ class ReadScheduler:
     """Reads at most one slice of each container in turn. `stalled_since`: monotonic, inf while there is progress."""
 
     def __init__(
-        self, settings: Settings, containers: ContainerLogs, delivery: Delivery, in_flight: InFlightBytes
+        self, settings: ShipperSettings, containers: ContainerLogs, delivery: Delivery, in_flight: InFlightBytes
     ) -> None:
         self._settings = settings
         self._containers = containers

@@ -12,7 +12,7 @@ from pipeline.cli.terminal import time_argument
 from pipeline.cli.terminal.interrupt import on_interrupt
 from pipeline.cli.terminal.progress import Progress
 from pipeline.config.environment import load_settings
-from pipeline.config.settings import Settings
+from pipeline.config.settings import KafkaSettings, Settings
 from pipeline.documents.record_processor import RecordProcessor
 from pipeline.elasticsearch.client import connect
 from pipeline.errors import CrispError
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         ) from error
 
 
-async def _list(effective: Settings, since: int | None, *, as_json: bool) -> int:
+async def _list(effective: KafkaSettings, since: int | None, *, as_json: bool) -> int:
     summary, unknown = DeadLetterSummary(), 0
     async for letter, position in dead_letter_topic.read_dead_letters(effective, since):
         if letter is None:

@@ -14,7 +14,7 @@ import orjson
 from pipeline.cli.terminal import output
 from pipeline.config.environment import load_settings
 from pipeline.config.exclusion import Exclusion
-from pipeline.config.settings import Settings
+from pipeline.config.settings import RulesSettings, Settings, ShipperSettings
 from pipeline.contract import annotations, pod_metadata
 from pipeline.contract.json_types import JsonObject
 from pipeline.contract.pod_metadata import Instance
@@ -81,7 +81,9 @@ def parse(
     return batch.to_hits(), dict(batch.dropped)
 
 
-def _print_documents(inputs: list[LogInput], effective: Settings, summary: output.Summary, *, explain: bool) -> None:
+def _print_documents(
+    inputs: list[LogInput], effective: RulesSettings, summary: output.Summary, *, explain: bool
+) -> None:
     ruleset = rules_loader.load(effective)
     builder, explainer = DocumentBuilder(effective, ruleset), Explainer(effective, ruleset)
     printer = output.Printer()
@@ -101,7 +103,7 @@ def _print_documents(inputs: list[LogInput], effective: Settings, summary: outpu
             summary.count(hit)
 
 
-def _open_inputs(args: argparse.Namespace, effective: Settings) -> list[LogInput]:
+def _open_inputs(args: argparse.Namespace, effective: ShipperSettings) -> list[LogInput]:
     """Group the files by the container instance that their paths identify, in the order given."""
     pod_object = _read_pod(args.pod)
     if args.path and pod_metadata.parse_path(args.path) is None:
@@ -121,7 +123,7 @@ def _open_input(
     files: list[str],
     path: str,
     pod_object: JsonObject | None,
-    effective: Settings,
+    effective: ShipperSettings,
     read: Callable[[str], Iterator[bytes]] | None = None,
 ) -> LogInput:
     node, options = effective.node_name, annotations.NO_OPTIONS

@@ -13,7 +13,7 @@ from pipeline.cli.terminal import output, time_argument
 from pipeline.cli.terminal.interrupt import on_interrupt
 from pipeline.cli.terminal.progress import Progress
 from pipeline.config.environment import load_settings
-from pipeline.config.settings import Settings
+from pipeline.config.settings import RulesSettings
 from pipeline.contract.json_types import JsonObject
 from pipeline.errors import CrispError, UsageError
 from pipeline.kafka.error_text import describe_error
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     return 130 if diff.stop.is_set() else 0
 
 
-def _load(effective: Settings, path: str | None) -> Ruleset | None:
+def _load(effective: RulesSettings, path: str | None) -> Ruleset | None:
     """Load a rules file, that of the settings if none is named. Raises RulesError."""
     return loader.load(dataclasses.replace(effective, rules_file=path) if path else effective)
 

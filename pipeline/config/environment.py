@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pipeline.config import addresses, routes, secrets, units
-from pipeline.config.settings import PREFIX, SECRET_KINDS, Settings, env_name, strip_credentials
+from pipeline.config.settings import PREFIX, SECRET_KINDS, Settings, ShipperSettings, env_name, strip_credentials
 from pipeline.errors import SettingsError
 from pipeline.grouping import start_pattern
 
@@ -172,7 +172,7 @@ def _list_problems(settings: Settings) -> list[str]:
     return problems
 
 
-def _pattern_problems(settings: Settings) -> list[str]:
+def _pattern_problems(settings: ShipperSettings) -> list[str]:
     if not settings.multiline_pattern:
         return []
     try:

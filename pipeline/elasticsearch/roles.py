@@ -4,7 +4,7 @@ Pure data: `crisp setup --roles` prints it, deployments create their roles from 
 but never change or delete one: an existing document stays as it was written.
 """
 
-from pipeline.config.settings import Settings
+from pipeline.config.settings import KibanaSettings, Settings
 from pipeline.contract.json_types import JsonObject
 from pipeline.elasticsearch import index_template
 
@@ -31,7 +31,7 @@ def _make_role(cluster: list[str], names: list[str], privileges: list[str]) -> R
     return {"cluster": cluster, "indices": [{"names": names, "privileges": privileges}]}
 
 
-def _kibana_privileges(settings: Settings) -> Role:
+def _kibana_privileges(settings: KibanaSettings) -> Role:
     """Return the privilege for saved objects in Kibana's space, if Kibana is configured: an application privilege."""
     if not settings.kibana_url:
         return {}

@@ -10,7 +10,7 @@ from typing import Any
 from aiokafka.errors import KafkaError
 
 from pipeline import __version__, forced_exit
-from pipeline.config.settings import Settings
+from pipeline.config.settings import KafkaSettings, Settings
 from pipeline.errors import SettingsError
 from pipeline.kafka import client, consumer_lag
 from pipeline.worker.worker import Worker
@@ -129,7 +129,7 @@ async def wait_until_drained(worker: Worker) -> None:
             return
 
 
-async def total_lag(settings: Settings) -> int:
+async def total_lag(settings: KafkaSettings) -> int:
     """Return the number of records of the raw topic beyond the committed offsets. Raises KafkaError."""
     return sum(partition.records for partition in (await consumer_lag.read_lag(settings, ages=False)).values())
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 
 from pipeline.config.exclusion import Exclusion
-from pipeline.config.settings import Settings
+from pipeline.config.settings import ShipperSettings
 from pipeline.contract import annotations, pod_metadata
 from pipeline.contract.json_types import JsonObject
 from pipeline.contract.pod_metadata import Instance
@@ -33,7 +33,7 @@ class LogSource:
 class LogDirectory:
     """Finds the instances below `root`. `pods`: Pod objects by uid; `size`: bytes of all files."""
 
-    def __init__(self, root: Path, settings: Settings, pods: dict[str, JsonObject], since: float = 0.0) -> None:
+    def __init__(self, root: Path, settings: ShipperSettings, pods: dict[str, JsonObject], since: float = 0.0) -> None:
         self._settings = settings
         self._exclusion = Exclusion(settings)
         self._pods = pods

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from math import inf
 
-from pipeline.config.settings import Settings
+from pipeline.config.settings import DocumentSettings
 from pipeline.contract.json_types import JsonObject
 from pipeline.contract.record import LogSlice
 from pipeline.documents.batch import DocumentBatch
@@ -117,7 +117,7 @@ def judge(all_events: DocumentBatch, by_rules: Mapping[str, Bounds], candidates:
 class SliceJudge:
     """Judges the slices of log files by the rules that may have been in force."""
 
-    def __init__(self, settings: Settings, rulesets: dict[str, Ruleset | None]) -> None:
+    def __init__(self, settings: DocumentSettings, rulesets: dict[str, Ruleset | None]) -> None:
         self._exact = {digest: DocumentBuilder(settings, rules) for digest, rules in rulesets.items()}
         self._bounds = {
             digest: tuple(DocumentBuilder(settings, bound) for bound in (rules and rules.bounds()) or (rules, rules))
