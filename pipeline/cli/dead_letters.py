@@ -114,9 +114,9 @@ async def _retry(effective: Settings, since: int | None, *, as_json: bool) -> in
     if as_json:
         print(orjson.dumps(outcome).decode())
     else:
-        indexed = outcome["created"] + outcome["fallback"] + outcome["extended"]
-        total, known = outcome["dead_letters"], outcome["duplicate"]
+        indexed = outcome.created + outcome.fallback + outcome.extended
+        total, known = outcome.dead_letters, outcome.duplicate
         print(f"{total:,} dead letters: {known:,} were searchable already, {indexed:,} are indexed now")
-        for reason, number in outcome["reasons"].items():
+        for reason, number in outcome.reasons.items():
             print(f"{number:,} rejected again: {reason}")
-    return 130 if outcome["interrupted"] else 1 if outcome["rejected_again"] else 0
+    return 130 if outcome.interrupted else 1 if outcome.rejected_again else 0

@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 from datetime import UTC, datetime
-from typing import Any
 
 import orjson
 from aiokafka.errors import KafkaError
@@ -20,7 +19,7 @@ from pipeline.elasticsearch.id_lookup import DocumentLookup
 from pipeline.errors import CrispError, UsageError
 from pipeline.kafka.error_text import describe_error
 from pipeline.monitoring import log
-from pipeline.operations.reindex.replay import Replay, count_by_rules
+from pipeline.operations.reindex.replay import Replay, ReplayOutcome, count_by_rules
 from pipeline.rules import loader as rules_loader
 
 EXAMPLE = """examples:
@@ -61,10 +60,10 @@ def run(args: argparse.Namespace) -> int:
         print(orjson.dumps(outcome).decode())
     else:
         _show(outcome)
-    return 130 if outcome["interrupted"] else 0
+    return 130 if outcome.interrupted else 0
 
 
-async def _replay(effective: Settings, since: int, until: int | None, *, allow_changed_rules: bool) -> dict[str, Any]:
+async def _replay(effective: Settings, since: int, until: int | None, *, allow_changed_rules: bool) -> ReplayOutcome:
     rules = rules_loader.load(effective)
     client = connect(effective)
     try:
@@ -99,23 +98,24 @@ def _require_unchanged_rules(documents_by_digest: dict[str, int], digest: str) -
         )
 
 
-def _show(outcome: dict[str, Any]) -> None:
+def _show(outcome: ReplayOutcome) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
-    labels = {
-        "records": "records read",
-        "invalid_records": "invalid records (see crisp dead-letters list)",
-        "events": "events in these records",
-        "created": "documents created",
-        "fallback": "created in a fallback form",
-        "extended": "created next to a shorter one",
-        "duplicate": "existing documents",
-        "dead_lettered": "dead-lettered",
+    rows = {
+        "records read": outcome.records,
+        "invalid records (see crisp dead-letters list)": outcome.invalid_records,
+        "events in these records": outcome.events,
+        "documents created": outcome.created,
+        "created in a fallback form": outcome.fallback,
+        "created next to a shorter one": outcome.extended,
+        "existing documents": outcome.duplicate,
+        "dead-lettered": outcome.dead_lettered,
     }
-    for name, label in labels.items():
-        if outcome[name] or name in ("events", "created", "duplicate"):
-            table.add_row(label, f"{outcome[name]:,}")
-    for rule, number in outcome["dropped"].items():
+    always = ("events in these records", "documents created", "existing documents")
+    for label, number in rows.items():
+        if number or label in always:
+            table.add_row(label, f"{number:,}")
+    for rule, number in outcome.dropped.items():
         table.add_row(f"dropped ({rule})", f"{number:,}")
     output.console().print(table)
-    if outcome["interrupted"]:
+    if outcome.interrupted:
         print("interrupted: run it again for the rest; existing documents are skipped")

@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 from elasticsearch import AsyncElasticsearch
 
@@ -21,6 +21,21 @@ OnProgress = Callable[[int, dict[str, int], str], None]
 """Called with the number of dead letters read, documents by outcome, and the current problem."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryOutcome:
+    """What a retry did: dead letters, documents by outcome, those rejected again and why."""
+
+    dead_letters: int
+    invalid_records: int
+    created: int
+    fallback: int
+    extended: int
+    duplicate: int
+    rejected_again: int
+    reasons: dict[str, int]
+    interrupted: bool
+
+
 class DeadLetterRetry:
     """One run. `stop` ends it early. The topic is not changed."""
 
@@ -34,7 +49,7 @@ class DeadLetterRetry:
         self._rejected: Counter[str] = Counter()
         self.stop = asyncio.Event()
 
-    async def run(self, since: int | None) -> dict[str, Any]:
+    async def run(self, since: int | None) -> RetryOutcome:
         """Retry every dead letter that is not indexed; return the outcomes. Raises KafkaError, DocumentLookupError."""
         read, seen, invalid = 0, set[tuple[str, ...]](), 0
         async with Reindexer(self._settings, self._client, self._count_rejection) as reindexer:
@@ -47,14 +62,14 @@ class DeadLetterRetry:
                 self._on_progress(read, reindexer.outcomes(), reindexer.problem)
                 if self.stop.is_set():
                     break
-        return {
-            "dead_letters": read,
-            "invalid_records": invalid,
+        return RetryOutcome(
+            dead_letters=read,
+            invalid_records=invalid,
             **{name: count for name, count in reindexer.outcomes().items() if name != "dead_lettered"},
-            "rejected_again": self._rejected.total(),
-            "reasons": dict(self._rejected),
-            "interrupted": self.stop.is_set(),
-        }
+            rejected_again=self._rejected.total(),
+            reasons=dict(self._rejected),
+            interrupted=self.stop.is_set(),
+        )
 
     async def _retry(self, reindexer: Reindexer, dead_letter: DeadLetter) -> None:
         if dead_letter.incomplete:

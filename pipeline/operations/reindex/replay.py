@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
 
 from elasticsearch import AsyncElasticsearch
 
@@ -20,6 +20,22 @@ from pipeline.operations.reindex.reindexer import Reindexer
 
 OnProgress = Callable[[int, int, dict[str, int], str], None]
 """Called with the number of records read, their total, documents by outcome, and the current problem."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayOutcome:
+    """What a replay did: records, events in them, documents by outcome, events dropped by each rule."""
+
+    records: int
+    invalid_records: int
+    events: int
+    created: int
+    fallback: int
+    extended: int
+    dead_lettered: int
+    duplicate: int
+    dropped: dict[str, int]
+    interrupted: bool
 
 
 class Replay:
@@ -38,7 +54,7 @@ class Replay:
         self._dead_letter_ids: set[str] = set()
         self.stop = asyncio.Event()
 
-    async def run(self, since: int, until: int | None) -> dict[str, Any]:
+    async def run(self, since: int, until: int | None) -> ReplayOutcome:
         """Index the records from `since` to `until`, milliseconds since the epoch; return the outcomes.
 
         Raises KafkaError, DocumentLookupError.
@@ -54,14 +70,14 @@ class Replay:
                 self._on_progress(reader.records_read, reader.record_count, reindexer.outcomes(), reindexer.problem)
                 if self.stop.is_set():
                     break
-        return {
-            "records": reader.records_read,
-            "invalid_records": self._invalid_records,
-            "events": self._events,
+        return ReplayOutcome(
+            records=reader.records_read,
+            invalid_records=self._invalid_records,
+            events=self._events,
             **reindexer.outcomes(),
-            "dropped": dict(self._dropped),
-            "interrupted": self.stop.is_set(),
-        }
+            dropped=dict(self._dropped),
+            interrupted=self.stop.is_set(),
+        )
 
     async def _index_record(self, reindexer: Reindexer, value: bytes, headers: Headers, origin: KafkaPosition) -> None:
         try:
