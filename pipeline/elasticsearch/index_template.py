@@ -170,6 +170,11 @@ def _property(field: str, definition: Field, unsupported_types: frozenset[str]) 
     return {"type": kind}
 
 
+_NUMBER_OR_TEXT: JsonObject = {
+    "ignore_malformed": True,
+    "fields": {"as_text": {"type": "keyword", "ignore_above": _KEYWORD_LIMIT, "doc_values": False}},
+}
+"""What is no number is ignored by a field of numbers: `status.as_text: ok` finds it."""
 _DYNAMIC_TEMPLATES: list[JsonObject] = [
     {
         "labels": {
@@ -180,6 +185,15 @@ _DYNAMIC_TEMPLATES: list[JsonObject] = [
     # A field may be a string in one service and a boolean in another: as keywords both are accepted and searchable.
     {"flags": {"match_mapping_type": "boolean", "mapping": {"type": "keyword", "ignore_above": _KEYWORD_LIMIT}}},
     {"words": {"match_mapping_type": "string", "mapping": {"type": "keyword", "ignore_above": _KEYWORD_LIMIT}}},
-    {"wholes": {"match_mapping_type": "long", "mapping": {"type": "long", "ignore_malformed": True}}},
-    {"fractions": {"match_mapping_type": "double", "mapping": {"type": "double", "ignore_malformed": True}}},
+    {
+        "ids": {
+            "match_mapping_type": "long",
+            "match_pattern": "regex",
+            "match": "^.*([iI]d|ID)$",
+            "mapping": {"type": "long", **_NUMBER_OR_TEXT},
+        }
+    },
+    # A whole number may be followed by a fraction, which `long` would cut; ids need all their digits.
+    {"wholes": {"match_mapping_type": "long", "mapping": {"type": "double", **_NUMBER_OR_TEXT}}},
+    {"fractions": {"match_mapping_type": "double", "mapping": {"type": "double", **_NUMBER_OR_TEXT}}},
 ]

@@ -10,6 +10,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
+from pipeline.contract.ecs import APPLICATION_PREFIX
 from pipeline.contract.json_types import JsonObject
 from pipeline.parsing import level
 
@@ -28,6 +29,7 @@ _ADDRESS = re.compile(r"(?:\[([^\]]{1,100})\]|([^\s:,]{1,255})):(\d{1,5})", re.A
 _HTTP = re.compile(r"(?:HTTP/)?([\d.]{1,5})")
 _MAX_URL_LENGTH = 8192
 _MAX_PORT_DIGITS = 5
+_MAX_EXACT = 2**53  # a double holds every integer below
 
 
 def text(name: str) -> Converter:
@@ -46,9 +48,22 @@ def number(name: str) -> Converter:
     def convert(value: Any) -> JsonObject | None:
         if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= 18:
             value = int(value)
+        if type(value) is float and value.is_integer() and abs(value) < _MAX_EXACT:
+            value = int(value)
         return {name: value} if type(value) is int else None
 
     return convert
+
+
+def ip(name: str) -> Converter:
+    """An IP address."""
+    return lambda value: {name: address} if isinstance(value, str) and (address := parse_ip(value)) else None
+
+
+def or_application(name: str, make: Callable[[str], Converter]) -> Converter:
+    """A value that its field would ignore goes under `app.`, where it is found."""
+    convert = make(name)
+    return lambda value: convert(value) or {f"{APPLICATION_PREFIX}.{name}": value}
 
 
 def present(name: str) -> Converter:

@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from pipeline.contract.ecs import APPLICATION_PREFIX
+from pipeline.contract.ecs import APPLICATION_PREFIX, FIELDS
 from pipeline.contract.json_types import JsonObject
 from pipeline.parsing import field_values, flatten, level, logger_dialects
 
@@ -36,6 +36,8 @@ _NANOSECOND_FIELDS = {
     "timestampSeconds": "timestampNanos",
     "instant.epochSecond": "instant.nanoOfSecond",
 }
+_UNFIT_TYPES: dict[str, tuple[type, ...]] = {"long": (str, float, bool), "ip": (str, int, float, bool)}
+"""Types of values that a field of ECS may ignore, by its own type: Elasticsearch would index nothing, or a part."""
 _NO_LEVEL = ("-", "")
 _ID_NAMES = ("trace.id", "span.id", "transaction.id")
 _RESERVED_NAMES = (
@@ -118,6 +120,10 @@ class _Plan:
         for name in names:
             if name not in spellings:
                 renamed[name] = _unused_name(permitted_name(name), used)
+                definition = FIELDS.get(renamed[name])
+                if definition is not None and types[name] in _UNFIT_TYPES.get(definition.type, ()):
+                    make = field_values.number if definition.type == "long" else field_values.ip
+                    self.converters.append((renamed[name], field_values.or_application(renamed[name], make)))
         for name, converter_name in spellings.items():
             target = converter_name.partition("/")[0]
             converter = field_values.CONVERTERS.get(converter_name)

@@ -111,3 +111,18 @@ def test_query_finds_logged_values(flow: Flow, query: str, number: int) -> None:
     flow.documents()
 
     assert flow.request(f"{flow.prefix}-*/_count?q={query}")["count"] == number
+
+
+def test_value_of_another_type_than_its_field_is_found(flow: Flow) -> None:
+    lines = ['{"n":1,"status":200,"user_id":9007199254740993,"source.ip":"10.0.0.1"}', '{"n":1.5,"status":"ok"}']
+    lines += ['{"source.ip":"web-1"}', '{"user_id":9007199254740992}']
+    for number, line in enumerate(lines):
+        pod = flow.make_container(f"pod-{number}") / "0.log"
+        pod.write_text(f"{timestamp.format_utc(time.time_ns())} stdout F {line}\n")
+        flow.run_once(flow.shipper)
+        flow.run_once(flow.worker)
+    flow.documents()
+
+    queries = ["n:1.5", "n:1", "status:200", "status.as_text:ok", "app.source.ip:web\\-1", "user_id:9007199254740993"]
+    found = {query: flow.request(f"{flow.prefix}-*/_count?q={query}")["count"] for query in queries}
+    assert found == dict.fromkeys(queries, 1)

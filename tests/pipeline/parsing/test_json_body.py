@@ -79,6 +79,12 @@ def fields(content: bytes, limit: int = 200) -> dict[str, Any]:
         (b'{"level":"ERROR+4"}', {"log.level": "error"}),
         (b'{"level":"\\u001b[32minfo\\u001b[39m"}', {"log.level": "info"}),
         (b'{"level":"40"}', {"log.level": "warn", "event.severity": 40}),
+        (b'{"http.response.status_code":"OK"}', {"app.http.response.status_code": "OK"}),
+        (b'{"http.response.status_code":"200"}', {"http.response.status_code": 200}),
+        (b'{"event.duration":1.5}', {"app.event.duration": 1.5}),
+        (b'{"event":{"duration":2e3}}', {"event.duration": 2000}),
+        (b'{"source.ip":"web-1"}', {"app.source.ip": "web-1"}),
+        (b'{"source.ip":"10.0.0.1"}', {"source.ip": "10.0.0.1"}),
         (b'{"Event":"x","Date":"y"}', {"Event": "x", "Date": "y"}),
     ],
 )
