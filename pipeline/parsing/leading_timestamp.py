@@ -17,7 +17,8 @@ TIMESTAMP = re.compile(
     r"(Z\b|[+-]\d\d(?::?\d\d)?\b|(?:UTC|GMT)(?:[+-]\d{1,2}(?::?\d\d)?)?\b"
     # After a blank it could be a word or a number of the text, unless what follows is a head.
     r"| (?:(?:UTC|GMT)(?:[+-]\d{1,2}(?::?\d\d)?)?\b|Z\b|[+-]\d\d:\d\d\b"
-    r"|[+-]\d{4}(?=\]|:? ?\[|:? \||\t| +[A-Z]{3,8}\b)|[+-]\d\d(?=\]|:? ?\[\d| [A-Z]{3,8}\b)|(?:[A-Z]{2,4}T|MSK|WIB)(?= \[| +[A-Z]{3,})))?"
+    r"|[+-]\d{4}(?=\]|:? ?\[|:? \||\t| +[A-Z]{3,8}\b)|[+-]\d\d(?=\]|:? ?\[\d| [A-Z]{3,8}\b)"
+    r"|(?:[A-Z]{2,4}T|MSK|WIB)(?= \[| +[A-Z]{3,})))?"
     r"[\]\s|:-]*+([\[(<]?) ?(?:([A-Za-z]{1,11}\d?)(?:[+-]\d{1,2}\b)?(?=[\s\])>:|/]|$))?",
     re.ASCII,
 )

@@ -6,13 +6,14 @@ import pytest
 
 from pipeline.parsing import text_formats
 
-_WORDS = (
+_TEXT = (
     "the order of customer was started then processed by payment and its state kept until every request had been "
     "handled in database while service waited for what basket value would be error errors warning debug info panic "
     "alert fatal notice critical trace log config fail failed failure emergency verbose fine severe exception "
     "main worker thread pool 5 42 v1.2.3 10.0.0.1 config.yaml main.go shop.example.com http://shop.example/a?b=1 "
     "e.g. i.e. a/b (maybe) [optional] {x} <none> key=value id=7 50% -10 +03 -1000 x:y #12 * & | -- - > :"
-).split()
+)
+_WORDS = _TEXT.split()
 _STARTS = (
     *("", "", "", "- ", "* ", "> ", "# ", "$ ", "+ ", "=== ", "(3) ", "[1/5] ", "[ok] ", "Step 3/4 : ", "  ", "\t"),
     *("2026/11/24 10:00:00 ", "2026-11-24 10:00:00 ", "2026-11-24T10:00:00.123 ", "[2026-11-24 10:00:00] "),
