@@ -19,6 +19,7 @@ from agents.tailing.container_tail import ContainerTail, MetadataState
 from agents.tailing.file_handles import FileHandles, raise_open_file_limit
 from agents.tailing.log_file import LogFile
 from agents.tailing.open_file import file_signature
+from agents.tailing.pending_slice import PendingSlice
 from pipeline.config.settings import ShipperSettings
 from pipeline.contract import gap
 from pipeline.contract.pod_metadata import Instance
@@ -42,6 +43,7 @@ class ContainerLogs:
         self._missing_files = MissingFileTracker(self.losses, settings.logs_dir)
         self._registry = FileRegistry()
         self._poller = FilePoller(settings, self._file_handles, self._registry, self._missing_files)
+        self._poll_failed: set[Instance] = set()  # containers of which a file could not be polled
         self.found = False  # whether any container's log was ever discovered
         self._absent_since: dict[Instance, float] = {}  # instances with open files that scans no longer list
 
@@ -72,7 +74,10 @@ class ContainerLogs:
         self._close_excluded()
         self._policy.update_metadata(self.tails, scan.now)
         for instance, tail in list(self.tails.items()):
-            self._finish_scan(scan, instance, tail)
+            try:
+                self._finish_scan(scan, instance, tail)
+            except OSError as error:
+                self.unreadable.read_failed(instance, tail.files, error)
         self._enforce_disk_limit()
         identities = self._registry.identities
         self._missing_files.resolve(
@@ -86,7 +91,7 @@ class ContainerLogs:
         open_files = {file.location: file for file in tail.files} if tail else {}
         for file in open_files.values():
             file.unlist()
-            self._poller.identify(instance, file)
+            self._identify(instance, file)
         new_files: list[DiscoveredFile] = []
         for entry in scan.instances[instance]:
             known = open_files.get(entry.inode) or open_files.get((*entry.inode, *file_signature(entry.status)))
@@ -106,9 +111,7 @@ class ContainerLogs:
         if any(file.suspended and (file.rotated or not file.listed) for file in open_files):
             return new_files
         # A truncated file no longer has the content of its identity: a copy of the old content must be read.
-        open_identities = {
-            file.identity for file in open_files if file.compressed or file.suspended or not file.was_truncated()
-        }
+        open_identities = {file.identity for file in open_files if not _was_truncated(file)}
         unopened = []
         for entry in new_files:
             try:
@@ -116,11 +119,25 @@ class ContainerLogs:
             except OSError:
                 unopened.append(entry)
                 continue
-            if self._needs_reading(entry, file, open_identities):
+            try:
+                needs_reading = self._needs_reading(entry, file, open_identities)
+            except OSError as error:
+                self.unreadable.failed(entry.instance, entry.path, error)
+                file.close()
+                unopened.append(entry)
+                continue
+            self.unreadable.succeeded(entry.path)
+            if needs_reading:
                 if entry.instance not in self.tails:
                     self.tails[entry.instance] = self._policy.create_tail(entry.instance, entry.metadata, now)
                 self.tails[entry.instance].insert(file)
         return unopened
+
+    def _identify(self, instance: Instance, file: LogFile) -> None:
+        try:
+            self._poller.identify(instance, file)
+        except OSError as error:
+            self.unreadable.failed(instance, file.path, error)
 
     def _needs_reading(self, entry: DiscoveredFile, file: LogFile, open_identities: set[str]) -> bool:
         """Return whether a file that was just opened must be read; otherwise close it."""
@@ -159,8 +176,31 @@ class ContainerLogs:
         return now - self._absent_since.setdefault(instance, now) > FINALISE_SECONDS
 
     def poll(self, instance: Instance, tail: ContainerTail, now: float) -> int:
-        """Update the sizes of the tail's files at `now`, monotonic seconds; return the backlog in bytes."""
-        return self._poller.poll(instance, tail, now)
+        """Update the sizes of the tail's files at `now`, monotonic seconds; return the backlog in bytes.
+
+        A file that cannot be polled is reported and tried again; its container has no backlog until then.
+        """
+        try:
+            backlog = self._poller.poll(instance, tail, now)
+        except OSError as error:
+            self._poll_failed.add(instance)
+            self.unreadable.read_failed(instance, tail.files, error)
+            return 0
+        if instance in self._poll_failed:
+            self._poll_failed.discard(instance)
+            self.unreadable.read_succeeded(tail.files)
+        return backlog
+
+    def next_slice(self, instance: Instance, tail: ContainerTail, now_ns: int) -> PendingSlice | None:
+        """Return the next slice of a container, see `ContainerTail.next_slice`; None if a file cannot be read now."""
+        try:
+            pending = tail.next_slice(now_ns)
+        except OSError as error:
+            self.unreadable.read_failed(instance, tail.files, error)
+            return None
+        if instance not in self._poll_failed:
+            self.unreadable.read_succeeded(tail.files)
+        return pending
 
     def _close_finished(self, instance: Instance, tail: ContainerTail) -> None:
         """Close the files that are fully acknowledged and no longer written."""
@@ -188,7 +228,10 @@ class ContainerLogs:
             self._abandon(instance, tail, file)
 
     def _abandon(self, instance: Instance, tail: ContainerTail, file: LogFile) -> None:
-        self._poller.identify(instance, file, final=True)
+        try:
+            self._poller.identify(instance, file, final=True)
+        except OSError as error:
+            self.unreadable.failed(instance, file.path, error)
         if file.identity:
             self.losses.record(losses.from_file(instance, file, gap.DISK_LIMIT))
         tail.abandon(file)
@@ -246,3 +289,11 @@ class ContainerLogs:
         """Return the current pod metadata of a container, as JSON."""
         tail = self.tails.get(instance)
         return tail.pod if tail else self._policy.metadata(instance)
+
+
+def _was_truncated(file: LogFile) -> bool:
+    """Return whether an open file was truncated; False if that cannot be read now."""
+    try:
+        return not file.compressed and not file.suspended and file.was_truncated()
+    except OSError:
+        return False

@@ -60,7 +60,7 @@ class FilePoller:
         backlog = 0
         for file in tail.files:
             if file.compressed and backlog <= self._decompress_ahead_bytes:
-                complete = self._file_handles.decompress(file)
+                complete = self._file_handles.decompress(instance, file)
                 if complete is False:
                     self._missing_files.archive_corrupt(instance, file)
                 return complete is not None or backlog > 0

@@ -51,7 +51,7 @@ class ReadScheduler:
             if not capacity.is_set():
                 self._starved = instance
                 break
-            pending = tail.next_slice(time.time_ns())
+            pending = self._containers.next_slice(instance, tail, time.time_ns())
             if pending is None:
                 self._retry_at[instance] = now + OPEN_RETRY_SECONDS
                 stalled = stalled or backlog > self._settings.buffer_max_bytes

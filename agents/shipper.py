@@ -247,8 +247,14 @@ class Shipper:
 
     @staticmethod
     def _has_unread_line(tail: ContainerTail) -> bool:
-        """Return whether a complete line is unread: a last line without newline is not fully written yet."""
-        return any(file.backlog_bytes() and file.has_complete_line() for file in tail.files)
+        """Return whether a complete line is unread: a last line without newline is not fully written yet.
+
+        False if it cannot be read, which is a problem of its own.
+        """
+        try:
+            return any(file.backlog_bytes() and file.has_complete_line() for file in tail.files)
+        except OSError:
+            return False
 
     def _write_checkpoint(self) -> None:
         problem = None

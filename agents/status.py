@@ -64,7 +64,10 @@ def _backlog_age(tail: ContainerTail, now: float) -> float | None:
     """Return the age of the first unread line in seconds, by its own time; None if that is unknown."""
     for file in tail.files:
         if file.backlog_bytes() and not file.closed:
-            written = cri.first_time(file.read_at(file.position, 64))
+            try:
+                written = cri.first_time(file.read_at(file.position, 64))
+            except OSError:
+                return None  # reading it reports the error
             return None if written is None else max(0.0, now - written / 1e9)
     return None
 

@@ -201,8 +201,8 @@ def _discover_linked(cache: DirectoryCache, parsed: ParsedName, docker_dir: Path
     """Yield docker's files of a live log that is a link."""
     try:
         target = os.readlink(parsed.raw_path)
-    except FileNotFoundError:
-        return
+    except OSError:
+        return  # removed or replaced since `lstat`: the next scan lists what is there then
     linked = False
     for file in docker_files(cache, docker_dir, target, parsed.instance):
         linked = linked or not file.rotated

@@ -56,13 +56,13 @@ class FileHandles:
         try:
             self._suspend_idle()
             descriptor = open_log(discovered.root, discovered.path)
+            status = os.fstat(descriptor)
         except OSError as error:
             if not isinstance(error, FileNotFoundError):
                 self._unreadable.failed(discovered.instance, discovered.path, error)
             raise
-        self._unreadable.succeeded(discovered.path)
         self._open += 1
-        return LogFile(discovered.path, descriptor, os.fstat(descriptor), discovered.root, discovered.rotated)
+        return LogFile(discovered.path, descriptor, status, discovered.root, discovered.rotated)
 
     def reopen(self, instance: Instance, file: LogFile) -> bool:
         """Open a suspended file again; return False if that fails for now."""
@@ -94,13 +94,15 @@ class FileHandles:
             file.suspend()
             self._open -= 1
 
-    def decompress(self, file: LogFile) -> bool | None:
+    def decompress(self, instance: Instance, file: LogFile) -> bool | None:
         """Decompress a file; return whether its archive was intact, None if there is no scratch space for now."""
         used = sum(other.scratch_bytes for other, _ in self._files())
         if used and used + file.last_size > SCRATCH_MAX_BYTES:
             return None
         try:
-            return file.decompress(self._scratch)
+            complete = file.decompress(self._scratch)
         except OSError as error:
-            log.warning("cannot decompress log file, retrying: %s", error)
+            self._unreadable.failed(instance, file.path, error)
             return None
+        self._unreadable.succeeded(file.path)
+        return complete

@@ -191,6 +191,18 @@ class LogFile(OpenFile):
         data = os.pread(self._descriptor, wanted, offset)
         return offset, data, limit is None and len(data) < wanted
 
+    def is_readable(self) -> bool:
+        """Return whether a byte can be read at its position and at its start, without an I/O error."""
+        if self._suspended:
+            return True
+        try:
+            os.fstat(self._descriptor)
+            self.head(1)
+            self.read_at(self._position, 1)
+        except OSError:
+            return False
+        return True
+
     def seek(self, position: int) -> None:
         """Set the offset of the next read."""
         self._position = position

@@ -123,7 +123,10 @@ class OpenFile:
         """Return the bytes of disk that it holds although it was deleted; `listed`: it still has a name."""
         if listed or self._suspended or self._closed or self._scratch_bytes:
             return 0
-        status = os.fstat(self._descriptor)
+        try:
+            status = os.fstat(self._descriptor)
+        except OSError:
+            return 0  # polling it reports the error
         return 0 if status.st_nlink else status.st_blocks * 512
 
     def head(self, length: int) -> bytes:

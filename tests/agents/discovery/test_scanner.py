@@ -1,6 +1,7 @@
 """Discovery of new files by events and by polling; links that are not followed; plain and docker layouts."""
 
 import asyncio
+import errno
 import gzip
 import json
 import os
@@ -263,3 +264,19 @@ def test_kubelet_link_is_followed_only_into_docker_directory(tmp_path: Path) -> 
     link.unlink()
     link.symlink_to(tmp_path / "containers" / ".." / "containers" / DOCKER_ID / live.name)
     assert layouts.create_discovery(Settings(logs_dir=pods, docker_dir=str(tmp_path / "containers"))).scan() == []
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EACCES, errno.EIO, errno.ENOENT])
+def test_link_that_is_replaced_during_scan_is_skipped(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, number: int
+) -> None:
+    write_log(tmp_path, name="1.log")
+    (write_log(tmp_path).parent / "2.log").symlink_to(f"{tmp_path}/docker/{DOCKER_ID}/{DOCKER_ID}-json.log")
+
+    def readlink(path: str) -> str:
+        raise OSError(number, os.strerror(number), path)
+
+    monkeypatch.setattr(os, "readlink", readlink)
+    files = Discovery([kubelet_layout(tmp_path, tmp_path / "docker")], DirectoryCache()).scan()
+
+    assert names(files) == ["0.log", "1.log"]

@@ -78,8 +78,8 @@ class Node:
     def read_slices(self) -> bool:
         self.poll()
         before = len(self.in_flight)
-        for tail in self.logs.tails.values():
-            pending = tail.next_slice(BASE + 100 * 10**9)
+        for instance, tail in self.logs.tails.items():
+            pending = self.logs.next_slice(instance, tail, BASE + 100 * 10**9)
             if pending is not None:
                 self.in_flight.append((tail, pending))
         return len(self.in_flight) > before
