@@ -81,14 +81,16 @@ def trusting(ca_file: str | None) -> ssl.SSLContext:
     return context
 
 
-def find_access(kubeconfig: str, environ: Mapping[str, str] = os.environ) -> ApiAccess:
+def find_access(kubeconfig: str, environ: Mapping[str, str] = os.environ, *, context: str = "") -> ApiAccess:
     """Return an operator's access: `kubeconfig`, else KUBECONFIG, else this pod's service account, else ~/.kube/config.
 
-    Raises KubernetesError.
+    `context`: of the kubeconfig, instead of its current one; then the service account is not used. Raises
+    KubernetesError.
     """
     path = kubeconfig or environ.get("KUBECONFIG", "")
-    if not path and environ.get("KUBERNETES_SERVICE_HOST") and (SERVICE_ACCOUNT_DIRECTORY / "token").exists():
+    in_pod = environ.get("KUBERNETES_SERVICE_HOST") and (SERVICE_ACCOUNT_DIRECTORY / "token").exists()
+    if in_pod and not path and not context:
         return ServiceAccount(environ)
     from pipeline.kubernetes.kubeconfig import Kubeconfig  # imported here: not needed in a pod
 
-    return Kubeconfig(path or str(Path("~/.kube/config").expanduser()))
+    return Kubeconfig(path or str(Path("~/.kube/config").expanduser()), context)

@@ -31,13 +31,13 @@ class _NamedConnection(http.client.HTTPSConnection):
 
 
 class Kubeconfig:
-    """The current context of a kubeconfig; `path` may name several files, as KUBECONFIG does."""
+    """A context of a kubeconfig, by default the current one; `path` may name several files, as KUBECONFIG does."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, context: str = "") -> None:
         self._configuration = configuration = Configuration()
         self._renewal = threading.Lock()  # a plugin that gets a new token runs once
         try:
-            config.load_kube_config(path, client_configuration=configuration)
+            config.load_kube_config(path, context or None, client_configuration=configuration)
             self._tls = _tls_context(configuration)
             parts = urlsplit(str(configuration.host))
             self._secure, self._host = parts.scheme == "https", parts.hostname or ""

@@ -1,4 +1,4 @@
-"""The options `--kube` and `--namespace`: a cluster's pods instead of addresses."""
+"""The options `--kube`, `--context` and `--namespace`: a cluster's pods instead of addresses."""
 
 import argparse
 
@@ -17,6 +17,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         " KUBECONFIG, in a pod its service account, or ~/.kube/config",
     )
     parser.add_argument(
+        "--context", default="", help="with --kube: this context of the kubeconfig; default: its current one"
+    )
+    parser.add_argument(
         "--namespace",
         metavar="NS",
         action="append",
@@ -27,6 +30,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def connect(args: argparse.Namespace, settings: Settings) -> ApiClient | None:
     """Return a client of the cluster with `--kube`, else None. Raises UsageError, KubernetesError."""
-    if args.namespace and not args.kube:
-        raise UsageError("--namespace needs --kube")
-    return ApiClient(find_access(settings.kubeconfig)) if args.kube else None
+    if not args.kube:
+        for option, value in (("--namespace", args.namespace), ("--context", args.context)):
+            if value:
+                raise UsageError(f"{option} needs --kube")
+    return ApiClient(find_access(settings.kubeconfig, context=args.context)) if args.kube else None

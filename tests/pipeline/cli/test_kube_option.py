@@ -29,9 +29,11 @@ def test_status_and_check_exit_by_severity(
 
 
 @pytest.mark.parametrize("command", ["status", "check"])
-def test_namespace_without_kube_is_wrong_usage(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_namespace_or_context_without_kube_is_wrong_usage(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--namespace", "logging"]) == 2
     assert "--namespace needs --kube" in capsys.readouterr().err
+    assert main([command, "--context", "staging"]) == 2
+    assert "--context needs --kube" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("command", ["status", "check"])

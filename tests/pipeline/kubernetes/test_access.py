@@ -44,6 +44,23 @@ def test_order_is_setting_variable_service_account_home(tmp_path: Path, monkeypa
     assert find_access("", POD).url == home.url, "a pod without a token has no service account to use"
 
 
+def test_context_is_the_named_one_also_in_a_pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(access, "SERVICE_ACCOUNT_DIRECTORY", tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "token").write_text("t")
+    (tmp_path / ".kube").mkdir()
+    path = Path(write_kubeconfig(tmp_path / ".kube" / "config", "https://first:6443"))
+    config = json.loads(path.read_text())
+    config["clusters"].append({"name": "other", "cluster": {"server": "https://other:6443"}})
+    config["contexts"].append({"name": "other", "context": {"cluster": "other", "user": "u"}})
+    path.write_text(json.dumps(config))
+
+    assert find_access("", POD, context="other").url == "https://other:6443"
+    assert find_access(str(path)).url == "https://first:6443"
+    with pytest.raises(KubernetesError, match="absent"):
+        find_access(str(path), context="absent")
+
+
 @pytest.mark.parametrize("content", [None, "", "{}", "a: [", '{"current-context": "c", "contexts": []}'])
 def test_unusable_kubeconfig_is_named(tmp_path: Path, content: str | None) -> None:
     path = tmp_path / "kubeconfig"
