@@ -37,6 +37,11 @@ class InFlightBytes:
         """The bytes in flight of all partitions."""
         return self._total
 
+    @property
+    def partitions(self) -> list[int]:
+        """The partitions of the topic when the producer connected."""
+        return self._partitions
+
     def assign(self, partitions: list[int]) -> None:
         """Set the partitions of the topic; nothing is in flight then."""
         assert not self._total, "reset first"

@@ -171,9 +171,24 @@ class KafkaLink:
         if self._state is not LinkState.CONNECTED:
             self._leaderless = ""
             return
+        if self._has_other_partitions():
+            self._state = LinkState.FAILED
+            return
         self._check_leaders()
         if self._unresponsive_seconds() > UNRESPONSIVE_SECONDS:
             await self._diagnose()
+
+    def _has_other_partitions(self) -> bool:
+        """Return whether partitions were added, or the topic was created again with fewer.
+
+        Records for partitions that no longer exist would wait for a leader for ever.
+        """
+        now, before = self._producer.partitions(), self.in_flight.partitions
+        if not now or now == before:
+            return False
+        topic = self._settings.topic_raw
+        log.warning("%s has %d partitions now, before %d: replacing the producer", topic, len(now), len(before))
+        return True
 
     def _leaderless_partitions(self) -> list[int]:
         return [number for number in self.in_flight.waiting_partitions() if not self._producer.has_leader(number)]

@@ -26,6 +26,8 @@ from pipeline.kafka import client
 
 CLOSE_TIMEOUT_SECONDS = 3.0
 REQUEST_TIMEOUT_MS = 30_000
+METADATA_MAX_AGE_MS = 30_000
+"""Changes of the topic's partitions are noticed after this."""
 
 DeliveryCallback = Callable[[BaseException | None], None]
 """Called once for each record: with None when every in-sync replica has it, else with the error.
@@ -54,6 +56,9 @@ class Producer(Protocol):
 
     def has_leader(self, partition: int) -> bool:
         """Return whether the partition has a leader, as far as is known."""
+
+    def partitions(self) -> list[int]:
+        """Return the partitions that the topic has now, as far as is known; empty if it is not known."""
 
     def reload(self) -> None:
         """Reload secrets and certificates whose files have changed."""
@@ -87,6 +92,7 @@ class RecordProducer:
             max_request_size=self._settings.record_max_bytes,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
             retry_backoff_ms=200,
+            metadata_max_age_ms=METADATA_MAX_AGE_MS,
             partitioner=choose_partition,
         )
         # A batch waits for a leader of its partition without limit: dropped after a timeout, it would leave a hole.
@@ -105,6 +111,11 @@ class RecordProducer:
         assert self._producer is not None, "start first"
         leader = self._producer.client.cluster.leader_for_partition(TopicPartition(self._settings.topic_raw, partition))
         return leader not in (None, -1)
+
+    def partitions(self) -> list[int]:
+        """Return the partitions that the topic has now, by the client's metadata; empty if it is not known."""
+        assert self._producer is not None, "start first"
+        return sorted(self._producer.client.cluster.partitions_for_topic(self._settings.topic_raw) or ())
 
     def reload(self) -> None:
         """Reload secrets and certificates whose files have changed."""

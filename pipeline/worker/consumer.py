@@ -52,19 +52,26 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer.commit = commit_with_marks  # Faust commits without metadata
         return consumer
 
-    async def seek_to_marks(self) -> dict[TP, RecordMark]:
-        """Seek to the last settled record of each partition that has its mark; return the marks."""
+    async def seek_to_marks(self) -> dict[TP, RecordMark | None]:
+        """Seek to the last settled record of each partition that has its mark.
+
+        Return the marks of all partitions with a committed offset; None if a worker did not commit it.
+        """
         return await self.call_thread(self._seek_to_marks)  # type: ignore[no-any-return] # mode has no types for it
 
-    async def _seek_to_marks(self) -> dict[TP, RecordMark]:
+    async def _seek_to_marks(self) -> dict[TP, RecordMark | None]:
         consumer = self._ensure_consumer()
         tps = consumer.assignment()
         committed = await consumer._coordinator.fetch_committed_offsets(tps) if tps else {}  # noqa: SLF001
-        marks = {tp: record_mark.parse(entry.offset, entry.metadata or "") for tp, entry in committed.items()}
-        found = {TP(*tp): mark for tp, mark in marks.items() if mark is not None and tp in consumer.assignment()}
-        for tp, mark in found.items():
-            consumer.seek(TopicPartition(*tp), mark.offset)
-        return found
+        marks = {
+            TP(*tp): record_mark.parse(entry.offset, entry.metadata or "")
+            for tp, entry in committed.items()
+            if entry.offset >= 0 and tp in consumer.assignment()
+        }
+        for tp, mark in marks.items():
+            if mark is not None:
+                consumer.seek(TopicPartition(*tp), mark.offset)
+        return marks
 
 
 class Consumer(driver.Consumer):
@@ -85,6 +92,7 @@ class Consumer(driver.Consumer):
         self._last_marks: dict[TP, RecordMark] = {}
         self._unverified: dict[TP, RecordMark] = {}
         self._epochs: dict[TP, int] = {}
+        self._set_offsets: dict[TP, int | None] = {}  # committed by another program: an operator set them
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -119,6 +127,7 @@ class Consumer(driver.Consumer):
             self._last_marks,
             self._unverified,
             self._epochs,
+            self._set_offsets,
         )
         for by_partition in known:
             by_partition.pop(tp, None)
@@ -129,7 +138,9 @@ class Consumer(driver.Consumer):
         self.next_offsets = {tp: offset for tp, offset in self._read_offset.items() if offset is not None}
         self._last_marks.clear()
         self._epochs.clear()
-        self._unverified = await self._thread.seek_to_marks()
+        marks = await self._thread.seek_to_marks()
+        self._unverified = {tp: mark for tp, mark in marks.items() if mark is not None}
+        self._set_offsets = {tp: self.next_offsets.get(tp) for tp, mark in marks.items() if mark is None}
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         """Extend Faust's method: `checksum` is the record's leader epoch before, and its checksum afterwards."""
@@ -197,9 +208,20 @@ class Consumer(driver.Consumer):
         self.on_log_reset(tp)
 
     async def _handle_skipped_offsets(self, tp: TP, expected: int, message: Any) -> None:
-        """Report expired records; offsets that never were records (a transaction's markers) are not reported."""
+        """Report expired records; offsets that never were records (a transaction's markers) are not reported.
+
+        After an operator set the offset, nobody knows whether the records had been indexed before.
+        """
         earliest = (await self.earliest_offsets(tp))[tp]
-        if earliest > expected:
+        if earliest > expected and self._set_offsets.get(tp) == expected:
+            self.log.warning(
+                "the offset of %s/%d was set to %d, but its first record is %d; it is not known whether the records "
+                "between them were indexed before",
+                *tp,
+                expected,
+                earliest,
+            )
+        elif earliest > expected:
             self.on_records_lost(tp, expected, message)
 
     def is_thread_alive(self) -> bool:

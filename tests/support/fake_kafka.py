@@ -231,8 +231,14 @@ class FakeProducer(_Closable):
         super().__init__(kafka, options)
         self._unacknowledged: set[asyncio.Future[Any]] = set()
         self._message_accumulator = SimpleNamespace(_batch_ttl=0.0, fail_all=self._fail_all)
-        cluster = SimpleNamespace(leader_for_partition=lambda tp: self.kafka.leader(tp.partition))
+        cluster = SimpleNamespace(
+            leader_for_partition=lambda tp: self.kafka.leader(tp.partition), partitions_for_topic=self._partitions
+        )
         self.client = SimpleNamespace(close=self.stop, cluster=cluster, _sasl_plain_password=None)
+
+    def _partitions(self, topic: str) -> set[int] | None:
+        found = self.kafka.topics.get(topic)
+        return set(range(len(found.partitions))) if found else None
 
     async def partitions_for(self, topic: str) -> set[int]:
         """The partitions of a topic. Raises UnknownTopicOrPartitionError."""

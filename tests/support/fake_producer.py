@@ -73,6 +73,10 @@ class FakeProducer:
         """Return whether the partition has a leader."""
         return partition not in self.topic.leaderless
 
+    def partitions(self) -> list[int]:
+        """Return the partitions; none while the broker is not reachable."""
+        return list(range(self.topic.partitions)) if self.topic.reachable else []
+
     def reload(self) -> None:
         """Count the call."""
         self.reloads += 1

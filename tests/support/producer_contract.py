@@ -82,6 +82,7 @@ class ProducerContract:
 
         assert partitions == list(range(harness.settings.topic_partitions))
         assert all(producer.has_leader(partition) for partition in partitions)
+        assert producer.partitions() == partitions
         await producer.stop(10)
 
     async def test_unreachable_broker_raises_kafka_error(self, harness: Harness) -> None:

@@ -253,6 +253,31 @@ async def test_partition_without_leader_is_shown_and_does_not_fail_the_link(scen
     assert scene.link.problem == ""
 
 
+@pytest.mark.parametrize("partitions", [1, 6])
+async def test_changed_number_of_partitions_fails_the_link(scene: Scene, partitions: int) -> None:
+    """The records in flight are sent again by a producer that knows the partitions."""
+    await scene.link.connect()
+    scene.topic.holding = True
+    scene.send()
+    scene.topic.partitions = partitions
+    await scene.link.check()
+
+    assert scene.link.state.name == "FAILED"
+    await scene.link.close()
+    await scene.link.reconnect(SETTINGS.slice_max_bytes)
+    await scene.link.check()
+    assert scene.link.state is LinkState.CONNECTED
+    assert scene.link.in_flight.partitions == list(range(partitions))
+
+
+async def test_unknown_partitions_do_not_fail_the_link(scene: Scene) -> None:
+    await scene.link.connect()
+    scene.topic.reachable = False
+    await scene.link.check()
+
+    assert scene.link.state is LinkState.CONNECTED
+
+
 async def test_watch_checks_until_it_is_cancelled(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(link, "WATCH_SECONDS", 0.001)
     await scene.link.connect()

@@ -1,0 +1,159 @@
+"""Partitions whose logs change under the group: truncated and written again, set back, added, removed."""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import NewPartitions, RecordsToDelete
+
+from pipeline.kafka import client, consumer_lag
+from pipeline.local.stack import Stack
+from tests.integration.flow import Flow, eventually, flow_with_pages
+
+LINE = b"2026-11-24T09:42:30.%09dZ stdout F %b\n"
+
+
+def produce(flow: Flow, *messages: str, partition: int = 0) -> None:
+    """Write a record of one line for each message to one partition."""
+
+    async def send() -> None:
+        async with AIOKafkaProducer(**client.connection(flow.settings)) as producer:
+            for number, message in enumerate(messages):
+                line = LINE % (number, message.encode())
+                await producer.send_and_wait(flow.settings.topic_raw, line, partition=partition)
+
+    asyncio.run(send())
+
+
+def administer(flow: Flow, act: Callable[[Any], Awaitable[Any]]) -> None:
+    """Call an admin client."""
+
+    async def run() -> None:
+        async with client.admin_client(flow.settings) as admin:
+            await act(admin)
+
+    asyncio.run(run())
+
+
+def recreate_topic(flow: Flow, partitions: int) -> None:
+    """Delete the raw topic and create it again."""
+    administer(flow, lambda admin: admin.delete_topics([flow.settings.topic_raw]))
+    flow.configure(CRISP_TOPIC_PARTITIONS=str(partitions))
+
+    def is_created() -> bool:
+        return "created" in flow.set_up()[0]
+
+    eventually(is_created, 30)
+
+
+def has_messages(flow: Flow, *messages: str) -> bool:
+    return flow.count() == len(messages) and sorted(flow.messages()) == sorted(messages)
+
+
+def is_committed(flow: Flow) -> bool:
+    return not any(lag.records for lag in asyncio.run(consumer_lag.read_lag(flow.settings, ages=False)).values())
+
+
+def test_log_that_lost_its_end_and_grew_again_is_read_from_its_start(flow: Flow) -> None:
+    """The new log is longer than the group's offset: its records before the offset must not be skipped."""
+    old = [f"old {number}" for number in range(5)]
+    new = [f"new {number}" for number in range(12)]
+    produce(flow, *old)
+    flow.run_once(flow.worker)
+    assert has_messages(flow, *old)
+
+    recreate_topic(flow, 3)
+    produce(flow, *new)
+    flow.worker.start()
+
+    eventually(lambda: has_messages(flow, *old, *new))
+    assert "reading from the beginning" in flow.worker.output.read_text()
+
+
+def test_same_log_is_not_read_again(flow: Flow) -> None:
+    produce(flow, "1", "2", "3")
+    flow.run_once(flow.worker)
+    produce(flow, "4")
+    flow.run_once(flow.worker)
+
+    assert has_messages(flow, "1", "2", "3", "4")
+    output = flow.worker.output.read_text()
+    assert "reading from the beginning" not in output
+    assert "Traceback" not in output
+
+
+def test_offset_that_was_set_back_before_deleted_records_is_no_loss(flow: Flow) -> None:
+    """All records were indexed, then the offset was set back and the records were deleted."""
+    produce(flow, *(str(number) for number in range(10)))
+    flow.run_once(flow.worker)
+
+    async def set_back() -> None:
+        consumer = AIOKafkaConsumer(
+            **client.connection(flow.settings), group_id=flow.settings.kafka_group, enable_auto_commit=False
+        )
+        await consumer.start()
+        partition = TopicPartition(flow.settings.topic_raw, 0)
+        consumer.assign([partition])
+        await consumer.commit({partition: 1})
+        await consumer.stop()
+
+    asyncio.run(set_back())
+    partition = TopicPartition(flow.settings.topic_raw, 0)
+    administer(flow, lambda admin: admin.delete_records({partition: RecordsToDelete(before_offset=5)}))
+    flow.run_once(flow.worker)
+
+    assert has_messages(flow, *(str(number) for number in range(10)))
+    output = flow.worker.output.read_text()
+    assert not re.search(r"\d+ records .* (expired|lost)", output)
+    assert "offset was set to 1" in output
+
+
+def test_unread_records_that_were_deleted_are_a_loss(flow: Flow) -> None:
+    produce(flow, "0", "1")
+    flow.run_once(flow.worker)
+    produce(flow, *(str(number) for number in range(2, 10)))
+    partition = TopicPartition(flow.settings.topic_raw, 0)
+    administer(flow, lambda admin: admin.delete_records({partition: RecordsToDelete(before_offset=5)}))
+    flow.run_once(flow.worker)
+
+    assert "3 records of" in flow.worker.output.read_text()
+    assert flow.count({"term": {"crisp.gap.records": 3}}) == 1
+
+
+def test_added_partitions_are_used_without_a_restart(flow: Flow) -> None:
+    flow.worker.start()
+    produce(flow, "before")
+    eventually(lambda: has_messages(flow, "before"))
+    administer(flow, lambda admin: admin.create_partitions({flow.settings.topic_raw: NewPartitions(6)}))
+    produce(flow, "after", partition=5)
+
+    eventually(lambda: has_messages(flow, "before", "after"), 120)
+
+
+def test_topic_with_fewer_partitions_is_shipped_and_indexed(stack: Stack, tmp_path: Path) -> None:
+    """Slices for partitions that no longer exist are sent to others; nothing waits for ever."""
+    flow, _, _ = flow_with_pages(stack, tmp_path, CRISP_TOPIC_PARTITIONS="8", CRISP_KUBERNETES="off")
+    try:
+        logs = [flow.make_container(f"pod-{number}") / "0.log" for number in range(16)]
+        flow.shipper.start()
+        flow.worker.start()
+        _write(logs, 0)
+        eventually(lambda: flow.count() == 16, 90)
+        administer(flow, lambda admin: admin.delete_topics([flow.settings.topic_raw]))
+        _write(logs, 1)
+        flow.settings = flow.settings.__class__(**{**vars(flow.settings), "topic_partitions": 2})
+        eventually(lambda: "created" in flow.set_up()[0], 30)
+        _write(logs, 2)
+
+        eventually(lambda: flow.count() == 48, 150)
+    finally:
+        flow.stop()
+
+
+def _write(logs: list[Path], second: int) -> None:
+    for log in logs:
+        with log.open("ab") as file:
+            file.write(b"2026-11-24T09:42:%02d.0Z stdout F line\n" % (30 + second))
