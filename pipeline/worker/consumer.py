@@ -28,6 +28,8 @@ OnLogReset = Callable[[TP], None]
 """Called with a partition whose log was recreated."""
 
 
+log = logging.getLogger(__name__)
+
 _LOGGER = logging.getLogger("faust.consumer")
 """Otherwise mode names the loggers after crisp's modules."""
 
@@ -214,7 +216,7 @@ class Consumer(driver.Consumer):
         """
         earliest = (await self.earliest_offsets(tp))[tp]
         if earliest > expected and self._set_offsets.get(tp) == expected:
-            self.log.warning(
+            log.warning(
                 "the offset of %s/%d was set to %d, but its first record is %d; it is not known whether the records "
                 "between them were indexed before",
                 *tp,
