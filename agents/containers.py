@@ -167,8 +167,7 @@ class ContainerLogs:
         if listed:
             self._absent_since.pop(instance, None)
         absent = not listed and readable and self._is_absent(instance, scan.now)
-        restarted = self._missing_files.newest_restarts.get(instance[:4], 0) > instance.restart
-        tail.finish_scan(scan.started_at, ended=restarted or absent)
+        tail.finish_scan(scan.started_at, ended=scan.has_restarted(instance) or absent)
         self._close_finished(instance, tail)
 
     def _is_absent(self, instance: Instance, now: float) -> bool:

@@ -72,6 +72,24 @@ class Scan:
         """Device and inode number of each file."""
         return {file.inode for file in self.files}
 
+    @functools.cached_property
+    def _modified(self) -> dict[tuple[str, ...], list[tuple[int, int]]]:
+        """Restart numbers and the newest mtimes (ns) of their files, by container."""
+        modified: dict[tuple[str, ...], list[tuple[int, int]]] = {}
+        for instance, files in self.instances.items():
+            newest = max(file.status.st_mtime_ns for file in files)
+            modified.setdefault(instance[:4], []).append((instance.restart, newest))
+        return modified
+
+    def has_restarted(self, instance: Instance) -> bool:
+        """Return whether a later restart of the container has a log that is not older than this one.
+
+        Restart numbers may go back: the log of a higher number is then an old one.
+        """
+        restarts = self._modified.get(instance[:4], [])
+        own = next((modified for restart, modified in restarts if restart == instance.restart), 0)
+        return any(restart > instance.restart and modified >= own for restart, modified in restarts)
+
     def is_unreadable(self, path: Path | str) -> bool:
         """Return whether a path is, or is below, an unreadable one."""
         text = str(path) if self.unreadable else ""

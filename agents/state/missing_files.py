@@ -20,6 +20,7 @@ from pipeline.contract import gap, record
 from pipeline.contract.pod_metadata import Instance
 
 RENAME_GRACE_SECONDS = 1.0
+MAX_REMEMBERED = 1000  # containers without logs whose restart number is known
 
 
 class Verdict(enum.Enum):
@@ -174,10 +175,10 @@ class MissingFileTracker:
         return {loss.instance for loss in self._suspects.values()}
 
     def prune(self, kept: Collection[ContainerIdentity]) -> None:
-        """Drop containers that no longer exist."""
-        self.newest_restarts = {
-            container: newest for container, newest in self.newest_restarts.items() if container in kept
-        }
+        """Drop containers without logs, but the last MAX_REMEMBERED of them: a cleaned directory may get logs again."""
+        gone = [container for container in self.newest_restarts if container not in kept]
+        for container in gone[:-MAX_REMEMBERED]:
+            del self.newest_restarts[container]
 
 
 def _judge(loss: Loss, files: Sequence[LogFile], known_identities: Collection[str]) -> Verdict:

@@ -235,6 +235,41 @@ def test_jump_in_restart_numbers_is_reported_once_and_not_by_the_first_shipper(n
     assert [entry.path[-5:] for entry in node.gaps()] == ["0.log"]
 
 
+@pytest.mark.parametrize("deleted", [False, True])
+def test_log_of_lower_restart_number_is_live_when_numbers_go_back(node: Node, deleted: bool) -> None:  # noqa: FBT001
+    node.write(name="3.log")
+    os.utime(node.path(name="3.log"), (1, 1))
+    node.drain()
+    if deleted:
+        node.path(name="3.log").unlink()
+    node.write(name="0.log")
+    node.drain()
+
+    live = next(tail for instance, tail in node.logs.tails.items() if instance.restart == 0)
+    assert not live.ended
+    assert node.gaps() == []
+    node.write(name="4.log")
+    node.drain()
+    assert live.ended
+    assert node.gaps() == []
+
+
+def test_later_restart_number_in_cleaned_directory_is_no_jump(node: Node) -> None:
+    for restart in range(6):
+        node.write(name=f"{restart}.log")
+        node.drain()
+        for path in node.path().parent.iterdir():
+            path.unlink()
+        node.drain()
+        if restart == 3:
+            node.restart()
+
+    assert node.gaps() == []
+    node.write(name="8.log")
+    node.drain()
+    assert [(entry.reason, entry.path[-5:]) for entry in node.gaps()] == [(gap.RESTART_JUMP, "6.log")]
+
+
 def test_silent_container_is_not_lost_after_a_restart(node: Node) -> None:
     node.path(name="4.log").touch()
     node.scan()
