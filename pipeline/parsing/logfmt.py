@@ -42,10 +42,13 @@ _ABSENT = frozenset(("", "-", "nil", "<nil>", "null", "None", "none", "undefined
 
 _ID_BY_KEY = {key: field for key, field in _FIELD_BY_KEY.items() if field in ("trace.id", "span.id")}
 _TAIL_ID = re.compile(
-    rf'(?<![\w.-])({"|".join(map(re.escape, _ID_BY_KEY))})=("?)([0-9a-fA-F]{{16,32}}|\d{{5,20}})(?![\w-])\2'
+    rf'(?<![\w.-])({"|".join(map(re.escape, _ID_BY_KEY))})=(["\']?)([0-9a-fA-F]{{16,32}}|\d{{5,20}})(?![\w-])\2'
 )
-_TAIL_ERROR = re.compile(r'(?<=[ \t])(?:err|error)=(?:"((?:[^"\\]|\\.)*+)"|([^\s"={\[]++)(?=$| [\w.]++=))')
-_TAIL_ERROR_WITH_BLANKS = re.compile(r"(?<= )(?:err|error)=([^\"=\n]++)(?:$| [\w.]++=)")
+_TAIL_ERROR = re.compile(
+    r"(?<=[ \t])(?:err|error)="
+    r"(?:\"((?:[^\"\\]|\\.)*+)\"|'([^'\\]*+)'(?=$| )|([^\s\"'={\[]++)(?=$| [\w.]++=))"
+)
+_TAIL_ERROR_WITH_BLANKS = re.compile(r"(?<= )(?:err|error)=([^\"=\n]{1,1000}?)(?=$| [\w.]{1,60}=)")
 _TAIL_OBJECT_ERRORS = ("error", "err")
 
 
@@ -92,7 +95,8 @@ def parse_all(line: str) -> JsonObject | None:
     others = 0
     for key, written in _ALL_PAIRS.findall(line):
         text = _unquote(written)
-        if key in _MESSAGE_KEYS or text in used or others >= _MAX_OTHER_PAIRS:
+        is_level = _FIELD_BY_KEY.get(key) == "log.level" and "log.level" in fields
+        if is_level or key in _MESSAGE_KEYS or text in used or others >= _MAX_OTHER_PAIRS:
             continue
         name = json_body.permitted_name(key)
         if name not in fields:
@@ -111,7 +115,7 @@ def add_tail(fields: JsonObject, line: str) -> None:
         return
     if "rr=" in line or "error=" in line:
         match = _TAIL_ERROR.search(line)
-        text = (_unescape(match[1]) if match[1] is not None else match[2]) if match else ""
+        text = (_unescape(match[1]) if match[1] is not None else match[2] or match[3]) if match else ""
         if match is None and "::" in fields.get("log.logger", ""):  # Rust's tracing writes texts without quotes
             match = _TAIL_ERROR_WITH_BLANKS.search(line)
             text = match[1] if match else ""

@@ -54,7 +54,7 @@ _LINKERD = re.compile(
     r"(?:[\w-]{1,60}\{[^}]{0,200}\}:? ?){0,9}([\w:]{1,100}): ",
     re.ASCII,
 )
-_ZEROLOG = re.compile(r"\d{1,2}:\d\d[AP]M ([A-Z]{3}) (?:([\w./-]{1,200}):(\d{1,9}) > )?", re.ASCII)
+_ZEROLOG = re.compile(r"\d{1,2}:\d\d[AP]M ([A-Z]{3,5}) (?:([\w./-]{1,200}):(\d{1,9}) > )?", re.ASCII)
 _TORNADO = re.compile(
     r"\[([DIWEC]) (?:\d{6}|\d{4}-\d\d-\d\d) \d\d:\d\d:\d\d(?:\.\d{3})? ([\w.]{1,100})(?::(\d{1,9}))?\] ", re.ASCII
 )

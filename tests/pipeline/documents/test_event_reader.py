@@ -150,3 +150,17 @@ def test_service_name_of_a_text_replaces_the_containers() -> None:
     fields = read_fields(head + b"[trace_id=0 span_id=0 resource.service.name=shop] - paid", make_reader())
 
     assert fields["service.name"] == "shop"
+
+
+def test_logfmt_parser_that_is_asked_for_reads_every_pair() -> None:
+    fields = read_fields(b'LEVEL=WARN Msg=slow order=5 note="a \\"b\\"" _id=x trace_id=0', make_reader("logfmt"))
+
+    assert fields == {
+        "message": 'LEVEL=WARN Msg=slow order=5 note="a \\"b\\"" _id=x trace_id=0',
+        "log.level": "warn",
+        "order": "5",
+        "note": 'a "b"',
+        "app._id": "x",
+        "trace_id": "0",
+        "@timestamp": TIME.decode(),
+    }
