@@ -99,14 +99,18 @@ def judge(all_events: DocumentBatch, by_rules: Mapping[str, Bounds], candidates:
     kept = {digest: _ids(by_rules[digest][1]) for digest in candidates if digest in by_rules}
     possible = {digest: _ids(by_rules[digest][0]) for digest in kept}
     names = _rule_names(all_events, [by_rules[digest][0] for digest in kept])
+    by_labels = {digest: _label_rules(*by_rules[digest]) for digest in kept}
     for identifier in verdicts.sources:
-        if unknown:
+        label_rules = {by_labels[digest] for digest in kept if identifier in possible[digest] - kept[digest]}
+        if label_rules:
+            verdicts.unjudged[identifier] = may_be_dropped(", ".join(sorted(label_rules)))
+        elif unknown:
             verdicts.unjudged[identifier] = f"{UNJUDGED}: indexed by {', '.join(map(_describe, unknown))}, see --rules"
         elif not any(identifier in ids for ids in possible.values()):
             verdicts.dropped[identifier] = names
         elif not all(identifier in ids for ids in kept.values()):
             digests = ", ".join(map(_describe, sorted(kept)))
-            verdicts.unjudged[identifier] = f"{UNJUDGED}: only some of {digests} keep them, or pod labels are unknown"
+            verdicts.unjudged[identifier] = f"{UNJUDGED}: only some of {digests} keep them"
     remaining = len(all_events) + all_events.dropped.total() - len(verdicts.sources)
     for name, count in all_events.dropped.items():
         verdicts.never_built[name] = min(count, remaining)
@@ -133,6 +137,16 @@ class SliceJudge:
             fewest = documents if least is most else least.build(log_slice, log_slice.read_at)
             by_rules[digest] = documents, fewest
         return judge(by_rules[""][0], by_rules, candidates)
+
+
+def may_be_dropped(rules: str) -> str:
+    """Return the reason why an event of a log file cannot be judged, of whose pod the labels are not known."""
+    return f"events that the rule {rules} may have dropped (pod labels unknown)"
+
+
+def _label_rules(most: DocumentBatch, least: DocumentBatch) -> str:
+    """Return the names of the rules that drop events for some values of the unknown pod labels."""
+    return ", ".join(sorted((least.dropped - most.dropped).keys()))
 
 
 def _ids(batch: DocumentBatch) -> frozenset[str]:

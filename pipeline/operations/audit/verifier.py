@@ -17,7 +17,7 @@ from pipeline.contract.json_types import JsonObject
 from pipeline.contract.record import IDENTITY_CHARACTERS
 from pipeline.documents.batch import DocumentBatch
 from pipeline.elasticsearch.id_lookup import MAX_IDS, DocumentLookup
-from pipeline.operations.audit.rules_in_force import Verdicts
+from pipeline.operations.audit.rules_in_force import Verdicts, may_be_dropped
 from pipeline.operations.audit.tally import Tally
 
 MAX_CONCURRENT_LOOKUPS = 3
@@ -157,7 +157,7 @@ class Verifier:
             tally.unverifiable[entry.tolerance.verdicts.unjudged[entry.id]] += 1
         elif entry.id in entry.tolerance.possible_drops:
             rules = entry.tolerance.possible_drops[entry.id]
-            tally.unverifiable[f"events that the rule {rules} may have dropped (pod labels unknown)"] += 1
+            tally.unverifiable[may_be_dropped(rules)] += 1
         else:
             tally.count_missing(_example(entry))
 
