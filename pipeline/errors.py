@@ -6,6 +6,7 @@
     ├── UsageError               command-line arguments that are invalid or exclude each other
     ├── RecordError              a record breaks the contract, or has an unsupported version
     ├── StackError               the local Kafka or Elasticsearch cannot be installed or started
+    ├── ResponseError            a response of Elasticsearch does not have the form of the request
     ├── DocumentLookupError      Elasticsearch cannot be queried for existing documents
     ├── KubernetesError          the Kubernetes API cannot be used: access, connection, status, or size of a response
     └── SetupError               topics or the index template cannot be created, or belong to somebody else
@@ -49,6 +50,10 @@ class SetupError(CrispError):
 
 class UnavailableError(SetupError):
     """A server does not respond, is starting, or does not accept the credentials yet: a later try may succeed."""
+
+
+class ResponseError(CrispError):
+    """A response of Elasticsearch does not have the form of the request: it may be another program's."""
 
 
 class DocumentLookupError(CrispError):

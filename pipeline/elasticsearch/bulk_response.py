@@ -31,6 +31,8 @@ class ItemResult:
 CREATED = ItemResult(Outcome.CREATED)
 EXISTS = ItemResult(Outcome.EXISTS)
 
+EXISTS_TYPE = "version_conflict_engine_exception"
+
 # Errors with status 400 that are about the document, from real responses; every other 400 is about the index.
 DOCUMENT_ERROR_TYPES = {
     "document_parsing_exception",  # 8.x: a value does not fit its field's type, depth, duplicate keys
@@ -80,7 +82,7 @@ def classify(status: int, error_type: str, reason: str) -> ItemResult:
     """Classify one item by its status, error type and error reason."""
     if status in (200, 201):
         return CREATED
-    if status == 409:
+    if status == 409 and error_type == EXISTS_TYPE:
         return EXISTS
     message = f"{status} {error_type}: {reason}"
     if status == 400:
@@ -97,11 +99,16 @@ def parse_response(response: Any, sent: int) -> list[ItemResult] | None:
         return [CREATED] * sent if response.documents == sent else None
     if not isinstance(response, dict) or not isinstance(response.get("items"), list) or len(response["items"]) != sent:
         return None
-    items = []
-    for entry in response["items"]:
-        result = next(iter(entry.values())) if isinstance(entry, dict) and entry else None
-        if not isinstance(result, dict) or not isinstance(result.get("status"), int):
-            return None
-        error = result.get("error") or {}
-        items.append(classify(result["status"], str(error.get("type", "")), str(error.get("reason", ""))))
-    return items
+    items = [_parse_item(entry) for entry in response["items"]]
+    return None if None in items else items  # type: ignore[return-value] # mypy does not narrow the list
+
+
+def _parse_item(entry: Any) -> ItemResult | None:
+    """Return the result of one item; None if it does not have the form of a `create` item."""
+    match entry:
+        case {"create": {"status": int(status), "error": {"type": str(error_type)} as error}}:
+            reason = error.get("reason") or ""  # null for some internal errors
+            return classify(status, error_type, reason) if status >= 400 and isinstance(reason, str) else None
+        case {"create": {"status": int(status), **rest}} if "error" not in rest:
+            return CREATED if status in (200, 201) else None
+    return None

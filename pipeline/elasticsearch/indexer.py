@@ -37,7 +37,7 @@ class Indexer:
         self._settings = settings
         self._metrics = metrics
         self.retrying_client = RetryingClient(client, settings, metrics)
-        self.index_resolver = IndexResolver(settings, self.retrying_client.get_until, metrics)
+        self.index_resolver = IndexResolver(settings, self.retrying_client.request_until, metrics)
         self.bulk_sender = BulkSender(self.retrying_client, settings, metrics)
         self.rejection_handler = RejectionHandler(self.bulk_sender, self.retrying_client, metrics, send_dead_letter)
         self.hook_error_log = HookErrorLog(metrics)

@@ -5,14 +5,15 @@ No other module calls the client's `perform_request`. `retrying_client` retries;
 
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import orjson
 from elastic_transport import ConnectionTimeout, TlsError, TransportError
 from elasticsearch import ApiError, AsyncElasticsearch
 
 from pipeline.config.settings import env_name
-from pipeline.errors import CrispError
+from pipeline.contract.json_types import JsonObject
+from pipeline.errors import CrispError, ResponseError
 
 JSON = "application/vnd.elasticsearch+json; compatible-with=8"
 NDJSON = "application/vnd.elasticsearch+x-ndjson; compatible-with=8"
@@ -83,10 +84,56 @@ async def request_ok(
     return response.body
 
 
+T = TypeVar("T", JsonObject, list[Any], str, int)
+
+
+def read_member(body: Any, kind: type[T], *path: str) -> T:
+    """Return the member of a response at a path of keys. Raises ResponseError if there is none of this type."""
+    value = body
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    if not isinstance(value, kind) or isinstance(value, bool):
+        name = ".".join(path) or "body"
+        raise ResponseError(
+            f"the response is not Elasticsearch's: {name} is no {_JSON_NAMES[kind]}: {_shorten(body)};"
+            f" check {env_name('es_urls')}"
+        )
+    return value
+
+
+def read_hits(body: Any) -> list[JsonObject]:
+    """Return the hits of a search response. Raises ResponseError if it has another form."""
+    hits = read_member(body, list, "hits", "hits")
+    for hit in hits:
+        read_member(hit, str, "_index")
+        read_member(hit, str, "_id")
+        if "_source" in hit:
+            read_member(hit, dict, "_source")
+    return hits
+
+
+def read_error_type(response: Response) -> str:
+    """Return the type of an error in Elasticsearch's own form; empty for any other response.
+
+    A gateway has errors of its own: its 404 does not mean that Elasticsearch has no such index.
+    """
+    match response.body:
+        case {"error": {"type": str(error_type)}, "status": int(status)} if status == response.status:
+            return error_type
+    return ""
+
+
+_JSON_NAMES = {dict: "object", list: "array", str: "string", int: "whole number"}
+
+
+def _shorten(body: Any) -> str:
+    text = body if isinstance(body, str) else orjson.dumps(body, default=str).decode()
+    return text[:MAX_BODY_CHARACTERS]
+
+
 def describe(response: Response) -> str:
     """Describe an error; name the settings to check if the credentials are invalid."""
     status, body = response
-    text = body if isinstance(body, str) else orjson.dumps(body, default=str).decode()
     hint = f" ({CREDENTIALS_HINT})" if status in UNAUTHORIZED else ""
     summary = f"status {status}" if status > 0 else "no answer"
-    return f"{summary}{hint}: {text[:MAX_BODY_CHARACTERS]}"
+    return f"{summary}{hint}: {_shorten(body)}"

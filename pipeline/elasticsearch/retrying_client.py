@@ -7,13 +7,15 @@ kept for the status page.
 import asyncio
 import logging
 import time
+from collections.abc import Callable
+from typing import TypeVar
 
 from elasticsearch import AsyncElasticsearch
 
 from pipeline.backoff import Backoff
 from pipeline.config.settings import ElasticsearchSettings
 from pipeline.elasticsearch import requests
-from pipeline.elasticsearch.requests import NDJSON, UNREACHABLE, Response
+from pipeline.elasticsearch.requests import JSON, NDJSON, UNREACHABLE, Response
 from pipeline.monitoring.metrics import Metrics
 
 FIRST_PAUSE_SECONDS = 0.05
@@ -23,6 +25,8 @@ MAX_UNEXPECTED_ERRORS = 5
 """Consecutive exceptions that the client does not document; one more ends the process, so that it is restarted."""
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class RetryingClient:
@@ -71,15 +75,22 @@ class RetryingClient:
             self._unexpected_errors = 0
         return response
 
-    async def get_until(self, path: str, statuses: tuple[int, ...]) -> Response:
-        """Send GET requests until the status is one of `statuses`, with a JSON object as body."""
+    async def request_until(
+        self, read: Callable[[Response], T | None], method: str, path: str, body: bytes | None = None
+    ) -> T:
+        """Send requests until `read` understands the response; return what it has read.
+
+        `read` returns None for a response that does not have the form of the request: a proxy may have sent it. It is
+        never believed, so the answer is unknown until a later response has the form.
+        """
         backoff = self.new_backoff()
         while True:
-            response = await self.request("GET", path)
-            if response.status in statuses and isinstance(response.body, dict):
+            response = await self.request(method, path, body, JSON)
+            value = read(response)
+            if value is not None:
                 self.mark_healthy()
-                return response
-            self.mark_failing(requests.describe(response))
+                return value
+            self.mark_failing(f"{method} {path.partition('?')[0]}: unexpected response: {requests.describe(response)}")
             await asyncio.sleep(backoff.next_pause())
 
     def mark_failing(self, reason: str) -> None:

@@ -53,8 +53,8 @@ WORKER = (
         "crisp_worker_documents",
         "counter",
         ("result",),
-        "completed documents: created, duplicate, fallback, extended, dead_lettered",
-        ("created", "duplicate", "fallback", "extended", "dead_lettered"),
+        "completed documents: created, duplicate, fallback, extended, conflicting, dead_lettered",
+        ("created", "duplicate", "fallback", "extended", "conflicting", "dead_lettered"),
     ),
     Metric("crisp_worker_events_dropped", "counter", ("rule",), "events dropped, by the rule's name"),
     Metric(

@@ -51,12 +51,17 @@ class RecordTotals:
 
 @dataclass(frozen=True, slots=True)
 class DocumentTotals:
-    """Completed documents by result; `extended` ones are in addition to their events."""
+    """Completed documents by result.
+
+    `extended` ones are in addition to their events; `conflicting` ones got an id of their own, since documents of other
+    lines had theirs.
+    """
 
     created: int
     duplicate: int
     fallback: int
     extended: int
+    conflicting: int
     dead_lettered: int
 
 
@@ -64,7 +69,7 @@ class DocumentTotals:
 class EventTotals:
     """Totals since the start: events = settled + dropped + in flight.
 
-    Settled events are documents: created, duplicate, fallback or dead-lettered. `dropped` is by rule.
+    Settled events are documents: created, duplicate, fallback, conflicting or dead-lettered. `dropped` is by rule.
     """
 
     lines: int

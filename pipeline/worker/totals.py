@@ -5,7 +5,7 @@ from pipeline.monitoring.worker_status import DocumentTotals, EventTotals, Recor
 
 
 def snapshot(metrics: Metrics, slices_in_flight: int) -> EventTotals:
-    """Return the totals: events = created + duplicate + fallback + dead-lettered + dropped + in flight.
+    """Return the totals: events = created + duplicate + fallback + conflicting + dead-lettered + dropped + in flight.
 
     Documents that extend another one are counted in addition.
     """

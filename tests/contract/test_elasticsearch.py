@@ -137,11 +137,15 @@ async def test_new_index_is_written_to_after_setup(
 ) -> None:
     await IndexSetup(elasticsearch, flow_settings).run()
     metrics = Metrics(WORKER)
-    resolver = IndexResolver(flow_settings, RetryingClient(elasticsearch, flow_settings, metrics).get_until, metrics)
+    resolver = IndexResolver(
+        flow_settings, RetryingClient(elasticsearch, flow_settings, metrics).request_until, metrics
+    )
 
     resolved_before = await resolver.resolve(index)
     await sender.send(bulk_body(index, "a"), 1)
-    resolver = IndexResolver(flow_settings, RetryingClient(elasticsearch, flow_settings, metrics).get_until, metrics)
+    resolver = IndexResolver(
+        flow_settings, RetryingClient(elasticsearch, flow_settings, metrics).request_until, metrics
+    )
 
     assert [resolved_before, await resolver.resolve(index)] == [index, index]
 
@@ -150,8 +154,11 @@ async def test_index_of_another_owner_is_replaced(
     elasticsearch: AsyncElasticsearch, index: str, flow_settings: Settings
 ) -> None:
     await elasticsearch.perform_request("PUT", f"/{index}", headers=JSON, body={"mappings": {}})
+    await IndexSetup(elasticsearch, flow_settings).run()
     metrics = Metrics(WORKER)
-    resolver = IndexResolver(flow_settings, RetryingClient(elasticsearch, flow_settings, metrics).get_until, metrics)
+    resolver = IndexResolver(
+        flow_settings, RetryingClient(elasticsearch, flow_settings, metrics).request_until, metrics
+    )
 
     assert await resolver.resolve(index) == f"{flow_settings.index_prefix}-crisp.2026.11.24"
 

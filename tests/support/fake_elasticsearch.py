@@ -255,7 +255,9 @@ class FakeElasticsearch:
 
     def _get(self, index: str, document_id: str, includes: str = "") -> Json:
         place = {"_index": index, "_id": document_id}
-        entry = self.indices[index].documents.get(document_id) if index in self.indices else None
+        if index not in self.indices:
+            return {**place, "error": _no_index(index).body["error"]}
+        entry = self.indices[index].documents.get(document_id)
         if entry is None:
             return {**place, "found": False}
         return {**place, "_seq_no": entry[0], "found": True, "_source": _included(entry[1], includes)}

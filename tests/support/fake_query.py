@@ -150,36 +150,25 @@ def _extreme_time(aggregation: Json, sources: list[Json]) -> Json:
 
 def filter_path(body: Any, patterns: str) -> Any:
     """Apply Elasticsearch's `filter_path`: keep only the listed dotted paths, `*` for any key."""
-    return _merge([_select(body, pattern.split(".")) for pattern in patterns.split(",")])
+    selected = _select(body, [pattern.split(".") for pattern in patterns.split(",")])
+    return {} if selected is _NOTHING else selected
 
 
 _NOTHING = object()
 
 
-def _select(body: Any, path: list[str]) -> Any:
-    if not path:
+def _select(body: Any, paths: list[list[str]]) -> Any:
+    if not all(paths):
         return body
     if isinstance(body, list):
-        kept = [selected for entry in body if (selected := _select(entry, path)) is not _NOTHING]
+        kept = [selected for entry in body if (selected := _select(entry, paths)) is not _NOTHING]
         return kept or _NOTHING
     if not isinstance(body, dict):
         return _NOTHING
-    selected = {
-        key: inner
-        for key, value in body.items()
-        if fnmatch.fnmatchcase(key, path[0]) and (inner := _select(value, path[1:])) is not _NOTHING
-    }
+    selected = {}
+    for key, value in body.items():
+        below = [path[1:] for path in paths if fnmatch.fnmatchcase(key, path[0])]
+        inner = _select(value, below) if below else _NOTHING
+        if inner is not _NOTHING:
+            selected[key] = inner
     return selected or _NOTHING
-
-
-def _merge(parts: list[Any]) -> Any:
-    parts = [part for part in parts if part is not _NOTHING]
-    if not parts:
-        return {}
-    if all(isinstance(part, dict) for part in parts):
-        keys = dict.fromkeys(key for part in parts for key in part)
-        return {key: _merge([part[key] for part in parts if key in part]) for key in keys}
-    if all(isinstance(part, list) for part in parts):
-        longest = max(map(len, parts))
-        return [_merge([part[number] for part in parts if number < len(part)]) for number in range(longest)]
-    return parts[0]

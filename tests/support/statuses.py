@@ -52,7 +52,7 @@ WORKER = WorkerStatus(
         in_flight=0,
         slices_in_flight=0,
         records=RecordTotals(slice=3, gap=0, third_party=0, invalid=0),
-        documents=DocumentTotals(created=9, duplicate=0, fallback=0, extended=0, dead_lettered=0),
+        documents=DocumentTotals(created=9, duplicate=0, fallback=0, extended=0, conflicting=0, dead_lettered=0),
         dropped={"health probe": 1},
     ),
     losses=Losses(0, None, None),

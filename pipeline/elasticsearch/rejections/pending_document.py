@@ -10,7 +10,9 @@ from pipeline.contract.dead_letter import DeadLetter
 from pipeline.contract.json_types import JsonObject
 from pipeline.documents.batch import Document, DocumentBatch
 from pipeline.elasticsearch.bulk_response import ItemResult, Outcome
+from pipeline.elasticsearch.rejections import stored_event
 from pipeline.elasticsearch.rejections.fallback_document import fallback_document
+from pipeline.elasticsearch.rejections.stored_event import Comparison
 
 EXTENDED_MARK = "~"
 CANARY_ID = "crisp-canary"
@@ -28,6 +30,8 @@ class Stage(enum.Flag):
     """In the second fallback form, the last one."""
     EXTENDED = enum.auto()
     """Made in addition to a stored event that is shorter."""
+    CONFLICTING = enum.auto()
+    """With an id of its own, since a document of another event has its id."""
 
     @property
     def form(self) -> str:
@@ -37,18 +41,21 @@ class Stage(enum.Flag):
     @property
     def created_result(self) -> str:
         """The result to count when the document is created."""
-        return "extended" if Stage.EXTENDED in self else "created" if self.form == "original" else "fallback"
+        if Stage.EXTENDED in self:
+            return "extended"
+        if Stage.CONFLICTING in self:
+            return "conflicting"
+        return "created" if self.form == "original" else "fallback"
 
 
 @dataclass(frozen=True, slots=True)
 class PendingDocument:
     """A document until it is created or dead-lettered.
 
-    `length` as in `DocumentBatch.lengths`, 0 for a document of one line; `original` is the source before any fallback.
+    `original` is the source before any fallback.
     """
 
     document: Document
-    length: int
     batch: DocumentBatch
     original: bytes
     stage: Stage = Stage.ORIGINAL
@@ -65,13 +72,24 @@ class PendingDocument:
         source = fallback_document(self.original, reason, indexed=stage is Stage.FLATTENED)
         return replace(self, document=replace(self.document, source=source), stage=self.stage | stage)
 
-    def extended(self) -> "PendingDocument":
-        """Return a flagged copy with an id of its own, to index in addition to a stored event that is shorter."""
-        fields = orjson.loads(self.document.source)
-        fields["log.flags"] = [*fields.get("log.flags", []), "continued"]
-        source = orjson.dumps(fields)
-        document = Document(self.document.index, f"{self.document.id}{EXTENDED_MARK}{self.length:x}", source)
-        return PendingDocument(document, self.length, self.batch, original=source, stage=Stage.EXTENDED)
+    def next_after_exists(self, stored: JsonObject) -> "PendingDocument | None":
+        """Return what is missing beside the stored document that has its id; None if nothing is."""
+        fields: JsonObject = orjson.loads(self.original)
+        comparison = stored_event.compare(fields, stored)
+        if comparison is Comparison.OTHER:
+            conflict_id = stored_event.conflict_id(self.document.id, fields)
+            return self._beside(conflict_id, fields, stored_event.CONFLICT_FLAG, self.stage | Stage.CONFLICTING)
+        if comparison is Comparison.SHORTER:
+            extended_id = f"{self.document.id}{EXTENDED_MARK}{fields['log.length']:x}"
+            return self._beside(extended_id, fields, "continued", self.stage | Stage.EXTENDED)
+        return None
+
+    def _beside(self, document_id: str, fields: JsonObject, flag: str, stage: Stage) -> "PendingDocument":
+        """Return a flagged copy with an id of its own, to index in addition to the stored document."""
+        flags = fields.get("log.flags", [])
+        source = orjson.dumps({**fields, "log.flags": [*flags, *([] if flag in flags else [flag])]})
+        document = Document(self.document.index, document_id, source)
+        return PendingDocument(document, self.batch, original=source, stage=stage & ~(Stage.FLATTENED | Stage.TEXT))
 
     def canary(self) -> Document:
         """Return a plain document for the same index. One per index, since the worker cannot delete documents."""
@@ -113,4 +131,4 @@ def pending_items(
 def _from_batch(batch: DocumentBatch, number: int, targets: Mapping[str, str]) -> PendingDocument:
     document = batch[number]
     document = replace(document, index=targets[document.index])
-    return PendingDocument(document, batch.lengths.get(number, 0), batch, document.source)
+    return PendingDocument(document, batch, document.source)

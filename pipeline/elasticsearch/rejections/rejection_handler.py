@@ -17,6 +17,8 @@ from pipeline.elasticsearch.bulk_sender import BulkSender
 from pipeline.elasticsearch.rejections.pending_document import PendingDocument, PendingItem, Stage
 from pipeline.elasticsearch.rejections.rejection_log import RejectionLog
 from pipeline.elasticsearch.rejections.rejection_rate import RejectionRate
+from pipeline.elasticsearch.rejections.stored_documents import ABSENT, StoredDocuments
+from pipeline.elasticsearch.rejections.stored_event import CONFLICT_FLAG
 from pipeline.elasticsearch.retrying_client import RetryingClient
 from pipeline.monitoring.metrics import Metrics
 
@@ -39,6 +41,7 @@ class RejectionHandler:
         self._client = client
         self._metrics = metrics
         self._send_dead_letter = send_dead_letter
+        self._stored_documents = StoredDocuments(client)
         self.rejection_rate = RejectionRate()
         self.rejection_log = RejectionLog()
 
@@ -55,8 +58,11 @@ class RejectionHandler:
         """Return when each document is complete; `items` have the results of the first attempt."""
         backoff = self._client.new_backoff()
         while True:
-            attempts = [await self._next_attempt(document, result) for document, result in items]
-            documents = [attempt for attempt in attempts if attempt is not None]
+            documents = await self._after_exists([item for item, result in items if result.outcome is Outcome.EXISTS])
+            for document, result in items:
+                if result.outcome is not Outcome.EXISTS:
+                    attempt = await self._next_attempt(document, result)
+                    documents += [attempt] if attempt is not None else []
             if not documents:
                 self._client.mark_healthy()
                 return
@@ -83,25 +89,36 @@ class RejectionHandler:
         """Return the document to send next, None if this one is complete."""
         if result.outcome is Outcome.RETRY:
             return document
-        if result.outcome is Outcome.EXISTS:
-            return await self._after_exists(document)
         if bulk_response.MAPPING_RACE in result.reason and Stage.RACED not in document.stage:
             return document.raced()
         return await self._after_rejection(document, result.reason)
 
-    async def _after_exists(self, document: PendingDocument) -> PendingDocument | None:
-        """Count a document that exists; return an extended copy if the stored one is shorter."""
-        if Stage.EXTENDED in document.stage:
-            return None  # the event itself is counted already
-        self._metrics.inc("crisp_worker_documents", result="duplicate")
-        stored_is_shorter = document.length and await self._stored_length(document) < document.length
-        return document.extended() if stored_is_shorter else None
+    async def _after_exists(self, documents: list[PendingDocument]) -> list[PendingDocument]:
+        """Compare documents that exist with the stored ones; return what is to be sent: what is missing beside them.
 
-    async def _stored_length(self, document: PendingDocument) -> int:
-        """Return the length of the stored document; that of this one if it is unknown."""
-        path = f"/{document.document.index}/_doc/{document.document.id}?_source_includes=log.length"
-        _, response = await self._client.get_until(path, (200, 404))
-        return int((response.get("_source") or {}).get("log.length", document.length))
+        A document that does not exist any more is sent again.
+        """
+        attempts: list[PendingDocument] = []
+        for pending, stored in zip(
+            documents, await self._stored_documents.read([pending.document for pending in documents]), strict=True
+        ):
+            following = pending if stored is ABSENT else pending.next_after_exists(stored)
+            if following is None or Stage.EXTENDED in following.stage & ~pending.stage:
+                self._count_duplicate(pending)
+            elif following is not pending:
+                log.error(
+                    "documents of other lines have the ids of lines: the lines are indexed beside them, flagged %s; "
+                    "check who may write to the raw topic",
+                    CONFLICT_FLAG,
+                    extra={"crisp.document": f"{pending.document.index}/{pending.document.id}"},
+                )
+            attempts += [following] if following is not None else []
+        return attempts
+
+    def _count_duplicate(self, document: PendingDocument) -> None:
+        """Count a document that exists; the event of an extended one is counted already."""
+        if Stage.EXTENDED not in document.stage:
+            self._metrics.inc("crisp_worker_documents", result="duplicate")
 
     async def _after_rejection(self, document: PendingDocument, reason: str) -> PendingDocument | None:
         """Record a rejection; return the next fallback form, or dead-letter the document if there is none."""

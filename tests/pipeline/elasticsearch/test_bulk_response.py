@@ -31,12 +31,18 @@ def test_real_error_is_about_the_document_or_about_the_index(answer: dict[str, A
     [
         (200, Outcome.CREATED),
         (201, Outcome.CREATED),
-        (409, Outcome.EXISTS),
-        *((status, Outcome.RETRY) for status in (401, 403, 404, 405, 408, 413, 429, 500, 502, 503, 504)),
+        *((status, Outcome.RETRY) for status in (401, 403, 404, 405, 408, 409, 413, 429, 500, 502, 503, 504)),
     ],
 )
 def test_status_alone_decides_the_outcome(status: int, outcome: Outcome) -> None:
     assert bulk_response.classify(status, "some_exception", "some reason").outcome is outcome
+
+
+def test_document_exists_only_if_elasticsearch_names_the_conflict() -> None:
+    conflict = {"type": "version_conflict_engine_exception", "reason": None}
+    response = {"items": [{"create": {"status": 409, "error": conflict}}]}
+
+    assert bulk_response.parse_response(response, 1) == [bulk_response.EXISTS]
 
 
 @pytest.mark.parametrize("reason", ["index closed", "", "pipeline with id [mapper] does not exist", "no write index"])
@@ -89,6 +95,17 @@ def test_truncated_response_is_invalid(count: int, data: st.DataObject) -> None:
         {"items": [{}]},
         {"items": [{"create": 1}]},
         {"items": [{"create": {"status": "201"}}]},
+        {"items": [{"index": {"status": 201}}]},
+        {"items": [{"create": {"status": True}}]},
+        {"items": [{"create": {"status": 302}}]},
+        {"items": [{"create": {"status": 400}}]},
+        {"items": [{"create": {"status": 409, "error": "version_conflict_engine_exception"}}]},
+        {"items": [{"create": {"status": 400, "error": "a text"}}]},
+        {"items": [{"create": {"status": 400, "error": ["a", "list"]}}]},
+        {"items": [{"create": {"status": 400, "error": {}}}]},
+        {"items": [{"create": {"status": 400, "error": {"type": ["a"], "reason": "a"}}}]},
+        {"items": [{"create": {"status": 400, "error": {"type": "a", "reason": {"a": 1}}}}]},
+        {"items": [{"create": {"status": 201, "error": {"type": "a", "reason": "b"}}}]},
         {"items": []},
         {"items": [{"create": {"status": 201}}] * 2},
         AllCreated(2),

@@ -9,7 +9,7 @@ from pipeline import cancellation
 from pipeline.contract.dead_letter import DeadLetter
 from pipeline.documents.batch import DocumentBatch
 from pipeline.monitoring.worker_status import ElasticsearchStatus
-from tests.pipeline.elasticsearch.scene import INDEX, Scene, document_id, make_batch, until
+from tests.pipeline.elasticsearch.scene import INDEX, OWNED, Scene, document_id, make_batch, until
 from tests.support.fake_elasticsearch import Request, Response
 
 
@@ -64,6 +64,7 @@ async def test_bulk_requests_in_flight_are_limited() -> None:
 async def test_documents_of_an_index_of_another_owner_go_to_the_replacement() -> None:
     scene = Scene()
     scene.elasticsearch.add_index("logs-2026.11.25")
+    scene.elasticsearch.add_index("logs-crisp.2026.11.25", meta=OWNED)
     batch = make_batch({"message": "a"}, {"n": "x"}, index="logs-2026.11.25")
     scene.reject("n")
 
@@ -150,7 +151,7 @@ async def test_failure_counts_from_the_last_good_response(monkeypatch: pytest.Mo
     scene.elasticsearch.respond("GET", "/x", hang, answer)
     now = 1000.0  # idle until here
 
-    await client.get_until("/x", (200,))
+    await client.request_until(lambda response: response.body if response.status == 200 else None, "GET", "/x")
 
     waiting, failing = statuses
     assert (waiting.failing_since, waiting.last_error) == (1000.0, "no response yet")

@@ -5,8 +5,8 @@ import logging
 import pytest
 
 from pipeline.elasticsearch.rejections.pending_document import CANARY_ID
-from tests.pipeline.elasticsearch.scene import INDEX, REJECTED, Scene, document_id, make_batch
-from tests.support.fake_elasticsearch import DocumentError, Response
+from tests.pipeline.elasticsearch.scene import INDEX, REJECTED, Scene, Source, document_id, make_batch, until
+from tests.support.fake_elasticsearch import DocumentError, Request, Response
 
 RACE = DocumentError(400, "illegal_argument_exception", "mapper [n] cannot be changed from type [long] to [text]")
 
@@ -112,62 +112,207 @@ async def test_document_rejected_again_after_a_mapping_race_falls_back() -> None
     assert (scene.count("fallback"), scene.rejected("original")) == (1, 1)
 
 
+LINE: Source = {
+    "@timestamp": "2026-11-24T10:00:00.000000001Z",
+    "log.iostream": "stdout",
+    "log.length": 50,
+    "log.offset": 0,
+    "message": "hello",
+}
+EVENT = {**LINE, "message": "longer", "log.length": 9, "log.flags": ["multiline"]}
+
+
 async def test_existing_document_is_a_duplicate() -> None:
     scene = Scene()
-    scene.elasticsearch.add_document(INDEX, document_id(0), {"message": "stored"})
+    scene.elasticsearch.add_document(INDEX, document_id(0), {**LINE, "event.ingested": "before"})
 
-    await scene.index(make_batch({"message": "again"}))
+    await scene.index(make_batch(LINE))
 
-    assert scene.sources()[document_id(0)] == {"message": "stored"}
-    assert (scene.count("duplicate"), scene.count("created")) == (1, 0)
+    assert scene.sources() == {document_id(0): {**LINE, "event.ingested": "before"}}
+    assert (scene.count("duplicate"), scene.count("created"), scene.count("conflicting")) == (1, 0, 0)
 
 
-@pytest.mark.parametrize(("stored", "extended"), [({"log.length": 5}, True), ({"log.length": 9}, False), ({}, False)])
-async def test_longer_event_is_indexed_in_addition_to_a_shorter_stored_one(
-    stored: dict[str, int],
-    extended: bool,  # noqa: FBT001 - a parameter of the test
+OTHER_LINES: list[Source] = [
+    {},
+    {"message": "hello"},
+    {**LINE, "@timestamp": "2026-11-24T10:00:00.000000002Z"},
+    {**LINE, "log.length": 51},
+    {**LINE, "log.length": 10},
+    {**LINE, "log.length": "50"},
+    {**LINE, "log.iostream": "stderr"},
+    {**LINE, "message": "HELLO"},
+]
+
+
+@pytest.mark.parametrize("stored", OTHER_LINES)
+async def test_line_whose_id_a_document_of_another_line_has_is_indexed_beside_it(
+    stored: Source, caplog: pytest.LogCaptureFixture
 ) -> None:
     scene = Scene()
     scene.elasticsearch.add_document(INDEX, document_id(0), stored)
 
-    await scene.index(make_batch({"message": "longer", "log.flags": ["multiline"]}, _0=9))
+    await scene.index(make_batch(LINE, {**LINE, "log.offset": 50}))
+
+    beside = {key: source for key, source in scene.sources().items() if "!" in key}
+    assert list(beside.values()) == [{**LINE, "log.flags": ["id_conflict"]}]
+    assert next(iter(beside)).startswith(f"{document_id(0)}!")
+    assert scene.sources()[document_id(0)] == stored
+    assert (scene.count("conflicting"), scene.count("duplicate"), scene.count("created")) == (1, 0, 1)
+    assert "check who may write to the raw topic" in caplog.text
+
+
+async def test_line_indexed_beside_another_is_a_duplicate_when_it_comes_again() -> None:
+    scene = Scene()
+    scene.elasticsearch.add_document(INDEX, document_id(0), {**LINE, "message": "forged"})
+
+    await scene.index(make_batch(LINE), make_batch(LINE))
+
+    assert len(scene.sources()) == 2
+    assert (scene.count("conflicting"), scene.count("duplicate")) == (1, 1)
+
+
+async def test_several_lines_of_one_id_are_all_indexed() -> None:
+    scene = Scene()
+    messages = ["a", "b", "c", "d"]
+
+    for message in messages:
+        scene.submit(make_batch({**LINE, "message": message}))
+    async with scene.running():
+        await until(lambda: len(scene.completed) == len(messages))
+
+    assert sorted(source["message"] for source in scene.sources().values()) == messages
+
+
+SAME_LINES: list[Source] = [
+    {**LINE, "log.iotime": LINE["@timestamp"], "@timestamp": "2026-11-24T09:00:00Z"},  # the line's own time was read
+    {**LINE, "message": "x", "crisp.rules": "other rules"},
+    {**LINE, "message": "say hello"},  # another parser
+    {**LINE, "message": "[redacted bearer]"},
+    {name: value for name, value in LINE.items() if name != "message"},
+    {**LINE, "log.flags": ["late", "safe_form"]},
+    {**LINE, "log.flags": ["unparsed"], "@timestamp": "2026-11-24T11:00:00Z"},
+    {**LINE, "log.flags": ["multiline"], "log.length": 500, "message": "hello\n  at x"},
+]
+
+
+@pytest.mark.parametrize("stored", SAME_LINES)
+async def test_line_made_under_other_settings_is_a_duplicate(stored: Source) -> None:
+    scene = Scene()
+    scene.elasticsearch.add_document(INDEX, document_id(0), stored)
+
+    await scene.index(make_batch(LINE))
+
+    assert scene.sources() == {document_id(0): stored}
+    assert scene.count("duplicate") == 1
+
+
+async def test_gap_that_exists_is_a_duplicate() -> None:
+    scene = Scene()
+    scene.elasticsearch.add_document(INDEX, document_id(0), {"message": "500 bytes are lost"})
+
+    await scene.index(make_batch({"message": "600 bytes are lost", "log.offset": 9}))
+
+    assert scene.count("duplicate") == 1
+
+
+@pytest.mark.parametrize(
+    ("stored", "is_extended"),
+    [
+        ({**EVENT, "log.length": 5, "message": "long"}, True),
+        ({**EVENT, "log.length": 5, "message": "long", "log.flags": []}, True),
+        (EVENT, False),
+        ({**EVENT, "log.length": 12, "message": "longer still"}, False),
+    ],
+)
+async def test_longer_event_is_indexed_in_addition_to_a_shorter_stored_one(
+    stored: Source,
+    is_extended: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    scene = Scene()
+    scene.elasticsearch.add_document(INDEX, document_id(0), stored)
+
+    await scene.index(make_batch(EVENT))
 
     copy = scene.sources().get(f"{document_id(0)}~9")
-    assert copy == ({"message": "longer", "log.flags": ["multiline", "continued"]} if extended else None)
-    assert (scene.count("duplicate"), scene.count("extended")) == (1, int(extended))
+    assert copy == ({**EVENT, "log.flags": ["multiline", "continued"]} if is_extended else None)
+    assert (scene.count("duplicate"), scene.count("extended")) == (1, int(is_extended))
 
 
 async def test_extended_document_that_exists_is_not_counted_again() -> None:
     scene = Scene()
-    scene.elasticsearch.add_document(INDEX, document_id(0), {"log.length": 5})
-    scene.elasticsearch.add_document(INDEX, f"{document_id(0)}~9", {"log.length": 9})
+    scene.elasticsearch.add_document(INDEX, document_id(0), {**EVENT, "log.length": 5})
+    scene.elasticsearch.add_document(INDEX, f"{document_id(0)}~9", EVENT)
 
-    await scene.index(make_batch({"message": "longer"}, _0=9))
+    await scene.index(make_batch(EVENT))
 
     assert (scene.count("duplicate"), scene.count("extended")) == (1, 0)
 
 
 async def test_rejected_extended_document_keeps_its_id_and_its_count() -> None:
     scene = Scene()
-    scene.elasticsearch.add_document(INDEX, document_id(0), {"log.length": 5})
-    scene.elasticsearch.document_error = lambda _, source: REJECTED if source["log.flags"] == ["continued"] else None
+    scene.elasticsearch.add_document(INDEX, document_id(0), {**EVENT, "log.length": 5})
+    scene.elasticsearch.document_error = lambda _, source: REJECTED if source["log.flags"][-1] == "continued" else None
 
-    await scene.index(make_batch({"message": "longer", "n": "x", "log.flags": []}, _0=9))
+    await scene.index(make_batch({**EVENT, "n": "x"}))
 
     copy = scene.sources()[f"{document_id(0)}~9"]
-    assert copy["log.flags"] == ["continued", "safe_form"]
+    assert copy["log.flags"] == ["multiline", "continued", "safe_form"]
     assert (scene.count("extended"), scene.count("fallback")) == (1, 0)
 
 
-async def test_deleted_document_is_not_extended() -> None:
-    """It was deleted between the bulk response and the request for its length."""
+async def test_document_deleted_meanwhile_is_sent_again() -> None:
+    """It was deleted between the bulk response and the comparison."""
     scene = Scene()
-    scene.elasticsearch.add_document(INDEX, document_id(0), {"log.length": 5})
-    scene.elasticsearch.respond("GET", f"/{INDEX}/_doc/*", Response(404, {"found": False}))
+    scene.elasticsearch.add_document(INDEX, document_id(0), LINE)
 
-    await scene.index(make_batch({"message": "longer"}, _0=9))
+    def delete(_: Request) -> Response:
+        del scene.elasticsearch.indices[INDEX].documents[document_id(0)]
+        return Response(200, {"docs": [{"_index": INDEX, "_id": document_id(0), "found": False}]})
 
-    assert (scene.count("duplicate"), scene.count("extended")) == (1, 0)
+    scene.elasticsearch.respond("POST", "/_mget", delete)
+
+    await scene.index(make_batch(LINE))
+
+    assert scene.sources() == {document_id(0): LINE}
+    assert (scene.count("duplicate"), scene.count("created")) == (0, 1)
+
+
+STRANGE_ANSWERS = [
+    Response(404, {"found": False}),
+    Response(404, "not found", "text/html"),
+    Response(200, {}),
+    Response(200, []),
+    Response(200, {"docs": []}),
+    Response(200, {"docs": [{"found": False}]}),
+    Response(200, {"docs": [{"_id": "another", "found": False}]}),
+    Response(200, {"docs": [{"_id": document_id(0), "found": True, "_source": [1]}]}),
+    Response(200, {"docs": [{"_id": document_id(0), "error": "a text"}]}),
+    Response(200, {"docs": "many"}),
+    Response(200, b"<html>"),
+]
+
+
+@pytest.mark.parametrize("answer", STRANGE_ANSWERS)
+async def test_answer_of_a_proxy_to_the_comparison_is_not_believed(answer: Response) -> None:
+    scene = Scene()
+    scene.elasticsearch.add_document(INDEX, document_id(0), {**EVENT, "log.length": 5})
+    scene.elasticsearch.respond("POST", "/_mget", answer, answer)
+
+    await scene.index(make_batch(EVENT))
+
+    assert f"{document_id(0)}~9" in scene.sources()
+
+
+async def test_stored_documents_larger_than_a_response_are_compared_in_parts() -> None:
+    scene = Scene()
+    for number in range(4):
+        scene.elasticsearch.add_document(INDEX, document_id(number), {**LINE, "log.offset": number})
+    too_large = OSError("the response exceeds 32 MiB")
+    scene.elasticsearch.respond("POST", "/_mget", too_large, too_large)
+
+    await scene.index(make_batch(*({**LINE, "log.offset": number} for number in range(4))))
+
+    assert scene.count("duplicate") == 4
 
 
 async def test_many_rejections_are_a_high_rate(caplog: pytest.LogCaptureFixture) -> None:
