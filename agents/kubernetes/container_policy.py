@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from agents.kubernetes.pod_watch import SILENT_SECONDS, Pod, PodWatch
 from agents.tailing.container_tail import ContainerTail, Limits, MetadataState
+from agents.tailing.held_memory import HeldMemory
 from pipeline.config.exclusion import Exclusion
 from pipeline.config.settings import ShipperSettings
 from pipeline.contract import annotations, pod_metadata, record
@@ -34,6 +35,7 @@ class ContainerPolicy:
         self._grouping = settings.grouping
         self._limits = Limits(settings.slice_max_bytes, settings.event_max_bytes)
         self._annotations = frozenset(settings.annotations)
+        self._held_memory = HeldMemory()
 
     def create_tail(self, instance: Instance, metadata: bytes, now: float) -> ContainerTail:
         """Create the tail of a container that was discovered at `now`, monotonic seconds."""
@@ -49,6 +51,7 @@ class ContainerPolicy:
             self._limits,
             discovered_at=now,
             metadata=MetadataState.RECEIVED if known else MetadataState.WAITING,
+            memory=self._held_memory,
         )
 
     def metadata(self, instance: Instance) -> bytes:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from agents.tailing import pending_slice, slice_boundary
+from agents.tailing import held_memory, pending_slice, slice_boundary
+from agents.tailing.held_memory import HeldMemory
 from agents.tailing.log_file import LogFile
 from agents.tailing.pending_slice import InFlightSlice, PendingSlice
 from agents.tailing.read_buffer import Chunk, ReadBuffer, ReadResult
@@ -53,6 +54,7 @@ class ContainerTail:
         *,
         discovered_at: float = 0.0,
         metadata: MetadataState = MetadataState.RECEIVED,
+        memory: HeldMemory | None = None,
     ) -> None:
         self.key: Final = key
         self.node: Final = node
@@ -62,7 +64,8 @@ class ContainerTail:
         self._limits = limits
         self._metadata = metadata
         self._files: list[LogFile] = []
-        self._held: list[Chunk] = []
+        self._held: list[Chunk] = []  # some without their data, see HeldMemory
+        self._held_memory = memory or HeldMemory()
         self._continuations: tuple[Continuation, ...] | None = None  # of split events; None: those of the checkpoint
         self._in_flight: deque[InFlightSlice] = deque()
         self._ended = False
@@ -170,9 +173,12 @@ class ContainerTail:
         self._discard(file)
 
     def _discard(self, file: LogFile) -> None:
-        self._held = [chunk for chunk in self._held if chunk.file is not file]
+        self._hold([chunk for chunk in self._held if chunk.file is not file])
         self._continuations = ()
         file.close()
+
+    def _hold(self, chunks: list[Chunk]) -> None:
+        self._held = self._held_memory.hold(self, chunks)
 
     # --- slices
 
@@ -180,15 +186,18 @@ class ContainerTail:
         """Return the next slice, or None while nothing can be sent. `now_ns`: the node's wall clock."""
         self._open_continuations()
         max_bytes = self._limits.slice_bytes
+        held = held_memory.load(self._held)
+        if held is None:
+            return None  # the next poll notices the truncation
         while True:
-            buffer = ReadBuffer(self._held, self._limits.event_bytes, ended=self._ended)
+            buffer = ReadBuffer(held, self._limits.event_bytes, ended=self._ended)
             result = buffer.fill(self._files, max_bytes)
             pending = self._slice_of(buffer, result, now_ns)
             if pending is None and result is ReadResult.MORE:
                 max_bytes += self._limits.slice_bytes
                 continue
             if pending is None:
-                self._held = buffer.commit(buffer.chunks)
+                self._hold(buffer.commit(buffer.chunks))
             return pending
 
     def _slice_of(self, buffer: ReadBuffer, result: ReadResult, now_ns: int) -> PendingSlice | None:
@@ -255,7 +264,7 @@ class ContainerTail:
             continued_streams=tuple(continuation.stream for continuation in continuations),
         )
         in_flight = InFlightSlice(ranges, continuations)
-        self._held = buffer.commit(rest)
+        self._hold(buffer.commit(rest))
         self._continuations = continuations
         self._in_flight.append(in_flight)
         return PendingSlice(log_slice, in_flight)
@@ -273,7 +282,7 @@ class ContainerTail:
     def rewind(self) -> None:
         """Read everything unacknowledged again: the state of the slices in flight is unknown."""
         self._in_flight.clear()
-        self._held.clear()
+        self._hold([])
         self._continuations = None
         for file in self._files:
             file.rewind()
