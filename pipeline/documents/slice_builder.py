@@ -61,6 +61,9 @@ class SliceBuilder:
         its size. The size of a part is estimated once: twice the slice's bytes, and the container's fields per event.
         """
         events = self._events
+        if len(events) <= 1 or part_bytes >= UNLIMITED:
+            yield self._build_part(events)
+            return
         suffix = self._suffix(0, b"stdout", NO_OWN_FIELDS)
         per_event = len(suffix) + 2 * self._size // max(1, len(events)) + BULK_OVERHEAD_BYTES
         step = max(1, part_bytes // per_event)
