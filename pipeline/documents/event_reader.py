@@ -91,7 +91,7 @@ class EventReader:
         body = self._strip_blanks(content)
         fields = (
             json_body.parse_fields(body, self._field_limit)
-            if body[:1] == b"{" and self._parses_json and not flags
+            if body[:1] == b"{" and self._parses_json and not flags & ~MULTILINE
             else None
         )
         message = content.decode("utf-8", "replace")
@@ -210,9 +210,8 @@ def _add_flags(fields: JsonObject, flags: int, part: int) -> None:
     fields["log.flags"] = [name for bit, name in FLAGS if flags & bit]
     if part:
         fields["crisp.part"] = part
-    if flags & MULTILINE:
+    if flags & MULTILINE and "error.stack_trace" not in fields:
         error = exception.from_trace(fields["message"])
         if error is not None:
-            fields.setdefault("error.type", error[0])
-            fields.setdefault("error.message", error[1])
+            exception.add_error(fields, error)
             fields.setdefault("error.stack_trace", fields["message"])

@@ -16,7 +16,7 @@ import orjson
 
 from pipeline.contract.ecs import APPLICATION_PREFIX, FIELDS
 from pipeline.contract.json_types import JsonObject
-from pipeline.parsing import field_values, flatten, level, logger_dialects
+from pipeline.parsing import exception, field_values, flatten, level, logger_dialects
 
 MAX_NAME_LENGTH = 256
 ALIASES = logger_dialects.ALIASES
@@ -62,10 +62,12 @@ class _Plan:
             "converters",
             "default_level",
             "has_floats",
+            "has_stack",
             "id_names",
             "has_level",
             "has_no_numbers",
             "integer_names",
+            "is_examined",
             "is_flat",
             "level_is_text",
         ),
@@ -81,6 +83,7 @@ class _Plan:
         self.converters: list[tuple[str, field_values.Converter]] = []
         dialects = logger_dialects.find_dialects(names)
         self.absent = next((dialect.absent for dialect in dialects if dialect.absent is not None), None)
+        self.has_stack = False
         self.names = self._map_names(dialects, names, dict(zip(names, types, strict=True)))
         self.default_level = next((dialect.level for dialect in dialects if dialect.level), "")
         self.names_unchanged = not (self.converters or self.default_level) and self.names == names
@@ -105,6 +108,12 @@ class _Plan:
             not self.converters and "log.level" in self.names and self._type_of("log.level", types) is str
         )
         self.service_fields = SERVICE_FIELDS.intersection(self.names)
+        by_name = dict(zip(self.names, types, strict=True))
+        is_known = "error.type" in self.names and "error.message" in self.names and exception.STACK_TRACE in texts
+        has_list = any(by_name.get(name) is list for name in exception.STACK_TRACE_LISTS)
+        is_text = self.has_stack or exception.STACK_TRACE in self.names
+        self.has_stack = not is_known and (has_list or is_text or "exception.exc_type" in self.names)
+        self.is_examined = self.has_stack or bool(self.id_names)
 
     def _type_of(self, name: str, types: Shape) -> Any:
         return types[self.names.index(name)]
@@ -126,6 +135,7 @@ class _Plan:
                     self.converters.append((renamed[name], field_values.or_application(renamed[name], make)))
         for name, converter_name in spellings.items():
             target = converter_name.partition("/")[0]
+            self.has_stack = self.has_stack or target == exception.STACK_TRACE
             converter = field_values.CONVERTERS.get(converter_name)
             is_text = types[name] is str
             is_verbatim = converter is None or (is_text and converter_name in {"message", "log.level", "@timestamp"})
@@ -208,10 +218,8 @@ def parse(content: bytes, field_limit: int) -> ParsedBody | None:
                 return None  # hundreds of levels deep: no log entry, kept as text
     if not plan.names_unchanged:
         body = plan.apply(body)
-    for name in plan.id_names:
-        identifier = body.get(name)
-        if (type(identifier) is not str or identifier[-1:] == "0") and not _is_valid_id(body, name):
-            verbatim = False
+    if plan.is_examined and not _examine(body, plan):
+        verbatim = False
     if (
         plan.has_level
         and (not plan.level_is_text or body["log.level"] not in level.NORMAL)
@@ -219,6 +227,16 @@ def parse(content: bytes, field_limit: int) -> ParsedBody | None:
     ):
         verbatim = False
     return body, verbatim, plan.service_fields
+
+
+def _examine(body: JsonObject, plan: _Plan) -> bool:
+    """Examine ids and stack traces; return whether the fields stay as they are."""
+    is_unchanged = True
+    for name in plan.id_names:
+        identifier = body.get(name)
+        if (type(identifier) is not str or identifier[-1:] == "0") and not _is_valid_id(body, name):
+            is_unchanged = False
+    return not (plan.has_stack and exception.derive_error(body)) and is_unchanged
 
 
 def _flatten(content: bytes, body: JsonObject, plan: _Plan, field_limit: int) -> tuple[JsonObject, _Plan]:

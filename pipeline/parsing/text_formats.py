@@ -168,6 +168,8 @@ def _ipv6_first(line: str) -> JsonObject | None:
 def _letter_first(line: str) -> JsonObject | None:
     """Begins with a letter: a level's word, klog, Ruby's logger, logfmt, an access log by host name, an exception."""
     start = line[:3]
+    if start == "NOT" and line.startswith(_FPM_MESSAGE):
+        return _letter_first(line.removeprefix(_FPM_MESSAGE)) or _level_first(line)
     if start in _LEVEL_AND_METHOD_PREFIXES:
         fields = _level_first(line) if start not in _METHOD_PREFIXES else server_log.morgan(line)
         if fields is not None:
@@ -184,7 +186,9 @@ def _letter_first(line: str) -> JsonObject | None:
     else:
         fields = (access_log.combined(line) if '] "' in line else None) or _haproxy(line)
     if fields is None and ": " in line and (error := exception.from_line(line)) is not None:
-        return {"error.type": error[0], "error.message": error[1]}
+        fields = {"error.type": error[0], "error.message": error[1]} if error[1] else {"error.type": error[0]}
+    if start == "PHP":
+        return {**(server_log.php(line) or {}), **(fields or {})} or None
     return fields
 
 
@@ -312,6 +316,7 @@ _BY_BRACKET: dict[str, Callable[[str], JsonObject | None]] = {
     "Nest": server_log.nest,
     "otel": _other_line,
 }
+_FPM_MESSAGE = "NOTICE: PHP message: "
 _COLON_ONLY = frozenset({"LOG", "CONFIG", "ALERT", "FAIL", "FINE"})
 """Words in capitals that begin headlines too."""
 _METHOD_PREFIXES = frozenset(("GET", "HEA", "POS", "PUT", "PAT", "DEL", "OPT"))

@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 import re2
 
+from pipeline.contract import ecs
 from pipeline.contract.ecs import APPLICATION_PREFIX
 from pipeline.contract.json_types import JsonObject
 from pipeline.parsing import flatten, json_body, level
@@ -182,7 +183,19 @@ class Redact:
             self.redaction.redact_fields(fields)
         for name in self.target_fields:
             if name in fields:
-                fields[name] = self.redaction.redact_value(fields[name], name)
+                text = fields[name]
+                fields[name] = self.redaction.redact_value(text, name)
+                if isinstance(text, str) and fields[name] != text:
+                    self._redact_copies(fields, text)
+
+    def _redact_copies(self, fields: JsonObject, text: str) -> None:
+        """Redact the fields that were parsed from a text with secrets, such as `error.message`."""
+        secrets = self.redaction.secrets(text)
+        for name, value in fields.items():
+            if name in ecs.FIELDS and isinstance(value, str) and value and value in text:
+                for secret, replacement in secrets:
+                    value = value.replace(secret, replacement)  # noqa: PLW2901 - all secrets of one value
+                fields[name] = self.redaction.redact_value(value, name)
 
 
 def parse(parser: Parser, source: str) -> Action:

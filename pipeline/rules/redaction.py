@@ -184,6 +184,16 @@ class Redaction:
         """Return whether content may have secrets; in JSON a backslash may be an escape within one."""
         return b"\\" in content or self._trigger.search(content) is not None
 
+    def secrets(self, text: str) -> list[tuple[str, str]]:
+        """Return the secrets of a text, each with its replacement."""
+        secrets = []
+        for _, find, replacement in self._finders:
+            spans = list(find(text))
+            if spans:
+                secrets += [(text[begin:end], replacement) for begin, end in spans]
+                text = _replace_spans(text, spans, lambda _, replacement=replacement: replacement)  # type: ignore[misc]
+        return secrets
+
     def redact_text(self, text: str) -> str:
         """Redact a text."""
         for _, find, replacement in self._finders:

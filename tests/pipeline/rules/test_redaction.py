@@ -242,6 +242,17 @@ def test_rule_redacts_by_kind_and_pattern_in_its_fields() -> None:
     assert (document["message"], document["other"]) == ("*** *** [redacted card]", "user=me")
 
 
+def test_rule_redacts_what_was_parsed_from_its_field_too() -> None:
+    rules = """rules:
+      - name: cards
+        redact: {pattern: [card, /pin=\\d+/], in: [message]}"""
+    card = "4111111111111111"
+    (document,) = sources(rules, f"java.lang.IllegalStateException: card {card} pin=12")
+
+    assert document["error.message"] == "card [redacted card] [redacted]"
+    assert card not in str(document)
+
+
 def test_raw_bytes_are_masked_by_every_rule_regardless_of_conditions() -> None:
     text = "rules: [{name: a, when: {namespace: other}, redact: {pattern: [card, /pin=\\d+/]}}]"
     builder = DocumentBuilder(Settings(redact=("email",)), parse_valid(text).ruleset)
