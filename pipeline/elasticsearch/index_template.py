@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from pipeline.config.settings import IndexSettings
 from pipeline.contract.ecs import FIELDS, LABELS_PREFIX, Field
 from pipeline.contract.json_types import JsonObject
+from pipeline.elasticsearch import requests
 
 VERSION = 2
 OWNER = "crisp"
@@ -104,6 +105,16 @@ def body(template: Template, settings: IndexSettings, unsupported: Unsupported) 
     }
 
 
+def read_installed(response: Any) -> JsonObject:
+    """Return the template in the response to a request for one. Raises ResponseError if it has another form."""
+    entries = requests.read_member(response, list, "index_templates")
+    template = requests.read_member(entries[0] if len(entries) == 1 else None, dict, "index_template")
+    for name in ("settings", "mappings"):
+        if name in requests.read_member(template, dict, "template"):
+            requests.read_member(template, dict, "template", name)
+    return template
+
+
 def drift(installed: JsonObject, wanted: JsonObject) -> list[str]:
     """Return the names of the settings in which an installed template (flat, as text) differs from the wanted one."""
     pairs = [("index_patterns", installed.get("index_patterns"), wanted["index_patterns"])]
@@ -111,7 +122,8 @@ def drift(installed: JsonObject, wanted: JsonObject) -> list[str]:
     settings = {key: _as_returned(value) for key, value in target["settings"].items()}
     pairs += _pairs("", actual.get("settings", {}), settings)
     actual_mappings, target_mappings = dict(actual.get("mappings", {})), dict(target["mappings"])
-    pairs += _pairs("mappings.", actual_mappings.pop("properties", {}), target_mappings.pop("properties"))
+    properties = actual_mappings.pop("properties", {})
+    pairs += _pairs("mappings.", properties if isinstance(properties, dict) else {}, target_mappings.pop("properties"))
     pairs += _pairs("mappings.", actual_mappings, target_mappings)
     return sorted({name for name, actual_value, target_value in pairs if actual_value != target_value})
 

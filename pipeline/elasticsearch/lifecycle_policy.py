@@ -21,7 +21,8 @@ def _delete_phase(days: int) -> JsonObject:
 
 def retention_days(policy: JsonObject) -> int | None:
     """Return after how many days an installed policy deletes; None if it is not a policy of `body`."""
-    phases = policy.get("phases", {})
-    age = str(phases.get("delete", {}).get("min_age", ""))
+    phases = policy.get("phases")
+    deletion = phases.get("delete") if isinstance(phases, dict) else None
+    age = str(deletion.get("min_age", "")) if isinstance(deletion, dict) else ""
     days = int(age[:-1]) if age.endswith("d") and age[:-1].isdecimal() else 0
     return days if days and phases == {"hot": _HOT_PHASE, "delete": _delete_phase(days)} else None

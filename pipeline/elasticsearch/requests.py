@@ -101,15 +101,41 @@ def read_member(body: Any, kind: type[T], *path: str) -> T:
     return value
 
 
-def read_hits(body: Any) -> list[JsonObject]:
+def read_hits(body: Any, *, with_source: bool = True) -> list[JsonObject]:
     """Return the hits of a search response. Raises ResponseError if it has another form."""
     hits = read_member(body, list, "hits", "hits")
     for hit in hits:
         read_member(hit, str, "_index")
         read_member(hit, str, "_id")
-        if "_source" in hit:
+        if with_source:
             read_member(hit, dict, "_source")
     return hits
+
+
+def read_buckets(body: Any, name: str) -> list[JsonObject]:
+    """Return the buckets of an aggregation; there are none without any index. Raises ResponseError."""
+    read_hits(body, with_source=False)
+    if "aggregations" not in body and read_member(body, int, "_shards", "total") == 0:
+        return []
+    return read_member(body, list, "aggregations", name, "buckets")
+
+
+def read_objects(body: Any) -> dict[str, JsonObject]:
+    """Return a response of objects by name. Raises ResponseError if it has another form."""
+    for name in read_member(body, dict):
+        read_member(body[name], dict)
+    return dict(body)
+
+
+def require_own_form(response: Response) -> None:
+    """Raise ResponseError for an error that is not in Elasticsearch's form: a gateway's, or another program's."""
+    match response.body:
+        case {"error": str() | {"type": str()}, "status": response.status}:
+            return
+        case {"error": str(message)} if message.startswith("no handler found for uri"):
+            return  # of a feature that this distribution does not have
+    if response.status > 0 and response.status != 200 and response.status not in UNAUTHORIZED:
+        raise ResponseError(f"this is no response of Elasticsearch: {describe(response)}; check {env_name('es_urls')}")
 
 
 def read_error_type(response: Response) -> str:

@@ -4,10 +4,12 @@ import pytest
 from elasticsearch import ApiError, AsyncElasticsearch, NotFoundError
 
 from pipeline.config.settings import Settings
+from pipeline.documents.batch import Document
 from pipeline.elasticsearch.bulk_response import CREATED, EXISTS, Outcome
 from pipeline.elasticsearch.bulk_sender import BulkSender
 from pipeline.elasticsearch.id_lookup import DocumentLookup
 from pipeline.elasticsearch.index_guard import IndexResolver
+from pipeline.elasticsearch.rejections.stored_documents import ABSENT, StoredDocuments
 from pipeline.elasticsearch.retrying_client import RetryingClient
 from pipeline.monitoring.metrics import WORKER, Metrics
 from pipeline.operations.check.elasticsearch import ElasticsearchCheck
@@ -64,7 +66,8 @@ async def test_ids_are_found_after_a_refresh(
     await sender.send(bulk_body(index, "a", "b"), 2)
     await refresh(elasticsearch, index)
 
-    assert await DocumentLookup(elasticsearch, flow_settings).find(["a", "c"]) == {"a": [index]}
+    found = await DocumentLookup(elasticsearch, flow_settings).find(["a", "c"])
+    assert {key: [stored.index_name for stored in entries] for key, entries in found.items()} == {"a": [index]}
 
 
 async def test_ids_without_an_index_are_not_found(elasticsearch: AsyncElasticsearch, flow_settings: Settings) -> None:
@@ -105,6 +108,19 @@ async def test_several_documents_are_read_by_their_ids(
     response = await elasticsearch.perform_request("POST", "/_mget", headers=JSON, body=body)
 
     assert [entry["found"] for entry in response.body["docs"]] == [True, False]
+
+
+async def test_stored_documents_are_read_to_be_compared(
+    elasticsearch: AsyncElasticsearch, sender: BulkSender, index: str, flow_settings: Settings
+) -> None:
+    await sender.send(bulk_body(index, "a"), 1)
+    client = RetryingClient(elasticsearch, flow_settings, Metrics(WORKER))
+    places = [(index, "a"), (index, "b"), (f"{index}-none", "a")]
+
+    stored = await StoredDocuments(client).read([Document(name, key, b"{}") for name, key in places])
+
+    assert stored[0]["message"] == "one two"
+    assert stored[1:] == [ABSENT, ABSENT]
 
 
 async def test_mapping_of_missing_index_is_not_found(elasticsearch: AsyncElasticsearch, index: str) -> None:

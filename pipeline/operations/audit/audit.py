@@ -14,6 +14,7 @@ from pipeline.contract.record import Headers, KafkaPosition, LogSlice
 from pipeline.documents.batch import DocumentBatch
 from pipeline.documents.builder import DocumentBuilder
 from pipeline.documents.record_processor import RecordProcessor
+from pipeline.elasticsearch import requests
 from pipeline.elasticsearch.id_lookup import DocumentLookup
 from pipeline.errors import RecordError
 from pipeline.grouping.grouper import group_slice
@@ -130,7 +131,7 @@ class Audit:
         }
         fields = ["log.file.path", "crisp.gap.reason"]
         body = {"size": MAX_GAPS, "query": query, "_source": fields, "sort": ["_doc"]}
-        for hit in (await self._lookup.search(body))["hits"]["hits"] if directory.pod_uids else ():
+        for hit in requests.read_hits(await self._lookup.search(body)) if directory.pod_uids else ():
             tally = self._tally(str(hit["_source"].get("log.file.path", "")))
             tally.events += 1
             tally.gaps += 1

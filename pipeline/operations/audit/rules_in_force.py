@@ -13,6 +13,7 @@ from pipeline.contract.json_types import JsonObject
 from pipeline.contract.record import LogSlice
 from pipeline.documents.batch import DocumentBatch
 from pipeline.documents.builder import DocumentBuilder
+from pipeline.elasticsearch import requests
 from pipeline.elasticsearch.id_lookup import DocumentLookup
 from pipeline.rules.ruleset import Ruleset
 
@@ -53,8 +54,11 @@ async def read(lookup: DocumentLookup, since: float, today: str) -> RulesInForce
     rules = {"terms": {"field": "crisp.rules", "missing": "", "size": MAX_DIGESTS}, "aggs": times}
     query = {"range": {"event.ingested": {"gte": round(since * 1000), "format": "epoch_millis"}}}
     response = await lookup.search({"size": 0, "query": query, "aggs": {"rules": rules}})
-    buckets = response.get("aggregations", {}).get("rules", {}).get("buckets", ())
-    seen = sorted((_time(bucket, "min", 0.0), _time(bucket, "max", inf), str(bucket["key"])) for bucket in buckets)
+    buckets = requests.read_buckets(response, "rules")
+    seen = sorted(
+        (_time(bucket, "min", 0.0), _time(bucket, "max", inf), requests.read_member(bucket, str, "key"))
+        for bucket in buckets
+    )
     until: dict[str, float] = {}
     for number, (_, last, digest) in enumerate(seen):
         later = [begin for begin, _, _ in seen[number + 1 :]]
@@ -64,7 +68,7 @@ async def read(lookup: DocumentLookup, since: float, today: str) -> RulesInForce
 
 def _time(bucket: JsonObject, name: str, unknown: float) -> float:
     """Return a time of a bucket in seconds; it is null without any document that has the field."""
-    value = (bucket.get(name) or {}).get("value")
+    value = (bucket.get(name) or {}).get("value") if isinstance(bucket.get(name) or {}, dict) else None
     return value / 1000 if isinstance(value, int | float) else unknown
 
 

@@ -17,6 +17,7 @@ from pipeline.contract.json_types import JsonObject
 from pipeline.contract.record import IDENTITY_CHARACTERS
 from pipeline.documents.batch import DocumentBatch
 from pipeline.elasticsearch.id_lookup import MAX_IDS, DocumentLookup
+from pipeline.elasticsearch.rejections.stored_event import Comparison, compare, conflict_id
 from pipeline.operations.audit.rules_in_force import Verdicts, may_be_dropped
 from pipeline.operations.audit.tally import Tally
 
@@ -112,9 +113,13 @@ class Verifier:
         existing = await self._lookup.find([entry.id for entry in batch])
         self.looked_up += len(batch)
         for entry in batch:
-            indices = existing.get(entry.id)
-            if indices is not None:
-                _count_found(entry, indices)
+            stored = existing.get(entry.id, [])
+            source = orjson.loads(entry.source) if stored else {}
+            same = [index for index, fields in stored if compare(source, fields) is not Comparison.OTHER]
+            if same:
+                _count_found(entry, same)
+            elif stored:  # a document of another event: this one's is beside it
+                self._not_found.append(replace(entry, id=conflict_id(entry.id, source)))
             elif len(self._not_found) < MAX_RETRIED:
                 self._not_found.append(entry)
             else:

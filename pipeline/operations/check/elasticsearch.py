@@ -1,6 +1,8 @@
 """Checks Elasticsearch: version, credentials, privileges, templates, mappers, indices, health, clock. Read-only."""
 
+import re
 import time
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 
 from elasticsearch import AsyncElasticsearch
@@ -11,6 +13,7 @@ from pipeline.elasticsearch import index_template, requests, roles
 from pipeline.elasticsearch.client import connect
 from pipeline.elasticsearch.index_template import Unsupported
 from pipeline.elasticsearch.requests import Response
+from pipeline.errors import ResponseError
 from pipeline.operations.check.finding import CheckResult, failed, ok, warning
 
 MIN_VERSION = (8, 11)
@@ -28,14 +31,31 @@ class ElasticsearchCheck:
 
     async def run(self) -> list[CheckResult]:
         """Run all checks; only the first if Elasticsearch cannot be used."""
-        results = [await self._check_connection()]
+        results = [await self._try("Elasticsearch", self._check_connection())]
         if results[0].status == "failed":
             return results
-        results += [await self._check_credentials(), *await self._check_privileges(), *await self._check_templates()]
-        return [*results, await self._check_indices(), await self._check_health(), await self._check_clock()]
+        results += [await self._try("credentials", self._check_credentials())]
+        results += await self._check_privileges()
+        for template in index_template.all_templates(self._settings):
+            results.append(await self._try(f"index template {template.name}", self._check_template(template)))
+        return [
+            *results,
+            await self._try("indices", self._check_indices()),
+            await self._try("cluster", self._check_health()),
+            await self._try("clock", self._check_clock()),
+        ]
+
+    async def _try(self, subject: str, check: Awaitable[CheckResult]) -> CheckResult:
+        """Run a check; a response that is not Elasticsearch's is its failure."""
+        try:
+            return await check
+        except ResponseError as error:
+            return failed(subject, str(error), f"check that {env_name('es_urls')} is Elasticsearch")
 
     async def _request(self, method: str, path: str, body: JsonObject | None = None) -> Response:
-        return await requests.request(self._client, method, path, body)
+        response = await requests.request(self._client, method, path, body)
+        requests.require_own_form(response)
+        return response
 
     async def _check_connection(self) -> CheckResult:
         urls = self._settings.es_address
@@ -50,8 +70,11 @@ class ElasticsearchCheck:
                 "Elasticsearch",
                 f"{urls} is reachable, cannot read its version: {requests.describe(response)}",
             )
-        version = next(iter(response.body["nodes"].values()))["version"]
-        if tuple(int(part) for part in version.split(".")[:2]) < MIN_VERSION:
+        version = requests.read_member(_first_node(response.body), str, "version")
+        numbers = re.match(r"(\d{1,4})\.(\d{1,4})", version, re.ASCII)
+        if numbers is None:
+            raise ResponseError(f"the response is not Elasticsearch's: version {version[:50]!r}")
+        if (int(numbers[1]), int(numbers[2])) < MIN_VERSION:
             return failed(
                 "Elasticsearch", f"{urls} is {version}", f"use version {'.'.join(map(str, MIN_VERSION))} or newer"
             )
@@ -60,7 +83,7 @@ class ElasticsearchCheck:
     async def _check_credentials(self) -> CheckResult:
         response = await self._request("GET", "/_security/_authenticate")
         if response.status == 200:
-            return ok("credentials", f"user {response.body['username']}")
+            return ok("credentials", f"user {requests.read_member(response.body, str, 'username')}")
         if response.status in (400, 405, 500):
             return warning("credentials", "security is disabled in this cluster: every client has full access")
         return failed(
@@ -72,18 +95,20 @@ class ElasticsearchCheck:
     async def _check_privileges(self) -> list[CheckResult]:
         role = roles.all_roles(self._settings)["crisp_worker"]
         required = {"cluster": role["cluster"], "index": role["indices"]}
-        status, body = await self._request("POST", "/_security/user/_has_privileges", required)
-        if status != 200:
-            return []  # security is disabled: reported by the credentials' check
-        missing = {name for name, granted in body["cluster"].items() if not granted}
-        missing |= {name for index in body["index"].values() for name, granted in index.items() if not granted}
+        subject = "privileges of a worker"
+        try:
+            status, body = await self._request("POST", "/_security/user/_has_privileges", required)
+            if status != 200:
+                return []  # security is disabled: reported by the credentials' check
+            by_index = requests.read_objects(requests.read_member(body, dict, "index"))
+            granted = [requests.read_member(body, dict, "cluster"), *by_index.values()]
+        except ResponseError as error:
+            return [failed(subject, str(error), f"check that {env_name('es_urls')} is Elasticsearch")]
+        missing = {name for privileges in granted for name, is_granted in privileges.items() if is_granted is not True}
         if missing:
             remedy = "grant the user the role crisp_worker that `crisp setup --roles` prints"
-            return [failed("privileges of a worker", f"missing: {', '.join(sorted(missing))}", remedy)]
-        return [ok("privileges of a worker", ", ".join([*role["cluster"], *role["indices"][0]["privileges"]]))]
-
-    async def _check_templates(self) -> list[CheckResult]:
-        return [await self._check_template(template) for template in index_template.all_templates(self._settings)]
+            return [failed(subject, f"missing: {', '.join(sorted(missing))}", remedy)]
+        return [ok(subject, ", ".join([*role["cluster"], *role["indices"][0]["privileges"]]))]
 
     async def _check_template(self, template: index_template.Template) -> CheckResult:
         subject = f"index template {template.name}"
@@ -92,10 +117,10 @@ class ElasticsearchCheck:
             return failed(subject, "does not exist", _RUN_SETUP)
         if response.status != 200:
             return warning(subject, f"cannot be read: {requests.describe(response)}")
-        existing = response.body["index_templates"][0]["index_template"]
+        existing = index_template.read_installed(response.body)
         if not index_template.is_owned_by_crisp(existing.get("_meta")):
             return failed(subject, "is not owned by crisp", "rename or remove it, then run `crisp setup`")
-        properties = existing["template"]["mappings"]["properties"]
+        properties = requests.read_member(existing, dict, "template", "mappings", "properties")
         replaced = _replaced_types(properties, index_template.body(template, self._settings, Unsupported()))
         unsupported = Unsupported(frozenset(replaced), frozenset())
         differences = index_template.drift(existing, index_template.body(template, self._settings, unsupported))
@@ -115,21 +140,27 @@ class ElasticsearchCheck:
         if response.status != 200:
             return warning("indices", f"cannot be read: {requests.describe(response)}")
         today = f"{self._settings.index_prefix}-{datetime.now(UTC):%Y.%m.%d}"
+        number = len(requests.read_objects(response.body))
         status, indices = await self._request("GET", f"/{today}/_mapping")
         if status == 200 and not any(
-            index_template.is_owned_by_crisp(index["mappings"].get("_meta")) for index in indices.values()
+            index_template.is_owned_by_crisp(requests.read_member(index, dict, "mappings").get("_meta"))
+            for index in requests.read_objects(indices).values()
         ):
             remedy = f"documents go to {self._settings.index_prefix}-crisp.…: search both until that shipper has ended"
             return warning("indices", f"{today} was created by another shipper", remedy)
-        return ok("indices", f"{len(response.body)} owned by crisp" if response.body else "none owned by crisp yet")
+        return ok("indices", f"{number} owned by crisp" if number else "none owned by crisp yet")
 
     async def _check_health(self) -> CheckResult:
         response = await self._request("GET", "/_cluster/health?filter_path=status,number_of_data_nodes")
         if response.status != 200:
             return warning("cluster", f"cannot read its health: {requests.describe(response)}")
-        if response.body["status"] == "red":
+        status = requests.read_member(response.body, str, "status")
+        nodes = requests.read_member(response.body, int, "number_of_data_nodes")
+        if status not in ("green", "yellow", "red"):
+            raise ResponseError(f"the response is not Elasticsearch's: status {status[:50]!r}")
+        if status == "red":
             return failed("cluster", "red: some primary shards are unassigned", "run GET _cluster/allocation/explain")
-        return ok("cluster", f"{response.body['status']}, {response.body['number_of_data_nodes']} data nodes")
+        return ok("cluster", f"{status}, {nodes} data nodes")
 
     async def _check_clock(self) -> CheckResult:
         requested_at = time.time()
@@ -137,7 +168,7 @@ class ElasticsearchCheck:
         received_at = time.time()
         if response.status != 200:
             return warning("clock", f"cannot be read: {requests.describe(response)}")
-        node_time = next(iter(response.body["nodes"].values()))["timestamp"] / 1000
+        node_time = requests.read_member(_first_node(response.body), int, "timestamp") / 1000
         skew = max(requested_at - node_time, node_time - received_at, 0.0)
         if skew > MAX_CLOCK_SKEW_SECONDS:
             return warning("clock", f"differs from this machine's by {skew:.1f} s", "synchronise both by NTP")
@@ -151,8 +182,17 @@ def _replaced_types(existing: JsonObject, wanted: JsonObject) -> set[str]:
     return {
         field["type"]
         for name, field in properties.items()
-        if field["type"] in special and existing.get(name, {}).get("type") != field["type"]
+        if field["type"] in special and _type_of(existing.get(name)) != field["type"]
     }
+
+
+def _type_of(field: object) -> object:
+    return field.get("type") if isinstance(field, dict) else None
+
+
+def _first_node(body: JsonObject) -> JsonObject:
+    nodes = requests.read_objects(requests.read_member(body, dict, "nodes"))
+    return next(iter(nodes.values()), {})
 
 
 async def run_checks(settings: Settings) -> list[CheckResult]:

@@ -13,9 +13,12 @@ from elasticsearch import AsyncElasticsearch
 
 from pipeline.contract.json_types import JsonObject
 from pipeline.elasticsearch import requests
+from pipeline.errors import ResponseError
 
 PAGE_SIZE = 500
 MAX_PAGES = 20
+MAX_SHARDS = 1024
+"""Elasticsearch's limit of shards of an index."""
 
 Hit = JsonObject
 """One document of a search response."""
@@ -68,7 +71,7 @@ class Follower:
         sort = [{"@timestamp": {"order": "desc", "unmapped_type": "date_nanos"}}]
         body = {"query": self._query, "size": number, "sort": sort}
         path = f"/{self._pattern}/_search?ignore_unavailable=true&allow_no_indices=true"
-        hits: list[Hit] = (await requests.request_ok(self._client, "POST", path, body))["hits"]["hits"]
+        hits = requests.read_hits(await requests.request_ok(self._client, "POST", path, body))
         return hits[::-1]
 
     async def poll(self) -> list[Hit]:
@@ -76,7 +79,7 @@ class Follower:
         hits: list[Hit] = []
         for shard in await self._shards():
             hits += await self._read(shard, self._cursors.setdefault(shard, _Cursor(-1)))
-        return sorted(hits, key=lambda hit: (hit["_source"].get("@timestamp", ""), hit["_source"].get("log.offset", 0)))
+        return sorted(hits, key=_time_and_offset)
 
     async def _read(self, shard: Shard, cursor: _Cursor) -> list[Hit]:
         newest = await self._newest_seq_no(shard)
@@ -104,13 +107,15 @@ class Follower:
             "sort": [{"_seq_no": "asc"}],
             "track_total_hits": False,
         }
-        hits: list[Hit] = (await self._search(shard, body))["hits"]["hits"]
+        hits = requests.read_hits(await self._search(shard, body))
+        for hit in hits:
+            _seq_no(hit)
         return hits
 
     async def _newest_seq_no(self, shard: Shard) -> int:
         body = {"size": 1, "sort": [{"_seq_no": "desc"}], "_source": False, "track_total_hits": False}
-        hits = (await self._search(shard, body))["hits"]["hits"]
-        return int(hits[0]["sort"][0]) if hits else -1
+        hits = requests.read_hits(await self._search(shard, body), with_source=False)
+        return _seq_no(hits[0]) if hits else -1
 
     async def _search(self, shard: Shard, body: JsonObject) -> Any:
         # Always the same copy of the shard: copies refresh at different times.
@@ -120,5 +125,23 @@ class Follower:
     async def _shards(self) -> list[Shard]:
         path = f"/{self._pattern}/_settings/index.number_of_shards?ignore_unavailable=true&allow_no_indices=true"
         response = await requests.request_ok(self._client, "GET", path)
-        counts = {index: int(entry["settings"]["index"]["number_of_shards"]) for index, entry in response.items()}
+        counts = {index: _number_of_shards(entry) for index, entry in requests.read_objects(response).items()}
         return [Shard(index, number) for index, count in sorted(counts.items()) for number in range(count)]
+
+
+def _time_and_offset(hit: Hit) -> tuple[str, int]:
+    time, offset = hit["_source"].get("@timestamp"), hit["_source"].get("log.offset")
+    return str(time or ""), offset if isinstance(offset, int) else 0
+
+
+def _seq_no(hit: Hit) -> int:
+    """Return the number by which a hit is sorted. Raises ResponseError."""
+    sort = requests.read_member(hit, list, "sort")
+    return requests.read_member({"sort": sort[0] if sort else None}, int, "sort")
+
+
+def _number_of_shards(entry: JsonObject) -> int:
+    text = requests.read_member(entry, str, "settings", "index", "number_of_shards")
+    if not text.isdecimal() or int(text) > MAX_SHARDS:
+        raise ResponseError(f"the response is not Elasticsearch's: an index of {text[:20]!r} shards")
+    return int(text)

@@ -36,7 +36,8 @@ class IndexFields:
         """Return the types of every field; more than one if indices differ."""
         path = f"/{self._pattern}/_field_caps?{_OPTIONS}&fields=*&filter_path=fields.*.*.type"
         body = await requests.request_ok(self._client, "GET", path)
-        return {name: tuple(sorted(by_type)) for name, by_type in body.get("fields", {}).items()}
+        fields = requests.read_objects(body.get("fields", {})) if requests.read_member(body, dict) else {}
+        return {name: tuple(sorted(by_type)) for name, by_type in fields.items()}
 
     async def ignored(self) -> list[Report]:
         """Return the values that no query finds, as they are too long, or of another type than the field."""
@@ -44,6 +45,7 @@ class IndexFields:
             Report(name, workload_of(hit["_source"]), hit["_index"], hit["_id"])
             for hit in await self._hits("_ignored")
             for name in hit.get("_ignored", ())
+            if isinstance(name, str)
         ]
 
     async def rejected(self) -> list[Report]:
@@ -69,6 +71,6 @@ class IndexFields:
             "sort": [{"event.created": {"order": "desc", "unmapped_type": "date_nanos"}}],
         }
         path = f"/{self._pattern}/_search?{_OPTIONS}&allow_partial_search_results=false"
-        hits: list[JsonObject] = (await requests.request_ok(self._client, "POST", path, body))["hits"]["hits"]
+        hits = requests.read_hits(await requests.request_ok(self._client, "POST", path, body))
         self.truncated = self.truncated or len(hits) == MAX_DOCUMENTS
         return hits

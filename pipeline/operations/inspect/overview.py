@@ -234,11 +234,11 @@ async def _elasticsearch(settings: ElasticsearchSettings) -> tuple[Elasticsearch
         response = Response(requests.TIMED_OUT, f"no response within {REQUEST_TIMEOUT_SECONDS:.0f} s")
     finally:
         await client.close()
-    if response.status == 200:
-        status = str(response.body["status"])
+    status = response.body.get("status") if isinstance(response.body, dict) else None
+    if response.status == 200 and status in ("green", "yellow", "red"):
         red = SourcedProblem(Severity.CRITICAL, "The cluster is red.", "elasticsearch", "Elasticsearch")
         return ElasticsearchOverview(status), [red] if status == "red" else []
-    if response.status == 403:
+    if response.status == 403 and requests.read_error_type(response) == "security_exception":
         return ElasticsearchOverview("reachable; no privilege to read its health"), []
     message = (
         f"Unreachable at {settings.es_address}: {response.body}."

@@ -59,7 +59,7 @@ class DocumentTracer:
         """Return the search hit of a document; None if it is not indexed."""
         query = {"query": {"ids": {"values": [identity]}}, "size": 1}
         path = f"/{self._settings.index_prefix}-*/_search?ignore_unavailable=true&allow_no_indices=true"
-        hits = (await requests.request_ok(self._client, "POST", path, query))["hits"]["hits"]
+        hits = requests.read_hits(await requests.request_ok(self._client, "POST", path, query))
         return dict(hits[0]) if hits else None
 
     async def steps(self, hit: JsonObject) -> list[Step]:

@@ -9,13 +9,15 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import Any, Self
 
+import orjson
 from elasticsearch import AsyncElasticsearch
 
 from pipeline.config.settings import Settings
 from pipeline.documents.batch import Document, DocumentBatch
-from pipeline.elasticsearch.id_lookup import MAX_IDS, DocumentLookup
+from pipeline.elasticsearch.id_lookup import MAX_IDS, DocumentLookup, StoredDocument
 from pipeline.elasticsearch.indexer import Indexer
 from pipeline.elasticsearch.rejections.rejection_handler import SendDeadLetter
+from pipeline.elasticsearch.rejections.stored_event import Comparison, compare
 from pipeline.monitoring.metrics import WORKER, Metrics
 from pipeline.worker.memory_budget import MemoryBudget
 
@@ -48,7 +50,7 @@ class Reindexer:
         """Look up the buffered documents and submit those that do not exist."""
         batches, self._buffer, self._buffered_documents = self._buffer, [], 0
         ids = [document_id.decode() for batch in batches for document_id in batch.ids]
-        existing: dict[str, list[str]] = {}
+        existing: dict[str, list[StoredDocument]] = {}
         for start in range(0, len(ids), MAX_IDS):
             existing |= await self._lookup.find(ids[start : start + MAX_IDS])
         for batch in batches:
@@ -91,14 +93,19 @@ class Reindexer:
         return self._indexer.last_error if self._indexer.failing_since else self._indexer.index_resolver.problem
 
 
-def without_existing(batch: DocumentBatch, existing: dict[str, list[str]]) -> DocumentBatch:
+def without_existing(batch: DocumentBatch, existing: dict[str, list[StoredDocument]]) -> DocumentBatch:
     """Return the batch without existing documents.
 
-    Multi-line documents that exist in the same index are kept: the new ones may be longer.
+    Multi-line documents that exist in the same index are kept: the new ones may be longer. So are those whose ids only
+    documents of other events have.
     """
 
     def is_needed(number: int, document: Document) -> bool:
-        indices = existing.get(document.id)
-        return indices is None or (number in batch.lengths and document.index in indices)
+        stored = existing.get(document.id)
+        if stored is None:
+            return True
+        source = orjson.loads(document.source)
+        indices = [index for index, fields in stored if compare(source, fields) is not Comparison.OTHER]
+        return not indices or (number in batch.lengths and document.index in indices)
 
     return batch.select([number for number, document in enumerate(batch) if is_needed(number, document)])

@@ -12,6 +12,7 @@ from pipeline.config.settings import Settings
 from pipeline.contract.dead_letter import DeadLetter
 from pipeline.contract.record import Headers, KafkaPosition
 from pipeline.documents.record_processor import RecordProcessor
+from pipeline.elasticsearch import requests
 from pipeline.elasticsearch.id_lookup import DocumentLookup
 from pipeline.errors import RecordError
 from pipeline.kafka import dead_letter_topic
@@ -105,5 +106,5 @@ async def count_by_rules(lookup: DocumentLookup, since: int, until: int | None) 
         "aggs": {"rules": {"terms": {"field": "crisp.rules", "missing": "", "size": 100}}},
     }
     response = await lookup.search(body)
-    buckets = response.get("aggregations", {}).get("rules", {}).get("buckets", ())
-    return {bucket["key"]: bucket["doc_count"] for bucket in buckets}
+    buckets = requests.read_buckets(response, "rules")
+    return {requests.read_member(entry, str, "key"): requests.read_member(entry, int, "doc_count") for entry in buckets}

@@ -54,7 +54,9 @@ class IndexSetup:
                 return Unsupported(settings=frozenset({index_template.LIFECYCLE_SETTING}))
             if response.status not in (200, 404):
                 raise SetupError(f"cannot read lifecycle policy {template.policy}: {requests.describe(response)}")
-            existing = response.body[template.policy]["policy"] if response.status == 200 else None
+            existing = None
+            if response.status == 200:
+                existing = requests.read_member(response.body, dict, template.policy, "policy")
             await self._put_lifecycle(template, existing)
         return Unsupported()
 
@@ -78,11 +80,14 @@ class IndexSetup:
         owner = index_template.managed_by(str(response.body)) if response.status == 400 else ""
         if response.status != 200 and not owner:
             raise SetupError(f"{name} rejected: {requests.describe(response)}")
+        if not owner and requests.read_member(response.body, dict).get("acknowledged") is not True:
+            raise SetupError(f"{name}: not acknowledged: {requests.describe(response)}")
         return owner
 
     async def _put_template(self, template: Template, unsupported: Unsupported) -> Unsupported:
         existing = await self._read_template(template)
-        if existing is not None and int(existing.get("version") or 0) > index_template.VERSION:
+        installed = existing.get("version") if existing is not None else None
+        if existing is not None and isinstance(installed, int) and installed > index_template.VERSION:
             self.messages.append(
                 f"index template {template.name}: of a newer crisp (version {existing['version']}), not changed"
             )
@@ -108,6 +113,7 @@ class IndexSetup:
             body = index_template.body(template, self._settings, unsupported)
             response = await self._request("POST", f"/_index_template/_simulate/{template.name}", body)
             if response.status == 200:
+                requests.read_member(response.body, dict, "template")
                 return body, unsupported
             more = index_template.unsupported_features(str(response.body))
             if response.status != 400 or not (more.types - unsupported.types or more.settings - unsupported.settings):
@@ -124,7 +130,7 @@ class IndexSetup:
             return None
         if response.status != 200:
             raise SetupError(f"cannot read index template {template.name}: {requests.describe(response)}")
-        existing: JsonObject = response.body["index_templates"][0]["index_template"]
+        existing = index_template.read_installed(response.body)
         if not index_template.is_owned_by_crisp(existing.get("_meta")):
             raise SetupError(f"index template {template.name} exists and is not owned by crisp: rename or remove it")
         return existing
@@ -133,9 +139,11 @@ class IndexSetup:
         """Check that no template of higher priority applies to crisp's indices, which would show only in new ones."""
         index = template.patterns[0].replace("20*", "2099.01.01").rstrip("*")
         response = await self._request_ok("POST", f"/_index_template/_simulate_index/{index}", None)
-        mappings = response.get("template", {}).get("mappings", {})
+        mappings = requests.read_member(response, dict, "template").get("mappings", {})
+        if not isinstance(mappings, dict):
+            mappings = {}
         if not index_template.is_owned_by_crisp(mappings.get("_meta")):
-            others = ", ".join(entry["name"] for entry in response.get("overlapping", ())) or "unknown"
+            others = ", ".join(_names(response.get("overlapping"))) or "unknown"
             raise SetupError(
                 f"index template {template.name} does not apply to the index {index}: another template has a priority "
                 f"above {index_template.PRIORITY}; check {others}"
@@ -146,11 +154,12 @@ class IndexSetup:
         path = ",".join(index_template.index_patterns(self._settings))
         all_indices = await self._request_ok("GET", f"/{path}/_settings?filter_path=*.settings.index.uuid", None)
         mappings = await self._request_ok("GET", f"/{path}/_mapping?filter_path=*.mappings._meta", None)
-        for index in sorted(all_indices):
-            meta = mappings.get(index, {}).get("mappings", {}).get("_meta")
+        mappings_by_index = requests.read_objects(mappings)
+        for index in sorted(requests.read_objects(all_indices)):
+            meta = requests.read_objects(mappings_by_index.get(index, {})).get("mappings", {}).get("_meta")
             if not index_template.is_owned_by_crisp(meta):
                 self.messages.append(f"  index {index} is not owned by crisp: documents go to another index")
-            elif meta.get("version") != index_template.VERSION:
+            elif isinstance(meta, dict) and meta.get("version") != index_template.VERSION:
                 self.messages.append(f"  index {index} keeps the mapping of version {meta.get('version')}")
 
     async def _request_ok(self, method: str, path: str, body: JsonObject | None) -> Any:
@@ -163,11 +172,16 @@ class IndexSetup:
         response = await requests.request(self._client, method, path, body)
         if response.status <= 0:
             raise UnavailableError(f"cannot connect to Elasticsearch at {self._settings.es_urls}: {response.body}")
+        requests.require_own_form(response)
         if response.status in _MAY_CHANGE:
             raise UnavailableError(
                 f"Elasticsearch rejects {method} {path.partition('?')[0]}: {requests.describe(response)}"
             )
         return response
+
+
+def _names(entries: object) -> list[str]:
+    return [str(entry.get("name")) for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
 
 
 def _managed_note(owner: str) -> str:

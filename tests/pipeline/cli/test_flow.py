@@ -96,7 +96,9 @@ def test_replay_rejects_an_empty_range(flow: CommandLine) -> None:
 def test_replay_with_other_rules_must_be_allowed(flow: CommandLine) -> None:
     buckets = [{"key": "0123abcd", "doc_count": 7}, {"key": "", "doc_count": 1}]
     flow.elasticsearch.respond(
-        "POST", "/logs-*/_search", Response(200, {"aggregations": {"rules": {"buckets": buckets}}})
+        "POST",
+        "/logs-*/_search",
+        Response(200, {"hits": {"hits": []}, "aggregations": {"rules": {"buckets": buckets}}}),
     )
 
     result = flow("replay", "--since", "1h")
@@ -135,7 +137,7 @@ def test_audit_reports_a_missing_and_a_duplicated_event(indexed: CommandLine) ->
     deleted, doubled, _ = sorted(index.documents)
     indexed.commit()
     index.documents.pop(deleted)
-    indexed.elasticsearch.add_document("logs-late", doubled, {})
+    indexed.elasticsearch.add_document("logs-late", doubled, index.documents[doubled][1])
 
     result = indexed("audit", "--from", "kafka")
     total = parsed(indexed("audit", "--from", "kafka", "--json"))
@@ -516,9 +518,19 @@ def test_check_reports_unreachable_servers(flow: CommandLine) -> None:
         ("/_nodes/_local", Response(401), "Elasticsearch", "failed"),
         ("/_nodes/_local", Response(403), "Elasticsearch", "warning"),
         ("/_nodes/_local", Response(200, {"nodes": {"a": {"version": "7.17.0"}}}), "Elasticsearch", "failed"),
-        ("/_security/_authenticate", Response(400), "credentials", "warning"),
+        (
+            "/_security/_authenticate",
+            Response(400, {"error": "no handler found for uri [/_security]"}),
+            "credentials",
+            "warning",
+        ),
         ("/_security/_authenticate", Response(401), "credentials", "failed"),
-        ("/_index_template/*", Response(500), "index template", "warning"),
+        (
+            "/_index_template/*",
+            Response(500, {"error": {"type": "exception"}, "status": 500}),
+            "index template",
+            "warning",
+        ),
         ("/_cluster/health", Response(200, {"status": "red", "number_of_data_nodes": 1}), "cluster", "failed"),
         ("/_cluster/health", Response(403), "cluster", "warning"),
         ("/_nodes/_local/stats/os", Response(200, {"nodes": {"a": {"timestamp": 0}}}), "clock", "warning"),

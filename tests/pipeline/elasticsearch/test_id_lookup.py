@@ -2,11 +2,12 @@
 
 from collections.abc import AsyncIterator
 
+import orjson
 import pytest
 
 from pipeline.elasticsearch import id_lookup
-from pipeline.elasticsearch.id_lookup import MAX_RETRIES, DocumentLookup
-from pipeline.errors import DocumentLookupError
+from pipeline.elasticsearch.id_lookup import MAX_RETRIES, DocumentLookup, StoredDocument
+from pipeline.errors import CrispError, DocumentLookupError
 from tests.pipeline.elasticsearch.scene import INDEX, Scene
 from tests.support.fake_elasticsearch import Response
 
@@ -28,7 +29,28 @@ def lookup(scene: Scene) -> DocumentLookup:
 
 
 async def test_indices_of_existing_documents_are_returned(scene: Scene) -> None:
-    assert await lookup(scene).find(["a", "b"]) == {"a": [INDEX, "logs-late"]}
+    assert await lookup(scene).find(["a", "b"]) == {"a": [StoredDocument(INDEX, {}), StoredDocument("logs-late", {})]}
+
+
+STRANGE_ANSWERS = [
+    Response(200, {}),
+    Response(200, []),
+    Response(200, "ok", "text/html"),
+    Response(200, {"hits": []}),
+    Response(200, {"timed_out": True}),
+    Response(200, {"timed_out": False, "hits": {"hits": {"a": 1}}}),
+    Response(200, {"timed_out": False, "hits": {"hits": ["a"]}}),
+    Response(200, {"timed_out": False, "hits": {"hits": [{"_id": 1, "_index": "a"}]}}),
+    Response(200, {"timed_out": False, "hits": {"hits": [{"_id": "a", "_index": "a", "_source": [1]}]}}),
+]
+
+
+@pytest.mark.parametrize("answer", STRANGE_ANSWERS)
+async def test_answer_of_another_program_is_an_error(scene: Scene, answer: Response) -> None:
+    scene.elasticsearch.respond_always(*SEARCH, Response(answer.status, orjson.dumps(answer.body), answer.content_type))
+
+    with pytest.raises(CrispError, match="response"):
+        await lookup(scene).find(["a"])
 
 
 @pytest.mark.parametrize("response", [Response(429), Response(503), TimeoutError(), ConnectionRefusedError()], ids=str)
