@@ -2,8 +2,8 @@
 
 Ids are positions in files, and can be guessed: whoever may write to the raw topic can send a record with the position
 of a line that is not written yet. Whether a stored document is of the same line follows from what every document has:
-the runtime's time in nanoseconds, stream and length of the raw line, and its message. A hash in each document would
-prove no more, at 5 % of the worker's time and 8 bytes a document.
+the runtime's time in nanoseconds, stream and length of the raw line, and its message. A hash of each line, in
+each document, would cost the worker 0.6 microseconds of about four.
 """
 
 import enum
