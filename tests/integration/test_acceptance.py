@@ -64,7 +64,7 @@ def _ship(flow: Flow, lines: list[str]) -> list[dict[str, Any]]:
         )
         (flow.make_container(f"pod-{seed}") / "0.log").write_text(text, "utf-8", "surrogatepass")
     flow.run_once(flow.shipper)
-    flow.run_once(flow.worker)
+    flow.run_once(flow.worker, seconds=180)  # hundreds of new fields, each a change of the mapping
     hits = flow.documents()
     assert len(hits) == 2 * len(lines)
     return hits
