@@ -34,9 +34,10 @@ class IndexFields:
 
     async def types(self) -> dict[str, tuple[str, ...]]:
         """Return the types of every field; more than one if indices differ."""
-        path = f"/{self._pattern}/_field_caps?{_OPTIONS}&fields=*&filter_path=fields.*.*.type"
+        path = f"/{self._pattern}/_field_caps?{_OPTIONS}&fields=*"
         body = await requests.request_ok(self._client, "GET", path)
-        fields = requests.read_objects(body.get("fields", {})) if requests.read_member(body, dict) else {}
+        requests.read_member(body, list, "indices")
+        fields = requests.read_objects(requests.read_member(body, dict, "fields"))
         return {name: tuple(sorted(by_type)) for name, by_type in fields.items()}
 
     async def ignored(self) -> list[Report]:
