@@ -7,7 +7,7 @@ from pathlib import Path
 from agents.discovery.scanner import DiscoveredFile, Scan
 from agents.kubernetes.container_policy import ContainerPolicy
 from agents.kubernetes.pod_watch import PodWatch
-from agents.poller import FINALISE_SECONDS, FilePoller
+from agents.poller import FilePoller
 from agents.state import file_registry, losses
 from agents.state.checkpoint import State
 from agents.state.file_registry import FileRegistry
@@ -24,6 +24,8 @@ from pipeline.config.settings import ShipperSettings
 from pipeline.contract import gap
 from pipeline.contract.pod_metadata import Instance
 from pipeline.monitoring.metrics import SHIPPER, Metrics
+
+HOLD_SECONDS = 30.0  # how long a file without a name is held; the kubelet rotates logs every 10 s
 
 
 class ContainerLogs:
@@ -171,8 +173,11 @@ class ContainerLogs:
         self._close_finished(instance, tail)
 
     def _is_absent(self, instance: Instance, now: float) -> bool:
-        """Return whether the files were deleted: no name is listed for a while, as may happen during a rename too."""
-        return now - self._absent_since.setdefault(instance, now) > FINALISE_SECONDS
+        """Return whether the files were deleted: no name is listed for a while.
+
+        After a rename or a deletion the runtime writes to the old file until the kubelet has it reopen its log.
+        """
+        return now - self._absent_since.setdefault(instance, now) > HOLD_SECONDS
 
     def poll(self, instance: Instance, tail: ContainerTail, now: float) -> int:
         """Update the sizes of the tail's files at `now`, monotonic seconds; return the backlog in bytes.

@@ -62,7 +62,7 @@ class Shipper:
         self._pods = PodWatch(settings) if pod_api.is_enabled(settings) else None
         self._read_at = 0.0  # monotonic time of the last iteration of the read loop
         self._all_acknowledged = False
-        self._scanned_at = math.inf  # monotonic time of the last scan; inf: not yet
+        self._scanned_at = math.inf  # monotonic time of the last scan, or of the start of the first one; inf: not yet
         self._containers = ContainerLogs(settings, self._pods, self._metrics)
         self._scheduler = ReadScheduler(settings, self._containers, self._delivery, self._link.in_flight)
         self._unread = UnreadLogTracker(settings, self._metrics)
@@ -107,6 +107,7 @@ class Shipper:
         if self._pods is not None:
             self._pods.start()
         self._containers.restore(self._checkpoint.load())
+        self._scanned_at = time.monotonic()  # a scan that hangs is not alive, also the first one
         self._scan()
         loops = self._ship(once=once), self._scan_loop(), self._checkpoint_loop(), self._link.watch()
         tasks = [asyncio.create_task(loop) for loop in loops]

@@ -107,3 +107,22 @@ async def test_log_of_short_lived_container_is_held_after_deletion(running_shipp
     await asyncio.sleep(1.2)
 
     assert running_shipper.read_open_log(7) == last
+
+
+async def test_first_scan_that_hangs_is_not_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(logs_dir=str(tmp_path), state_dir=str(tmp_path / "state"), kubernetes="off", node_name="n")
+    shipper = Shipper(settings)
+    problems: list[str] = []
+
+    def hang() -> None:
+        now = time.monotonic()
+        monkeypatch.setattr(time, "monotonic", lambda: now + 61)
+        problems.append(shipper._liveness_problem())
+        raise InterruptedError
+
+    monkeypatch.setattr(shipper._discovery, "scan", hang)
+    assert shipper._liveness_problem() == ""
+    with pytest.raises(InterruptedError):
+        await shipper.run()
+
+    assert problems == ["no scan for log files for 61 s"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from agents.containers import ContainerLogs
+from agents.containers import HOLD_SECONDS, ContainerLogs
 from agents.discovery.directory_cache import DirectoryCache
 from agents.discovery.scanner import Discovery, Scan, kubelet_layout
 from agents.state.checkpoint import State, decode, encode
@@ -260,6 +260,8 @@ def test_later_restart_number_in_cleaned_directory_is_no_jump(node: Node) -> Non
         node.drain()
         for path in node.path().parent.iterdir():
             path.unlink()
+        node.scan(1)
+        node.clock += HOLD_SECONDS
         node.drain()
         if restart == 3:
             node.restart()
@@ -284,6 +286,9 @@ def test_pod_deleted_during_reading_loses_nothing(node: Node) -> None:
     node.scan()
     node.path().unlink()
     node.path().parent.rmdir()
+    node.drain()
+    node.scan(1)
+    node.clock += HOLD_SECONDS
     node.drain()
 
     assert node.read == {f"{UID}/app/0": size}
@@ -374,6 +379,29 @@ def test_damaged_archive_has_one_gap_and_does_not_block_the_live_log(node: Node,
     node.restart()
     node.drain()
     assert {(entry.identity, entry.offset) for entry in node.gaps()} <= {(gaps[0].identity, gaps[0].offset)}
+
+
+def test_file_without_name_is_held_until_its_slow_writer_reopens_the_log(node: Node) -> None:
+    size = node.write()
+    node.drain()
+    with node.path().open("ab") as writer:
+        node.path().unlink()
+        for number in range(2):
+            node.drain()
+            size += writer.write(b"2026-09-21T13:33:21.%09dZ stdout F late\n" % number)
+            writer.flush()
+            node.clock += 3
+        size += node.write()
+    node.drain()
+
+    assert node.read == {f"{UID}/app/0": size}
+    node.path().unlink()
+    node.scan(1)
+    node.clock += HOLD_SECONDS
+    node.drain()
+    node.drain()
+    assert node.logs.tails == {}
+    assert node.gaps() == []
 
 
 def test_biggest_backlog_is_abandoned_first_above_the_disk_limit(tmp_path: Path) -> None:
