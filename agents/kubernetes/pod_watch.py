@@ -124,14 +124,17 @@ class PodWatch:
                 for new_version in self._watch(api, version):
                     version, self._received_at = new_version, time.monotonic()
                     backoff.reset()
+                pause = FIRST_BACKOFF_SECONDS if self._restart_requested.is_set() else backoff.next_pause()
             except Gone:
-                version = ""
+                version, pause = "", backoff.next_pause()
             except Exception as error:  # noqa: BLE001 - any error of the API is reported and retried
                 version = self._version_after(error, version)
                 self._report(error)
-                if isinstance(error, StatusError) and error.retry_after:  # the server decides, also while a file waits
-                    self._stopping.wait(min(MAX_RETRY_AFTER_SECONDS, error.retry_after))
-            self._restart_requested.wait(backoff.next_pause())
+                if isinstance(error, StatusError):  # the server decides, also while a file waits
+                    pause = max(backoff.next_pause(), min(MAX_RETRY_AFTER_SECONDS, error.retry_after))
+                else:
+                    pause = FIRST_BACKOFF_SECONDS if self._restart_requested.is_set() else backoff.next_pause()
+            self._stopping.wait(pause)  # a file that waits for its pod shortens no pause
 
     def _version_after(self, error: Exception, version: str) -> str:
         """Return the resourceVersion to watch from after an error; empty: list again, in smaller pages if needed."""
@@ -189,6 +192,12 @@ class PodWatch:
         return name in self._indexed_annotations or annotations.is_relevant(name, self._settings.annotation_prefix)
 
 
+def _last_id(status: JsonObject) -> JsonObject:
+    """Return the id of the container before the last restart; its message may have kilobytes."""
+    terminated = (status.get("lastState") or {}).get("terminated") or {}
+    return {"terminated": {"containerID": terminated.get("containerID")}} if terminated else {}
+
+
 def trim(pod: Pod, keeps_annotation: Callable[[str], bool]) -> Pod:
     """Return the required parts of a Pod object: a node has hundreds of pods, with specs of kilobytes."""
     metadata, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
@@ -205,7 +214,7 @@ def trim(pod: Pod, keeps_annotation: Callable[[str], bool]) -> Pod:
     }
     statuses = {
         group: [
-            {key: entry.get(key) for key in ("name", "containerID", "restartCount", "lastState")}
+            {**{key: entry.get(key) for key in ("name", "containerID", "restartCount")}, "lastState": _last_id(entry)}
             for entry in status.get(group) or ()
         ]
         for group in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")

@@ -338,3 +338,17 @@ print([m for m in sys.modules if m.split(".")[0] in ("kubernetes", "urllib3", "y
     output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
 
     assert output == "[]\n"
+
+
+def test_waiting_file_does_not_shorten_the_back_off(
+    api: KubernetesApi, start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pod_watch, "SILENT_SECONDS", 0.0)
+    api.responses = [(429, {}, b"")] * 100
+    watch = start()
+    deadline = time.monotonic() + 1.2
+    while time.monotonic() < deadline:
+        watch.restart_if_silent()
+        time.sleep(0.01)
+
+    assert 1 <= len(api.requests) <= 5
