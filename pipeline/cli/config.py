@@ -11,7 +11,7 @@ from rich.table import Table
 
 from pipeline.cli.terminal import output
 from pipeline.config.environment import DEFAULTS, format_value, load_settings
-from pipeline.config.settings import env_name
+from pipeline.config.settings import env_name, strip_credentials
 
 EXAMPLE = """examples:
   crisp config --changed
@@ -45,10 +45,12 @@ def _rows() -> dict[str, dict[str, Any]]:
     for field in dataclasses.fields(effective):
         name, value = env_name(field.name), format_value(field, getattr(effective, field.name))
         default = format_value(field, getattr(DEFAULTS, field.name))
+        changed = value != default
+        value = strip_credentials(value) if isinstance(value, str) else value
         rows[name] = {
             "value": HIDDEN if field.metadata["secret"] and value else value,
             "from": "environment" if name in os.environ else "default",
-            "changed": value != default,
+            "changed": changed,
             "default": default,
             "meaning": field.metadata["meaning"],
         }

@@ -47,3 +47,18 @@ def test_markup_in_a_value_is_shown_literally(
     monkeypatch.setenv("CRISP_CLUSTER_NAME", "[red]x")
 
     assert "[red]x" in config_output(capsys, changed=True, json=False)
+
+
+@pytest.mark.parametrize("json", [True, False])
+def test_passwords_in_urls_are_hidden(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *, json: bool
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    monkeypatch.setenv("CRISP_KIBANA_URL", "http://kibana:5601")
+    monkeypatch.setenv("CRISP_STATUS_URLS", "http://a:hunter2@b:1 http://c:hunter2@d:1")
+
+    output = config_output(capsys, changed=True, json=json)
+
+    assert "hunter2" not in output
+    assert "b:1" in output
+    assert "d:1" in output
