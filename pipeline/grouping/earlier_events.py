@@ -185,7 +185,8 @@ class EarlierEvents:
         text: list[bytes] = []
         for entry in self._walk(last):
             is_function = message_lines.resume(entry.state, entry.last, text, _ANY_POSITION)
-            if is_function or message_lines.may_begin(entry.last):
+            is_panic = entry.state == frames.RUST_MESSAGE  # its last line may have any form
+            if is_function or is_panic or message_lines.may_begin(entry.last):
                 starts.append(entry.number)
             if len(text) >= message_lines.MAX_LINES or not message_lines.is_text(entry.last):
                 break
