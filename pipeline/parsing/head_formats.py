@@ -52,7 +52,7 @@ BEFORE_LEVEL = FormatTable(
         r"\[tid: _ThreadID=(?P<tid>\d{1,10}) _ThreadName=(?P<thread>[^\]]{1,100})\]",
     ),
     Format("Scrapy", rf"\[(?P<logger>{_DOTTED})\] (?P<level>[A-Z]{{4,8}})(?=: )"),
-    Format("winston, with a label", r"\[[^\]]{1,60}+\] (?P<level>[a-z]{4,9})(?=: )"),
+    Format("winston, with a label", rf"\[(?:(?P<logger>{LOGGER})|[^\]]{{1,60}}+)\] (?P<level>[a-z]{{4,9}})(?=: )"),
     Format(  # a thread's name in log4j and logback; elsewhere it may be anything
         "bracket",
         r"\[ *+(?P<thread>[^\]]{1,100}+)\](?: ?\[[^\]]{0,100}+\])??[\s|:-]*+" + _LEVEL + r"(?: +(?=\]))?",

@@ -143,7 +143,11 @@ DIALECTS: tuple[Dialect, ...] = (
     _dialect("Nest with pino", "level time pid hostname context", "context=log.logger"),
     _dialect("Nest with winston", "level message ms context", "context=log.logger"),
     _dialect("gommon", "time level prefix file line message", "file=log.origin.file.name line=log.origin.file.line"),
-    _dialect("Rust tracing", "fields.message target level", "fields.message=message target=log.logger"),
+    _dialect(
+        "Rust tracing",
+        "fields.message target level",
+        "fields.message=message target=log.logger fields.error=error.message fields.err=error.message",
+    ),
     _dialect(
         "loguru",
         "text record.message record.level.name record.time.timestamp",

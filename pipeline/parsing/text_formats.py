@@ -200,6 +200,8 @@ def _level_first(line: str) -> JsonObject | None:
     name = level.WORDS.get(bare or bracket or angle)
     if name is None or (closing == " " and (not bare.isupper() or bare in _COLON_ONLY)):
         return None
+    if line.startswith("Trace: "):  # Node's `console.trace`: a stack, no level
+        return None
     if line.startswith("INFO: ") and (request := access_log.uvicorn(line)) is not None:
         return request
     fields: JsonObject = {"log.level": name}

@@ -24,11 +24,9 @@ NOT_MET = {
     "log4j2-json",
     "logback-dated",
     "logback-iso",
-    "node-winston_text",
     "python-loguru_json",
     "python-structlog_logfmt",
     "rust-env_logger",
-    "rust-tracing_json",
 }
 """Set-ups that are not read as expected yet."""
 
