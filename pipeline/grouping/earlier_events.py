@@ -207,7 +207,7 @@ class EarlierEvents:
         """Return the log line before the blank lines up to the event at `last`: an exception may follow."""
         for number, entry in enumerate(self._walk(last)):
             if entry.last.strip():
-                return [entry.number] if number and entry.is_simple and entry.state == frames.LOGGED else []
+                return [entry.number] if number and entry.state == frames.LOGGED else []
             if number >= _MAX_BLANK_LINES or not entry.is_simple:
                 break
         return []

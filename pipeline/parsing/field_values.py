@@ -56,8 +56,13 @@ def number(name: str) -> Converter:
 
 
 def ip(name: str) -> Converter:
-    """An IP address."""
-    return lambda value: {name: address} if isinstance(value, str) and (address := parse_ip(value)) else None
+    """An IP address, as it is spelled; without brackets."""
+
+    def convert(value: Any) -> JsonObject | None:
+        address = parse_ip(value) if isinstance(value, str) else ""
+        return {name: address if value.startswith("[") else value} if address else None
+
+    return convert
 
 
 def or_application(name: str, make: Callable[[str], Converter]) -> Converter:

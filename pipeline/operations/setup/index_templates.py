@@ -172,11 +172,11 @@ class IndexSetup:
         response = await requests.request(self._client, method, path, body)
         if response.status <= 0:
             raise UnavailableError(f"cannot connect to Elasticsearch at {self._settings.es_urls}: {response.body}")
-        requests.require_own_form(response)
-        if response.status in _MAY_CHANGE:
+        if response.status in _MAY_CHANGE:  # also of a gateway, whose server is starting
             raise UnavailableError(
                 f"Elasticsearch rejects {method} {path.partition('?')[0]}: {requests.describe(response)}"
             )
+        requests.require_own_form(response)
         return response
 
 
