@@ -12,10 +12,9 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from pipeline.contract import cri
-from pipeline.kafka import client
+from pipeline.kafka import client, topic_config
 from pipeline.local.process import free_ports
 from pipeline.local.stack import Stack
-from pipeline.operations.setup import topics
 from pipeline.parsing import timestamp
 from tests.faults.results import Row
 from tests.integration.flow import Flow, eventually
@@ -151,7 +150,10 @@ def test_noisy_container_does_not_delay_quiet_ones(flow: Flow, row: Row) -> None
 async def create_log_append_time_topic(flow: Flow) -> None:
     """Create the raw topic with `LogAppendTime`: a record has the time of its append."""
     admin = AIOKafkaAdminClient(**client.connection(flow.settings))
-    configs = {topics.MAX_MESSAGE_BYTES: str(flow.settings.record_max_bytes), "message.timestamp.type": "LogAppendTime"}
+    configs = {
+        topic_config.MAX_MESSAGE_BYTES: str(flow.settings.record_max_bytes),
+        "message.timestamp.type": "LogAppendTime",
+    }
     await admin.start()
     try:
         await admin.create_topics([NewTopic(flow.settings.topic_raw, 3, 1, topic_configs=configs)])

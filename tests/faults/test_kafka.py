@@ -11,7 +11,7 @@ import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from pipeline.kafka import client
+from pipeline.kafka import client, topic_config
 from pipeline.local.process import peak_rss_mib
 from pipeline.local.stack import Stack
 from pipeline.operations.setup import topics
@@ -40,7 +40,7 @@ async def create_small_topic(flow: Flow, max_bytes: int) -> None:
     admin = AIOKafkaAdminClient(**client.connection(flow.settings))
     await admin.start()
     try:
-        configs = {topics.MAX_MESSAGE_BYTES: str(max_bytes)}
+        configs = {topic_config.MAX_MESSAGE_BYTES: str(max_bytes)}
         await admin.create_topics([NewTopic(flow.settings.topic_raw, 3, 1, topic_configs=configs)])
     finally:
         await admin.close()
@@ -52,7 +52,7 @@ async def set_message_limit(flow: Flow, max_bytes: int) -> None:
     await admin.start()
     try:
         topic = ConfigResource(
-            ConfigResourceType.TOPIC, flow.settings.topic_raw, {topics.MAX_MESSAGE_BYTES: str(max_bytes)}
+            ConfigResourceType.TOPIC, flow.settings.topic_raw, {topic_config.MAX_MESSAGE_BYTES: str(max_bytes)}
         )
         await admin.alter_configs([topic])
     finally:

@@ -4,7 +4,6 @@ from collections.abc import Awaitable
 from typing import Any
 
 from aiokafka.admin import AIOKafkaAdminClient
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import (
     AuthenticationFailedError,
@@ -23,13 +22,18 @@ from pipeline.config.settings import KafkaSettings, env_name
 from pipeline.kafka import authorized_operations
 from pipeline.kafka import client as kafka_client
 from pipeline.kafka.error_text import describe_error
+from pipeline.kafka.topic_config import (
+    CLEANUP_POLICY,
+    LARGE_RECORDS,
+    LOG_APPEND_TIME,
+    MAX_MESSAGE_BYTES,
+    RETENTION_BYTES,
+    RETENTION_MS,
+    TIMESTAMP_TYPE,
+    read_topic_config,
+)
 from pipeline.operations.check.finding import FAILED, CheckResult, failed, ok, warning
 
-MAX_MESSAGE_BYTES, CLEANUP_POLICY = "max.message.bytes", "cleanup.policy"
-TIMESTAMP_TYPE, LOG_APPEND_TIME = "message.timestamp.type", "LogAppendTime"
-LARGE_RECORDS = 4
-"""As many records of the maximum size a worker unpacks at once."""
-RETENTION_MS, RETENTION_BYTES = "retention.ms", "retention.bytes"
 REQUEST_TIMEOUT_MS = 10_000
 _AUTHORIZATION_ERRORS = (ClusterAuthorizationFailedError, GroupAuthorizationFailedError, TopicAuthorizationFailedError)
 _RUN_SETUP = "run `crisp setup`, with the right to create topics"
@@ -90,7 +94,7 @@ async def _check_raw_topic(
     if count < settings.topic_partitions:
         remedy = f"more than {count} workers would idle; partitions can be added at any time"
         results = [warning(f"topic {name}", f"{count} partitions, configured are {settings.topic_partitions}", remedy)]
-    config = await _topic_config(admin, name)
+    config = await read_topic_config(admin, name)
     results.append(_check_record_size(name, config, settings.record_max_bytes))
     retention_ms = int(settings.topic_retention_seconds * 1000)
     if "compact" in config[CLEANUP_POLICY]:
@@ -123,19 +127,10 @@ async def _check_dead_letter_topic(
     name = settings.topic_dead
     if topic["error_code"]:
         return [failed(f"topic {name}", for_code(topic["error_code"]).__name__, _RUN_SETUP)]
-    config = await _topic_config(admin, name)
+    config = await read_topic_config(admin, name)
     results = [ok(f"topic {name}", "exists"), _check_record_size(name, config, settings.dead_letter_topic_max_bytes)]
     results += _check_timestamp_type(name, config)
     return results + _check_operations(name, operations.get(name), {"write": "the worker", "describe": "the worker"})
-
-
-async def _topic_config(admin: Any, topic: str) -> dict[str, str]:
-    keys = dict.fromkeys((MAX_MESSAGE_BYTES, RETENTION_MS, RETENTION_BYTES, CLEANUP_POLICY, TIMESTAMP_TYPE), "")
-    (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic, keys)])
-    code, reason, *_, entries = response.resources[0]
-    if code:
-        raise for_code(code)(f"cannot read the configuration of {topic}: {reason}")
-    return {entry[0]: str(entry[1]) for entry in entries}
 
 
 def _check_record_size(topic: str, config: dict[str, str], required: int) -> CheckResult:

@@ -3,7 +3,6 @@
 from typing import Any
 
 from aiokafka.admin import NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     InvalidReplicationFactorError,
     KafkaError,
@@ -18,17 +17,17 @@ from pipeline.config.settings import KafkaSettings, env_name
 from pipeline.errors import SetupError, UnavailableError
 from pipeline.kafka import client as kafka_client
 from pipeline.kafka.error_text import describe_error
-
-MAX_MESSAGE_BYTES = "max.message.bytes"
-LARGE_RECORDS = 4
-"""As many records of the maximum size a worker unpacks at once."""
-RETENTION_MS = "retention.ms"
-RETENTION_BYTES = "retention.bytes"
-CLEANUP_POLICY = "cleanup.policy"
-MIN_INSYNC_REPLICAS = "min.insync.replicas"
-TIMESTAMP_TYPE = "message.timestamp.type"
-LOG_APPEND_TIME = "LogAppendTime"
-"""The broker's clock counts: a node whose clock is wrong is neither refused, nor are its records deleted at once."""
+from pipeline.kafka.topic_config import (
+    CLEANUP_POLICY,
+    LARGE_RECORDS,
+    LOG_APPEND_TIME,
+    MAX_MESSAGE_BYTES,
+    MIN_INSYNC_REPLICAS,
+    RETENTION_BYTES,
+    RETENTION_MS,
+    TIMESTAMP_TYPE,
+    read_topic_config,
+)
 
 _MAY_CHANGE = (InvalidReplicationFactorError, NotControllerError, RequestTimedOutError, TopicAuthorizationFailedError)
 """Errors while brokers start one after the other, or before the user's rights are made."""
@@ -79,7 +78,7 @@ async def _describe_topic(admin: Any, topic: NewTopic, code: int, reason: str) -
         raise UnavailableError(f"topic {topic.name}: {for_code(code).__name__}: {reason}")
     if for_code(code) is not TopicAlreadyExistsError:
         raise SetupError(f"topic {topic.name}: {for_code(code).__name__}: {reason}")
-    config = await _topic_config(admin, topic.name)
+    config = await read_topic_config(admin, topic.name)
     _check_config(topic, config)
     (described,) = await admin.describe_topics([topic.name])
     partitions = len(described["partitions"])
@@ -119,10 +118,3 @@ def _differences(topic: NewTopic, config: dict[str, str], partitions: int) -> li
             " that is larger, packed or unpacked, is dead-lettered"
         )
     return lines
-
-
-async def _topic_config(admin: Any, topic: str) -> dict[str, str]:
-    names = (MAX_MESSAGE_BYTES, RETENTION_MS, RETENTION_BYTES, CLEANUP_POLICY, MIN_INSYNC_REPLICAS, TIMESTAMP_TYPE)
-    keys = dict.fromkeys(names, "")
-    (response,) = await admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, topic, keys)])
-    return {entry[0]: str(entry[1]) for entry in response.resources[0][4]}
