@@ -253,7 +253,7 @@ class Shipper:
         False if it cannot be read, which is a problem of its own.
         """
         try:
-            return any(file.backlog_bytes() and file.has_complete_line() for file in tail.files)
+            return any(file.backlog_bytes() and file.has_line(tail.event_bytes) for file in tail.files)
         except OSError:
             return False
 

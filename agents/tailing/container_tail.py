@@ -111,6 +111,11 @@ class ContainerTail:
         return self._limits.slice_bytes
 
     @property
+    def event_bytes(self) -> int:
+        """The maximum size of an event, and of a part of a raw line."""
+        return self._limits.event_bytes
+
+    @property
     def polled_at(self) -> float:
         """The monotonic time of the last poll."""
         return self._polled_at

@@ -11,7 +11,6 @@ from pipeline.contract.record import Continuation
 
 HEAD_BYTES = 64
 LOOK_BACK_BYTES = 65536
-_BLOCK_BYTES = 1 << 18
 
 
 class LogFile(OpenFile):
@@ -25,6 +24,7 @@ class LogFile(OpenFile):
         "_head",
         "_identity",
         "_last_size",
+        "_line",
         "_listed",
         "_modified",
         "_position",
@@ -42,6 +42,7 @@ class LogFile(OpenFile):
         self._head = b""  # its first bytes, to detect truncation
         self._continuations: tuple[Continuation, ...] = ()
         self._position = 0
+        self._line = 0, 0  # the start of a raw line, and an offset until which it has no newline
         self._finalised = False
         self._last_size = 0
         self._modified = status.st_mtime_ns
@@ -231,26 +232,31 @@ class LogFile(OpenFile):
         return offset > 0 and self.read_at(offset - 1, 1) not in (b"\n", b"")
 
     def line_start(self, offset: int, step: int) -> int:
-        """Return the start of the raw line that contains the offset."""
-        while offset > 0:
-            start = max(0, offset - step)
-            newline = self.read_at(start, offset - start).rfind(b"\n")
-            if newline >= 0:
-                return start + newline + 1
-            offset = start
-        return 0
+        """Return the start of the raw line that contains the offset; what the last call searched is not read again.
 
-    def has_complete_line(self) -> bool:
-        """Return whether a complete line follows the position; assumed of an archive that is not decompressed."""
+        Each part of an oversized line asks for it: reads would grow with the square of the line's length.
+        """
+        start, known = self._line
+        position = offset
+        while position and not start <= position <= known:
+            begin = max(0, position - step, known if known < position else 0)
+            newline = self.read_at(begin, position - begin).rfind(b"\n")
+            if newline >= 0:
+                start = position = begin + newline + 1
+                break
+            position = begin
+        self._line = min(start, position), offset
+        return self._line[0]
+
+    def has_line(self, limit: int) -> bool:
+        """Return whether a complete line follows the position, or a part of `limit` bytes of an oversized one.
+
+        Assumed of an archive that is not decompressed.
+        """
         if self._compressed:
             return True
-        start, data = self._position, b"\n"
-        while data:
-            data = self.read_at(start, _BLOCK_BYTES)
-            if b"\n" in data:
-                return True
-            start += len(data)
-        return False
+        data = self.read_at(self._position, limit)
+        return len(data) == limit or b"\n" in data
 
     def time_before(self, offset: int) -> bytes:
         """Return the time of the last CRI line before the offset; empty if there is none within LOOK_BACK_BYTES.

@@ -130,6 +130,6 @@ def test_lines_around_an_offset_are_found(file: LogFile) -> None:
     assert file.line_start(end - 3, step=4) == len(LINE)
     assert file.line_start(3, step=2) == 0
     assert [file.is_inside_line(offset) for offset in (0, 5, end)] == [False, True, False]
-    assert file.has_complete_line()
+    assert file.has_line(100)
     file.seek(end)
-    assert not file.has_complete_line()
+    assert not file.has_line(100)
