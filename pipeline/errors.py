@@ -6,6 +6,7 @@
     ├── UsageError               command-line arguments that are invalid or exclude each other
     ├── RecordError              a record breaks the contract, or has an unsupported version
     ├── StackError               the local Kafka or Elasticsearch cannot be installed or started
+    ├── StateError               the shipper's state directory was replaced, and another shipper uses it
     ├── ResponseError            a response of Elasticsearch does not have the form of the request
     ├── DocumentLookupError      Elasticsearch cannot be queried for existing documents
     ├── KubernetesError          the Kubernetes API cannot be used: access, connection, status, or size of a response
@@ -42,6 +43,10 @@ class RecordError(CrispError):
 
 class StackError(CrispError):
     """The local Kafka or Elasticsearch cannot be installed or started."""
+
+
+class StateError(CrispError):
+    """The shipper's state directory was replaced, and another shipper uses it."""
 
 
 class SetupError(CrispError):

@@ -4,9 +4,11 @@ One JSON file, versioned, with a checksum; written to a temporary file, synced a
 An unreadable checkpoint, also one of another version, is logged and renamed. Then everything still on disk is sent
 again, which is harmless: document ids are derived from file and offset. So a downgrade is possible; a newer release
 must read the format of the release before it (0.1.0 is the first, so there is nothing to migrate yet). A lock on the
-directory makes a second shipper of the same node wait.
+directory makes a second shipper of the same node wait. A directory that was removed or replaced is made and locked
+again before the next write.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import logging
@@ -20,6 +22,7 @@ import orjson
 from agents.tailing.byte_ranges import ByteRanges
 from pipeline.contract.pod_metadata import Instance
 from pipeline.contract.record import Continuation
+from pipeline.errors import StateError
 
 VERSION = 2
 log = logging.getLogger(__name__)
@@ -73,6 +76,7 @@ class Checkpoint:
         self.path = directory / "checkpoint.json"
         self._previous = directory / "checkpoint.previous.json"
         self._lock = -1
+        self._lock_requested = False
         self._directory = directory
         self._last_written = b""
 
@@ -82,6 +86,7 @@ class Checkpoint:
         The lock is on the directory itself: a full or read-only disk accepts no lock file. Another failure to lock is
         logged and does not stop the shipper.
         """
+        self._lock_requested = True
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -95,9 +100,29 @@ class Checkpoint:
 
     def unlock(self) -> None:
         """Let another shipper lock the directory. Idempotent."""
+        self._lock_requested = False
         if self._lock >= 0:
             os.close(self._lock)
             self._lock = -1
+
+    def _lock_again(self) -> None:
+        """Make and lock the directory again if the locked one was removed or replaced. Raises StateError."""
+        if not self._lock_requested or self._holds_lock():
+            return
+        if self._lock >= 0:
+            log.error("the state directory was removed or replaced; it is made again: %s", self._directory)
+        self.unlock()
+        self._last_written = b""
+        locked = self.lock()
+        self._lock_requested = True  # also after a failure: nothing may be written without the lock
+        if not locked:
+            raise StateError(f"the state directory was replaced, and another shipper uses it: {self._directory}")
+
+    def _holds_lock(self) -> bool:
+        """Return whether the path still names the locked directory."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return self._lock >= 0 and os.path.samestat(os.fstat(self._lock), os.stat(self._directory))
+        return False
 
     def load(self) -> State | None:
         """Return the newest readable copy; None if there is none."""
@@ -116,7 +141,11 @@ class Checkpoint:
         return None
 
     def store(self, state: State) -> None:
-        """Replace the checkpoint. Raises OSError; then the existing copies are unchanged."""
+        """Replace the checkpoint. Raises OSError; then the existing copies are unchanged.
+
+        Raises StateError if the directory was replaced, and another shipper has locked the new one.
+        """
+        self._lock_again()
         encoded = encode(state)
         if encoded == self._last_written:
             return

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from agents.state.checkpoint import VERSION, Checkpoint, Entry, State, decode, encode
 from pipeline.contract.pod_metadata import Instance
+from pipeline.errors import StateError
 from tests.support import smalldisk
 
 INSTANCE = Instance("shop", "pay-1", "u-1", "pay", 2)
@@ -205,3 +207,48 @@ def test_failed_locks_leak_no_descriptors(tmp_path: Path) -> None:
 
     assert len(os.listdir("/proc/self/fd")) == before
     first.unlock()
+
+
+@pytest.mark.parametrize("change", ["removed", "renamed", "made again", "replaced by a file"])
+def test_removed_state_directory_is_made_and_locked_again(tmp_path: Path, change: str) -> None:
+    directory = tmp_path / "node" / "state"
+    first, second = Checkpoint(directory), Checkpoint(directory)
+    assert first.lock()
+    first.store(STATE)
+    if change == "renamed":
+        directory.rename(tmp_path / "away")
+    else:
+        shutil.rmtree(directory.parent)
+    if change == "made again":
+        directory.mkdir(parents=True)
+    if change == "replaced by a file":
+        directory.parent.mkdir()
+        directory.touch()
+        with pytest.raises(OSError, match="Not a directory"):
+            first.store(STATE)
+        directory.unlink()
+
+    first.store(STATE)
+
+    assert first.load() == STATE
+    assert not second.lock()
+    first.unlock()
+    assert second.lock()
+    second.unlock()
+
+
+def test_shipper_whose_state_directory_another_one_locked_writes_nothing_more(tmp_path: Path) -> None:
+    directory = tmp_path / "state"
+    first, second = Checkpoint(directory), Checkpoint(directory)
+    assert first.lock()
+    first.store(STATE)
+    shutil.rmtree(directory)
+    assert second.lock()
+
+    for _ in range(2):
+        with pytest.raises(StateError, match="another shipper uses it"):
+            first.store(STATE)
+    assert second.load() is None
+    second.store(State([entry(12)]))
+    assert second.load() == State([entry(12)])
+    second.unlock()
