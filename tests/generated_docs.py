@@ -58,6 +58,7 @@ SETTING_GROUPS: dict[str, dict[str, str]] = {
         "worker, parse, replay, audit, check": "rules_file rules_python_dir",
     },
     "status-settings": {"shipper, worker": "log_level status_host", "status": "status_urls"},
+    "file-settings": {"all": "config_file"},
 }
 """The settings by group, and by what reads them; `commands`: those that connect to the server in question."""
 

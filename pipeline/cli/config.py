@@ -2,7 +2,6 @@
 
 import argparse
 import dataclasses
-import os
 from typing import Any
 
 import orjson
@@ -10,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from pipeline.cli.terminal import output
-from pipeline.config.environment import DEFAULTS, format_value, load_settings
+from pipeline.config.environment import DEFAULTS, format_value, load_settings, origins
 from pipeline.config.settings import env_name, strip_credentials
 
 EXAMPLE = """examples:
@@ -40,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _rows() -> dict[str, dict[str, Any]]:
-    effective = load_settings()
+    effective, places = load_settings(), origins()
     rows = {}
     for field in dataclasses.fields(effective):
         name, value = env_name(field.name), format_value(field, getattr(effective, field.name))
@@ -49,7 +48,7 @@ def _rows() -> dict[str, dict[str, Any]]:
         value = strip_credentials(value) if isinstance(value, str) else value
         rows[name] = {
             "value": HIDDEN if field.metadata["secret"] and value else value,
-            "from": "environment" if name in os.environ else "default",
+            "from": places.get(name, "default"),
             "changed": changed,
             "default": default,
             "meaning": field.metadata["meaning"],

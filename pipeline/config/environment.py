@@ -1,6 +1,7 @@
-"""Reads the settings from environment variables, validates them, and shows them as they are written there.
+"""Reads the settings from environment variables and from a file (`settings_file`), validates them, and shows them.
 
-Unknown and invalid variables prevent the start; all problems are reported at once.
+A variable of the environment has precedence over the file. Unknown and invalid variables prevent the start; all
+problems are reported at once.
 """
 
 import dataclasses
@@ -10,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from pipeline.config import addresses, routes, secrets, units
+from pipeline.config import addresses, routes, secrets, settings_file, units
 from pipeline.config.settings import PREFIX, SECRET_KINDS, Settings, ShipperSettings, env_name, strip_credentials
 from pipeline.errors import SettingsError
 from pipeline.grouping import start_pattern
@@ -18,26 +19,39 @@ from pipeline.grouping import start_pattern
 DEFAULTS = Settings()
 MISTAKEN_NAMES = {"ES_USERNAME": "ES_USER", "ES_PASS": "ES_PASSWORD", "ES_PASSWD": "ES_PASSWORD"}
 """Names without the prefix, of which the likely meaning would else be ignored."""
+FILE_VARIABLE = env_name("config_file")
 
 
 def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
-    """Load the settings from environment variables. Raises SettingsError with every problem."""
+    """Load the settings from environment variables and their file. Raises SettingsError with every problem."""
     environ = os.environ if environ is None else environ
     rows = {env_name(row.name): row for row in dataclasses.fields(Settings)}
-    problems = _unknown_variables(environ, list(rows))
+    entries, file_problems = _read_file(environ, list(rows))
+    variables = {name: entry.value for name, entry in entries.items()} | dict(environ)
+    problems = _unknown_variables(variables, list(rows))
     values = {}
     for name, row in rows.items():
-        if name in environ:
+        if name in variables:
             try:
-                values[row.name] = _parse_value(row, environ[name])
+                values[row.name] = _parse_value(row, variables[name])
             except ValueError as error:
                 problems.append(f"{name}: {error}")
     settings = Settings(**values)
     problems += _conflicts(settings) + _credential_problems(settings) + _list_problems(settings)
     problems += [*addresses.problems(settings), *_pattern_problems(settings)]
+    problems = file_problems + [_with_place(problem, environ, entries) for problem in problems]
     if problems:
         raise SettingsError(problems)
     return settings
+
+
+def origins(environ: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return where each variable is set: `environment`, or `file:line`; those that are not set are missing."""
+    environ = os.environ if environ is None else environ
+    names = [env_name(row.name) for row in dataclasses.fields(Settings)]
+    entries, _ = _read_file(environ, names)
+    places = {name: entry.place for name, entry in entries.items()}
+    return places | {name: "environment" for name in names if name in environ}
 
 
 def format_value(row: dataclasses.Field[Any], value: Any) -> Any:
@@ -106,6 +120,28 @@ def _parse_value(row: dataclasses.Field[Any], text: str) -> Any:
 def _suggestion(name: str, known: Iterable[str]) -> str:
     matches = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {matches[0]}?)" if matches else ""
+
+
+def _read_file(environ: Mapping[str, str], known: list[str]) -> tuple[dict[str, settings_file.Entry], list[str]]:
+    """Return the settings of the file, if there is one, and its problems; every name of the file must be known."""
+    path = environ.get(FILE_VARIABLE, "")
+    entries, problems = settings_file.read(path) if path else ({}, [])
+    for name, entry in list(entries.items()):
+        if name == FILE_VARIABLE:
+            problems.append(f"{entry.place}: {name}: the file of settings cannot name another one")
+        elif name not in known:
+            meant = f" (did you mean {MISTAKEN_NAMES[name]}?)" if name in MISTAKEN_NAMES else _suggestion(name, known)
+            problems.append(f"{entry.place}: {name}: no such setting{meant}")
+        else:
+            continue
+        del entries[name]
+    return entries, problems
+
+
+def _with_place(problem: str, environ: Mapping[str, str], entries: Mapping[str, settings_file.Entry]) -> str:
+    """Put the place in the file before a problem, which begins with a variable."""
+    name = re.split(r"\W", problem, maxsplit=1)[0]
+    return f"{entries[name].place}: {problem}" if name in entries and name not in environ else problem
 
 
 def _unknown_variables(environ: Mapping[str, str], known: list[str]) -> list[str]:

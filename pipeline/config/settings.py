@@ -322,3 +322,7 @@ class Settings(
     KafkaSettings,
 ):
     """The effective settings."""
+
+    config_file: str = _setting(
+        "", "file of settings with lines `KEY=value`; a variable of the environment has precedence; empty: none"
+    )

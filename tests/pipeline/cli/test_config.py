@@ -1,6 +1,7 @@
 """`crisp config` shows the effective settings with their origins, and never a secret."""
 
 import argparse
+from pathlib import Path
 
 import orjson
 import pytest
@@ -47,6 +48,21 @@ def test_markup_in_a_value_is_shown_literally(
     monkeypatch.setenv("CRISP_CLUSTER_NAME", "[red]x")
 
     assert "[red]x" in config_output(capsys, changed=True, json=False)
+
+
+@pytest.mark.parametrize("json", [True, False])
+def test_setting_of_a_file_is_shown_with_its_line_but_never_a_secret(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, *, json: bool
+) -> None:
+    path = tmp_path / "crisp.env"
+    path.write_text("ES_USER=elastic\nES_PASSWORD='correct horse'\n")
+    monkeypatch.setenv("CRISP_CONFIG_FILE", str(path))
+
+    output = config_output(capsys, changed=True, json=json)
+
+    assert "correct horse" not in output
+    assert f"{path}:1" in output
+    assert f"{path}:2" in output
 
 
 @pytest.mark.parametrize("json", [True, False])
