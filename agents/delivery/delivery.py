@@ -1,9 +1,11 @@
 """Delivery of slices and gaps to Kafka, and what happens to a container whose record Kafka rejects.
 
 Slice too large: the slice size is reduced; a container whose single event is too large is paused, the others continue.
+The event is sent again with less metadata, which may be what makes it too large.
 Any other error: everything unacknowledged is read again, with back-off.
 """
 
+import dataclasses
 import functools
 import logging
 import time
@@ -15,7 +17,7 @@ from agents.state.losses import LossTracker
 from agents.tailing.container_tail import ContainerTail
 from agents.tailing.pending_slice import InFlightSlice, PendingSlice
 from pipeline.config.settings import KIB, ShipperSettings
-from pipeline.contract import cri, gap, record
+from pipeline.contract import cri, gap, pod_metadata, record
 from pipeline.contract.gap import GapRecord
 from pipeline.kafka import client
 from pipeline.monitoring.metrics import Metrics
@@ -48,7 +50,12 @@ class Delivery:
 
     def send(self, tail: ContainerTail, pending: PendingSlice) -> None:
         """Send a slice; its acknowledgement reaches the tail in `_on_slice_acked` and nowhere else."""
-        value, headers = record.encode(pending.log_slice)
+        log_slice = pending.log_slice
+        if tail in self._paused:
+            log_slice = dataclasses.replace(log_slice, pod=pod_metadata.reduce(log_slice.pod))
+        elif len(log_slice.pod) > pod_metadata.MAX_BYTES:
+            log_slice = dataclasses.replace(log_slice, pod=pod_metadata.limit(log_slice.pod))
+        value, headers = record.encode(log_slice)
         size, written = len(value), cri.first_time(value)
         self._metrics.inc("crisp_shipper_read_bytes", size)
         self._observe_latency("read", written)
@@ -57,6 +64,7 @@ class Delivery:
 
     def send_gap(self, key: bytes, gap_record: GapRecord, on_acked: Callable[[], None]) -> None:
         """Send a gap; calls `on_acked` when Kafka has it."""
+        gap_record = dataclasses.replace(gap_record, pod=pod_metadata.limit(gap_record.pod))
         self._link.send(key, b"", gap.encode(gap_record), functools.partial(self._on_delivery, on_acked, None, 0))
 
     def _on_delivery(

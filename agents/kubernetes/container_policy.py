@@ -1,6 +1,7 @@
 """The policy for each container, from settings and pod: exclusion, metadata, grouping of lines."""
 
 import logging
+import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
@@ -8,14 +9,16 @@ from agents.kubernetes.pod_watch import SILENT_SECONDS, Pod, PodWatch
 from agents.tailing.container_tail import ContainerTail, Limits, MetadataState
 from agents.tailing.held_memory import HeldMemory
 from pipeline.config.exclusion import Exclusion
-from pipeline.config.settings import ShipperSettings
+from pipeline.config.settings import KIB, ShipperSettings
 from pipeline.contract import annotations, pod_metadata, record
 from pipeline.contract.annotations import PodOptions
 from pipeline.contract.pod_metadata import Instance
 from pipeline.contract.record import Grouping
 from pipeline.grouping import grouper
 
-MAX_INVALID = 1000
+INVALID_MAX_BYTES = 256 * KIB
+"""Of all problems of annotations that are kept; further ones are not logged."""
+PROBLEM_MAX_LENGTH = 500
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +28,7 @@ class ContainerPolicy:
 
     def __init__(self, settings: ShipperSettings, pods: PodWatch | None) -> None:
         self.invalid: set[str] = set()  # problems of annotations
+        self._invalid_bytes = 0
         self._exclusion = Exclusion(settings)
         self._exclusion_rules: dict[Instance, tuple[str, str]] = {}
         self.excluded_streams: dict[Instance, str] = {}  # read, but one stream is not indexed
@@ -90,8 +94,11 @@ class ContainerPolicy:
         return options
 
     def _report_invalid(self, instance: Instance, problems: Iterable[str]) -> None:
-        for problem in problems:
-            if problem not in self.invalid and len(self.invalid) < MAX_INVALID:
+        for whole in problems:
+            problem = whole if len(whole) <= PROBLEM_MAX_LENGTH else f"{whole[:PROBLEM_MAX_LENGTH]}…"
+            size = sys.getsizeof(problem)
+            if problem not in self.invalid and self._invalid_bytes + size <= INVALID_MAX_BYTES:
+                self._invalid_bytes += size
                 self.invalid.add(problem)
                 log.warning("annotation of %s/%s ignored: %s", instance.namespace, instance.pod, problem)
 

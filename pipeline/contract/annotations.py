@@ -18,6 +18,8 @@ PARSERS = frozenset({"auto", "json", "text", "access", "klog", "logfmt", "none"}
 FLUENT_BIT = "fluentbit.io"
 FILEBEAT = "co.elastic.logs"
 VECTOR = "vector.dev"
+VALUE_MAX_BYTES = 4 * 1024
+"""Of the value of an annotation that sets an option; a larger one is ignored."""
 _MIRROR = "kubernetes.io/config.mirror"
 _NAME = re.compile(r"(exclude|parser)(?:_(stdout|stderr))?(?:-(.+))?|(multiline)(?:-(.+))?")
 # Parsers that Fluent Bit ships, or that are usually defined under this name; and their equivalents.
@@ -53,6 +55,10 @@ def pod_options(pod: JsonObject, container: str, prefix: str) -> PodOptions:
     metadata = pod.get("metadata") or {}
     annotations = {str(name): str(value) for name, value in (metadata.get("annotations") or {}).items()}
     invalid = [f"{name}: no such annotation" for name in annotations if _is_unknown(name, prefix)]
+    for name, value in list(annotations.items()):
+        if is_relevant(name, prefix) and (size := len(value.encode())) > VALUE_MAX_BYTES:
+            del annotations[name]
+            invalid.append(f"{name}: {size} bytes, at most {VALUE_MAX_BYTES}")
     ours, theirs = (
         _stream_annotations(annotations, prefix, container),
         _stream_annotations(annotations, FLUENT_BIT, container),

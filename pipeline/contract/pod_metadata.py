@@ -3,7 +3,8 @@
 The metadata travels as JSON with every slice: namespace, pod, uid, container, restart, node, source ("path",
 "api", "plain" or "docker"); and from a Pod object: image, container_id, labels, annotations, owner ({kind, name}),
 static, and the pod's options: excluded (streams), parser, or if they differ parser_stdout, parser_stderr.
-`unlabelled` marks a pod whose object was not received from the API in time.
+`unlabelled` marks a pod whose object was not received from the API in time, `truncated` metadata that was cut: a tenant
+writes it, a Pod object may have 1.5 MB, and each record has to fit into Kafka's limit.
 Paths are the kubelet's (`/var/log/pods/<ns>_<pod>_<uid>/<container>/<n>.log`); its links in /var/log/containers
 (`<pod>_<ns>_<container>-<container id>.log`) are read too, but they truncate long names and lack the uid.
 """
@@ -21,6 +22,15 @@ POD_DIRECTORY = re.compile(r"([a-z0-9][a-z0-9.-]{0,252})_([a-z0-9][a-z0-9.-]{0,2
 CONTAINER_DIRECTORY = re.compile(r"[a-z0-9][a-z0-9-]{0,252}")
 LOG_FILE = re.compile(r"(0|[1-9][0-9]{0,8})\.log(?:\.([0-9]{8}-[0-9]{6}))?(\.gz)?")
 _LINK = re.compile(r"([a-z0-9][a-z0-9.-]{0,252})_([a-z0-9][a-z0-9.-]{0,252})_([a-z0-9][a-z0-9-]*)-([0-9a-f]{64})\.log")
+ENTRIES_MAX_BYTES = 16 * 1024
+"""Of all labels and annotations of a container together, as JSON."""
+REDUCED_ENTRIES_MAX_BYTES = 1024
+"""The same, in a record that is too large for Kafka with more."""
+TEXT_MAX_BYTES = 1024
+"""Of any other text, as UTF-8: an image, a name."""
+MAX_BYTES = 48 * 1024
+"""Of limited metadata, as JSON: entries, and texts in which each byte is escaped."""
+_ENTRIES = ("labels", "annotations")
 _CRON_SUFFIX = re.compile(r"-[0-9]{8,11}$")  # minutes (or seconds) since the epoch, as the CronJob controller appends
 
 
@@ -91,7 +101,7 @@ def is_kubelet_managed(config: JsonObject) -> bool:
 
 def _without_pod(name: str, node: str, source: str, **optional: Any) -> bytes:
     fields = {"namespace": "", "pod": "", "uid": "", "container": name, "restart": 0, "node": node, "source": source}
-    return orjson.dumps({**fields, **{key: value for key, value in optional.items() if value}})
+    return _encode({**fields, **{key: value for key, value in optional.items() if value}})
 
 
 def from_api(
@@ -128,7 +138,43 @@ def from_api(
         "excluded": sorted(options.excluded_streams),
         **_parsers(options),
     }
-    return orjson.dumps({name: value for name, value in fields.items() if value not in ("", {}, [], None, False)})
+    return _encode({name: value for name, value in fields.items() if value not in ("", {}, [], None, False)})
+
+
+def limit(metadata: bytes) -> bytes:
+    """Return encoded metadata within MAX_BYTES, such as that of a checkpoint of a version without limits."""
+    return metadata if len(metadata) <= MAX_BYTES else _encode(orjson.loads(metadata))
+
+
+def reduce(metadata: bytes) -> bytes:
+    """Return encoded metadata with few labels and annotations, for a record that is too large with all of them."""
+    return metadata if len(metadata) <= REDUCED_ENTRIES_MAX_BYTES else _encode(orjson.loads(metadata), reduced=True)
+
+
+def _encode(fields: JsonObject, *, reduced: bool = False) -> bytes:
+    """Encode metadata within the limits; the first labels and annotations that fit are kept whole."""
+    limited: JsonObject = {}
+    free = REDUCED_ENTRIES_MAX_BYTES if reduced else ENTRIES_MAX_BYTES
+    for name, value in fields.items():
+        if name in _ENTRIES and isinstance(value, dict):
+            kept = {}
+            for key, entry in value.items():
+                size = len(orjson.dumps({key: entry}))
+                if size <= free:
+                    kept[key] = entry
+                    free -= size
+            limited[name] = kept
+        elif isinstance(value, dict):
+            limited[name] = {key: _limit_text(entry) for key, entry in value.items()}
+        else:
+            limited[name] = _limit_text(value)
+    return orjson.dumps(limited if limited == fields else limited | {"truncated": True})
+
+
+def _limit_text(value: object) -> object:
+    if not isinstance(value, str) or len(value) * 4 <= TEXT_MAX_BYTES:
+        return value
+    return value.encode()[:TEXT_MAX_BYTES].decode(errors="ignore")
 
 
 def _parsers(options: PodOptions) -> dict[str, str]:

@@ -53,6 +53,7 @@ def parse(pod: bytes, settings: DocumentSettings) -> ContainerFields:
         "container.id": _get_text(fields, "container_id").rpartition("//")[2],
         "container.runtime": _get_text(fields, "container_id").partition("://")[0],
         **_image_fields(_get_text(fields, "image")),
+        "crisp.metadata_truncated": fields.get("truncated") is True or "",
     }
     constant |= _pod_fields(fields, names, labels, settings) if names["namespace"] else {"container.labels": labels}
     if "//" not in _get_text(fields, "container_id"):

@@ -25,7 +25,7 @@ class FakeTopic:
     """A topic in memory, and what its broker does. `records`: by partition, as they were acknowledged.
 
     `holding`: the broker does not respond; `release` ends that. `error`: the broker rejects every record with it.
-    `max_bytes`: the largest value that the topic accepts, None: that of the producer.
+    `max_bytes`: the largest value with headers that the topic accepts, None: that of the producer.
     """
 
     partitions: int = 1
@@ -105,7 +105,8 @@ class FakeProducer:
 
     def _error(self, record: Record) -> Exception | None:
         limit = self._max_bytes if self.topic.max_bytes is None else self.topic.max_bytes
-        return MessageSizeTooLargeError() if len(record.value) > limit else self.topic.error
+        size = len(record.value) + sum(len(name) + len(value) for name, value in record.headers)
+        return MessageSizeTooLargeError() if size > limit else self.topic.error
 
     async def stop(self, grace_seconds: float) -> None:
         """Disconnect; a broker that does not respond is not waited for."""

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+import orjson
 import pytest
 from aiokafka.errors import OutOfOrderSequenceNumber
 
@@ -14,7 +15,7 @@ from agents.delivery.link import KafkaLink, LinkState
 from agents.state.losses import LossTracker
 from agents.tailing.container_tail import ContainerTail, Limits
 from agents.tailing.log_file import LogFile
-from pipeline.config.settings import KIB, KafkaSettings, Settings
+from pipeline.config.settings import KIB, MIB, KafkaSettings, Settings
 from pipeline.contract import gap, record
 from pipeline.contract.gap import Gap, GapRecord
 from pipeline.monitoring.metrics import SHIPPER, Metrics
@@ -77,6 +78,10 @@ async def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Scene:
     scene = Scene(tmp_path)
     await scene.link.connect()
     return scene
+
+
+def large_metadata(size: int) -> bytes:
+    return orjson.dumps({"namespace": "shop", "pod": "pay-1", "labels": {"big": "x" * size, "team": "a"}})
 
 
 async def settle() -> None:
@@ -179,6 +184,49 @@ async def test_too_large_event_pauses_only_its_container(scene: Scene, monkeypat
 
     assert scene.delivery.problem == ""
     assert scene.file.acked.low == scene.file.last_size
+
+
+async def test_event_of_maximum_size_is_sent_whatever_metadata_its_checkpoint_has(scene: Scene) -> None:
+    tail = scene.create_tail(lines=1, size=MIB - 100)
+    tail.describe(large_metadata(1300 * KIB), SETTINGS.grouping)
+    scene.send(tail)
+    await settle()
+
+    (sent,) = scene.topic.records[0]
+    pod = orjson.loads(dict(sent.headers)["pod"])
+    assert sent.value == scene.path.read_bytes()
+    assert (pod["truncated"], pod["pod"], pod["labels"]) == (True, "pay-1", {"team": "a"})
+
+
+async def test_gap_is_sent_whatever_metadata_its_checkpoint_has(scene: Scene) -> None:
+    acked = asyncio.Event()
+    large = GapRecord(gap_record().gap, "node", NOW, large_metadata(3 * MIB))
+    scene.delivery.send_gap(b"key", large, acked.set)
+    await settle()
+
+    assert acked.is_set()
+
+
+async def test_too_large_event_is_sent_again_with_less_metadata(scene: Scene) -> None:
+    tail = scene.create_tail(lines=2, size=40 * KIB)
+    labels = {f"label-{number:03}": "x" * 63 for number in range(150)}
+    metadata = orjson.dumps({"namespace": "shop", "pod": "pay-1", "labels": labels})
+    tail.describe(metadata, SETTINGS.grouping)
+    scene.topic.max_bytes = 44 * KIB
+    for _ in range(4):  # the size of slices is reduced twice, then the container is paused, then the metadata is cut
+        scene.send(tail)
+        await settle()
+        await scene.recover(tail)
+
+    (sent,) = scene.topic.records[0]
+    pod = orjson.loads(dict(sent.headers)["pod"])
+    assert pod["truncated"] is True
+    assert 0 < len(orjson.dumps(pod["labels"])) <= KIB
+    assert scene.delivery.problem == ""
+    scene.topic.max_bytes = None
+    scene.send(tail)
+    await settle()
+    assert dict(scene.topic.records[0][1].headers)["pod"] == metadata
 
 
 async def test_paused_container_that_was_removed_is_no_problem(scene: Scene) -> None:

@@ -1,5 +1,6 @@
 """Labels, exclusion, parser and grouping from pods, also after a change of a pod."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 from agents.containers import ContainerLogs
 from agents.discovery.directory_cache import DirectoryCache
 from agents.discovery.scanner import Discovery, Scan, kubelet_layout
+from agents.kubernetes.container_policy import INVALID_MAX_BYTES
 from agents.kubernetes.pod_watch import PodWatch
 from agents.tailing.container_tail import MetadataState
 from pipeline.config.settings import Settings
@@ -121,6 +123,17 @@ def test_invalid_annotation_is_logged_once(node: Node, caplog: pytest.LogCapture
         "annotation of shop/pay ignored: multiline: pattern '(': missing ): (",
     ]
     assert len(node.containers.invalid_annotations) == 2
+
+
+def test_problems_of_annotations_that_are_kept_are_limited_in_bytes(node: Node) -> None:
+    node.write("app")
+    for number in range(120):
+        node.update_pod(**crisp_annotations(parser=f"{number}" + "\U0001f600" * 1000))
+        node.update_pod(**{f"logs.crisp/{number}-{other}-{'x' * 300}": "" for other in range(20)})
+
+    kept = node.containers.invalid_annotations
+    assert len(kept) > 300
+    assert sum(map(sys.getsizeof, kept)) <= INVALID_MAX_BYTES
 
 
 def test_static_pod_is_found_by_uid_of_its_log_and_flagged_static(node: Node) -> None:

@@ -150,3 +150,11 @@ def test_pod_may_exclude_itself_unless_a_setting_forbids_it() -> None:
 def test_excluded_pod_without_namespace_is_invalid() -> None:
     with pytest.raises(SettingsError, match=r"CRISP_EXCLUDE_PODS: 'debug-\*': each is namespace/name"):
         load_settings({"CRISP_EXCLUDE_PODS": "debug-*"})
+
+
+@pytest.mark.parametrize("name", ["logs.crisp/multiline", "fluentbit.io/parser", "vector.dev/exclude-containers"])
+def test_option_larger_than_its_limit_is_invalid(name: str) -> None:
+    for value in ("x" * 4097, "€" * 1366):
+        options = options_of({name: value})
+        assert options == PodOptions(invalid=(f"{name}: {len(value.encode())} bytes, at most 4096",))
+    assert options_of({"other.example/text": "x" * 10**5}) == PodOptions()
