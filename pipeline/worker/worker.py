@@ -54,21 +54,8 @@ class Worker:
         self.monitor = WorkerMonitor(settings, self.metrics, self._raw_partitions, self.acker)
         self.health = WorkerHealth(self.app, self.budget, self.monitor, self.indexer, self.dead_letter_producer)
         self._background_tasks = BackgroundTasks(self.app.crash)
-        processor = RecordProcessor(settings)
-        self.handler = RecordHandler(
-            processor=processor,
-            indexer=self.indexer,
-            dead_letter_producer=self.dead_letter_producer,
-            acker=self.acker,
-            budget=self.budget,
-            monitor=self.monitor,
-            probe=self.probe,
-            health=self.health,
-            tasks=self._background_tasks,
-            metrics=self.metrics,
-            part_bytes=settings.bulk_max_bytes,
-        )
-        self._processor = processor
+        self._processor = RecordProcessor(settings)
+        self.handler = self._make_handler()
         self.rules_reloader = RulesReloader(settings, self._set_rules)
         self.metrics.set("crisp_worker_rules_last_reload_successful", 1)
         self._started_at = time.time()
@@ -80,6 +67,21 @@ class Worker:
             self.health.readiness_failure,
             self.status,
             worker_page.render,
+        )
+
+    def _make_handler(self) -> RecordHandler:
+        return RecordHandler(
+            processor=self._processor,
+            indexer=self.indexer,
+            dead_letter_producer=self.dead_letter_producer,
+            acker=self.acker,
+            budget=self.budget,
+            monitor=self.monitor,
+            probe=self.probe,
+            health=self.health,
+            tasks=self._background_tasks,
+            metrics=self.metrics,
+            part_bytes=self.settings.bulk_max_bytes,
         )
 
     async def start(self) -> None:
