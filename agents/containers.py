@@ -25,7 +25,8 @@ from pipeline.contract import gap
 from pipeline.contract.pod_metadata import Instance
 from pipeline.monitoring.metrics import SHIPPER, Metrics
 
-HOLD_SECONDS = 30.0  # how long a file without a name is held; the kubelet rotates logs every 10 s
+HOLD_SECONDS = 30.0  # how long a file that lost its name, or its place, is held; the kubelet rotates logs every 10 s
+HELD_FILES = 2  # finished files of a container: a runtime writes to one file only, and a log may be rotated while empty
 
 
 class ContainerLogs:
@@ -170,7 +171,7 @@ class ContainerLogs:
             self._absent_since.pop(instance, None)
         absent = not listed and readable and self._is_absent(instance, scan.now)
         tail.finish_scan(scan.started_at, ended=scan.has_restarted(instance) or absent)
-        self._close_finished(instance, tail)
+        self._close_finished(instance, tail, scan.now)
 
     def _is_absent(self, instance: Instance, now: float) -> bool:
         """Return whether the files were deleted: no name is listed for a while.
@@ -206,20 +207,31 @@ class ContainerLogs:
             self.unreadable.read_succeeded(tail.files)
         return pending
 
-    def _close_finished(self, instance: Instance, tail: ContainerTail) -> None:
+    def _close_finished(self, instance: Instance, tail: ContainerTail, now: float) -> None:
         """Close the files that are fully acknowledged and no longer written."""
+        held = () if tail.ended or self._file_handles.is_full else tail.files[-1 - HELD_FILES : -1]
         for file in list(tail.files if tail.ended else tail.files[:-1]):
             if file.suspended and not file.listed:
                 self._lost_while_suspended(instance, file)
-            elif not file.finalised or file.acked.low < file.size() or file.suspended:
-                break
+                tail.remove(file)
+            elif file.is_finished() and not (file in held and self._may_grow(file, now)):
+                self._close(instance, tail, file)
             else:
-                self._registry.update(instance, file, done=True)
-                self._registry.close(file)
-            tail.remove(file)
+                break
         if tail.ended and not tail.files and not tail.holds_lines and not tail.in_flight_count:
             del self.tails[instance]
             self._absent_since.pop(instance, None)
+
+    @staticmethod
+    def _may_grow(file: LogFile, now: float) -> bool:
+        """Return whether a slow writer may still write to a file with a successor, while its container runs."""
+        return not file.is_archive and now - file.quiet_since <= HOLD_SECONDS
+
+    def _close(self, instance: Instance, tail: ContainerTail, file: LogFile) -> None:
+        """Close a finished file."""
+        self._registry.update(instance, file, done=True)
+        self._registry.close(file)
+        tail.remove(file)
 
     def _lost_while_suspended(self, instance: Instance, file: LogFile) -> None:
         """Record the loss of a suspended file that was deleted: it was read, but may have grown since."""
@@ -229,14 +241,17 @@ class ContainerLogs:
     def _enforce_disk_limit(self) -> None:
         self.deleted_bytes, abandoned = disk_limit.files_to_abandon(self.tails, self._settings.deleted_max_bytes)
         for instance, tail, file in abandoned:
-            self._abandon(instance, tail, file)
+            if file.is_finished():
+                self._close(instance, tail, file)
+            else:
+                self._abandon(instance, tail, file)
 
     def _abandon(self, instance: Instance, tail: ContainerTail, file: LogFile) -> None:
         try:
             self._poller.identify(instance, file, final=True)
         except OSError as error:
             self.unreadable.failed(instance, file.path, error)
-        if file.identity:
+        if file.identity and file.acked.low < file.size():
             self.losses.record(losses.from_file(instance, file, gap.DISK_LIMIT))
         tail.abandon(file)
 

@@ -35,6 +35,8 @@ class FilePoller:
             return files[0].backlog_bytes()
         for number, file in enumerate(files):
             live = number == len(files) - 1 and not tail.ended
+            if not live:
+                file.note_successor(now)
             if self._poll_file(instance, tail, file, now) and not live and now - file.grew_at > FINALISE_SECONDS:
                 self.identify(instance, file, final=True)
                 file.finalise()

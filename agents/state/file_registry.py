@@ -97,5 +97,6 @@ class FileRegistry:
         """Yield all entries, those of the tailed files updated."""
         for instance, tail in tails:
             for file in tail.files:
-                self.update(instance, file, done=tail.ended and 0 < file.last_size <= file.acked.low)
+                written = not tail.ended and not file.finalised
+                self.update(instance, file, done=not written and 0 < file.last_size <= file.acked.low)
         yield from self._entries.values()

@@ -1,7 +1,7 @@
 """Limits the disk space held by deleted files with unread lines.
 
-The container with the biggest backlog loses its oldest file first, so a container that floods the disk never costs
-another container a line.
+Finished files are closed first, which loses nothing. Then the container with the biggest backlog loses its oldest file
+first, so a container that floods the disk never costs another container a line.
 """
 
 from collections.abc import Mapping
@@ -29,7 +29,8 @@ def files_to_abandon(tails: Mapping[Instance, ContainerTail], max_bytes: int) ->
         for _, (instance, _, file) in held:
             backlog[instance] = backlog.get(instance, 0) + file.size() - file.position
         largest = max(backlog, key=lambda instance: backlog[instance])
-        oldest = next(entry for entry in held if entry[1][0] == largest)
+        finished = (entry for entry in held if entry[1][2].is_finished())
+        oldest = next(finished, None) or next(entry for entry in held if entry[1][0] == largest)
         held.remove(oldest)
         left -= oldest[0]
         abandoned.append(oldest[1])

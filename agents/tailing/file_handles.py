@@ -51,6 +51,11 @@ class FileHandles:
         """Count the open files again."""
         self._open = sum(not (file.suspended or file.closed) for file, _ in self._files())
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as many files are open as may be."""
+        return self._open >= self._limit
+
     def open(self, discovered: DiscoveredFile) -> LogFile:
         """Open a file. Raises OSError; EMFILE when no other file can be suspended for it."""
         try:

@@ -30,6 +30,7 @@ class LogFile(OpenFile):
         "_position",
         "_random_identity",
         "_rotated",
+        "_succeeded_at",
     )
 
     def __init__(self, path: Path, descriptor: int, status: os.stat_result, root: str, rotated: str = "") -> None:
@@ -47,6 +48,7 @@ class LogFile(OpenFile):
         self._last_size = 0
         self._modified = status.st_mtime_ns
         self._grew_at = 0.0
+        self._succeeded_at = 0.0
 
     # --- its name
 
@@ -123,9 +125,18 @@ class LogFile(OpenFile):
         return self._grew_at
 
     @property
+    def quiet_since(self) -> float:
+        """The monotonic time since when it has a successor and did not grow; 0.0 before it has one."""
+        return max(self._grew_at, self._succeeded_at) if self._succeeded_at else 0.0
+
+    @property
     def finalised(self) -> bool:
-        """Whether it is a rotated file that is no longer written."""
+        """Whether it is a rotated file that did not grow for a while: the files after it are read too."""
         return self._finalised
+
+    def is_finished(self) -> bool:
+        """Return whether it is finalised, and Kafka has all of it."""
+        return self._finalised and not self._suspended and self._acked.low >= self.size()
 
     def status(self) -> tuple[int, int]:
         """Return the current size and mtime; of a compressed file the size after decompression."""
@@ -149,8 +160,12 @@ class LogFile(OpenFile):
         """Record a changed status that a poll found at `now`, monotonic seconds."""
         self._last_size, self._modified, self._grew_at = size, modified, now
 
+    def note_successor(self, now: float) -> None:
+        """Record that a poll at `now`, monotonic seconds, found a later file, or the end of its container."""
+        self._succeeded_at = self._succeeded_at or now
+
     def finalise(self) -> None:
-        """Record that it is no longer written."""
+        """Record that the files after it may be read; what it gets later is read all the same."""
         self._finalised = True
 
     def decompress(self, scratch: Path) -> bool:

@@ -404,6 +404,79 @@ def test_file_without_name_is_held_until_its_slow_writer_reopens_the_log(node: N
     assert node.gaps() == []
 
 
+@pytest.mark.parametrize("change", ["removed", "renamed", "rotated", "rotated twice"])
+def test_file_with_a_successor_is_held_for_its_slow_writer_and_does_not_delay_the_live_log(
+    node: Node, change: str
+) -> None:
+    size = node.write()
+    node.drain()
+    node.clock += 10 * HOLD_SECONDS
+    with node.path().open("ab") as writer:
+        if change == "removed":
+            node.path().unlink()
+        else:
+            away = node.path(name="elsewhere" if change == "renamed" else "0.log.20260101-000000")
+            node.path().rename(away)
+        if change == "rotated twice":
+            node.path().touch()
+            node.scan()
+            node.path().rename(node.path(name="0.log.20260101-000001"))
+        size += node.write()
+        node.drain()
+        assert node.read == {f"{UID}/app/0": size}
+        if change.startswith("rotated"):
+            away.unlink()
+        for number in range(3):
+            node.clock += HOLD_SECONDS - 20
+            size += writer.write(b"2026-09-21T13:33:21.%09dZ stdout F late\n" % number)
+            writer.flush()
+            live = node.write()
+            node.scan(1)
+            node.read_slices()
+            node.acknowledge()
+            size += live
+            node.drain()
+            assert node.read == {f"{UID}/app/0": size}
+    for file in next(iter(node.logs.tails.values())).files:
+        assert not file.closed
+    node.clock += HOLD_SECONDS
+    node.drain()
+
+    assert [len(tail.files) for tail in node.logs.tails.values()] == [1]
+    assert node.gaps() == []
+
+
+def test_held_finished_file_leaves_no_gap_after_a_restart(node: Node) -> None:
+    node.write()
+    node.drain()
+    node.path().unlink()
+    node.write()
+    node.drain()
+    assert [len(tail.files) for tail in node.logs.tails.values()] == [2]
+    node.restart()
+    node.drain()
+
+    assert node.gaps() == []
+
+
+def test_held_finished_file_is_closed_without_loss_above_the_disk_limit(tmp_path: Path) -> None:
+    node = Node(tmp_path, deleted_max_bytes=30_000)
+    size = node.write(lines=200)
+    node.drain()
+    node.path().unlink()
+    size += node.write()
+    unread = node.write("other", lines=20)
+    node.drain()
+    assert sorted(len(tail.files) for tail in node.logs.tails.values()) == [1, 2]
+    node.path("other").unlink()
+    node.drain()
+
+    assert sorted(len(tail.files) for tail in node.logs.tails.values()) == [1, 1]
+    assert node.gaps() == []
+    assert sum(node.read.values()) == size + unread
+    assert node.metric("crisp_shipper_lost_files", reason=gap.DISK_LIMIT) == 0
+
+
 def test_biggest_backlog_is_abandoned_first_above_the_disk_limit(tmp_path: Path) -> None:
     node = Node(tmp_path, deleted_max_bytes=300_000)
     written: dict[str, int] = {}
