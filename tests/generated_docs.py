@@ -5,7 +5,6 @@ A page has `<!-- NAME -->`, the generated text, `<!-- end -->`.
 
 import argparse
 import ast
-import dataclasses
 import functools
 import importlib
 import re
@@ -14,7 +13,8 @@ from pathlib import Path
 
 from pipeline.cli.main import COMMANDS
 from pipeline.config.environment import DEFAULTS, format_value
-from pipeline.config.settings import Settings, env_name
+from pipeline.config.groups import GROUPS, grouped_settings
+from pipeline.config.settings import env_name
 from pipeline.contract.ecs import FIELDS
 from pipeline.monitoring.metrics import SHIPPER, WORKER, Metric
 from pipeline.parsing import json_body
@@ -23,63 +23,16 @@ from tests.pipeline.parsing.examples import LOGGERS, TEXTS, Example
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 
-SETTING_GROUPS: dict[str, dict[str, str]] = {
-    "kafka-settings": {
-        "all": """kafka_brokers kafka_tls kafka_ca_file kafka_cert_file kafka_key_file kafka_sasl kafka_user
-            kafka_password kafka_password_file topic_raw event_max_bytes""",
-        "worker, commands": "kafka_group",
-        "worker, setup, commands": "topic_dead",
-        "setup, check": "topic_partitions topic_replication",
-        "worker, setup, check": "topic_retention_seconds topic_retention_bytes",
-    },
-    "shipper-settings": {
-        "shipper": """slice_max_bytes logs_dir plain_dirs docker_dir discovery deleted_max_bytes state_dir compression
-            linger_seconds poll_seconds scan_seconds inflight_max_bytes checkpoint_seconds kubernetes kubeconfig
-            metadata_wait_seconds annotation_prefix pods_may_exclude exclude_namespaces exclude_pods ship_port
-            ship_grace_seconds""",
-        "shipper, parse, audit": """node_name trace_gap_seconds partial_gap_seconds multiline multiline_pattern
-            annotations""",
-    },
-    "elasticsearch-settings": {
-        "worker, setup, commands": """es_urls es_user es_password es_password_file es_api_key es_api_key_file
-            es_ca_file es_ca_fingerprint es_verify es_timeout_seconds index_prefix""",
-        "setup": "index_shards index_field_limit kibana_url kibana_space kibana_ca_file",
-        "worker, setup": "retention_days",
-    },
-    "worker-settings": {
-        "worker, replay": "worker_memory_budget_bytes bulk_max_bytes bulk_linger_seconds bulk_concurrency",
-        "worker": """retry_max_seconds kafka_session_timeout_seconds lag_poll_seconds search_probe_seconds
-            rules_poll_seconds worker_port worker_grace_seconds""",
-    },
-    "document-settings": {
-        "worker, parse, replay, audit": """cluster_name environment infra_namespaces redact parser ansi field_limit
-            health_paths service_labels application_time_window_seconds""",
-        "worker, setup, parse, check": "routes",
-        "worker, parse, replay, audit, check": "rules_file rules_python_dir",
-    },
-    "status-settings": {"shipper, worker": "log_level status_host", "status": "status_urls"},
-    "file-settings": {"all": "config_file"},
-}
-"""The settings by group, and by what reads them; `commands`: those that connect to the server in question."""
-
-
-def setting_group(group: str) -> dict[str, str]:
-    """Return the settings of a group with what reads them, in the order of the settings."""
-    readers = {name: reader for reader, names in SETTING_GROUPS[group].items() for name in names.split()}
-    return {row.name: readers[row.name] for row in dataclasses.fields(Settings) if row.name in readers}
-
 
 def settings_table(group: str) -> str:
-    """Return a group of settings: variable, default, readers, meaning and choices."""
-    known = {row.name: row for row in dataclasses.fields(Settings)}
-    rows = ["| variable | default | read by | meaning |", "|---|---|---|---|"]
-    for name, readers in setting_group(group).items():
-        row = known[name]
-        value = format_value(row, getattr(DEFAULTS, name))
+    """Return a group of settings: variable, default, unit, readers, meaning and choices."""
+    rows = ["| variable | default | unit | read by | meaning |", "|---|---|---|---|---|"]
+    for row, _, readers, unit in (setting for setting in grouped_settings() if setting.group == group):
+        value = format_value(row, getattr(DEFAULTS, row.name))
         default = f"`{value}`" if value != "" else ""
         choices = ", ".join(f"`{choice}`" for choice in row.metadata["choices"])
         meaning = row.metadata["meaning"] + (f" ({choices})" if choices else "")
-        rows.append(f"| `{env_name(name)}` | {default} | {readers} | {meaning} |")
+        rows.append(f"| `{env_name(row.name)}` | {default} | {unit} | {readers} | {meaning} |")
     return "\n".join(rows)
 
 
@@ -205,7 +158,7 @@ def _argument(action: argparse.Action) -> str:
 
 PAGES: dict[Path, dict[str, Callable[[], str]]] = {
     DOCS / "commands.md": {"commands": commands_table, "options": command_sections},
-    DOCS / "configuration.md": {group: functools.partial(settings_table, group) for group in SETTING_GROUPS},
+    DOCS / "configuration.md": {f"{group}-settings": functools.partial(settings_table, group) for group in GROUPS},
     DOCS / "reference" / "fields.md": {"fields": fields_table, "mapped": mapped_fields},
     DOCS / "reference" / "formats.md": {
         "formats": functools.partial(formats_table, TEXTS),

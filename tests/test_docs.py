@@ -15,7 +15,7 @@ from pipeline.config.settings import Settings, env_name
 from pipeline.contract.ecs import FIELDS
 from pipeline.monitoring.metrics import SHIPPER, WORKER
 from tests import generated_docs
-from tests.generated_docs import PAGES, ROOT, SETTING_GROUPS, command_parser
+from tests.generated_docs import PAGES, ROOT, command_parser
 
 README = ROOT / "README.md"
 DEPLOY_PAGES = [ROOT / "deploy" / "README.md", ROOT / "deploy" / "migration" / "fluent-bit.md"]
@@ -81,12 +81,6 @@ def test_generated_text_is_up_to_date(page: Path, name: str) -> None:
 
     assert found is not None
     assert found[0] == generated_docs.block(name, PAGES[page][name]())
-
-
-def test_every_setting_is_in_one_group() -> None:
-    grouped = [name for group in SETTING_GROUPS.values() for names in group.values() for name in names.split()]
-
-    assert sorted(grouped) == sorted(row.name for row in dataclasses.fields(Settings))
 
 
 def test_field_that_nothing_sets_has_no_row() -> None:
