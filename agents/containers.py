@@ -14,6 +14,7 @@ from agents.state.file_registry import FileRegistry
 from agents.state.losses import Loss, LossTracker
 from agents.state.missing_files import MissingFileTracker
 from agents.state.unreadable_files import UnreadableFiles
+from agents.state.unwatched_rotations import UnwatchedRotations
 from agents.tailing import disk_limit
 from agents.tailing.container_tail import ContainerTail, MetadataState
 from agents.tailing.file_handles import FileHandles, raise_open_file_limit
@@ -44,6 +45,7 @@ class ContainerLogs:
             Path(settings.state_dir), raise_open_file_limit(), self._held_files, self.unreadable
         )
         self._missing_files = MissingFileTracker(self.losses, settings.logs_dir)
+        self._unwatched_rotations = UnwatchedRotations(self.losses)
         self._registry = FileRegistry()
         self._poller = FilePoller(settings, self._file_handles, self._registry, self._missing_files)
         self._poll_failed: set[Instance] = set()  # containers of which a file could not be polled
@@ -68,6 +70,7 @@ class ContainerLogs:
         """Apply a scan: open new files, keep renamed ones, close finished ones."""
         self.found = self.found or bool(scan.files)
         self._missing_files.note_restarts(scan.instances)
+        self._unwatched_rotations.begin(scan)
         self._file_handles.recount()
         self.excluded = self._policy.find_excluded(scan.instances)
         unopened: list[DiscoveredFile] = []
@@ -86,12 +89,14 @@ class ContainerLogs:
         self._missing_files.resolve(
             scan, self.tails, unopened, self.excluded.keys(), identities, self._policy.pod_has_ended
         )
+        self._unwatched_rotations.resolve(scan.now)
         self._forget(scan)
 
     def _update_container(self, scan: Scan, instance: Instance) -> list[DiscoveredFile]:
         """Update the names of a container's files, and open new ones; return those that cannot be opened now."""
         tail = self.tails.get(instance)
         open_files = {file.location: file for file in tail.files} if tail else {}
+        newest = tail.files[-1] if tail and tail.files and tail.files[-1].listed else None
         for file in open_files.values():
             file.unlist()
             self._identify(instance, file)
@@ -104,7 +109,11 @@ class ContainerLogs:
                     self._file_handles.reopen(instance, known)
             elif self._registry.needs_opening(entry):
                 new_files.append(entry)
-        return self._open_new_files(new_files, open_files.values(), scan.now) if new_files else []
+        if not new_files:
+            return []
+        if newest is not None:
+            self._unwatched_rotations.note_newer_files(instance, newest, scan.now)
+        return self._open_new_files(new_files, open_files.values(), scan.now)
 
     def _open_new_files(
         self, new_files: list[DiscoveredFile], open_files: Collection[LogFile], now: float
@@ -145,6 +154,7 @@ class ContainerLogs:
     def _needs_reading(self, entry: DiscoveredFile, file: LogFile, open_identities: set[str]) -> bool:
         """Return whether a file that was just opened must be read; otherwise close it."""
         self._poller.identify(entry.instance, file)
+        self._unwatched_rotations.mark_present(file.identity)
         if file.compressed and not file.identity:
             self._missing_files.archive_corrupt(entry.instance, file)
         elif not (entry.rotated and self._registry.is_read(file)) and not (
@@ -293,7 +303,7 @@ class ContainerLogs:
     @property
     def has_suspects(self) -> bool:
         """Whether missing files wait for a decision about their loss."""
-        return self._missing_files.has_suspects
+        return self._missing_files.has_suspects or self._unwatched_rotations.has_suspects
 
     @property
     def invalid_annotations(self) -> set[str]:

@@ -179,9 +179,9 @@ class Shipper:
             self._scheduler.poll_all(now)
 
     def _scan(self) -> None:
-        started_at = time.time_ns()
+        started_at, begun_at = time.time_ns(), time.monotonic()
         files = self._discovery.scan()
-        scan = Scan(files, started_at, time.monotonic(), self._discovery.unreadable)
+        scan = Scan(files, started_at, time.monotonic(), self._discovery.unreadable, begun_at)
         self._containers.update(scan)
         now = self._scanned_at = time.monotonic()
         self._unread.update(self._discovery.unread, self._containers, now)

@@ -50,14 +50,15 @@ class DiscoveredFile(NamedTuple):
 class Scan:
     """The log files of the node at one moment.
 
-    `started_at`: wall clock, nanoseconds; `now`: monotonic seconds. Files at or beneath the `unreadable` paths could
-    not be listed: their absence proves nothing.
+    `started_at`: wall clock, nanoseconds; `now`: monotonic seconds, after the listing; `begun_at`: before it, None if
+    it took no time. Files at or beneath the `unreadable` paths could not be listed: their absence proves nothing.
     """
 
     files: list[DiscoveredFile]
     started_at: int
     now: float
     unreadable: Collection[str] = ()
+    begun_at: float | None = None
 
     @functools.cached_property
     def instances(self) -> dict[Instance, list[DiscoveredFile]]:

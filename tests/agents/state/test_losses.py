@@ -404,6 +404,93 @@ def test_file_without_name_is_held_until_its_slow_writer_reopens_the_log(node: N
     assert node.gaps() == []
 
 
+def rotate(node: Node, number: int, kept: int, *, compress: bool = False) -> None:
+    """Rotate as the kubelet does, and write a line to the new log; `compress` the rotated file."""
+    rotated = node.path(name=f"0.log.20260101-00000{number}")
+    node.path().rename(rotated)
+    if compress:
+        rotated.with_name(rotated.name + ".gz").write_bytes(gzip.compress(rotated.read_bytes()))
+        rotated.unlink()
+    node.write()
+    for path in sorted(node.path().parent.glob("0.log.*"))[:-kept]:
+        path.unlink()
+
+
+@pytest.mark.parametrize("seconds", [0, 20])
+def test_files_that_came_and_went_while_the_shipper_was_frozen_are_one_gap_of_unknown_size(
+    node: Node, seconds: int
+) -> None:
+    node.write()
+    node.drain()
+    node.write(lines=5)
+    own = node.path().stat().st_size
+    node.clock += seconds
+    for number in range(4):
+        rotate(node, number, kept=2)
+    node.drain()
+
+    expected = [(0, None, gap.VANISHED_FILE)] if seconds else []
+    assert [(entry.offset, entry.size, entry.reason) for entry in node.gaps()] == expected
+    line = node.path().stat().st_size
+    assert node.read == {f"{UID}/app/0": own + 3 * line}
+    node.restart()
+    node.drain()
+    assert node.gaps() == []
+
+
+@pytest.mark.parametrize("change", ["rotated", "compressed", "removed, no new log", "pod deleted", "nothing"])
+def test_frozen_shipper_reports_no_gap_when_the_files_show_that_nothing_is_missing(node: Node, change: str) -> None:
+    size = node.write()
+    rotate(node, 0, kept=5)
+    node.drain()
+    node.write(lines=5)
+    node.clock += 20
+    if change in {"rotated", "compressed"}:
+        for number in range(1, 4):
+            rotate(node, number, kept=3, compress=change == "compressed")
+    elif change == "removed, no new log":
+        node.path().unlink()
+    elif change == "pod deleted":
+        for path in node.path().parent.iterdir():
+            path.unlink()
+    node.scan(1)
+    if change.startswith("removed"):
+        node.write()
+    node.drain()
+
+    assert node.gaps() == []
+    lines = {"rotated": 10, "compressed": 10, "removed, no new log": 8}.get(change, 7)
+    assert node.read == {f"{UID}/app/0": size * lines}
+
+
+def test_log_that_was_renamed_during_the_first_listing_after_a_freeze_leaves_no_gap(node: Node) -> None:
+    node.write()
+    node.drain()
+    node.clock += 20
+    node.path().rename(node.path(name="0.log.20260101-000000"))
+    node.write()
+    discovered = [file for file in node.discovery.scan() if not file.rotated]
+    node.logs.update(Scan(discovered, BASE, node.clock))
+    node.clock -= 1
+    node.drain()
+
+    assert node.gaps() == []
+
+
+def test_freeze_during_a_scan_is_noticed_by_the_next_one(node: Node) -> None:
+    node.write()
+    node.drain()
+    begun_at = node.clock
+    discovered = node.discovery.scan()
+    for number in range(4):
+        rotate(node, number, kept=2)
+    node.clock += 20
+    node.logs.update(Scan(discovered, BASE, node.clock, (), begun_at))
+    node.drain()
+
+    assert [entry.size for entry in node.gaps()] == [None]
+
+
 @pytest.mark.parametrize("change", ["removed", "renamed", "rotated", "rotated twice"])
 def test_file_with_a_successor_is_held_for_its_slow_writer_and_does_not_delay_the_live_log(
     node: Node, change: str
@@ -411,6 +498,7 @@ def test_file_with_a_successor_is_held_for_its_slow_writer_and_does_not_delay_th
     size = node.write()
     node.drain()
     node.clock += 10 * HOLD_SECONDS
+    node.scan(1)
     with node.path().open("ab") as writer:
         if change == "removed":
             node.path().unlink()
