@@ -1,11 +1,12 @@
 """The partition of a key, as Kafka's own clients choose it by default: murmur2 of the key."""
 
-import functools
 from collections.abc import Callable
 
 from aiokafka.partitioner import murmur2
 
-_cached_murmur2: Callable[[bytes], int] = functools.lru_cache(maxsize=16384)(murmur2)
+from pipeline.short_key_cache import ShortKeyCache
+
+_cached_murmur2: Callable[[bytes], int] = ShortKeyCache(murmur2, 4096).__getitem__
 """In pure Python, murmur2 would be the most expensive step of a short slice."""
 
 

@@ -19,7 +19,8 @@ STREAMS = (b"stdout", b"stderr")
 LATEST = 2**63 - 1  # nanoseconds in 64 bits, which is what Elasticsearch can store: until the year 2262
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-_MAX_TIME_LENGTH = 36  # with nine digits, a zone, and the blank after it
+MAX_TIME_LENGTH = 35
+"""Of a valid time: with nine digits and a zone."""
 _DATE_AND_TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d")
 _TIME = re.compile(rb"(" + _DATE_AND_TIME.pattern + rb")(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 _DOCKER_TIME = re.compile(rb'"time":"(' + _TIME.pattern + rb")")
@@ -56,7 +57,10 @@ def _seconds(date_and_time: bytes, zone: bytes) -> int | None:
 
 @lru_cache(maxsize=1024)  # the grouper parses the time of a line twice: on reading and on comparing
 def nanoseconds(time: bytes) -> int | None:
-    """Return an RFC 3339 time as nanoseconds since the epoch; None if it is invalid or exceeds 64 bits."""
+    """Return an RFC 3339 time as nanoseconds since the epoch; None if it is invalid or exceeds 64 bits.
+
+    A cache keeps `time`: text of unknown length must be checked against MAX_TIME_LENGTH before.
+    """
     date_and_time, fraction, zone = time[:19], time[20:29], time[29:]
     if zone != b"Z" or time[19:20] != b"." or not fraction.isdigit():  # not the usual form of a node in UTC
         match = _TIME.fullmatch(time)
@@ -77,7 +81,7 @@ def gap_exceeded(earlier: bytes, later: bytes, gap: int) -> bool:
 
 def first_time(lines: bytes) -> int | None:
     """Return the time of the first CRI line, in nanoseconds since the epoch; None if it has none."""
-    return nanoseconds(lines[:_MAX_TIME_LENGTH].split(b" ", 1)[0])
+    return nanoseconds(lines[: MAX_TIME_LENGTH + 1].split(b" ", 1)[0])
 
 
 def utc(time: bytes) -> str:
@@ -97,7 +101,7 @@ def parse(raw: bytes) -> Line | None:
     if raw.startswith(b'{"log":'):
         return _parse_docker(raw)
     parts = raw.split(b" ", 3)
-    if len(parts) < 3 or parts[1] not in STREAMS or nanoseconds(parts[0]) is None:
+    if len(parts) < 3 or parts[1] not in STREAMS or len(parts[0]) > MAX_TIME_LENGTH or nanoseconds(parts[0]) is None:
         return None
     partial = parts[2] == b"P" or parts[2].startswith(b"P:")
     return Line(parts[0], parts[1], partial, parts[3] if len(parts) == 4 else b"")
@@ -113,7 +117,7 @@ def has_time(first_line: bytes) -> bool:
         before, _, labels = first_line[:FIRST_LINE_BYTES].partition(b',"attrs":{')
         match = _DOCKER_TIME.search(before) or _DOCKER_TIME_AFTER_LABELS.search(labels)
         return match is not None and nanoseconds(match[1]) is not None
-    return nanoseconds(first_line.split(b" ", 1)[0]) is not None
+    return first_time(first_line) is not None
 
 
 def _parse_docker(raw: bytes) -> Line | None:
@@ -123,7 +127,7 @@ def _parse_docker(raw: bytes) -> Line | None:
         content, stream, time = entry["log"].encode(), entry["stream"].encode(), entry["time"].encode()
     except (ValueError, KeyError, AttributeError):
         return None
-    if stream not in STREAMS or nanoseconds(time) is None:
+    if stream not in STREAMS or len(time) > MAX_TIME_LENGTH or nanoseconds(time) is None:
         return None
     ended = content.endswith(b"\n")
     return Line(time, stream, not ended, content[:-1] if ended else content)

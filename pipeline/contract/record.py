@@ -41,6 +41,7 @@ FIRST_LINE_BYTES = 1024
 MODES = ("traces", "off", "pattern")
 
 IDENTITY = re.compile(r"[A-Za-z0-9_-]{16}")
+_CACHED_GROUPING_MAX_BYTES = 8 * 1024
 _SEGMENT = re.compile(rb"(\d{1,4}):(\d{1,19})\+(\d{1,10})")
 
 Headers = list[tuple[str, bytes]]
@@ -223,7 +224,7 @@ def decode(value: bytes | None, headers: Headers) -> LogSlice:
             segments=decode_segments(fields["segments"]),
             node=fields["node"].decode(),
             read_at=int(fields["read"]),
-            grouping=_decode_grouping(fields["grouping"]),
+            grouping=_grouping(fields["grouping"]),
             pod=fields["pod"],
             previous_time=fields.get("after", b""),
             continuations=_decode_continuations(fields.get("carried", b"")),
@@ -233,6 +234,12 @@ def decode(value: bytes | None, headers: Headers) -> LogSlice:
         raise RecordError(f"headers cannot be read: {error}") from error
     _check(log_slice)
     return log_slice
+
+
+def _grouping(encoded: bytes) -> Grouping:
+    """Decode a grouping; only short ones are cached, since a pattern is a tenant's, and may be of any length here."""
+    short = len(encoded) <= _CACHED_GROUPING_MAX_BYTES
+    return _decode_grouping(encoded) if short else _decode_grouping.__wrapped__(encoded)
 
 
 @lru_cache(maxsize=64)

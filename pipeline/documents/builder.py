@@ -18,6 +18,9 @@ from pipeline.rules.redaction import Redaction
 from pipeline.rules.ruleset import Ruleset
 
 _MAX_CONTAINERS = 4096
+_CONTEXTS_MAX_BYTES = 64 * 1024 * 1024
+_CONTEXT_BYTES = 4 * 1024  # about, besides the metadata
+_METADATA_COPIES = 8  # about: as a key, as fields, and in a suffix for each set of service fields that lines have
 
 
 class DocumentBuilder:
@@ -26,6 +29,7 @@ class DocumentBuilder:
     def __init__(self, settings: DocumentSettings, rules: Ruleset | None = None) -> None:
         self._settings = settings
         self._contexts: dict[bytes, ContainerContext] = {}
+        self._contexts_size = 0  # about, in bytes
         self._rules = rules
         self._redaction = Redaction(settings.redact) if settings.redact else None
 
@@ -85,19 +89,25 @@ class DocumentBuilder:
     def _get_context(self, pod: bytes) -> ContainerContext:
         context = self._contexts.get(pod)
         if context is None:
-            if len(self._contexts) >= _MAX_CONTAINERS:
-                self._contexts.clear()
+            size = _CONTEXT_BYTES + _METADATA_COPIES * len(pod)
+            if len(self._contexts) >= _MAX_CONTAINERS or self._contexts_size + size > _CONTEXTS_MAX_BYTES:
+                self._clear_contexts()
             container = container_fields.parse(pod, self._settings)
             if self._rules:
                 container.constant["crisp.rules"] = self._rules.digest
             context = ContainerContext(container, self._settings, self._rules)
             self._contexts[pod] = context
+            self._contexts_size += size
         return context
+
+    def _clear_contexts(self) -> None:
+        self._contexts.clear()
+        self._contexts_size = 0
 
     def set_rules(self, rules: Ruleset | None) -> None:
         """Replace the rules for all later slices."""
         self._rules = rules
-        self._contexts.clear()
+        self._clear_contexts()
 
     @property
     def redacts(self) -> bool:

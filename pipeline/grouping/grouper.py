@@ -14,7 +14,6 @@ Time is always the CRI time of the lines, never the clock.
 """
 
 from collections.abc import Iterable
-from functools import lru_cache
 
 from pipeline.contract import cri
 from pipeline.contract.record import Continuation, Grouping, LogSlice
@@ -119,10 +118,10 @@ class Grouper:
                         or (starts_event is not None and stream.continuation is None and starts_event(content))
                     )
                     and stream.open_line is None
+                    and len(time) <= 30
                     and (time[:19] == second or cri.nanoseconds(time))
                     and time[19:20] == b"."
                     and time[-1:] == b"Z"
-                    and len(time) <= 30
                     and time[20:-1].isdigit()
                 ):
                     second = time[:19]
@@ -179,7 +178,6 @@ def slice_runs(log_slice: LogSlice) -> Iterable[Run]:
         start += length
 
 
-@lru_cache(maxsize=64)
 def _check_grouping(grouping: Grouping) -> None:
     if grouping.mode == "pattern":
         try:

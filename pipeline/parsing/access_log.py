@@ -6,11 +6,11 @@ level is derived from a status: a 500 in an access log is a failed request, not 
 """
 
 import re
-from functools import lru_cache
 
 from pipeline.contract import cri
 from pipeline.contract.json_types import JsonObject
 from pipeline.parsing import field_values
+from pipeline.short_key_cache import cache_short_keys
 
 # Numbers have at most 18 digits, so that they fit into 64 bits; only ASCII digits, as Elasticsearch parses no others.
 _REQUEST = r'"(?:([A-Z]{3,10}) (\S+)(?: HTTP/([\d.]{1,5}))?|[^"]*)"'
@@ -231,7 +231,7 @@ def _source(client: str) -> JsonObject:
     return {"source.address": client}
 
 
-@lru_cache(maxsize=1024)
+@cache_short_keys(1024)
 def _common_time(time_text: str) -> str:
     """`10/Oct/2000:13:55:36 -0700` as RFC 3339 in UTC; empty for any other text."""
     match = _COMMON_TIME.fullmatch(time_text)

@@ -6,13 +6,13 @@ gets a value that Elasticsearch rejects for the field's type.
 
 import re
 from collections.abc import Callable
-from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any
 
 from pipeline.contract.ecs import APPLICATION_PREFIX
 from pipeline.contract.json_types import JsonObject
 from pipeline.parsing import level
+from pipeline.short_key_cache import cache_short_keys
 
 Converter = Callable[[Any], JsonObject | None]
 
@@ -167,7 +167,7 @@ def source_and_port(value: Any) -> JsonObject | None:
     return {**(source(match[1] or match[2]) or {}), "source.port": int(match[3])} if match else source(value)
 
 
-@lru_cache(maxsize=4096)
+@cache_short_keys(4096)
 def parse_ip(client: str) -> str:
     """Return an IP address; empty for a host name or an address with a zone, which an `ip` field rejects."""
     try:

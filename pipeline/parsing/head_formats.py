@@ -6,11 +6,11 @@ several formats look alike, nothing is taken.
 """
 
 import re
-from functools import lru_cache
 
 from pipeline.contract.json_types import JsonObject
 from pipeline.parsing import level
 from pipeline.parsing.format_table import Format, FormatTable
+from pipeline.short_key_cache import cache_short_keys
 
 # Possessive quantifiers: without backtracking no line costs more than its length.
 LOGGER = r"\.?[A-Za-z_$][\w$-]*+(?:(?:[./]|::)(?:[\w$-]++|\[[^\]\s]{0,60}+\]))*+"
@@ -166,25 +166,25 @@ def rust_source(line: str, start: int) -> JsonObject:
     return {"log.origin.file.name": match[1], "log.origin.file.line": int(match[2])} if match else {}
 
 
-@lru_cache(maxsize=4096)
+@cache_short_keys(4096)
 def is_logger(name: str) -> bool:
     """Return whether a dotted name may be a logger's: neither an exception, nor a version, a host or a file."""
     return _NO_LOGGER.fullmatch(name) is None and _SOURCE_FILE.fullmatch(name) is None
 
 
-@lru_cache(maxsize=4096)
+@cache_short_keys(4096)
 def is_file(name: str) -> bool:
     """Return whether a name is a source file's."""
     return "/" in name or _SOURCE_FILE.fullmatch(name) is not None
 
 
-@lru_cache(maxsize=4096)
+@cache_short_keys(4096)
 def may_be_thread(name: str) -> bool:
     """Return whether a text in brackets before a level and a logger may be a thread: no id, no key with a value."""
     return _NO_THREAD.fullmatch(name) is None
 
 
-@lru_cache(maxsize=4096)
+@cache_short_keys(4096)
 def is_thread(name: str) -> bool:
     """Return whether a name is a thread's by itself: `main`, `exec-1`, `pool-1-thread-3`."""
     return _THREAD.fullmatch(name) is not None

@@ -9,7 +9,7 @@ cached: bounded, and for speed only.
 """
 
 import re
-from functools import lru_cache
+import sys
 from typing import Any
 
 import orjson
@@ -17,6 +17,7 @@ import orjson
 from pipeline.contract.ecs import APPLICATION_PREFIX, FIELDS
 from pipeline.contract.json_types import JsonObject
 from pipeline.parsing import exception, field_values, flatten, level, logger_dialects
+from pipeline.short_key_cache import cache_short_keys
 
 MAX_NAME_LENGTH = 256
 ALIASES = logger_dialects.ALIASES
@@ -30,6 +31,8 @@ SERVICE_FIELDS = frozenset({"ecs.version", "service.name", "service.version", "s
 
 _MAX_PLANS = 2048
 _MAX_CACHED_PAIRS = 100  # a shape of more pairs is computed each time
+_PLAN_MAX_BYTES = 32 * 1024  # and a shape of longer names
+_PLANS_MAX_BYTES = 16 * 1024 * 1024
 _LONG_NUMBER = re.compile(rb"\d{16}|\d\.\d{15}")
 _NANOSECOND_FIELDS = {
     "timestamp.seconds": "timestamp.nanos",
@@ -169,20 +172,30 @@ class _Plan:
             _join_nanos(fields, self.nanos)
         return fields
 
+    def size(self) -> int:
+        """Return about the bytes of the plan, without the logged names."""
+        return sum(sys.getsizeof(name) + _BYTES_PER_NAME for name in self.names)
 
+
+_BYTES_PER_NAME = 64
 _plans: dict[Shape, _Plan] = {}
+_plans_size = 0
 
 
 def _plan(body: JsonObject) -> _Plan:
     """Return the plan for an object, computed for the first object of its shape."""
+    global _plans_size  # noqa: PLW0603 - the size of the dictionary next to it
     shape = (*body, *map(type, body.values()))
     plan = _plans.get(shape)
     if plan is None:
         plan = _Plan(shape)
-        if len(_plans) >= _MAX_PLANS:
-            _plans.clear()
-        if len(body) <= _MAX_CACHED_PAIRS:
+        size = sum(sys.getsizeof(name) for name in body) + plan.size()
+        if len(body) <= _MAX_CACHED_PAIRS and size <= _PLAN_MAX_BYTES:
+            if len(_plans) >= _MAX_PLANS or _plans_size + size > _PLANS_MAX_BYTES:
+                _plans.clear()
+                _plans_size = 0
             _plans[shape] = plan
+            _plans_size += size
     return plan
 
 
@@ -306,7 +319,7 @@ def _unused_name(name: str, used: set[str]) -> str:
     return candidate
 
 
-@lru_cache(maxsize=16384)
+@cache_short_keys(4096)
 def permitted_name(path: str) -> str:
     """Return the name, or one under `app.` if it is reserved or Elasticsearch would reject it."""
     if not path or not all(part.strip() for part in path.split(".")):

@@ -235,3 +235,12 @@ def test_excluded_stream_is_dropped_and_counted() -> None:
     assert build(BOTH_STREAMS, metadata).dropped == {"pod excludes the stream": 2}
     assert build(BOTH_STREAMS, metadata, redact=("aws",)).dropped == {"pod excludes the stream": 2}
     assert build(BOTH_STREAMS, metadata_with("exclude=true")).sources == []
+
+
+def test_containers_that_are_kept_are_bounded_in_bytes() -> None:
+    builder = DocumentBuilder(Settings())
+    for number in range(700):
+        metadata = {"namespace": "shop", "pod": f"{number}", "container": "a", "labels": {"big": "x" * 40_000}}
+        builder._get_context(orjson.dumps(metadata))
+
+    assert 0 < sum(map(len, builder._contexts)) <= 16 * 1024 * 1024
