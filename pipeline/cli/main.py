@@ -30,6 +30,7 @@ COMMANDS = {
     "rules": ("pipeline.cli.rules", "compare two rules files over the lines in Kafka, before a rollout"),
     "check": ("pipeline.cli.check", "validate settings, rules and servers; for CI, and before a rollout"),
     "config": ("pipeline.cli.config", "show the effective settings with their origins"),
+    "completion": ("pipeline.cli.completion.command", "print the completion script of bash, zsh or fish"),
 }
 
 ALIASES = {"dead": "dead-letters"}

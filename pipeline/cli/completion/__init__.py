@@ -1,0 +1,1 @@
+"""`crisp completion`: scripts for shells, made from the parsers of the commands."""
