@@ -7,13 +7,13 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
-import orjson
 from aiokafka.errors import KafkaError
 from rich.markup import escape
 from rich.table import Table
 
 from pipeline.cli.terminal import output, time_argument
 from pipeline.cli.terminal.interrupt import on_interrupt
+from pipeline.cli.terminal.json_text import encode_json
 from pipeline.cli.terminal.progress import Progress
 from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     total = tally.total(tallies)
     if args.json:
         body = {**total.as_json(), "interrupted": interrupted, "sources": [entry.as_json() for entry in tallies]}
-        print(orjson.dumps(body).decode())
+        print(encode_json(body))
     else:
         _show(tallies, total, interrupted=interrupted)
     return 130 if interrupted else 1 if total.missing or total.duplicated or _unjudged(total) else 0

@@ -6,9 +6,8 @@ import contextlib
 import dataclasses
 import sys
 
-import orjson
-
 from pipeline.cli.terminal import cluster
+from pipeline.cli.terminal.json_text import encode_json
 from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.monitoring import log
@@ -66,7 +65,7 @@ def _print_results(results: list[CheckResult], *, as_json: bool, strict: bool) -
     bad = {FAILED, WARNING} if strict else {FAILED}
     passed = not any(result.status in bad for result in results)
     if as_json:
-        print(orjson.dumps({"good": passed, "findings": [result._asdict() for result in results]}).decode())
+        print(encode_json({"good": passed, "findings": [result._asdict() for result in results]}))
     else:
         print("\n".join(result.line() for result in results))
     return passed

@@ -4,10 +4,10 @@ import argparse
 import sys
 from typing import Any
 
-import orjson
 from rich.table import Table
 
 from pipeline.cli.terminal import output
+from pipeline.cli.terminal.json_text import encode_json
 from pipeline.config import settings_file
 from pipeline.config.environment import DEFAULTS, format_value, load_settings, origins
 from pipeline.config.groups import grouped_settings
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     rows = {name: row for name, row in _rows().items() if row["changed"] or not args.changed}
     if args.json:
-        print(orjson.dumps(rows).decode())
+        print(encode_json(rows))
     else:
         _show(rows)
     return 0

@@ -5,11 +5,11 @@ import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
-import orjson
 from aiokafka.errors import KafkaError
 
 from pipeline.cli.terminal import time_argument
 from pipeline.cli.terminal.interrupt import on_interrupt
+from pipeline.cli.terminal.json_text import encode_json
 from pipeline.cli.terminal.progress import Progress
 from pipeline.config.environment import load_settings
 from pipeline.config.settings import KafkaSettings, Settings
@@ -69,7 +69,7 @@ async def _list(effective: KafkaSettings, since: int | None, *, as_json: bool) -
     rows = summary.rows()
     count = sum(row["count"] for row in rows)
     if as_json:
-        print(orjson.dumps({"dead_letters": count, "invalid_records": unknown, "reasons": rows}).decode())
+        print(encode_json({"dead_letters": count, "invalid_records": unknown, "reasons": rows}))
     else:
         _show(rows, f"{effective.topic_dead}: {count:,} dead letters" if count else f"{effective.topic_dead} is empty")
         if unknown:
@@ -112,7 +112,7 @@ async def _retry(effective: Settings, since: int | None, *, as_json: bool) -> in
     finally:
         await client.close()
     if as_json:
-        print(orjson.dumps(outcome).decode())
+        print(encode_json(outcome))
     else:
         indexed = outcome.created + outcome.fallback + outcome.extended
         total, known = outcome.dead_letters, outcome.duplicate

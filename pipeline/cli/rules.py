@@ -11,6 +11,7 @@ from rich.table import Table
 
 from pipeline.cli.terminal import output, time_argument
 from pipeline.cli.terminal.interrupt import on_interrupt
+from pipeline.cli.terminal.json_text import encode_json
 from pipeline.cli.terminal.progress import Progress
 from pipeline.config.environment import load_settings
 from pipeline.config.settings import RulesSettings
@@ -61,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
     except KafkaError as error:
         raise CrispError(f"cannot read Kafka at {effective.kafka_address}: {describe_error(error)}") from error
     if args.json:
-        print(orjson.dumps(_to_json(diff)).decode())
+        print(encode_json(_to_json(diff)))
     else:
         _show(diff)
     return 130 if diff.stop.is_set() else 0

@@ -2,10 +2,10 @@
 
 import argparse
 
-import orjson
 from rich.table import Table
 
 from pipeline.cli.terminal import output
+from pipeline.cli.terminal.json_text import encode_json
 from pipeline.errors import UsageError
 from pipeline.operations import sizing
 from pipeline.operations.sizing import MEASURED, Load, Sizing
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--topic-replication {args.topic_replication}: more than --brokers {args.brokers}")
     result = sizing.compute(Load(**values))
     if args.json:
-        print(orjson.dumps({"rows": [row.to_json() for row in result.rows], "limits": result.limits}).decode())
+        print(encode_json({"rows": [row.to_json() for row in result.rows], "limits": result.limits}))
     else:
         _show(result)
     return 0

@@ -4,12 +4,12 @@ import argparse
 import asyncio
 from datetime import UTC, datetime
 
-import orjson
 from aiokafka.errors import KafkaError
 from rich.table import Table
 
 from pipeline.cli.terminal import output, time_argument
 from pipeline.cli.terminal.interrupt import on_interrupt
+from pipeline.cli.terminal.json_text import encode_json
 from pipeline.cli.terminal.progress import Progress
 from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
     except KafkaError as error:
         raise CrispError(f"cannot read Kafka at {effective.kafka_address}: {describe_error(error)}") from error
     if args.json:
-        print(orjson.dumps(_to_json(scan)).decode())
+        print(encode_json(_to_json(scan)))
     else:
         _show(scan, show_all=args.all)
     return 130 if scan.stop.is_set() else 0

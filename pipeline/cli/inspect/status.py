@@ -5,13 +5,13 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
-import orjson
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from pipeline.cli.terminal import cluster, output
+from pipeline.cli.terminal.json_text import encode_json
 from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.monitoring import formatting, log, worker_problems
@@ -53,7 +53,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json or args.once or not console.is_terminal:
         snapshot = asyncio.run(gather())
         if args.json:
-            print(orjson.dumps(snapshot).decode())
+            print(encode_json(snapshot))
         else:
             console.print(render(snapshot))
         return exit_code(snapshot.state, strict=args.strict)

@@ -6,10 +6,10 @@ import difflib
 import sys
 from datetime import UTC, datetime
 
-import orjson
 from rich.console import Console
 from rich.text import Text
 
+from pipeline.cli.terminal.json_text import encode_json
 from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.contract import cri
@@ -106,7 +106,7 @@ def _report_change(message: str, last: str) -> str:
 def _show(hits: list[Hit], console: Console, *, as_json: bool) -> None:
     for hit in hits:
         if as_json:
-            sys.stdout.write(orjson.dumps({key: hit[key] for key in ("_index", "_id", "_source")}).decode() + "\n")
+            sys.stdout.write(encode_json({key: hit[key] for key in ("_index", "_id", "_source")}) + "\n")
         else:
             console.print(format_document(hit["_source"]))
     sys.stdout.flush()

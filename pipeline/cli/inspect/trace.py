@@ -4,12 +4,12 @@ import argparse
 import asyncio
 from datetime import UTC, datetime
 
-import orjson
 from aiokafka.errors import KafkaError
 from rich.table import Column, Table
 from rich.text import Text
 
 from pipeline.cli.terminal import output, time_argument
+from pipeline.cli.terminal.json_text import encode_json
 from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.contract.json_types import JsonObject
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
     except KafkaError as error:
         raise CrispError(f"cannot read Kafka at {effective.kafka_address}: {describe_error(error)}") from error
     if args.json:
-        print(orjson.dumps({"id": args.id, "indexed": bool(hit), "steps": [step._asdict() for step in steps]}).decode())
+        print(encode_json({"id": args.id, "indexed": bool(hit), "steps": [step._asdict() for step in steps]}))
     else:
         _show(args.id, hit, steps)
     return 0 if hit else 1

@@ -4,7 +4,6 @@ import json
 import sys
 from collections import Counter
 
-import orjson
 from rich import box
 from rich.console import Console
 from rich.highlighter import JSONHighlighter
@@ -12,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from pipeline.cli.terminal.json_text import encode_json
 from pipeline.contract.json_types import JsonObject
 from pipeline.documents.explain import Explanation
 
@@ -56,7 +56,7 @@ class Printer:
     def print_hit(self, hit: JsonObject) -> None:
         """Print one document."""
         if self._console is None:
-            sys.stdout.buffer.write(orjson.dumps(hit) + b"\n")
+            sys.stdout.buffer.write(encode_json(hit).encode() + b"\n")
             return
         lines = json.dumps(hit, indent=2, ensure_ascii=False).split("\n")
         self._console.print(JSONHighlighter()(Text("\n".join(map(escape_unprintable, lines)))), soft_wrap=True)
@@ -64,7 +64,7 @@ class Printer:
     def print_explanation(self, explanation: Explanation) -> None:
         """Print one event with the origins of its fields, or the rule that dropped it."""
         if self._console is None:
-            sys.stdout.buffer.write(orjson.dumps(explanation.to_json()) + b"\n")
+            sys.stdout.buffer.write(encode_json(explanation.to_json()).encode() + b"\n")
         elif explanation.hit is None:
             title = Text.assemble(
                 (f"dropped by {escape_unprintable(explanation.rule)}", "yellow"), (f"  {explanation.id}", "dim")

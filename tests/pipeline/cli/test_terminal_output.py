@@ -108,6 +108,31 @@ def test_pipe_gets_one_json_object_per_line(terminal: Terminal) -> None:
     assert explained["explain"]["host.name"] == "settings"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\x9b2J\x9d0;title\x9c",  # C1: CSI and OSC, as in ECMA-48
+        "\x7f\x08\x1b[2J",
+        "\u202egnp\u2066.exe\u2069\u200f",
+        "\u2028\u2029\u200b\ufeff\u00ad",
+        "\U000e0041\U0010ffff",  # beyond 16 bits: a tag, a code without a character
+    ],
+)
+def test_pipe_gets_unprintable_characters_as_escapes_of_equal_json(terminal: Terminal, text: str) -> None:
+    terminal.is_pipe = True
+    hit = {"_source": {"message": f"Zürich 😀 \\ {text}", f"name{text}": text}}
+    printer = Printer()
+    printer.print_hit(hit)
+    printer.print_explanation(explanation(1, text=text))
+
+    shown = terminal.shown()
+    assert all(line.isprintable() for line in shown.split("\n"))
+    assert "Zürich 😀" in shown
+    first, second = shown.splitlines()
+    assert orjson.loads(first) == hit
+    assert orjson.loads(second)["_source"]["text"] == text
+
+
 def test_summary_counts_levels_drops_and_unparsed_lines() -> None:
     summary = Summary()
     for source in ({"log.level": "error"}, {"log.level": "error"}, {"log.flags": ["unparsed"]}):
