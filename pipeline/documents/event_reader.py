@@ -15,12 +15,18 @@ from pipeline.config.settings import DocumentSettings
 from pipeline.contract import cri
 from pipeline.contract.json_types import JsonObject
 from pipeline.documents.container_fields import ContainerFields
-from pipeline.grouping.event import MULTILINE, PARTIAL, SPLIT, UNPARSED, Event
+from pipeline.grouping.event import MULTILINE, NUL_BYTES, PARTIAL, SPLIT, UNPARSED, Event
 from pipeline.parsing import ansi, exception, flatten, health_probe, json_body, text_formats, timestamp
 
 PROBE_RULE = "health probe"
 EXCLUDED_RULE = "pod excludes the stream"
-FLAGS = ((PARTIAL, "partial"), (MULTILINE, "multiline"), (SPLIT, "split"), (UNPARSED, "unparsed"))
+FLAGS = (
+    (PARTIAL, "partial"),
+    (MULTILINE, "multiline"),
+    (SPLIT, "split"),
+    (UNPARSED, "unparsed"),
+    (NUL_BYTES, "nul_bytes"),
+)
 DAY_NS = 86400 * 10**9
 
 OwnFields = frozenset[str]
@@ -91,7 +97,7 @@ class EventReader:
         body = self._strip_blanks(content)
         fields = (
             json_body.parse_fields(body, self._field_limit)
-            if body[:1] == b"{" and self._parses_json and not flags & ~MULTILINE
+            if body[:1] == b"{" and self._parses_json and not flags & ~(MULTILINE | NUL_BYTES)
             else None
         )
         message = content.decode("utf-8", "replace")

@@ -13,7 +13,7 @@ from pipeline.config.settings import DocumentSettings
 from pipeline.contract import record
 from pipeline.contract.json_types import JsonObject
 from pipeline.contract.record import LogSlice
-from pipeline.documents import container_fields, event_reader
+from pipeline.documents import container_fields, event_reader, nul_bytes
 from pipeline.documents.builder import DocumentBuilder
 from pipeline.documents.container_fields import ContainerFields
 from pipeline.documents.event_reader import EXCLUDED_RULE
@@ -67,7 +67,7 @@ class Explainer:
         batch = self._builder.build(log_slice, now_ns)
         hits = {hit["_id"]: hit for hit in batch.to_hits()}
         container = container_fields.parse(log_slice.pod, self._settings)
-        for event in group_slice(log_slice):
+        for event in nul_bytes.remove_from(log_slice, group_slice(log_slice)):
             identity = log_slice.files[event[0]].identity
             document_id = record.document_id(identity, event[1])
             explanation = Explanation(document_id, "", hits.get(document_id))

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pipeline.contract import cri
 from pipeline.contract.json_types import JsonObject
 from pipeline.contract.record import LogSlice
+from pipeline.documents import nul_bytes
 from pipeline.documents.batch import BULK_OVERHEAD_BYTES, DocumentBatch
 from pipeline.documents.container_context import ContainerContext, json_fragment
 from pipeline.documents.event_reader import EXCLUDED_RULE, NO_OWN_FIELDS, OwnFields
@@ -46,7 +47,7 @@ class SliceBuilder:
         self._targets = targets
         self._common_fields = common_fields
         self._suffixes: dict[tuple[int, bytes, OwnFields], bytes] = {}
-        self._events = group_slice(log_slice)
+        self._events = nul_bytes.remove_from(log_slice, group_slice(log_slice))
         self._key_lines = redaction.find_key_lines(log_slice.value, self._events) if redaction is not None else NO_LINES
         self._dropped: Counter[str] = Counter()
         self._hook_errors: Counter[str] = Counter()

@@ -8,6 +8,7 @@ PARTIAL = 1  # a partial without its end
 MULTILINE = 2  # several lines of the container in one event
 SPLIT = 4  # part of an event that was too long
 UNPARSED = 8  # not a CRI line: kept verbatim
+NUL_BYTES = 16  # NUL bytes before the line were removed; set after grouping
 
 Event = tuple[int, int, int, bytes, bytes, bytes, int, int]
 """One event, a plain tuple for speed: index of the file, offset of the first line, raw bytes of its lines, CRI

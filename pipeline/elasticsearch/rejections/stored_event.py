@@ -61,6 +61,8 @@ def conflict_id(document_id: str, document: JsonObject) -> str:
 
 def _has_same_origin(document: JsonObject, stored: JsonObject) -> bool:
     """Compare stream and runtime's time. A line without a time has that of a line before it, which may vary."""
+    if "nul_bytes" in _flags(document):
+        return True  # an earlier version kept the NUL bytes, and had neither stream nor time of the line behind them
     if document.get("log.iostream") != stored.get("log.iostream"):
         return False
     if "unparsed" in _flags(document) | _flags(stored):
@@ -75,6 +77,8 @@ def _has_same_message(document: JsonObject, stored: JsonObject) -> bool:
         return True
     if not isinstance(message, str) or not isinstance(stored_message, str):
         return True
+    if "nul_bytes" in _flags(document):
+        stored_message = stored_message.lstrip("\0")
     if message in stored_message or stored_message in message:
         return True
     return bool(_REDACTED.search(message) or _REDACTED.search(stored_message))

@@ -206,6 +206,35 @@ async def test_line_made_under_other_settings_is_a_duplicate(stored: Source) -> 
     assert scene.count("duplicate") == 1
 
 
+NUL_LINE: Source = {**LINE, "log.flags": ["nul_bytes"]}
+STORED_NUL_LINE: Source = {
+    **{name: value for name, value in LINE.items() if name != "log.iostream"},
+    "@timestamp": "2026-11-24T08:00:00Z",
+    "log.flags": ["unparsed"],
+    "message": f"\0\0{LINE['@timestamp']} stdout F hello",
+}
+
+
+@pytest.mark.parametrize(
+    ("document", "stored", "count"),
+    [
+        (NUL_LINE, STORED_NUL_LINE, "duplicate"),
+        ({**NUL_LINE, "message": "2 NUL bytes"}, {**STORED_NUL_LINE, "message": "\0\0"}, "duplicate"),
+        (NUL_LINE, {**STORED_NUL_LINE, "message": "\0\0another line"}, "conflicting"),
+        (LINE, {**LINE, "message": "\0\0", "log.flags": ["nul_bytes"]}, "conflicting"),
+    ],
+)
+async def test_line_behind_nul_bytes_is_that_which_an_earlier_version_kept_with_them(
+    document: Source, stored: Source, count: str
+) -> None:
+    scene = Scene()
+    scene.elasticsearch.add_document(INDEX, document_id(0), stored)
+
+    await scene.index(make_batch(document))
+
+    assert scene.count(count) == 1
+
+
 async def test_gap_that_exists_is_a_duplicate() -> None:
     scene = Scene()
     scene.elasticsearch.add_document(INDEX, document_id(0), {"message": "500 bytes are lost"})
