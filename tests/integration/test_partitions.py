@@ -25,6 +25,9 @@ def produce(flow: Flow, *messages: str, partition: int = 0) -> None:
 
     async def send() -> None:
         async with AIOKafkaProducer(**client.connection(flow.settings)) as producer:
+            while partition not in await producer.partitions_for(flow.settings.topic_raw):
+                await asyncio.sleep(0.1)
+                await producer.client.force_metadata_update()
             for number, message in enumerate(messages):
                 line = LINE % (number, message.encode())
                 await producer.send_and_wait(flow.settings.topic_raw, line, partition=partition)
@@ -126,6 +129,7 @@ def test_unread_records_that_were_deleted_are_a_loss(flow: Flow) -> None:
     assert flow.count({"term": {"crisp.gap.records": 3}}) == 1
 
 
+@pytest.mark.faults
 def test_added_partitions_are_used_without_a_restart(flow: Flow) -> None:
     flow.worker.start()
     produce(flow, "before")
@@ -136,6 +140,7 @@ def test_added_partitions_are_used_without_a_restart(flow: Flow) -> None:
     eventually(lambda: has_messages(flow, "before", "after"), 120)
 
 
+@pytest.mark.faults
 def test_topic_with_fewer_partitions_is_shipped_and_indexed(stack: Stack, tmp_path: Path) -> None:
     """Slices for partitions that no longer exist are sent to others; nothing waits for ever."""
     flow, _, _ = flow_with_pages(stack, tmp_path, CRISP_TOPIC_PARTITIONS="8", CRISP_KUBERNETES="off")

@@ -77,7 +77,9 @@ def test_labels_of_24_kib_on_slices_of_short_lines(flow: Flow) -> None:
     assert_within_limit(flow)
 
 
-@pytest.mark.parametrize("codec", ["zstd", "gzip", "lz4"])
+@pytest.mark.parametrize(
+    "codec", ["zstd", *(pytest.param(codec, marks=pytest.mark.faults) for codec in ("gzip", "lz4"))]
+)
 def test_record_of_400_mib_compressed_to_little(flow: Flow, codec: str) -> None:
     produce(flow.settings, (bytes(400 * MIB), []), (b"2026-11-24T09:42:30.0Z stdout F next\n", []), codec=codec)
     flow.worker.start()
