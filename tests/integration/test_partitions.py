@@ -17,6 +17,8 @@ from pipeline.worker import record_mark
 from pipeline.worker.record_mark import RecordMark
 from tests.integration.flow import Flow, eventually, flow_with_pages
 
+pytestmark = pytest.mark.faults  # minutes: with the long suites
+
 LINE = b"2026-11-24T09:42:30.%09dZ stdout F %b\n"
 
 
@@ -129,7 +131,6 @@ def test_unread_records_that_were_deleted_are_a_loss(flow: Flow) -> None:
     assert flow.count({"term": {"crisp.gap.records": 3}}) == 1
 
 
-@pytest.mark.faults
 def test_added_partitions_are_used_without_a_restart(flow: Flow) -> None:
     flow.worker.start()
     produce(flow, "before")
@@ -140,7 +141,6 @@ def test_added_partitions_are_used_without_a_restart(flow: Flow) -> None:
     eventually(lambda: has_messages(flow, "before", "after"), 120)
 
 
-@pytest.mark.faults
 def test_topic_with_fewer_partitions_is_shipped_and_indexed(stack: Stack, tmp_path: Path) -> None:
     """Slices for partitions that no longer exist are sent to others; nothing waits for ever."""
     flow, _, _ = flow_with_pages(stack, tmp_path, CRISP_TOPIC_PARTITIONS="8", CRISP_KUBERNETES="off")
