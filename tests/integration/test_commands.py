@@ -158,9 +158,9 @@ def test_fields_names_the_workload_whose_values_do_not_fit(stack: Stack, tmp_pat
     assert {name for name, _ in rows} == {"code", "same"}
     codes = [row for (name, _), row in rows.items() if name == "code"]
     assert [(list(row["types"]), row["mapped"], row["ignored"]) for row in codes] == [
-        (["long"], ["long"], 0),
-        (["text"], ["long"], 1),
+        (["long"], ["double"], 0),
+        (["text"], ["double"], 1),
     ]
-    assert codes[1]["problems"] == ["text in a field of type long", "value ignored in 1 documents"]
+    assert codes[1]["problems"] == ["text in a field of type double", "value ignored in 1 documents"]
     assert "2 fields of 2 workloads in 2 documents: 1 with a problem" in as_table.stdout
     assert "same" not in as_table.stdout
