@@ -110,7 +110,8 @@ def read_installed(response: Any) -> JsonObject:
     entries = requests.read_member(response, list, "index_templates")
     template = requests.read_member(entries[0] if len(entries) == 1 else None, dict, "index_template")
     for name in ("settings", "mappings"):
-        if name in requests.read_member(template, dict, "template"):
+        # A template of index patterns only has no member `template`.
+        if "template" in template and name in requests.read_member(template, dict, "template"):
             requests.read_member(template, dict, "template", name)
     return template
 
