@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-from datetime import UTC, datetime
 
 from aiokafka.errors import KafkaError
 from rich.table import Table
@@ -16,7 +15,7 @@ from pipeline.config.settings import Settings
 from pipeline.documents.record_processor import RecordProcessor
 from pipeline.elasticsearch.client import connect
 from pipeline.elasticsearch.id_lookup import DocumentLookup
-from pipeline.errors import CrispError, UsageError
+from pipeline.errors import CrispError
 from pipeline.kafka.error_text import describe_error
 from pipeline.monitoring import log
 from pipeline.operations.reindex.replay import Replay, ReplayOutcome, count_by_rules
@@ -32,8 +31,7 @@ exit code 0: done; 1: it failed, or the rules have changed; 130: interrupted (ru
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
-    parser.add_argument("--since", required=True, metavar="TIME", help=f"start of the range: {time_argument.HELP}")
-    parser.add_argument("--until", metavar="TIME", help="end of the range (default: the current end of the topic)")
+    time_argument.add_range_arguments(parser)
     parser.add_argument(
         "--allow-changed-rules",
         "--rules-changed",
@@ -47,11 +45,7 @@ def run(args: argparse.Namespace) -> int:
     """Return 0 when the range is indexed, 130 when interrupted. Raises CrispError."""
     effective = load_settings()
     log.configure_cli()
-    now = datetime.now(UTC)
-    since = round(time_argument.parse_time_argument("--since", args.since, now) * 1000)
-    until = round(time_argument.parse_time_argument("--until", args.until, now) * 1000) if args.until else None
-    if until is not None and until <= since:
-        raise UsageError("--until is not later than --since")
+    since, until = time_argument.parse_range(args)
     try:
         outcome = asyncio.run(_replay(effective, since, until, allow_changed_rules=args.allow_changed_rules))
     except KafkaError as error:

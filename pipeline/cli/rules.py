@@ -3,7 +3,6 @@
 import argparse
 import asyncio
 import dataclasses
-from datetime import UTC, datetime
 
 import orjson
 from aiokafka.errors import KafkaError
@@ -16,7 +15,7 @@ from pipeline.cli.terminal.progress import Progress
 from pipeline.config.environment import load_settings
 from pipeline.config.settings import RulesSettings
 from pipeline.contract.json_types import JsonObject
-from pipeline.errors import CrispError, UsageError
+from pipeline.errors import CrispError
 from pipeline.kafka.error_text import describe_error
 from pipeline.monitoring import log
 from pipeline.operations.rules_diff import CHANGES, Difference, RulesDiff
@@ -40,10 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--old", metavar="OLD", help="the rules file to compare with (default: CRISP_RULES_FILE; if unset, no rules)"
     )
-    parser.add_argument(
-        "--since", default="1d", metavar="TIME", help=f"start of the range (default: 1d): {time_argument.HELP}"
-    )
-    parser.add_argument("--until", metavar="TIME", help="end of the range (default: the current end of the topic)")
+    time_argument.add_range_arguments(parser, since="1d")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
@@ -51,11 +47,7 @@ def run(args: argparse.Namespace) -> int:
     """Return 0 when the range is compared, 130 when interrupted. Raises CrispError."""
     effective = load_settings()
     log.configure_cli()
-    now = datetime.now(UTC)
-    since = round(time_argument.parse_time_argument("--since", args.since, now) * 1000)
-    until = round(time_argument.parse_time_argument("--until", args.until, now) * 1000) if args.until else None
-    if until is not None and until <= since:
-        raise UsageError("--until is not later than --since")
+    since, until = time_argument.parse_range(args)
     diff = RulesDiff(effective, _load(effective, args.old), _load(effective, args.rules))
     try:
         asyncio.run(_compare(diff, since, until))

@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-from datetime import UTC, datetime
 
 from aiokafka.errors import KafkaError
 from rich.table import Table
@@ -15,7 +14,7 @@ from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
 from pipeline.contract.json_types import JsonObject
 from pipeline.elasticsearch.client import connect
-from pipeline.errors import CrispError, UsageError
+from pipeline.errors import CrispError
 from pipeline.kafka.error_text import describe_error
 from pipeline.monitoring import log
 from pipeline.operations.inspect.field_ledger import FieldLedger, FieldRow
@@ -35,10 +34,7 @@ exit code 0: done; 1: Kafka or Elasticsearch cannot be read; 130: interrupted"""
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("field", nargs="*", metavar="FIELD", help="only these fields; * is a wildcard")
-    parser.add_argument(
-        "--since", default="1d", metavar="TIME", help=f"start of the range (default: 1d): {time_argument.HELP}"
-    )
-    parser.add_argument("--until", metavar="TIME", help="end of the range (default: the current end of the topic)")
+    time_argument.add_range_arguments(parser, since="1d")
     parser.add_argument("--all", action="store_true", help="also fields without a problem")
     parser.add_argument("--json", action="store_true", help="print all fields as one JSON object")
 
@@ -47,11 +43,7 @@ def run(args: argparse.Namespace) -> int:
     """Return 0 when the range is read, 130 when interrupted. Raises CrispError."""
     effective = load_settings()
     log.configure_cli()
-    now = datetime.now(UTC)
-    since = round(time_argument.parse_time_argument("--since", args.since, now) * 1000)
-    until = round(time_argument.parse_time_argument("--until", args.until, now) * 1000) if args.until else None
-    if until is not None and until <= since:
-        raise UsageError("--until is not later than --since")
+    since, until = time_argument.parse_range(args)
     scan = FieldScan(effective, loader.load(effective), FieldLedger(args.field))
     try:
         asyncio.run(_scan(effective, scan, since, until))

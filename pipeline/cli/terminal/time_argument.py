@@ -1,5 +1,6 @@
-"""A time argument of a command: an ISO 8601 time, or an age."""
+"""Time arguments of commands: an ISO 8601 time, or an age; a range of them, `--since` and `--until`."""
 
+import argparse
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -28,3 +29,22 @@ def parse_time_argument(option: str, text: str, now: datetime) -> float:
     except (ValueError, OverflowError) as error:
         raise UsageError(f"{option} {text}: neither {HELP.replace(') or', '), nor')}") from error
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def add_range_arguments(parser: argparse.ArgumentParser, *, since: str | None = None) -> None:
+    """Add `--since` and `--until`. `since`: the default of `--since`; without one it is required."""
+    default = f" (default: {since})" if since else ""
+    parser.add_argument(
+        "--since", required=since is None, default=since, metavar="TIME", help=f"start of the range{default}: {HELP}"
+    )
+    parser.add_argument("--until", metavar="TIME", help="end of the range (default: the current end of the topic)")
+
+
+def parse_range(args: argparse.Namespace) -> tuple[int, int | None]:
+    """Return `--since` and `--until` in milliseconds since the epoch. Raises UsageError."""
+    now = datetime.now(UTC)
+    since = round(parse_time_argument("--since", args.since, now) * 1000)
+    until = round(parse_time_argument("--until", args.until, now) * 1000) if args.until else None
+    if until is not None and until <= since:
+        raise UsageError("--until is not later than --since")
+    return since, until
