@@ -65,19 +65,18 @@ class EventReader:
             fields = self.read_fields(event)
             rule = self.probe_rule(fields)
             return *self.serialize(fields, time, day, late=late), rule
-        if content[:1] in _BLANK_CODES:
-            content = self._strip_blanks(content)
+        body = _strip_blanks(content)
         own = NO_OWN_FIELDS
-        if content[:1] == b"{" and self._parses_json and (body := json_body.parse(content, self._field_limit)):
-            fields, verbatim, own = body
+        if body[:1] == b"{" and self._parses_json and (parsed_body := json_body.parse(body, self._field_limit)):
+            fields, verbatim, own = parsed_body
             if verbatim:
                 moment = fields.get("@timestamp")
                 if moment is None:
-                    return content[:-1], _RUNTIME, own, ""
+                    return body[:-1], _RUNTIME, own, ""
                 if type(moment) is str and _day_by_second.get(moment[:19]) == day and moment[19:] in self._fractions:
-                    return content[:-1], _IOTIME, own, ""
+                    return body[:-1], _IOTIME, own, ""
             elif fields.get("message") is None:
-                fields["message"] = event[5].decode("utf-8", "replace")
+                fields["message"] = content.decode("utf-8", "replace")
         else:
             message = content.decode("utf-8", "replace")
             parsed = self._parse_text(message)
@@ -94,7 +93,7 @@ class EventReader:
     def read_fields(self, event: Event) -> JsonObject:
         """Read an event into fields, to change before `serialize`; `@timestamp` only if the line has a time."""
         _, _, _, _, stream, content, flags, part = event
-        body = self._strip_blanks(content)
+        body = _strip_blanks(content)
         fields = (
             json_body.parse_fields(body, self._field_limit)
             if body[:1] == b"{" and self._parses_json and not flags & ~(MULTILINE | NUL_BYTES)
@@ -113,13 +112,6 @@ class EventReader:
         if flags:
             _add_flags(fields, flags, part)
         return fields
-
-    def _strip_blanks(self, content: bytes) -> bytes:
-        """Return a JSON object without blanks before it; any other content unchanged."""
-        body = content.lstrip(BLANKS)
-        if body[:1] == b"{" and self._parses_json and json_body.parse(body, self._field_limit):
-            return body
-        return content
 
     def probe_rule(self, fields: JsonObject) -> str:
         """Return the name of the built-in rule if it drops the event, else an empty string."""
@@ -190,6 +182,11 @@ class PerStreamEventReader(EventReader):
 def make_reader(container: ContainerFields, settings: DocumentSettings) -> EventReader:
     """Return the event reader of a container."""
     return PerStreamEventReader(container, settings) if container.stream_parsers else EventReader(container, settings)
+
+
+def _strip_blanks(content: bytes) -> bytes:
+    """Return the content without leading blanks: a JSON object may follow them."""
+    return content.lstrip(BLANKS) if content[:1] in _BLANK_CODES else content
 
 
 def _to_text(value: object) -> str:
