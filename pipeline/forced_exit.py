@@ -1,4 +1,4 @@
-"""The end of a process that was told to stop and cannot: a client, a resolver or a disk that never answers."""
+"""The end of a process that must stop and cannot: a client, a resolver or a disk that never answers."""
 
 import logging
 import os

@@ -181,7 +181,7 @@ class KafkaLink:
     def _has_other_partitions(self) -> bool:
         """Return whether partitions were added, or the topic was created again with fewer.
 
-        Records for partitions that no longer exist would wait for a leader for ever.
+        Records for partitions that no longer exist would wait for a leader without end.
         """
         now, before = self._producer.partitions(), self.in_flight.partitions
         if not now or now == before:

@@ -33,7 +33,7 @@ class UnwatchedRotations:
         self._watched_at = scan.now if scan.begun_at is None else scan.begun_at
 
     def note_newer_files(self, instance: Instance, newest: LogFile, now: float) -> None:
-        """Note that a scan found new files beside the file that was the newest and listed before."""
+        """Note that a scan found new files next to the file that was the newest and listed before."""
         if self._unwatched and not newest.listed and not newest.suspended:
             self._suspects.setdefault(instance, (newest, now))
 

@@ -41,7 +41,6 @@ service fields among them; the rule that drops the event."""
 _RUNTIME = b',"@timestamp":"'
 _IOTIME = b',"log.iotime":"'
 BLANKS = b" \t"
-_BLANK_CODES = (b" ", b"\t")
 _APPLICATION_TIME = "app.@timestamp"
 
 
@@ -65,7 +64,7 @@ class EventReader:
             fields = self.read_fields(event)
             rule = self.probe_rule(fields)
             return *self.serialize(fields, time, day, late=late), rule
-        body = _strip_blanks(content)
+        body = content.lstrip(BLANKS)  # a JSON object may follow blanks
         own = NO_OWN_FIELDS
         if body[:1] == b"{" and self._parses_json and (parsed_body := json_body.parse(body, self._field_limit)):
             fields, verbatim, own = parsed_body
@@ -93,7 +92,7 @@ class EventReader:
     def read_fields(self, event: Event) -> JsonObject:
         """Read an event into fields, to change before `serialize`; `@timestamp` only if the line has a time."""
         _, _, _, _, stream, content, flags, part = event
-        body = _strip_blanks(content)
+        body = content.lstrip(BLANKS)  # a JSON object may follow blanks
         fields = (
             json_body.parse_fields(body, self._field_limit)
             if body[:1] == b"{" and self._parses_json and not flags & ~(MULTILINE | NUL_BYTES)
@@ -182,11 +181,6 @@ class PerStreamEventReader(EventReader):
 def make_reader(container: ContainerFields, settings: DocumentSettings) -> EventReader:
     """Return the event reader of a container."""
     return PerStreamEventReader(container, settings) if container.stream_parsers else EventReader(container, settings)
-
-
-def _strip_blanks(content: bytes) -> bytes:
-    """Return the content without leading blanks: a JSON object may follow them."""
-    return content.lstrip(BLANKS) if content[:1] in _BLANK_CODES else content
 
 
 def _to_text(value: object) -> str:

@@ -142,7 +142,7 @@ def test_added_partitions_are_used_without_a_restart(flow: Flow) -> None:
 
 
 def test_topic_with_fewer_partitions_is_shipped_and_indexed(stack: Stack, tmp_path: Path) -> None:
-    """Slices for partitions that no longer exist are sent to others; nothing waits for ever."""
+    """Slices for partitions that no longer exist are sent to others; nothing waits without end."""
     flow, _, _ = flow_with_pages(stack, tmp_path, CRISP_TOPIC_PARTITIONS="8", CRISP_KUBERNETES="off")
     try:
         logs = [flow.make_container(f"pod-{number}") / "0.log" for number in range(16)]

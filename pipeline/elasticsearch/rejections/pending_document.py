@@ -73,7 +73,7 @@ class PendingDocument:
         return replace(self, document=replace(self.document, source=source), stage=self.stage | stage)
 
     def next_after_exists(self, stored: JsonObject) -> "PendingDocument | None":
-        """Return what is missing beside the stored document that has its id; None if nothing is."""
+        """Return what is missing next to the stored document that has its id; None if nothing is."""
         fields: JsonObject = orjson.loads(self.original)
         comparison = stored_event.compare(fields, stored)
         if comparison is Comparison.OTHER:

@@ -94,7 +94,7 @@ class RejectionHandler:
         return await self._after_rejection(document, result.reason)
 
     async def _after_exists(self, documents: list[PendingDocument]) -> list[PendingDocument]:
-        """Compare documents that exist with the stored ones; return what is to be sent: what is missing beside them.
+        """Compare documents that exist with the stored ones; return what is to be sent: what is missing next to them.
 
         A document that does not exist any more is sent again.
         """
@@ -107,7 +107,7 @@ class RejectionHandler:
                 self._count_duplicate(pending)
             elif following is not pending:
                 log.error(
-                    "documents of other lines have the ids of lines: the lines are indexed beside them, flagged %s; "
+                    "documents of other lines have the ids of lines: the lines are indexed next to them, flagged %s; "
                     "check who may write to the raw topic",
                     CONFLICT_FLAG,
                     extra={"crisp.document": f"{pending.document.index}/{pending.document.id}"},

@@ -1,7 +1,7 @@
 """Compare a document with the stored one that has its id: are they made of the same event? Pure.
 
-Ids are positions in files, and can be guessed: whoever may write to the raw topic can send a record with the position
-of a line that is not written yet. Whether a stored document is of the same line follows from what every document has:
+Ids are positions in files, and can be guessed: who may write to the raw topic can send a record with the position of
+a line that is not written yet. Whether a stored document is of the same line follows from what every document has:
 the runtime's time in nanoseconds, stream and length of the raw line, and its message. A hash of each line, in
 each document, would cost the worker 0.6 microseconds of about four.
 """

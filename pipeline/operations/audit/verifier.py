@@ -118,7 +118,7 @@ class Verifier:
             same = [index for index, fields in stored if compare(source, fields) is not Comparison.OTHER]
             if same:
                 _count_found(entry, same)
-            elif stored:  # a document of another event: this one's is beside it
+            elif stored:  # a document of another event: this one's is next to it
                 self._not_found.append(replace(entry, id=conflict_id(entry.id, source)))
             elif len(self._not_found) < MAX_RETRIED:
                 self._not_found.append(entry)

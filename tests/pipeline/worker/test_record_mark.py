@@ -1,4 +1,4 @@
-"""The mark of a record tells it from another record at the same offset."""
+"""The mark of a record distinguishes it from another record at the same offset."""
 
 import pytest
 from hypothesis import given
