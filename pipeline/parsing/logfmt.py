@@ -78,14 +78,7 @@ def parse(line: str) -> JsonObject | None:
 
 
 def _has_level_key(line: str) -> bool:
-    return (
-        "level=" in line
-        or "lvl=" in line
-        or "everity=" in line
-        or "evel=" in line
-        or "LEVEL=" in line
-        or "VERITY=" in line
-    )
+    return "evel=" in line or "lvl=" in line or "everity=" in line or "LEVEL=" in line or "VERITY=" in line
 
 
 def parse_all(line: str) -> JsonObject | None:
