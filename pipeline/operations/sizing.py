@@ -31,14 +31,18 @@ MEASURED = {
     ),
     "shipper_memory": Figure(64, "MiB", "shipper, peak", "make bench"),
     "worker_line": Figure(6.6, "CPU-µs", "worker, per line at full speed", "make bench"),
-    "worker_record": Figure(105, "CPU-µs", "worker, per record", "one line in each record, on the local stack"),
+    "worker_record": Figure(
+        105, "CPU-µs", "worker, per record", "70 to 105 for one line; no benchmark here repeats it"
+    ),
     "worker_memory": Figure(256, "MiB", "worker, requested; limit 512", "make bench; deploy/base"),
     "kafka_ratio": Figure(0.14, "", "bytes in Kafka per byte of log, full slices", "deploy/README.md: 22 of 156 bytes"),
     "kafka_record": Figure(
         240, "bytes", "headers of a record in Kafka", "110 containers, a line a second: 266 for 181"
     ),
     "elasticsearch_ratio": Figure(1.25, "", "bytes in the index per byte of log", "deploy/README.md: 194 of 156 bytes"),
-    "elasticsearch_line": Figure(28, "CPU-µs", "Elasticsearch, per document", "crisp demo, the node's CPU time"),
+    "elasticsearch_line": Figure(
+        28, "CPU-µs", "Elasticsearch, per document", "26 to 31 when warm; no benchmark here repeats it"
+    ),
 }
 
 UTILIZATION = 0.7
