@@ -17,7 +17,7 @@ TOO_LARGE = 413
 TOO_MANY = 429
 SPLIT_AFTER_TRIES = 4
 """A bulk request rejected with 429 this often may exceed the memory of an idle server: it is split in halves."""
-_OVERLOADED = frozenset({429, 502, 503, 504, TIMED_OUT})
+_OVERLOADED = frozenset({*requests.OVERLOADED, TIMED_OUT})
 _TOO_LARGE = ItemResult(Outcome.REJECTED, "413 content_too_large: the document exceeds http.max_content_length")
 
 

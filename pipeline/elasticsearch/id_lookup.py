@@ -16,7 +16,6 @@ MAX_IDS = 5000  # per search: with each id in two indices this is the limit of h
 MAX_RETRIES = 5
 FIRST_PAUSE_SECONDS = 0.5
 MAX_PAUSE_SECONDS = 8.0
-_BUSY_STATUSES = (429, 502, 503, 504)
 
 
 class StoredDocument(NamedTuple):
@@ -76,7 +75,7 @@ class DocumentLookup:
         backoff = Backoff(FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS)
         for _ in range(MAX_RETRIES):
             response = await requests.request(self._client, "POST", path, body)
-            if response.status > 0 and response.status not in _BUSY_STATUSES:
+            if response.status > 0 and response.status not in requests.OVERLOADED:
                 break
             await asyncio.sleep(backoff.next_pause())
         else:

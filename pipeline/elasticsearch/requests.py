@@ -23,6 +23,8 @@ UNREACHABLE = 0
 TIMED_OUT = -1
 """Status of a request that timed out."""
 UNAUTHORIZED = (401, 403)
+OVERLOADED = (429, 502, 503, 504)
+"""The server, or a gateway before it, accepts no request for the moment."""
 
 _NO_CONNECTION = re.compile(r"Cannot connect to host (\S+) ssl:(?:<[^>]*>|\S+) \[(.+)\]", re.DOTALL)
 _CALL = re.compile(r"Connect call failed \([^)]*\)")

@@ -17,7 +17,7 @@ from pipeline.errors import SetupError, UnavailableError
 
 _MAX_ATTEMPTS = 8
 _MAX_DIFFERENCES = 5
-_MAY_CHANGE = (401, 403, 429, 502, 503, 504)
+_MAY_CHANGE = (*requests.UNAUTHORIZED, *requests.OVERLOADED)
 """Responses of a server that is starting or overloaded, or where the user and the role are made later."""
 
 
