@@ -52,7 +52,7 @@ ENVIRONMENT = {**os.environ, "TZ": "UTC", "NO_COLOR": "", "PYTHONUNBUFFERED": "1
 
 def commands() -> dict[str, list[str]]:
     """Return the command of every set-up by its name."""
-    java = ["java", "-cp", "out:{}/lib/*"]
+    java = ["java", "-cp"]
     return {
         **{f"python-{name}": ["venv/bin/python", "python/loggers.py", name] for name in PYTHON.split()},
         **{f"python-server-{name}": ["venv/bin/python", "python/servers.py", name] for name in PYTHON_SERVERS.split()},
@@ -69,15 +69,15 @@ def commands() -> dict[str, list[str]]:
             for name in LOGBACK.split()
         },
         **{
-            f"log4j2-{name}": [*java[:2], "out:log4j2/lib/*", f"-Dlog4j2.configurationFile=log4j2/{name}.xml", "Shop"]
+            f"log4j2-{name}": [*java, "out:log4j2/lib/*", f"-Dlog4j2.configurationFile=log4j2/{name}.xml", "Shop"]
             for name in LOG4J2.split()
         },
         **{
-            f"boot-{name}": [*java[:2], "out:logback/lib/*", "ShopBoot", "--spring.application.name=shop", option]
+            f"boot-{name}": [*java, "out:logback/lib/*", "ShopBoot", "--spring.application.name=shop", option]
             for name, option in BOOT.items()
         },
-        "jul": [*java[:2], "out", "ShopJul"],
-        "jul-crash": [*java[:2], "out", "ShopJul", "crash"],
+        "jul": [*java, "out", "ShopJul"],
+        "jul-crash": [*java, "out", "ShopJul", "crash"],
     }
 
 
