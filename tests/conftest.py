@@ -1,5 +1,6 @@
 """One real Kafka and one real Elasticsearch for the whole test run, started when the first test uses them."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,17 @@ def _restore_compression_levels() -> Iterator[None]:
     yield
     for encode, defaults in before.items():
         encode.__defaults__ = defaults
+
+
+@pytest.fixture(autouse=True)
+def _remove_log_handlers() -> Iterator[None]:
+    """Remove the handler of a test that configured crisp's log: the standard error of that test is closed after it."""
+    level = logging.root.level
+    yield
+    for handler in list(logging.root.handlers):
+        if type(handler) is logging.StreamHandler:  # pytest's own are of other classes
+            logging.root.removeHandler(handler)
+    logging.root.setLevel(level)
 
 
 @pytest.fixture(scope="session")
