@@ -9,7 +9,7 @@ UNIT_RUN := -n auto --dist worksteal $(if $(CI),,--hypothesis-profile=quick)
 COVERAGE := --cov=agents --cov=pipeline --cov-branch --cov-report= --cov-report=json:build/coverage.json
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo unit test test-servers test-faults test-k8s k8s-binaries promtool check check-code check-deploy bench bench-features mutants bench-peers docs lock clean
+.PHONY: help venv demo unit coverage test test-servers test-faults test-k8s k8s-binaries promtool check check-code check-deploy bench bench-features mutants bench-peers docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -27,9 +27,13 @@ demo: venv ## the whole pipeline on this machine, and a report (ARGS="--lines 10
 	@$(BIN)/crisp demo $(ARGS)
 
 unit: export PYTHONDONTWRITEBYTECODE := # empty: compiled tests are kept, also where the environment forbids it
-unit: venv ## the fast half: no JVM; branch coverage as a table, and its minimum (ARGS="-k name": without coverage)
-	@$(BIN)/pytest -q -m "$(UNIT)" $(UNIT_TESTS) $(if $(ARGS),$(ARGS),$(UNIT_RUN) $(COVERAGE))
-	@$(if $(ARGS),,$(BIN)/python -m tests.support.coverage_gate build/coverage.json)
+unit: venv ## the fast half: no JVM, under two minutes (ARGS="-k name" runs some)
+	@$(BIN)/pytest -q -m "$(UNIT)" $(UNIT_TESTS) $(or $(ARGS),$(UNIT_RUN))
+
+coverage: export PYTHONDONTWRITEBYTECODE :=
+coverage: venv ## the same tests with branch coverage as a table, and its minimum
+	@$(BIN)/pytest -q -m "$(UNIT)" $(UNIT_TESTS) $(UNIT_RUN) $(COVERAGE)
+	@$(BIN)/python -m tests.support.coverage_gate build/coverage.json
 
 test-servers: venv ## the other half: all tests on real Kafka and Elasticsearch, but the long suites (ARGS="-k name")
 	@$(BIN)/pytest -m "servers and not faults and not k8s" $(ARGS)
@@ -47,7 +51,7 @@ k8s-binaries: venv ## build that control plane with Go, install Ansible: once, i
 	@$(BIN)/python -m tests.k8s.binaries
 	@$(BIN)/python -m tests.deploy.ansible
 
-check: check-code check-deploy unit ## all that needs no server: these three
+check: check-code check-deploy coverage ## all that needs no server: these three
 
 check-code: venv ## format, lint, types, imports
 	@$(BIN)/ruff format --check .

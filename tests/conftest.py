@@ -12,8 +12,9 @@ from agents.delivery import compression
 from pipeline.local.stack import DEFAULT_VERSION, Stack, temporary_stack
 
 # No test is timed: a shared machine is slow at times. In CI the same commit gives the same result each time; elsewhere
-# every run tries new examples. `make unit` tries fewer (`--hypothesis-profile=quick`) than CI and `make test`.
-# A test that needs more examples than others multiplies `settings().max_examples`, so that profiles apply to it too.
+# every run tries new examples. `make unit` and `make coverage` try fewer (`--hypothesis-profile=quick`) than CI and
+# `make test`. A test that needs more examples than others multiplies `settings().max_examples`, so that profiles apply
+# to it too.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("untimed"), derandomize=True)
 settings.register_profile("quick", settings.get_profile("untimed"), max_examples=25)

@@ -1,4 +1,4 @@
-"""The gate of `make unit`: branch coverage of the unit tests, as a table; exit code 1 if it is too low.
+"""The gate of `make coverage`: branch coverage of the unit tests, as a table; exit code 1 if it is too low.
 
 python -m tests.support.coverage_gate build/coverage.json
 """
