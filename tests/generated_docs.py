@@ -17,7 +17,7 @@ from pipeline.config.groups import GROUPS, grouped_settings
 from pipeline.config.settings import env_name
 from pipeline.contract.ecs import FIELDS
 from pipeline.monitoring.metrics import SHIPPER, WORKER, Metric
-from pipeline.parsing import json_body
+from pipeline.parsing.json import json_body
 from tests.pipeline.parsing.examples import LOGGERS, TEXTS, Example
 
 ROOT = Path(__file__).parent.parent

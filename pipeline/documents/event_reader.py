@@ -16,7 +16,9 @@ from pipeline.contract import cri
 from pipeline.contract.json_types import JsonObject
 from pipeline.documents.container_fields import ContainerFields
 from pipeline.grouping.event import MULTILINE, NUL_BYTES, PARTIAL, SPLIT, UNPARSED, Event
-from pipeline.parsing import ansi, exception, flatten, health_probe, json_body, text_formats, timestamp
+from pipeline.parsing import ansi, exception, health_probe, timestamp
+from pipeline.parsing.json import flatten, json_body
+from pipeline.parsing.text import text_formats
 
 PROBE_RULE = "health probe"
 EXCLUDED_RULE = "pod excludes the stream"

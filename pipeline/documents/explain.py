@@ -19,7 +19,7 @@ from pipeline.documents.container_fields import ContainerFields
 from pipeline.documents.event_reader import EXCLUDED_RULE
 from pipeline.grouping.event import MULTILINE, Event
 from pipeline.grouping.grouper import group_slice
-from pipeline.parsing import logger_dialects
+from pipeline.parsing.json import logger_dialects
 from pipeline.rules.ruleset import Ruleset
 
 _RECORD_ORIGINS = {

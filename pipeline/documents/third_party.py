@@ -18,7 +18,8 @@ from pipeline.contract import cri
 from pipeline.contract.annotations import STREAMS
 from pipeline.contract.json_types import JsonObject
 from pipeline.contract.record import IDENTITY_BYTES, Grouping, KafkaPosition, LogSlice, Segment, SourceFile
-from pipeline.parsing import text_formats, timestamp
+from pipeline.parsing import timestamp
+from pipeline.parsing.text import text_formats
 
 LIFTED_PREFIX = "k8s_"
 DAY_NS = 86_400 * 10**9

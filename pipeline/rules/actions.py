@@ -16,7 +16,8 @@ import re2
 from pipeline.contract import ecs
 from pipeline.contract.ecs import APPLICATION_PREFIX
 from pipeline.contract.json_types import JsonObject
-from pipeline.parsing import flatten, json_body, level
+from pipeline.parsing import level
+from pipeline.parsing.json import flatten, json_body
 from pipeline.rules import conditions, field_names
 from pipeline.rules.parse_action import Parser
 from pipeline.rules.redaction import Redaction

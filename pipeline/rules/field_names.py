@@ -6,7 +6,7 @@ ids, order or the container's metadata cannot be set.
 """
 
 from pipeline.contract.ecs import FIELDS, FLATTENED
-from pipeline.parsing import json_body
+from pipeline.parsing.json import json_body
 
 SHORT_NAMES = {
     "namespace": "kubernetes.namespace",

@@ -8,7 +8,8 @@ import orjson
 
 from pipeline.contract.ecs import FIELDS
 from pipeline.contract.json_types import JsonObject
-from pipeline.parsing import json_body, text_formats
+from pipeline.parsing.json import json_body
+from pipeline.parsing.text import text_formats
 
 Parser = Callable[[str], JsonObject | None]
 """Returns the fields of a text; None for a text of another format."""

@@ -37,12 +37,12 @@ TESTS: dict[str, list[str]] = {
         ]
         for module in ("grouper", "stream_grouper", "event_builder", "oversized_line")
     },
-    "pipeline.parsing.flatten": [
-        "tests/pipeline/parsing/test_json_body.py",
+    "pipeline.parsing.json.flatten": [
+        "tests/pipeline/parsing/json/test_json_body.py",
         "tests/pipeline/documents/test_event_reader.py",
     ],
-    "pipeline.parsing.json_body": [
-        "tests/pipeline/parsing/test_json_body.py",
+    "pipeline.parsing.json.json_body": [
+        "tests/pipeline/parsing/json/test_json_body.py",
         "tests/pipeline/documents/test_event_reader.py",
     ],
 }

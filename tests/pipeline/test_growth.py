@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from pipeline.parsing import ansi, exception, json_body, logfmt, text_formats
+from pipeline.parsing import ansi, exception
+from pipeline.parsing.json import json_body
+from pipeline.parsing.text import logfmt, text_formats
 from pipeline.rules.redaction import KINDS, Redaction
 
 MAX_RATIO = 9.0

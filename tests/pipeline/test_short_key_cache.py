@@ -12,7 +12,9 @@ from agents.delivery import partitioner
 from pipeline.contract import cri, record
 from pipeline.contract.record import Grouping, LogSlice, Segment, SourceFile
 from pipeline.grouping.grouper import group_slice
-from pipeline.parsing import field_values, head_formats, json_body
+from pipeline.parsing import field_values
+from pipeline.parsing.json import json_body
+from pipeline.parsing.text import head_formats
 from pipeline.short_key_cache import MAX_KEY_LENGTH, ShortKeyCache
 
 LENGTH = 50_000

@@ -16,7 +16,7 @@ from pipeline.contract.ecs import FIELDS, LABELS_PREFIX
 from pipeline.contract.json_types import JsonObject
 from pipeline.documents.batch import DocumentBatch
 from pipeline.documents.container_fields import workload_of
-from pipeline.parsing.flatten import OVERFLOW
+from pipeline.parsing.json.flatten import OVERFLOW
 
 MAX_ROWS = 50_000
 MAX_VALUE_CHARACTERS = 80

@@ -12,7 +12,7 @@ from pipeline.contract import pod_metadata
 from pipeline.contract.annotations import PARSERS, STREAMS, PodOptions, is_relevant, pod_options
 from pipeline.contract.pod_metadata import Instance
 from pipeline.errors import SettingsError
-from pipeline.parsing import text_formats
+from pipeline.parsing.text import text_formats
 
 APP = Instance("shop", "pay-1", "u-1", "app", 0)
 BOTH, OUT, ERR = frozenset(STREAMS), frozenset({"stdout"}), frozenset({"stderr"})

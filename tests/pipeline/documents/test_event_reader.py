@@ -12,7 +12,7 @@ from pipeline.config.settings import Settings
 from pipeline.documents.container_fields import ContainerFields
 from pipeline.documents.event_reader import PROBE_RULE, EventReader
 from pipeline.grouping.event import Event
-from pipeline.parsing import json_body
+from pipeline.parsing.json import json_body
 
 DAY = "2026-11-24"
 TIME = b"2026-11-24T09:42:30.000000001Z"

@@ -7,19 +7,10 @@ import orjson
 import pytest
 
 from pipeline.contract.json_types import JsonObject
-from pipeline.parsing import (
-    access_log,
-    field_values,
-    flatten,
-    head_formats,
-    leading_timestamp,
-    level,
-    logfmt,
-    logger_dialects,
-    server_log,
-    text_formats,
-)
-from pipeline.parsing.format_table import Format, FormatTable
+from pipeline.parsing import field_values, level
+from pipeline.parsing.json import flatten, logger_dialects
+from pipeline.parsing.text import access_log, head_formats, leading_timestamp, logfmt, server_log, text_formats
+from pipeline.parsing.text.format_table import Format, FormatTable
 from tests.pipeline.parsing.examples import LOGGERS, LOOKALIKES, TEXTS, Example
 
 Reader = Callable[[str], JsonObject | None]

@@ -3,7 +3,9 @@
 import orjson
 import pytest
 
-from pipeline.parsing import exception, json_body, text_formats
+from pipeline.parsing import exception
+from pipeline.parsing.json import json_body
+from pipeline.parsing.text import text_formats
 from tests.pipeline.grouping.traces import read_traces
 
 TRACES = read_traces()

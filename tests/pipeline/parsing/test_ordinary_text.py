@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from pipeline.parsing import text_formats
+from pipeline.parsing.text import text_formats
 
 _TEXT = (
     "the order of customer was started then processed by payment and its state kept until every request had been "

@@ -9,7 +9,8 @@ the time is parsed in two steps, the level and the rest, each one pattern withou
 import re
 
 from pipeline.contract.json_types import JsonObject
-from pipeline.parsing import head_formats, level, logfmt, server_log
+from pipeline.parsing import level
+from pipeline.parsing.text import head_formats, logfmt, server_log
 
 # Possessive quantifiers: without backtracking no line costs more than its length.
 TIMESTAMP = re.compile(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.parsing.format_table import Format, FormatTable
+from pipeline.parsing.text.format_table import Format, FormatTable
 
 TABLE = FormatTable(
     Format("process", r"\[(?P<pid>\d{1,5})(?:/(?P<line>\d+))?\]"),

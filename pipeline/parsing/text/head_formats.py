@@ -9,7 +9,7 @@ import re
 
 from pipeline.contract.json_types import JsonObject
 from pipeline.parsing import level
-from pipeline.parsing.format_table import Format, FormatTable
+from pipeline.parsing.text.format_table import Format, FormatTable
 from pipeline.short_key_cache import cache_short_keys
 
 # Possessive quantifiers: without backtracking no line costs more than its length.

@@ -9,7 +9,8 @@ import re
 import orjson
 
 from pipeline.contract.json_types import JsonObject
-from pipeline.parsing import field_values, json_body, level
+from pipeline.parsing import field_values, level
+from pipeline.parsing.json import json_body
 
 _MAX_CHARACTERS = 1024
 _MAX_OTHER_PAIRS = 100

@@ -12,17 +12,8 @@ import re
 from collections.abc import Callable
 
 from pipeline.contract.json_types import JsonObject
-from pipeline.parsing import (
-    access_log,
-    ansi,
-    exception,
-    head_formats,
-    leading_timestamp,
-    level,
-    logfmt,
-    server_log,
-    timestamp,
-)
+from pipeline.parsing import ansi, exception, level, timestamp
+from pipeline.parsing.text import access_log, head_formats, leading_timestamp, logfmt, server_log
 
 MAX_CHARACTERS = 4096
 

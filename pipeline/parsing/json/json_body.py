@@ -1,7 +1,7 @@
 """Parser of JSON objects that applications log, to flat fields of a document. Pure.
 
-Nested and dotted spellings get the same flat name (`pipeline.parsing.flatten`); loggers' own spellings of message,
-time, level and ids get the ECS name (`pipeline.parsing.logger_dialects`). No value is lost: a value whose name is
+Nested and dotted spellings get the same flat name (`pipeline.parsing.json.flatten`); loggers' own spellings of message,
+time, level and ids get the ECS name (`pipeline.parsing.json.logger_dialects`). No value is lost: a value whose name is
 reserved or used already goes under `app.`.
 
 The new names depend only on the names and the types of their values. So they are computed once for each such shape and
@@ -16,7 +16,8 @@ import orjson
 
 from pipeline.contract.ecs import APPLICATION_PREFIX, FIELDS
 from pipeline.contract.json_types import JsonObject
-from pipeline.parsing import exception, field_values, flatten, level, logger_dialects
+from pipeline.parsing import exception, field_values, level
+from pipeline.parsing.json import flatten, logger_dialects
 from pipeline.short_key_cache import cache_short_keys
 
 MAX_NAME_LENGTH = 256

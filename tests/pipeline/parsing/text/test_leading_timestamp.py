@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.parsing import text_formats
+from pipeline.parsing.text import text_formats
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.contract import ecs
-from pipeline.parsing import json_body, text_formats, timestamp
+from pipeline.parsing import timestamp
+from pipeline.parsing.json import json_body
+from pipeline.parsing.text import text_formats
 from tests.pipeline.parsing.examples import LOOKALIKES, TEXTS, Example
 
 

@@ -1,7 +1,6 @@
 """JSON bodies are parsed to flat ECS names, without losing a value."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -10,10 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.contract import ecs
-from pipeline.parsing import flatten, json_body
+from pipeline.parsing.json import flatten, json_body
 from tests.pipeline.parsing.examples import LOGGERS, Example
-
-CASES = Path(__file__).parents[4] / "shared" / "cases"
 
 
 def fields(content: bytes, limit: int = 200) -> dict[str, Any]:

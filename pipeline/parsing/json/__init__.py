@@ -1,0 +1,1 @@
+"""What a JSON object says: its fields by their ECS names. Pure."""
