@@ -15,7 +15,7 @@ from pipeline.config.settings import Settings
 from pipeline.contract import cri
 from pipeline.contract.pod_metadata import Instance
 from pipeline.monitoring import shipper_problems
-from pipeline.monitoring.history import SAMPLE_SECONDS, History, HistoryMetrics, field_names
+from pipeline.monitoring.measurements.history import SAMPLE_SECONDS, History, HistoryMetrics, field_names
 from pipeline.monitoring.metrics import Metrics
 from pipeline.monitoring.shipper_status import (
     Backlog,

@@ -21,7 +21,7 @@ from pipeline.elasticsearch.index_guard import IndexResolver
 from pipeline.elasticsearch.rejections import pending_document
 from pipeline.elasticsearch.rejections.rejection_handler import RejectionHandler, SendDeadLetter
 from pipeline.elasticsearch.retrying_client import RetryingClient
-from pipeline.monitoring.hook_error_log import HookErrorLog
+from pipeline.monitoring.measurements.hook_error_log import HookErrorLog
 from pipeline.monitoring.metrics import Metrics
 from pipeline.monitoring.worker_status import ElasticsearchStatus
 

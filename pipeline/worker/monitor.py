@@ -13,8 +13,8 @@ from pipeline.documents.batch import DocumentBatch
 from pipeline.elasticsearch.freshness_probe import FreshnessProbe
 from pipeline.kafka.consumer_lag import Lag, LagReader, RetentionUse, retention_use
 from pipeline.kafka.error_text import describe_error
-from pipeline.monitoring.history import SAMPLE_SECONDS, History, HistoryMetrics, field_names
-from pipeline.monitoring.last_increase import LastIncrease
+from pipeline.monitoring.measurements.history import SAMPLE_SECONDS, History, HistoryMetrics, field_names
+from pipeline.monitoring.measurements.last_increase import LastIncrease
 from pipeline.monitoring.metrics import Metrics
 from pipeline.monitoring.worker_status import (
     Losses,

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from pipeline.monitoring.hook_error_log import MAX_RULES, HookErrorLog
+from pipeline.monitoring.measurements.hook_error_log import MAX_RULES, HookErrorLog
 from pipeline.monitoring.metrics import WORKER, Metrics
 
 TRACEBACK = """Traceback (most recent call last):

@@ -2,7 +2,7 @@
 
 import functools
 
-from pipeline.monitoring.last_increase import LastIncrease
+from pipeline.monitoring.measurements.last_increase import LastIncrease
 
 
 def test_last_increase_has_the_time_of_the_increase() -> None:

@@ -1,6 +1,6 @@
 """Rates, gauges and latencies of the last minutes, from samples at given times."""
 
-from pipeline.monitoring.history import MAX_SAMPLES, History, HistoryMetrics
+from pipeline.monitoring.measurements.history import MAX_SAMPLES, History, HistoryMetrics
 from pipeline.monitoring.metrics import WORKER, Metrics
 
 SELECTED = HistoryMetrics("crisp_worker_", ("events",), ("consumer_lag_records",), ("indexed",))

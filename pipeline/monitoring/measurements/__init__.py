@@ -1,0 +1,1 @@
+"""What a process measures of itself, between its counters and its status."""
