@@ -86,9 +86,7 @@ class ContainerLogs:
                 self.unreadable.read_failed(instance, tail.files, error)
         self._enforce_disk_limit()
         identities = self._registry.identities
-        self._missing_files.resolve(
-            scan, self.tails, unopened, self.excluded.keys(), identities, self._policy.pod_has_ended
-        )
+        self._missing_files.resolve(scan, self.tails, unopened, self.excluded.keys(), identities)
         self._unwatched_rotations.resolve(scan.now)
         self._forget(scan)
 
@@ -180,8 +178,15 @@ class ContainerLogs:
         if listed:
             self._absent_since.pop(instance, None)
         absent = not listed and readable and self._is_absent(instance, scan.now)
-        tail.finish_scan(scan.started_at, ended=scan.has_restarted(instance) or absent)
+        ended = scan.has_restarted(instance) or absent or self._has_terminated(scan, instance, tail)
+        tail.finish_scan(scan.started_at, ended=ended)
         self._close_finished(instance, tail, scan.now)
+
+    def _has_terminated(self, scan: Scan, instance: Instance, tail: ContainerTail) -> bool:
+        """Return whether the API reports the end of the instance that wrote these files."""
+        listed = (file.status.st_mtime_ns for file in scan.instances.get(instance, ()))
+        modified = max(listed, default=max((file.modified for file in tail.files), default=0))
+        return self._policy.has_terminated(instance, modified)
 
     def _is_absent(self, instance: Instance, now: float) -> bool:
         """Return whether the files were deleted: no name is listed for a while.

@@ -5,6 +5,7 @@ import sys
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
+from agents.kubernetes import termination
 from agents.kubernetes.pod_watch import SILENT_SECONDS, Pod, PodWatch
 from agents.tailing.container_tail import ContainerTail, Limits, MetadataState
 from agents.tailing.held_memory import HeldMemory
@@ -19,6 +20,7 @@ from pipeline.grouping import grouper
 INVALID_MAX_BYTES = 256 * KIB
 """Of all problems of annotations that are kept; further ones are not logged."""
 PROBLEM_MAX_LENGTH = 500
+TERMINATION_MARGIN_NS = 2 * 10**9  # the API's times are rounded down to seconds; the last output is written after that
 
 log = logging.getLogger(__name__)
 
@@ -102,10 +104,15 @@ class ContainerPolicy:
                 self.invalid.add(problem)
                 log.warning("annotation of %s/%s ignored: %s", instance.namespace, instance.pod, problem)
 
-    def pod_has_ended(self, instance: Instance) -> bool:
-        """Return whether the API reports that the pod has ended, so that its log is complete."""
+    def has_terminated(self, instance: Instance, modified: int) -> bool:
+        """Return whether the API reports that an instance has terminated, so that its log is complete.
+
+        `modified`: mtime of its newest file, ns. If that is later, the status is an old one: restart numbers may go
+        back, and then an instance is known under the number of an earlier one for a while.
+        """
         pod = self._pods.find(instance) if self._pods else None
-        return pod is not None and pod.get("status", {}).get("phase") in {"Succeeded", "Failed"}
+        terminated_at = termination.terminated_at(pod, instance) if pod else None
+        return terminated_at is not None and modified <= terminated_at + TERMINATION_MARGIN_NS
 
     def update_metadata(self, tails: Mapping[Instance, ContainerTail], now: float) -> None:
         """Update tails from the API; a tail that waited too long is read with the metadata of its path.

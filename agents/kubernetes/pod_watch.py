@@ -192,10 +192,19 @@ class PodWatch:
         return name in self._indexed_annotations or annotations.is_relevant(name, self._settings.annotation_prefix)
 
 
-def _last_id(status: JsonObject) -> JsonObject:
-    """Return the id of the container before the last restart; its message may have kilobytes."""
-    terminated = (status.get("lastState") or {}).get("terminated") or {}
-    return {"terminated": {"containerID": terminated.get("containerID")}} if terminated else {}
+def _trim_status(status: JsonObject) -> JsonObject:
+    """Return ids and times of a container's status; the message of a state may have kilobytes."""
+    trimmed = {key: status.get(key) for key in ("name", "containerID", "restartCount")}
+    return {**trimmed, **{key: _trim_state(status.get(key) or {}) for key in ("state", "lastState")}}
+
+
+def _trim_state(state: JsonObject) -> JsonObject:
+    """Return the id of a terminated container, and when it was started or terminated."""
+    return {
+        name: {key: details[key] for key in ("containerID", "startedAt", "finishedAt") if details.get(key)}
+        for name, details in state.items()
+        if name in {"running", "terminated"} and details
+    }
 
 
 def trim(pod: Pod, keeps_annotation: Callable[[str], bool]) -> Pod:
@@ -213,10 +222,7 @@ def trim(pod: Pod, keeps_annotation: Callable[[str], bool]) -> Pod:
         for group in ("containers", "initContainers", "ephemeralContainers")
     }
     statuses = {
-        group: [
-            {**{key: entry.get(key) for key in ("name", "containerID", "restartCount")}, "lastState": _last_id(entry)}
-            for entry in status.get(group) or ()
-        ]
+        group: [_trim_status(entry) for entry in status.get(group) or ()]
         for group in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
     }
     return {

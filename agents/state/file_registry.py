@@ -98,5 +98,15 @@ class FileRegistry:
         for instance, tail in tails:
             for file in tail.files:
                 written = not tail.ended and not file.finalised
-                self.update(instance, file, done=not written and 0 < file.last_size <= file.acked.low)
+                self.update(instance, file, done=not written and _is_acknowledged(file))
         yield from self._entries.values()
+
+
+def _is_acknowledged(file: LogFile) -> bool:
+    """Return whether Kafka has all that the file has now; False if that is unknown."""
+    if not 0 < file.last_size <= file.acked.low:
+        return False
+    try:
+        return file.stat() is not None and file.acked.low >= file.size()
+    except OSError:
+        return False  # polling it reports the error

@@ -6,7 +6,7 @@ file that is renamed in between is under neither of its names.
 """
 
 import enum
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from pathlib import Path
 
 from agents.discovery.scanner import DiscoveredFile, Inode, Scan
@@ -29,7 +29,6 @@ class Verdict(enum.Enum):
     UNKNOWN = "it may exist: not every file of its container could be opened and identified"
     PRESENT = "it is open"
     ABSENT = "it is not open, but may be about to be renamed"
-    COMPLETE = "it is gone; its pod has terminated, and everything was read"
     REIDENTIFIED = "it was copied or compressed, and is read again as a file of its own"
     LOST = "it is gone, with unread bytes"
 
@@ -111,7 +110,6 @@ class MissingFileTracker:
         unopened: Iterable[DiscoveredFile],
         excluded: Set[Instance],
         known_identities: Collection[str],
-        pod_has_ended: Callable[[Instance], bool],
     ) -> dict[str, Verdict]:
         """Record the losses that a scan proves; return the verdict on each suspect, by identity.
 
@@ -126,8 +124,6 @@ class MissingFileTracker:
                 verdict = Verdict.UNKNOWN
             else:
                 verdict = _judge(loss, files, known_identities)
-            if verdict is Verdict.LOST and loss.size is None and pod_has_ended(loss.instance):
-                verdict = Verdict.COMPLETE
             verdicts[identity] = self._apply(loss, verdict, scan.now)
         return verdicts
 

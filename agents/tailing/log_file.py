@@ -136,7 +136,9 @@ class LogFile(OpenFile):
 
     def is_finished(self) -> bool:
         """Return whether it is finalised, and Kafka has all of it."""
-        return self._finalised and not self._suspended and self._acked.low >= self.size()
+        if self._suspended and self.stat() is None:
+            return False  # it may have grown before it was deleted
+        return self._finalised and self._acked.low >= self.size()
 
     def status(self) -> tuple[int, int]:
         """Return the current size and mtime; of a compressed file the size after decompression."""

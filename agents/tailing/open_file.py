@@ -105,9 +105,8 @@ class OpenFile:
 
     def current_signature(self) -> Signature:
         """Return the signature of its inode on disk; for an archive the one when it was opened."""
-        return (
-            self.signature if self.is_archive and not self._compressed else file_signature(os.fstat(self._descriptor))
-        )
+        status = None if self.is_archive and not self._compressed else self.stat()
+        return self.signature if status is None else file_signature(status)
 
     def stat(self) -> os.stat_result | None:
         """Return its status; of a suspended file None if its path names no file, or another one."""

@@ -144,13 +144,3 @@ def test_static_pod_is_found_by_uid_of_its_log_and_flagged_static(node: Node) ->
     node.scan()
 
     assert (node.metadata_by_container()["app"]["uid"], node.metadata_by_container()["app"]["static"]) == (UID, True)
-
-
-def test_succeeded_pod_has_ended(node: Node) -> None:
-    node.write("app")
-    node.update_pod()
-    (instance,) = node.containers.tails
-    before = node.containers._policy.pod_has_ended(instance)
-    node.update_pod(phase="Succeeded")
-
-    assert (before, node.containers._policy.pod_has_ended(instance)) == (False, True)

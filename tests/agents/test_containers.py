@@ -1,0 +1,173 @@
+"""Containers that the API reports as terminated: read to their end, closed, and no loss when their logs are deleted."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agents.containers import ContainerLogs
+from agents.kubernetes.pod_watch import PodWatch
+from agents.state.checkpoint import State
+from agents.tailing.file_handles import FileHandles
+from pipeline.contract import gap
+from tests.agents.state.test_losses import UID, Node
+
+
+class NodeWithPods(Node):
+    """A node whose pod the API reports."""
+
+    def start(self, state: State | None) -> None:
+        super().start(state)
+        settings = self.logs._settings
+        self.pods = PodWatch(settings)
+        self.logs = ContainerLogs(settings, self.pods)
+        self.logs.restore(state)
+
+    def report(self, restarts: int, state: dict[str, Any], *, group: str = "containerStatuses") -> None:
+        """Report the pod's only container."""
+        last = {"terminated": {"containerID": f"c{restarts - 1}", "finishedAt": now()}} if restarts else {}
+        status = {"name": "app", "restartCount": restarts, "containerID": f"c{restarts}", "state": state}
+        metadata = {"name": "pay", "namespace": "shop", "uid": UID}
+        self.pods._add({"metadata": metadata, "spec": {}, "status": {group: [{**status, "lastState": last}]}})
+
+    def finish(self) -> None:
+        """Let the time pass until a finished file is closed."""
+        self.drain()
+        self.clock += 2.0
+        self.poll()
+        self.scan()
+
+
+def now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def terminated(number: int) -> dict[str, Any]:
+    return {"terminated": {"containerID": f"c{number}", "finishedAt": now()}}
+
+
+RUNNING = {"running": {"startedAt": "2026-12-01T00:00:00Z"}}
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> NodeWithPods:
+    return NodeWithPods(tmp_path)
+
+
+@pytest.mark.parametrize("group", ["containerStatuses", "initContainerStatuses"])
+def test_log_of_terminated_container_that_was_read_is_no_loss(node: NodeWithPods, group: str) -> None:
+    node.write(lines=3)
+    node.report(0, terminated(0), group=group)
+    node.drain()
+    node.restart()
+    node.path().unlink()
+    node.write(name="1.log")
+    node.report(1, RUNNING, group=group)
+    node.drain()
+
+    assert node.gaps() == []
+
+
+def test_log_of_running_container_that_vanished_is_a_loss(node: NodeWithPods) -> None:
+    node.write(lines=3)
+    node.report(0, RUNNING)
+    node.drain()
+    node.restart()
+    node.report(0, terminated(0))
+    node.path().unlink()
+    node.drain()
+
+    assert [(entry.size, entry.reason) for entry in node.gaps()] == [(None, gap.VANISHED_FILE)]
+
+
+def test_lines_that_were_not_read_before_the_end_are_a_loss(node: NodeWithPods) -> None:
+    node.write(lines=3)
+    node.report(0, RUNNING)
+    node.drain()
+    size = node.write(lines=2)
+    node.report(0, terminated(0))
+    node.scan(1)
+    node.poll()
+    node.restart()
+    node.path().unlink()
+    node.drain()
+
+    assert [(entry.size, entry.reason) for entry in node.gaps()] == [(size, gap.VANISHED_FILE)]
+
+
+def test_growth_between_the_last_poll_and_the_reported_end_is_a_loss(node: NodeWithPods) -> None:
+    node.write(lines=3)
+    node.report(0, RUNNING)
+    node.drain()
+    node.write()
+    node.report(0, terminated(0))
+    node.scan(1)
+    node.restart()
+    node.path().unlink()
+    node.drain()
+
+    assert [(entry.size, entry.reason) for entry in node.gaps()] == [(None, gap.VANISHED_FILE)]
+
+
+def test_crash_loop_loses_nothing_when_old_logs_are_deleted_during_downtime(node: NodeWithPods) -> None:
+    for restart in range(3):
+        node.write(name=f"{restart}.log")
+        status = {"waiting": {"reason": "CrashLoopBackOff"}}
+        node.report(restart, status)
+        pod = node.pods._pods[UID]["status"]["containerStatuses"][0]
+        pod["lastState"] = terminated(restart)
+        node.finish()
+    node.restart()
+    for restart in range(3):
+        node.path(name=f"{restart}.log").unlink()
+    node.write(name="3.log")
+    node.drain()
+
+    assert node.gaps() == []
+
+
+def test_last_words_without_newline_are_sent_when_the_container_has_terminated(node: NodeWithPods) -> None:
+    node.report(0, RUNNING)
+    with node.path().open("wb") as file:
+        file.write(b"2026-12-01T00:00:00.1Z stdout P last words\n")
+    node.drain()
+    before = dict(node.read)
+    node.report(0, terminated(0))
+    node.drain()
+
+    assert (before, node.read) == ({}, {f"{UID}/app/0": node.path().stat().st_size})
+
+
+def test_files_of_terminated_containers_are_closed_and_read_again_if_they_grow(node: NodeWithPods) -> None:
+    size = node.write(lines=3)
+    node.report(0, terminated(0))
+    node.finish()
+    closed = not node.logs.tails
+    size += node.write()
+    node.finish()
+
+    assert (closed, node.logs.tails, node.read) == (True, {}, {f"{UID}/app/0": size})
+
+
+def test_log_written_after_the_reported_end_belongs_to_a_later_start(node: NodeWithPods) -> None:
+    node.write()
+    node.report(0, {"terminated": {"containerID": "c0", "finishedAt": "2026-01-01T00:00:00Z"}})
+    node.finish()
+
+    assert [tail.ended for tail in node.logs.tails.values()] == [False]
+
+
+def test_suspended_log_of_terminated_container_is_no_loss(node: NodeWithPods, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.write()
+    node.report(0, RUNNING)
+    node.drain()
+    (tail,) = node.logs.tails.values()
+    tail.files[0].suspend()
+    monkeypatch.setattr(FileHandles, "reopen", lambda *_: False)
+    node.report(0, terminated(0))
+    node.finish()
+    node.path().unlink()
+    node.drain()
+
+    assert (node.gaps(), node.logs.tails) == ([], {})
