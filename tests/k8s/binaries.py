@@ -1,7 +1,7 @@
-"""A Kubernetes control plane's programs, and those that read our files, each built once from Go modules and cached.
+"""Programs of Kubernetes and those that read our files, each built once from Go modules and cached.
 
-`make k8s-binaries` builds them all; a test that needs one builds just that. `--cached NAME…` only says, by its exit
-code, whether they are there.
+`make k8s-binaries` builds those of the control plane, `make cluster-binaries` (`--node`) those of a whole node; a test
+that needs one builds just that. `--cached NAME…` only says, by its exit code, whether they are there.
 """
 
 import fcntl
@@ -18,7 +18,10 @@ from pipeline.local.artifacts import cache_directory
 
 VERSION = "1.36.3"
 ETCD_VERSION = "3.7.3"
+CONTAINERD_VERSION = "2.3.7"
+COREDNS_VERSION = "1.12.4"
 _COMPONENT = "k8s.io/component-base/version"
+_CONTAINERD = "github.com/containerd/containerd/v2"
 
 
 class Program(NamedTuple):
@@ -33,6 +36,10 @@ def _kubernetes(name: str) -> Program:
     return Program(f"k8s.io/kubernetes/cmd/{name}", "k8s.io/kubernetes", VERSION)
 
 
+def _containerd(name: str) -> Program:
+    return Program(f"{_CONTAINERD}/cmd/{name}", _CONTAINERD, CONTAINERD_VERSION)
+
+
 PROGRAMS = {
     "etcd": Program("go.etcd.io/etcd/server/v3", "go.etcd.io/etcd/server/v3", ETCD_VERSION),
     "kube-apiserver": _kubernetes("kube-apiserver"),
@@ -41,6 +48,12 @@ PROGRAMS = {
     "kwok": Program("sigs.k8s.io/kwok/cmd/kwok", "sigs.k8s.io/kwok", "0.8.0"),
     "compose": Program("github.com/compose-spec/compose-go/v2/cmd", "github.com/compose-spec/compose-go/v2", "2.16.2"),
     "kubeconform": Program("github.com/yannh/kubeconform/cmd/kubeconform", "github.com/yannh/kubeconform", "0.8.0"),
+}
+NODE_PROGRAMS = {
+    **{name: PROGRAMS[name] for name in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")},
+    **{name: _kubernetes(name) for name in ("kubelet", "kube-proxy")},
+    **{name: _containerd(name) for name in ("containerd", "containerd-shim-runc-v2", "ctr")},
+    "coredns": Program("github.com/coredns/coredns", "github.com/coredns/coredns", COREDNS_VERSION),
 }
 
 
@@ -60,13 +73,17 @@ def binary(name: str) -> Path:
     with (directory() / ".building").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
-            _build(PROGRAMS[name], path)
+            _build(_program(name), path)
     return path
+
+
+def _program(name: str) -> Program:
+    return PROGRAMS.get(name) or NODE_PROGRAMS[name]
 
 
 def source(name: str) -> Path:
     """The directory of a program's module as it was downloaded. Raises StackError."""
-    program = PROGRAMS[name]
+    program = _program(name)
     with tempfile.TemporaryDirectory(prefix="crisp-go-") as temporary:
         Path(temporary, "go.mod").write_text("module example.test/source\n\ngo 1.26.0\n")
         _go(Path(temporary), "mod", "download", f"{program.module}@v{program.version}")
@@ -77,7 +94,9 @@ def source(name: str) -> Path:
 def _build(program: Program, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".building-") as temporary:
         here = Path(temporary)
-        replaces, flags = _published(path.name) if program.module == "k8s.io/kubernetes" else ("", "-s -w")
+        replaces, flags = "", f"-s -w -X {_CONTAINERD}/version.Version={CONTAINERD_VERSION}"
+        if program.module == "k8s.io/kubernetes":
+            replaces, flags = _published(path.name)
         requires = f"{program.module} v{program.version}"
         (here / "go.mod").write_text(f"module example.test/build\n\ngo 1.26.0\n\nrequire {requires}\n{replaces}")
         (here / "tools.go").write_text(f'//go:build tools\n\npackage tools\n\nimport _ "{program.package}"\n')
@@ -109,5 +128,5 @@ def _go(here: Path, *arguments: str) -> str:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--cached"]:
         sys.exit(not all((directory() / name).exists() for name in sys.argv[2:]))
-    for wanted in sys.argv[1:] or PROGRAMS:
+    for wanted in NODE_PROGRAMS if sys.argv[1:] == ["--node"] else sys.argv[1:] or PROGRAMS:
         print(binary(wanted), flush=True)
