@@ -1,5 +1,7 @@
 """The contract of the raw topic: one Kafka record is one slice of one container's log, as verbatim CRI lines.
 
+Version 1; version 2, several slices as one record, is `pipeline.contract.bundle`.
+
 key      container instance: pod uid, container, restart count, separated by "/"
 value    raw lines, each with its newline, byte for byte as in the file (if the file ended without a newline, the
          last one is added: then the segments add up to one byte less than the value)
@@ -32,6 +34,7 @@ import orjson
 
 from pipeline.contract.json_types import JsonObject
 from pipeline.errors import RecordError
+from pipeline.short_key_cache import cache_short_keys
 
 VERSION = b"1"
 MAX_SEGMENTS = 256
@@ -179,27 +182,39 @@ def decode_segments(coded: bytes) -> tuple[Segment, ...]:
 
 def encode(log_slice: LogSlice) -> tuple[bytes, Headers]:
     """Return value and headers of a slice's record."""
-    headers = [
+    return log_slice.value, [
         ("crisp", VERSION),
-        ("files", orjson.dumps([list(file) for file in log_slice.files])),
+        ("files", encode_files(log_slice.files)),
         ("segments", encode_segments(log_slice.segments)),
         ("node", log_slice.node.encode()),
         ("read", b"%d" % log_slice.read_at),
-        ("grouping", _encode_grouping(log_slice.grouping)),
+        ("grouping", encode_grouping(log_slice.grouping)),
         ("pod", log_slice.pod),
+        *encode_optional(log_slice),
     ]
+
+
+def encode_files(files: tuple[SourceFile, ...]) -> bytes:
+    """Encode the files of a slice."""
+    return orjson.dumps([list(file) for file in files])
+
+
+@lru_cache(maxsize=64)
+def encode_grouping(grouping: Grouping) -> bytes:
+    """Encode a grouping."""
+    return orjson.dumps(grouping._asdict())
+
+
+def encode_optional(log_slice: LogSlice) -> Headers:
+    """Return the headers that few slices have."""
+    headers = []
     if log_slice.previous_time:
         headers.append(("after", log_slice.previous_time))
     if log_slice.continuations:
         headers.append(("carried", orjson.dumps([list(entry) for entry in log_slice.continuations])))
     if log_slice.continued_streams:
         headers.append(("goes_on", ",".join(log_slice.continued_streams).encode()))
-    return log_slice.value, headers
-
-
-@lru_cache(maxsize=64)
-def _encode_grouping(grouping: Grouping) -> bytes:
-    return orjson.dumps(grouping._asdict())
+    return headers
 
 
 def is_crisp_record(headers: Headers) -> bool:
@@ -220,7 +235,7 @@ def decode(value: bytes | None, headers: Headers) -> LogSlice:
     try:
         log_slice = LogSlice(
             value=value or b"",
-            files=tuple(SourceFile(str(name), str(path)) for name, path in orjson.loads(fields["files"])),
+            files=_decode_files(fields["files"]),
             segments=decode_segments(fields["segments"]),
             node=fields["node"].decode(),
             read_at=int(fields["read"]),
@@ -234,6 +249,15 @@ def decode(value: bytes | None, headers: Headers) -> LogSlice:
         raise RecordError(f"headers cannot be read: {error}") from error
     _check(log_slice)
     return log_slice
+
+
+@cache_short_keys(4096)
+def _decode_files(encoded: bytes) -> tuple[SourceFile, ...]:
+    files = tuple(SourceFile(str(name), str(path)) for name, path in orjson.loads(encoded))
+    for file in files:
+        if not IDENTITY.fullmatch(file.identity):
+            raise RecordError(f"header files: {file.identity[:40]!r} is not an identity")
+    return files
 
 
 def _grouping(encoded: bytes) -> Grouping:
@@ -272,8 +296,5 @@ def _check(log_slice: LogSlice) -> None:
         raise RecordError(f"the segments have {total} bytes, the value has {len(log_slice.value)}")
     if not set(log_slice.continued_streams) <= {"stdout", "stderr"}:
         raise RecordError(f"header goes_on: {log_slice.continued_streams!r} are not streams")
-    for file in log_slice.files:
-        if not IDENTITY.fullmatch(file.identity):
-            raise RecordError(f"header files: {file.identity[:40]!r} is not an identity")
     if any(segment.file >= len(log_slice.files) for segment in log_slice.segments):
         raise RecordError("header segments: refers to a file that is not in header files")

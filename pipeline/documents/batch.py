@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 import orjson
 
+from pipeline.contract.bundle import Part
 from pipeline.contract.json_types import JsonObject
-from pipeline.contract.record import UNKNOWN_POSITION, Headers, KafkaPosition
+from pipeline.contract.record import IDENTITY_CHARACTERS, UNKNOWN_POSITION, Headers, KafkaPosition
 
 BULK_OVERHEAD_BYTES = 64
 """About what a bulk body has per document in addition to id and source: the action line and the index."""
@@ -28,13 +29,15 @@ class Document:
 
 @dataclass(slots=True)
 class DocumentBatch:
-    """The documents of one slice, by columns: `indices`, `ids` and `sources`. Iterate for each as a `Document`.
+    """The documents of one record, by columns: `indices`, `ids` and `sources`. Iterate for each as a `Document`.
 
     Columns, since an object per document would cost the worker more than a tenth of its time. `ids` are bytes as in
     JSON. `lengths` maps the number of a document of several lines to its raw bytes: if the document already exists,
     they show whether the stored one is shorter. `dropped` counts events by the rule that dropped them, `hook_errors`
     events by the rule whose hook failed, of which `hook_tracebacks` has one each. `origin` and `headers` are those of
-    the raw record, for a dead letter. `size` is about the documents' bytes in a bulk body. The columns never change.
+    the raw record, for a dead letter. Of a bundle, `part_headers` are the headers of each part, by the identity of its
+    files, and `invalid` the parts of which nothing more can be built, each with the reason. `size` is about the
+    documents' bytes in a bulk body. The columns never change.
     """
 
     indices: list[str] = field(default_factory=list)
@@ -46,6 +49,8 @@ class DocumentBatch:
     hook_tracebacks: dict[str, str] = field(default_factory=dict)
     origin: KafkaPosition = UNKNOWN_POSITION
     headers: Headers = field(default_factory=list)
+    part_headers: dict[str, Headers] = field(default_factory=dict)
+    invalid: list[tuple[Part, str]] = field(default_factory=list)
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -67,6 +72,10 @@ class DocumentBatch:
         """Return the documents as hits of a search response."""
         return [document.to_hit() for document in self]
 
+    def headers_of(self, document_id: str) -> Headers:
+        """Return the headers of a document's record; of a bundle's document those of its part."""
+        return self.part_headers.get(document_id[:IDENTITY_CHARACTERS], self.headers)
+
     def select(self, numbers: list[int]) -> "DocumentBatch":
         """Return a batch of the documents with these numbers, without counts."""
         return DocumentBatch(
@@ -76,6 +85,7 @@ class DocumentBatch:
             {new: self.lengths[number] for new, number in enumerate(numbers) if number in self.lengths},
             origin=self.origin,
             headers=self.headers,
+            part_headers=self.part_headers,
         )
 
 
@@ -105,4 +115,6 @@ def merge(batches: list[DocumentBatch]) -> DocumentBatch:
         sum((batch.dropped for batch in batches), Counter()),
         sum((batch.hook_errors for batch in batches), Counter()),
         {rule: text for batch in batches for rule, text in batch.hook_tracebacks.items()},
+        part_headers={identity: headers for batch in batches for identity, headers in batch.part_headers.items()},
+        invalid=[entry for batch in batches for entry in batch.invalid],
     )

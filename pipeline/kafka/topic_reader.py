@@ -6,6 +6,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from pipeline.config.settings import KafkaSettings
+from pipeline.contract import bundle
 from pipeline.contract.record import Headers, KafkaPosition
 from pipeline.kafka import client
 
@@ -72,6 +73,12 @@ class TopicReader:
                             headers,
                             KafkaPosition(tp.topic, tp.partition, record.offset, record.timestamp),
                         )
+
+    async def slices(self) -> AsyncIterator[tuple[bytes, Headers, KafkaPosition]]:
+        """Value, headers and position of each record; of a bundle those of its parts, as records of one slice."""
+        async for value, headers, position in self:
+            for part_value, part_headers in bundle.expand(value, headers):
+                yield part_value, part_headers, position
 
 
 async def committed_offsets(settings: KafkaSettings) -> dict[int, int]:

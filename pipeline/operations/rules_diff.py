@@ -74,15 +74,15 @@ class RulesDiff:
     async def run(self, since: int, until: int | None, on_progress: OnProgress) -> None:
         """Compare the records from `since` to `until`, milliseconds since the epoch. Raises KafkaError."""
         async with TopicReader(self._settings, self._settings.topic_raw, since, until) as reader:
-            async for value, headers, origin in reader:
+            async for value, headers, origin in reader.slices():
                 self.add(value, headers, origin)
+                self.records = reader.records_read
                 on_progress(reader.records_read, reader.record_count, self.differing)
                 if self.stop.is_set():
                     break
 
     def add(self, value: bytes, headers: Headers, origin: KafkaPosition) -> None:
         """Compare the documents of one record; an invalid record, which a worker dead-letters, is only counted."""
-        self.records += 1
         try:
             for log_slice in read_slices(value, headers, origin, self._settings.grouping):
                 self._compare_slice(log_slice, origin.timestamp * 10**6)

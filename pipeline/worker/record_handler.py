@@ -131,7 +131,10 @@ class RecordHandler:
             self.budget.release(self.part_bytes)
 
     def _submit(self, batch: DocumentBatch, written_at: float | None, settlement: SettlementCount) -> None:
-        """Submit one part of a record; its bytes are in the budget until it is indexed."""
+        """Submit one part of a record; its bytes are in the budget until it is indexed.
+
+        The parts of a bundle that are invalid are dead-lettered, each as a record of its own.
+        """
         settlement.add()
         self.budget.grow(batch.size)
 
@@ -141,6 +144,10 @@ class RecordHandler:
             settlement.settle()
 
         self.indexer.submit(batch, on_indexed)
+        for part, reason in batch.invalid:
+            settlement.add()
+            dead_letter = DeadLetter(self.processor.redact(part.value), reason, batch.origin, part.headers)
+            self.tasks.spawn(self._dead_letter(dead_letter, part.key, settlement))
 
     def _batch_dead_letter(self, message: Any, batch: UnreadableBatch) -> DeadLetter:
         """Return the dead letter of a batch that cannot be unpacked; with its bytes, unless anything is redacted."""

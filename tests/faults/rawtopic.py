@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from pipeline.contract import cri, gap, record
+from pipeline.contract import bundle, cri, gap, record
 from pipeline.contract.gap import Gap
 from pipeline.contract.record import LogSlice
 from pipeline.grouping.grouper import group_slice
@@ -26,13 +26,14 @@ class RawTopic:
             if gap.is_gap(headers):
                 self.gaps.add(gap.decode(headers).gap)
                 continue
-            log_slice = record.decode(entry.value, headers)
-            self.largest = max(self.largest, len(log_slice.value))
-            self._check_events(log_slice)
-            if self._add_slice(log_slice):
-                written = cri.first_time(log_slice.value)
-                assert written is not None
-                self.arrivals.append((written / 1e9, entry.timestamp / 1e3))
+            self.largest = max(self.largest, len(entry.value))
+            for value, part_headers in bundle.expand(entry.value, headers):
+                log_slice = record.decode(value, part_headers)
+                self._check_events(log_slice)
+                if self._add_slice(log_slice):
+                    written = cri.first_time(log_slice.value)
+                    assert written is not None
+                    self.arrivals.append((written / 1e9, entry.timestamp / 1e3))
 
     def count_missing(self, written: dict[str, bytes]) -> int:
         """Return the number of missing bytes of these files; fails if any byte differs."""

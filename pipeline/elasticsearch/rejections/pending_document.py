@@ -105,7 +105,8 @@ class PendingDocument:
     def dead_letter(self, reason: str) -> DeadLetter:
         """Return its original form for the dead-letter topic."""
         batch, document = self.batch, self.document
-        return DeadLetter(self.original, reason, batch.origin, batch.headers, document.index, document.id)
+        headers = batch.headers_of(document.id)
+        return DeadLetter(self.original, reason, batch.origin, headers, document.index, document.id)
 
 
 PendingItem = tuple[PendingDocument, ItemResult]

@@ -146,7 +146,7 @@ class Audit:
             digests = list(self._rulesets)
             processors = [RecordProcessor(settings, rules) for rules in self._rulesets.values()]
         async with TopicReader(settings, settings.topic_raw, since) as reader:
-            async for value, headers, origin in reader:
+            async for value, headers, origin in reader.slices():
                 partition = f"{origin.topic}/{origin.partition}"
                 self._on_progress(partition, reader.records_read, reader.record_count, self._verifier.looked_up)
                 tolerance = Tolerance(self._min_age, pending=origin.offset >= committed.get(origin.partition, 0))

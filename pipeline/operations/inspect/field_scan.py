@@ -39,8 +39,8 @@ class FieldScan:
 
     async def _read_topic(self, since: int, until: int | None, on_progress: OnProgress) -> None:
         async with TopicReader(self._settings, self._settings.topic_raw, since, until) as reader:
-            async for value, headers, origin in reader:
-                self.records += 1
+            async for value, headers, origin in reader.slices():
+                self.records = reader.records_read
                 try:
                     batch, _ = self._processor.process(value, headers, origin, origin.timestamp * 10**6)
                 except RecordError:

@@ -104,7 +104,7 @@ class DocumentTracer:
         steps = []
         committed = await committed_offsets(self._settings)
         async with TopicReader(self._settings, self._settings.topic_raw, since, until) as records:
-            async for value, headers, origin in records:
+            async for value, headers, origin in records.slices():
                 match = _describe_match(position, value, headers)
                 if match:
                     state = "committed" if origin.offset < committed.get(origin.partition, 0) else "not committed yet"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from elasticsearch import AsyncElasticsearch
 
 from pipeline.config.settings import Settings
+from pipeline.contract import bundle
 from pipeline.contract.dead_letter import DeadLetter
 from pipeline.documents.batch import Document, from_documents
 from pipeline.documents.record_processor import RecordProcessor
@@ -80,14 +81,14 @@ class DeadLetterRetry:
             document = Document(dead_letter.index, dead_letter.id, dead_letter.value)
             await reindexer.add(from_documents([document], dead_letter.origin, dead_letter.headers))
             return
-        try:
-            batch, _ = self._processor.process(
-                dead_letter.value, dead_letter.headers, dead_letter.origin, time.time_ns()
-            )
-        except RecordError as error:
-            self._rejected[dead_letter_summary.normalize_reason(str(error))] += 1
-            return
-        await reindexer.add(batch)
+        # A bundle is dead-lettered as a whole by a worker that does not know its version.
+        for value, headers in bundle.expand(dead_letter.value, dead_letter.headers):
+            try:
+                batch, _ = self._processor.process(value, headers, dead_letter.origin, time.time_ns())
+            except RecordError as error:
+                self._rejected[dead_letter_summary.normalize_reason(str(error))] += 1
+            else:
+                await reindexer.add(batch)
 
     async def _count_rejection(self, dead_letter: DeadLetter) -> None:
         """Count a document that is rejected again; it is in the dead-letter topic already."""

@@ -1,5 +1,6 @@
 """Summary of dead letters by reason: count, workloads, first and last time, and a sample. Pure."""
 
+import hashlib
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -72,11 +73,18 @@ class DeadLetterSummary:
 
 def is_repeated(dead_letter: DeadLetter, seen: set[tuple[str, ...]]) -> bool:
     """Return whether the same document or record was seen before; add it to `seen`."""
-    key = (dead_letter.index, dead_letter.id) if dead_letter.id else tuple(map(str, dead_letter.origin))
+    key = (dead_letter.index, dead_letter.id) if dead_letter.id else (*map(str, dead_letter.origin), _part(dead_letter))
     if key in seen:
         return True
     seen.add(key)
     return False
+
+
+def _part(dead_letter: DeadLetter) -> str:
+    """Return what distinguishes the parts of one bundle, which have one origin."""
+    fields = dict(dead_letter.headers)
+    source = fields.get("files", b"") + fields.get("segments", b"")
+    return hashlib.blake2b(source, digest_size=12).hexdigest()
 
 
 def sample(dead_letter: DeadLetter, position: str) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class Replay:
             TopicReader(settings, settings.topic_raw, since, until) as reader,
             Reindexer(settings, self._client, self._send_dead_letter) as reindexer,
         ):
-            async for value, headers, origin in reader:
+            async for value, headers, origin in reader.slices():
                 await self._index_record(reindexer, value, headers, origin)
                 self._on_progress(reader.records_read, reader.record_count, reindexer.outcomes(), reindexer.problem)
                 if self.stop.is_set():

@@ -14,7 +14,11 @@ from pipeline.errors import RecordError
 
 NOW = 1_795_000_000_000_000_000
 ORIGIN = KafkaPosition("logs-raw", 0, 7, 1_795_000_000_000)
-NAMES = ("crisp", "files", "segments", "node", "read", "grouping", "pod", "gap", "path", "carried", "other")
+NAMES = (
+    *("crisp", "files", "segments", "node", "read", "grouping", "pod", "gap", "path", "carried", "other"),
+    *("groupings", "pods", "parts"),
+)
+VALUES = [b"1", b"2", b"{}", b"[]"]
 PROCESSOR = RecordProcessor(load_settings({}))
 
 
@@ -33,9 +37,7 @@ def test_internal_error_is_reported_with_its_location(monkeypatch: pytest.Monkey
 
 @given(
     st.binary(max_size=200),
-    st.lists(
-        st.tuples(st.sampled_from(NAMES), st.one_of(st.binary(max_size=30), st.sampled_from([b"1", b"{}", b"[]"])))
-    ),
+    st.lists(st.tuples(st.sampled_from(NAMES), st.one_of(st.binary(max_size=30), st.sampled_from(VALUES)))),
 )
 def test_any_record_becomes_documents_or_a_record_error(value: bytes, headers: list[tuple[str, bytes]]) -> None:
     with contextlib.suppress(RecordError):

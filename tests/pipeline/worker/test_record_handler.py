@@ -7,9 +7,10 @@ import orjson
 import pytest
 
 from pipeline.config.settings import Settings
-from pipeline.contract import pod_metadata, record
+from pipeline.contract import dead_letter, pod_metadata, record
+from pipeline.contract.bundle import Bundle, expand
 from pipeline.contract.pod_metadata import Instance
-from pipeline.contract.record import Grouping, Headers, LogSlice, Segment, SourceFile
+from pipeline.contract.record import Grouping, Headers, KafkaPosition, LogSlice, Segment, SourceFile
 from pipeline.documents.batch import DocumentBatch
 from pipeline.documents.record_processor import RecordProcessor
 from pipeline.documents.slice_builder import SliceBuilder
@@ -42,6 +43,23 @@ def slice_record() -> tuple[bytes, Headers]:
             pod=pod_metadata.from_path(Instance("shop", "pay-1", "u-1", "pay", 0), "n-1"),
         )
     )
+
+
+def bundle_record(*damage: tuple[bytes, bytes]) -> tuple[bytes, Headers]:
+    """Value and headers of a bundle of three slices, with replacements in its table."""
+    building = Bundle(1 << 18)
+    for number in range(3):
+        files = (SourceFile(f"AAAAAAAAAAAAAAA{number}", f"/var/log/pods/p/c{number}/0.log"),)
+        pod = pod_metadata.from_path(Instance("shop", f"pay-{number}", f"u-{number}", "pay", 0), "n-1")
+        segments = (Segment(0, number, 2 * len(LINE)),)
+        log_slice = LogSlice(2 * LINE, files, segments, "n-1", 1 + number, Grouping(), pod)
+        assert building.add(b"u-%d/pay/0" % number, log_slice)
+    value, headers = building.encode()
+    table = dict(headers)["parts"]
+    for old, new in damage:
+        assert table.count(old) == 1
+        table = table.replace(old, new)
+    return value, [(name, table if name == "parts" else data) for name, data in headers]
 
 
 class Parts:
@@ -115,6 +133,93 @@ async def test_records_indexed_out_of_order_are_acked_in_order(parts: Parts) -> 
     assert parts.acked == [0]
     parts.indexer.complete(0)
     assert parts.acked == [0, 2]  # the ack of a record is that of all before it
+
+
+async def test_bundle_is_acked_when_the_documents_of_all_its_parts_are_indexed(parts: Parts) -> None:
+    value, headers = bundle_record()
+    await parts.handle(5, value, headers)
+
+    assert parts.acked == []
+    batch = parts.indexer.complete()
+    assert parts.acked == [5]
+    assert parts.budget.used == 0
+    hits = batch.to_hits()
+    assert [hit["_id"] for hit in hits] == [
+        f"AAAAAAAAAAAAAAA{number}-{number + line * len(LINE):010x}" for number in range(3) for line in range(2)
+    ]
+    assert [hit["_source"]["kubernetes.pod.name"] for hit in hits[::2]] == ["pay-0", "pay-1", "pay-2"]
+    assert parts.metrics.get("crisp_worker_records_received", kind="slice") == 1
+    assert parts.metrics.get("crisp_worker_received_lines") == 6
+
+
+async def test_documents_of_a_bundle_are_those_of_its_slices_as_records_of_their_own(parts: Parts) -> None:
+    value, headers = bundle_record()
+    origin = KafkaPosition("logs-raw", 0, 7, 1_795_000_000_000)
+    together, kind = parts.handler.processor.process(value, headers, origin, 1)
+    alone = [parts.handler.processor.process(*entry, origin, 1)[0] for entry in expand(value, headers)]
+
+    assert kind == "slice"
+    assert together.to_hits() == [hit for batch in alone for hit in batch.to_hits()]
+    assert [together.headers_of(document.id) for document in together] == [
+        batch.headers for batch in alone for _ in batch
+    ]
+    assert together.select([4]).headers_of(together[4].id) == alone[2].headers
+
+
+async def test_invalid_part_of_a_bundle_is_dead_lettered_alone_as_a_record_of_its_own(parts: Parts) -> None:
+    value, headers = bundle_record((b"0:1+76", b"0:1+77x"))
+    await parts.handle(7, value, headers)
+
+    assert parts.acked == []
+    assert len(parts.indexer.complete().to_hits()) == 4
+    await parts.acker.wait_until_empty()
+    assert parts.acked == [7]
+    assert parts.budget.used == 0
+    ((key, sent, sent_headers),) = parts.topic.sent
+    assert (key, sent) == (b"u-1/pay/0", 2 * LINE)
+    letter = dead_letter.decode(sent, sent_headers)
+    assert "header segments: b'0:1+77x'" in letter.reason
+    mended = [(name, b"0:1+76" if name == "segments" else data) for name, data in letter.headers]
+    (whole,) = [part for number, part in enumerate(expand(*bundle_record())) if number == 1]
+    assert [name for name, _ in mended] == [name for name, _ in whole[1]]
+    assert parts.metrics.get("crisp_worker_records_received", kind="invalid") == 1
+
+
+async def test_part_of_a_bundle_on_which_crisp_fails_is_dead_lettered_alone(
+    parts: Parts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = parts.handler.processor._builder.build_in_parts
+
+    def fail_on_second(log_slice: LogSlice, *rest: Any) -> Any:
+        if log_slice.read_at == 2:
+            raise KeyError("boom")
+        return build(log_slice, *rest)
+
+    monkeypatch.setattr(parts.handler.processor._builder, "build_in_parts", fail_on_second)
+    await parts.handle(7, *bundle_record())
+    assert len(parts.indexer.complete().to_hits()) == 4
+    await parts.acker.wait_until_empty()
+
+    assert parts.acked == [7]
+    ((key, sent, sent_headers),) = parts.topic.sent
+    assert (key, sent) == (b"u-1/pay/0", 2 * LINE)
+    assert "internal error of crisp" in dict(sent_headers)["dead-reason"].decode()
+    monkeypatch.undo()
+    letter = dead_letter.decode(sent, sent_headers)
+    batch, _ = parts.handler.processor.process(letter.value, letter.headers, letter.origin, 1)
+    assert len(batch) == 2  # a retry indexes it
+
+
+async def test_bundle_that_cannot_be_divided_is_dead_lettered_whole(parts: Parts) -> None:
+    value, headers = bundle_record((b"u-1/pay/0 ", b""))
+    await parts.handle(7, value, headers)
+    await parts.acker.wait_until_empty()
+
+    assert parts.acked == [7]
+    assert parts.indexer.submitted == []
+    ((_, sent, sent_headers),) = parts.topic.sent
+    assert sent == value
+    assert dead_letter.decode(sent, sent_headers).headers == headers
 
 
 async def test_record_of_another_shipper_without_value_or_time_is_acked(parts: Parts) -> None:
