@@ -4,9 +4,12 @@ Supports every kind of record: slices, gaps, and the records of third-party ship
 """
 
 import traceback
+import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import fields
 
-from pipeline.config.settings import Settings
+import pipeline
+from pipeline.config.settings import DocumentSettings, Settings
 from pipeline.contract import bundle, gap, record
 from pipeline.contract.record import Grouping, Headers, KafkaPosition, LogSlice
 from pipeline.documents import third_party
@@ -28,16 +31,36 @@ def read_slices(value: bytes, headers: Headers, origin: KafkaPosition, grouping:
     return third_party.make_slices(value, origin, grouping)
 
 
+def _routing(settings: Settings, rules: Ruleset | None) -> str:
+    """Return the digest. The prefix is not in it: under another prefix is another set of indices.
+
+    A rule may select the route by any field of a document: then everything that makes fields is in the digest.
+    """
+    values: list[object] = [settings.retention_days, sorted(settings.routes.items()), settings.infra_namespaces]
+    if rules is not None and any(rule.kind == "route" for rule in rules.rules):
+        names = [field.name for field in fields(DocumentSettings)]
+        values += [rules.digest, pipeline.__version__, *(getattr(settings, name) for name in names)]
+    return f"{zlib.crc32(repr(values).encode()):08x}"
+
+
 class RecordProcessor:
     """Processes records into document batches."""
 
     def __init__(self, settings: Settings, rules: Ruleset | None = None) -> None:
         self._builder = DocumentBuilder(settings, rules)
         self._grouping = settings.grouping
+        self._settings = settings
+        self.routing = _routing(settings, rules)
+        """Digest of what decides a document's index, eight hexadecimal digits."""
+
+    def changes_routing(self, rules: Ruleset | None) -> bool:
+        """Return whether these rules may select other indices than those in force."""
+        return _routing(self._settings, rules) != self.routing
 
     def set_rules(self, rules: Ruleset | None) -> None:
         """Replace the rules for all later records."""
         self._builder.set_rules(rules)
+        self.routing = _routing(self._settings, rules)
 
     def redact(self, value: bytes) -> bytes:
         """Mask the secrets in a record's value before it is stored elsewhere; the length stays the same."""

@@ -21,6 +21,7 @@ from pipeline.elasticsearch.index_guard import IndexResolver
 from pipeline.elasticsearch.rejections import pending_document
 from pipeline.elasticsearch.rejections.rejection_handler import RejectionHandler, SendDeadLetter
 from pipeline.elasticsearch.retrying_client import RetryingClient
+from pipeline.elasticsearch.stored_indices import StoredIndices
 from pipeline.monitoring.measurements.hook_error_log import HookErrorLog
 from pipeline.monitoring.metrics import Metrics
 from pipeline.monitoring.worker_status import ElasticsearchStatus
@@ -38,6 +39,7 @@ class Indexer:
         self._metrics = metrics
         self.retrying_client = RetryingClient(client, settings, metrics)
         self.index_resolver = IndexResolver(settings, self.retrying_client.request_until, metrics)
+        self._stored_indices = StoredIndices(self.retrying_client, settings)
         self.bulk_sender = BulkSender(self.retrying_client, settings, metrics)
         self.rejection_handler = RejectionHandler(self.bulk_sender, self.retrying_client, metrics, send_dead_letter)
         self.hook_error_log = HookErrorLog(metrics)
@@ -68,6 +70,10 @@ class Indexer:
             last_error=error if since else "",
             index_problem=self.index_resolver.problem,
         )
+
+    async def keep_stored_indices(self, batch: DocumentBatch) -> DocumentBatch:
+        """Return the batch to submit if its documents may exist in other indices: those keep theirs. Never fails."""
+        return await self._stored_indices.keep(batch)
 
     def submit(self, batch: DocumentBatch, on_complete: Callable[[], None]) -> None:
         """Queue a batch; `on_complete` is called once, later, on the event loop."""

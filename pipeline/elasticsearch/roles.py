@@ -14,11 +14,16 @@ Role = JsonObject
 def all_roles(settings: Settings) -> dict[str, Role]:
     """Return every role by its name."""
     names = index_template.index_patterns(settings)
+    # `monitor`: to check that the index template exists before the first document of a day.
+    worker = _make_role(
+        ["monitor"], names, ["create_doc", "auto_configure", "create_index", "view_index_metadata", "read"]
+    )
+    # Of routes that were removed: what was indexed there before a crash is looked up, so that it is not doubled.
+    worker["indices"].append(
+        {"names": [f"{settings.index_prefix}-*.20*"], "privileges": ["view_index_metadata", "read"]}
+    )
     return {
-        # `monitor`: to check that the index template exists before the first document of a day.
-        "crisp_worker": _make_role(
-            ["monitor"], names, ["create_doc", "auto_configure", "create_index", "view_index_metadata", "read"]
-        ),
+        "crisp_worker": worker,
         "crisp_setup": {
             **_make_role(["monitor", "manage_index_templates", "manage_ilm"], names, ["view_index_metadata"]),
             **_kibana_privileges(settings),

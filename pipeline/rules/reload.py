@@ -5,7 +5,6 @@ inode. An invalid or missing file is rejected: the previous rules stay in force,
 """
 
 import logging
-from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.config.settings import RulesSettings
@@ -18,15 +17,13 @@ log = logging.getLogger(__name__)
 
 
 class RulesReloader:
-    """Holds the rules in force and passes them to `on_reload`. Only the constructor raises RulesError."""
+    """Holds the rules in force. Only the constructor raises RulesError."""
 
-    def __init__(self, settings: RulesSettings, on_reload: Callable[[Ruleset | None], None]) -> None:
+    def __init__(self, settings: RulesSettings) -> None:
         self._settings = settings
-        self._on_reload = on_reload
         self._last_content = self._read_content()
         self.rules = self._load()
         self.problems: list[str] = []
-        on_reload(self.rules)
 
     def _read_content(self) -> tuple[bytes, ...]:
         """Read the bytes of the file and of the modules that it may refer to. Raises RulesError."""
@@ -44,22 +41,22 @@ class RulesReloader:
             log.warning("rules file: %s", warning)
         return parsed.ruleset
 
-    def poll(self) -> None:
-        """Reload the file if it changed; invalid rules are rejected."""
+    def poll(self) -> bool:
+        """Reload the file if it changed; invalid rules are rejected. Return whether `rules` are new."""
         try:
             previous, self._last_content = self._last_content, ()
             self._last_content = self._read_content()
             if self._last_content == previous:
-                return
+                return False
             rules = self._load()
         except RulesError as error:
             if error.problems != self.problems:
                 log.error("invalid rules file, the previous rules stay in force: %s", "; ".join(error.problems))
             self.problems = error.problems
-            return
+            return False
         self.rules, self.problems = rules, []
-        self._on_reload(rules)
         log.info("reloaded rules", extra={"crisp.rules": rules.digest if rules else ""})
+        return True
 
     def snapshot(self) -> RulesStatus:
         """Return the rules in force, for the status."""

@@ -43,6 +43,12 @@ class EventHandler(Protocol):
     def on_log_reset(self, tp: TP) -> None:
         """Handle that a partition's log was recreated."""
 
+    def on_rerouted(self, tp: TP, end: int) -> None:
+        """Handle that records of a partition before offset `end` may already be indexed, in other indices."""
+
+    def routing(self) -> str:
+        """Return the digest of what decides the indices of documents."""
+
     def on_partitions_revoked(self) -> None:
         """Handle that partitions were reassigned; the generation is the new one."""
 
@@ -88,7 +94,7 @@ class WorkerApp:
             app.task(task)
         app.on_partitions_revoked.connect(on_partitions_revoked, weak=False)
         app.on_partitions_assigned.connect(on_partitions_assigned, weak=False)
-        consumer.install(app, handler.on_records_lost, handler.on_log_reset)
+        consumer.install(app, handler.on_records_lost, handler.on_log_reset, handler.on_rerouted, handler.routing)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", AlreadyConfiguredWarning)
             app.conf.broker_credentials = credentials.broker_credentials(self._settings)
@@ -117,6 +123,13 @@ class WorkerApp:
     async def commit(self) -> None:
         """Commit the offsets of the acked records."""
         await self._app.consumer.commit()
+
+    async def change_routing(self, change: Callable[[], None]) -> None:
+        """Call `change`, which changes the routing, when the group's offsets have no routing any more."""
+        if self._consumer is not None:
+            await self._consumer.change_routing(change)
+        else:
+            change()
 
     def ack(self, tp: TP, mark: RecordMark) -> None:
         """Commit, with the next commit, that this record and all earlier ones of its partition are settled."""

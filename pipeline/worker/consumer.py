@@ -7,10 +7,11 @@ recreated log (a topic deleted and created again) is read from its beginning, wh
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from typing import Any
 
 import faust
+from aiokafka.errors import CommitFailedError
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
@@ -26,6 +27,8 @@ OnRecordsLost = Callable[[TP, int, ConsumerMessage], None]
 """Called with a partition, an offset and a message: the records between the two expired."""
 OnLogReset = Callable[[TP], None]
 """Called with a partition whose log was recreated."""
+OnRerouted = Callable[[TP, int], None]
+"""Called with a partition and its end: records before that may have been indexed, in other indices."""
 
 
 log = logging.getLogger(__name__)
@@ -43,7 +46,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: Any) -> Any:
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_bytes = FETCH_MAX_BYTES  # noqa: SLF001 - Faust has no setting for it
-        commit = consumer.commit
+        commit = self._commit_with_metadata = consumer.commit
 
         async def commit_with_marks(offsets: dict[Any, OffsetAndMetadata]) -> None:
             metadata = self.consumer.commit_metadata
@@ -61,19 +64,47 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """
         return await self.call_thread(self._seek_to_marks)  # type: ignore[no-any-return] # mode has no types for it
 
+    async def hide_routing(self, tps: Collection[TP]) -> None:
+        """Commit the group's offsets of partitions again, with marks without a routing. Not while Faust commits."""
+        await self.call_thread(self._hide_routing, tps)
+
+    async def _hide_routing(self, tps: Collection[TP]) -> None:
+        marks = await self._read_marks()
+        offsets = {
+            TopicPartition(*tp): OffsetAndMetadata(mark.offset + 1, mark._replace(routing="").metadata)
+            for tp, mark in marks.items()
+            if tp in tps and mark is not None and mark.routing
+        }
+        try:
+            if offsets:
+                await self._commit_with_metadata(offsets)
+        except CommitFailedError as error:  # the group rebalances: it is done again for what is assigned then
+            log.info("the group rebalances: %s", error)
+
+    async def end_offsets(self, tps: list[TP]) -> dict[TP, int]:
+        """Return the offsets after the last records of partitions."""
+        return await self.call_thread(self._end_offsets, tps)  # type: ignore[no-any-return] # as above
+
+    async def _end_offsets(self, tps: list[TP]) -> dict[TP, int]:
+        ends = await self._ensure_consumer().end_offsets([TopicPartition(*tp) for tp in tps])
+        return {TP(*tp): offset for tp, offset in ends.items()}
+
     async def _seek_to_marks(self) -> dict[TP, RecordMark | None]:
+        marks = await self._read_marks()
+        for tp, mark in marks.items():
+            if mark is not None:
+                self._ensure_consumer().seek(TopicPartition(*tp), mark.offset)
+        return marks
+
+    async def _read_marks(self) -> dict[TP, RecordMark | None]:
         consumer = self._ensure_consumer()
         tps = consumer.assignment()
         committed = await consumer._coordinator.fetch_committed_offsets(tps) if tps else {}  # noqa: SLF001
-        marks = {
+        return {
             TP(*tp): record_mark.parse(entry.offset, entry.metadata or "")
             for tp, entry in committed.items()
             if entry.offset >= 0 and tp in consumer.assignment()
         }
-        for tp, mark in marks.items():
-            if mark is not None:
-                consumer.seek(TopicPartition(*tp), mark.offset)
-        return marks
 
 
 class Consumer(driver.Consumer):
@@ -83,6 +114,8 @@ class Consumer(driver.Consumer):
 
     on_records_lost: OnRecordsLost
     on_log_reset: OnLogReset
+    on_rerouted: OnRerouted
+    routing: Callable[[], str]
     _thread: ConsumerThread
 
     def on_init(self) -> None:
@@ -95,6 +128,7 @@ class Consumer(driver.Consumer):
         self._unverified: dict[TP, RecordMark] = {}
         self._epochs: dict[TP, int] = {}
         self._set_offsets: dict[TP, int | None] = {}  # committed by another program: an operator set them
+        self._is_rerouting = False
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -107,14 +141,18 @@ class Consumer(driver.Consumer):
         return (tp for tp in list(self._settled) if topics is None or tp in topics or tp.topic in topics)
 
     def _filter_committable_offsets(self, tps: Iterable[TP]) -> dict[TP, int]:
+        if self._is_rerouting:
+            return {}
         self._committing = {tp: self._settled[tp] for tp in tps}
         offsets = {tp: mark.offset + 1 for tp, mark in self._committing.items()}
         return {tp: offset for tp, offset in offsets.items() if offset != self._committed_offset[tp]}
 
     def commit_metadata(self, tp: Any, offset: int) -> str:
-        """Return the metadata to commit with an offset."""
+        """Return the metadata to commit with an offset; without a routing that has changed since."""
         mark = self._committing.get(TP(*tp))
-        return mark.metadata if mark is not None and mark.offset + 1 == offset else ""
+        if mark is None or mark.offset + 1 != offset:
+            return ""
+        return (mark if mark.routing == self.routing() else mark._replace(routing="")).metadata
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Extend Faust's method: the next owner repeats what was acked since the last commit."""
@@ -143,6 +181,33 @@ class Consumer(driver.Consumer):
         marks = await self._thread.seek_to_marks()
         self._unverified = {tp: mark for tp, mark in marks.items() if mark is not None}
         self._set_offsets = {tp: self.next_offsets.get(tp) for tp, mark in marks.items() if mark is None}
+        await self._find_rerouted({tp: marks.get(tp) for tp in self.assignment()})
+
+    async def _find_rerouted(self, marks: dict[TP, RecordMark | None]) -> None:
+        """Report the partitions whose records may have been indexed, but not committed, under another routing.
+
+        From now on they may be indexed under this one too, so no commit may name either before all are committed.
+        """
+        routing = "" if self._is_rerouting else self.routing()
+        rerouted = [tp for tp, mark in marks.items() if mark is None or not routing or mark.routing != routing]
+        if rerouted:
+            await self._thread.hide_routing(rerouted)
+            await self._report_rerouted(rerouted)
+
+    async def _report_rerouted(self, tps: list[TP]) -> None:
+        for tp, end in (await self._thread.end_offsets(tps)).items():
+            if end > (self.next_offsets.get(tp) or 0):
+                self.on_rerouted(tp, end)
+
+    async def change_routing(self, change: Callable[[], None]) -> None:
+        """Call `change`, which changes the routing, when no committed mark has one: a crash may come at any time."""
+        self._is_rerouting = True  # no commits meanwhile
+        try:
+            await self.commit()  # waits for one in progress
+            await self._thread.hide_routing(self.assignment())
+            change()
+        finally:
+            self._is_rerouting = False
 
     def _to_message(self, tp: TP, record: Any) -> ConsumerMessage:
         """Extend Faust's method: `checksum` is the record's leader epoch before, and its checksum afterwards."""
@@ -165,7 +230,7 @@ class Consumer(driver.Consumer):
             if expected is not None and message.offset > expected:
                 await self._handle_skipped_offsets(tp, expected, message)
             elif expected is not None and message.offset < expected:
-                self._reset(tp)
+                await self._reset(tp)
             self._set_position(tp, message)
             yield tp, message
 
@@ -192,22 +257,23 @@ class Consumer(driver.Consumer):
             return True
         if message.offset != mark.offset:
             return False
-        if record_mark.mark(message) == mark:
+        if mark.is_same_record(record_mark.mark(message)):
             self._last_marks[tp] = mark
             self.next_offsets[tp] = mark.offset + 1
             return True
-        self._reset(tp)
+        await self._reset(tp)
         await self._thread.seek_to_beginning(TopicPartition(*tp))
         return True
 
     async def _seek_in_thread(self, tp: TP, offset: int) -> None:
         self._thread.seek(TopicPartition(*tp), offset)
 
-    def _reset(self, tp: TP) -> None:
-        """Handle that the log of a partition is another one than was read."""
+    async def _reset(self, tp: TP) -> None:
+        """Handle that the log of a partition is another one than was read; it may have records that were read."""
         self._forget(tp)
         self._committed_offset[tp] = None
         self.on_log_reset(tp)
+        await self._report_rerouted([tp])
 
     async def _handle_skipped_offsets(self, tp: TP, expected: int, message: Any) -> None:
         """Report expired records; offsets that never were records (a transaction's markers) are not reported.
@@ -242,8 +308,19 @@ class Transport(driver.Transport):
     Consumer = Consumer
 
 
-def install(app: faust.App, on_records_lost: OnRecordsLost, on_log_reset: OnLogReset) -> None:
+def install(
+    app: faust.App,
+    on_records_lost: OnRecordsLost,
+    on_log_reset: OnLogReset,
+    on_rerouted: OnRerouted,
+    routing: Callable[[], str],
+) -> None:
     """Make an app use this transport and consumer; call it before the app is finalized."""
-    callbacks = {"on_records_lost": staticmethod(on_records_lost), "on_log_reset": staticmethod(on_log_reset)}
+    callbacks = {
+        "on_records_lost": staticmethod(on_records_lost),
+        "on_log_reset": staticmethod(on_log_reset),
+        "on_rerouted": staticmethod(on_rerouted),
+        "routing": staticmethod(routing),
+    }
     consumer = type("Consumer", (Consumer,), callbacks)
     app.transport = type("Transport", (Transport,), {"Consumer": consumer})(app.conf.broker_consumer, app)

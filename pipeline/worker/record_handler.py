@@ -78,6 +78,7 @@ class RecordHandler:
     part_bytes: int
     """Documents are built in parts of about this size."""
     _running: asyncio.Event = field(default_factory=_set_event, init=False)
+    _rerouted: dict[TP, int] = field(default_factory=dict, init=False)
 
     async def handle(self, event: EventT[Any]) -> None:
         """Process a record when the memory budget allows it."""
@@ -86,7 +87,8 @@ class RecordHandler:
         size = len(message.value or b"") + sum(len(name) + len(data) for name, data in headers)
         await self.budget.acquire(size)
         await self._running.wait()
-        record = self.acker.add(message.tp, message.generation_id, record_mark.mark(message))
+        routing = "" if self._may_be_indexed(message) else self.routing()
+        record = self.acker.add(message.tp, message.generation_id, record_mark.mark(message, routing))
         await self._process(message, headers, SettlementCount(lambda: self._settle(record, size)), size)
 
     def pause(self) -> None:
@@ -110,13 +112,20 @@ class RecordHandler:
                     self.metrics.inc("crisp_worker_records_received", kind=part[1])
                     written_at = self.monitor.observe_consumed(value, message.partition)
                 self.health.record_progress()
-                self._submit(part[0], written_at, settlement)
-                last_size = part[0].size
+                batch = part[0]
+                if self._may_be_indexed(message):
+                    batch = await self.indexer.keep_stored_indices(batch)
+                self._submit(batch, written_at, settlement)
+                last_size = batch.size
         except RecordError as error:
             dead_letter = DeadLetter(self.processor.redact(value), str(error), origin, headers)
             self.tasks.spawn(self._dead_letter(dead_letter, message.key, settlement))
             return
         settlement.settle()
+
+    def _may_be_indexed(self, message: Any) -> bool:
+        """Return whether the record may have been indexed before, in other indices than today's."""
+        return int(message.offset) < self._rerouted.get(message.tp, 0)
 
     async def _build_part(
         self, parts: Iterator[tuple[DocumentBatch, str]], held: int, last_size: int
@@ -187,6 +196,18 @@ class RecordHandler:
         log.error("partition %s/%d was recreated; reading from the beginning", *tp)
         self.metrics.inc("crisp_worker_partition_resets")
         self.acker.drop_partition(tp)
+
+    def on_rerouted(self, tp: TP, end: int) -> None:
+        """Look up the documents of the partition's records before `end`: they may have been indexed elsewhere.
+
+        A worker with other rules, routes or retention may have indexed them without committing the offset.
+        """
+        log.info("documents of %s/%d before offset %d may be in other indices: they are looked up first", *tp, end)
+        self._rerouted[tp] = end
+
+    def routing(self) -> str:
+        """Return the digest of what decides the indices of documents, now."""
+        return self.processor.routing
 
     def on_partitions_revoked(self) -> None:
         """Drop the pending records of older generations."""

@@ -1,8 +1,10 @@
 """Marks of records: what identifies the record at an offset, also after the log was truncated and written again. Pure.
 
 The mark of the last settled record is committed as the metadata of the group's offset, at most 4,096 bytes
-(`offset.metadata.max.bytes`): the text `crisp 1 TIMESTAMP CHECKSUM`, in decimal and hexadecimal. A log that lost its
-end (an unclean leader election, a damaged disk) and grew again has another record at that offset.
+(`offset.metadata.max.bytes`): the text `crisp 1 TIMESTAMP CHECKSUM ROUTING`, in decimal and hexadecimal; marks of
+earlier versions end before ROUTING. A log that lost its end (an unclean leader election, a damaged disk) and grew again
+has another record at that offset. If ROUTING is not the worker's, or there is none, records after that one may have
+been indexed in other indices, without a commit.
 """
 
 import re
@@ -10,20 +12,29 @@ import zlib
 from typing import Any, NamedTuple
 
 SAMPLE_BYTES = 1024
-_METADATA = re.compile(r"crisp 1 (-?\d{1,19}) ([0-9a-f]{8})", re.ASCII)
+_METADATA = re.compile(r"crisp 1 (-?\d{1,19}) ([0-9a-f]{8})(?: ([0-9a-f]{8}))?", re.ASCII)
 
 
 class RecordMark(NamedTuple):
-    """An offset, its record's Kafka timestamp in milliseconds (-1: none), and a checksum of the record."""
+    """An offset, its record's Kafka timestamp in milliseconds (-1: none), and a checksum of the record.
+
+    `routing` is that of the `RecordProcessor` which processes the records after this one, and has processed those that
+    may be indexed already; empty if these may be in indices of several routings.
+    """
 
     offset: int
     timestamp: int
     checksum: int
+    routing: str = ""
 
     @property
     def metadata(self) -> str:
         """The metadata to commit with the offset after this record."""
-        return f"crisp 1 {self.timestamp} {self.checksum:08x}"
+        return f"crisp 1 {self.timestamp} {self.checksum:08x} {self.routing}".rstrip()
+
+    def is_same_record(self, other: "RecordMark") -> bool:
+        """Return whether two marks are of the same record, however it was processed."""
+        return self[:3] == other[:3]
 
 
 def checksum(message: Any) -> int:
@@ -33,13 +44,15 @@ def checksum(message: Any) -> int:
     return zlib.crc32(message.key or b"", ends)
 
 
-def mark(message: Any) -> RecordMark:
+def mark(message: Any, routing: str = "") -> RecordMark:
     """Return the mark of Faust's message, whose field `checksum` has been set."""
     timestamp = -1 if message.timestamp is None else round(message.timestamp * 1000)
-    return RecordMark(message.offset, timestamp, message.checksum)
+    return RecordMark(message.offset, timestamp, message.checksum, routing)
 
 
 def parse(next_offset: int, metadata: str) -> RecordMark | None:
     """Return the mark of the last settled record, from a committed offset; None if its metadata has none."""
     match = _METADATA.fullmatch(metadata)
-    return RecordMark(next_offset - 1, int(match[1]), int(match[2], 16)) if match and next_offset > 0 else None
+    if match is None or next_offset <= 0:
+        return None
+    return RecordMark(next_offset - 1, int(match[1]), int(match[2], 16), match[3] or "")

@@ -56,7 +56,8 @@ class Worker:
         self._background_tasks = BackgroundTasks(self.app.crash)
         self._processor = RecordProcessor(settings)
         self.handler = self._make_handler()
-        self.rules_reloader = RulesReloader(settings, self._set_rules)
+        self.rules_reloader = RulesReloader(settings)
+        self._set_rules(self.rules_reloader.rules)
         self.metrics.set("crisp_worker_rules_last_reload_successful", 1)
         self._started_at = time.time()
         self.name = f"{socket.gethostname()}/{os.getpid()}"
@@ -125,8 +126,16 @@ class Worker:
     async def _reload_rules(self) -> None:
         while self.settings.rules_file:
             await asyncio.sleep(self.settings.rules_poll_seconds)
-            self.rules_reloader.poll()
+            if self.rules_reloader.poll():
+                await self._change_rules(self.rules_reloader.rules)
             self.metrics.set("crisp_worker_rules_last_reload_successful", int(not self.rules_reloader.problems))
+
+    async def _change_rules(self, rules: Ruleset | None) -> None:
+        """Replace the rules; if they may select other indices, after Kafka has it with the group's offsets."""
+        if self._processor.changes_routing(rules):
+            await self.app.change_routing(lambda: self._set_rules(rules))
+        else:
+            self._set_rules(rules)
 
     def _set_rules(self, rules: Ruleset | None) -> None:
         self._processor.set_rules(rules)

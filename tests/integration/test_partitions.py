@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import NewPartitions, RecordsToDelete
 from aiokafka.structs import OffsetAndMetadata
 
+from pipeline.contract.record import Headers
 from pipeline.kafka import client
 from pipeline.local.stack import Stack
 from pipeline.worker import record_mark
@@ -22,7 +24,12 @@ pytestmark = pytest.mark.faults  # minutes: with the long suites
 LINE = b"2026-11-24T09:42:30.%09dZ stdout F %b\n"
 
 
-def produce(flow: Flow, *messages: str, partition: int = 0) -> None:
+INVALID: Headers = [("crisp", b"1")]
+ROUTING_RULES = "rules:\n  - name: moved\n    route: infra\n"
+NO_RULES = "rules: []\n"
+
+
+def produce(flow: Flow, *messages: str, partition: int = 0, headers: Headers | None = None) -> None:
     """Write a record of one line for each message to one partition."""
 
     async def send() -> None:
@@ -32,7 +39,7 @@ def produce(flow: Flow, *messages: str, partition: int = 0) -> None:
                 await producer.client.force_metadata_update()
             for number, message in enumerate(messages):
                 line = LINE % (number, message.encode())
-                await producer.send_and_wait(flow.settings.topic_raw, line, partition=partition)
+                await producer.send_and_wait(flow.settings.topic_raw, line, partition=partition, headers=headers or [])
 
     asyncio.run(send())
 
@@ -89,6 +96,86 @@ def test_log_that_lost_its_end_and_grew_again_is_read_from_its_start(flow: Flow,
     eventually(lambda: committed(flow).offset == 12)
     assert "reading from the beginning" in flow.worker.output.read_text()
     assert record_mark.parse(12, committed(flow).metadata) is not None
+
+
+@pytest.mark.parametrize("change", [{"CRISP_RETENTION_DAYS": "1"}, {"CRISP_RULES_FILE": "rules"}])
+def test_records_indexed_but_not_committed_before_a_change_of_routing_are_not_doubled(
+    flow: Flow, tmp_path: Path, change: dict[str, str]
+) -> None:
+    """The offset is put back to where it was before the last records were indexed, as after a crash."""
+    produce(flow, "1")
+    flow.run_once(flow.worker)
+    before = committed(flow)
+    produce(flow, "2", "3")
+    flow.run_once(flow.worker)
+    commit(flow, before.offset, before.metadata)
+    if "CRISP_RULES_FILE" in change:
+        rules = tmp_path / "rules.yml"
+        rules.write_text(ROUTING_RULES)
+        change = {"CRISP_RULES_FILE": str(rules)}
+    flow.configure(**change)
+    flow.run_once(flow.worker)
+
+    assert has_messages(flow, "1", "2", "3")
+    assert "are looked up first" in flow.worker.output.read_text()
+
+
+def index_without_commit(flow: Flow, *messages: str) -> None:
+    """Run a worker that is killed after it indexed records behind one that it cannot settle."""
+    flow.configure(CRISP_TOPIC_DEAD=f"{flow.prefix}-absent")
+    produce(flow, "invalid", headers=INVALID)
+    produce(flow, *messages)
+    flow.worker.start()
+    eventually(lambda: flow.count({"terms": {"message": messages}}) == len(messages))
+    flow.worker.kill()
+    flow.configure(CRISP_TOPIC_DEAD=f"{flow.prefix}-dead")
+
+
+def test_records_indexed_before_the_first_commit_are_not_doubled_by_another_routing(flow: Flow) -> None:
+    index_without_commit(flow, "1", "2")
+    flow.configure(CRISP_RETENTION_DAYS="1")
+    flow.run_once(flow.worker)
+
+    assert has_messages(flow, "1", "2")
+
+
+def test_change_of_routing_that_is_taken_back_after_a_crash_doubles_nothing(flow: Flow) -> None:
+    """The last commit is of the routing that is in force again; the records after it were indexed under another."""
+    produce(flow, "1")
+    flow.run_once(flow.worker)
+    flow.configure(CRISP_RETENTION_DAYS="1")
+    index_without_commit(flow, "2", "3")
+    flow.configure(CRISP_RETENTION_DAYS=None)
+    flow.run_once(flow.worker)
+
+    assert has_messages(flow, "1", "2", "3")
+
+
+def test_change_of_routing_by_reloaded_rules_that_is_taken_back_after_a_crash_doubles_nothing(
+    flow: Flow, tmp_path: Path
+) -> None:
+    rules = tmp_path / "rules.yml"
+    rules.write_text(NO_RULES)
+    flow.configure(CRISP_RULES_FILE=str(rules), CRISP_RULES_POLL_SECONDS="0.2")
+    produce(flow, "1")
+    flow.run_once(flow.worker)
+    flow.configure(CRISP_TOPIC_DEAD=f"{flow.prefix}-absent")
+    produce(flow, "invalid", headers=INVALID)
+    produce(flow, "2")
+    flow.worker.start()
+    eventually(lambda: flow.count() == 2)
+    rules.write_text(ROUTING_RULES)
+    eventually(lambda: "reloaded rules" in flow.worker.output.read_text())
+    time.sleep(1)
+    produce(flow, "3")
+    eventually(lambda: flow.count() == 3)
+    flow.worker.kill()
+    rules.write_text(NO_RULES)
+    flow.configure(CRISP_TOPIC_DEAD=f"{flow.prefix}-dead")
+    flow.run_once(flow.worker)
+
+    assert has_messages(flow, "1", "2", "3")
+    assert len({hit["_index"] for hit in flow.documents()}) == 2
 
 
 def test_same_log_is_not_read_again(flow: Flow) -> None:

@@ -319,6 +319,11 @@ class FakeElasticsearch:
     def _api_refresh(self, request: Request) -> Json:
         return {"_shards": {"total": 1, "successful": 1, "failed": 0}}
 
+    def _api_resolve(self, request: Request) -> Json:
+        pattern = request.path.rpartition("/")[2]
+        indices = [{"name": name, "attributes": ["open"]} for name, _ in self._matching(pattern)]
+        return {"indices": indices, "aliases": [], "data_streams": []}
+
     def _api_mapping(self, request: Request) -> Json | Response:
         return self._described(request, lambda index: {"mappings": index.mappings})
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from faust.types import TP
@@ -81,6 +81,11 @@ class FakeIndexer:
         self.failing_since: float | None = None
         self.index_resolver = self
         self.problem = ""
+        self.stored_index = "logs-earlier"
+
+    async def keep_stored_indices(self, batch: DocumentBatch) -> DocumentBatch:
+        """Return the batch with all documents in `stored_index`."""
+        return replace(batch, indices=[self.stored_index] * len(batch))
 
     def submit(self, batch: DocumentBatch, on_complete: Callable[[], None]) -> None:
         """Hold a batch."""

@@ -11,6 +11,8 @@ from pipeline.contract.record import KafkaPosition
 from pipeline.documents.record_processor import RecordProcessor
 from pipeline.documents.slice_builder import UNLIMITED, SliceBuilder
 from pipeline.errors import RecordError
+from pipeline.rules import loader
+from pipeline.rules.ruleset import Ruleset
 
 NOW = 1_795_000_000_000_000_000
 ORIGIN = KafkaPosition("logs-raw", 0, 7, 1_795_000_000_000)
@@ -33,6 +35,51 @@ def test_internal_error_is_reported_with_its_location(monkeypatch: pytest.Monkey
         RecordError, match=r"internal error of crisp.*KeyError\('boom'\) in test_record_processor.py:\d+"
     ):
         processor.process(b"2026-11-24T09:42:30.6Z stdout F x\n", [], ORIGIN, 1)
+
+
+DROP = "rules: [{name: d, when: {level: debug}, drop: true}]"
+ROUTE = "rules: [{name: r, when: {level: debug}, route: infra}]"
+OTHER_ROUTE = "rules: [{name: r, when: {level: info}, route: infra}]"
+
+
+def load_rules(text: str) -> Ruleset:
+    return loader.parse(text.encode(), load_settings({})).ruleset
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_changed"),
+    [
+        (({}, ""), ({}, ""), False),
+        (({}, ""), ({"CRISP_RETENTION_DAYS": "7"}, ""), True),
+        (({}, ""), ({"CRISP_ROUTES": "infra=7 audit=9"}, ""), True),
+        (({}, ""), ({"CRISP_INFRA_NAMESPACES": "shop"}, ""), True),
+        (({}, ""), ({"CRISP_PARSER": "none"}, ""), False),
+        (({}, ""), ({}, DROP), False),
+        (({}, ""), ({}, ROUTE), True),
+        (({}, ROUTE), ({}, OTHER_ROUTE), True),
+        (({}, ROUTE), ({"CRISP_PARSER": "none"}, ROUTE), True),
+        (({}, ROUTE), ({"CRISP_BULK_MAX_BYTES": "2MiB"}, ROUTE), False),
+    ],
+)
+def test_routing_changes_with_all_that_selects_an_index(
+    before: tuple[dict[str, str], str], after: tuple[dict[str, str], str], *, is_changed: bool
+) -> None:
+    first, second = (
+        RecordProcessor(load_settings(settings), load_rules(rules) if rules else None)
+        for settings, rules in (before, after)
+    )
+
+    assert (first.routing != second.routing) is is_changed
+
+
+def test_new_rules_change_the_routing() -> None:
+    rules = load_rules(ROUTE)
+    processor = RecordProcessor(load_settings({}))
+
+    assert processor.changes_routing(rules)
+    processor.set_rules(rules)
+    assert not processor.changes_routing(rules)
+    assert processor.routing == RecordProcessor(load_settings({}), rules).routing
 
 
 @given(

@@ -105,6 +105,7 @@ def test_worker_role_cannot_change_or_delete_documents() -> None:
     assert not {"write", "index", "create", "delete", "delete_index", "manage", "all"} & set(
         worker["indices"][0]["privileges"]
     )
+    assert worker["indices"][1:] == [{"names": ["logs-*.20*"], "privileges": ["view_index_metadata", "read"]}]
 
 
 def test_manager_of_a_resource_is_parsed_from_the_error() -> None:

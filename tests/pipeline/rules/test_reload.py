@@ -8,23 +8,32 @@ import pytest
 from pipeline.config.settings import Settings
 from pipeline.errors import RulesError
 from pipeline.rules.reload import RulesReloader
-from pipeline.rules.ruleset import Ruleset
 
 ONE = "rules: [{name: one, when: {level: debug}, drop: true}]"
 TWO = "rules: [{name: two, when: {level: debug}, drop: true}]"
 BROKEN = "rules: [{name: two, dorp: true}]"
 
 
-class AppliedRules(list[str]):
-    """The name of the first rule of each reload, in order."""
+class RecordingReloader(RulesReloader):
+    """Keeps the name of the first rule of each reload, in order."""
 
-    def record(self, rules: Ruleset | None) -> None:
-        self.append(rules.rules[0].name if rules else "")
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.applied = [self._first_name()]
+
+    def _first_name(self) -> str:
+        return self.rules.rules[0].name if self.rules else ""
+
+    def poll(self) -> bool:
+        is_new = super().poll()
+        if is_new:
+            self.applied.append(self._first_name())
+        return is_new
 
 
-def start(path: Path, **settings: str) -> tuple[RulesReloader, AppliedRules]:
-    applied = AppliedRules()
-    return RulesReloader(Settings(rules_file=str(path), **settings), applied.record), applied  # type: ignore[arg-type]
+def start(path: Path, **settings: str) -> tuple[RulesReloader, list[str]]:
+    reloader = RecordingReloader(Settings(rules_file=str(path), **settings))  # type: ignore[arg-type]
+    return reloader, reloader.applied
 
 
 def test_changed_file_is_in_force_after_the_next_poll(tmp_path: Path) -> None:
@@ -148,8 +157,6 @@ def test_invalid_file_prevents_the_start(tmp_path: Path) -> None:
 
 
 def test_poll_without_a_file_does_nothing() -> None:
-    applied = AppliedRules()
-    reloader = RulesReloader(Settings(), applied.record)
-    reloader.poll()
+    reloader = RulesReloader(Settings())
 
-    assert (applied, reloader.snapshot().digest) == ([""], "")
+    assert (reloader.poll(), reloader.rules, reloader.snapshot().digest) == (False, None, "")

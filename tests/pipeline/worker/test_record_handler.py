@@ -22,6 +22,7 @@ from pipeline.worker.dead_letter_producer import DeadLetterProducer
 from pipeline.worker.memory_budget import MemoryBudget
 from pipeline.worker.ordered_acks import OrderedAcker
 from pipeline.worker.record_handler import RecordHandler
+from pipeline.worker.record_mark import RecordMark
 from pipeline.worker.worker_health import WorkerHealth
 from tests.support.fake_worker import RAW, FakeApp, FakeEvent, FakeIndexer, FakeMessage, FakeMonitor, FakeTopic
 
@@ -72,8 +73,8 @@ class Parts:
         self.topic = FakeTopic()
         self.metrics = Metrics(WORKER)
         self.budget = MemoryBudget(budget)
-        self.acked: list[int] = []
-        self.acker = OrderedAcker(self.app.generation, lambda _, mark: self.acked.append(mark.offset))
+        self.marks: list[RecordMark] = []
+        self.acker = OrderedAcker(self.app.generation, lambda _, mark: self.marks.append(mark))
         dead_letters = DeadLetterProducer(cast(Any, self.topic), 0.01, 1 << 20)
         self.health = WorkerHealth(
             cast(Any, self.app), self.budget, cast(Any, self.monitor), cast(Any, self.indexer), dead_letters
@@ -91,6 +92,11 @@ class Parts:
             metrics=self.metrics,
             part_bytes=part_bytes,
         )
+
+    @property
+    def acked(self) -> list[int]:
+        """The offsets of the acked records."""
+        return [mark.offset for mark in self.marks]
 
     def event(self, offset: int, value: bytes | None, headers: Headers | None) -> Any:
         """A consumed record."""
@@ -121,6 +127,17 @@ async def test_slice_is_acked_when_its_documents_are_indexed(parts: Parts) -> No
     assert parts.metrics.get("crisp_worker_records_received", kind="slice") == 1
     assert parts.metrics.get("crisp_worker_received_lines") == 2
     assert parts.metrics.get("crisp_worker_in_flight_bytes") == 0
+
+
+async def test_records_that_may_be_indexed_elsewhere_are_looked_up(parts: Parts) -> None:
+    parts.handler.on_rerouted(RAW, 7)
+    for offset in (5, 6, 7, 8):
+        await parts.handle(offset, *slice_record())
+
+    batches = [set(parts.indexer.complete().indices) for _ in range(4)]
+    assert [batch == {parts.indexer.stored_index} for batch in batches] == [True, True, False, False]
+    assert parts.acked == [5, 6, 7, 8]
+    assert [bool(mark.routing) for mark in parts.marks] == [False, False, True, True]
 
 
 async def test_records_indexed_out_of_order_are_acked_in_order(parts: Parts) -> None:

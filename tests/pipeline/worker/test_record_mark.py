@@ -19,6 +19,14 @@ def test_committed_mark_is_read_again(offset: int, timestamp: int, checksum: int
     assert len(mark.metadata) < 100
 
 
+def test_mark_has_the_routing() -> None:
+    mark = MARK._replace(routing="0123abcd")
+
+    assert record_mark.parse(7, mark.metadata) == mark
+    assert mark.is_same_record(MARK)
+    assert not mark.is_same_record(MARK._replace(checksum=1))
+
+
 @pytest.mark.parametrize("metadata", ["", "crisp", "crisp 1 x 00000000", "crisp 2 1 00000000", MARK.metadata + " "])
 def test_other_metadata_has_no_mark(metadata: str) -> None:
     assert record_mark.parse(7, metadata) is None
