@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import dataclasses
+import math
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -69,6 +70,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--from {args.source}: neither a directory nor {KAFKA}")
     if args.source == KAFKA and args.pods:
         raise UsageError("--pods: only for a directory; records in Kafka contain their pod metadata")
+    if not 0 <= args.min_age < math.inf:
+        raise UsageError(f"--min-age {args.min_age:g}: not a number of seconds from 0")
     if args.rules:
         effective = dataclasses.replace(effective, rules_file=args.rules[0])
     try:

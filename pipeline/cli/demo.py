@@ -1,6 +1,7 @@
 """`crisp demo`: run the whole pipeline on this machine, and print a report."""
 
 import argparse
+import math
 import shutil
 import signal
 import sys
@@ -71,8 +72,8 @@ def _validate(args: argparse.Namespace) -> None:
     """Reject invalid combinations of options. Raises UsageError, StackError."""
     if args.lines is not None and args.lines < 1:
         raise UsageError("--lines must be 1 or more")
-    if args.rate is not None and args.rate < 0:
-        raise UsageError("--rate must be 0 or more")
+    if args.rate is not None and not 0 <= args.rate < math.inf:
+        raise UsageError("--rate must be a number from 0")
     if args.logs is not None:
         others = [name for name in ("lines", "rate", "chaos") if getattr(args, name)]
         if others:

@@ -151,8 +151,10 @@ def _read_pod(file: str | None) -> JsonObject | None:
         return None
     try:
         pod_object = orjson.loads(Path(file).read_bytes())
-    except (OSError, ValueError) as error:
-        raise CrispError(f"--pod {file}: {error}") from error
+    except OSError as error:
+        raise CrispError(f"--pod {file}: {error.strerror}") from error
+    except orjson.JSONDecodeError as error:
+        raise CrispError(f"--pod {file}: not JSON: {error}") from error
     if not isinstance(pod_object, dict) or not isinstance(pod_object.get("metadata"), dict) or "items" in pod_object:
         raise CrispError(f"--pod {file}: not a Pod object, as `kubectl get pod NAME -o json` prints it")
     return pod_object

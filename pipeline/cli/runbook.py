@@ -25,7 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the runbook, or the list of all; return 0. Raises UsageError for an unknown name."""
     if not args.name:
-        print("\n".join(f"{name:16} {runbook.text(name).partition(chr(10))[0][2:]}" for name in runbook.names()))
+        names = runbook.names()
+        width = max(map(len, names))
+        print("\n".join(f"{name:{width}}  {runbook.text(name).partition(chr(10))[0][2:]}" for name in names))
     elif sys.stdout.isatty():
         page = _LINK.sub(r"`crisp runbook \1`", runbook.text(args.name))
         Console(width=min(100, Console().width)).print(Markdown(page, hyperlinks=False))

@@ -1,6 +1,7 @@
 """`crisp size`: sizes of Kafka, workers and Elasticsearch for a load, from measured figures, with the formulas."""
 
 import argparse
+from collections.abc import Iterable
 
 from rich.table import Table
 
@@ -57,14 +58,21 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _show(result: Sizing) -> None:
+    sizes = ((row.part, row.name, _number(row.value), row.unit, row.formula) for row in result.rows)
+    _print_table(("part", "size", "value", "unit", "formula"), sizes)
+    output.console().print(output.plain("\nlimits: " + ("; ".join(result.limits) if result.limits else "none is near")))
+    print()
+    figures = ((figure.meaning, f"{figure.value:g}", figure.unit) for figure in MEASURED.values())
+    _print_table(("measured figure", "value", "unit"), figures)
+
+
+def _print_table(columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for column in ("part", "size", "value", "unit", "formula"):
+    for column in columns:
         table.add_column(column, justify="right" if column == "value" else "left", overflow="fold")
-    for row in result.rows:
-        table.add_row(*map(output.plain, (row.part, row.name, _number(row.value), row.unit, row.formula)))
+    for row in rows:
+        table.add_row(*map(output.plain, row))
     output.console().print(table)
-    print("\nlimits: " + ("; ".join(result.limits) if result.limits else "none is near"))
-    print("figures: " + "; ".join(f"{f.meaning} {f.value:g} {f.unit}".strip() for f in MEASURED.values()))
 
 
 def _number(value: float) -> str:

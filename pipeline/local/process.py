@@ -17,7 +17,10 @@ _TAIL_LINES = 12
 
 
 class ServerProcess:
-    """A child in a session of its own. Unless `detached`, it dies with the thread that started it (Linux)."""
+    """A child in a session of its own. Unless `detached`, it dies with the thread that started it (Linux).
+
+    Raises StackError if it cannot be started.
+    """
 
     def __init__(
         self,
@@ -31,19 +34,23 @@ class ServerProcess:
     ) -> None:
         self.name = name
         self.output = directory / f"{name}.log"
-        with self.output.open("ab") as output:
-            self._child = subprocess.Popen(
-                command,
-                cwd=directory,
-                env={**os.environ, **(environment or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-                user=user,
-                extra_groups=[] if user else None,
-                preexec_fn=None if detached or sys.platform != "linux" else die_with_parent,  # noqa: PLW1509
-            )
+        try:
+            with self.output.open("ab") as output:
+                self._child = subprocess.Popen(
+                    command,
+                    cwd=directory,
+                    env={**os.environ, **(environment or {})},
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
+                    user=user,
+                    extra_groups=[] if user else None,
+                    preexec_fn=None if detached or sys.platform != "linux" else die_with_parent,  # noqa: PLW1509
+                )
+        except OSError as error:
+            where = f" (as the user {user}, who must have access to it: TMPDIR names another place)" if user else ""
+            raise StackError(f"{name} cannot be started: {error.filename}: {error.strerror}{where}") from error
         self.pid = self._child.pid
 
     def wait(self, ready: Callable[[], bool], seconds: float) -> None:

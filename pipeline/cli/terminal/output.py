@@ -22,7 +22,7 @@ _CONTAINER_ORIGINS = frozenset(
         *("path of the file", "when it was read", "when it was parsed"),
     )
 )
-_PIPE_WIDTH = 1000  # lines in a pipe are never wrapped, so that filters work
+_PIPE_WIDTH = 1 << 20  # rows in a pipe are never wrapped, so that filters work
 
 
 def console() -> Console:

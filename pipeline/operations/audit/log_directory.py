@@ -110,10 +110,15 @@ def _find_instance_files(root: Path) -> dict[Instance, list[Path]]:
 
 
 def read_pods(path: Path) -> dict[str, JsonObject]:
-    """Read Pod objects, by uid, from a JSON file with one Pod or a list. Raises CrispError."""
+    """Read Pod objects, by uid, from a JSON file with one Pod or a list. Raises UsageError."""
     try:
         data = orjson.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"--pods {path}: {error.strerror}") from error
+    except orjson.JSONDecodeError as error:
+        raise UsageError(f"--pods {path}: not JSON: {error}") from error
+    try:
         pods = data.get("items", [data])
         return {pod["metadata"]["uid"]: pod for pod in pods}
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
-        raise UsageError(f"--pods {path}: no Pod objects in JSON: {error!r}") from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise UsageError(f"--pods {path}: no Pod objects, as `kubectl get pods -A -o json` prints them") from error

@@ -9,6 +9,8 @@ import pytest
 
 from pipeline.cli import local
 from pipeline.cli.main import main
+from pipeline.errors import StackError
+from pipeline.local.process import ServerProcess
 from pipeline.local.stack import DEFAULT_VERSION, Stack
 
 
@@ -79,3 +81,11 @@ def test_up_with_another_version_is_refused(
     assert main(["local", "up"]) == 1
     assert "Elasticsearch 8.11.0 is up" in capsys.readouterr().err
     assert directory.exists()
+
+
+def test_server_that_cannot_be_started_is_named_with_the_file(tmp_path: Path) -> None:
+    program = tmp_path / "elasticsearch"
+    program.write_text("#!/bin/sh\n")
+
+    with pytest.raises(StackError, match=f"elasticsearch cannot be started: {program}: Permission denied"):
+        ServerProcess("elasticsearch", [str(program)], tmp_path)

@@ -1,5 +1,7 @@
 """Errors of every command end as one line and an exit code."""
 
+import os
+
 import pytest
 
 from pipeline import __version__
@@ -50,3 +52,12 @@ def test_exception_has_its_exit_code(
     monkeypatch.setattr("pipeline.cli.config.load_settings", fail)
 
     assert crisp("config") == (code, "", "crisp: no\n" if code == 1 else "")
+
+
+def test_error_of_a_file_is_one_line_with_its_name(crisp: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/none")
+
+    result = crisp("local", "down")
+
+    assert (result.code, result.out) == (1, "")
+    assert result.err == f"crisp: /none/crisp-local-{os.getuid()}.lock: No such file or directory\n"

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import orjson
 import pytest
 from rich.console import Console
+from rich.table import Table
 
 from pipeline.cli.terminal import output
 from pipeline.cli.terminal.output import MAX_VALUE_LENGTH, Printer, Summary
@@ -43,6 +44,19 @@ def explanation(number: int, **source: object) -> Explanation:
     origins = {name: "settings" if name == "host.name" else "the line" for name in fields}
     hit: JsonObject = {"_index": "logs-1", "_id": f"id-{number}", "_source": fields}
     return Explanation(f"id-{number}", f"line {number}", hit, origins=origins)
+
+
+def test_row_in_a_pipe_is_one_line_however_long(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    table = Table("setting", "value")
+    table.add_row("CRISP_ES_URLS", " ".join(["http://elasticsearch:9200"] * 200))
+    output.console().print(table)
+
+    assert any(
+        "CRISP_ES_URLS" in line and line.count("http://") == 200 for line in capsys.readouterr().out.splitlines()
+    )
 
 
 def test_hit_on_a_terminal_is_indented_and_escaped(terminal: Terminal) -> None:
