@@ -3,16 +3,25 @@
 import argparse
 import asyncio
 import dataclasses
+import gc
 import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from agents.shipper import Shipper
+from agents.discovery import layouts
+from agents.tailing.file_handles import raise_open_file_limit
+from agents.tailing.standby_files import StandbyFiles
 from pipeline import forced_exit
 from pipeline.config.environment import load_settings
+from pipeline.config.settings import Settings
 from pipeline.monitoring import log
+
+if TYPE_CHECKING:
+    from agents.shipper import Shipper
 
 CLOSE_SECONDS = 15.0
 """After the grace: to close the connections and write the checkpoint."""
@@ -29,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     if not effective.node_name:
         effective = dataclasses.replace(effective, node_name=socket.gethostname())
     log.configure(effective.log_level)
-    shipper = Shipper(effective)
+    shipper = _start(effective)
     timers: list[threading.Timer] = []
 
     def stop() -> None:
@@ -49,7 +58,17 @@ def run(args: argparse.Namespace) -> int:
     return 1 if problem else 0
 
 
-async def _run(shipper: Shipper, stop: Callable[[], None], *, once: bool) -> bool:
+def _start(settings: Settings) -> "Shipper":
+    """Hold the log files open, then load the rest of the program: what is deleted meanwhile is not lost."""
+    discovery, standby = layouts.create_discovery(settings), StandbyFiles(raise_open_file_limit())
+    standby.hold(discovery.scan(), time.monotonic())
+    from agents.shipper import Shipper  # imported here: it takes half a second of CPU, several on a busy node
+
+    gc.freeze()
+    return Shipper(settings, discovery, standby)
+
+
+async def _run(shipper: "Shipper", stop: Callable[[], None], *, once: bool) -> bool:
     loop = asyncio.get_running_loop()
     for signal_number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signal_number, stop)

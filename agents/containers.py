@@ -1,5 +1,6 @@
 """The logs of all container instances of the node: the open files of each, and the state for the checkpoint."""
 
+import os
 from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
@@ -66,13 +67,28 @@ class ContainerLogs:
                 busy = tail.ended or tail.in_flight_count or file.compressed
                 yield file, live and not busy and file.acked.low >= file.last_size > 0
 
+    def adopt(self, discovered: DiscoveredFile, descriptor: int, now: float) -> None:
+        """Read a file that was held open and deleted before the start, before the first scan is applied."""
+        status = os.fstat(descriptor)
+        file = LogFile(discovered.path, descriptor, status, discovered.root, discovered.rotated)
+        if self._needs_reading(discovered, file, set()):
+            self._tail(discovered, now).insert(file)
+            file.unlist()
+
+    def _tail(self, discovered: DiscoveredFile, now: float) -> ContainerTail:
+        """Return the tail of a file's container; it is created for its first file."""
+        instance = discovered.instance
+        if instance not in self.tails:
+            self.tails[instance] = self._policy.create_tail(instance, discovered.metadata, now)
+        return self.tails[instance]
+
     def update(self, scan: Scan) -> None:
         """Apply a scan: open new files, keep renamed ones, close finished ones."""
         self.found = self.found or bool(scan.files)
         self._missing_files.note_restarts(scan.instances)
         self._unwatched_rotations.begin(scan)
         self._file_handles.recount()
-        self.excluded = self._policy.find_excluded(scan.instances)
+        self.excluded = self._policy.find_excluded(scan.instances.keys() | self.tails.keys())
         unopened: list[DiscoveredFile] = []
         for instance in scan.instances:
             if instance not in self.excluded:
@@ -138,9 +154,7 @@ class ContainerLogs:
                 continue
             self.unreadable.succeeded(entry.path)
             if needs_reading:
-                if entry.instance not in self.tails:
-                    self.tails[entry.instance] = self._policy.create_tail(entry.instance, entry.metadata, now)
-                self.tails[entry.instance].insert(file)
+                self._tail(entry, now).insert(file)
         return unopened
 
     def _identify(self, instance: Instance, file: LogFile) -> None:

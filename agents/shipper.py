@@ -18,13 +18,15 @@ from agents.containers import ContainerLogs
 from agents.delivery.delivery import Delivery
 from agents.delivery.link import KafkaLink, LinkState
 from agents.discovery import layouts
-from agents.discovery.scanner import Scan
+from agents.discovery.scanner import Discovery, Scan
 from agents.kubernetes import pod_api
 from agents.kubernetes.pod_watch import PodWatch
 from agents.scheduler import ReadScheduler
 from agents.state.checkpoint import Checkpoint
 from agents.status import StatusReporter
 from agents.tailing.container_tail import ContainerTail
+from agents.tailing.file_handles import raise_open_file_limit
+from agents.tailing.standby_files import StandbyFiles
 from agents.unread import UnreadLogTracker
 from pipeline import __version__
 from pipeline.config.settings import Settings
@@ -50,9 +52,12 @@ log = logging.getLogger(__name__)
 class Shipper:
     """Ships one node's logs. `run` returns after `stop`, or with `once` when everything is acknowledged."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(
+        self, settings: Settings, discovery: Discovery | None = None, standby: StandbyFiles | None = None
+    ) -> None:
         self._settings = settings
-        self._discovery = layouts.create_discovery(settings)
+        self._discovery = discovery or layouts.create_discovery(settings)
+        self._standby = standby or StandbyFiles(raise_open_file_limit())
         self._checkpoint = Checkpoint(Path(settings.state_dir))
         self._stopping = asyncio.Event()
         self._scan_requested = asyncio.Event()
@@ -80,21 +85,37 @@ class Shipper:
             self._metrics, self._liveness_problem, self._readiness_problem, self.status, shipper_page.render
         )
         server.start(self._settings.status_host, self._settings.ship_port)
+        connecting = asyncio.create_task(self._link.connect())  # also while another shipper runs: it is ready to follow
+        if self._pods is not None:
+            self._pods.start()
         try:
             if await self._lock_state():
-                await self._run_loops(once=once)
+                await self._run_loops(connecting, once=once)
+            else:
+                connecting.cancel()
+                await asyncio.wait({connecting})
+                await self._link.stop(0.0)
         finally:
+            connecting.cancel()
+            self._standby.close()
             self._checkpoint.unlock()
             server.stop()
         return self._all_acknowledged
 
     async def _lock_state(self) -> bool:
-        """Wait until no other shipper uses the state directory; return False if stopped before."""
+        """Wait until no other shipper uses the state directory; return False if stopped before.
+
+        What the kubelet deletes until then is held open: in a rollout the other shipper may not see it any more.
+        """
         logged = False
         while not self._checkpoint.lock():
             if not logged:
                 log.warning("another shipper holds the state directory; waiting for it to exit")
                 logged = True
+            self._read_at = time.monotonic()
+            self._standby.hold(self._discovery.scan(), self._read_at)
+            if self._pods is not None:
+                self._pods.forget(self._standby.uids())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOCK_RETRY_SECONDS):
                     await self._stopping.wait()
@@ -102,14 +123,12 @@ class Shipper:
                 return False
         return True
 
-    async def _run_loops(self, *, once: bool) -> None:
+    async def _run_loops(self, connecting: "asyncio.Task[None]", *, once: bool) -> None:
         self._log_start()
-        if self._pods is not None:
-            self._pods.start()
         self._containers.restore(self._checkpoint.load())
         self._scanned_at = time.monotonic()  # a scan that hangs is not alive, also the first one
         self._scan()
-        loops = self._ship(once=once), self._scan_loop(), self._checkpoint_loop(), self._link.watch()
+        loops = self._ship(connecting, once=once), self._scan_loop(), self._checkpoint_loop(), self._link.watch()
         tasks = [asyncio.create_task(loop) for loop in loops]
         stopped = asyncio.create_task(self._stopping.wait())
         try:
@@ -140,8 +159,8 @@ class Shipper:
             settings.state_dir,
         )
 
-    async def _ship(self, *, once: bool) -> None:
-        await self._link.connect()
+    async def _ship(self, connecting: "asyncio.Task[None]", *, once: bool) -> None:
+        await connecting
         await self._read_loop(once=once)
 
     async def _scan_loop(self) -> None:
@@ -181,8 +200,11 @@ class Shipper:
     def _scan(self) -> None:
         started_at, begun_at = time.time_ns(), time.monotonic()
         files = self._discovery.scan()
+        for file, descriptor in self._standby.take_deleted(files, begun_at):
+            self._containers.adopt(file, descriptor, begun_at)
         scan = Scan(files, started_at, time.monotonic(), self._discovery.unreadable, begun_at)
         self._containers.update(scan)
+        self._standby.close()
         now = self._scanned_at = time.monotonic()
         self._unread.update(self._discovery.unread, self._containers, now)
         self._status.sample(now)

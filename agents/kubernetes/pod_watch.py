@@ -96,7 +96,7 @@ class PodWatch:
 
     def store(self, needed_uids: set[str]) -> None:
         """Drop deleted pods that are not needed; store the needed ones. Raises OSError."""
-        self._forget(needed_uids)
+        self.forget(needed_uids)
         # The watch thread adds pods concurrently: no loop over the pods themselves.
         encoded = orjson.dumps({uid: pod for uid in sorted(needed_uids) if (pod := self._pods.get(uid)) is not None})
         if encoded != self._stored:
@@ -105,7 +105,7 @@ class PodWatch:
             new_file.replace(self._path)
             self._stored = encoded
 
-    def _forget(self, needed_uids: set[str]) -> None:
+    def forget(self, needed_uids: set[str]) -> None:
         """Drop deleted pods after a delay: the file of a pod that lived two seconds may not be discovered yet."""
         now = time.monotonic()
         unneeded = {uid for uid, pod in list(self._pods.items()) if pod.get("deleted") and uid not in needed_uids}

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from aiokafka.errors import TopicAuthorizationFailedError
 
+from agents.discovery.scanner import DiscoveredFile
 from agents.state.checkpoint import Checkpoint
+from agents.tailing.standby_files import StandbyFiles
 from pipeline.contract import record
 from pipeline.contract.record import LogSlice
 from pipeline.monitoring import log
@@ -198,6 +200,40 @@ def test_shipper_starts_when_another_one_has_ended(node: Node) -> None:
 
     with meanwhile(other.unlock):
         assert node.ship() == (0, "")
+
+    assert node.shipped() == line(0)
+
+
+def test_log_deleted_while_another_shipper_runs_is_shipped_by_the_next(node: Node) -> None:
+    deleted = node.log.parent.with_name("gone") / "0.log"
+    deleted.parent.mkdir()
+    deleted.write_bytes(line(0) + line(1))
+    node.log.write_bytes(line(2))
+    other = Checkpoint(node.state)
+    assert other.lock()
+
+    def end() -> None:
+        deleted.unlink()
+        deleted.parent.rmdir()
+        other.unlock()
+
+    with meanwhile(end):
+        assert node.ship() == (0, "")
+
+    assert sorted(node.shipped().splitlines()) == sorted((line(0) + line(1) + line(2)).splitlines())
+
+
+def test_log_deleted_while_the_shipper_loads_is_shipped(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.log.write_bytes(line(0))
+    hold = StandbyFiles.hold
+
+    def hold_and_delete(self: StandbyFiles, files: list[DiscoveredFile], now: float) -> None:
+        hold(self, files, now)
+        node.log.unlink(missing_ok=True)
+
+    monkeypatch.setattr(StandbyFiles, "hold", hold_and_delete)
+    with meanwhile(stop_process, 3.0):
+        node.ship()
 
     assert node.shipped() == line(0)
 

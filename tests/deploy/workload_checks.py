@@ -232,8 +232,8 @@ def node(objects: Objects) -> Iterator[str]:
         yield f"{title(entry)}: stays away from tainted nodes"
     if spec.get("priorityClassName") != "system-node-critical":
         yield f"{title(entry)}: may be evicted before what it reads"
-    if entry["spec"]["updateStrategy"]["rollingUpdate"].get("maxSurge") != 0:
-        yield f"{title(entry)}: two of one node would wait for each other"
+    if entry["spec"]["updateStrategy"]["rollingUpdate"].get("maxSurge") in {None, 0}:
+        yield f"{title(entry)}: between two of one node, logs may be deleted that neither opened"
     for quota in of_kind(objects, "ResourceQuota"):
         if quota["metadata"]["namespace"] != entry["metadata"]["namespace"]:
             yield f"{title(quota)}: lets nothing of another namespace have its priority"
