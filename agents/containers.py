@@ -71,6 +71,7 @@ class ContainerLogs:
         """Read a file that was held open and deleted before the start, before the first scan is applied."""
         status = os.fstat(descriptor)
         file = LogFile(discovered.path, descriptor, status, discovered.root, discovered.rotated)
+        self.found = True
         if self._needs_reading(discovered, file, set()):
             self._tail(discovered, now).insert(file)
             file.unlist()
