@@ -36,9 +36,9 @@ def is_request_line(content: bytes) -> bool:
     return _REQUEST_LINE.match(content) is not None
 
 
-def is_gin_frame(content: bytes) -> bool:
-    """Return whether a line is a position of gin's recovery."""
-    return content[:1] == b"/" and _GIN_FRAME.match(content) is not None
+def is_gin_line(content: bytes) -> bool:
+    """Return whether a line is a position of gin's recovery, or ends the request before it."""
+    return content == b"\r" or (content[-1:] == b")" and _GIN_FRAME.match(content) is not None)
 
 
 def _stack(_: bytes) -> int:
@@ -46,7 +46,7 @@ def _stack(_: bytes) -> int:
 
 
 def _gin(content: bytes) -> int:
-    if not content or _REQUEST_LINE.match(content):
+    if content in (b"", b"\r") or _REQUEST_LINE.match(content):  # the request's lines end as HTTP's do
         return GIN
     return 0 if content[0] in b"{[0123456789" else GIN_MESSAGE
 

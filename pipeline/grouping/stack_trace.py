@@ -185,7 +185,7 @@ def certainly_starts_event(previous: bytes, content: bytes) -> bool:
         frames_java.is_record_header(previous) and frames_java.is_record_text(content)
     ):
         return False
-    if message_lines.EXCEPTION_FIRST.match(content) or frames_go.is_function(content):
+    if message_lines.EXCEPTION_FIRST.match(content) or frames_go.is_function(content) or frames_go.is_gin_line(content):
         return False
     if frames.is_rails_tagged(content) or message_lines.is_rails_head(content) or content.startswith(frames.BODY_LINES):
         return False
@@ -193,7 +193,7 @@ def certainly_starts_event(previous: bytes, content: bytes) -> bool:
         return True
     if frames_go.is_request_line(content) and frames_go.is_request_line(previous):
         return False
-    if not previous or frames_python.is_indented_text(previous) or previous.endswith(b":"):
+    if previous in (b"", b"\r") or frames_python.is_indented_text(previous) or previous.endswith(b":"):
         return False
     if frames.GO_FUNCTION.match(previous) and frames.GO_FUNCTION.match(content):
         return False

@@ -6,8 +6,6 @@ looks like a class (`ErrorCount: 0`) is none.
 """
 
 import re
-from collections.abc import Iterable
-from typing import Any
 
 from pipeline.contract.json_types import JsonObject
 
@@ -15,16 +13,6 @@ Error = tuple[str, str]
 """Type (a class's name, or `panic`) and message, each empty where it is unknown."""
 
 STACK_TRACE = "error.stack_trace"
-STACK_TRACE_LISTS = (
-    "stacktrace",
-    "stack_trace",
-    "stackTrace",
-    "stackTraceAsArray",
-    "exception",
-    "stack",
-    "error.stack_trace",
-)
-"""Names of a stack trace that is a list of lines."""
 
 _MAX_LINE_CHARACTERS = 2000
 _MAX_LEADING_LINES = 9
@@ -53,6 +41,7 @@ _MESSAGE_END = re.compile(
 )
 _RUBY_FRAME = re.compile(r":\d+:in [`']")
 _GO_POSITION = re.compile(r"\n\t\S+\.(?:go|s|c):\d+(?:\n|$)")
+_RUST_BACKTRACE = re.compile(r"\n *\n *(?:Caused by|Stack backtrace):\n +\S")  # anyhow's; its message has no beginning
 _GIN_FRAME = re.compile(r"/\S+:\d+ \(0x[0-9a-f]+\)$")
 _PATTERNS = (
     re.compile(r"\S+:\d+:in .{1,200}?: (?P<text>.*) \((?P<type>[A-Z][\w:]*)\)$"),  # Ruby
@@ -99,11 +88,12 @@ def from_trace(message: str) -> Error | None:
 
 def from_stack(text: str) -> Error | None:
     """Return type and message of a text that is a stack trace by its field's name: its class may have any name."""
-    error = from_trace(text)
+    lines = text[:_MAX_STACK_CHARACTERS].split("\n")
+    match = _ANY_CLASS.match(lines[0][:_MAX_LINE_CHARACTERS]) if _has_frame(lines, 0) else None
+    is_class = match is not None and "." in match[1] and len(lines) > 1 and lines[1].startswith("\tat ")
+    error = from_trace(text) if not is_class or "\nWrapped by: " in text else None
     if error is not None and any(error):
         return error
-    lines = text[:_MAX_STACK_CHARACTERS].split("\n")
-    match = _ANY_CLASS.match(lines[0]) if _has_frame(lines, 0) else None
     return (match[1], _full_message(match[2] or "", lines, 0)) if match else error
 
 
@@ -118,14 +108,15 @@ def _from_trace(message: str) -> Error | None:
     if leading[0].startswith("Trace: "):
         return None  # console.trace
     error = _from_panic(lines, leading) or _from_class_line(lines, leading) or _from_other_line(message, leading)
-    return error or _from_embedded(lines, leading) or (("", "") if _GO_POSITION.search(message) else None)
+    is_stack = _GO_POSITION.search(message) or _RUST_BACKTRACE.search(message)
+    return error or _from_embedded(lines, leading) or (("", "") if is_stack else None)
 
 
 def _from_class_line(lines: list[str], leading: list[str]) -> Error | None:
     """From a line that begins with an exception's class; of several that wrap each other the outer one counts."""
     wrapper = next((line for line in reversed(lines) if line.startswith("Wrapped by: ")), None)
     if wrapper is not None and (match := _PREFIXED_LINE.match(wrapper[:_MAX_LINE_CHARACTERS])) is not None:
-        return match[1], match[2] or ""
+        return match[1], _full_message(match[2] or "", lines, lines.index(wrapper))
     for number, line in enumerate(leading):
         text = line.lstrip()
         if (match := _PREFIXED_LINE.match(text)) is None and (match := _EXCEPTION_LINE.match(text)) is None:
@@ -225,6 +216,12 @@ def _parse_python_error(text: str) -> Error | None:
     return (name, message) if re.fullmatch(r"[A-Za-z_][\w.]*", name) and name not in _LEVELS else None
 
 
+def from_rails_line(line: str, start: int) -> Error | None:
+    """Return the exception in the text of a fatal line of Rails: tags, then `NoMethodError (undefined method …):`."""
+    match = _RAILS.fullmatch(line, start, start + _MAX_LINE_CHARACTERS) if line.endswith("):") else None
+    return (match["type"], match["text"]) if match else None
+
+
 def from_line(line: str) -> Error | None:
     """Return the exception at the beginning of a single line: a class name that ends in Exception or Error."""
     match = _SINGLE_LINE.match(line, 0, _MAX_LINE_CHARACTERS)
@@ -241,37 +238,3 @@ def add_error(fields: JsonObject, error: Error) -> None:
     for name, value in zip(("error.type", "error.message"), error, strict=True):
         if value:
             fields.setdefault(name, value)
-
-
-def derive_error(fields: JsonObject) -> bool:
-    """Add to the fields of a JSON object what its stack trace contains; return whether a field changed."""
-    before = len(fields)
-    is_changed = False
-    for name in STACK_TRACE_LISTS:
-        lines = fields.get(name)
-        if type(lines) is list and all(type(line) is str for line in lines):
-            if name != STACK_TRACE and STACK_TRACE in fields:
-                continue
-            del fields[name]
-            fields[STACK_TRACE] = "\n".join(lines)
-            is_changed = True
-    _add_structlog_error(fields)
-    stack = fields.get(STACK_TRACE)
-    if type(stack) is str and (error := from_stack(stack)) is not None:
-        add_error(fields, error)
-    return is_changed or len(fields) != before
-
-
-def _add_structlog_error(fields: JsonObject) -> None:
-    """Add the first of structlog's exceptions, which are objects; flattened, each field is a list."""
-    types, values = fields.get("exception.exc_type"), fields.get("exception.exc_value")
-    if not (type(types) is list and type(values) is list and types and values and type(types[0]) is str):
-        return
-    add_error(fields, (types[0], str(values[0])))
-    frames = [fields.get(f"exception.frames.{name}") for name in ("filename", "lineno", "name")]
-    calls: Iterable[tuple[Any, ...]] = (
-        zip(*frames, strict=False) if all(type(frame) is list for frame in frames) else ()
-    )
-    lines = [f'  File "{file}", line {number}, in {name}' for file, number, name in calls]
-    text = ["Traceback (most recent call last):", *lines, f"{types[0]}: {values[0]}"]
-    fields.setdefault(STACK_TRACE, "\n".join(text))

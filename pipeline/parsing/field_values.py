@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.contract.ecs import APPLICATION_PREFIX
 from pipeline.contract.json_types import JsonObject
-from pipeline.parsing import level
+from pipeline.parsing import exception, level
 from pipeline.short_key_cache import cache_short_keys
 
 Converter = Callable[[Any], JsonObject | None]
@@ -240,6 +240,18 @@ def klog_level(value: Any) -> JsonObject | None:
     return {"log.level": "info" if value < 4 else "debug", "event.severity": value} if type(value) is int else None
 
 
+def full_message(value: Any) -> JsonObject | None:
+    """GELF's full message, which may contain a stack trace."""
+    error = exception.from_trace(value) if isinstance(value, str) and "\n" in value else None
+    return {"error.stack_trace": value} if error is not None and any(error) else None
+
+
+def loguru_text(value: Any) -> JsonObject | None:
+    """The line that loguru would print, which contains the traceback; it stays as it is."""
+    start = value.find("\nTraceback (most recent call last):\n") + 1 if isinstance(value, str) else 0
+    return {"error.stack_trace": value[start:].rstrip("\n"), "text": value} if start else None
+
+
 CONVERTERS: dict[str, Converter] = {
     "message": message,
     "@timestamp": scalar("@timestamp"),
@@ -275,5 +287,7 @@ CONVERTERS: dict[str, Converter] = {
     "log.level/syslog": syslog_level,
     "log.level/klog": klog_level,
     "error.message/klog": klog_error,
+    "error.stack_trace/gelf": full_message,
+    "error.stack_trace/loguru": loguru_text,
 }
 """By ECS name; a name without an entry accepts text only."""

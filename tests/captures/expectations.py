@@ -206,7 +206,7 @@ RUST: dict[str, list[Expected]] = {
     },
     "env_logger": [
         *three("shop::pay")[:2],
-        error("payment of 4711 failed", ANY, "payment of 4711 failed", logger="shop::pay"),
+        error("payment of 4711 failed", ANY, ANY, logger="shop::pay"),  # nothing shows where the error's text begins
     ],
     "anyhow": [error("Error: payment", ANY, "payment of 4711 failed", level=ANY)],
     "unwrap": [error("panicked at", ANY, ANY, level=ANY)],

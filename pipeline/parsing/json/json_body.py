@@ -17,7 +17,7 @@ import orjson
 from pipeline.contract.ecs import APPLICATION_PREFIX, FIELDS
 from pipeline.contract.json_types import JsonObject
 from pipeline.parsing import exception, field_values, level
-from pipeline.parsing.json import flatten, logger_dialects
+from pipeline.parsing.json import error_objects, flatten, logger_dialects
 from pipeline.short_key_cache import cache_short_keys
 
 MAX_NAME_LENGTH = 256
@@ -114,9 +114,9 @@ class _Plan:
         self.service_fields = SERVICE_FIELDS.intersection(self.names)
         by_name = dict(zip(self.names, types, strict=True))
         is_known = "error.type" in self.names and "error.message" in self.names and exception.STACK_TRACE in texts
-        has_list = any(by_name.get(name) is list for name in exception.STACK_TRACE_LISTS)
+        has_list = any(by_name.get(name) is list for name in error_objects.LISTS)
         is_text = self.has_stack or exception.STACK_TRACE in self.names
-        self.has_stack = not is_known and (has_list or is_text or "exception.exc_type" in self.names)
+        self.has_stack = not is_known and (has_list or is_text or error_objects.has_error_object(self.names))
         self.is_examined = self.has_stack or bool(self.id_names)
 
     def _type_of(self, name: str, types: Shape) -> Any:
@@ -250,7 +250,7 @@ def _examine(body: JsonObject, plan: _Plan) -> bool:
         identifier = body.get(name)
         if (type(identifier) is not str or identifier[-1:] == "0") and not _is_valid_id(body, name):
             is_unchanged = False
-    return not (plan.has_stack and exception.derive_error(body)) and is_unchanged
+    return not (plan.has_stack and error_objects.derive_error(body)) and is_unchanged
 
 
 def _flatten(content: bytes, body: JsonObject, plan: _Plan, field_limit: int) -> tuple[JsonObject, _Plan]:

@@ -116,7 +116,8 @@ DIALECTS: tuple[Dialect, ...] = (
     _dialect(
         "GELF",
         "version host short_message",
-        "host=host.hostname level=log.level/syslog _log_logger=log.logger _logger_name=log.logger _logger=log.logger "
+        "full_message=error.stack_trace/gelf host=host.hostname level=log.level/syslog "
+        "_log_logger=log.logger _logger_name=log.logger _logger=log.logger "
         "_LoggerName=log.logger _SourceClassName=log.logger _process_pid=process.pid _pid=process.pid "
         "_process_thread_name=process.thread.name _thread_name=process.thread.name _thread=process.thread.name "
         "_Thread=process.thread.name _error_type=error.type _error_message=error.message "
@@ -155,6 +156,9 @@ DIALECTS: tuple[Dialect, ...] = (
         "record.function=log.origin.function record.file.path=log.origin.file.name record.line=log.origin.file.line "
         "record.process.id=process.pid record.thread.name=process.thread.name "
         "record.exception.type=error.type record.exception.value=error.message",
+    ),
+    _dialect(
+        "loguru, an exception", "text record.exception.type record.time.timestamp", "text=error.stack_trace/loguru"
     ),
     _dialect(
         "Serilog",

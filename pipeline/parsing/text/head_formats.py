@@ -152,7 +152,9 @@ _RUST_SOURCE = re.compile(r"([\w./-]{1,200}\.rs):(\d{1,9}): ", re.ASCII)
 _SOURCE_FILE = re.compile(
     r".*\.(?:go|py|rs|js|ts|mjs|cjs|java|kt|scala|rb|php|c|cc|cpp|cs|ex|exs|swift|h|lua)", re.ASCII
 )
-_NO_THREAD = re.compile(r"\w+[:=]\S*|[0-9a-fA-F-]{16,}|.*@.*|-", re.ASCII)
+_NO_THREAD = re.compile(
+    r"\w+[:=]\S*|[0-9a-fA-F-]{16,}|.*@.*|-|(?:[\w.-]{0,60},)?[0-9a-f]{0,32},[0-9a-f]{0,16}", re.ASCII
+)
 _THREAD = re.compile(
     r"(?:.*[-_ .])?(?:main|(?:[\w]*[Tt]hread|exec|[Ww]orker|executor|dispatcher|scheduler|scheduling|task|nio|pool)"
     r"(?:[-_ #]?\d{1,9})?(?:[-_ ](?:thread|exec)?-?\d{1,9})?)",
@@ -197,6 +199,18 @@ _SPRING_BOOT = re.compile(
 )
 _BRACKET = re.compile(r"\[ *([^\]]*?) *\]")
 _IDS = re.compile(r"(?:([0-9a-f]{16,32})[-,] ?([0-9a-f]{16}))?[-,]?", re.ASCII)
+
+
+_CORRELATION = re.compile(
+    r"\[ *(?:[\w.-]{0,60},)?([0-9a-f]{32}|[0-9a-f]{16})[,-] ?([0-9a-f]{16})(?:,(?:true|false)?)? *\]"
+)
+
+
+def correlation_ids(line: str, start: int, end: int) -> JsonObject:
+    """Return the ids of trace and span in brackets, as Spring documents them for patterns: `[app,trace,span]`."""
+    match = _CORRELATION.search(line, start, end) if line.find("[", start, end) >= 0 else None
+    ids = {"trace.id": match[1], "span.id": match[2]} if match else {}
+    return {name: text for name, text in ids.items() if text.strip("0")}
 
 
 def spring_boot(line: str, level_end: int) -> JsonObject:

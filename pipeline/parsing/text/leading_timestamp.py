@@ -216,6 +216,7 @@ def _add_logger(fields: JsonObject, line: str, match: re.Match[str], *, certain:
             fields["log.origin.file.line"] = int(number)
         if number and function:
             fields["log.origin.function"] = function
+        fields |= head_formats.correlation_ids(line, match.start(), match.end())
 
 
 def _add_later_level(fields: JsonObject, line: str, start: int) -> None:
@@ -235,6 +236,7 @@ def _add_later_level(fields: JsonObject, line: str, start: int) -> None:
         return
     fields["log.level"] = name
     if row.name == "bracket":
+        fields |= head_formats.correlation_ids(line, start, end)
         head: JsonObject = {}
         add_after_level(head, line, end, certain=False)
         _add_thread(fields, row.text(match, "thread"), head)

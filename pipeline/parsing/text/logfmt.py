@@ -9,7 +9,7 @@ import re
 import orjson
 
 from pipeline.contract.json_types import JsonObject
-from pipeline.parsing import field_values, level
+from pipeline.parsing import exception, field_values, level
 from pipeline.parsing.json import json_body
 
 _MAX_CHARACTERS = 1024
@@ -28,6 +28,7 @@ _KEYS = {
     "@timestamp": "time ts t timestamp Time TIME Timestamp TIMESTAMP @timestamp",
     "log.logger": "logger component module Logger",
     "error.message": "err error Error",
+    "error.stack_trace": "exception exc_info stack stacktrace stack_trace errorVerbose err.stack error.stack",
     "trace.id": "traceID trace_id traceId TraceId trace.id traceid dd.trace_id otelTraceID",
     "span.id": "spanID span_id spanId SpanId span.id spanid dd.span_id otelSpanID",
     "log.origin.file.name": "caller source",
@@ -65,16 +66,30 @@ def parse(line: str) -> JsonObject | None:
         return fields or None
     fields["log.level"] = name
     for field, text in pairs.items():
-        if field in ("trace.id", "span.id"):
-            fields |= field_values.CONVERTERS[field](text) or {}
-        elif field == "@timestamp":
-            if _ZONED.match(text):
-                fields["@timestamp"] = text
-        elif field == "log.origin.file.name":
-            if (origin := _CALLER.match(text)) is not None:
-                fields["log.origin.file.name"], fields["log.origin.file.line"] = origin[1], int(origin[2])
-        elif field in ("log.logger", "error.message") and text not in _ABSENT:
-            fields[field] = text
+        fields |= _convert(field, text)
+    return fields
+
+
+def _convert(field: str, text: str) -> JsonObject:
+    """The fields of a pair that has a value of its field's kind."""
+    if field in ("trace.id", "span.id"):
+        return field_values.CONVERTERS[field](text) or {}
+    if field == "@timestamp":
+        return {field: text} if _ZONED.match(text) else {}
+    if field == "log.origin.file.name":
+        origin = _CALLER.match(text)
+        return {field: origin[1], "log.origin.file.line": int(origin[2])} if origin else {}
+    if field == "error.stack_trace":
+        return _stack(text)
+    return {field: text} if field in ("log.logger", "error.message") and text not in _ABSENT else {}
+
+
+def _stack(text: str) -> JsonObject:
+    """A text of several lines is a stack trace by its key; one of a single line may be anything."""
+    if "\n" not in text:
+        return {}
+    fields: JsonObject = {"error.stack_trace": text}
+    exception.add_error(fields, exception.from_stack(text) or ("", ""))
     return fields
 
 
@@ -146,7 +161,7 @@ def _request(pairs: dict[str, str]) -> JsonObject:
 
 def _pairs(line: str) -> dict[str, str]:
     """Return the known pairs by their field, the first text of each; quoted text holds no pairs."""
-    scanned = line[:_MAX_CHARACTERS]
+    scanned = line[:_MAX_CHARACTERS] if "\\n" not in line else line  # it may contain a stack trace
     pairs: dict[str, str] = {}
     if "\\" in scanned:
         for key, written in _PAIRS.findall(scanned):

@@ -16,6 +16,8 @@ from pipeline.parsing import ansi, exception, level, timestamp
 from pipeline.parsing.text import access_log, head_formats, leading_timestamp, logfmt, server_log
 
 MAX_CHARACTERS = 4096
+MAX_STACK_CHARACTERS = 65536
+"""Of a line of logfmt that contains a stack trace, with escaped line breaks."""
 
 _KLOG = re.compile(  # CockroachDB has the year too
     r"([IWEFD])\d{4}(?:\d\d)? \d\d:\d\d:\d\d\.\d{6} +(\d{1,10}) ([^:\s\]]{1,200}):(\d{1,9})(?:\]| )", re.ASCII
@@ -49,7 +51,7 @@ def parse(message: str) -> JsonObject | None:
     parser = _BY_FIRST_CHARACTER.get(message[:1])
     if parser is None:
         return None
-    line = message if len(message) <= MAX_CHARACTERS else message[:MAX_CHARACTERS]
+    line = message if len(message) <= MAX_CHARACTERS else _shorten(message)
     if "\n" in line:
         if _JUL_END.match(line) is not None and (fields := _jul(line)) is not None:
             return fields
@@ -61,6 +63,12 @@ def parse(message: str) -> JsonObject | None:
     if fields is not None and "=" in line and "log.level" in fields and "http.request.method" not in fields:
         logfmt.add_tail(fields, line)
     return fields
+
+
+def _shorten(message: str) -> str:
+    line = message[:MAX_CHARACTERS]
+    is_stack = "\\n" in line and "\n" not in line and "=" in line[:40]
+    return message[:MAX_STACK_CHARACTERS] if is_stack else line
 
 
 def _jul(line: str) -> JsonObject | None:
@@ -149,6 +157,8 @@ def _ruby(line: str) -> JsonObject | None:
     if match is None:
         return None
     fields = {"log.level": level.normalize(match[1]), "process.pid": int(match[2])}
+    if match[1] == "F" and (error := exception.from_rails_line(line, match.end())) is not None:
+        exception.add_error(fields, error)
     return {**fields, "log.logger": match[3]} if match[3].strip() else fields
 
 
