@@ -94,6 +94,7 @@ class StatusReporter:
         self._pods = pods
         self._unread = unread
         self._history = History(metrics, HISTORY_METRICS)
+        metrics.set("crisp_shipper_deleted_files_limit_bytes", settings.deleted_max_bytes)
         self._backlogs: list[Backlog] = []
         self._checkpoint_problem, self._checkpoint_failing_since = "", 0.0
         self._next_sample_at = 0.0
@@ -118,7 +119,8 @@ class StatusReporter:
         self._metrics.set("crisp_shipper_unreported_losses", len(self._containers.losses))
         self._metrics.set("crisp_shipper_deleted_files_held_bytes", self._containers.deleted_bytes)
         excluded = Counter(instance.namespace for instance in self._containers.excluded)
-        self._metrics.replace("crisp_shipper_excluded_containers", "namespace", {**excluded})
+        self._metrics.replace("crisp_shipper_excluded_containers", "log_namespace", {**excluded})
+        self._metrics.set("crisp_shipper_metadata_missing_containers", self._containers.metadata_missing_count())
         self._backlogs = update_backlog_gauges(self._metrics, self._containers.tails)
         self._metrics.set("crisp_shipper_in_flight_bytes", self._link.in_flight.total)
         self._metrics.set("crisp_shipper_invalid_annotations", len(self._containers.invalid_annotations))

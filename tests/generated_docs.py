@@ -16,7 +16,7 @@ from pipeline.config.environment import DEFAULTS, format_value
 from pipeline.config.groups import GROUPS, grouped_settings
 from pipeline.config.settings import env_name
 from pipeline.contract.ecs import FIELDS
-from pipeline.monitoring.metrics import SHIPPER, WORKER, Metric
+from pipeline.monitoring.metrics import PROCESS_METRICS, SHIPPER, WORKER, Metric
 from pipeline.parsing.json import json_body
 from tests.pipeline.parsing.examples import LOGGERS, TEXTS, Example
 
@@ -84,6 +84,12 @@ def metrics_table(metrics: tuple[Metric, ...]) -> str:
         labels = ", ".join(f"`{label}`" for label in row.labels)
         rows.append(f"| `{row.exposed_name}` | {row.kind} | {labels} | {row.meaning} |")
     return "\n".join(rows)
+
+
+def process_metrics_table() -> str:
+    """Return the metrics of any process."""
+    rows = ["| metric | type | meaning |", "|---|---|---|"]
+    return "\n".join([*rows, *(f"| `{name}` | {kind} | {meaning} |" for name, kind, meaning in PROCESS_METRICS)])
 
 
 FORMAT_COLUMNS = {
@@ -167,6 +173,7 @@ PAGES: dict[Path, dict[str, Callable[[], str]]] = {
     DOCS / "reference" / "metrics.md": {
         "worker-metrics": functools.partial(metrics_table, WORKER),
         "shipper-metrics": functools.partial(metrics_table, SHIPPER),
+        "process-metrics": process_metrics_table,
     },
 }
 

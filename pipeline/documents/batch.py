@@ -36,8 +36,9 @@ class DocumentBatch:
     they show whether the stored one is shorter. `dropped` counts events by the rule that dropped them, `hook_errors`
     events by the rule whose hook failed, of which `hook_tracebacks` has one each. `origin` and `headers` are those of
     the raw record, for a dead letter. Of a bundle, `part_headers` are the headers of each part, by the identity of its
-    files, and `invalid` the parts of which nothing more can be built, each with the reason. `size` is about the
-    documents' bytes in a bulk body. The columns never change.
+    files, and `invalid` the parts of which nothing more can be built, each with the reason. `traffic` has the raw lines
+    and bytes by namespace and container; `metadata_missing` counts events of pods of which only the names are known.
+    `size` is about the documents' bytes in a bulk body. The columns never change.
     """
 
     indices: list[str] = field(default_factory=list)
@@ -51,6 +52,8 @@ class DocumentBatch:
     headers: Headers = field(default_factory=list)
     part_headers: dict[str, Headers] = field(default_factory=dict)
     invalid: list[tuple[Part, str]] = field(default_factory=list)
+    traffic: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
+    metadata_missing: int = 0
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -107,6 +110,10 @@ def merge(batches: list[DocumentBatch]) -> DocumentBatch:
     for batch in batches:
         lengths |= {start + number: length for number, length in batch.lengths.items()}
         start += len(batch)
+    traffic: dict[tuple[str, str], tuple[int, int]] = {}
+    for names, (lines, size) in (entry for batch in batches for entry in batch.traffic.items()):
+        before = traffic.get(names, (0, 0))
+        traffic[names] = before[0] + lines, before[1] + size
     return DocumentBatch(
         [index for batch in batches for index in batch.indices],
         [document_id for batch in batches for document_id in batch.ids],
@@ -117,4 +124,6 @@ def merge(batches: list[DocumentBatch]) -> DocumentBatch:
         {rule: text for batch in batches for rule, text in batch.hook_tracebacks.items()},
         part_headers={identity: headers for batch in batches for identity, headers in batch.part_headers.items()},
         invalid=[entry for batch in batches for entry in batch.invalid],
+        traffic=traffic,
+        metadata_missing=sum(batch.metadata_missing for batch in batches),
     )

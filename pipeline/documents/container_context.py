@@ -14,7 +14,17 @@ from pipeline.rules.ruleset import Ruleset
 class ContainerContext:
     """A container: its event reader, the rules compiled for it, and its constant fields."""
 
-    __slots__ = ("_constant", "_service_defaults", "_suffixes", "compiled_rules", "excluded_streams", "reader", "route")
+    __slots__ = (
+        "_constant",
+        "_service_defaults",
+        "_suffixes",
+        "compiled_rules",
+        "excluded_streams",
+        "metadata_missing",
+        "names",
+        "reader",
+        "route",
+    )
 
     def __init__(self, container: ContainerFields, settings: DocumentSettings, rules: Ruleset | None) -> None:
         self.reader = event_reader.make_reader(container, settings)
@@ -24,6 +34,9 @@ class ContainerContext:
         self._constant = metadata_limit.limit(container.constant)  # rules see all of the metadata
         self._service_defaults = {name: limit_text(value) for name, value in container.service_defaults.items()}
         self._suffixes: dict[OwnFields, bytes] = {}
+        namespace, name = (str(container.constant.get(f, "")) for f in ("kubernetes.namespace", "container.name"))
+        self.names = namespace, name
+        self.metadata_missing = bool(container.constant.get("crisp.metadata_missing"))
 
     def suffix(self, own: OwnFields) -> bytes:
         """The container's fields, serialised, without the service fields that a line sets itself."""

@@ -42,6 +42,7 @@ class SliceBuilder:
         self._files = log_slice.files
         self._size = len(log_slice.value)
         self._context = context
+        self._traffic = {context.names: (log_slice.value.count(b"\n"), self._size)}  # in the first part
         self._has_hooks = context.compiled_rules is not None and context.compiled_rules.has_hooks
         self._redaction = redaction
         self._targets = targets
@@ -104,6 +105,9 @@ class SliceBuilder:
             ids.append(b"%b%010x" % (target[1], offset))
             sources.append(b'%b%b%b","log.offset":%d,"log.length":%d,%b}' % (head, name, time, offset, length, suffix))
         batch = DocumentBatch(indices, ids, sources, lengths, self._dropped, self._hook_errors, self._hook_tracebacks)
+        batch.traffic, self._traffic = self._traffic, {}
+        if context.metadata_missing:
+            batch.metadata_missing = len(ids) + self._dropped.total()
         self._dropped, self._hook_errors, self._hook_tracebacks = Counter(), Counter(), {}
         return batch
 

@@ -8,7 +8,7 @@ from pipeline.config.settings import ElasticsearchSettings
 from pipeline.elasticsearch import bulk_response, requests
 from pipeline.elasticsearch.bulk_response import ItemResult, Outcome
 from pipeline.elasticsearch.concurrency_limit import ConcurrencyLimit
-from pipeline.elasticsearch.requests import TIMED_OUT, Response
+from pipeline.elasticsearch.requests import TIMED_OUT, UNREACHABLE, Response
 from pipeline.elasticsearch.retrying_client import RetryingClient
 from pipeline.monitoring.metrics import Metrics
 
@@ -18,6 +18,7 @@ TOO_MANY = 429
 SPLIT_AFTER_TRIES = 4
 """A bulk request rejected with 429 this often may exceed the memory of an idle server: it is split in halves."""
 _OVERLOADED = frozenset({*requests.OVERLOADED, TIMED_OUT})
+_NO_RESPONSE = {TIMED_OUT: "timed_out", UNREACHABLE: "unreachable"}
 _TOO_LARGE = ItemResult(Outcome.REJECTED, "413 content_too_large: the document exceeds http.max_content_length")
 
 
@@ -36,18 +37,29 @@ class BulkSender:
         for attempt in itertools.count(1):
             started_at = time.monotonic()
             response = await self._client.request("POST", PATH, body)
-            status = response.status
+            seconds, status = time.monotonic() - started_at, response.status
+            self._count(status, seconds, len(body), count)
             if status == TOO_LARGE or (status == TOO_MANY and attempt >= SPLIT_AFTER_TRIES and count > 1):
                 return await self._send_in_halves(body, count)
             results = bulk_response.parse_response(response.body, count) if status == 200 else None
             if results is not None:
-                self._adapt(results, time.monotonic() - started_at, len(body))
+                self._adapt(results, seconds, len(body))
                 return results
             if status in _OVERLOADED:
                 self.limit.on_overload()
             self._report(response)
             await asyncio.sleep(backoff.next_pause())
         raise AssertionError("retries are unlimited")
+
+    def _count(self, status: int, seconds: float, size: int, documents: int) -> None:
+        """Count a response, or that none came."""
+        name = _NO_RESPONSE.get(status) or str(status)
+        self._metrics.inc("crisp_worker_bulk_responses", status=name)
+        self._metrics.inc("crisp_worker_bulk_bytes", size)
+        self._metrics.observe("crisp_worker_bulk_request_duration_seconds", seconds)
+        self._metrics.set("crisp_worker_bulk_requests_limit", self.limit.allowed)
+        if status == TOO_MANY:
+            self._metrics.inc("crisp_worker_documents_throttled", documents)
 
     def _report(self, response: Response) -> None:
         """Report a response that makes a retry necessary."""
@@ -71,7 +83,9 @@ class BulkSender:
         self._metrics.inc("crisp_worker_bulk_requests", result="success")
         all_created = results.count(bulk_response.CREATED) == len(results)
         if not all_created and any(result.outcome is Outcome.RETRY for result in results):
-            if any(result.reason.startswith("429") for result in results):
+            throttled = sum(result.outcome is Outcome.RETRY and result.reason.startswith("429") for result in results)
+            if throttled:
+                self._metrics.inc("crisp_worker_documents_throttled", throttled)
                 self.limit.on_overload()
         else:
             self._client.mark_healthy()

@@ -82,6 +82,7 @@ class Indexer:
         if batch.hook_errors:
             self.hook_error_log.add(batch.hook_errors, batch.hook_tracebacks, time.time())
         self._metrics.inc("crisp_worker_events", len(batch) + batch.dropped.total())
+        self._metrics.inc("crisp_worker_events_without_metadata", batch.metadata_missing)
         self._pending.append((batch, on_complete))
         self._pending_bytes += batch.size
         self._has_pending.set()

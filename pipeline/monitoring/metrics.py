@@ -8,10 +8,29 @@ import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
 from prometheus_client.samples import Sample
 
+from pipeline import __version__
 from pipeline.contract import gap
+
+disable_created_metrics()  # type: ignore[no-untyped-call] # a series more for each counter, which nothing reads
+
+BUCKETS = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0)
+"""Upper bounds of the histograms, in seconds; they include the latency objectives (2 s, 5 s)."""
+
+REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+"""Upper bounds of the durations of requests, in seconds."""
+
+BULK_STATUSES = ("200", "413", "429", "502", "503", "504", "timed_out", "unreachable")
 
 
 class Metric(NamedTuple):
@@ -26,6 +45,7 @@ class Metric(NamedTuple):
     labels: tuple[str, ...]
     meaning: str
     values: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = BUCKETS
 
     @property
     def exposed_name(self) -> str:
@@ -43,6 +63,24 @@ WORKER = (
     ),
     Metric("crisp_worker_received_bytes", "counter", (), "raw bytes consumed from the raw topic"),
     Metric("crisp_worker_received_lines", "counter", (), "raw lines in the records; a joined event has several"),
+    Metric(
+        "crisp_worker_namespace_bytes",
+        "counter",
+        ("log_namespace",),
+        "raw bytes by the namespace of their containers: of the first 100, _other of the rest, _none without one",
+    ),
+    Metric(
+        "crisp_worker_namespace_lines",
+        "counter",
+        ("log_namespace",),
+        "raw lines by the namespace of their containers, as for the bytes",
+    ),
+    Metric(
+        "crisp_worker_events_without_metadata",
+        "counter",
+        (),
+        "events of pods whose labels, image and workload were not known in time",
+    ),
     Metric(
         "crisp_worker_events",
         "counter",
@@ -77,6 +115,27 @@ WORKER = (
         ("success", "error", "invalid_response"),
     ),
     Metric(
+        "crisp_worker_bulk_responses",
+        "counter",
+        ("status",),
+        "responses to bulk requests, by HTTP status; or timed_out, unreachable",
+        BULK_STATUSES,
+    ),
+    Metric(
+        "crisp_worker_bulk_request_duration_seconds",
+        "histogram",
+        (),
+        "time from a bulk request to its response of any status",
+        buckets=REQUEST_BUCKETS,
+    ),
+    Metric("crisp_worker_bulk_bytes", "counter", (), "bytes of the bodies of bulk requests sent to Elasticsearch"),
+    Metric(
+        "crisp_worker_documents_throttled",
+        "counter",
+        (),
+        "documents that Elasticsearch answered with 429, each time; they are sent again",
+    ),
+    Metric(
         "crisp_worker_documents_rejected",
         "counter",
         ("form",),
@@ -91,6 +150,12 @@ WORKER = (
         "partitions recreated with their topic, and read from the beginning",
     ),
     Metric("crisp_worker_bulk_requests_in_flight", "gauge", (), "bulk requests in flight"),
+    Metric(
+        "crisp_worker_bulk_requests_limit",
+        "gauge",
+        (),
+        "bulk requests that may be in flight, adapted to Elasticsearch's responses",
+    ),
     Metric("crisp_worker_in_flight_bytes", "gauge", (), "bytes of the slices in flight and of their documents"),
     Metric("crisp_worker_elasticsearch_unavailable", "gauge", (), "1 while Elasticsearch accepts no documents, else 0"),
     Metric(
@@ -142,6 +207,14 @@ WORKER = (
         "1 while the consumer lag cannot be read; the other metrics of the lag have its last known value",
     ),
     Metric("crisp_worker_topic_retention_seconds", "gauge", (), "retention of the raw topic, by the settings"),
+    Metric(
+        "crisp_worker_events_unaccounted",
+        "gauge",
+        (),
+        "events of which neither a result is known nor a record is in flight; other than 0 is a bug",
+    ),
+    Metric("crisp_worker_rules_errors", "gauge", (), "errors in the current rules file, while previous rules apply"),
+    Metric("crisp_worker_build_info", "gauge", ("version",), "1, with the version of crisp"),
 )
 SHIPPER = (
     Metric(
@@ -191,10 +264,22 @@ SHIPPER = (
         "disk space held by deleted log files that are not read yet",
     ),
     Metric(
+        "crisp_shipper_deleted_files_limit_bytes",
+        "gauge",
+        (),
+        "disk space that deleted log files may hold, by the settings; beyond it the largest backlog is abandoned",
+    ),
+    Metric(
         "crisp_shipper_excluded_containers",
         "gauge",
-        ("namespace",),
-        "container instances excluded by settings or annotations",
+        ("log_namespace",),
+        "container instances excluded by settings or annotations, by their namespace",
+    ),
+    Metric(
+        "crisp_shipper_metadata_missing_containers",
+        "gauge",
+        (),
+        "container instances whose pod's labels, image and workload are not known",
     ),
     Metric("crisp_shipper_in_flight_bytes", "gauge", (), "bytes sent to Kafka but not acknowledged"),
     Metric(
@@ -214,12 +299,20 @@ SHIPPER = (
         "time since the runtime wrote a slice's first line: read, acked",
         ("read", "acked"),
     ),
+    Metric("crisp_shipper_build_info", "gauge", ("version",), "1, with the version of crisp"),
 )
-BUCKETS = (0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0)
-"""Upper bounds of the histograms, in seconds; they include the latency objectives (2 s, 5 s)."""
-
 BEYOND_BUCKETS = math.nextafter(BUCKETS[-1], math.inf)
 """Stands for every latency over the last bound."""
+
+PROCESS_METRICS = (
+    ("process_cpu_seconds_total", "counter", "CPU time of the process"),
+    ("process_resident_memory_bytes", "gauge", "memory of the process in RAM"),
+    ("process_virtual_memory_bytes", "gauge", "address space of the process"),
+    ("process_start_time_seconds", "gauge", "when the process started, in seconds since the epoch"),
+    ("process_open_fds", "gauge", "open file descriptors"),
+    ("process_max_fds", "gauge", "limit of open file descriptors"),
+)
+"""Those of prometheus_client's ProcessCollector, on Linux: name, kind, meaning."""
 
 MAX_SERIES = 1000
 OTHER = "other"
@@ -236,6 +329,9 @@ class Metrics:
         for row in table:
             for value in row.values:
                 self._series(row.name, {row.labels[0]: value})
+            if row.name.endswith("_build_info"):
+                self.set(row.name, 1, version=__version__)
+        ProcessCollector(registry=self._registry)
 
     def _check_labels(self, name: str, labels: Iterable[str]) -> None:
         """Raise ValueError if these are not the metric's labels, in its order: a bug, which must not count as 0."""
@@ -288,15 +384,14 @@ class Metrics:
     def values_by_label(self, name: str, label: str) -> dict[str, float]:
         """The values of a counter or gauge by its label. Raises ValueError for another label."""
         self._check_labels(name, (label,))
-        samples = [sample for sample in self._samples(name) if not sample.name.endswith("_created")]
-        return {sample.labels[label]: sample.value for sample in samples}
+        return {sample.labels[label]: sample.value for sample in self._samples(name)}
 
     def total(self, name: str) -> float:
         """The value of a counter or gauge, summed over its labels."""
-        return sum(sample.value for sample in self._samples(name) if not sample.name.endswith("_created"))
+        return sum(sample.value for sample in self._samples(name))
 
     def buckets(self, name: str, **labels: str) -> tuple[float, ...]:
-        """The number of observations in each of BUCKETS and, last, beyond them; not cumulative."""
+        """The number of observations in each of the metric's buckets and, last, beyond them; not cumulative."""
         self._check_labels(name, labels)
         samples = [sample for sample in self._samples(name) if sample.name.endswith("_bucket")]
         cumulative = [sample.value for sample in samples if labels.items() <= sample.labels.items()]
@@ -309,21 +404,22 @@ class Metrics:
 
 def _create_collector(row: Metric, registry: CollectorRegistry) -> Any:
     if row.kind == "histogram":
-        return Histogram(row.name, row.meaning, row.labels, buckets=BUCKETS, registry=registry)
+        return Histogram(row.name, row.meaning, row.labels, buckets=row.buckets, registry=registry)
     kinds = {"counter": Counter, "gauge": Gauge}
     return kinds[row.kind](row.name, row.meaning, row.labels, registry=registry)
 
 
-def quantile(counts: tuple[float, ...], fraction: float) -> float | None:
-    """The quantile of counts by `BUCKETS`; None without observations.
+def quantile(counts: tuple[float, ...], fraction: float, bounds: tuple[float, ...] = BUCKETS) -> float | None:
+    """The quantile of counts by the buckets' `bounds`; None without observations.
 
-    Linear interpolation within a bucket, as in Prometheus's `histogram_quantile`; BEYOND_BUCKETS beyond the last bound.
+    Linear interpolation within a bucket, as in Prometheus's `histogram_quantile`; BEYOND_BUCKETS beyond the last bound
+    (of all bounds here, that is 60 s).
     """
     rank = fraction * sum(counts)
     if not rank:
         return None
     low = 0.0
-    for bound, count in zip(BUCKETS, counts, strict=False):
+    for bound, count in zip(bounds, counts, strict=False):
         if count and rank <= count:
             return low + (bound - low) * rank / count
         rank -= count

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from pipeline.monitoring import lag_cause
 from pipeline.monitoring.formatting import count, duration, latency, percent, quantity, shortened, size, utc_time
 from pipeline.monitoring.problem import Problem, critical, warning
 from pipeline.monitoring.status import replace_problems
@@ -99,7 +100,8 @@ def _lag(status: WorkerStatus) -> Iterator[Problem]:
         yield critical(_near_retention(status, near), "retention")
     elif oldest > BEHIND_SECONDS:
         records = quantity(lag_records(status), "record")
-        yield warning(f"Consumer lag: {records}, the oldest waits for {duration(oldest)}.", "lag")
+        cause = lag_cause.explain(status)
+        yield warning(f"Consumer lag: {records}, the oldest waits for {duration(oldest)}. Why: {cause}.", "lag")
     if status.lag_problem:
         problem = shortened(status.lag_problem)
         yield critical(f"Consumer lag unknown ({last_lag(status)}): {problem}.", "lag")

@@ -126,6 +126,53 @@ class RulesStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class NamespaceTraffic:
+    """Raw lines and bytes of a namespace's containers; `_none`: of containers without one, `_other`: of the rest."""
+
+    namespace: str
+    lines: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerTraffic:
+    """Raw lines and bytes of the containers of this name in a namespace, of all pods."""
+
+    namespace: str
+    container: str
+    lines: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Raw lines and bytes consumed in the last `seconds`; the namespaces and containers with the most bytes first."""
+
+    seconds: float
+    lines: int
+    bytes: int
+    namespaces: tuple[NamespaceTraffic, ...]
+    containers: tuple[ContainerTraffic, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLoad:
+    """What the worker was busy with in the last minute.
+
+    `bulk_p50` and `bulk_p99` are the duration of a bulk request in seconds, None without one. `documents_throttled` are
+    those that Elasticsearch answered with 429. `cpu_ratio` is the CPU time per time, None if unknown yet.
+    """
+
+    bulk_requests: int
+    bulk_p50: float | None
+    bulk_p99: float | None
+    bulk_in_flight: int
+    bulk_limit: int
+    documents_throttled: int
+    cpu_ratio: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class WorkerRates:
     """Increase per second of the counters `crisp_worker_…` of these names."""
 
@@ -190,4 +237,6 @@ class WorkerStatus(ProcessStatus):
     rejection_rate_high: bool
     rules: RulesStatus
     hook_errors: tuple[HookErrors, ...]
+    load: WorkerLoad
+    traffic: Traffic
     history: WorkerHistory

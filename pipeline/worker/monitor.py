@@ -15,6 +15,8 @@ from pipeline.kafka.consumer_lag import Lag, LagReader, RetentionUse, retention_
 from pipeline.kafka.error_text import describe_error
 from pipeline.monitoring.measurements.history import SAMPLE_SECONDS, History, HistoryMetrics, field_names
 from pipeline.monitoring.measurements.last_increase import LastIncrease
+from pipeline.monitoring.measurements.load import LoadMeter
+from pipeline.monitoring.measurements.traffic import TrafficCounter
 from pipeline.monitoring.metrics import Metrics
 from pipeline.monitoring.worker_status import (
     Losses,
@@ -74,6 +76,8 @@ class WorkerMonitor:
         self._acker = acker
         self._history = History(metrics, HISTORY_METRICS)
         self._increases = LastIncrease({"gaps": self._gap_count, "dead_letters": self._dead_letter_count})
+        self.load = LoadMeter(metrics)
+        self.traffic = TrafficCounter(metrics, time.monotonic())
         self._lags: dict[int, Lag] = {}
         self.lag_measured_at: float | None = None
         """When the lag was last read, in seconds since the epoch; None: never."""
@@ -111,7 +115,10 @@ class WorkerMonitor:
 
     async def _sample_history(self) -> None:
         while True:
-            self._history.sample(time.monotonic())
+            now = time.monotonic()
+            self._history.sample(now)
+            self.load.sample(now, time.process_time())
+            self.traffic.publish(now)
             self._increases.update(time.time())
             await asyncio.sleep(SAMPLE_SECONDS)
 

@@ -102,7 +102,6 @@ class RecordHandler:
             self.tasks.spawn(self._dead_letter(self._batch_dead_letter(message, value), message.key, settlement))
             return
         self.metrics.inc("crisp_worker_received_bytes", len(value))
-        self.metrics.inc("crisp_worker_received_lines", value.count(b"\n"))
         origin = KafkaPosition(message.topic, message.partition, message.offset, round((message.timestamp or 0) * 1000))
         parts = self.processor.process_in_parts(value, headers, origin, time.time_ns(), self.part_bytes)
         written_at, last_size = None, self.part_bytes
@@ -111,6 +110,7 @@ class RecordHandler:
                 if not settlement.parts:
                     self.metrics.inc("crisp_worker_records_received", kind=part[1])
                     written_at = self.monitor.observe_consumed(value, message.partition)
+                self._count_traffic(part[0])
                 self.health.record_progress()
                 batch = part[0]
                 if self._may_be_indexed(message):
@@ -118,10 +118,21 @@ class RecordHandler:
                 self._submit(batch, written_at, settlement)
                 last_size = batch.size
         except RecordError as error:
+            if not settlement.parts:
+                self.metrics.inc("crisp_worker_received_lines", value.count(b"\n"))
             dead_letter = DeadLetter(self.processor.redact(value), str(error), origin, headers)
             self.tasks.spawn(self._dead_letter(dead_letter, message.key, settlement))
             return
         settlement.settle()
+
+    def _count_traffic(self, batch: DocumentBatch) -> None:
+        """Count the raw lines of a part by their containers; those of a bundle's invalid parts are nobody's."""
+        unknown = (part.value for part, _ in batch.invalid)
+        rows = [*((*names, *counts) for names, counts in batch.traffic.items())]
+        rows += [("", "", value.count(b"\n"), len(value)) for value in unknown]
+        for namespace, container, lines, size in rows:
+            self.metrics.inc("crisp_worker_received_lines", lines)
+            self.monitor.traffic.add(namespace, container, lines, size)
 
     def _may_be_indexed(self, message: Any) -> bool:
         """Return whether the record may have been indexed before, in other indices than today's."""

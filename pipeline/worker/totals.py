@@ -14,11 +14,14 @@ def snapshot(metrics: Metrics, slices_in_flight: int) -> EventTotals:
     dropped = _counts(metrics, "crisp_worker_events_dropped", "rule")
     events = int(metrics.get("crisp_worker_events"))
     settled = sum(by_result.values()) - documents.extended
+    in_flight = events - settled - sum(dropped.values())
+    unaccounted = in_flight if in_flight < 0 or not slices_in_flight else 0
+    metrics.set("crisp_worker_events_unaccounted", abs(unaccounted))
     return EventTotals(
         lines=int(metrics.get("crisp_worker_received_lines")),
         events=events,
         settled=settled,
-        in_flight=events - settled - sum(dropped.values()),
+        in_flight=in_flight,
         slices_in_flight=slices_in_flight,
         records=RecordTotals(**_counts(metrics, "crisp_worker_records_received", "kind")),
         documents=documents,

@@ -129,6 +129,7 @@ class Worker:
             if self.rules_reloader.poll():
                 await self._change_rules(self.rules_reloader.rules)
             self.metrics.set("crisp_worker_rules_last_reload_successful", int(not self.rules_reloader.problems))
+            self.metrics.set("crisp_worker_rules_errors", len(self.rules_reloader.problems))
 
     async def _change_rules(self, rules: Ruleset | None) -> None:
         """Replace the rules; if they may select other indices, after Kafka has it with the group's offsets."""
@@ -170,6 +171,8 @@ class Worker:
             rejection_rate_high=rejections.rejection_rate.exceeded,
             rules=self.rules_reloader.snapshot(),
             hook_errors=self.indexer.hook_error_log.snapshot(),
+            load=self.monitor.load.current,
+            traffic=self.monitor.traffic.current,
             history=self.monitor.history(),
         )
         return worker_problems.with_problems(status, time.time())

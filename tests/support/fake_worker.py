@@ -11,6 +11,8 @@ from faust.types import TP
 from pipeline.contract.record import Headers
 from pipeline.documents.batch import DocumentBatch
 from pipeline.elasticsearch.freshness_probe import FreshnessProbe
+from pipeline.monitoring.measurements.traffic import TrafficCounter
+from pipeline.monitoring.metrics import WORKER, Metrics
 
 RAW = TP("logs-raw", 0)
 
@@ -106,6 +108,7 @@ class FakeMonitor:
     indexed: list[float | None] = field(default_factory=list)
     kafka_unavailable: bool = False
     lag: bool = False
+    traffic: TrafficCounter = field(default_factory=lambda: TrafficCounter(Metrics(WORKER), 0.0))
 
     def observe_consumed(self, value: bytes, partition: int) -> float | None:
         """Observe a consumed record."""

@@ -22,9 +22,11 @@ from pipeline.monitoring.worker_status import (
     PartitionLag,
     RecordTotals,
     RulesStatus,
+    Traffic,
     WorkerGauges,
     WorkerHistory,
     WorkerLatencies,
+    WorkerLoad,
     WorkerRates,
     WorkerStatus,
 )
@@ -63,6 +65,8 @@ WORKER = WorkerStatus(
     rejection_rate_high=False,
     hook_errors=(),
     rules=RulesStatus("rules.yaml", "abc", ("no debug",), ()),
+    load=WorkerLoad(0, None, None, 0, 4, 0, None),
+    traffic=Traffic(0.0, 0, 0, (), ()),
     history=WorkerHistory(
         5.0,
         WorkerRates((), (), (), ()),

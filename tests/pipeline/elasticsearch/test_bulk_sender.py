@@ -133,3 +133,19 @@ async def test_cancellation_ends_the_retries(scene: Scene) -> None:
 
     with pytest.raises(asyncio.CancelledError):
         await sending
+
+
+async def test_responses_are_counted_by_status_with_their_bytes_and_time(scene: Scene) -> None:
+    item = {"create": {"status": 429, "error": {"type": "es_rejected_execution_exception", "reason": "full"}}}
+    answers = Response(429), TimeoutError(), ConnectionRefusedError()
+    items = Response(200, {"errors": True, "items": [item, {"create": {"status": 201}}]})
+    scene.elasticsearch.respond("POST", "/_bulk", *answers, items)
+    await sender(scene).send(body(2), 2)
+
+    statuses = scene.metrics.values_by_label("crisp_worker_bulk_responses", "status")
+    seen = {name: number for name, number in statuses.items() if number}
+    assert seen == {"429": 1, "timed_out": 1, "unreachable": 1, "200": 1}
+    assert scene.metrics.get("crisp_worker_documents_throttled") == 2 + 1
+    assert scene.metrics.get("crisp_worker_bulk_bytes") == 4 * len(body(2))
+    assert sum(scene.metrics.buckets("crisp_worker_bulk_request_duration_seconds")) == 4
+    assert scene.metrics.get("crisp_worker_bulk_requests_limit") >= 1

@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline import __version__
 from pipeline.monitoring.metrics import (
     BEYOND_BUCKETS,
     BUCKETS,
     MAX_SERIES,
     OTHER,
+    PROCESS_METRICS,
     SHIPPER,
     WORKER,
     Metric,
@@ -20,6 +22,8 @@ from pipeline.monitoring.metrics import (
 )
 
 UNBOUNDED = {"pod", "uid", "path", "id", "message", "container", "file", "index", "trace", "topic"}
+TARGET_LABELS = {"namespace", "pod", "container", "node", "instance", "job", "endpoint", "cluster"}
+"""Prometheus sets them by what it scrapes, and renames the metric's own label."""
 ROWS = (*WORKER, *SHIPPER)
 
 
@@ -34,6 +38,24 @@ def test_row_follows_the_naming_rules_of_prometheus(row: Metric) -> None:
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_labels_are_bounded(row: Metric) -> None:
     assert not set(row.labels) & UNBOUNDED
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_labels_are_not_those_of_the_scraped_process(row: Metric) -> None:
+    assert not set(row.labels) & TARGET_LABELS
+
+
+@pytest.mark.parametrize("table", [WORKER, SHIPPER])
+def test_exposition_has_the_process_and_the_version_and_no_created_series(table: tuple[Metric, ...]) -> None:
+    text = Metrics(table).exposition().decode()
+    types = dict(re.findall(r"^# TYPE (\S+) (\S+)", text, re.MULTILINE))
+
+    assert "_created" not in text
+    assert re.search(rf'_build_info{{version="{re.escape(__version__)}"}} 1.0', text)
+    process = {(name.removesuffix("_total"), kind) for name, kind in types.items() if name.startswith("process_")}
+    assert process == {(name.removesuffix("_total"), kind) for name, kind, _ in PROCESS_METRICS}
+    names = {name.removesuffix("_total") for name in types if not name.startswith("process_")}
+    assert names == {row.name for row in table}
 
 
 def test_names_are_unique() -> None:

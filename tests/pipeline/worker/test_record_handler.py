@@ -17,6 +17,7 @@ from pipeline.documents.slice_builder import SliceBuilder
 from pipeline.grouping.event import Event
 from pipeline.kafka.record_batches import UnreadableBatch
 from pipeline.monitoring.metrics import WORKER, Metrics
+from pipeline.monitoring.worker_status import ContainerTraffic, NamespaceTraffic
 from pipeline.worker.background_tasks import BackgroundTasks
 from pipeline.worker.dead_letter_producer import DeadLetterProducer
 from pipeline.worker.memory_budget import MemoryBudget
@@ -126,7 +127,18 @@ async def test_slice_is_acked_when_its_documents_are_indexed(parts: Parts) -> No
     assert parts.monitor.indexed == [1.0]
     assert parts.metrics.get("crisp_worker_records_received", kind="slice") == 1
     assert parts.metrics.get("crisp_worker_received_lines") == 2
+    parts.monitor.traffic.publish(1.0)
+    assert parts.monitor.traffic.current.containers == (ContainerTraffic("shop", "pay", 2, len(value)),)
+    assert batch.metadata_missing == 0
     assert parts.metrics.get("crisp_worker_in_flight_bytes") == 0
+
+
+async def test_events_of_pods_whose_metadata_did_not_arrive_are_counted(parts: Parts) -> None:
+    value, headers = slice_record()
+    pod = pod_metadata.mark_metadata_missing(dict(headers)["pod"])
+    await parts.handle(5, value, [(name, pod if name == "pod" else data) for name, data in headers])
+
+    assert parts.indexer.complete().metadata_missing == 2
 
 
 async def test_records_that_may_be_indexed_elsewhere_are_looked_up(parts: Parts) -> None:
@@ -167,6 +179,8 @@ async def test_bundle_is_acked_when_the_documents_of_all_its_parts_are_indexed(p
     assert [hit["_source"]["kubernetes.pod.name"] for hit in hits[::2]] == ["pay-0", "pay-1", "pay-2"]
     assert parts.metrics.get("crisp_worker_records_received", kind="slice") == 1
     assert parts.metrics.get("crisp_worker_received_lines") == 6
+    parts.monitor.traffic.publish(1.0)
+    assert parts.monitor.traffic.current.namespaces == (NamespaceTraffic("shop", 6, len(value)),)
 
 
 async def test_documents_of_a_bundle_are_those_of_its_slices_as_records_of_their_own(parts: Parts) -> None:
