@@ -2,14 +2,14 @@
 PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?=
-UNIT := not servers and not faults and not k8s
+UNIT := not servers and not faults and not k8s and not cluster
 UNIT_TESTS := tests --ignore=tests/deploy
 # One process a core; fewer examples of the property tests than in CI, where everything is tried.
 UNIT_RUN := -n auto --dist worksteal $(if $(CI),,--hypothesis-profile=quick)
 COVERAGE := --cov=agents --cov=pipeline --cov-branch --cov-report= --cov-report=json:build/coverage.json
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo unit coverage test test-servers test-faults test-k8s k8s-binaries promtool check check-code check-deploy bench bench-features mutants bench-peers docs lock clean
+.PHONY: help venv demo unit coverage test test-servers test-faults test-k8s k8s-binaries test-cluster cluster-binaries promtool check check-code check-deploy bench bench-features mutants bench-peers docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -36,10 +36,10 @@ coverage: venv ## the same tests with branch coverage as a table, and its minimu
 	@$(BIN)/python -m tests.support.coverage_gate build/coverage.json
 
 test-servers: venv ## the other half: all tests on real Kafka and Elasticsearch, but the long suites (ARGS="-k name")
-	@$(BIN)/pytest -m "servers and not faults and not k8s" $(ARGS)
+	@$(BIN)/pytest -m "servers and not faults and not k8s and not cluster" $(ARGS)
 
 test: venv ## all tests but the long suites; real Kafka and Elasticsearch (ARGS="-k name")
-	@$(BIN)/pytest -m "not faults and not k8s" $(ARGS)
+	@$(BIN)/pytest -m "not faults and not k8s and not cluster" $(ARGS)
 
 test-faults: venv ## the fault suite, an hour or two; build/fault-results.md has its table (FAULT=name runs one)
 	@$(BIN)/pytest -m faults $(if $(FAULT),-k "$(FAULT)") $(ARGS)
@@ -50,6 +50,14 @@ test-k8s: venv k8s-binaries ## tests on a real Kubernetes control plane (ARGS="-
 k8s-binaries: venv ## build that control plane with Go, install Ansible: once, into the cache (ten minutes)
 	@$(BIN)/python -m tests.k8s.binaries
 	@$(BIN)/python -m tests.deploy.ansible
+
+test-cluster: venv cluster-binaries ## tests on a node with a real kubelet and containerd, as root; table: build/cluster.md
+	@rm -f build/cluster.md
+	@$(BIN)/pytest -m cluster $(ARGS)
+
+cluster-binaries: venv ## build that node with Go, and its images: once, into the cache (twenty minutes)
+	@$(BIN)/python -m tests.k8s.binaries --node
+	@$(BIN)/python -m tests.cluster.node.images
 
 check: check-code check-deploy coverage ## all that needs no server: these three
 
