@@ -168,6 +168,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Respond to one request."""
         api, parts = self.state, urlsplit(self.path)
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        # Before the request is seen: a test that has seen it may end the watches at once.
+        self.generation = api.generation
         api.requests.append(self.path)
         api.headers.append(dict(self.headers))
         if api.responses:
@@ -229,7 +231,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
-        generation = api.generation
         position = sum(number <= version for number, _ in api.events)
         while True:
             events = []
@@ -240,7 +241,7 @@ class _Handler(BaseHTTPRequestHandler):
                     line = json.dumps(event).encode() + b"\n"
                     self._chunk(line[: len(line) // 2])  # a line may come in any pieces
                     self._chunk(line[len(line) // 2 :])
-            if generation != api.generation and (api.hanging.is_set() or position >= len(api.events)):
+            if self.generation != api.generation and (api.hanging.is_set() or position >= len(api.events)):
                 self._chunk(b"")
                 return
             with api.changed:
