@@ -54,6 +54,7 @@ NODE_PROGRAMS = {
     **{name: _kubernetes(name) for name in ("kubelet", "kube-proxy")},
     **{name: _containerd(name) for name in ("containerd", "containerd-shim-runc-v2", "ctr")},
     "coredns": Program("github.com/coredns/coredns", "github.com/coredns/coredns", COREDNS_VERSION),
+    "docker-compose": Program("github.com/docker/compose/v2/cmd", "github.com/docker/compose/v2", "2.40.3"),
 }
 
 
