@@ -51,11 +51,11 @@ k8s-binaries: venv ## build that control plane with Go, install Ansible: once, i
 	@$(BIN)/python -m tests.k8s.binaries
 	@$(BIN)/python -m tests.deploy.ansible
 
-test-cluster: venv cluster-binaries ## tests on a node with a real kubelet and containerd, as root; table: build/cluster.md
+test-cluster: venv cluster-binaries ## with real containers, as root: a node with kubelet and containerd (table: build/cluster.md), the Compose file
 	@rm -f build/cluster.md
 	@$(BIN)/pytest -m cluster $(ARGS)
 
-cluster-binaries: venv ## build that node with Go, and its images: once, into the cache (twenty minutes)
+cluster-binaries: venv ## build that node and Compose with Go, and its images: once, into the cache (twenty minutes)
 	@$(BIN)/python -m tests.k8s.binaries --node
 	@$(BIN)/python -m tests.cluster.node.images
 

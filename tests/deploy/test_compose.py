@@ -101,6 +101,8 @@ def names(compose: Compose) -> Iterator[str]:
             source = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", row).partition(":")[0]
             if not source.startswith("/") and source not in compose["volumes"]:
                 yield f"{name}: there is no volume {source}"
+        if OURS.fullmatch(service["image"]) and service.get("pull_policy") != "never":
+            yield f"{name}: {service['image']} is asked of a registry, which denies it"
         if "build" in service:
             path = ROOT / service["build"]["dockerfile"]
             if not path.exists() or f" AS {service['build']['target']}\n" not in path.read_text():
@@ -139,6 +141,11 @@ def confinement(compose: Compose) -> Iterator[str]:
             "/var/log" in row and name != "writer" and not row.endswith(":ro") for row in service.get("volumes", ())
         ):
             yield f"{name}: may write to the logs"
+    for name, service in compose["services"].items():
+        if "mem_limit" not in service:
+            yield f"{name}: has no limit of memory"
+        if re.search(r"/bin/\S+\.sh|java", str(service.get("healthcheck"))):
+            yield f"{name}: starts a JVM for each health check"
     for name in ("kafka", "elasticsearch", "kibana", "worker", "shipper"):
         if "healthcheck" not in compose["services"][name]:
             yield f"{name}: tells no health"
@@ -213,6 +220,9 @@ BROKEN: list[tuple[Any, str, str, Any]] = [
     (names, "shipper", "image", "crisp-shipper:none"),
     (addresses, "kafka", "environment", {"KAFKA_ADVERTISED_LISTENERS": "X://kafka:1", "KAFKA_LISTENERS": "X://:2"}),
     (confinement, "kibana", "healthcheck", None),
+    (confinement, "kafka", "mem_limit", None),
+    (confinement, "kafka", "healthcheck", {"test": ["CMD", "/opt/kafka/bin/kafka-topics.sh", "--list"]}),
+    (names, "worker", "pull_policy", None),
 ]
 
 
