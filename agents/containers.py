@@ -72,6 +72,7 @@ class ContainerLogs:
         status = os.fstat(descriptor)
         file = LogFile(discovered.path, descriptor, status, discovered.root, discovered.rotated)
         self.found = True
+        self._missing_files.note_restarts([discovered.instance])
         if self._needs_reading(discovered, file, set()):
             self._tail(discovered, now).insert(file)
             file.unlist()
@@ -87,6 +88,8 @@ class ContainerLogs:
         """Apply a scan: open new files, keep renamed ones, close finished ones."""
         self.found = self.found or bool(scan.files)
         self._missing_files.note_restarts(scan.instances)
+        for instance in self._policy.take_unseen():
+            self._missing_files.note_unseen(instance)
         self._unwatched_rotations.begin(scan)
         self._file_handles.recount()
         self.excluded = self._policy.find_excluded(scan.instances.keys() | self.tails.keys())

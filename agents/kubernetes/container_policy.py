@@ -3,7 +3,7 @@
 import logging
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from agents.kubernetes import termination
 from agents.kubernetes.pod_watch import SILENT_SECONDS, Pod, PodWatch
@@ -113,6 +113,18 @@ class ContainerPolicy:
         pod = self._pods.find(instance) if self._pods else None
         terminated_at = termination.terminated_at(pod, instance) if pod else None
         return terminated_at is not None and modified <= terminated_at + TERMINATION_MARGIN_NS
+
+    def take_unseen(self) -> Iterator[Instance]:
+        """Yield the containers of pods that came and went unseen, with their newest restart, but not excluded ones."""
+        for pod in self._pods.take_unseen() if self._pods else ():
+            metadata = pod["metadata"]
+            for status in termination.statuses(pod):
+                if not status.get("containerID"):
+                    continue  # it was never started
+                names = metadata["namespace"], metadata["name"], metadata["uid"], status["name"]
+                instance = Instance(*names, status.get("restartCount") or 0)
+                if not self._exclusion_rule(instance)[0]:
+                    yield instance
 
     def update_metadata(self, tails: Mapping[Instance, ContainerTail], now: float) -> None:
         """Update tails from the API; a tail that waited too long is read with the metadata of its path.

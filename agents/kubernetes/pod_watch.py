@@ -1,9 +1,10 @@
 """The pods of this node, from the Kubernetes API: list and watch, in a thread.
 
 Pods are kept by uid until the shipper has no file of the pod, and stored next to the checkpoint: a pod that was
-deleted while the shipper was down keeps its labels. An unavailable API stops nothing: files wait a while for their
-pod, then are read with the metadata of their path. A watch can be dead without an error: if a file waits for an unknown
-pod, and no event arrived for a while, the watch is restarted at its last resourceVersion.
+deleted while the shipper was down keeps its labels. So is the resourceVersion of the last event: the next shipper
+watches from there, and learns which pods came and went while none ran. An unavailable API stops nothing: files wait a
+while for their pod, then are read with the metadata of their path. A watch can be dead without an error: if a file
+waits for an unknown pod, and no event arrived for a while, the watch is restarted at its last resourceVersion.
 """
 
 import logging
@@ -31,6 +32,8 @@ FIRST_BACKOFF_SECONDS = 0.2
 MAX_BACKOFF_SECONDS = 30.0
 MAX_RETRY_AFTER_SECONDS = 60.0
 CONFIG_HASH = "kubernetes.io/config.hash"
+VERSION_KEY = "resourceVersion"  # among the stored pods, whose keys are uids
+MAX_UNSEEN = 1000
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +55,8 @@ class PodWatch:
         self._api: PodApi | None = None
         self._list_limit = LIST_LIMIT  # pods per page; less if a page was too large
         self._received_at = 0.0  # monotonic time of the last response or event
+        self._version = ""  # resourceVersion of the last event
+        self._unseen: list[Pod] = []  # deleted pods that were unknown until their deletion
         self._unneeded_since: dict[str, float] = {}  # deleted pods without files, monotonic
         self.changes = 0
         self.problem = "no response from the Kubernetes API yet"
@@ -72,6 +77,7 @@ class PodWatch:
         except (OSError, ValueError) as error:
             log.warning("cannot read the stored pods, listing them again: %s", error)
         else:
+            self._version = str(pods.pop(VERSION_KEY, {}).get(VERSION_KEY, ""))
             self._pods.update(pods)
 
     def stop(self) -> None:
@@ -98,12 +104,18 @@ class PodWatch:
         """Drop deleted pods that are not needed; store the needed ones. Raises OSError."""
         self.forget(needed_uids)
         # The watch thread adds pods concurrently: no loop over the pods themselves.
-        encoded = orjson.dumps({uid: pod for uid in sorted(needed_uids) if (pod := self._pods.get(uid)) is not None})
+        needed = {uid: pod for uid in sorted(needed_uids) if (pod := self._pods.get(uid)) is not None}
+        encoded = orjson.dumps(needed | ({VERSION_KEY: {VERSION_KEY: self._version}} if self._version else {}))
         if encoded != self._stored:
             new_file = self._path.with_suffix(".new")
             new_file.write_bytes(encoded)
             new_file.replace(self._path)
             self._stored = encoded
+
+    def take_unseen(self) -> list[Pod]:
+        """Return the pods that came and went unseen, once."""
+        unseen, self._unseen = self._unseen, []
+        return unseen
 
     def forget(self, needed_uids: set[str]) -> None:
         """Drop deleted pods after a delay: the file of a pod that lived two seconds may not be discovered yet."""
@@ -114,21 +126,23 @@ class PodWatch:
             del self._pods[uid]
 
     def _run(self) -> None:
-        backoff, version = Backoff(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS), ""
+        backoff, listed = Backoff(FIRST_BACKOFF_SECONDS, MAX_BACKOFF_SECONDS), ""
         while not self._stopping.is_set():
             self._restart_requested.clear()
             try:
                 self._api = api = pod_api.connect(self._settings)
-                version = version or self._list(api)
+                if not listed or not self._version:
+                    listed = self._list(api)
+                    self._version = self._version or listed
                 self.problem, self._received_at = "", time.monotonic()
-                for new_version in self._watch(api, version):
-                    version, self._received_at = new_version, time.monotonic()
+                for new_version in self._watch(api, self._version, listed):
+                    self._version, self._received_at = new_version, time.monotonic()
                     backoff.reset()
                 pause = FIRST_BACKOFF_SECONDS if self._restart_requested.is_set() else backoff.next_pause()
             except Gone:
-                version, pause = "", backoff.next_pause()
+                self._version, pause = "", backoff.next_pause()
             except Exception as error:  # noqa: BLE001 - any error of the API is reported and retried
-                version = self._version_after(error, version)
+                self._version = self._version_after(error)
                 self._report(error)
                 if isinstance(error, StatusError):  # the server decides, also while a file waits
                     pause = max(backoff.next_pause(), min(MAX_RETRY_AFTER_SECONDS, error.retry_after))
@@ -136,13 +150,13 @@ class PodWatch:
                     pause = FIRST_BACKOFF_SECONDS if self._restart_requested.is_set() else backoff.next_pause()
             self._stopping.wait(pause)  # a file that waits for its pod shortens no pause
 
-    def _version_after(self, error: Exception, version: str) -> str:
+    def _version_after(self, error: Exception) -> str:
         """Return the resourceVersion to watch from after an error; empty: list again, in smaller pages if needed."""
         if isinstance(error, ResponseTooLarge):
             self._list_limit = max(1, self._list_limit // 4)
             return ""
         rejected = isinstance(error, StatusError) and error.code not in STATUS_WITH_VALID_VERSION
-        return "" if rejected else version
+        return "" if rejected else self._version
 
     def _report(self, error: Exception) -> None:
         if not self._restart_requested.is_set():
@@ -165,17 +179,30 @@ class PodWatch:
                 pod["deleted"] = True
         return str(page["metadata"]["resourceVersion"])
 
-    def _watch(self, api: PodApi, version: str) -> Iterator[str]:
-        """Apply changes until the server ends the watch; yield each new resourceVersion. Raises Gone."""
+    def _watch(self, api: PodApi, version: str, listed: str) -> Iterator[str]:
+        """Apply changes until the server ends the watch; yield each new resourceVersion. Raises Gone.
+
+        Of changes that are older than the list `listed` only deletions count.
+        """
         query = {"watch": "true", "allowWatchBookmarks": "true", "resourceVersion": version}
         for event in api.watch(query):
             event_type, content = event["type"], event["object"]
             if event_type == "ERROR":
                 raise status_error(int(content.get("code") or 500), str(content.get("message")))
-            if event_type != "BOOKMARK":
-                for uid in self._add(content):
-                    self._pods[uid]["deleted"] = event_type == "DELETED"
+            if event_type == "DELETED":
+                self._delete(content)
+            elif event_type != "BOOKMARK" and not _is_older(content, listed):
+                self._add(content)
             yield str(content["metadata"]["resourceVersion"])
+
+    def _delete(self, pod: Pod) -> None:
+        """Mark a pod as deleted; keep one that was unknown also as unseen, but for a static one: its logs go on."""
+        unknown = pod["metadata"]["uid"] not in self._pods
+        uids = self._add(pod)
+        for uid in uids:
+            self._pods[uid]["deleted"] = True
+        if unknown and len(uids) == 1 and len(self._unseen) < MAX_UNSEEN:
+            self._unseen = [*self._unseen, *(self._pods[uid] for uid in uids)]
 
     def _add(self, pod: Pod) -> set[str]:
         """Add a pod under its uid, and a static pod also under the uid in its log directory's name; return the uids."""
@@ -190,6 +217,12 @@ class PodWatch:
     def _keeps_annotation(self, name: str) -> bool:
         """Return whether an annotation is indexed or relevant for the reading of logs."""
         return name in self._indexed_annotations or annotations.is_relevant(name, self._settings.annotation_prefix)
+
+
+def _is_older(pod: Pod, listed: str) -> bool:
+    """Return whether a Pod object is older than a list. Versions are numbers, where they are not it counts as newer."""
+    version = str(pod["metadata"].get("resourceVersion"))
+    return version.isdecimal() and listed.isdecimal() and int(version) <= int(listed)
 
 
 def _trim_status(status: JsonObject) -> JsonObject:

@@ -4,6 +4,8 @@ The runtime sets the state of a container only after it has written the rest of 
 has terminated is complete. Of restarts `lastState` describes only the last one: an earlier instance ended before it.
 """
 
+from collections.abc import Iterator
+
 from agents.kubernetes.pod_watch import Pod
 from pipeline.contract import cri
 from pipeline.contract.json_types import JsonObject
@@ -31,11 +33,16 @@ def terminated_at(pod: Pod, instance: Instance) -> int | None:
     return _nanoseconds((terminated or {}).get("finishedAt"))
 
 
+def statuses(pod: Pod) -> Iterator[JsonObject]:
+    """Yield the statuses of all containers of a pod."""
+    groups = pod.get("status") or {}
+    for group in _STATUSES:
+        yield from groups.get(group) or ()
+
+
 def _status(pod: Pod, container: str) -> JsonObject:
     """Return the status of a container; empty if there is none."""
-    statuses = pod.get("status") or {}
-    entries = (entry for group in _STATUSES for entry in statuses.get(group) or ())
-    return next((entry for entry in entries if entry.get("name") == container), {})
+    return next((entry for entry in statuses(pod) if entry.get("name") == container), {})
 
 
 def _nanoseconds(time: object) -> int | None:

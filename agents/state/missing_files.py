@@ -66,11 +66,23 @@ class MissingFileTracker:
         container = instance[:4]
         before = self.newest_restarts.get(container, instance.restart - 1 if self._first_scan else -1)
         if instance.restart > before + 1:
-            missed = instance._replace(restart=before + 1)
-            identity = record.identity(missed.uid, missed.container, missed.restart, b"")
-            path = Path(self._logs_dir, "_".join(missed[:3]), missed.container, f"{missed.restart}.log")
-            self._losses.record(Loss(identity, missed, str(path), gap.RESTART_JUMP, ByteRanges(), None))
+            self._record_missed(instance._replace(restart=before + 1), gap.RESTART_JUMP)
         self.newest_restarts[container] = max(before, instance.restart)
+
+    def note_unseen(self, instance: Instance) -> None:
+        """Record that a pod came and went while no shipper ran, unless the log of this instance was discovered.
+
+        `instance` has the newest restart number. How much was written is unknown.
+        """
+        before = self.newest_restarts.get(instance[:4], -1)
+        if instance.restart > before:
+            self._record_missed(instance._replace(restart=before + 1), gap.VANISHED_FILE)
+            self.newest_restarts[instance[:4]] = instance.restart
+
+    def _record_missed(self, missed: Instance, reason: str) -> None:
+        identity = record.identity(missed.uid, missed.container, missed.restart, b"")
+        path = Path(self._logs_dir, "_".join(missed[:3]), missed.container, f"{missed.restart}.log")
+        self._losses.record(Loss(identity, missed, str(path), reason, ByteRanges(), None))
 
     def mark_present(self, identity: str) -> None:
         """Clear a suspect: its file is present."""

@@ -171,3 +171,54 @@ def test_suspended_log_of_terminated_container_is_no_loss(node: NodeWithPods, mo
     node.drain()
 
     assert (node.gaps(), node.logs.tails) == ([], {})
+
+
+def unseen(node: NodeWithPods, restarts: int, *, started: bool = True, **metadata: Any) -> None:
+    """Report the deletion of a pod that was unknown."""
+    status = {"name": "app", "restartCount": restarts, "state": terminated(restarts)}
+    statuses = [{**status, "containerID": f"c{restarts}" if started else ""}]
+    pod = {"metadata": {"name": "pay", "namespace": "shop", "uid": UID, **metadata}, "spec": {}}
+    node.pods._delete({**pod, "status": {"containerStatuses": statuses}})
+
+
+def test_pod_that_came_and_went_while_no_shipper_ran_is_named_as_a_loss(node: NodeWithPods) -> None:
+    node.restart()
+    unseen(node, 2)
+    node.scan()
+
+    (reported,) = node.gaps()
+    assert (reported.size, reported.reason) == (None, gap.VANISHED_FILE)
+    assert reported.path.endswith(f"shop_pay_{UID}/app/0.log")
+    node.scan()
+    assert node.gaps() == []
+
+
+def test_pod_whose_log_was_discovered_is_not_named(node: NodeWithPods) -> None:
+    node.write(name="1.log")
+    node.report(1, RUNNING)
+    node.finish()
+    node.restart()
+    unseen(node, 1)
+    node.scan()
+    discovered = node.gaps()
+    node.restart()
+    unseen(node, 2)
+    node.scan()
+
+    assert (discovered, [entry.path[-5:] for entry in node.gaps()]) == ([], ["2.log"])
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        {"started": False},
+        {"annotations": {"logs.crisp/exclude": "true"}},
+        {"annotations": {"kubernetes.io/config.hash": "of its log"}},
+    ],
+)
+def test_pod_without_a_log_that_would_be_read_is_not_named(node: NodeWithPods, pod: dict[str, Any]) -> None:
+    node.restart()
+    unseen(node, 0, **pod)
+    node.scan()
+
+    assert node.gaps() == []

@@ -86,9 +86,9 @@ def test_expired_resource_version_causes_a_new_list(
     versions: list[str] = []
     taken = watch._watch
 
-    def record_version(api: PodApi, version: str) -> Any:
+    def record_version(api: PodApi, version: str, listed: str) -> Any:
         versions.append(version)
-        return taken(api, version)
+        return taken(api, version, listed)
 
     watch._watch = record_version  # type: ignore[method-assign]
 

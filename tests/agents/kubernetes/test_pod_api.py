@@ -352,3 +352,49 @@ def test_waiting_file_does_not_shorten_the_back_off(
         time.sleep(0.01)
 
     assert 1 <= len(api.requests) <= 5
+
+
+def test_pods_that_came_and_went_while_no_watch_ran_are_unseen(api: KubernetesApi, start: Start) -> None:
+    api.put(make_pod("first", app="old"))
+    watch = start()
+    eventually(lambda: label(watch, "first") == "old")
+    api.bookmark()
+    eventually(lambda: watch._version == str(api.version))
+    watch.store({"uid-first"})
+    watch.stop()
+    api.put(make_pod("first", app="between"), "MODIFIED")
+    api.put(make_pod("first", app="new"), "MODIFIED")
+    api.put(make_pod("brief", app="brief"))
+    api.put(make_pod("brief", app="brief"), "DELETED")
+    api.put(make_pod("elsewhere", node="node-2"))
+    api.put(make_pod("elsewhere", node="node-2"), "DELETED")
+
+    watch = start()
+    unseen: list[str] = []
+
+    def brief_is_unseen() -> bool:
+        unseen.extend(pod["metadata"]["name"] for pod in watch.take_unseen())
+        return bool(unseen)
+
+    eventually(brief_is_unseen)
+    assert (unseen, label(watch, "brief"), label(watch, "first")) == (["brief"], "brief", "new")
+    assert not is_deleted(watch, "first")
+    assert watch.take_unseen() == []
+
+
+def test_stored_version_that_is_too_old_causes_a_new_list(api: KubernetesApi, start: Start) -> None:
+    api.put(make_pod("first", app="first"))
+    watch = start()
+    eventually(lambda: label(watch, "first") == "first")
+    watch.store({"uid-first"})
+    watch.stop()
+    api.put(make_pod("first", app="first"), "DELETED")
+    api.put(make_pod("second", app="second"))
+    api.bookmark()
+    api.compact()
+
+    watch = start()
+    eventually(lambda: label(watch, "second") == "second" and not watch.problem)
+    api.put(make_pod("third", app="third"))
+    eventually(lambda: label(watch, "third") == "third")
+    assert is_deleted(watch, "first")

@@ -175,7 +175,7 @@ class Node:
 
     def apply(self, *objects: dict[str, Any]) -> None:
         """Create or update objects."""
-        self.kubectl("apply", "-f", "-", text="\n---\n".join(json.dumps(each) for each in objects))
+        self.kubectl("apply", "-f", "-", text=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
 
     def get(self, *arguments: str) -> Any:
         """Return objects of the API."""
