@@ -15,6 +15,16 @@ class Scene:
     def __init__(self, node: Node, truth: TruthReader) -> None:
         self.node = node
         self.truth = truth
+        self._cut: set[tuple[str, str]] = set()
+
+    def cut_power(self) -> None:
+        """Cut the node's power; what ran is noted."""
+        for pod in self.node.get("-A", "pods")["items"]:
+            for group in ("containerStatuses", "initContainerStatuses"):
+                for status in pod["status"].get(group, ()):
+                    if "terminated" not in status["state"]:
+                        self._cut.add((pod["metadata"]["uid"], status["name"]))
+        self.node.cut_power()
 
     @contextmanager
     def judged(self, name: str, note: str = "") -> Iterator[list[str]]:
@@ -24,7 +34,7 @@ class Scene:
         """
         started, notes = time.monotonic(), [note] if note else []
         yield notes
-        result = verdict.judge(self.node, self.truth)
+        result = verdict.judge(self.node, self.truth, self._cut)
         seconds = time.monotonic() - started
         verdict.record(name, result, seconds, crisp.peak_memory(self.node), "; ".join(notes))
         assert not result.problems, (result.problems, result)

@@ -58,7 +58,7 @@ def test_ten_rollouts_of_the_shipper_lose_nothing(scene: Scene) -> None:
 def reboot(scene: Scene, times: int) -> None:
     """Cut the node's power, start it again, and wait until everything runs."""
     for _ in range(times):
-        scene.node.cut_power()
+        scene.cut_power()
         scene.node.start()
         scene.node.kubectl("-n", "load", "rollout", "status", "deployment/steady", "--timeout=180s")
         crisp.wait_rolled_out(scene.node)
