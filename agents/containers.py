@@ -1,5 +1,6 @@
 """The logs of all container instances of the node: the open files of each, and the state for the checkpoint."""
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -27,6 +28,8 @@ from pipeline.contract import gap
 from pipeline.contract.pod_metadata import Instance
 from pipeline.monitoring.metrics import SHIPPER, Metrics
 
+log = logging.getLogger(__name__)
+
 HOLD_SECONDS = 30.0  # how long a file that lost its name, or its place, is held; the kubelet rotates logs every 10 s
 HELD_FILES = 2  # finished files of a container: a runtime writes to one file only, and a log may be rotated while empty
 
@@ -36,7 +39,8 @@ class ContainerLogs:
 
     def __init__(self, settings: ShipperSettings, pods: PodWatch | None = None, metrics: Metrics | None = None) -> None:
         self.tails: dict[Instance, ContainerTail] = {}
-        self.losses = LossTracker(metrics or Metrics(SHIPPER))
+        self._metrics = metrics or Metrics(SHIPPER)
+        self.losses = LossTracker(self._metrics)
         self.excluded: dict[Instance, str] = {}  # instances that are not read, and why
         self.deleted_bytes = 0  # disk space of deleted files that are held open, before any was abandoned
         self._settings = settings
@@ -238,6 +242,12 @@ class ContainerLogs:
             return None
         if instance not in self._poll_failed:
             self.unreadable.read_succeeded(tail.files)
+        if omitted := tail.take_omitted_bytes():
+            self._metrics.inc("crisp_shipper_omitted_nul_bytes", omitted)
+            log.warning(
+                "NUL bytes of a log are left out: a hole of the file, or a write that a crash tore",
+                extra={"log.file.path": str(tail.files[-1].path), "crisp.bytes": omitted},
+            )
         return pending
 
     def _close_finished(self, instance: Instance, tail: ContainerTail, now: float) -> None:

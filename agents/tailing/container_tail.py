@@ -15,7 +15,7 @@ from agents.tailing import held_memory, pending_slice, slice_boundary
 from agents.tailing.held_memory import HeldMemory
 from agents.tailing.log_file import LogFile
 from agents.tailing.pending_slice import InFlightSlice, PendingSlice
-from agents.tailing.read_buffer import Chunk, ReadBuffer, ReadResult
+from agents.tailing.read_buffer import Chunk, Omission, ReadBuffer, ReadResult
 from agents.tailing.slice_boundary import OpenEventLines
 from pipeline.contract import cri
 from pipeline.contract.record import Continuation, Grouping, LogSlice
@@ -68,6 +68,8 @@ class ContainerTail:
         self._held_memory = memory or HeldMemory()
         self._continuations: tuple[Continuation, ...] | None = None  # of split events; None: those of the checkpoint
         self._in_flight: deque[InFlightSlice] = deque()
+        self._omissions: list[Omission] = []  # to be acknowledged with the next slice
+        self._omitted_bytes = 0
         self._ended = False
         self._scanned_at = 0  # wall clock, nanoseconds, before the last scan for new files
         self._idle_seconds = 0.0  # since a file grew, at the last poll
@@ -179,6 +181,7 @@ class ContainerTail:
 
     def _discard(self, file: LogFile) -> None:
         self._hold([chunk for chunk in self._held if chunk.file is not file])
+        self._omissions = [omission for omission in self._omissions if omission[0] is not file]
         self._continuations = ()
         file.close()
 
@@ -202,8 +205,18 @@ class ContainerTail:
                 max_bytes += self._limits.slice_bytes
                 continue
             if pending is None:
-                self._hold(buffer.commit(buffer.chunks))
+                self._hold(self._commit(buffer, buffer.chunks))
             return pending
+
+    def _commit(self, buffer: ReadBuffer, rest: list[Chunk]) -> list[Chunk]:
+        self._omissions += buffer.omissions
+        self._omitted_bytes += sum(end - start for _, start, end in buffer.omissions)
+        return buffer.commit(rest)
+
+    def take_omitted_bytes(self) -> int:
+        """Return how many NUL bytes were left out since the last call."""
+        number, self._omitted_bytes = self._omitted_bytes, 0
+        return number
 
     def _slice_of(self, buffer: ReadBuffer, result: ReadResult, now_ns: int) -> PendingSlice | None:
         """Make a slice of what may be sent of the lines that were read, and hold the rest; None if nothing may."""
@@ -268,8 +281,9 @@ class ContainerTail:
             continuations=self._open_continuations() + oversized,
             continued_streams=tuple(continuation.stream for continuation in continuations),
         )
-        in_flight = InFlightSlice(ranges, continuations)
-        self._hold(buffer.commit(rest))
+        self._hold(self._commit(buffer, rest))
+        in_flight = InFlightSlice(ranges + self._omissions, continuations)
+        self._omissions = []
         self._continuations = continuations
         self._in_flight.append(in_flight)
         return PendingSlice(log_slice, in_flight)
@@ -287,6 +301,7 @@ class ContainerTail:
     def rewind(self) -> None:
         """Read everything unacknowledged again: the state of the slices in flight is unknown."""
         self._in_flight.clear()
+        self._omissions = []
         self._hold([])
         self._continuations = None
         for file in self._files:

@@ -4,6 +4,7 @@ import os
 import secrets
 from pathlib import Path
 
+from agents.tailing import nul_run
 from agents.tailing.byte_ranges import ByteRanges
 from agents.tailing.open_file import OpenFile
 from pipeline.contract import cri, record
@@ -209,6 +210,10 @@ class LogFile(OpenFile):
         data = os.pread(self._descriptor, wanted, offset)
         return offset, data, limit is None and len(data) < wanted
 
+    def omissible_bytes(self, start: int, event_bytes: int) -> int:
+        """Return how many NUL bytes from `start` on need not be sent; see `nul_run`."""
+        return 0 if self._suspended else nul_run.omissible_bytes(self._descriptor, start, event_bytes)
+
     def is_readable(self) -> bool:
         """Return whether a byte can be read at its position and at its start, without an I/O error."""
         if self._suspended:
@@ -254,14 +259,18 @@ class LogFile(OpenFile):
         Each part of an oversized line asks for it: reads would grow with the square of the line's length.
         """
         start, known = self._line
-        position = offset
+        position, later = offset, b""
         while position and not start <= position <= known:
             begin = max(0, position - step, known if known < position else 0)
-            newline = self.read_at(begin, position - begin).rfind(b"\n")
+            block = self.read_at(begin, position - begin)
+            newline = block.rfind(b"\n")
             if newline >= 0:
                 start = position = begin + newline + 1
                 break
-            position = begin
+            if len(block) == step and not block.strip(nul_run.NUL):  # maybe a hole of gigabytes: as a line's start
+                start = position = position + len(later) - len(later.lstrip(nul_run.NUL))
+                break
+            position, later = begin, block
         self._line = min(start, position), offset
         return self._line[0]
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from agents.tailing import slice_boundary
 from agents.tailing.log_file import LogFile
+from agents.tailing.nul_run import NUL
 from pipeline.contract.record import MAX_SEGMENTS
 from pipeline.grouping.oversized_line import find_oversized_lines
 
@@ -13,6 +14,8 @@ MAX_CHUNKS = MAX_SEGMENTS // 2
 
 Chunk = slice_boundary.Chunk[LogFile]
 """Complete lines of a file."""
+Omission = tuple[LogFile, int, int]
+"""NUL bytes of a file that are not sent: start, end."""
 
 
 class ReadResult(enum.Enum):
@@ -30,6 +33,7 @@ class ReadBuffer:
     def __init__(self, held: Sequence[Chunk], event_bytes: int, *, ended: bool) -> None:
         self.chunks = list(held)
         self.positions: dict[LogFile, int] = {}
+        self.omissions: list[Omission] = []
         self._held_count = len(held)
         self._event_bytes = event_bytes
         self._ended = ended  # the container's last line is complete, also without a newline
@@ -55,6 +59,13 @@ class ReadBuffer:
         position = file.position
         while max_bytes > 0 and len(self.chunks) <= MAX_CHUNKS:
             offset, data, at_end = file.read(position, max_bytes)
+            if data[:1] == NUL and (omitted := file.omissible_bytes(offset, self._event_bytes)):
+                is_long = bool(self.omissions) and self.omissions[-1] == (file, self.omissions[-1][1], offset)
+                position = self.positions[file] = offset + omitted
+                self.omissions.append((file, offset, position))
+                if is_long:
+                    return ReadResult.INCOMPLETE  # its end is searched in other turns
+                continue
             inside = bool(data) and file.is_inside_line(offset)
             if inside and self.chunks:
                 return ReadResult.OVERSIZED

@@ -256,6 +256,12 @@ SHIPPER = (
         "bytes lost before they were read, as far as known",
         gap.SHIPPER_REASONS,
     ),
+    Metric(
+        "crisp_shipper_omitted_nul_bytes",
+        "counter",
+        (),
+        "NUL bytes of logs that were not sent: holes of sparse files, writes that a crash tore",
+    ),
     Metric("crisp_shipper_unreported_losses", "gauge", (), "losses whose gap record is not in Kafka yet"),
     Metric(
         "crisp_shipper_deleted_files_held_bytes",
