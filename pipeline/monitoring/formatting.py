@@ -65,6 +65,11 @@ def rate(value: float, unit: str = "") -> Figure:
     return Figure(f"{text}{unit and ' ' + unit}/s")
 
 
+def byte_rate(value: float) -> Figure:
+    """A rate in bytes per second."""
+    return Figure(f"{size(value)}/s")
+
+
 def utc_time(timestamp: float) -> str:
     """Date and time in UTC, of seconds since the epoch."""
     return datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

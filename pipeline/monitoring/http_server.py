@@ -11,7 +11,7 @@ import logging
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple, TypeVar
 
 import orjson
@@ -64,24 +64,16 @@ class Response(NamedTuple):
         return "\r\n".join(lines).encode() + (b"" if head else self.body)
 
 
-class StatusServer:
-    """The endpoint of one process. `page` renders the status, with the query, as the response to `/`."""
+Route = Callable[[str], Response]
+"""Responds to a request with this query."""
 
-    def __init__(
-        self,
-        metrics: Metrics,
-        alive: HealthCheck,
-        ready: HealthCheck,
-        status: Callable[[], Status],
-        page: Callable[[Status, str], Response],
-    ) -> None:
-        self._routes: dict[str, Callable[[str], Response]] = {
-            "/": lambda query: page(status(), query),
-            "/livez": lambda _: _health_response(alive()),
-            "/readyz": lambda _: _health_response(ready()),
-            "/metrics": lambda _: Response("200 OK", "text/plain; version=0.0.4; charset=utf-8", metrics.exposition()),
-            "/status.json": lambda _: Response("200 OK", "application/json", orjson.dumps(status())),
-        }
+
+class HttpServer:
+    """Serves what `find` returns for a path; 404 for None, with the `routes` to try."""
+
+    def __init__(self, find: Callable[[str], Route | None], routes: Iterable[str] = ()) -> None:
+        self._find = find
+        self._routes = tuple(routes)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
         self._clients: dict[asyncio.StreamWriter, str] = {}  # the address of each, the oldest client first
@@ -171,7 +163,7 @@ class StatusServer:
 
     def _render(self, target: str) -> Response:
         path, _, query = target.partition("?")
-        page = self._routes.get(path)
+        page = self._find(path)
         if page is None:
             return Response("404 Not Found", "text/plain", ("try " + ", ".join(self._routes) + "\n").encode())
         try:
@@ -179,6 +171,27 @@ class StatusServer:
         except Exception as error:  # an error in one page must not end the thread
             log.exception("cannot render the page %s", path)
             return Response("500 Internal Server Error", "text/plain", f"{type(error).__name__}\n".encode())
+
+
+class StatusServer(HttpServer):
+    """The endpoint of one process. `page` renders the status, with the query, as the response to `/`."""
+
+    def __init__(
+        self,
+        metrics: Metrics,
+        alive: HealthCheck,
+        ready: HealthCheck,
+        status: Callable[[], Status],
+        page: Callable[[Status, str], Response],
+    ) -> None:
+        routes: dict[str, Route] = {
+            "/": lambda query: page(status(), query),
+            "/livez": lambda _: health_response(alive()),
+            "/readyz": lambda _: health_response(ready()),
+            "/metrics": lambda _: Response("200 OK", "text/plain; version=0.0.4; charset=utf-8", metrics.exposition()),
+            "/status.json": lambda _: Response("200 OK", "application/json", orjson.dumps(status())),
+        }
+        super().__init__(routes.get, routes)
 
 
 def _listen_on_all(port: int) -> socket.socket:
@@ -191,7 +204,8 @@ def _listen_on_all(port: int) -> socket.socket:
     return socket.create_server(("", port))
 
 
-def _health_response(problem: str) -> Response:
+def health_response(problem: str) -> Response:
+    """200 without a problem, else 503 with it."""
     if problem:
         return Response("503 Service Unavailable", "text/plain; charset=utf-8", f"{problem}\n".encode())
     return Response("200 OK", "text/plain; charset=utf-8", b"ok\n")

@@ -3,6 +3,7 @@
 `PICTURES=DIR` saves screenshots of each page: desktop and phone, light and dark.
 """
 
+import html
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from tests.support.page_reader import ParsedPage, parse
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+PHONE_WIDTH = 360
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--enable-logging=stderr"),
@@ -53,6 +55,20 @@ class Browser:
         if screenshot and "PICTURES" in os.environ:
             self._save_screenshots(url, screenshot)
         return parse(result.stdout)
+
+    def width(self, page: str, screenshot: str = "") -> int:
+        """The width that a page needs in a frame of PHONE_WIDTH pixels: Chromium has no narrower window."""
+        file = self._directory / "frame.html"
+        file.write_text(
+            f'<title>?</title><body style="margin:0"><iframe style="border:0" width={PHONE_WIDTH} height=2200'
+            ' onload="document.title = frames[0].document.documentElement.scrollWidth"'
+            f' srcdoc="{html.escape(page)}"></iframe>'
+        )
+        dom = self._run("--virtual-time-budget=2000", "--dump-dom", file.as_uri()).stdout
+        if screenshot and "PICTURES" in os.environ:
+            path = Path(os.environ["PICTURES"]).resolve() / f"{screenshot}-phone-{PHONE_WIDTH}.png"
+            self._run("--window-size=500,2200", "--hide-scrollbars", f"--screenshot={path}", file.as_uri())
+        return int(dom.partition("<title>")[2].partition("<")[0])
 
     def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         assert CHROMIUM is not None
@@ -105,6 +121,43 @@ def test_pages_show_totals_without_external_requests(stack: Stack, tmp_path: Pat
     assert browser.requested_urls == {f"http://127.0.0.1:{work}/", f"http://127.0.0.1:{ship}/"}
 
 
+def test_fleet_page_shows_all_processes_and_fits_on_a_phone(stack: Stack, tmp_path: Path, browser: Browser) -> None:
+    flow, ship, work = flow_with_pages(stack, tmp_path)
+    unused, port = free_ports(2)
+    urls = " ".join(f"http://127.0.0.1:{number}" for number in (ship, work, unused))
+    fleet = ChildProcess("status", {**flow.environment, "CRISP_STATUS_URLS": urls}, tmp_path)
+    flow.shipper.start()
+    flow.worker.start()
+    try:
+        eventually(lambda: get(work, "/readyz")[0] == get(ship, "/readyz")[0] == 200)
+        lines = [f"{timestamp.format_utc(time.time_ns() + number)} stdout F line {number}\n" for number in range(70)]
+        name = "a-very-long-deployment-name-of-the-payments-team-7c9d8f6b5-x2x9k"
+        (flow.make_container(name) / "0.log").write_text("".join(lines))
+        fleet.start("--serve", f"127.0.0.1:{port}")
+        eventually(lambda: get(port, "/readyz")[0] == 200)
+        eventually(lambda: json.loads(get(port, "/fleet.json")[1])["fleet"]["containers"])
+        shown = browser.load(f"http://127.0.0.1:{port}/", "fleet")
+        report = json.loads(get(port, "/fleet.json")[1])
+        path = report["processes"][0]["path"]
+        process = browser.load(f"http://127.0.0.1:{port}/{path}")
+        addresses = ((port, "/", "fleet"), (port, f"/{path}", ""), (work, "/", "worker"), (ship, "/", "shipper"))
+        widths = [browser.width(get(number, page)[1], picture) for number, page, picture in addresses]
+    finally:
+        fleet.stop()
+        flow.stop()
+
+    assert report["state"] == "critical"
+    assert f"127.0.0.1:{unused}" in shown.text
+    assert [row[:1] for row in shown.rows if "shop/app" in row[0]] == [["shop/app"]]
+    assert "Top talkers" in process.text
+    assert browser.console_messages == []
+    assert {url.rpartition("/process")[0] or url for url in browser.requested_urls} <= {
+        f"http://127.0.0.1:{port}/",
+        f"http://127.0.0.1:{port}",
+    }
+    assert max(widths) <= PHONE_WIDTH
+
+
 RULES = "rules:\n  - name: no debug\n    when: {level: debug}\n    drop: true\n"
 
 
@@ -140,7 +193,7 @@ def test_pages_show_a_gap_and_an_invalid_rules_file(stack: Stack, tmp_path: Path
     assert [row[1:2] + row[3:] for row in shipper.rows if "shop/pay-1/app" in row] == [
         ["shop/pay-1/app", "vanished file"]
     ]
-    assert ("href", "/?runbook=gap") in worker.attributes
+    assert ("href", "?runbook=gap") in worker.attributes
     assert "crisp tail log.flags=gap -n 50" in runbook.text
     assert browser.console_messages == []
 

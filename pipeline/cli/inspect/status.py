@@ -2,6 +2,8 @@
 
 import argparse
 import asyncio
+import contextlib
+import signal
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -14,17 +16,23 @@ from pipeline.cli.terminal import cluster, output
 from pipeline.cli.terminal.json_text import encode_json
 from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
+from pipeline.errors import CrispError, UsageError
 from pipeline.monitoring import formatting, log, worker_problems
+from pipeline.monitoring.http_server import MAX_PORT
 from pipeline.monitoring.printable import printable
 from pipeline.monitoring.problem import Severity
 from pipeline.monitoring.shipper_status import ShipperStatus
 from pipeline.monitoring.status import Latency, ProcessStatus, Series
 from pipeline.monitoring.worker_status import WorkerStatus
 from pipeline.operations.inspect import cluster_overview, overview
+from pipeline.operations.inspect.fleet_page import group_problems
+from pipeline.operations.inspect.fleet_server import FleetServer
 from pipeline.operations.inspect.overview import Overview, SourcedProblem
 
 REFRESH_SECONDS = 2.0
 MAX_ROWS = 20
+MAX_TALKERS = 3
+SERVE_ADDRESS = "127.0.0.1:9104"
 COLOURS = {Severity.CRITICAL: "bold red", Severity.WARNING: "yellow", Severity.OK: "green"}
 LABELS = {Severity.CRITICAL: "critical", Severity.WARNING: "warning", Severity.OK: "healthy"}
 Gatherer = Callable[[], Coroutine[Any, Any, Overview]]
@@ -32,6 +40,7 @@ EXAMPLE = """examples:
   crisp status            a live view on a terminal, until Ctrl-C; else once
   crisp status --once --strict && echo healthy
   crisp status --kube --namespace logging     by a kubeconfig, through the Kubernetes API server alone
+  crisp status --kube --serve                 the page of the fleet, at http://127.0.0.1:9104/, until Ctrl-C
 
 exit code 0: no problem is critical; 1: one is (with --strict: or there is a warning)"""
 
@@ -40,6 +49,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's options."""
     parser.add_argument("--once", action="store_true", help="print the state once, also on a terminal")
     parser.add_argument("--json", action="store_true", help="print the complete state as one JSON object")
+    parser.add_argument(
+        "--serve",
+        metavar="ADDRESS",
+        nargs="?",
+        const=SERVE_ADDRESS,
+        default="",
+        help=f"serve the page of the fleet and /fleet.json at HOST:PORT; without a value at {SERVE_ADDRESS}",
+    )
     parser.add_argument("--strict", action="store_true", help="exit code 1 also for warnings")
     cluster.add_arguments(parser)
 
@@ -50,6 +67,10 @@ def run(args: argparse.Namespace) -> int:
     log.configure_cli()
     console = output.console()
     gather = _gatherer(args, effective)
+    if args.serve:
+        if args.json or args.once or args.strict:
+            raise UsageError("--serve takes neither --once nor --json nor --strict: it serves until it is stopped")
+        return asyncio.run(_serve(gather, *_parse_address(args.serve)))
     if args.json or args.once or not console.is_terminal:
         snapshot = asyncio.run(gather())
         if args.json:
@@ -66,6 +87,29 @@ def _gatherer(args: argparse.Namespace, effective: Settings) -> Gatherer:
     if client is None:
         return lambda: overview.gather(effective)
     return lambda: asyncio.to_thread(cluster_overview.gather, client, args.namespace)
+
+
+def _parse_address(address: str) -> tuple[str, int]:
+    """Return host and port. Raises UsageError."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= MAX_PORT:
+        raise UsageError(f"--serve: {address!r} is not HOST:PORT, such as {SERVE_ADDRESS} or [::]:9104")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+async def _serve(gather: Gatherer, host: str, port: int) -> int:
+    """Serve the page of the fleet until Ctrl-C or SIGTERM; return 0. Raises CrispError if nothing can listen."""
+    server = FleetServer(gather)
+    if not server.start(host, port):
+        raise CrispError(f"cannot serve at port {port} of {host}: see above")
+    name = f"[{host}]" if ":" in host else host
+    print(f"The page of the fleet: http://{name}:{port}/", flush=True)
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await server.run()
+    return 0
 
 
 def exit_code(state: Severity, *, strict: bool) -> int:
@@ -90,16 +134,20 @@ def render(snapshot: Overview) -> RenderableType:
     """Return the overview as it is printed."""
     head = Text(LABELS[snapshot.state], style=COLOURS[snapshot.state])
     head.append(f"   {formatting.utc_time(snapshot.time)}", style="dim")
-    return Group(head, _render_problems(snapshot.problems), _render_servers(snapshot), *_render_processes(snapshot))
+    return Group(
+        head,
+        _render_problems(snapshot.problems),
+        _render_servers(snapshot),
+        *_render_fleet(snapshot),
+        *_render_processes(snapshot),
+    )
 
 
 def _render_problems(problems: tuple[SourcedProblem, ...]) -> RenderableType:
     """List each problem once: with its first source, and the number of others that have it."""
-    groups: dict[tuple[Severity, str, str], list[SourcedProblem]] = {}
-    for problem in problems:
-        groups.setdefault((problem.severity, problem.runbook, problem.source.partition(" ")[0]), []).append(problem)
     table = Table(show_header=False, box=None, padding=(0, 1, 0, 0))
-    for (severity, runbook, _), group in groups.items():
+    for group in group_problems(problems):
+        severity, runbook = group[0].severity, group[0].runbook
         more = f" and {len(group) - 1} more" if len(group) > 1 else ""
         text = Text(f"{printable(group[0].source)}{more}: {printable(group[0].message)}")
         text.append(f"  crisp runbook {runbook}", style="dim")
@@ -118,6 +166,26 @@ def _render_servers(snapshot: Overview) -> RenderableType:
     table.add_row(Text("Kafka", style="bold"), backlog)
     table.add_row(Text("Elasticsearch", style="bold"), printable(snapshot.elasticsearch.status))
     return table
+
+
+def _render_fleet(snapshot: Overview) -> list[RenderableType]:
+    """Return the slowest node, top talkers, and rejections by workload."""
+    fleet = snapshot.fleet
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for node in fleet.slowest_nodes[:1]:
+        unread = f"{formatting.size(node.bytes)} unread, the oldest line waits for {formatting.duration(node.seconds)}"
+        table.add_row(Text("slowest node", style="bold"), Text(printable(node.node)), unread)
+    for kind, talkers in (("namespace", fleet.namespaces), ("container", fleet.containers)):
+        for number, row in enumerate(talkers[:MAX_TALKERS]):
+            title = Text(f"top talkers by {kind}" if number == 0 else "", style="bold")
+            name = f"{row.namespace}/{row.container}" if row.container else row.namespace
+            share = f"{formatting.percent(row.ratio)} of the bytes, {formatting.size(row.bytes_per_second)}/s"
+            table.add_row(title, Text(printable(name)), f"{share}, {formatting.rate(row.lines_per_second, 'lines')}")
+    for number, rejected in enumerate(fleet.rejections[:MAX_TALKERS]):
+        title = Text("rejected" if number == 0 else "", style="bold")
+        documents = formatting.quantity(rejected.documents, "document")
+        table.add_row(title, Text(printable(rejected.workload)), documents)
+    return [table] if table.row_count else []
 
 
 def _render_processes(snapshot: Overview) -> list[RenderableType]:

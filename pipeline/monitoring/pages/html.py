@@ -42,15 +42,19 @@ class Figure(str):
 
 
 def table(head: tuple[str, ...], rows: Sequence[tuple[Child, ...]], *, summed: bool = False) -> Html:
-    """A table that scrolls horizontally on narrow screens. Numbers are right-aligned; with `summed`, a sum is last."""
+    """A table; on narrow screens each row is a list of titles and values. Numbers are right-aligned.
+
+    With `summed`, the last row is a sum.
+    """
     right = [number for number, value in enumerate(rows[0] if rows else ()) if isinstance(value, int | Figure)]
     titles = [_cell("th", title, right=number in right) for number, title in enumerate(head)]
     lines = [
-        tag("tr", *(_cell("td", value, right=number in right) for number, value in enumerate(row))) for row in rows
+        tag("tr", *(_cell("td", value, right=number in right, title=head[number]) for number, value in enumerate(row)))
+        for row in rows
     ]
     body = tag("tbody", *lines, class_="summed" if summed else None)
     return tag("div", tag("table", tag("thead", tag("tr", *titles)), body), class_="scroll")
 
 
-def _cell(name: str, value: Child, *, right: bool) -> Html:
-    return tag(name, value, class_="number" if right else None)
+def _cell(name: str, value: Child, *, right: bool, title: str | None = None) -> Html:
+    return tag(name, value, class_="number" if right else None, data_title=title)

@@ -5,6 +5,7 @@ import hashlib
 import time
 from collections.abc import Iterable, Sequence
 from importlib import resources
+from typing import NamedTuple
 from urllib.parse import parse_qs
 
 from pipeline.monitoring import formatting, runbook
@@ -26,16 +27,53 @@ CONTENT_SECURITY_POLICY = (
 )
 
 
-def response(status: ProcessStatus, title: str, healthy: str, sections: list[Html], query: str) -> Response:
-    """The whole page; `title` names the process, `healthy` is the text shown without problems.
+Link = tuple[str, str]
+"""Title and address."""
+LINKS: tuple[Link, ...] = (("JSON", "status.json"), ("metrics", "metrics"))
+
+
+class Origin(NamedTuple):
+    """Where a status that this process did not make was read: when, in seconds since the epoch, and the way back."""
+
+    read_at: float
+    back: Link
+
+
+def response(
+    status: ProcessStatus, title: str, healthy: str, sections: list[Html], query: str, origin: Origin | None = None
+) -> Response:
+    """The whole page of a process; `title` names it, `healthy` is the text shown without problems.
 
     Query: `refresh=0` stops the refresh, `runbook=NAME` shows a runbook instead of the sections.
+    """
+    kind = title.partition(" ")[0]
+    now = origin.read_at if origin else time.time()
+    notes = [f"{status.version}, up for {duration(now - status.started_at)}"]
+    links = (("JSON", "status.json"), origin.back) if origin else LINKS
+    health = _health(status, healthy)
+    return frame(status.state, f"crisp {title}", (kind, status.name), notes, now, links, [health, *sections], query)
+
+
+def frame(
+    state: Severity,
+    title: str,
+    names: tuple[str, str],
+    notes: Sequence[str],
+    now: float,
+    links: Iterable[Link],
+    sections: Sequence[Html],
+    query: str,
+) -> Response:
+    """A page: the header with `names` (kind and name), notes and the time, then the sections or a runbook.
+
+    The first section is the health. Addresses are relative, so that a page can be served below any path.
     """
     parameters = parse_qs(query)
     book = next((name for name in parameters.get("runbook", ()) if name in runbook.names()), "")
     paused = bool(book) or parameters.get("refresh") == ["0"]
     if book:
-        sections = [runbook_page.section(book)]
+        sections = [sections[0], runbook_page.section(book)]
+    refresh = ("live page", "?") if paused else ("pause refresh", "?refresh=0")
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
@@ -43,42 +81,35 @@ def response(status: ProcessStatus, title: str, healthy: str, sections: list[Htm
         tag("meta", name="color-scheme", content="light dark"),
         None if paused else tag("meta", http_equiv="refresh", content=REFRESH_SECONDS),
         tag("link", rel="icon", href="data:,"),
-        tag("title", f"{HEADLINES[status.state]} · crisp {title}"),
+        tag("title", f"{HEADLINES[state]} · {title}"),
         tag("style", Html(STYLE)),
     )
-    body = tag("body", _header(status, title, paused=paused), tag("main", _health(status, healthy), *sections))
+    body = tag("body", _header(names, notes, now, (refresh, *links)), tag("main", *sections))
     page = "<!doctype html>\n" + tag("html", head, body, lang="en")
     return Response("200 OK", "text/html; charset=utf-8", page.encode(), CONTENT_SECURITY_POLICY)
 
 
-def _header(status: ProcessStatus, title: str, *, paused: bool) -> Html:
-    refresh = tag("a", "live page", href="/") if paused else tag("a", "pause refresh", href="/?refresh=0")
-    now = time.time()
+def _header(names: tuple[str, str], notes: Sequence[str], now: float, links: Iterable[Link]) -> Html:
+    anchors = [part for title, address in links for part in (" · ", tag("a", title, href=address))]
     return tag(
         "header",
-        tag("p", tag("b", "crisp"), f" {title.partition(' ')[0]}", class_="brand"),
-        tag("p", status.name, class_="name"),
-        tag(
-            "p",
-            f"{status.version}, up for {duration(now - status.started_at)}, as of ",
-            tag("time", utc_time(now)),
-            " · ",
-            refresh,
-            " · ",
-            tag("a", "JSON", href="/status.json"),
-            " · ",
-            tag("a", "metrics", href="/metrics"),
-            class_="quiet",
-        ),
+        tag("p", tag("b", "crisp"), f" {names[0]}", class_="brand"),
+        tag("p", names[1], class_="name"),
+        tag("p", *(f"{note}, " for note in notes), "as of ", tag("time", utc_time(now)), *anchors, class_="quiet"),
     )
 
 
 def _health(status: ProcessStatus, healthy: str) -> Html:
-    title, style = tag("h1", HEADLINES[status.state]), f"health {status.state.value}"
-    if not status.problems:
-        return tag("section", title, tag("p", healthy), class_=style)
     rows = [tag("li", problem.message, " ", runbook_page.link(problem.runbook)) for problem in status.problems]
-    return tag("section", title, tag("ul", *rows), class_=style, role="alert")
+    return health(status.state, rows, healthy)
+
+
+def health(state: Severity, problems: Sequence[Html], healthy: str) -> Html:
+    """The section of the health: its headline, and the problems as list items, or `healthy`."""
+    title, style = tag("h1", HEADLINES[state]), f"health {state.value}"
+    if not problems:
+        return tag("section", title, tag("p", healthy), class_=style)
+    return tag("section", title, tag("ul", *problems), class_=style, role="alert")
 
 
 def latency(stages: Iterable[tuple[str, Latency]]) -> Html:

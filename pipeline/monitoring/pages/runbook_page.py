@@ -14,7 +14,7 @@ _INLINE = re.compile(
 
 def link(name: str) -> Html:
     """The link to a runbook."""
-    return tag("a", f"runbook {name}", href=f"/?runbook={name}", class_="runbook")
+    return tag("a", f"runbook {name}", href=f"?runbook={name}", class_="runbook")
 
 
 def section(name: str) -> Html:
@@ -49,5 +49,5 @@ def _spans(block: str) -> Html:
 
 def _span(match: re.Match[str]) -> Html:
     if match["page"]:
-        return tag("a", match["title"], href=f"/?runbook={match['page']}")
+        return tag("a", match["title"], href=f"?runbook={match['page']}")
     return tag("b", match["strong"]) if match["strong"] else tag("code", match["code"])

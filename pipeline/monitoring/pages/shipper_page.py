@@ -5,6 +5,7 @@ from pipeline.monitoring.formatting import count, duration, quantity, rate, size
 from pipeline.monitoring.http_server import Response
 from pipeline.monitoring.pages import page
 from pipeline.monitoring.pages.html import Html, table, tag
+from pipeline.monitoring.pages.page import Origin
 from pipeline.monitoring.shipper_status import (
     Backlog,
     ExcludedContainers,
@@ -18,8 +19,8 @@ from pipeline.monitoring.status import Series
 HEALTHY = "No backlog: all lines are acknowledged or in flight."
 
 
-def render(status: ShipperStatus, query: str) -> Response:
-    """The current page."""
+def render(status: ShipperStatus, query: str, origin: Origin | None = None) -> Response:
+    """The current page; `origin`: of a status that another process made."""
     sections = [
         _tiles(status),
         *_unread(status.unread),
@@ -29,7 +30,7 @@ def render(status: ShipperStatus, query: str) -> Response:
         page.pair(_latency(status.history.latency), _dependencies(status)),
         page.settings(status.settings),
     ]
-    return page.response(status, f"shipper {status.name}", HEALTHY, sections, query)
+    return page.response(status, f"shipper {status.name}", HEALTHY, sections, query, origin)
 
 
 def _tiles(status: ShipperStatus) -> Html:

@@ -7,33 +7,38 @@ from pipeline.monitoring.formatting import count, duration, quantity, rate, size
 from pipeline.monitoring.http_server import Response
 from pipeline.monitoring.pages import page
 from pipeline.monitoring.pages.html import Child, Html, table, tag
+from pipeline.monitoring.pages.page import Origin
 from pipeline.monitoring.status import Series
 from pipeline.monitoring.worker_status import (
     ElasticsearchStatus,
     HookErrors,
     Rejection,
     RulesStatus,
+    Traffic,
     WorkerLatencies,
+    WorkerLoad,
     WorkerStatus,
 )
 
+MAX_TALKERS = 10
 HEALTHY = "Every received line is indexed or in flight."
 
 
-def render(status: WorkerStatus, query: str) -> Response:
-    """The current page."""
+def render(status: WorkerStatus, query: str, origin: Origin | None = None) -> Response:
+    """The current page; `origin`: of a status that another process made."""
     now = time.time()
     sections = [
         _tiles(status),
         _latency(status.history.latency),
         _lag(status),
+        *_traffic(status.traffic),
         _totals(status),
         _rejections(status.rejections),
-        page.pair(_elasticsearch(status.elasticsearch, now), _rules(status.rules)),
+        page.pair(_elasticsearch(status.elasticsearch, status.load, now), _rules(status.rules)),
         *_hook_errors(status.hook_errors),
         page.settings(status.settings),
     ]
-    return page.response(status, f"worker {status.name}", HEALTHY, sections, query)
+    return page.response(status, f"worker {status.name}", HEALTHY, sections, query, origin)
 
 
 def _tiles(status: WorkerStatus) -> Html:
@@ -174,7 +179,25 @@ def _hook_errors(errors: tuple[HookErrors, ...]) -> list[Html]:
     return [page.section("Failing hooks of rules", table(("rule", "events", "last", "error"), rows))]
 
 
-def _elasticsearch(connection: ElasticsearchStatus, now: float) -> Html:
+def _traffic(traffic: Traffic) -> list[Html]:
+    """The containers that write most; nothing before the first lines."""
+    if not traffic.bytes or not traffic.seconds:
+        return []
+    rows = [
+        (
+            f"{row.namespace}/{row.container}",
+            rate(row.lines / traffic.seconds),
+            formatting.byte_rate(row.bytes / traffic.seconds),
+            formatting.percent(row.bytes / traffic.bytes),
+        )
+        for row in traffic.containers[:MAX_TALKERS]
+    ]
+    head = ("container", "lines", "bytes", "share")
+    note = f"Raw lines of the last {duration(traffic.seconds)}, by namespace and container."
+    return [page.section("Top talkers", table(head, rows), note=note)]
+
+
+def _elasticsearch(connection: ElasticsearchStatus, load: WorkerLoad, now: float) -> Html:
     if connection.index_problem:
         state = connection.index_problem
     elif connection.failing_since:
@@ -182,7 +205,13 @@ def _elasticsearch(connection: ElasticsearchStatus, now: float) -> Html:
         state = f"Accepts no documents since {utc_time(since)} ({duration(now - since)}): {connection.last_error}"
     else:
         state = "Accepts documents."
-    return page.section("Elasticsearch", tag("p", state), tag("p", tag("code", connection.urls), class_="quiet"))
+    bulk = (
+        f"In the last minute {quantity(load.bulk_requests, 'bulk request')}, {formatting.latency(load.bulk_p50)} at the"
+        f" median, {formatting.latency(load.bulk_p99)} p99; {quantity(load.documents_throttled, 'document')} answered"
+        f" with 429; this worker used {formatting.percent(load.cpu_ratio)} of a CPU core."
+    )
+    address = tag("p", tag("code", connection.urls), class_="quiet")
+    return page.section("Elasticsearch", tag("p", state), tag("p", bulk), address)
 
 
 def _rules(rules: RulesStatus) -> Html:

@@ -12,14 +12,13 @@ from pipeline.monitoring import worker_problems
 from pipeline.monitoring.problem import Problem, critical, warning
 from pipeline.monitoring.worker_status import WorkerStatus
 from pipeline.operations.inspect import overview
+from pipeline.operations.inspect.fleet import Process, UnknownProcess
 from pipeline.operations.inspect.overview import (
     ElasticsearchOverview,
     KafkaOverview,
     Overview,
     PartitionOffsets,
-    Process,
     SourcedProblem,
-    UnknownProcess,
 )
 from pipeline.operations.inspect.pod_proxy import (
     CONTROLLERS,

@@ -8,6 +8,7 @@ import http.client
 import socket
 import time
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -22,12 +23,12 @@ from pipeline.kafka import consumer_lag
 from pipeline.kafka.error_text import describe_error
 from pipeline.monitoring import formatting, status_json
 from pipeline.monitoring.problem import Problem, Severity, worst_first, worst_severity
-from pipeline.monitoring.shipper_status import ShipperStatus
 from pipeline.monitoring.status_json import StatusFormatError
-from pipeline.monitoring.worker_status import WorkerStatus
+from pipeline.operations.inspect import fleet
+from pipeline.operations.inspect.fleet import FleetSummary, Process, UnknownProcess
+from pipeline.operations.inspect.read_limit import MAX_ANSWER_BYTES, ReadLimit
 
 REQUEST_TIMEOUT_SECONDS = 5.0
-MAX_RESPONSE_BYTES = 4 << 20
 MAX_CONCURRENT_REQUESTS = 32
 
 Address = tuple[str, int]
@@ -54,25 +55,10 @@ def parse_status_urls(settings: StatusSettings) -> list[tuple[str, int]]:
 
 @dataclass(frozen=True, slots=True)
 class SourcedProblem(Problem):
-    """A problem, and the process or server that has it."""
+    """A problem, and the process or server that has it; `address` is that of a process that answers, else empty."""
 
     source: str
-
-
-@dataclass(frozen=True, slots=True)
-class Process:
-    """The status of a process, and the address that it was read from."""
-
-    address: str
-    status: WorkerStatus | ShipperStatus
-
-
-@dataclass(frozen=True, slots=True)
-class UnknownProcess:
-    """An address whose status is unknown, and why."""
-
-    address: str
-    reason: str
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +99,7 @@ class Overview:
     problems: tuple[SourcedProblem, ...]
     kafka: KafkaOverview
     elasticsearch: ElasticsearchOverview
+    fleet: FleetSummary
     processes: tuple[Process, ...]
     unknown_processes: tuple[UnknownProcess, ...]
 
@@ -135,14 +122,16 @@ def assemble(
     """Return the overview of these parts; `problems` are those of the servers."""
     ordered = worst_first([*problems, *(problem for process in processes for problem in _problems(process))])
     known = [process for process in processes if isinstance(process, Process)]
+    unknown = tuple(process for process in processes if isinstance(process, UnknownProcess))
     return Overview(
         time=time.time(),
         state=worst_severity(ordered),
         problems=ordered,
         kafka=kafka,
         elasticsearch=elasticsearch,
+        fleet=fleet.summarise(known, len(unknown)),
         processes=tuple(sorted(known, key=lambda process: (process.status.kind, process.status.name))),
-        unknown_processes=tuple(process for process in processes if isinstance(process, UnknownProcess)),
+        unknown_processes=unknown,
     )
 
 
@@ -150,44 +139,68 @@ def _problems(process: Process | UnknownProcess) -> list[SourcedProblem]:
     if isinstance(process, UnknownProcess):
         return [SourcedProblem(Severity.CRITICAL, process.reason, "instance-down", process.address)]
     source = f"{process.status.kind} {process.status.name}"
-    return [SourcedProblem(item.severity, item.message, item.runbook, source) for item in process.status.problems]
+    return [
+        SourcedProblem(item.severity, item.message, item.runbook, source, process.address)
+        for item in process.status.problems
+    ]
 
 
 async def _processes(hosts: list[tuple[str, int]]) -> list[Process | UnknownProcess]:
     """Return the status of each process: one for each address of a host name."""
     semaphore = asyncio.Semaphore(MAX_CONCURRENT_REQUESTS)
+    limit = ReadLimit()
+    loop, executor = asyncio.get_running_loop(), ThreadPoolExecutor(MAX_CONCURRENT_REQUESTS)
 
     async def request(host: str, address: Address) -> Process | UnknownProcess:
         async with semaphore:
-            return await asyncio.to_thread(_request_status, host, address)
+            return await loop.run_in_executor(executor, _request_status, host, address, limit)
 
     unresolved: list[Process | UnknownProcess] = []
     requests = []
     for host, port in hosts:
         try:
-            resolved = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            resolved = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
             unresolved.append(UnknownProcess(f"{host}:{port}", f"Unreachable: no such host: {error}"))
             continue
         addresses = sorted({(str(entry[4][0]), port) for entry in resolved})
         requests += [asyncio.ensure_future(request(host, address)) for address in addresses]
-    return unresolved + await asyncio.gather(*requests)
+    try:
+        return unresolved + await asyncio.gather(*requests)
+    finally:
+        executor.shutdown(wait=False)
 
 
-def _request_status(host: str, address: Address) -> Process | UnknownProcess:
+def _request_status(host: str, address: Address, limit: ReadLimit) -> Process | UnknownProcess:
     name = f"{address[0]}:{address[1]}" if host == address[0] else f"{host} ({address[0]}:{address[1]})"
-    connection = http.client.HTTPConnection(*address, timeout=REQUEST_TIMEOUT_SECONDS)
+    if problem := limit.problem():
+        return UnknownProcess(name, f"Unknown: {problem}.")
+    connection = http.client.HTTPConnection(*address, timeout=limit.timeout(REQUEST_TIMEOUT_SECONDS))
     try:
         connection.request("GET", "/status.json", headers={"Host": f"{host}:{address[1]}"})
         response = connection.getresponse()
-        body = response.read(MAX_RESPONSE_BYTES)
+        body = _read_body(response)
     except (OSError, http.client.HTTPException, ValueError) as error:
         return UnknownProcess(name, f"Unreachable: {_describe_error(error)}")
     finally:
         connection.close()
+    limit.add(len(body))
     if response.status != 200:
         return UnknownProcess(name, f"Unreachable: HTTP status {response.status}")
     return read_process(name, body)
+
+
+def _read_body(response: http.client.HTTPResponse) -> bytes:
+    """Return the body, within the limits of one answer. Raises OSError, ValueError."""
+    deadline = time.monotonic() + REQUEST_TIMEOUT_SECONDS
+    body = b""
+    while chunk := response.read1(MAX_ANSWER_BYTES):
+        body += chunk
+        if len(body) > MAX_ANSWER_BYTES:
+            raise ValueError(f"the answer exceeds {MAX_ANSWER_BYTES >> 20} MiB")
+        if time.monotonic() > deadline:
+            raise TimeoutError("timed out")
+    return body
 
 
 def read_process(address: str, body: bytes) -> Process | UnknownProcess:

@@ -16,6 +16,7 @@ from pipeline.monitoring import status_json
 from pipeline.monitoring.shipper_status import ShipperStatus
 from pipeline.monitoring.status_json import StatusFormatError
 from pipeline.monitoring.worker_status import WorkerStatus
+from pipeline.operations.inspect.read_limit import MAX_ANSWER_BYTES, ReadLimit
 
 NAME_LABEL = "app.kubernetes.io/name"
 KINDS = {"crisp-shipper": "shipper", "crisp-worker": "worker"}
@@ -79,7 +80,8 @@ def inspect_cluster(client: ApiClient, namespaces: Sequence[str]) -> Inspection:
             errors[resource] = error
     readable = [pod for pod in pods if pod.running and not pod.terminating]
     with ThreadPoolExecutor(MAX_CONCURRENT_REQUESTS) as executor:
-        results = dict(zip(readable, executor.map(lambda pod: _try_read(client, pod), readable), strict=True))
+        limit = ReadLimit()
+        results = dict(zip(readable, executor.map(lambda pod: _try_read(client, pod, limit), readable), strict=True))
     statuses = {pod: result for pod, result in results.items() if not isinstance(result, KubernetesError)}
     unread = {pod: result for pod, result in results.items() if isinstance(result, KubernetesError)}
     return Inspection(pods, statuses, unread, desired, errors)
@@ -162,34 +164,39 @@ def count_desired(kind: str, controllers: Sequence[Object]) -> int | None:
     return sum(counts) if counts else None
 
 
-def _try_read(client: ApiClient, pod: CrispPod) -> Status | KubernetesError:
+def _try_read(client: ApiClient, pod: CrispPod, limit: ReadLimit) -> Status | KubernetesError:
+    if problem := limit.problem():
+        return KubernetesError(problem)
     try:
-        return read_status(client, pod)
+        return read_status(client, pod, limit)
     except KubernetesError as error:
         return error
 
 
-def read_status(client: ApiClient, pod: CrispPod) -> Status:
+def read_status(client: ApiClient, pod: CrispPod, limit: ReadLimit) -> Status:
     """Return `/status.json` of a pod. Raises KubernetesError."""
     if not pod.port:
         raise KubernetesError(f"it has no container port named {STATUS_PORT}")
     path = f"/api/v1/namespaces/{quote(pod.namespace)}/pods/{quote(pod.name)}:{pod.port}/proxy/status.json"
     try:
-        return status_json.from_json(_get_patiently(client, path))
+        return status_json.from_json(_get_patiently(client, path, limit))
     except StatusFormatError as error:
         raise KubernetesError(f"its state is not known: {error}") from error
 
 
-def _get_patiently(client: ApiClient, path: str) -> bytes:
+def _get_patiently(client: ApiClient, path: str, limit: ReadLimit) -> bytes:
     """Request a path again while the API server is busy. Raises KubernetesError."""
-    for _ in range(MAX_RETRIES):
+    for attempt in range(MAX_RETRIES + 1):
         try:
-            return client.get(path, timeout=STATUS_TIMEOUT_SECONDS)
+            body = client.get(path, timeout=limit.timeout(STATUS_TIMEOUT_SECONDS), max_bytes=MAX_ANSWER_BYTES)
         except StatusError as error:
-            if error.code != 429:
+            if error.code != 429 or attempt == MAX_RETRIES or limit.problem():
                 raise
-            time.sleep(min(MAX_RETRY_AFTER_SECONDS, error.retry_after or 1.0))
-    return client.get(path, timeout=STATUS_TIMEOUT_SECONDS)
+            time.sleep(limit.timeout(min(MAX_RETRY_AFTER_SECONDS, error.retry_after or 1.0)))
+        else:
+            limit.add(len(body))
+            return body
+    raise AssertionError("the last attempt returns or raises")
 
 
 def is_refused(error: KubernetesError) -> bool:

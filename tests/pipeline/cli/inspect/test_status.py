@@ -1,18 +1,23 @@
 """`crisp status` renders a snapshot on a terminal of any width."""
 
+import argparse
 import dataclasses
 import io
+import socket
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from rich.console import Console
 
 from pipeline.cli.inspect import status
+from pipeline.errors import CrispError, UsageError
 from pipeline.monitoring import shipper_problems, worker_problems
 from pipeline.monitoring.shipper_status import ShipperStatus
-from pipeline.monitoring.worker_status import WorkerStatus
+from pipeline.monitoring.worker_status import ContainerTraffic, NamespaceTraffic, Traffic, WorkerStatus
 from pipeline.operations.inspect import overview
-from pipeline.operations.inspect.overview import ElasticsearchOverview, KafkaOverview, Process
+from pipeline.operations.inspect.fleet import Process
+from pipeline.operations.inspect.overview import ElasticsearchOverview, KafkaOverview
 from tests.support.statuses import NOW, SHIPPER, WORKER
 
 
@@ -63,3 +68,40 @@ def test_names_are_complete_on_a_narrow_terminal() -> None:
     assert "…" not in text
     assert column == name
     assert max(map(len, text.splitlines())) <= 80
+
+
+def test_fleet_is_summarised_with_talkers_and_the_slowest_node() -> None:
+    row = ContainerTraffic("shop", "app", 600, 6000)
+    worker = dataclasses.replace(
+        WORKER, traffic=Traffic(60.0, 600, 6000, (NamespaceTraffic("shop", 600, 6000),), (row,))
+    )
+    slow = dataclasses.replace(SHIPPER, node="node-7", backlog_bytes=2048, backlog_age_seconds=9.0)
+    text = " ".join(rendered([slow, worker], 160).split())
+
+    assert "slowest node node-7 2.0 KiB unread, the oldest line waits for 9.0 s" in text
+    assert "top talkers by namespace shop 100 % of the bytes, 100 B/s, 10 lines/s" in text
+    assert "top talkers by container shop/app 100 % of the bytes" in text
+
+
+@pytest.mark.parametrize("address", ["9104", ":9104", "localhost:", "localhost:0", "localhost:70000", "a:b"])
+def test_invalid_address_to_serve_at_is_named(address: str) -> None:
+    with pytest.raises(UsageError, match="is not HOST:PORT, such as"):
+        status.run(arguments("--serve", address))
+
+
+def test_serve_excludes_options_of_a_single_reading() -> None:
+    with pytest.raises(UsageError, match="--serve takes neither"):
+        status.run(arguments("--serve", "--once"))
+
+
+def test_occupied_port_to_serve_at_is_an_error() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(CrispError, match=f"cannot serve at port {port} of 127.0.0.1"):
+            status.run(arguments("--serve", f"127.0.0.1:{port}"))
+
+
+def arguments(*options: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    status.add_arguments(parser)
+    return parser.parse_args(options)

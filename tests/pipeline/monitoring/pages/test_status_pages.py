@@ -30,8 +30,8 @@ def test_page_escapes_hostile_text(hostile: str) -> None:
         parsed = parse(page.body.decode())
         assert not {"script", "img", "iframe", "object", "form"} & set(parsed.tags)
         links = [value for name, value in parsed.attributes if name in {"href", "src", "action"}]
-        runbooks = {f"/?runbook={name}" for name in runbook.names()}
-        assert set(links) <= {"/", "/?refresh=0", "/status.json", "/metrics", "data:,", *runbooks}
+        runbooks = {f"?runbook={name}" for name in runbook.names()}
+        assert set(links) <= {"?", "?refresh=0", "status.json", "metrics", "data:,", *runbooks}
         assert not any(name.startswith("on") or name == "style" for name, _ in parsed.attributes)
 
 
@@ -75,7 +75,7 @@ def test_page_without_problems_is_healthy() -> None:
 def test_page_shows_the_state_of_pod_metadata(enabled: bool, problem: str, state: str) -> None:  # noqa: FBT001
     status = dataclasses.replace(SHIPPER, pod_metadata_enabled=enabled, pod_metadata_problem=problem)
 
-    assert f"<td>pod metadata</td><td>{state}</td>" in shipper_page.render(status, "").body.decode()
+    assert ["pod metadata", state] in parse(shipper_page.render(status, "").body.decode()).rows
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 from pipeline.cli.inspect import status as status_command
 from pipeline.monitoring.problem import Severity
 from pipeline.operations.inspect import cluster_overview, pod_proxy
+from pipeline.operations.inspect.read_limit import ReadLimit
 from tests.support.crisp_cluster import CrispCluster
 from tests.support.statuses import WORKER
 
@@ -185,7 +186,7 @@ def test_busy_api_server_is_retried_as_it_wants(cluster: CrispCluster) -> None:
     (pod,) = [pod for pod in pod_proxy.inspect_cluster(cluster.client, []).pods if pod.name == "crisp-shipper-1"]
     cluster.api.responses = [(429, {"Retry-After": "1"}, body)]
 
-    assert pod_proxy.read_status(cluster.client, pod).name == "crisp-shipper-1"
+    assert pod_proxy.read_status(cluster.client, pod, ReadLimit()).name == "crisp-shipper-1"
 
 
 def test_unreachable_api_server_is_critical(cluster: CrispCluster) -> None:
