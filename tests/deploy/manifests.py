@@ -65,6 +65,10 @@ def _built(parts: tuple[str, ...]) -> Objects:
             "kind": "Kustomization",
             "resources": [f"{to}/base"],
             "components": [f"{to}/components/{part}" for part in parts],
+            "images": [
+                {"name": name, "newName": f"example.invalid/{name}", "newTag": "0.1.0"}
+                for name in ("crisp-shipper", "crisp-worker")
+            ],
         }
         Path(temporary, "kustomization.yaml").write_text(yaml.safe_dump(kustomization))
         return kustomize(Path(temporary))

@@ -1,5 +1,6 @@
 """Every overlay and every component builds, is valid by the strict schemas, and true to the code and to itself."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,12 +17,15 @@ from tests.deploy.manifests import (
     Manifest,
     Objects,
     component,
+    containers,
+    kustomize,
     named,
     needs_kubectl,
     of_kind,
     overlay,
     pod_spec,
     together,
+    workloads,
 )
 from tests.k8s.binaries import directory
 
@@ -41,7 +45,7 @@ def written(objects: Objects, path: Path) -> Path:
 
 
 def test_overlays_and_components_are_found() -> None:
-    assert set(OVERLAYS) == {"bring-your-own", "dev", "prod"}
+    assert set(OVERLAYS) >= {"bring-your-own", "dev", "prod"}
     assert len(COMPONENTS) >= 15
 
 
@@ -66,6 +70,38 @@ def test_combined_components_pass_every_check(parts: tuple[str, ...]) -> None:
     objects = together(*parts)
 
     assert [f"{check.__name__}: {fault}" for check in CHECKS for fault in check(objects)] == []
+
+
+def with_images(tmp_path: Path, name: str, images: list[dict[str, str]]) -> Objects:
+    """An overlay as a user's copy is, with other `images`."""
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    path = tmp_path / "deploy" / "overlays" / name
+    kustomization = yaml.safe_load((path / "kustomization.yaml").read_text())
+    (path / "kustomization.yaml").write_text(yaml.safe_dump(kustomization | {"images": images}))
+    return kustomize(path)
+
+
+@pytest.mark.parametrize("name", ["bring-your-own", "dev", "prod"])
+def test_registry_and_version_of_an_overlay_are_those_of_every_part(name: str, tmp_path: Path) -> None:
+    parts = ("crisp-shipper", "crisp-worker")
+    there = [{"name": part, "newName": f"registry.example.com:5000/logs/{part}", "newTag": "1.2.3"} for part in parts]
+    objects = with_images(tmp_path, name, there)
+
+    used = {container["image"] for entry in workloads(objects) for container in containers(entry)}
+    assert used == {f"registry.example.com:5000/logs/{part}:1.2.3" for part in parts}
+    assert list(workload_checks.images(objects)) == []
+
+
+@pytest.mark.parametrize("wrong", ["example.invalid/crisp-worker", "crisp_worker", "worker"])
+def test_image_under_a_name_that_matches_nothing_is_reported(wrong: str, tmp_path: Path) -> None:
+    images = [
+        {"name": "crisp-shipper", "newName": "registry.example.com/crisp-shipper", "newTag": "1.2.3"},
+        {"name": wrong, "newName": "registry.example.com/crisp-worker", "newTag": "1.2.3"},
+    ]
+    found = list(workload_checks.images(with_images(tmp_path, "dev", images)))
+
+    for part in ("Deployment crisp-worker", "Job crisp-setup", "Job crisp-kibana"):
+        assert any(part in problem and "crisp-worker has no registry" in problem for problem in found), found
 
 
 @pytest.mark.parametrize(("build", "name"), BUILDS)

@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.cli.main import COMMANDS
 from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings, env_name
+from pipeline.config.units import parse_duration
 from pipeline.errors import SettingsError
 from pipeline.rules import loader
 from tests.deploy.manifests import (
@@ -181,11 +182,25 @@ def secrets(objects: Objects) -> Iterator[str]:
 
 
 def images(objects: Objects) -> Iterator[str]:
-    """An image without a version of its own."""
+    """An image without a version of its own, or one that no `images` of an overlay has given a registry."""
     for entry in workloads(objects):
         for container in containers(entry):
+            if "/" not in container["image"]:
+                yield f"{title(entry)}: image {container['image']} has no registry: `images` must name it so"
             if not re.fullmatch(r"[\w./:-]+(:\d+\.\d+\.\d+[\w.-]*|@sha256:[0-9a-f]{64})", container["image"]):
                 yield f"{title(entry)}: image {container['image']} is not pinned"
+
+
+def jobs(objects: Objects) -> Iterator[str]:
+    """A setup that fails while a server is not there yet, or that is ended while it waits for one."""
+    for entry in of_kind(objects, "Job"):
+        args = pod_spec(entry)["containers"][0]["args"]
+        if entry["metadata"]["name"] != "crisp-setup":
+            continue
+        if "--wait" not in args:
+            yield f"{title(entry)}: does not wait for Kafka and Elasticsearch"
+        elif parse_duration(args[args.index("--wait") + 1]) >= entry["spec"]["activeDeadlineSeconds"]:
+            yield f"{title(entry)}: is ended before its --wait is over"
 
 
 def confinement(objects: Objects) -> Iterator[str]:
@@ -310,6 +325,7 @@ CHECKS = (
     rules,
     secrets,
     images,
+    jobs,
     confinement,
     node,
     replicas,

@@ -22,6 +22,9 @@ configMapGenerator:
   - CRISP_TOPIC_REPLICATION=1
   - CRISP_ES_URLS=http://{ADDRESS}:{ELASTICSEARCH_PORT}
 images:
+- {{name: crisp-shipper, newName: localhost/crisp-shipper, newTag: 0.1.0}}
+- {{name: crisp-worker, newName: localhost/crisp-worker, newTag: 0.1.0}}
+# In trees before 0.1.0 the base named a registry itself; `images` that match nothing change nothing.
 - {{name: example.invalid/crisp-shipper, newName: localhost/crisp-shipper}}
 - {{name: example.invalid/crisp-worker, newName: localhost/crisp-worker}}
 """
