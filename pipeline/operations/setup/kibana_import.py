@@ -1,6 +1,7 @@
 """Imports the saved objects into Kibana: waits until it is available, then overwrites crisp's previous objects."""
 
 import base64
+import http.client
 import logging
 import ssl
 import time
@@ -21,6 +22,10 @@ MIN_VERSION = (8, 11)
 WAIT_SECONDS = 180.0
 POLL_SECONDS = 2.0
 REQUEST_TIMEOUT_SECONDS = 60.0
+MAX_RESPONSE_BYTES = 4 * 1024 * 1024
+MAX_ERRORS = 20
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
 
 log = logging.getLogger(__name__)
 
@@ -52,14 +57,9 @@ class KibanaClient:
             response = self._request(f"{self._space_url}/api/saved_objects/_import?overwrite=true", body, content_type)
         except _Unavailable as error:
             raise SetupError(f"Kibana at {self.display_url} did not import the saved objects: {error}") from error
-        if not response.get("success"):
-            errors = [
-                f"{error.get('type')} {error.get('id')}: {error.get('error')}" for error in response.get("errors", ())
-            ]
-            raise SetupError(
-                f"Kibana at {self.display_url} rejected saved objects: " + ("; ".join(errors) or str(response))
-            )
-        count = response["successCount"]
+        count = response.get("successCount")
+        if response.get("success") is not True or not isinstance(count, int):
+            raise SetupError(f"Kibana at {self.display_url} rejected saved objects: {_describe_errors(response)}")
         return f"Kibana {self.display_url}: {count} saved objects, the dashboard is {kibana_objects.DASHBOARD_ID}"
 
     def _wait_until_available(self) -> None:
@@ -84,7 +84,7 @@ class KibanaClient:
             time.sleep(min(POLL_SECONDS, self._wait_seconds))
 
     def _check_version(self, status: JsonObject) -> None:
-        number = str(status.get("version", {}).get("number", ""))
+        number = str(_read_text(status, "version", "number"))
         parts = number.split(".")[:2]
         if all(part.isdigit() for part in parts) and tuple(map(int, parts)) < MIN_VERSION:
             raise SetupError(f"Kibana at {self.display_url} is {number}: the objects require 8.11 or newer")
@@ -95,15 +95,22 @@ class KibanaClient:
             headers["content-type"] = content_type
         request = urllib.request.Request(url, body, headers)  # noqa: S310 - the setting's scheme is checked
         try:
-            context = self._tls_context()
-            with urllib.request.urlopen(request, timeout=REQUEST_TIMEOUT_SECONDS, context=context) as response:  # noqa: S310
-                return _parse_object(response.read(), self.display_url)
+            opener = urllib.request.build_opener(
+                _NoRedirects(), urllib.request.HTTPSHandler(context=self._tls_context())
+            )
+            with opener.open(request, timeout=REQUEST_TIMEOUT_SECONDS) as response:
+                return _parse_object(response.read(MAX_RESPONSE_BYTES + 1), self.display_url)
         except urllib.error.HTTPError as error:
             message = f"{error.code} {error.read(300).decode('utf-8', 'replace')}".strip()
+            if error.code in _REDIRECTS:
+                target = str(error.headers.get("location", ""))[:200]
+                message = f"a redirect to {target!r}, which is not followed: check {env_name('kibana_url')}"
             if error.code == 503:
                 raise _Unavailable(f"it responds with {message}") from error
             hint = f" ({CREDENTIALS_HINT})" if error.code in {401, 403} else ""
             raise SetupError(f"Kibana at {self.display_url} responds with {message}{hint}") from error
+        except http.client.HTTPException as error:
+            raise _Unavailable(f"its response is not HTTP: {error!r:.200}") from error
         except OSError as error:
             raise _Unavailable(f"cannot connect: {getattr(error, 'reason', error)}") from error
 
@@ -134,11 +141,35 @@ class _Unavailable(SetupError):
     """Kibana is unreachable or not ready; retrying may succeed."""
 
 
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
+    """Makes redirects errors: the request has credentials, and a response from elsewhere is not Kibana's."""
+
+    def redirect_request(self, *_: object) -> None:
+        """Follow none."""
+
+
+def _read_text(response: JsonObject, *path: str) -> str:
+    """Return the text at a path of keys; empty if there is none."""
+    value: object = response
+    for key in path:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, str) else ""
+
+
 def _level(status: JsonObject) -> str:
-    return str(status.get("status", {}).get("overall", {}).get("level", "unknown"))
+    return _read_text(status, "status", "overall", "level") or "unknown"
+
+
+def _describe_errors(response: JsonObject) -> str:
+    errors = response.get("errors")
+    entries = [error for error in errors if isinstance(error, dict)] if isinstance(errors, list) else []
+    texts = [f"{error.get('type')} {error.get('id')}: {error.get('error')}" for error in entries[:MAX_ERRORS]]
+    return "; ".join(texts) or str(response)[:1000]
 
 
 def _parse_object(body: bytes, url: str) -> JsonObject:
+    if len(body) > MAX_RESPONSE_BYTES:
+        raise SetupError(f"{url} does not respond as Kibana does: more than {MAX_RESPONSE_BYTES >> 20} MiB")
     try:
         value = orjson.loads(body)
     except ValueError:

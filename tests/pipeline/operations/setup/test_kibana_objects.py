@@ -1,6 +1,7 @@
 """The saved objects are consistent, and a server with Kibana's protocol imports them."""
 
 import base64
+import contextlib
 import email
 import email.policy
 import json
@@ -120,6 +121,7 @@ class Server(ThreadingHTTPServer):
         self.user = ""
         self.stored: dict[tuple[str, str], dict[str, Any]] = {}
         self.paths: list[str] = []
+        self.responses: dict[str, tuple[int, dict[str, str], bytes]] = {}  # by method, in place of its own
 
     @property
     def url(self) -> str:
@@ -140,6 +142,18 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
+    def _respond_otherwise(self) -> bool:
+        if self.command not in self.server.responses:
+            return False
+        code, headers, data = self.server.responses[self.command]
+        self.send_response(code)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        with contextlib.suppress(ConnectionError):  # the client read enough
+            self.wfile.write(data)
+        return True
+
     def _authenticate(self) -> bool:
         expected = "Basic " + base64.b64encode(self.server.user.encode()).decode()
         if self.server.user and self.headers.get("authorization") != expected:
@@ -148,6 +162,8 @@ class Handler(BaseHTTPRequestHandler):
         return True
 
     def do_GET(self) -> None:
+        if self._respond_otherwise():
+            return
         if not self._authenticate():
             return
         if self.server.starting == 2:
@@ -161,6 +177,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["content-length"]))
         self.server.paths.append(self.path)
+        if self._respond_otherwise():
+            return
         if not self._authenticate():
             return
         if "kbn-xsrf" not in self.headers:
@@ -276,6 +294,45 @@ def test_object_rejected_by_kibana_is_reported(server: Server, monkeypatch: pyte
 
     with pytest.raises(SetupError, match=r"lens crisp-by-service: .*unsupported_version"):
         KibanaClient(Settings(kibana_url=server.url)).import_objects()
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"[]",
+        b"null",
+        b'{"status":[],"version":"8.19.0","success":"yes"}',
+        b'{"status":{"overall":"available"},"version":{"number":[8]},"success":true}',
+        b'{"success":false,"errors":{"a":1}}',
+        b'{"success":false,"errors":["a",{"error":[]}]}',
+        b'{"success":true,"successCount":"all"}',
+        b"[" * 100_000,
+        b'{"a":"' + bytes(kibana_import.MAX_RESPONSE_BYTES) + b'"}',
+    ],
+    ids=range(11),
+)
+def test_response_of_another_form_is_an_error_of_one_line(server: Server, method: str, body: bytes) -> None:
+    server.responses[method] = 200, {}, body
+
+    with pytest.raises(SetupError, match=r"^Kibana at \S+ |^http\S+ does not respond as Kibana") as raised:
+        KibanaClient(Settings(kibana_url=server.url), wait_seconds=0.05).import_objects()
+    assert len(str(raised.value)) < 1500
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_redirect_is_not_followed(server: Server, method: str, code: int) -> None:
+    other = Server()
+    server.starting = 0
+    server.responses[method] = code, {"location": f"{other.url}/api/status"}, b""
+
+    with pytest.raises(SetupError, match=r"redirect to .* which is not followed: check CRISP_KIBANA_URL"):
+        KibanaClient(Settings(kibana_url=server.url), wait_seconds=0.05).import_objects()
+    other.server_close()
 
 
 def test_older_kibana_is_rejected_before_the_import(server: Server) -> None:
