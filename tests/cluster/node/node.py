@@ -5,6 +5,7 @@ Elasticsearch's do; one the rest, as PID 1. Both die with the thread that starte
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -25,6 +26,7 @@ from tests.deploy.manifests import ROOT
 from tests.k8s import binaries
 
 _TOP = Path("/var/tmp")
+_LOCK = _TOP / "crisp-node.lock"
 _START_SECONDS = 180.0
 _DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL")
 
@@ -69,6 +71,7 @@ class Node:
 
     def start(self) -> None:
         """Start the node; return when it is ready. Raises StackError."""
+        self._remove_cgroups()
         self.layout.path("up").unlink(missing_ok=True)
         options = ("--mount", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc", "--propagation")
         inside = [sys.executable, "-m", "tests.cluster.node.inside", self.layout.encode()]
@@ -241,12 +244,16 @@ def wait_for(what: str, is_ready: Callable[[], bool], seconds: float = 60.0, pau
 @contextmanager
 def running_node() -> Iterator[Node]:
     """A node that is ready, with servers that start meanwhile; everything is ended and removed at the end."""
-    top = Path(tempfile.mkdtemp(prefix="crisp-node-", dir=_TOP))
-    top.chmod(0o755)
-    node = Node(top)
-    try:
-        node.start_servers()
-        node.start()
-        yield node
-    finally:
-        node.stop()
+    with _LOCK.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # one at a time: all have the same cgroups
+        for left in _TOP.glob("crisp-node-*/"):  # by a run that was killed
+            shutil.rmtree(left)
+        top = Path(tempfile.mkdtemp(prefix="crisp-node-", dir=_TOP))
+        top.chmod(0o755)
+        node = Node(top)
+        try:
+            node.start_servers()
+            node.start()
+            yield node
+        finally:
+            node.stop()
