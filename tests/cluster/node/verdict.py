@@ -53,19 +53,22 @@ class Verdict:
 def judge(
     node: Node, truth: TruthReader, cut: Container[tuple[str, str]] = (), *, seconds: float = SETTLE_SECONDS
 ) -> Verdict:
-    """Compare until nothing is missing, or the time is over.
+    """Look up what was written until now, until nothing is missing, or the time is over.
 
     `cut`: pod uid and name of the containers that ran when the node lost its power.
     """
     deadline = time.monotonic() + seconds
+    written = {source: lines for source, lines in truth.numbers().items() if source.namespace == NAMESPACE}
     while True:
-        verdict = _compare(node, truth, cut)
+        verdict = _compare(node, truth, written, cut)
         if not verdict.problems or time.monotonic() > deadline:
             return verdict
         time.sleep(2.0)
 
 
-def _compare(node: Node, truth: TruthReader, cut: Container[tuple[str, str]]) -> Verdict:
+def _compare(
+    node: Node, truth: TruthReader, written: dict[Source, Counter[tuple[str, int]]], cut: Container[tuple[str, str]]
+) -> Verdict:
     verdict, indexed, altered = Verdict(), Counter[tuple[str, str, str, int]](), 0
     for document in _documents(node):
         number = _NUMBERED.match(document.get("message", ""))
@@ -80,12 +83,13 @@ def _compare(node: Node, truth: TruthReader, cut: Container[tuple[str, str]]) ->
     told = set(map(_source, gaps))
     possible = {_source(gap) for gap in gaps if "crisp.gap.bytes" not in gap and _source(gap)[2:4] in cut}
     missing: Counter[Source] = Counter()
-    written = {source: lines for source, lines in truth.numbers().items() if source.namespace == NAMESPACE}
     for source, lines in written.items():
         verdict.written += lines.total()
-        for run, number_ in lines:
-            missing[source] += (source.uid, source.container, run, number_) not in indexed
-    verdict.indexed, verdict.altered = indexed.total(), altered
+        for run, line in lines:
+            count = indexed[source.uid, source.container, run, line]
+            verdict.indexed += count
+            missing[source] += not count
+    verdict.altered = altered
     verdict.doubled = sum(count - 1 for count in indexed.values())
     verdict.missing = sum(count for source, count in missing.items() if source not in told)
     verdict.in_gaps = sum(count for source, count in missing.items() if source in told)
