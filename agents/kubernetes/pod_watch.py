@@ -10,7 +10,7 @@ waits for an unknown pod, and no event arrived for a while, the watch is restart
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import orjson
@@ -19,7 +19,7 @@ from agents.kubernetes import pod_api
 from agents.kubernetes.pod_api import PodApi
 from pipeline.backoff import Backoff
 from pipeline.config.settings import ShipperSettings
-from pipeline.contract import annotations
+from pipeline.contract import annotations, pod_metadata
 from pipeline.contract.json_types import JsonObject
 from pipeline.contract.pod_metadata import Instance
 from pipeline.kubernetes.client import Gone, ResponseTooLarge, StatusError, status_error
@@ -31,6 +31,11 @@ FORGET_SECONDS = 60.0
 FIRST_BACKOFF_SECONDS = 0.2
 MAX_BACKOFF_SECONDS = 30.0
 MAX_RETRY_AFTER_SECONDS = 60.0
+MAX_ENTRIES_BYTES = 2 * pod_metadata.ENTRIES_MAX_BYTES
+"""Of a pod's labels, and of its annotations: more than a record has, so that the record shows that some are missing."""
+MAX_CONTAINERS_BYTES = 32 * 1024
+"""Of each list of containers of a pod, as JSON."""
+MAX_OWNERS = 100
 CONFIG_HASH = "kubernetes.io/config.hash"
 VERSION_KEY = "resourceVersion"  # among the stored pods, whose keys are uids
 MAX_UNSEEN = 1000
@@ -240,29 +245,53 @@ def _trim_state(state: JsonObject) -> JsonObject:
     }
 
 
+def _limit_entries(entries: JsonObject, max_bytes: int) -> JsonObject:
+    """Return the first labels or annotations that fit; of a text that is too long for a record only its start."""
+    kept: JsonObject = {}
+    for name, value in entries.items():
+        text = str(value)[: pod_metadata.ENTRIES_MAX_BYTES + 1]
+        max_bytes -= len(name) + len(text)
+        if max_bytes < 0:
+            break
+        kept[name] = text
+    return kept
+
+
+def _limit_objects(objects: Iterable[JsonObject]) -> list[JsonObject]:
+    """Return the first containers, or their states, of a pod that has absurdly many or long ones."""
+    kept: list[JsonObject] = []
+    size = 0
+    for entry in objects:
+        size += len(orjson.dumps(entry))
+        if size > MAX_CONTAINERS_BYTES:
+            break
+        kept.append(entry)
+    return kept
+
+
 def trim(pod: Pod, keeps_annotation: Callable[[str], bool]) -> Pod:
-    """Return the required parts of a Pod object: a node has hundreds of pods, with specs of kilobytes."""
+    """Return the required parts of a Pod object, of limited size: a node has hundreds of pods, an object 1.5 MB."""
     metadata, spec, status = pod["metadata"], pod.get("spec") or {}, pod.get("status") or {}
     kept_annotations = {
         name: value for name, value in (metadata.get("annotations") or {}).items() if keeps_annotation(name)
     }
     owners = [
         {key: owner.get(key) for key in ("kind", "name", "controller")}
-        for owner in metadata.get("ownerReferences") or ()
+        for owner in (metadata.get("ownerReferences") or ())[:MAX_OWNERS]
     ]
     containers = {
-        group: [{key: entry.get(key) for key in ("name", "image")} for entry in spec.get(group) or ()]
+        group: _limit_objects({key: entry.get(key) for key in ("name", "image")} for entry in spec.get(group) or ())
         for group in ("containers", "initContainers", "ephemeralContainers")
     }
     statuses = {
-        group: [_trim_status(entry) for entry in status.get(group) or ()]
+        group: _limit_objects(_trim_status(entry) for entry in status.get(group) or ())
         for group in ("containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses")
     }
     return {
         "metadata": {
             **{key: metadata.get(key) for key in ("name", "namespace", "uid")},
-            "labels": metadata.get("labels") or {},
-            "annotations": kept_annotations,
+            "labels": _limit_entries(metadata.get("labels") or {}, MAX_ENTRIES_BYTES),
+            "annotations": _limit_entries(kept_annotations, MAX_ENTRIES_BYTES),
             "ownerReferences": owners,
         },
         "spec": {"nodeName": spec.get("nodeName"), **containers},

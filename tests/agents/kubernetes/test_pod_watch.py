@@ -9,10 +9,11 @@ import pytest
 from agents.kubernetes import pod_api, pod_watch
 from pipeline.config.settings import Settings
 from pipeline.contract import pod_metadata
+from pipeline.contract.json_types import JsonObject
 from pipeline.contract.pod_metadata import Instance
 from pipeline.errors import SettingsError
 
-POD = {
+POD: JsonObject = {
     "metadata": {
         "name": "pay-1",
         "namespace": "shop",
@@ -41,6 +42,35 @@ def test_trimmed_pod_has_only_required_parts() -> None:
     assert pod["metadata"]["annotations"] == {"logs.crisp/exclude": "true"}
     assert "PASSWORD" not in str(pod)
     assert "managedFields" not in str(pod)
+
+
+def test_pod_of_any_size_is_kept_in_little_memory() -> None:
+    entries: JsonObject = {f"logs.crisp/{number:04d}": "x" * 200 for number in range(5000)}
+    names = [{"name": f"container-{number}", "image": "i" * 300, "state": {}} for number in range(3000)]
+    pod = {
+        "metadata": {
+            **POD["metadata"],
+            "labels": {"app": "pay", **entries},
+            "annotations": {"logs.crisp/exclude": "true", "logs.crisp/00": "y" * 1_000_000, **entries},
+            "ownerReferences": [{"kind": "ReplicaSet", "name": f"pay-{number}"} for number in range(5000)],
+        },
+        "spec": {"containers": [{"name": "app", "image": "a:1"}, *names]},
+        "status": {"containerStatuses": [{"name": "app", "containerID": "containerd://1"}, *names]},
+    }
+    trimmed = pod_watch.trim(pod, lambda _: True)
+    metadata = orjson.loads(pod_metadata.from_api(Instance("shop", "pay-1", "u-1", "app", 0), "n", trimmed))
+
+    assert len(orjson.dumps(trimmed)) < 300_000
+    assert trimmed["metadata"]["annotations"]["logs.crisp/exclude"] == "true"
+    assert (metadata["image"], metadata["container_id"], metadata["truncated"]) == ("a:1", "containerd://1", True)
+    assert metadata["labels"]["app"] == "pay"
+
+
+def test_pod_of_the_usual_size_is_not_cut() -> None:
+    labels: JsonObject = {f"example.com/{number}": "x" * 63 for number in range(100)}
+    pod = pod_watch.trim({**POD, "metadata": {**POD["metadata"], "labels": labels}}, lambda _: True)
+
+    assert pod["metadata"]["labels"] == labels
 
 
 @pytest.mark.parametrize(("restart", "container"), [(2, "containerd://new"), (1, "containerd://old"), (0, None)])
