@@ -151,6 +151,7 @@ class StatusReporter:
             metadata_missing_containers=self._containers.metadata_missing_count(),
             open_files=int(value("crisp_shipper_open_files")),
             deleted_files_held_bytes=int(value("crisp_shipper_deleted_files_held_bytes")),
+            deleted_files_limit_bytes=self._settings.deleted_max_bytes,
             backlog_bytes=int(value("crisp_shipper_backlog_bytes")),
             backlog_age_seconds=value("crisp_shipper_backlog_age_seconds"),
             backlogs=tuple(self._backlogs),

@@ -10,6 +10,8 @@ from pipeline.monitoring.status import replace_problems
 BEHIND_SECONDS = 60.0
 UNRESPONSIVE_SECONDS = 10.0
 NO_CONTAINERS_SECONDS = 300.0
+DELETED_FILES_RATIO = 0.8
+"""Of the disk space that deleted files may hold; the same as that of the alert."""
 REPORTED_SECONDS = 1800.0
 """The time range of the alerts on losses."""
 
@@ -21,6 +23,7 @@ def with_problems(status: ShipperStatus, now: float) -> ShipperStatus:
         (
             *_unread(status.unread),
             *_backlog(status),
+            *_deleted_files(status),
             *_losses(status, now),
             *_checkpoint(status),
             *_pod_metadata(status),
@@ -67,6 +70,16 @@ def _backlog(status: ShipperStatus) -> Iterator[Problem]:
     elif status.backlog_age_seconds > BEHIND_SECONDS:
         oldest = duration(status.backlog_age_seconds)
         yield critical(f"The backlog is {backlog}, the oldest line waits for {oldest}.", "shipper-backlog")
+
+
+def _deleted_files(status: ShipperStatus) -> Iterator[Problem]:
+    held, limit = status.deleted_files_held_bytes, status.deleted_files_limit_bytes
+    if limit and held > DELETED_FILES_RATIO * limit:
+        yield critical(
+            f"Deleted log files that are not read yet hold {size(held)} of at most {size(limit)}:"
+            " beyond it the largest backlog is abandoned.",
+            "shipper-backlog",
+        )
 
 
 def _losses(status: ShipperStatus, now: float) -> Iterator[Problem]:

@@ -154,6 +154,7 @@ class ShipperStatus(ProcessStatus):
     metadata_missing_containers: int
     open_files: int
     deleted_files_held_bytes: int
+    deleted_files_limit_bytes: int
     backlog_bytes: int
     backlog_age_seconds: float
     backlogs: tuple[Backlog, ...]

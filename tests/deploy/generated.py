@@ -1,4 +1,4 @@
-"""Manifests made from the code: Elasticsearch's roles, the StackConfigPolicy with what setup puts, the dashboard.
+"""Manifests made from the code: Elasticsearch's roles, the StackConfigPolicy setup's objects, alerts, dashboard.
 
 `python -m tests.deploy.generated` writes them anew; a test compares.
 """
@@ -13,7 +13,7 @@ import yaml
 from pipeline.config.settings import Settings
 from pipeline.elasticsearch import index_template, lifecycle_policy, roles
 from pipeline.elasticsearch.index_template import Unsupported
-from tests.deploy import dashboard
+from tests.deploy import alerts, dashboard
 
 COMPONENTS = Path(__file__).parent.parent.parent / "deploy" / "components"
 # Of the version in components/elasticsearch-eck; a newer server lacks nothing, and `crisp setup` then adds it.
@@ -82,6 +82,7 @@ def _dump(value: Any) -> str:
 MADE: dict[Path, Callable[[], dict[str, Any]]] = {
     COMPONENTS / "elasticsearch-eck" / "roles.yaml": roles_secret,
     COMPONENTS / "stack-config-policy" / "policy.yaml": stack_config_policy,
+    COMPONENTS / "monitoring" / "alerts.yaml": alerts.rules,
     COMPONENTS / "monitoring" / "dashboard.json": dashboard.dashboard,
 }
 

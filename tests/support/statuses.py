@@ -93,6 +93,7 @@ SHIPPER = ShipperStatus(
     metadata_missing_containers=0,
     open_files=1,
     deleted_files_held_bytes=0,
+    deleted_files_limit_bytes=1000,
     backlog_bytes=0,
     backlog_age_seconds=0.0,
     backlogs=(),
