@@ -94,6 +94,40 @@ def test_dashboard_uses_the_selected_data_source() -> None:
         assert place["x"] + place["w"] <= 24
 
 
+def test_first_row_of_the_dashboard_has_rate_errors_and_duration_of_each_hop() -> None:
+    titles = [panel.title for panel in dashboard.ROWS[0][1]]
+    hops = list(dict.fromkeys(title.partition(":")[0] for title in titles))
+
+    assert hops == ["Files → Kafka", "Kafka → worker", "Worker", "Worker → Elasticsearch"]
+    for hop in hops:
+        kinds = [title.partition(": ")[2].partition(",")[0] for title in titles if title.partition(":")[0] == hop]
+        assert kinds == ["rate", "errors", "duration"]
+
+
+def test_every_query_and_every_alert_is_by_cluster_and_namespace() -> None:
+    selectors = '{cluster=~"$cluster",namespace=~"$namespace"'
+    queries = [target["expr"] for panel in dashboard.dashboard()["panels"] for target in panel.get("targets", ())]
+    for query in queries:
+        assert query.count(selectors) == len(re.findall(r"(?:crisp|process)_\w+", query)), query
+    for rule in RULES:
+        aggregations = re.findall(r"\b(?:sum|max|min|count)\b(.*?)\(", rule["expr"])
+        assert aggregations
+        assert all(by.startswith(" by ") for by in aggregations), rule["alert"]
+        assert len(aggregations) == len(re.findall(r"by \(cluster, namespace", rule["expr"])), rule["alert"]
+
+
+@needs_promtool
+def test_every_query_of_the_dashboard_passes_promtool(tmp_path: Path) -> None:
+    queries = [target["expr"] for panel in dashboard.dashboard()["panels"] for target in panel.get("targets", ())]
+    rules = [
+        {"record": f"query:number_{number}", "expr": query.replace("$__rate_interval", "5m")}
+        for number, query in enumerate(queries)
+    ]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}))
+
+    assert f"{len(queries)} rules found" in promtool.run(tmp_path, "check", "rules", "rules.yaml")
+
+
 def test_dashboard_panels_do_not_overlap() -> None:
     taken: set[tuple[int, int]] = set()
     for panel in dashboard.dashboard()["panels"]:
