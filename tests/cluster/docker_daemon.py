@@ -23,6 +23,7 @@ START_SECONDS = 60.0
 _CGROUP = "crisp-docker"
 _CPU_SHARES = "8192"  # as eight processes outside have, not as one
 _PACKAGES = {"dockerd": "docker.io", "docker": "docker.io", "runc": "runc", "slirp4netns": "slirp4netns"}
+_PACKAGES |= {"iptables": "iptables", "ip": "iproute2", "mmdebstrap": "mmdebstrap"}
 _DNS = "10.0.2.3"  # slirp4netns answers there
 # PID 1 of the namespaces. /run is its own, as dockerd's sockets and the lock of iptables are there.
 _INSIDE = """

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from pipeline import __version__
 from tests.cluster.docker_daemon import DockerDaemon, docker_daemon, missing
 from tests.cluster.images import stand_ins
 from tests.deploy.manifests import ROOT
@@ -144,6 +145,19 @@ def test_commands_of_the_readme_index_every_line_and_leave_nothing(compose: Comp
     compose.close()
     assert left(compose.docker) == before
     assert "denied" not in compose.output()
+
+
+def test_images_of_the_deployment_page_are_built_and_run(docker: DockerDaemon) -> None:
+    lines = [line[1:] for line in commands("Install: Kafka and Elasticsearch that exist") if line[0] == "docker"]
+    built = [line for line in lines if line[0] == "build"]
+    (run,) = (line for line in lines if line[0] == "run")
+
+    for line in built:
+        docker.run(*line, cwd=ROOT)
+    assert {"crisp_worker", "crisp_setup"} <= json.loads(docker.run(*run).stdout).keys()
+    for line in built:
+        (image,) = json.loads(docker.run("inspect", line[line.index("-t") + 1]).stdout)
+        assert image["Config"]["Labels"]["org.opencontainers.image.version"] == __version__
 
 
 def _exited(compose: Compose, service: str) -> int | None:

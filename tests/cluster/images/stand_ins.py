@@ -6,19 +6,17 @@ images. Kibana is no package that can be had: its stand-in responds to the two r
 
 import re
 import shutil
-import subprocess
 import tempfile
 from pathlib import Path
 
 import yaml
 
-from pipeline.errors import StackError
 from pipeline.local import artifacts
 from tests.cluster.docker_daemon import DockerDaemon
+from tests.cluster.images import rootfs
 from tests.deploy.manifests import DEPLOY, ROOT
 
 HERE = Path(__file__).parent
-INCLUDED = "python3,python3-venv,python3-pip,ca-certificates"
 # How this machine reaches package registries, where it does so by an authority or a mirror of its own.
 _MACHINE = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pip.conf")
 
@@ -32,7 +30,8 @@ def build(docker: DockerDaemon) -> None:
             if tag not in have:
                 context = Path(temporary, name)
                 if name == "rootfs":
-                    _import_rootfs(docker, context, tag)
+                    rootfs.make(context)
+                    docker.run("import", str(context), tag)
                     continue
                 shutil.copytree(HERE / name, context)
                 _add_files(name, context)
@@ -48,19 +47,6 @@ def names() -> dict[str, str]:
     }
     (python,) = re.findall(r"^ARG PYTHON=(\S+)$", (DEPLOY / "images" / "Dockerfile").read_text(), re.MULTILINE)
     return {"rootfs": "crisp-rootfs:latest", "base": python, "java": "crisp-java:latest", **servers}
-
-
-def _import_rootfs(docker: DockerDaemon, path: Path, tag: str) -> None:
-    sources = next(path for path in map(Path, _SOURCES) if path.exists())
-    options = ["--mode=root", "--variant=minbase", "--aptopt=Apt::Install-Recommends false", "--format=tar"]
-    command = ["mmdebstrap", *options, f"--include={INCLUDED}", "bookworm", str(path), str(sources)]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        raise StackError(f"mmdebstrap failed:\n{result.stderr[-2000:]}")
-    docker.run("import", str(path), tag)
-
-
-_SOURCES = ("/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list")
 
 
 def _add_files(name: str, context: Path) -> None:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from pipeline.errors import StackError
 from pipeline.local.artifacts import cache_directory
+from tests.cluster.images import rootfs
 from tests.cluster.node.layout import PAUSE_IMAGE
 from tests.deploy.manifests import ROOT
 
@@ -24,8 +25,6 @@ SHIPPER, WORKER = (f"localhost/crisp-{name}:{TAG}" for name in ("shipper", "work
 IMAGES = SHIPPER, WORKER
 _DOCKERFILE = Path("deploy", "images", "Dockerfile")
 _SOURCES = ("agents", "pipeline", "requirements.lock", "pyproject.toml", "README.md", "LICENSE", "deploy/images")
-_PACKAGES = "python3,python3-venv,python3-pip,ca-certificates"
-_APT_SOURCES = ("/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list")
 # How this machine reaches package registries, where it does so by an authority or a mirror of its own.
 _MACHINE = ("/etc/pip.conf", "/etc/ssl/certs")
 _KEPT = 8
@@ -124,11 +123,9 @@ def _base(name: str) -> str:
     name = f"docker.io/library/{name}"
     if _has_image(name):
         return name
-    sources = next(path for path in _APT_SOURCES if Path(path).exists())
     with tempfile.TemporaryDirectory(dir=directory()) as temporary:
         files = Path(temporary, "base.tar")
-        options = ("--mode=root", "--variant=minbase", '--aptopt=Apt::Install-Recommends "false"')
-        _run(["mmdebstrap", *options, f"--include={_PACKAGES}", "bookworm", str(files), sources])
+        rootfs.make(files)
         container = _buildah("from", "scratch")
         _buildah("add", "-q", container, str(files), "/")
     prepare = "ln -sf python3 /usr/bin/python && rm -f /usr/lib/python3*/EXTERNALLY-MANAGED"
