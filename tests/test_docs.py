@@ -15,6 +15,7 @@ from pipeline.config.settings import Settings, env_name
 from pipeline.contract.ecs import FIELDS
 from pipeline.monitoring.metrics import SHIPPER, WORKER
 from tests import generated_docs
+from tests.deploy.alerts import SHIPPER_ALERTS, WORKER_ALERTS
 from tests.generated_docs import PAGES, ROOT, command_parser
 
 README = ROOT / "README.md"
@@ -192,9 +193,8 @@ def test_every_field_of_crisp_named_exists(page: Path) -> None:
 
 
 def test_every_alert_is_in_the_table_of_alerts() -> None:
-    rules = (ROOT / "deploy" / "components" / "monitoring" / "alerts.yaml").read_text()
     page = (ROOT / "docs" / "operations.md").read_text()
-    alerts = re.findall(r"- alert: (\w+)\n.*?severity: (\w+)\}.*?runbook: crisp runbook ([\w-]+)\n", rules, re.DOTALL)
+    alerts = [(alert.name, alert.severity, alert.runbook) for alert in (*WORKER_ALERTS, *SHIPPER_ALERTS)]
 
     rows = re.findall(r"^\| `(Crisp\w+)` \| (\w+) \| .* \| \[([\w-]+)\]", page, re.MULTILINE)
 
