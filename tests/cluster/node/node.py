@@ -124,8 +124,10 @@ class Node:
     def _stop_servers(self) -> None:
         if self._servers is not None:
             assert self._servers.stdin is not None
+            assert self._servers.stdout is not None
             self._servers.stdin.close()
             self._servers.wait(60)
+            self._servers.stdout.close()
 
     @staticmethod
     def _remove_cgroups() -> None:
