@@ -14,7 +14,7 @@ ROLLOUTS, REBOOTS = 10, 5
 
 def apply_load(node: Node) -> None:
     """Pods that write all the time, with init containers; a crash loop; pods that come and go."""
-    steady = workloads.container("app", "steady", 10**7, "150,300", 100, "stay", "last-words")
+    steady = workloads.container("app", "steady", 10**7, "150,300", 30, "stay", "last-words")
     init = tuple(workloads.container(name, name, 5, "80", 0) for name in ("migrate", "fetch"))
     node.apply(
         workloads.deployment("steady", 4, workloads.pod_template({}, steady, init=init)),
