@@ -9,7 +9,7 @@ UNIT_RUN := -n auto --dist worksteal $(if $(CI),,--hypothesis-profile=quick)
 COVERAGE := --cov=agents --cov=pipeline --cov-branch --cov-report= --cov-report=json:build/coverage.json
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo unit coverage test test-servers test-faults test-k8s k8s-binaries test-cluster cluster-binaries promtool check check-code check-deploy bench bench-features mutants bench-peers docs lock clean
+.PHONY: help venv demo unit coverage test test-servers test-faults soak test-k8s k8s-binaries test-cluster cluster-binaries promtool check check-code check-deploy bench bench-features mutants bench-peers docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -43,6 +43,9 @@ test: venv ## all tests but the long suites; real Kafka and Elasticsearch (ARGS=
 
 test-faults: venv ## the fault suite, an hour or two; build/fault-results.md has its table (FAULT=name runs one)
 	@$(BIN)/pytest -m faults $(if $(FAULT),-k "$(FAULT)") $(ARGS)
+
+soak: venv ## a node with 200 pods, a fifth of them hostile, for an hour; build/soak.md (ARGS="--minutes 30")
+	@$(BIN)/python -m tests.faults.soak $(ARGS)
 
 test-k8s: venv k8s-binaries ## tests on a real Kubernetes control plane (ARGS="-k name")
 	@$(BIN)/pytest -m k8s $(ARGS)
