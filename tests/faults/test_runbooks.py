@@ -141,7 +141,7 @@ def test_runbook_shipper_falling_behind(make: TrialFactory, stack: Stack) -> Non
 
 
 def test_runbook_deleted_files_near_limit(make: TrialFactory, stack: Stack) -> None:
-    limit = 1 << 20
+    limit = 16 << 20  # more than what is in flight at most, which is read
     trial = make("CrispDeletedFilesNearLimit", "shipper-backlog", CRISP_DELETED_MAX_BYTES=str(limit))
     trial.start()
     trial.wait_until_healthy()
@@ -149,7 +149,7 @@ def test_runbook_deleted_files_near_limit(make: TrialFactory, stack: Stack) -> N
     try:
         trial.record_fault("Kafka does not answer, and a pod with an unread log of most of the limit is deleted")
         log = trial.flow.make_container("gone") / "0.log"
-        line = f"{timestamp.format_utc(time.time_ns())} stdout F {'x' * 200}\n"
+        line = f"{timestamp.format_utc(time.time_ns())} stdout F {'x' * 4000}\n"
         number = int(0.9 * limit) // len(line)
         log.write_text(number * line)
         eventually(lambda: trial.status(trial.ship)["backlog_bytes"] >= log.stat().st_size // 2)
@@ -215,7 +215,7 @@ def test_runbook_event_totals_mismatch(make: TrialFactory, tmp_path: Path) -> No
     trial.wait_until_cleared()
     trial.stop_writing()
     eventually(lambda: trial.flow.count() >= trial.written)
-    trial.book.run("crisp audit --from kafka --since 24h", code=1)  # events of other rules cannot be judged
+    assert "accounted for" in trial.book.run("crisp audit --from kafka --since 24h")
     trial.book.run("crisp replay --since 24h")
     trial.assert_recovered()
 
