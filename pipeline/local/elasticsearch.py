@@ -16,7 +16,7 @@ from pipeline.local import artifacts, java
 from pipeline.local.certificate_authority import PASSWORD, CertificateAuthority
 from pipeline.local.process import ServerProcess
 
-START_SECONDS = 120.0
+START_SECONDS = 300.0
 _UNPRIVILEGED = "nobody"
 _SETTINGS = """cluster.name: crisp-local
 node.name: local

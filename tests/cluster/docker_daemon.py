@@ -74,6 +74,11 @@ class DockerDaemon:
         """Start the daemon and wait until it responds. Raises StackError."""
         data = cache_directory() / "docker"
         data.mkdir(parents=True, exist_ok=True)
+        controller = Path("/sys/fs/cgroup/cpu")  # version 1: a group has as much as one process, if nothing is set
+        if controller.is_dir():
+            group = controller / _CGROUP
+            group.mkdir(exist_ok=True)
+            (group / "cpu.shares").write_text(_CPU_SHARES)
         script = _INSIDE.format(dns=_DNS, socket=self._socket, data=data, cgroup=_CGROUP)
         namespaces = ["--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc"]
         outer = self._spawn(["unshare", *namespaces, "sh", "-euc", script])
@@ -84,8 +89,6 @@ class DockerDaemon:
             if outer.poll() is not None or time.monotonic() > limit:
                 raise StackError(f"dockerd does not respond:\n{self._log.read_text()[-2000:]}")
             time.sleep(0.2)
-        for shares in Path("/sys/fs/cgroup").glob(f"cpu*/{_CGROUP}/cpu.shares"):
-            shares.write_text(_CPU_SHARES)
 
     def stop(self) -> None:
         """Kill the daemon with all its containers, and remove their control groups."""
