@@ -199,7 +199,8 @@ class ContainerLogs:
                 file.unlist()
         if listed:
             self._absent_since.pop(instance, None)
-        absent = not listed and readable and self._is_absent(instance, scan.now)
+        # The kubelet deletes the logs of containers that have ended: no write follows if the pod is gone too.
+        absent = not listed and readable and (self._is_absent(instance, scan.now) or self._policy.pod_is_gone(instance))
         ended = scan.has_restarted(instance) or absent or self._has_terminated(scan, instance, tail)
         tail.finish_scan(scan.started_at, ended=ended)
         self._close_finished(instance, tail, scan.now)

@@ -114,6 +114,10 @@ class ContainerPolicy:
         terminated_at = termination.terminated_at(pod, instance) if pod else None
         return terminated_at is not None and modified <= terminated_at + TERMINATION_MARGIN_NS
 
+    def pod_is_gone(self, instance: Instance) -> bool:
+        """Return whether the API has no such pod: if its logs are deleted too, its containers have ended."""
+        return self._pods is not None and bool(instance.namespace) and self._pods.is_gone(instance)
+
     def take_unseen(self) -> Iterator[Instance]:
         """Yield the containers of pods that came and went unseen, with their newest restart, but not excluded ones."""
         for pod in self._pods.take_unseen() if self._pods else ():

@@ -105,6 +105,11 @@ class PodWatch:
         """Return the pod of a container instance, if it is known."""
         return self._pods.get(instance.uid)
 
+    def is_gone(self, instance: Instance) -> bool:
+        """Return whether the API has no such pod; False while the API cannot be watched."""
+        pod = self._pods.get(instance.uid)
+        return not self.problem and (pod is None or bool(pod.get("deleted")))
+
     def store(self, needed_uids: set[str]) -> None:
         """Drop deleted pods that are not needed; store the needed ones. Raises OSError."""
         self.forget(needed_uids)

@@ -222,3 +222,32 @@ def test_pod_without_a_log_that_would_be_read_is_not_named(node: NodeWithPods, p
     node.scan()
 
     assert node.gaps() == []
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_log_deleted_with_its_pod_is_no_loss_after_a_stop(node: NodeWithPods, known: bool) -> None:  # noqa: FBT001
+    node.write(lines=3)
+    node.report(0, RUNNING)
+    node.drain()
+    node.path().unlink()
+    node.pods.problem = ""
+    if known:
+        node.pods._pods[UID]["deleted"] = True
+    else:
+        node.pods._pods.clear()
+    node.scan()
+    node.restart()
+    node.drain()
+
+    assert node.gaps() == []
+
+
+def test_log_deleted_while_the_api_is_unavailable_may_still_be_written(node: NodeWithPods) -> None:
+    node.write(lines=3)
+    node.report(0, RUNNING)
+    node.drain()
+    node.path().unlink()
+    node.pods._pods[UID]["deleted"] = True
+    node.scan()
+
+    assert [tail.ended for tail in node.logs.tails.values()] == [False]
