@@ -43,6 +43,7 @@ SETTLE_SECONDS = 60.0
 DRAIN_SECONDS = 3600.0
 QUIET_ROUNDS = 6
 """Without any record to index: what is missing then does not come any more."""
+MIN_LATENCIES = 100
 START_SECONDS = 600.0
 """Until a server is ready: a machine that soaks for an hour has other work, too."""
 
@@ -239,7 +240,6 @@ class Soak:
     def table(self, minutes: float, pods: int) -> str:
         """The results as Markdown."""
         results = self.results
-        p99, p99_all = self.undisturbed.percentiles()[1], self.always.percentiles()[1]
         rows = [
             ("minutes; pods, of which hostile", f"{minutes:g}; {pods}, {pods // HOSTILE_SHARE}"),
             ("lines of honest pods: written", f"{results.written:,}"),
@@ -247,8 +247,8 @@ class Soak:
             ("waited after the last line; records not indexed then", f"{results.drained:.0f} s; {results.unindexed}"),
             ("documents of hostile pods", self._count_hostile_documents()),
             ("kills of Kafka and Elasticsearch", f"{results.restarts_of_servers}"),
-            (f"p99, but for {SETTLE_SECONDS:.0f} s after the kills", f"{p99:.1f} s"),
-            ("p99 of all", f"{p99_all:.1f} s"),
+            (f"p99, but for {SETTLE_SECONDS:.0f} s after the kills", _p99(self.undisturbed)),
+            ("p99 of all", _p99(self.always)),
             ("restarts of ours", "; ".join(results.restarts_of_ours) or "0"),
             *(self._memory_row(process, group) for process, group in self.groups.items()),
         ]
@@ -273,7 +273,13 @@ class Soak:
         results = self.results
         harmless = not (results.missing or results.doubled or results.restarts_of_ours)
         is_small = all(process.rss_mib < group.limit_mib for process, group in self.groups.items())
-        return harmless and is_small and results.written > 0 and self.undisturbed.percentiles()[1] < 5
+        is_fast = len(self.undisturbed.latencies) >= MIN_LATENCIES and self.undisturbed.percentiles()[1] < 5
+        return harmless and is_small and is_fast and results.written > 0
+
+
+def _p99(searcher: Searcher) -> str:
+    known = len(searcher.latencies) >= MIN_LATENCIES
+    return f"{searcher.percentiles()[1]:.1f} s" if known else "unknown: too few lines were searchable meanwhile"
 
 
 def main() -> int:
