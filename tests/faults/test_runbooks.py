@@ -183,15 +183,16 @@ def test_runbook_checkpoint(make: TrialFactory) -> None:
 
 
 TAMPER = """import gc
+import os
 
 from pipeline.monitoring.metrics import Metrics
 
-(metrics,) = [entry for entry in gc.get_objects() if isinstance(entry, Metrics)]
-metrics.inc("crisp_worker_documents", 1_000_000, result="created")
-
 
 def count(fields):
-    return None
+    if os.path.exists(FLAG):
+        os.unlink(FLAG)
+        (metrics,) = [entry for entry in gc.get_objects() if isinstance(entry, Metrics)]
+        metrics.inc("crisp_worker_documents", 1_000_000, result="created")
 """
 
 
@@ -199,17 +200,17 @@ def test_runbook_event_totals_mismatch(make: TrialFactory, tmp_path: Path) -> No
     """A hook, which may do anything in the worker, stands for a bug: it counts documents that do not exist."""
     rules, module = tmp_path / "rules.yaml", tmp_path / "hooks" / "words.py"
     module.parent.mkdir()
-    module.write_text(TAMPER)
-    rules.write_text("rules: []\n")
+    flag = tmp_path / "flag"
+    module.write_text(TAMPER.replace("FLAG", repr(str(flag))))
+    rules.write_text(HOOK)
     settings = {"CRISP_RULES_FILE": str(rules), "CRISP_RULES_PYTHON_DIR": str(module.parent)}
-    trial = make("CrispEventTotalsMismatch", "event-totals-mismatch", CRISP_RULES_POLL_SECONDS="1", **settings)
+    trial = make("CrispEventTotalsMismatch", "event-totals-mismatch", **settings)
     trial.start()
     trial.wait_until_healthy()
     trial.record_fault("a hook counts a million documents that do not exist")
-    rules.write_text(HOOK)
+    flag.touch()
     trial.wait_until_firing()
     assert "event-totals-mismatch" in {problem["runbook"] for problem in trial.status(trial.work)["problems"]}
-    rules.write_text("rules: []\n")
     trial.flow.worker.stop()
     trial.flow.worker.start()
     trial.record_remedy("the worker is restarted; audit and replay find nothing missing")
