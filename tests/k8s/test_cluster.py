@@ -92,7 +92,7 @@ def evict(plane: ControlPlane, pod: dict[str, Any]) -> int:
     return 201
 
 
-def test_rolling_update_runs_one_shipper_per_node(deployed: ControlPlane) -> None:
+def test_rolling_update_starts_the_new_shipper_of_a_node_beside_the_old_one(deployed: ControlPlane) -> None:
     """Every state that the API showed while they were replaced."""
     before = deployed.ask("GET", "/api/v1/pods?limit=1")["metadata"]["resourceVersion"]
     deployed.kubectl(
@@ -103,6 +103,7 @@ def test_rolling_update_runs_one_shipper_per_node(deployed: ControlPlane) -> Non
     query = f"watch=true&resourceVersion={before}&timeoutSeconds=2&labelSelector=app.kubernetes.io/name=crisp-shipper"
     shown = deployed.kubectl("get", "--raw", f"/api/v1/namespaces/logging/pods?{query}").stdout
     running: dict[str, set[str]] = {}
+    most: dict[str, int] = {}
     for event in map(json.loads, shown.splitlines()):
         pod = event["object"]
         of_node = running.setdefault(pod["spec"].get("nodeName", ""), set())
@@ -110,8 +111,9 @@ def test_rolling_update_runs_one_shipper_per_node(deployed: ControlPlane) -> Non
             of_node.discard(pod["metadata"]["uid"])
         else:
             of_node.add(pod["metadata"]["uid"])
-        assert len(of_node) <= 1
-    assert len(running) >= len(NODES)
+        assert len(of_node) <= 2
+        most[pod["spec"].get("nodeName", "")] = max(len(of_node), most.get(pod["spec"].get("nodeName", ""), 0))
+    assert sum(count == 2 for count in most.values()) >= len(NODES)
 
 
 def may(plane: ControlPlane, account: str, verb: str, resource: str, namespace: str = "logging") -> bool:
