@@ -10,7 +10,16 @@ from pipeline.rules.actions import Action
 from pipeline.rules.assigned_value import parse_field_value
 from pipeline.rules.context import RuleContext
 from pipeline.rules.redaction import KINDS, Redaction
-from pipeline.rules.yaml_source import Diagnostics, describe, mapping, scalar, sequence, suggestion, text_of
+from pipeline.rules.yaml_source import (
+    Diagnostics,
+    check_no_placeholder,
+    describe,
+    mapping,
+    scalar,
+    sequence,
+    suggestion,
+    text_of,
+)
 
 DigestUpdate = Callable[[bytes], None]
 
@@ -56,9 +65,15 @@ def _route(node: yaml.Node, diagnostics: Diagnostics, context: RuleContext, _: D
     return actions.route(name)
 
 
+def _field_name(node: yaml.Node, diagnostics: Diagnostics, expected: str = "the name of a field") -> str:
+    text = text_of(node, diagnostics, expected)
+    check_no_placeholder(node, text, diagnostics)
+    return text
+
+
 def _writable_field(node: yaml.Node, diagnostics: Diagnostics, expected: str = "the name of a field") -> str:
     """Return the full name of a field that a rule may change."""
-    name = field_names.written_name(text_of(node, diagnostics, expected))
+    name = field_names.written_name(_field_name(node, diagnostics, expected))
     problem = field_names.why_read_only(name) if name else ""
     if problem:
         diagnostics.add(node, problem)
@@ -93,7 +108,7 @@ def _remove(node: yaml.Node, diagnostics: Diagnostics, *_: Any) -> Action:
         diagnostics.add(node, "expected names of fields, got an empty list")
     names = []
     for entry in entries:
-        text = text_of(entry, diagnostics, "the name of a field")
+        text = _field_name(entry, diagnostics)
         names.append(text if "*" in text else _writable_field(entry, diagnostics) if text else "")
     return actions.remove(names)
 
@@ -112,6 +127,7 @@ def _redact(node: yaml.Node, diagnostics: Diagnostics, *_: Any) -> Action:
             target_fields = [_writable_field(entry, diagnostics) for entry in sequence(pairs["in"][1])]
         if "with" in pairs:
             replacement = text_of(pairs["with"][1], diagnostics, "a replacement text")
+            check_no_placeholder(pairs["with"][1], replacement, diagnostics, warning=True)
     if patterns is None:
         diagnostics.add(node, f'expected "pattern": {", ".join(KINDS)}, or /a pattern/')
         return actions.keep
@@ -142,11 +158,7 @@ def _parse(node: yaml.Node, diagnostics: Diagnostics, context: RuleContext, _: D
     pairs = mapping(node, diagnostics, "")
     known = ("format", "pattern", "field", "fields")
     _check_keys(pairs, known, diagnostics)
-    source = (
-        field_names.full_name(text_of(pairs["field"][1], diagnostics, "the name of a field"))
-        if "field" in pairs
-        else "message"
-    )
+    source = field_names.full_name(_field_name(pairs["field"][1], diagnostics)) if "field" in pairs else "message"
     if ("format" in pairs) == ("pattern" in pairs):
         diagnostics.add(node, 'expected either "format" or "pattern"')
         return actions.parse(lambda _: None, source)

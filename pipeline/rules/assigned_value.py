@@ -13,6 +13,7 @@ from pipeline.parsing.field_values import parse_ip
 from pipeline.rules import actions, field_names
 from pipeline.rules.yaml_source import Diagnostics, Scalar, describe, scalar, suggestion
 
+_BARE = re.compile(r"\$([a-z][\w.]*)", re.ASCII)
 _UNCLOSED = re.compile(r"\$\{(?![^{}]+\})[^}]{0,20}\}?")
 
 
@@ -69,5 +70,8 @@ def _check_placeholders(text: str, node: yaml.Node, diagnostics: Diagnostics, me
                 " where the application does not log it, nothing is set",
                 warning=True,
             )
+    for bare in _BARE.findall(text):
+        if field_names.is_known(field_names.full_name(bare)):
+            diagnostics.add(node, f"${bare} is used as it is: the placeholder is ${{{bare}}}", warning=True)
     for rest in _UNCLOSED.findall(text):
         diagnostics.add(node, f'"{rest}" is not a placeholder: expected ${{name}}')

@@ -17,7 +17,16 @@ from pipeline.contract.ecs import FIELDS
 from pipeline.parsing import level
 from pipeline.parsing.field_values import parse_ip
 from pipeline.rules import field_names
-from pipeline.rules.yaml_source import Diagnostics, Scalar, mapping, scalar, sequence, suggestion, text_of
+from pipeline.rules.yaml_source import (
+    Diagnostics,
+    Scalar,
+    check_no_placeholder,
+    mapping,
+    scalar,
+    sequence,
+    suggestion,
+    text_of,
+)
 
 Predicate = Callable[[Any], bool]
 """Returns whether a field's value matches; an absent field's value is None."""
@@ -175,6 +184,7 @@ def _parse_literal(name: str, node: yaml.Node, diagnostics: Diagnostics) -> Pred
     if value is None:
         return lambda actual: actual is None
     _check_type(name, node, value, diagnostics)
+    check_no_placeholder(node, str(node.value), diagnostics, warning=True)
     if isinstance(value, bool):
         text = as_text(value)
     else:
@@ -192,6 +202,11 @@ def _check_type(name: str, node: yaml.Node, value: Scalar, diagnostics: Diagnost
         hundreds = _HUNDREDS.fullmatch(text)
         meant = f": write {hundreds[1]}00..{hundreds[1]}99" if hundreds else ""
         diagnostics.add(node, f'"{name}" is a number, and never "{text}"{meant}')
+    elif not kind and _HUNDREDS.fullmatch(text) and name.rpartition(".")[2].lower().endswith(("status", "code")):
+        message = f'"{text}" matches this text only: for a number write {text[0]}00..{text[0]}99'
+        diagnostics.add(node, message, warning=True)
+    elif name == "log.iostream" and text not in ("stdout", "stderr"):
+        diagnostics.add(node, f'"{name}" is stdout or stderr, and never "{text}"')
     elif kind == "boolean" and text not in ("true", "false"):
         diagnostics.add(node, f'"{name}" is true or false, and never "{text}"')
     elif kind == "ip" and not parse_ip(text):

@@ -91,11 +91,14 @@ def is_known(name: str) -> bool:
 
 
 def likely_typo_of(name: str) -> str:
-    """Return the short name that an unknown field name is probably a typo of; empty if none."""
-    if name in FIELDS or "." in name:
+    """Return the name that an unknown field name is probably a typo of; empty if none."""
+    if is_known(full_name(name)):
         return ""
-    close = [short for short in (*SHORT_NAMES, *GROUPS) if _is_one_edit_apart(short, name)]
-    return close[0] if close else ""
+    group, dot, rest = name.partition(".")
+    if not dot:
+        return next((short for short in (*SHORT_NAMES, *GROUPS, "message") if _is_one_edit_apart(short, name)), "")
+    meant = next((short for short in GROUPS if _is_one_edit_apart(short, group)), "")
+    return f"{meant}.{rest}" if meant else next((full for full in FIELDS if _is_one_edit_apart(full, name)), "")
 
 
 def _is_one_edit_apart(known: str, name: str) -> bool:

@@ -56,6 +56,13 @@ class Diagnostics:
         ]
 
 
+def check_no_placeholder(node: yaml.Node, text: str, diagnostics: Diagnostics, *, warning: bool = False) -> None:
+    """Report a placeholder in a text in which none is replaced."""
+    if "${" in text:
+        message = f'"{text}" is used as it is: placeholders are replaced in the values of set only'
+        diagnostics.add(node, message, warning=warning)
+
+
 def suggestion(name: str, known: Iterable[str]) -> str:
     """Return the most similar known name as a question to the user; empty when none is similar."""
     matches = difflib.get_close_matches(name, list(known), n=1)

@@ -85,6 +85,11 @@ from tests.pipeline.rules.rulesfile import CONTEXT, list_problems, parse_rules_f
             "rules: [{name: a, rename: {a: crisp.b}}]", '"crisp.b" is reserved by crisp', id="rename_to_reserved"
         ),
         pytest.param("rules: [{name: a, set: {a: '${log.offset}'}}]", "${log.offset}: ", id="set_from_later_field"),
+        pytest.param("rules: [{name: a, set: {'${pod}': 1}}]", '1:25 "${pod}" is used as it is', id="set_name"),
+        pytest.param("rules: [{name: a, rename: {a: '${pod}'}}]", '1:31 "${pod}" is used as it is', id="rename_name"),
+        pytest.param("rules: [{name: a, remove: ['${pod}']}]", '1:28 "${pod}" is used as it is', id="remove_name"),
+        pytest.param("rules: [{name: a, parse: {format: json, field: '${a}'}}]", '"${a}" is used as', id="parse_field"),
+        pytest.param("rules: [{name: a, when: {stream: [stdot]}, drop: true}]", 'and never "stdot"', id="stream"),
         pytest.param("rules: [{name: a, set: {process.pid: x}}]", "needs an integer", id="type"),
         pytest.param("rules: [{name: a, set: {source.ip: home}}]", "needs an IP address", id="ip"),
         pytest.param("rules: [a: !!python/object:os.system x]", "1:9", id="tag"),
@@ -183,6 +188,20 @@ def test_any_bytes_give_rules_or_problems_with_positions(data: bytes) -> None:
             "rules: [{name: a, set: {x: '${namespce}'}}]",
             "1:28 ${namespce} is not a field of crisp (did you mean namespace?)",
         ),
+        (
+            "rules: [{name: a, set: {x: '${lable.app}'}}]",
+            "1:28 ${lable.app} is not a field of crisp (did you mean label.app?",
+        ),
+        ("rules: [{name: a, set: {x: 'of $namespace'}}]", "1:28 $namespace is used as it is: the placeholder is ${"),
+        ("rules: [{name: a, redact: {pattern: /x/, with: '${user}'}}]", '1:48 "${user}" is used as it is'),
+        ("rules: [{name: a, when: {message: '${user}'}, drop: true}]", '1:35 "${user}" is used as it is'),
+        ("rules: [{name: a, when: {lable.app: x}, drop: true}]", '(did you mean "label.app"?); for a field of the'),
+        ("rules: [{name: a, when: {mesage: x}, drop: true}]", '(did you mean "message"?)'),
+        ("rules: [{name: a, when: {http.respons.status_code: 500}, drop: true}]", '"http.response.status_code"?)'),
+        (
+            "rules: [{name: a, when: {status: [5xx]}, drop: true}]",
+            '"5xx" matches this text only: for a number write 500..599',
+        ),
     ],
 )
 def test_rule_that_is_probably_a_mistake_is_a_warning(text: str, expected: str) -> None:
@@ -201,6 +220,8 @@ def test_rule_that_is_probably_a_mistake_is_a_warning(text: str, expected: str) 
         "rules: [{name: a, when: {field: {order: '*'}}, set: {x: '${order}'}}]",
         "rules: [{name: a, parse: {pattern: '(?P<order>x)'}}, {name: b, set: {x: '${order}'}}]",
         "rules: [{name: a, set: {order: 1}}, {name: b, set: {x: '${order}'}}]",
+        "rules: [{name: a, when: {field: {lable.app: x, mesage: y}}, drop: true}]",
+        "rules: [{name: a, when: {grade: 5xx, label.tier: 5xx, user.nickname: x, status: 500..599}, drop: true}]",
         "rules: [{name: a, rename: {id: order}}, {name: b, set: {x: '${order}', y: 'costs $5 {x}'}}]",
     ],
 )
