@@ -120,7 +120,9 @@ def _show(tallies: list[Tally], total: Tally, *, interrupted: bool) -> None:
     console = output.console()
     incomplete = [entry for entry in tallies if not entry.is_clean]
     clean = [entry for entry in tallies if entry.is_clean]
-    table = Table("source", "events", "indexed", "missing", "other results", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for column in ("source", "events", "indexed", "missing", "other results"):
+        table.add_column(column, overflow="fold")
     for entry in [*incomplete, *clean[:CLEAN_ROWS], total]:
         missing = f"[red]{entry.missing:,}[/red]" if entry.missing else "0"
         other = escape(_other_results(entry))

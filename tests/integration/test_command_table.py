@@ -48,7 +48,7 @@ class Site:
         )
         if call.endless:
             time.sleep(5)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)  # a shell's background jobs ignore SIGINT
         try:
             output, errors = process.communicate(timeout=SECONDS)
         finally:
@@ -145,10 +145,9 @@ def check_terminals(site: Site, command: str, call: Call, piped: str) -> None:
         assert "Traceback" not in text, message
         if call.fits:
             assert max(map(len, text.splitlines()), default=0) <= columns, message
-            assert "…" not in text, message
+            assert text.count("…") == piped.count("…"), message  # a runbook has one of its own
     if call.fits:
         assert len(piped.splitlines()) <= len(text.splitlines()) + 2, f"{piped}\n{text}"
-        assert "…" not in piped, piped
 
 
 @pytest.mark.parametrize("command", [name for name in CALLS if name not in LOCAL])

@@ -48,7 +48,7 @@ SERVERLESS = frozenset((*LOCAL, "parse", "runbook", "size", "config", *COMPLETIO
 
 CALLS: dict[str, tuple[Call, ...]] = {
     "demo": (
-        Call(GOOD, "--lines 50 --rate 0", 0, "every line is indexed exactly once"),
+        Call(GOOD, "--lines 50 --rate 0", 0, "every line is indexed exactly once", fits=False),
         Call(WRONG, "--lines 0", 2, "--lines must be 1 or more"),
         Call(WRONG, "--lines many", 2, "invalid int value: 'many'"),
         Call(WRONG, "--rate -1", 2, "--rate must be a number from 0"),

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 _CONTROL_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+_ERASED = re.compile(r"^.*(\n\r*\x1b\[1A)?\x1b\[2K", re.MULTILINE)  # also by going back up to the line
 _OVERWRITTEN = re.compile(r"^.*\r(?!$)", re.MULTILINE)
 
 
@@ -49,4 +50,5 @@ def _read(controller: int, child: subprocess.Popen[bytes], limit: float) -> str:
         if not data:
             break
         written += data
-    return _OVERWRITTEN.sub("", _CONTROL_SEQUENCE.sub("", written.decode()).replace("\r\n", "\n"))
+    shown = _ERASED.sub("", written.decode().replace("\r\n", "\n"))  # a line of progress that was erased
+    return _OVERWRITTEN.sub("", _CONTROL_SEQUENCE.sub("", shown))
