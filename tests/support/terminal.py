@@ -12,7 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 _CONTROL_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
-_ERASED = re.compile(r"^.*(\n\r*\x1b\[1A)?\x1b\[2K", re.MULTILINE)  # also by going back up to the line
+_ERASED = re.compile(r"^.*(\n(\r|\x1b\[\?25h)*\x1b\[1A)?\x1b\[2K", re.MULTILINE)  # also by going back up to the line
 _OVERWRITTEN = re.compile(r"^.*\r(?!$)", re.MULTILINE)
 
 
