@@ -22,6 +22,7 @@ from tests.support import command_table, terminal
 from tests.support.command_table import AWAY, CALLS, GOOD, SERVERLESS, WRONG, Call
 from tests.support.http import get
 
+pytestmark = pytest.mark.faults  # minutes: with the long suites
 SECONDS = 120.0
 COLUMNS = (80, 200)
 LOCAL = ("local status", "local up", "local down")  # in this order: the first without, the last with servers
