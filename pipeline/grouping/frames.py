@@ -52,6 +52,8 @@ DROPWIZARD = 78  # each line begins with an exclamation mark
 RAILS_TAGGED = 79  # each line begins with Rails' tags
 JSON_OPEN = 80  # the first line of Elasticsearch 7's JSON with a stack trace
 JSON_TRACE = 81
+KLOG_BLOCK = 82  # within a value of several lines that klog writes
+HCLOG = 83  # after a line of hclog; a value of several lines may follow
 INDENTED = 72  # a log line whose further lines are indented
 
 ERROR_CLASS = re.compile(rb"(?:[a-z][\w$]*\.)+(?:[A-Z][\w$]*)?(?:Exception|Error|Throwable)(?::|$)")
@@ -82,6 +84,10 @@ _RUST_LINES = (b"note: ", b"stack backtrace:", b"Stack backtrace:")
 _PHP_MAIN = re.compile(rb"#\d+ \{main\}$")
 _XDEBUG_FRAME = re.compile(rb"PHP +\d+\. ")
 GO_FUNCTION = re.compile(rb"created by \S|[^\s{\[\"'=\d][^\s\"'=(]*\(.*\)$|\.\.\.|r\w\w? +0x|[cfg]s +0x|exit status \d")
+
+
+_HCLOG_BLOCK = re.compile(rb"  (?:[\w.@-]{1,100}=$|\|(?: |$)|$)")
+_ELIXIR_DETAILS = (b"Last message", b"State: ", b"Function: ", b"Initial Call: ", b"Client #PID<", b"Process Label: ")
 
 
 _LOCATION = re.compile(rb"(?:/|file:|node:)\S+:\d+$")
@@ -307,7 +313,24 @@ def _console(content: bytes) -> int:
 
 
 def _elixir(content: bytes) -> int:
-    return ELIXIR if is_indented_text(content) else 0
+    return ELIXIR if is_indented_text(content) or is_elixir_detail(content) else 0
+
+
+def is_elixir_detail(content: bytes) -> bool:
+    """Return whether a line is one that OTP's report of a terminated process has behind its frames."""
+    return content.startswith(_ELIXIR_DETAILS)
+
+
+def _klog_block(content: bytes) -> int:
+    if content[:1] == b"\t":
+        return KLOG_BLOCK
+    if content[:2] != b" >":
+        return 0
+    return KLOG_BLOCK if content.endswith(b"=<") else ENDED
+
+
+def _hclog(content: bytes) -> int:
+    return HCLOG if _HCLOG_BLOCK.match(content) else 0
 
 
 def _lua(content: bytes) -> int:
@@ -325,6 +348,8 @@ TRANSITIONS: dict[int, Callable[[bytes], int]] = {
     ENDED: _ended,
     RUST_MESSAGE: _rust_text,
     INDENTED: _console,
+    KLOG_BLOCK: _klog_block,
+    HCLOG: _hclog,
     RUST_CAUSES: _rust_causes,
     DROPWIZARD: _dropwizard,
     RAILS_TAGGED: _rails_tagged,

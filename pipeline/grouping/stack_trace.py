@@ -79,6 +79,8 @@ _INDENTED = re.compile(
     rb"\[[DIWEC] \d{6} \d\d:\d\d:\d\d \S+:\d+\] |\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ [A-Z]+ +[\w:]+\] "
 )
 """The heads of Tornado and env_logger, which indent the further lines of a message."""
+_KLOG_BLOCK = re.compile(rb"[IWEF]\d{4} \d\d:\d\d:\d\d\.\d{6} .{1,2000}=<$")
+_HCLOG = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(?:Z|[+-]\d{4}) \[[A-Z]{4,5}\] ")
 _PERL = re.compile(rb".{1,400} at \S{1,200} line \d{1,9}\.$")
 _ERROR_PREFILTER = re.compile(
     rb"xception|rror|Throwable|ailure|k trace|ERR|WARN|FATAL|SEVERE|CRITICAL|Unhandled|Uncaught|FTL|critical|fatal"
@@ -104,6 +106,10 @@ def start_state(content: bytes) -> int:
         return frames_python.PYTHON if b", in " not in content else frames_python.PYTHON_STACK
     if _INDENTED.match(content):
         return frames.INDENTED
+    if content[-1:] == b"<" and _KLOG_BLOCK.match(content):
+        return frames.KLOG_BLOCK
+    if _HCLOG.match(content):
+        return frames.HCLOG
     if content.endswith(b":"):
         state = _colon_line_state(content)
         if state:
@@ -186,6 +192,8 @@ def certainly_starts_event(previous: bytes, content: bytes) -> bool:
     ):
         return False
     if message_lines.EXCEPTION_FIRST.match(content) or frames_go.is_function(content) or frames_go.is_gin_line(content):
+        return False
+    if frames.is_elixir_detail(content):
         return False
     if frames.is_rails_tagged(content) or message_lines.is_rails_head(content) or content.startswith(frames.BODY_LINES):
         return False

@@ -88,6 +88,7 @@ def from_trace(message: str) -> Error | None:
 
 def from_stack(text: str) -> Error | None:
     """Return type and message of a text that is a stack trace by its field's name: its class may have any name."""
+    text = text.replace("\r\n", "\n")
     lines = text[:_MAX_STACK_CHARACTERS].split("\n")
     match = _ANY_CLASS.match(lines[0][:_MAX_LINE_CHARACTERS]) if _has_frame(lines, 0) else None
     is_class = match is not None and "." in match[1] and len(lines) > 1 and lines[1].startswith("\tat ")

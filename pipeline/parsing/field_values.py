@@ -148,8 +148,12 @@ def _host(authority: str) -> str:
 
 
 def domain(value: Any) -> JsonObject | None:
-    """A host name without its port."""
-    return {"url.domain": _host(value)} if isinstance(value, str) and value not in ("", "-") else None
+    """A host name, and its port where it has one."""
+    if not isinstance(value, str) or value in ("", "-"):
+        return None
+    host, port = _host(value), value.rpartition(":")[2]
+    has_port = host != value and port.isdecimal() and len(port) <= _MAX_PORT_DIGITS
+    return {"url.domain": host, "url.port": int(port)} if has_port else {"url.domain": host}
 
 
 def source(value: Any) -> JsonObject | None:
@@ -224,7 +228,9 @@ def otel_level(value: Any) -> JsonObject | None:
 
 
 def syslog_level(value: Any) -> JsonObject | None:
-    """Syslog's severity, as in GELF: 0 is emergency, 7 debug."""
+    """Syslog's severity, as in GELF: 0 is emergency, 7 debug; journald writes the number as text."""
+    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) == 1:
+        value = int(value)
     if type(value) is not int or not 0 <= value <= 7:
         return None
     return {"log.level": level.SYSLOG[value], "event.severity": value}
@@ -238,6 +244,12 @@ def klog_error(value: Any) -> JsonObject | None:
 def klog_level(value: Any) -> JsonObject | None:
     """klog's verbosity; error lines have none."""
     return {"log.level": "info" if value < 4 else "debug", "event.severity": value} if type(value) is int else None
+
+
+def microseconds(value: Any) -> JsonObject | None:
+    """Microseconds since the epoch as text, as journald writes them."""
+    is_time = isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) == 16
+    return {"@timestamp": int(value) * 1000} if is_time else None
 
 
 def full_message(value: Any) -> JsonObject | None:
@@ -283,6 +295,7 @@ CONVERTERS: dict[str, Converter] = {
     "event.duration/ms": duration(10**6),
     "event.duration/ns": duration(1),
     "event.duration/go": go_duration,
+    "@timestamp/microseconds": microseconds,
     "log.level/otel": otel_level,
     "log.level/syslog": syslog_level,
     "log.level/klog": klog_level,

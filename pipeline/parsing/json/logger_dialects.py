@@ -107,6 +107,16 @@ DIALECTS: tuple[Dialect, ...] = (
         "t.$date s c ctx msg",
         "t.$date=@timestamp s=log.level c=log.logger ctx=process.thread.name id=event.code",
     ),
+    _dialect(
+        "PostgreSQL",
+        "timestamp pid session_id error_severity backend_type",
+        "error_severity=log.level remote_host=source.address remote_port=source.port",
+    ),
+    _dialect(
+        "journald",
+        "PRIORITY MESSAGE",
+        "PRIORITY=log.level/syslog _PID=process.pid __REALTIME_TIMESTAMP=@timestamp/microseconds",
+    ),
     _dialect("Elasticsearch", "type component cluster.name node.name", "component=log.logger"),
     _dialect(
         "Quarkus",
@@ -140,7 +150,7 @@ DIALECTS: tuple[Dialect, ...] = (
     ),
     _dialect("Serilog, compact", "@t @mt", "SourceContext=log.logger", "@l level", level="info"),
     _dialect("Serilog, rendered compact", "@t @m", "SourceContext=log.logger", "@l level", level="info"),
-    _dialect("Nest", "level pid timestamp message context", "context=log.logger"),
+    _dialect("Nest", "level pid timestamp context", "context=log.logger"),
     _dialect("Nest with pino", "level time pid hostname context", "context=log.logger"),
     _dialect("Nest with winston", "level message ms context", "context=log.logger"),
     _dialect("gommon", "time level prefix file line message", "file=log.origin.file.name line=log.origin.file.line"),
@@ -231,6 +241,7 @@ DIALECTS: tuple[Dialect, ...] = (
         "http_user_agent=user_agent.original remote_addr=source.address http_referer=http.request.referrer "
         "request_time=event.duration time_iso8601=@timestamp",
     ),
+    _dialect("lograge", "method path controller action status", "duration=event.duration/ms"),
     _dialect(
         "request loggers of applications",
         "method path status",

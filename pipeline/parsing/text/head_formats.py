@@ -29,6 +29,12 @@ BEFORE_LEVEL = FormatTable(
         "PgBouncer", r"\[(?P<pid>\d{1,10}+)\] (?P<level>LOG|WARNING|ERROR|FATAL|DEBUG)(?= [CS]-0x[0-9a-f]+: | kernel)"
     ),
     Format("PostgreSQL, without details", r"\[(?P<pid>\d{1,10}+)\] (?:\S{1,64}@\S{1,64} )?(?P<level>LOG|FATAL)(?=: )"),
+    Format(
+        "PostgreSQL, csvlog",
+        r",(?:\x22[^\x22]{0,64}\x22)?,(?:\x22[^\x22]{0,64}\x22)?,(?P<pid>\d{1,10}),(?:\x22[^\x22]{0,100}\x22)?,"
+        r"[0-9a-f]{1,16}\.[0-9a-f]{1,8},\d{1,18},(?:\x22[^\x22]{0,100}\x22)?,[^,]{0,60},[^,]{0,30},\d{0,18},"
+        r"(?P<level>LOG|ERROR|FATAL|PANIC|WARNING|NOTICE|INFO|DEBUG[1-5]?)(?=,[0-9A-Z]{5},)",
+    ),
     Format("gunicorn", r"\[(?P<pid>\d{1,10}+)\] \[(?P<level>[A-Z]{4,8})(?=\] )"),
     Format(
         "ZooKeeper",
@@ -135,9 +141,16 @@ LINES = FormatTable(
         r"(?: (?P<function>[\w$<>]{1,200}+))?[ \n](?P<level>[A-Z]{4,7}): ",
     ),
     Format("fern", r"\[[\d-]{10}\]\[[\d:]{8}\]\[(?P<logger>[\w:.]{1,100}+)\]\[(?P<level>[A-Z]{4,5})\] "),
+    Format(
+        "Kibana before 7.11",
+        r"(?:log|error|ops|warning) +\[[\d:.]{12}\] (?:\[(?P<level>[a-z]{4,8})\])\[(?P<logger>[\w.-]{1,60})\]",
+    ),
+    Format("Erlang before OTP 21", r"=(?P<level>[A-Z]{4,8}) REPORT==== "),
     Format("MySQL before 5.6", r"\d{6} {1,2}\d{1,2}:\d\d:\d\d \[(?P<level>Note|Warning|ERROR)\] "),
     Format(
-        "JVM", r"\[\d{1,12}\.\d{3}s\](?:\[\d{1,10}\]){0,2}\[(?P<level>[a-z]{4,7}) *+\]\[(?P<logger>[\w,]{1,100}+) *+\] "
+        "JVM",
+        r"\[(?:\d{1,12}\.\d{3}s|\d{1,15}[mn]s|\d{4}-\d\d-\d\dT[\d:]{8}\.\d{3}[+-]\d{4})\](?:\[(?:\d{1,10}|\d{1,12}\.\d{3}s|\d{1,18}[mn]s)\]){0,4}"
+        r"\[(?P<level>[a-z]{4,7}) *+\]\[(?P<logger>[\w,]{1,100}+) *+\] ",
     ),
 )
 

@@ -21,6 +21,7 @@ _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|.)")
 _ESCAPED = {"n": "\n", "t": "\t", "r": "\r"}
 _CALLER = re.compile(r"(.{1,190}):(\d{1,9})$", re.ASCII)
 _ZONED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)$", re.ASCII)
+_NUMBER = re.compile(r"\d{1,12}(?:\.\d{1,9})?", re.ASCII)
 _STATUS = re.compile(r"\d{3}", re.ASCII)
 
 _KEYS = {
@@ -36,6 +37,7 @@ _KEYS = {
     "http.response.status_code": "status",
     "url.original": "path uri url",
     "event.duration": "duration took latency",
+    "controller": "controller",
 }
 """ECS fields, with the keys of each."""
 _FIELD_BY_KEY = {key: field for field, keys in _KEYS.items() for key in keys.split()}
@@ -48,9 +50,11 @@ _TAIL_ID = re.compile(
 )
 _TAIL_ERROR = re.compile(
     r"(?<=[ \t])(?:err|error)="
-    r"(?:\"((?:[^\"\\]|\\.)*+)\"|'([^'\\]*+)'(?=$| )|([^\s\"'={\[]++)(?=$| [\w.]++=))"
+    r"(?:\"((?:[^\"\\]|\\.)*+)\"|'([^'\\]*+)'(?=$| )|([^\s\"'={\[<]++)(?=$| [\w.]++=))"
 )
 _TAIL_ERROR_WITH_BLANKS = re.compile(r"(?<= )(?:err|error)=([^\"=\n]{1,1000}?)(?=$| [\w.]{1,60}=)")
+_BLOCK_ERROR = re.compile(r" err=<\n((?:\t[^\n]*\n)+) >|\n  err(?:or)?=\n((?:  \|[^\n]*(?:\n|$))+)")  # klog, hclog
+_BLOCK_PREFIX = re.compile(r"^(?:\t|  \| ?)", re.MULTILINE)
 _TAIL_OBJECT_ERRORS = ("error", "err")
 
 
@@ -63,6 +67,8 @@ def parse(line: str) -> JsonObject | None:
     fields = _request(pairs) if is_request else {}
     name = level.normalize(pairs.pop("log.level", None))
     if name is None:
+        if fields:
+            add_tail(fields, line)
         return fields or None
     fields["log.level"] = name
     for field, text in pairs.items():
@@ -132,6 +138,13 @@ def add_tail(fields: JsonObject, line: str) -> None:
             fields["error.message"] = text
 
 
+def add_block_error(fields: JsonObject, text: str) -> None:
+    """Add the error that klog and hclog write on further lines, since its text has several."""
+    match = _BLOCK_ERROR.search(text) if "err=" in text or "error=" in text else None
+    if match is not None:
+        fields.setdefault("error.message", _BLOCK_PREFIX.sub("", match[1] or match[2]).rstrip("\n"))
+
+
 def add_tail_object(fields: JsonObject, line: str) -> None:
     """Add the ids and the error of the object at the end of a line of zap's console."""
     start = line.rfind("\t{") + 1
@@ -156,7 +169,10 @@ def _request(pairs: dict[str, str]) -> JsonObject:
     if target is None or not method.isupper() or _STATUS.fullmatch(status) is None:
         return {}
     fields: JsonObject = {"http.request.method": method, "http.response.status_code": int(status), **target}
-    return fields | (field_values.go_duration(pairs.get("event.duration")) or {})
+    text = pairs.get("event.duration", "")
+    if "controller" in pairs and _NUMBER.fullmatch(text):  # lograge, in milliseconds
+        return fields | (field_values.CONVERTERS["event.duration/ms"](float(text)) or {})
+    return fields | (field_values.go_duration(text) or {})
 
 
 def _pairs(line: str) -> dict[str, str]:

@@ -38,7 +38,7 @@ _GIN = re.compile(
 )
 _MORGAN = re.compile(r"([A-Z]{3,10}) (/\S{0,4000}) (\d{3}) (\d{1,9})\.(\d{3}) ms - (\d{1,18}|-)$", re.ASCII)
 _PHP = re.compile(
-    r"(?:\[\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d(?: [\w/+-]{1,40})?\] )?"
+    r"(?:\[\d\d-[A-Z][a-z]{2}-\d{4} \d\d:\d\d:\d\d(?:\.\d{6})?(?: [\w/+-]{1,40})?\] )?"
     r"(?:PHP ([A-Z][a-z]+)(?: error)?|([A-Z]{4,7})): "
 )
 _PHP_LEVELS = {"Fatal": "fatal", "Parse": "fatal", "Warning": "warn", "Notice": "notice", "Deprecated": "notice"}

@@ -51,7 +51,7 @@ def parse(message: str) -> JsonObject | None:
     parser = _BY_FIRST_CHARACTER.get(message[:1])
     if parser is None:
         return None
-    line = message if len(message) <= MAX_CHARACTERS else _shorten(message)
+    text = line = message if len(message) <= MAX_CHARACTERS else _shorten(message)
     if "\n" in line:
         if _JUL_END.match(line) is not None and (fields := _jul(line)) is not None:
             return fields
@@ -62,6 +62,8 @@ def parse(message: str) -> JsonObject | None:
     fields = parser(line)
     if fields is not None and "=" in line and "log.level" in fields and "http.request.method" not in fields:
         logfmt.add_tail(fields, line)
+    if fields is not None and text is not line and "log.level" in fields:
+        logfmt.add_block_error(fields, text)
     return fields
 
 
@@ -242,7 +244,7 @@ def _blank_first(line: str) -> JsonObject | None:
     if stripped[4:5] == "-" and stripped[10:11] == "T":
         return leading_timestamp.parse(stripped)
     if not stripped[:4].isupper():
-        return None
+        return _other_line(stripped) if stripped[7:8] == "[" or stripped[6:7] == "[" else None
     fields = _level_first(stripped)
     return fields if fields and ("log.logger" in fields or stripped[4:8].lstrip().startswith("| ")) else None
 
@@ -281,6 +283,8 @@ def _gin_debug(line: str) -> JsonObject | None:
 def _bracketed_time(line: str) -> JsonObject | None:
     if line[11:13] == "][" or "s][" in line[4:20]:
         return _other_line(line)
+    if "s][" in line[30:50] and (fields := _other_line(line)):  # the JVM with time and uptime
+        return {**(leading_timestamp.parse(line, 1) or {}), **fields}
     process_end = line.find("] ", 2, 12)
     if process_end > 0 and line[1:process_end].isdecimal():  # NATS and old Redis write their process id before the time
         return _redis(line) or leading_timestamp.parse(line, process_end + 2)
@@ -328,6 +332,7 @@ _BY_FIRST_CHARACTER: dict[str, Callable[[str], JsonObject | None]] = {
     **dict.fromkeys("0123456789", _digit_first),
     **dict.fromkeys("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", _letter_first),
     "<": _systemd,
+    "=": _other_line,
     "(": _level_first,
     " ": _blank_first,
     "[": _bracket_first,
