@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from pipeline.config import addresses, routes, secrets, settings_file, units
+from pipeline.config import addresses, index_options, routes, secrets, settings_file, units
 from pipeline.config.settings import PREFIX, SECRET_KINDS, Settings, ShipperSettings, env_name, strip_credentials
 from pipeline.errors import SettingsError
 from pipeline.grouping import start_pattern
@@ -38,7 +38,7 @@ def load_settings(environ: Mapping[str, str] | None = None) -> Settings:
                 problems.append(f"{name}: {error}")
     settings = Settings(**values)
     problems += _conflicts(settings) + _credential_problems(settings) + _list_problems(settings)
-    problems += [*addresses.problems(settings), *_pattern_problems(settings)]
+    problems += [*addresses.problems(settings), *_pattern_problems(settings), *_index_problems(settings)]
     problems = file_problems + [_with_place(problem, environ, entries) for problem in problems]
     if problems:
         raise SettingsError(problems)
@@ -206,6 +206,14 @@ def _list_problems(settings: Settings) -> list[str]:
     if any(pattern.count("/") != 1 for pattern in settings.exclude_pods):
         problems.append(f"CRISP_EXCLUDE_PODS: {' '.join(settings.exclude_pods)!r}: each is namespace/name")
     return problems
+
+
+def _index_problems(settings: Settings) -> list[str]:
+    try:
+        index_options.parse(settings.index_settings)
+    except ValueError as error:
+        return [f"CRISP_INDEX_SETTINGS: {error}"]
+    return []
 
 
 def _pattern_problems(settings: ShipperSettings) -> list[str]:

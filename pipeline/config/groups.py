@@ -25,7 +25,7 @@ GROUPS: dict[str, dict[str, str]] = {
     "elasticsearch": {
         "worker, setup, commands": """es_urls es_user es_password es_password_file es_api_key es_api_key_file
             es_ca_file es_ca_fingerprint es_verify es_timeout_seconds index_prefix""",
-        "setup": "index_shards index_field_limit kibana_url kibana_space kibana_ca_file",
+        "setup": "index_shards index_field_limit index_mode index_settings kibana_url kibana_space kibana_ca_file",
         "worker, setup": "retention_days",
     },
     "worker": {

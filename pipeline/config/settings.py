@@ -239,6 +239,12 @@ class IndexSettings:
     index_field_limit: int = _setting(
         2000, "maximum number of fields in an index; further ones are kept but not searchable", minimum=500
     )
+    index_mode: str = _setting(
+        "standard", "how an index stores documents; logsdb: smaller, needs 8.17", choices="standard logsdb"
+    )
+    index_settings: str = _setting(
+        "", 'more index settings, as JSON: {"index.refresh_interval": "5s"}; null removes a default of crisp\'s'
+    )
     retention_days: int = _setting(
         14, "retention of the daily indices; older lines are indexed in logs-late", minimum=1
     )

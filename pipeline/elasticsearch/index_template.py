@@ -7,12 +7,13 @@ feature: `unsupported_features` parses the error, and `body` then omits the feat
 import re
 from typing import Any, NamedTuple
 
+from pipeline.config import index_options
 from pipeline.config.settings import IndexSettings
 from pipeline.contract.ecs import FIELDS, LABELS_PREFIX, Field
 from pipeline.contract.json_types import JsonObject
 from pipeline.elasticsearch import requests
 
-VERSION = 2
+VERSION = 3
 OWNER = "crisp"
 PRIORITY = 500
 LATE = "late"
@@ -24,6 +25,10 @@ _FALLBACK_TYPE_OF_FIELD = {"error.stack_trace": "text"}  # too long for a keywor
 _KEYWORD_LIMIT = 8191  # characters: 32,766 bytes, Lucene's longest term, at four bytes each
 
 LIFECYCLE_SETTING = "index.lifecycle.name"
+MODE_SETTING = "index.mode"
+_LOGSDB = {MODE_SETTING: "logsdb", "index.mapping.source.mode": "stored"}
+"""A synthetic source has times in another notation, and arrays in another order: after a retry the stored document
+would not be recognised as the same."""
 
 _UNSUPPORTED_TYPE = re.compile(r"(?:mapper type \[|No handler for type \[)(\w+)\]")
 _READ_ONLY = re.compile(r"set as read-only by \[([\w.-]+)\]")
@@ -40,6 +45,11 @@ class Unsupported(NamedTuple):
 def unsupported_features(reason: str) -> Unsupported:
     """Return the unsupported features that an error names; none if the error is about something else."""
     return Unsupported(frozenset(_UNSUPPORTED_TYPE.findall(reason)), frozenset(_UNSUPPORTED_SETTING.findall(reason)))
+
+
+def is_about_mode(reason: str) -> bool:
+    """Return whether an error is that the server does not support the mode of an index."""
+    return "IndexMode." in reason
 
 
 def managed_by(reason: str) -> str:
@@ -150,13 +160,20 @@ def is_owned_by_crisp(value: Any) -> bool:
     return isinstance(value, dict) and value.get("owner") == OWNER
 
 
+def user_settings(settings: IndexSettings) -> frozenset[str]:
+    """Return the names of the index settings that the user has chosen; they are never omitted."""
+    mode = _LOGSDB if settings.index_mode == "logsdb" else {}
+    return frozenset({*mode, *index_options.parse(settings.index_settings)})
+
+
 def _index_settings(template: Template, settings: IndexSettings) -> JsonObject:
-    lifecycle = {LIFECYCLE_SETTING: template.policy} if template.policy else {}
-    return {
-        **lifecycle,
+    values = {
+        **({LIFECYCLE_SETTING: template.policy} if template.policy else {}),
+        **(_LOGSDB if settings.index_mode == "logsdb" else {}),
         "index.number_of_shards": settings.index_shards,
         "index.auto_expand_replicas": "0-1",
         "index.refresh_interval": "1s",
+        "index.codec": "best_compression",
         "index.mapping.ignore_malformed": True,
         "index.mapping.total_fields.limit": settings.index_field_limit,
         "index.mapping.total_fields.ignore_dynamic_beyond_limit": True,
@@ -167,7 +184,9 @@ def _index_settings(template: Template, settings: IndexSettings) -> JsonObject:
             "crisp.flattened",
             "app.overflow",
         ],
+        **index_options.parse(settings.index_settings),
     }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _property(field: str, definition: Field, unsupported_types: frozenset[str]) -> JsonObject:

@@ -196,3 +196,50 @@ def test_kibana_only_needs_a_kibana_url() -> None:
 
     assert completed.returncode != 0
     assert "CRISP_KIBANA_URL is not set" in completed.stderr
+
+
+def test_index_settings_of_the_user_reach_new_indices(bare: Flow) -> None:
+    bare.configure(CRISP_INDEX_SETTINGS='{"refresh_interval": "2s", "index.codec": null, "index.priority": 7}')
+    bare.set_up()
+    bare.request(f"{bare.prefix}-2026.11.24", {}, "PUT")
+
+    settings = bare.request(f"{bare.prefix}-2026.11.24/_settings")[f"{bare.prefix}-2026.11.24"]["settings"]["index"]
+    assert (settings["refresh_interval"], settings["priority"], "codec" in settings) == ("2s", "7", False)
+    assert f"index template crisp-{bare.prefix}: up to date, version {index_template.VERSION}" in bare.set_up()
+
+
+def test_unknown_index_setting_of_the_user_is_rejected_not_omitted(bare: Flow) -> None:
+    bare.configure(CRISP_INDEX_SETTINGS='{"index.codecc": "default"}')
+
+    with pytest.raises(SetupError, match=r"CRISP_INDEX_SETTINGS: this server has no setting index\.codecc"):
+        bare.set_up()
+
+
+def test_invalid_value_of_an_index_setting_is_rejected(bare: Flow) -> None:
+    bare.configure(CRISP_INDEX_SETTINGS='{"index.codec": "x"}')
+
+    with pytest.raises(SetupError, match=r"unknown value for \[index\.codec\]"):
+        bare.set_up()
+
+
+def test_logsdb_is_used_or_rejected_by_name(bare: Flow) -> None:
+    bare.configure(CRISP_INDEX_MODE="logsdb")
+    if bare.stack.address.es_version.startswith("8.11."):
+        with pytest.raises(SetupError, match=r"CRISP_INDEX_MODE=logsdb: this server does not support it"):
+            bare.set_up()
+        return
+    bare.set_up()
+    document = {
+        "@timestamp": "2026-11-24T09:42:30.100000000Z",
+        "message": " a ",
+        "host.name": "n",
+        "event.created": "2026-11-24T09:42:31.000000000Z",
+        "tags": ["b", "a", "a"],
+        "kubernetes.labels": {"b": "1", "a.c": "2"},
+    }
+    bare.request(f"{bare.prefix}-2026.11.24/_create/1", document, "PUT")
+
+    settings = bare.request(f"{bare.prefix}-2026.11.24/_settings")[f"{bare.prefix}-2026.11.24"]["settings"]["index"]
+    assert settings["mode"] == "logsdb"
+    # After a retry the stored document is compared with ours: it must be what was sent.
+    assert bare.request(f"{bare.prefix}-2026.11.24/_doc/1")["_source"] == document

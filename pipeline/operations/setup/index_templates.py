@@ -116,6 +116,7 @@ class IndexSetup:
                 requests.read_member(response.body, dict, "template")
                 return body, unsupported
             more = index_template.unsupported_features(str(response.body))
+            self._reject_user_settings(str(response.body), more)
             if response.status != 400 or not (more.types - unsupported.types or more.settings - unsupported.settings):
                 raise SetupError(f"index template {template.name} rejected: {requests.describe(response)}")
             unsupported = Unsupported(unsupported.types | more.types, unsupported.settings | more.settings)
@@ -123,6 +124,16 @@ class IndexSetup:
             f"index template {template.name}: too many features not supported by this server: "
             f"{sorted(unsupported.types)}"
         )
+
+    def _reject_user_settings(self, reason: str, unsupported: Unsupported) -> None:
+        """Raise SetupError if the server does not support what a user has set: that is never omitted silently."""
+        if index_template.is_about_mode(reason):
+            raise SetupError(
+                f"CRISP_INDEX_MODE={self._settings.index_mode}: this server does not support it: "
+                "use Elasticsearch 8.17 or newer, or CRISP_INDEX_MODE=standard"
+            )
+        if names := sorted(unsupported.settings & index_template.user_settings(self._settings)):
+            raise SetupError(f"CRISP_INDEX_SETTINGS: this server has no setting {', '.join(names)}")
 
     async def _read_template(self, template: Template) -> JsonObject | None:
         response = await self._request("GET", f"/_index_template/{template.name}?flat_settings=true")

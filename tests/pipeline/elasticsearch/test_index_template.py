@@ -113,3 +113,46 @@ def test_manager_of_a_resource_is_parsed_from_the_error() -> None:
     reason = f"{prefix} [[crisp-logs] set as read-only by [file_settings]]"
     assert index_template.managed_by(reason) == "file_settings"
     assert index_template.managed_by("unknown setting [index.lifecycle.name]") == ""
+
+
+def index_settings(**options: Any) -> dict[str, Any]:
+    settings = Settings(**options)
+    (template, *_) = index_template.all_templates(settings)
+    body = index_template.body(template, settings, Unsupported())
+    result: dict[str, Any] = body["template"]["settings"]
+    return result
+
+
+def test_indices_are_compressed_by_default() -> None:
+    assert index_settings()["index.codec"] == "best_compression"
+    assert index_template.MODE_SETTING not in index_settings()
+
+
+def test_user_settings_replace_add_and_remove_settings() -> None:
+    text = '{"refresh_interval": "30s", "index.codec": null, "index.merge.scheduler.max_thread_count": 1}'
+    settings = index_settings(index_settings=text)
+
+    assert settings["index.refresh_interval"] == "30s"
+    assert settings["index.merge.scheduler.max_thread_count"] == 1
+    assert "index.codec" not in settings
+    assert settings["index.mapping.ignore_malformed"] is True
+
+
+def test_mode_of_the_index_is_a_setting_of_the_user() -> None:
+    settings = Settings(index_mode="logsdb", index_settings='{"index.codec": "default"}')
+
+    assert index_settings(index_mode="logsdb")[index_template.MODE_SETTING] == "logsdb"
+    assert index_settings(index_mode="logsdb")["index.mapping.source.mode"] == "stored"
+    assert index_template.user_settings(settings) == {
+        index_template.MODE_SETTING,
+        "index.mapping.source.mode",
+        "index.codec",
+    }
+    assert index_template.user_settings(Settings()) == frozenset()
+
+
+def test_unsupported_mode_is_parsed_from_the_error() -> None:
+    reason = "Validation Failed: 1: No enum constant org.elasticsearch.index.IndexMode.LOGSDB;"
+
+    assert index_template.is_about_mode(reason)
+    assert not index_template.is_about_mode("unknown setting [index.codecc] did you mean [index.codec, index.mode]?")
