@@ -15,6 +15,8 @@ from pipeline.config.settings import ShipperSettings
 from pipeline.contract.pod_metadata import Instance
 
 OPEN_RETRY_SECONDS = 0.5
+MAX_IN_FLIGHT_SLICES = 64
+"""Of one container. Later slices may be acknowledged, in other partitions, while an earlier one waits for a leader."""
 
 
 class ReadScheduler:
@@ -60,6 +62,7 @@ class ReadScheduler:
             self._backlog_since.pop(instance, None)
             self._delivery.send(tail, pending)
             busy = busy or tail.backlog_bytes() >= self._settings.slice_max_bytes
+        self._delivery.flush()
         self._stalled_since = min(self._stalled_since, now) if stalled and not progress else math.inf
         return busy
 
@@ -95,7 +98,7 @@ class ReadScheduler:
         """Return whether to read a slice: it would be full, or the oldest unread line lingered long enough."""
         if tail.metadata is MetadataState.WAITING or not (backlog or tail.holds_lines):
             return False
-        if self._delivery.is_paused(tail, now):
+        if self._delivery.is_paused(tail, now) or tail.in_flight_count >= MAX_IN_FLIGHT_SLICES:
             return False
         if backlog >= self._settings.slice_max_bytes:
             return True

@@ -244,6 +244,7 @@ class Shipper:
             if self._link.state is LinkState.FAILED:
                 await self._delivery.recover(self._containers.tails.values(), self._containers.losses)
                 continue
+            self._delivery.resend_held_bundles()
             self._send_gaps()
             busy = self._scheduler.read_all(now)
             if once and not busy and self._all_shipped():

@@ -1,11 +1,15 @@
 """Bytes in flight: sent to Kafka and not acknowledged, of each partition and in total, within limits."""
 
 import asyncio
+import math
 import time
 from collections.abc import Collection
 from dataclasses import dataclass
 
 from agents.delivery.partitioner import choose_partition
+
+HELD_SECONDS = 3.0
+"""A partition that has not responded for so long, while others do, holds what is in flight to it."""
 
 
 @dataclass(slots=True)
@@ -31,6 +35,7 @@ class InFlightBytes:
         self._partitions = [0]
         self._states: dict[int, PartitionState] = {}
         self._total = 0
+        self._responded_at = -math.inf  # monotonic, of any partition
 
     @property
     def total(self) -> int:
@@ -55,8 +60,12 @@ class InFlightBytes:
         self.capacity.set()
         return total
 
+    def partition(self, key: bytes) -> int:
+        """Return the partition of a key."""
+        return choose_partition(key, self._partitions)
+
     def _state(self, key: bytes) -> PartitionState:
-        return self._states.setdefault(choose_partition(key, self._partitions), PartitionState())
+        return self._states.setdefault(self.partition(key), PartitionState())
 
     def add(self, key: bytes, size: int) -> None:
         """Count a record that is sent."""
@@ -72,7 +81,7 @@ class InFlightBytes:
         """Count the response to a record: an acknowledgement or an error."""
         state = self._state(key)
         state.in_flight_bytes -= size
-        state.waiting_since = time.monotonic()
+        state.waiting_since = self._responded_at = time.monotonic()
         self._total -= size
         self.acked.set()
         if self._total < self._max_bytes:
@@ -81,6 +90,15 @@ class InFlightBytes:
     def has_capacity(self, key: bytes) -> bool:
         """Return whether more of a key may be sent: one unresponsive partition must not use the whole budget."""
         return self._state(key).in_flight_bytes < self._partition_max_bytes
+
+    def held_partitions(self) -> list[int]:
+        """Return the partitions that have not responded for HELD_SECONDS although others have."""
+        limit = time.monotonic() - HELD_SECONDS
+        if self._responded_at < limit:
+            return []
+        return [
+            number for number, state in self._states.items() if state.in_flight_bytes and state.waiting_since < limit
+        ]
 
     def waiting_partitions(self) -> list[int]:
         """Return the partitions with bytes in flight."""

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 
 from aiokafka.errors import KafkaError
 
+from agents.delivery.bundle_keys import BundleKeys
 from agents.delivery.in_flight import InFlightBytes
 from agents.delivery.producer import DeliveryCallback, Producer, RecordProducer
 from pipeline.backoff import Backoff
@@ -68,6 +69,8 @@ class KafkaLink:
         self._unavailable = "not connected to Kafka yet"
         self._rejection = ""
         self._leaderless = ""
+        self._leaderless_partitions: list[int] = []  # with records in flight, while others have a leader
+        self._bundle_keys: BundleKeys | None = None
 
     @property
     def state(self) -> LinkState:
@@ -111,6 +114,21 @@ class KafkaLink:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stopping.wait()
+
+    def next_bundle_key(self) -> bytes:
+        """Return the key of the next bundle: partitions that have a leader, respond, and have capacity take turns."""
+        partitions, held = self.in_flight.partitions, self.held_partitions()
+        if self._bundle_keys is None or self._bundle_keys.partitions != partitions:
+            self._bundle_keys = BundleKeys(self._settings.node_name, partitions)
+        return self._bundle_keys.next(
+            lambda partition, key: (
+                partition not in held and self.in_flight.has_capacity(key) and self._producer.has_leader(partition)
+            )
+        )
+
+    def held_partitions(self) -> set[int]:
+        """Return the partitions that do not respond, or have no leader, while others do and have one."""
+        return {*self.in_flight.held_partitions(), *self._leaderless_partitions}
 
     def send(self, key: bytes, value: bytes, headers: Headers, on_delivery: DeliveryCallback) -> None:
         """Send a record; `on_delivery` is called once, unless the link is closed before Kafka responds."""
@@ -169,7 +187,7 @@ class KafkaLink:
     async def check(self) -> None:
         """Report partitions without a leader, and diagnose an unresponsive Kafka."""
         if self._state is not LinkState.CONNECTED:
-            self._leaderless = ""
+            self._leaderless, self._leaderless_partitions = "", []
             return
         if self._has_other_partitions():
             self._state = LinkState.FAILED
@@ -190,17 +208,19 @@ class KafkaLink:
         log.warning("%s has %d partitions now, before %d: replacing the producer", topic, len(now), len(before))
         return True
 
-    def _leaderless_partitions(self) -> list[int]:
+    def _find_leaderless(self) -> list[int]:
         return [number for number in self.in_flight.waiting_partitions() if not self._producer.has_leader(number)]
 
     def _unresponsive_seconds(self) -> float:
         """Return for how long a partition that has a leader has not responded, in seconds."""
-        return self.in_flight.unresponsive_seconds(self._leaderless_partitions())
+        return self.in_flight.unresponsive_seconds(self._find_leaderless())
 
     def _check_leaders(self) -> None:
         """Report partitions without a leader; the others are unaffected."""
-        unresponsive = self.in_flight.unresponsive_seconds() > UNRESPONSIVE_SECONDS
-        partitions = self._leaderless_partitions() if unresponsive else []
+        leaderless = self._find_leaderless()
+        have_leader = leaderless and any(map(self._producer.has_leader, self.in_flight.partitions))
+        self._leaderless_partitions = leaderless if have_leader else []
+        partitions = leaderless if self.in_flight.unresponsive_seconds() > UNRESPONSIVE_SECONDS else []
         listed = ", ".join(map(str, partitions))
         message = f"no leader in {self._settings.topic_raw} for partition {listed}: records wait" if partitions else ""
         if message and message != self._leaderless:

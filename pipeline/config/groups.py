@@ -16,7 +16,7 @@ GROUPS: dict[str, dict[str, str]] = {
     },
     "shipper": {
         "shipper": """slice_max_bytes logs_dir plain_dirs docker_dir discovery deleted_max_bytes state_dir compression
-            linger_seconds poll_seconds scan_seconds inflight_max_bytes checkpoint_seconds kubernetes kubeconfig
+            linger_seconds poll_seconds scan_seconds bundles inflight_max_bytes checkpoint_seconds kubernetes kubeconfig
             metadata_wait_seconds annotation_prefix pods_may_exclude exclude_namespaces exclude_pods ship_port
             ship_grace_seconds""",
         "shipper, parse, audit": """node_name trace_gap_seconds partial_gap_seconds multiline multiline_pattern

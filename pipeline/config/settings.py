@@ -162,6 +162,9 @@ class ShipperSettings(KafkaSettings):
     linger_seconds: float = _setting(0.2, "maximum time that a line waits for more lines of its container", minimum=0)
     poll_seconds: float = _setting(0.2, "interval of polling open files for new data", minimum=0.01)
     scan_seconds: float = _setting(0.75, "interval of scanning the directories for new files", minimum=0.05)
+    bundles: bool = _setting(
+        default=True, meaning="send small slices of several containers as one record; a worker must know bundles"
+    )
     inflight_max_bytes: int = _setting(4 * MIB, "maximum bytes sent to Kafka and not yet acknowledged", minimum=2 * MIB)
     checkpoint_seconds: float = _setting(1.0, "interval of writing the checkpoint", minimum=0.05)
     trace_gap_seconds: float = _setting(1.0, "a line after a longer gap never continues a stack trace", minimum=0.05)

@@ -37,6 +37,9 @@ class FakeDelivery:
         self._unacknowledged.append((tail, pending))
         self._in_flight.add(tail.key, size)
 
+    def flush(self) -> None:
+        """Nothing waits: every slice is sent at once."""
+
     def is_paused(self, tail: ContainerTail, _: float) -> bool:
         return pod_of(tail) in self.paused
 

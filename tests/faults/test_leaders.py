@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from agents.delivery.partitioner import choose_partition
-from pipeline.contract import record
+from pipeline.contract import bundle, record
 from pipeline.local.process import peak_rss_mib
 from pipeline.local.stack import Stack
 from pipeline.operations.setup import topics
@@ -139,4 +139,11 @@ def all_contain(node: Node, logs: dict[int, list[RotatedLog]], content: bytes) -
     records = node.flow.records(
         node.reader.topic_raw, lambda entry: content in entry.value, reader_settings=node.reader, partitions=list(logs)
     )
-    return {container_key(log) for group in logs.values() for log in group} <= {entry.key for entry in records}
+    parts = [
+        part
+        for entry in records
+        if bundle.is_bundle(entry.headers)
+        for part in bundle.split(entry.value, entry.headers)
+    ]
+    keys = {entry.key for entry in records} | {part.key for part in parts if content in part.value}
+    return {container_key(log) for group in logs.values() for log in group} <= keys
