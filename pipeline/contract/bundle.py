@@ -39,6 +39,9 @@ _NONE = b"-"
 _NO_OPTIONAL = (_NONE, _NONE, _NONE)
 _WORD = re.compile(rb"[!-~]{1,1024}")
 _NUMBER = re.compile(rb"\d{1,19}")
+_ROW = re.compile(
+    rb"([!-~]{1,1024}) (\d{1,19}) (\d{1,19}) (\d{1,19}) (\d{1,19}) ([^ ]+) ([^ ]+) ([^ ]+) ([^ ]+) (.+)", re.DOTALL
+)
 
 
 class Part(NamedTuple):
@@ -140,10 +143,10 @@ def split(value: bytes | None, headers: Headers) -> list[Part]:
     groupings, pods = fields["groupings"].split(b"\n"), fields["pods"].split(b"\n")
     parts, start = list[Part](), 0
     for row in rows:
-        columns = row.split(b" ", 9)
-        if len(columns) != 10 or not all(map(_NUMBER.fullmatch, columns[1:5])):
+        columns = _ROW.fullmatch(row)
+        if columns is None:
             raise RecordError(f"header parts: {row[:80]!r} is not a part")
-        key, size, delay, grouping, pod, segments, after, carried, goes_on, files = columns
+        key, size, delay, grouping, pod, segments, after, carried, goes_on, files = columns.groups()
         end = start + int(size)
         part_headers = [
             ("crisp", record.VERSION),

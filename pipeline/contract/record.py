@@ -44,6 +44,7 @@ FIRST_LINE_BYTES = 1024
 MODES = ("traces", "off", "pattern")
 
 IDENTITY = re.compile(r"[A-Za-z0-9_-]{16}")
+_REQUIRED = frozenset({"files", "segments", "node", "read", "grouping", "pod"})
 _CACHED_GROUPING_MAX_BYTES = 8 * 1024
 _SEGMENT = re.compile(rb"(\d{1,4}):(\d{1,19})\+(\d{1,10})")
 
@@ -165,6 +166,9 @@ def encode_segments(segments: tuple[Segment, ...]) -> bytes:
 
 def decode_segments(coded: bytes) -> tuple[Segment, ...]:
     """Decode delta-encoded segments. Raises RecordError."""
+    only = _SEGMENT.fullmatch(coded)
+    if only is not None:
+        return (Segment(int(only[1]), int(only[2]), int(only[3])),)
     ends: dict[int, int] = {}
     segments = []
     for part in coded.split(b","):
@@ -229,7 +233,7 @@ def decode(value: bytes | None, headers: Headers) -> LogSlice:
         raise RecordError(f"contract version {fields.get('crisp')!r} is not supported, only {VERSION!r}")
     if "gap" in fields:
         raise RecordError("this record is a gap, not a slice")
-    missing = {"files", "segments", "node", "read", "grouping", "pod"} - fields.keys()
+    missing = _REQUIRED - fields.keys()
     if missing:
         raise RecordError("missing headers: " + ", ".join(sorted(missing)))
     try:
@@ -291,10 +295,10 @@ def _decode_continuations(encoded: bytes) -> tuple[Continuation, ...]:
 def _check(log_slice: LogSlice) -> None:
     if not log_slice.value.endswith(b"\n"):
         raise RecordError("the value does not end with a newline")
-    total = sum(segment.length for segment in log_slice.segments)
+    total = sum([segment.length for segment in log_slice.segments])
     if len(log_slice.value) - total not in (0, 1):
         raise RecordError(f"the segments have {total} bytes, the value has {len(log_slice.value)}")
-    if not set(log_slice.continued_streams) <= {"stdout", "stderr"}:
+    if log_slice.continued_streams and not {"stdout", "stderr"}.issuperset(log_slice.continued_streams):
         raise RecordError(f"header goes_on: {log_slice.continued_streams!r} are not streams")
-    if any(segment.file >= len(log_slice.files) for segment in log_slice.segments):
+    if max([segment.file for segment in log_slice.segments]) >= len(log_slice.files):
         raise RecordError("header segments: refers to a file that is not in header files")

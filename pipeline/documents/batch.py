@@ -105,25 +105,25 @@ def from_documents(documents: list[Document], origin: KafkaPosition, headers: He
 
 def merge(batches: list[DocumentBatch]) -> DocumentBatch:
     """Merge several batches into one."""
-    lengths: dict[int, int] = {}
-    start = 0
+    merged, start = DocumentBatch(), 0
     for batch in batches:
-        lengths |= {start + number: length for number, length in batch.lengths.items()}
-        start += len(batch)
-    traffic: dict[tuple[str, str], tuple[int, int]] = {}
-    for names, (lines, size) in (entry for batch in batches for entry in batch.traffic.items()):
-        before = traffic.get(names, (0, 0))
-        traffic[names] = before[0] + lines, before[1] + size
-    return DocumentBatch(
-        [index for batch in batches for index in batch.indices],
-        [document_id for batch in batches for document_id in batch.ids],
-        [source for batch in batches for source in batch.sources],
-        lengths,
-        sum((batch.dropped for batch in batches), Counter()),
-        sum((batch.hook_errors for batch in batches), Counter()),
-        {rule: text for batch in batches for rule, text in batch.hook_tracebacks.items()},
-        part_headers={identity: headers for batch in batches for identity, headers in batch.part_headers.items()},
-        invalid=[entry for batch in batches for entry in batch.invalid],
-        traffic=traffic,
-        metadata_missing=sum(batch.metadata_missing for batch in batches),
-    )
+        if batch.lengths:
+            merged.lengths |= {start + number: length for number, length in batch.lengths.items()}
+        start += len(batch.ids)
+        merged.indices += batch.indices
+        merged.ids += batch.ids
+        merged.sources += batch.sources
+        if batch.dropped:
+            merged.dropped.update(batch.dropped)
+        if batch.hook_errors:
+            merged.hook_errors.update(batch.hook_errors)
+            merged.hook_tracebacks |= batch.hook_tracebacks
+        if batch.part_headers:
+            merged.part_headers |= batch.part_headers
+        merged.invalid += batch.invalid
+        for names, (lines, size) in batch.traffic.items():
+            before = merged.traffic.get(names, (0, 0))
+            merged.traffic[names] = before[0] + lines, before[1] + size
+        merged.metadata_missing += batch.metadata_missing
+        merged.size += batch.size
+    return merged

@@ -71,6 +71,7 @@ class SliceBuilder:
         step = max(1, part_bytes // per_event)
         for start in range(0, len(events) or 1, step):
             yield self._build_part(events if len(events) <= step else events[start : start + step])
+            self._dropped, self._hook_errors, self._hook_tracebacks = Counter(), Counter(), {}
 
     def _build_part(self, events: list[Event]) -> DocumentBatch:
         """Return documents. The hot loop: an event that no rule and no redaction concerns takes the short way."""
@@ -108,7 +109,6 @@ class SliceBuilder:
         batch.traffic, self._traffic = self._traffic, {}
         if context.metadata_missing:
             batch.metadata_missing = len(ids) + self._dropped.total()
-        self._dropped, self._hook_errors, self._hook_tracebacks = Counter(), Counter(), {}
         return batch
 
     def _read_and_change(

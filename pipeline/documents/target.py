@@ -1,6 +1,7 @@
 """Where the document of an event goes: its index, and the first part of its id. Pure."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import date
+from functools import lru_cache
 
 from pipeline.config.settings import DocumentSettings
 from pipeline.contract.record import SourceFile
@@ -17,7 +18,9 @@ NO_TARGET: Target = ("", b"", "", "")
 """Of an event that is dropped."""
 
 
-MAX_SECONDS = 250_000_000_000.0
+DAY_NS = 86_400 * 10**9
+EPOCH_DAY = date(1970, 1, 1).toordinal()
+MAX_NS = 250_000_000_000 * 10**9
 """A time in the year 9892; Python has no dates after the year 9999."""
 
 
@@ -28,12 +31,12 @@ class Targets:
     the same targets, and a worker's wrong clock changes nothing.
     """
 
-    __slots__ = ("_cache", "_files", "_last_day", "_oldest_days", "_settings", "_written")
+    __slots__ = ("_cache", "_files", "_last_day", "_oldest_days", "_settings", "_written_day")
 
     def __init__(self, files: tuple[SourceFile, ...], written_ns: int, settings: DocumentSettings) -> None:
         self._files = files
-        self._written = datetime.fromtimestamp(min(written_ns / 1e9, MAX_SECONDS), UTC)
-        self._last_day = (self._written + timedelta(days=1)).strftime("%Y-%m-%d")
+        self._written_day = min(written_ns, MAX_NS) // DAY_NS
+        self._last_day = _format_day(self._written_day + 1)
         self._settings = settings
         self._cache: dict[tuple[str, int, bytes], Target] = {}
         self._oldest_days: dict[str, str] = {}
@@ -56,7 +59,11 @@ class Targets:
         """The first day of the route's retention."""
         if route not in self._oldest_days:
             days = self._settings.routes[route] if route else self._settings.retention_days
-            self._oldest_days[route] = (
-                self._written - timedelta(days=min(days, self._written.toordinal() - 1))
-            ).strftime("%Y-%m-%d")
+            self._oldest_days[route] = _format_day(self._written_day - days)
         return self._oldest_days[route]
+
+
+@lru_cache(maxsize=256)
+def _format_day(number: int) -> str:
+    """Return a day as YYYY-MM-DD; `number` counts from the epoch. Before Python's first day it is that."""
+    return date.fromordinal(max(1, EPOCH_DAY + number)).isoformat()

@@ -192,6 +192,27 @@ def group_slice(log_slice: LogSlice) -> list[Event]:
     for continuation in log_slice.continuations:
         if continuation.state not in stack_trace.CONTINUATION_STATES:
             raise RecordError(f"header carried: {list(continuation)} is not supported")
+    event = _single_event(log_slice)
+    if event is not None:
+        return [event]
     grouper = Grouper(log_slice.grouping)
     grouper.add_runs(slice_runs(log_slice), log_slice.previous_time, log_slice.continuations)
     return grouper.finish(log_slice.continued_streams)
+
+
+def _single_event(log_slice: LogSlice) -> Event | None:
+    """Return the event of a slice of one complete line, whatever it says; None if it needs the grouper.
+
+    Most slices of quiet containers are such: the grouper's state would cost more than the line.
+    """
+    value = log_slice.value
+    size = len(value)
+    if len(log_slice.segments) != 1 or value.find(b"\n") != size - 1 or size > log_slice.grouping.max_bytes:
+        return None
+    if log_slice.continuations or log_slice.continued_streams:
+        return None
+    line = cri.parse(value[:-1])
+    if line is None or line.partial:
+        return None
+    file, offset, length = log_slice.segments[0]
+    return (file, offset, length, line.time, line.stream, line.content, 0, 0)

@@ -138,7 +138,7 @@ class Benchmark:
             asyncio.run(topics.create_topics(load_settings(environment)))
             started = self._work(tree, environment)
             shipper, idle, written = self._ship(tree, environment | extra, containers)
-            disk = sum(path.stat().st_size for path in self.stack.directory.rglob(f"{name}-[0-9]*/*.log"))
+            disk = self._disk(name)
             worker = self._work(tree, environment) - started
         shutil.rmtree(home)
         return Cost(shipper * 1e6 / written[0], 100 * idle, worker * 1e6 / written[1], disk / written[1])
@@ -150,6 +150,8 @@ class Benchmark:
         those written while it was measured, and all.
         """
         with _process(tree, environment, "ship") as child:
+            while not self._disk(environment["CRISP_TOPIC_RAW"]):
+                time.sleep(TICK_SECONDS)
             time.sleep(WARM_SECONDS)
             before = process_cpu_seconds(child.pid)
             time.sleep(self.seconds / 2)
@@ -160,6 +162,10 @@ class Benchmark:
             cpu = process_cpu_seconds(child.pid) - before
             time.sleep(DRAIN_SECONDS)
         return cpu, idle, (written, written + warm + containers.count)
+
+    def _disk(self, topic: str) -> int:
+        """Return the size of a topic's log segments, in bytes."""
+        return sum(path.stat().st_size for path in self.stack.directory.rglob(f"{topic}-[0-9]*/*.log"))
 
     @staticmethod
     def _work(tree: Path, environment: dict[str, str]) -> float:

@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 
 from agents.tailing import slice_boundary
 from agents.tailing.slice_boundary import Chunk
-from pipeline.contract.record import Continuation, Grouping
+from pipeline.contract.record import Continuation, Grouping, LogSlice, Segment, SourceFile
 from pipeline.grouping.event import MULTILINE, PARTIAL, SPLIT, UNPARSED, Event
-from pipeline.grouping.grouper import Grouper, requested_grouping
+from pipeline.grouping.grouper import Grouper, group_slice, requested_grouping, slice_runs
 from pipeline.grouping.stack_trace import PATTERN_EVENT
 from tests.support.cri_lines import LINES, SECOND, raw
 
@@ -249,3 +249,23 @@ def test_line_in_too_many_places_continues_as_another_part() -> None:
         (b"aaa", SPLIT, 1),
         (b"a", SPLIT | PARTIAL, 2),
     ]
+
+
+@settings(max_examples=4 * settings().max_examples)
+@given(LINES, GROUPINGS, st.sampled_from([b"", b"2026-11-24T09:42:29.1Z"]), st.booleans(), st.integers(0, 2))
+def test_slice_of_one_line_has_the_event_that_the_grouper_makes(
+    lines: list[tuple[bytes, bytes, bytes, int]],
+    grouping: Grouping,
+    previous_time: bytes,
+    has_newline: bool,  # noqa: FBT001
+    carried: int,
+) -> None:
+    """The short way for slices of one line; in the file the last line may end without a newline."""
+    continuations = [(), (Continuation("stdout", 2, 0),), (Continuation("", 3, 0),)][carried]
+    for line in raw(lines):
+        segment = Segment(0, 77, len(line) - (not has_newline))
+        files = (SourceFile("AAAAAAAAAAAAAAAA", "/0.log"),)
+        log_slice = LogSlice(line, files, (segment,), "n", 1, grouping, b"{}", previous_time, continuations)
+        grouper = Grouper(grouping)
+        grouper.add_runs(slice_runs(log_slice), previous_time, continuations)
+        assert group_slice(log_slice) == grouper.finish()
