@@ -15,7 +15,7 @@ from aiokafka.errors import TopicAuthorizationFailedError
 from agents.discovery.scanner import DiscoveredFile
 from agents.state.checkpoint import Checkpoint
 from agents.tailing.standby_files import StandbyFiles
-from pipeline.contract import record
+from pipeline.contract import bundle, record
 from pipeline.contract.record import LogSlice
 from pipeline.monitoring import log
 from tests.support.command_line import CommandLine
@@ -53,9 +53,8 @@ class Node:
 
     def slices(self) -> Iterator[LogSlice]:
         for stored in self.crisp.kafka.records(self.crisp.settings.topic_raw):
-            decoded = record.decode(stored.value or b"", list(stored.headers))
-            if isinstance(decoded, LogSlice):
-                yield decoded
+            for value, headers in bundle.expand(stored.value or b"", list(stored.headers)):
+                yield record.decode(value, headers)
 
 
 @pytest.fixture

@@ -24,7 +24,8 @@ from agents.state.checkpoint import State, decode, encode
 from agents.tailing.container_tail import ContainerTail
 from agents.tailing.pending_slice import PendingSlice
 from pipeline.config.settings import Settings
-from pipeline.contract import record
+from pipeline.contract import bundle, record
+from pipeline.contract.bundle import Bundle
 from pipeline.contract.pod_metadata import Instance
 from pipeline.contract.record import Grouping
 from pipeline.grouping.event import SPLIT, Event
@@ -150,6 +151,7 @@ class ManualShipper:
         )
         self.stored = encode(State())
         self.arrived: list[record.LogSlice] = []
+        self.bundled: tuple[record.LogSlice, ...] = ()  # the last two that were delivered
         self.clock = 0.0
         self.containers = ContainerLogs(self.settings)
         self.start()
@@ -184,8 +186,12 @@ class ManualShipper:
         assert all(len(file.acked.above) <= 64 for file in tail.files)
 
     def deliver(self, pending: PendingSlice) -> None:
-        value, headers = record.encode(pending.log_slice)
-        self.arrived.append(record.decode(value, headers))
+        self.arrived.append(record.decode(*record.encode(pending.log_slice)))
+        self.bundled = (*self.bundled[-1:], pending.log_slice)
+        building = Bundle(1 << 20)
+        assert all(building.add(b"uid/pay/0", log_slice) for log_slice in self.bundled)
+        parts = bundle.split(*building.encode())
+        assert self.arrived[-1] == record.decode(parts[-1].value, parts[-1].headers)
 
     def acknowledge(self, number: int) -> None:
         tail, pending = self.in_flight.pop(number % len(self.in_flight))
