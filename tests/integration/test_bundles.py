@@ -89,11 +89,12 @@ def test_quiet_containers_share_records_with_the_same_documents(shipped: Flow) -
 def test_damaged_part_is_dead_lettered_alone_and_a_whole_bundle_can_be_retried(shipped: Flow) -> None:
     flow = shipped
     flow.run_once(flow.worker)
-    assert len(flow.documents()) == CONTAINERS * LINES
+    documents = flow.documents()
+    assert len(documents) == CONTAINERS * LINES
     entry = max(bundles(flow), key=lambda entry: len(entry.value))
     parts = bundle.split(entry.value, list(entry.headers))
     assert len(parts) > 3
-    flow.request(f"{flow.prefix}-*/_delete_by_query?refresh=true", {"query": {"match_all": {}}})
+    delete_documents(flow, documents)
     table = dict(entry.headers)["parts"]
     damaged = [(name, table.replace(b" 0:", b" x:", 1) if name == "parts" else data) for name, data in entry.headers]
     flow.produce(entry.value, headers=damaged)
