@@ -188,7 +188,7 @@ class ManualShipper:
     def deliver(self, pending: PendingSlice) -> None:
         self.arrived.append(record.decode(*record.encode(pending.log_slice)))
         if self.building is None or not self.building.add(b"uid/pay/0", pending.log_slice):
-            self.building = Bundle(2000)  # full, or read earlier than the bundle's first slice
+            self.building = Bundle(1 << 14)  # full, or read earlier than the bundle's first slice
             assert self.building.add(b"uid/pay/0", pending.log_slice)
         parts = bundle.split(*self.building.encode())
         assert self.arrived[-1] == record.decode(parts[-1].value, parts[-1].headers)
