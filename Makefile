@@ -9,7 +9,7 @@ UNIT_RUN := -n auto --dist worksteal $(if $(CI),,--hypothesis-profile=quick)
 COVERAGE := --cov=agents --cov=pipeline --cov-branch --cov-report= --cov-report=json:build/coverage.json
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo unit coverage test test-servers test-faults soak test-k8s k8s-binaries test-cluster cluster-binaries promtool check check-code check-deploy bench bench-features mutants bench-peers docs lock clean
+.PHONY: help venv demo unit coverage test test-servers test-faults soak test-k8s k8s-binaries test-cluster cluster-binaries promtool check check-code check-deploy bench bench-features bench-trickle mutants bench-peers docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -78,6 +78,9 @@ bench: venv ## speed and memory of shipper and worker as a table, build/bench.md
 
 bench-features: venv ## what each feature of the worker's costs, as a table (build/features.md)
 	@$(BIN)/python -m tests.benchmarks.features $(ARGS)
+
+bench-trickle: venv ## quiet containers: cost of slices of one line (ARGS="--old DIRECTORY": in turns with another tree)
+	@$(BIN)/python -m tests.benchmarks.trickle $(ARGS)
 
 mutants: venv ## faults put into the pure half one by one: which does no test notice? An hour (ARGS="pipeline.contract.cri")
 	@$(BIN)/python -m tests.benchmarks.mutants $(ARGS)
