@@ -75,11 +75,29 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             for tp, mark in marks.items()
             if tp in tps and mark is not None and mark.routing
         }
+        await self._commit_marks(offsets)
+
+    async def commit_start(self, tps: Collection[TP], routing: str) -> dict[TP, int]:
+        """Commit, for partitions without an offset of the group, where it starts; return these offsets.
+
+        None if the group rebalances. Not while Faust commits.
+        """
+        return await self.call_thread(self._commit_start, tps, routing)  # type: ignore[no-any-return] # as below
+
+    async def _commit_start(self, tps: Collection[TP], routing: str) -> dict[TP, int]:
+        starts = await self._ensure_consumer().beginning_offsets([TopicPartition(*tp) for tp in tps])
+        metadata = {tp: record_mark.mark_start(start, routing).metadata for tp, start in starts.items()}
+        committed = await self._commit_marks({tp: OffsetAndMetadata(starts[tp], metadata[tp]) for tp in starts})
+        return {TP(*tp): start for tp, start in starts.items()} if committed else {}
+
+    async def _commit_marks(self, offsets: dict[TopicPartition, OffsetAndMetadata]) -> bool:
         try:
             if offsets:
                 await self._commit_with_metadata(offsets)
         except CommitFailedError as error:  # the group rebalances: it is done again for what is assigned then
             log.info("the group rebalances: %s", error)
+            return False
+        return True
 
     async def end_offsets(self, tps: list[TP]) -> dict[TP, int]:
         """Return the offsets after the last records of partitions."""
@@ -92,7 +110,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def _seek_to_marks(self) -> dict[TP, RecordMark | None]:
         marks = await self._read_marks()
         for tp, mark in marks.items():
-            if mark is not None:
+            if mark is not None and mark.has_record:
                 self._ensure_consumer().seek(TopicPartition(*tp), mark.offset)
         return marks
 
@@ -179,9 +197,19 @@ class Consumer(driver.Consumer):
         self._last_marks.clear()
         self._epochs.clear()
         marks = await self._thread.seek_to_marks()
-        self._unverified = {tp: mark for tp, mark in marks.items() if mark is not None}
+        self._unverified = {tp: mark for tp, mark in marks.items() if mark is not None and mark.has_record}
         self._set_offsets = {tp: self.next_offsets.get(tp) for tp, mark in marks.items() if mark is None}
-        await self._find_rerouted({tp: marks.get(tp) for tp in self.assignment()})
+        started = await self._start([tp for tp in self.assignment() if tp not in marks])
+        await self._find_rerouted({tp: marks.get(tp) for tp in self.assignment() - started})
+
+    async def _start(self, tps: list[TP]) -> set[TP]:
+        """Commit where the group starts in partitions that it has not read; return those of which that succeeded.
+
+        The commit has the routing: a crash before the first record is settled is like any later one.
+        """
+        starts = await self._thread.commit_start(tps, "" if self._is_rerouting else self.routing()) if tps else {}
+        self.next_offsets |= starts
+        return set() if self._is_rerouting else set(starts)
 
     async def _find_rerouted(self, marks: dict[TP, RecordMark | None]) -> None:
         """Report the partitions whose records may have been indexed, but not committed, under another routing.

@@ -14,6 +14,7 @@ _HEAD = (
     b"x-elastic-product: Elasticsearch\r\ncontent-length: %d\r\n\r\n%b"
 )
 _TEMPLATE = b'{"index_templates":[{"name":"t","index_template":{"_meta":{"owner":"crisp"}}}]}'
+_NO_INDEX = b'{"error":{"type":"index_not_found_exception","reason":"no such index"},"status":404}'
 _FOUND = b'{"hits":{"total":{"value":1}}}'
 
 
@@ -52,7 +53,7 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         elif b"_search" in head:
             response = _HEAD % (len(_FOUND), _FOUND)
         elif b"_mapping" in head:
-            response = _HEAD.replace(b"200 OK", b"404 Not Found") % (2, b"{}")
+            response = _HEAD.replace(b"200 OK", b"404 Not Found") % (len(_NO_INDEX), _NO_INDEX)
         else:
             response = _HEAD % (len(_TEMPLATE), _TEMPLATE)
         writer.write(response)

@@ -139,6 +139,19 @@ def test_records_indexed_before_the_first_commit_are_not_doubled_by_another_rout
     assert has_messages(flow, "1", "2")
 
 
+def test_first_records_of_a_group_are_not_looked_up(flow: Flow) -> None:
+    """Before them the group's start is committed, with the routing."""
+    index_without_commit(flow, "1", "2")
+    mark = record_mark.parse(0, committed(flow).metadata)
+    flow.run_once(flow.worker)
+
+    assert mark is not None
+    assert mark.routing
+    assert not mark.has_record
+    assert has_messages(flow, "1", "2")
+    assert "are looked up first" not in flow.worker.output.read_text()
+
+
 def test_change_of_routing_that_is_taken_back_after_a_crash_doubles_nothing(flow: Flow) -> None:
     """The last commit is of the routing that is in force again; the records after it were indexed under another."""
     produce(flow, "1")

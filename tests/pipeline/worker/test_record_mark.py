@@ -36,6 +36,16 @@ def test_offset_0_has_no_record_before_it() -> None:
     assert record_mark.parse(0, MARK.metadata) is None
 
 
+@pytest.mark.parametrize("start", [0, 7])
+@pytest.mark.parametrize("routing", ["", "0123abcd"])
+def test_start_of_the_group_has_a_mark_of_no_record(start: int, routing: str) -> None:
+    mark = record_mark.parse(start, record_mark.mark_start(start, routing).metadata)
+
+    assert mark is not None
+    assert (mark.offset, mark.routing, mark.has_record) == (start - 1, routing, False)
+    assert MARK.has_record
+
+
 @pytest.mark.parametrize(
     "other",
     [
