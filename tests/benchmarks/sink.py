@@ -13,7 +13,7 @@ _HEAD = (
     b"HTTP/1.1 200 OK\r\ncontent-type: application/vnd.elasticsearch+json;compatible-with=8\r\n"
     b"x-elastic-product: Elasticsearch\r\ncontent-length: %d\r\n\r\n%b"
 )
-_TEMPLATE = b'{"index_templates":[{"name":"t","index_template":{"_meta":{"owner":"crisp"}}}]}'
+_TEMPLATE = b'{"index_templates":[{"name":"%b","index_template":{"_meta":{"owner":"crisp"}}}]}'
 _NO_INDEX = b'{"error":{"type":"index_not_found_exception","reason":"no such index"},"status":404}'
 _FOUND = b'{"hits":{"total":{"value":1}}}'
 
@@ -55,7 +55,8 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         elif b"_mapping" in head:
             response = _HEAD.replace(b"200 OK", b"404 Not Found") % (len(_NO_INDEX), _NO_INDEX)
         else:
-            response = _HEAD % (len(_TEMPLATE), _TEMPLATE)
+            template = _TEMPLATE % head.split(b" ", 2)[1].rpartition(b"/")[2]
+            response = _HEAD % (len(template), template)
         writer.write(response)
         await writer.drain()
     writer.close()
