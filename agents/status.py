@@ -143,10 +143,7 @@ class StatusReporter:
             unread=self._unread.current,
             tracked_containers=int(value("crisp_shipper_tracked_containers")),
             excluded_containers=len(self._containers.excluded),
-            exclusions=tuple(
-                ExcludedContainers(namespace, reason, number)
-                for (namespace, reason), number in self._containers.exclusions().most_common(MAX_EXCLUSIONS)
-            ),
+            exclusions=self._largest_exclusions(),
             invalid_annotations=tuple(sorted(self._containers.invalid_annotations)[:MAX_EXCLUSIONS]),
             metadata_missing_containers=self._containers.metadata_missing_count(),
             open_files=int(value("crisp_shipper_open_files")),
@@ -167,6 +164,12 @@ class StatusReporter:
             history=self._history_snapshot(),
         )
         return shipper_problems.with_problems(status, time.time())
+
+    def _largest_exclusions(self) -> tuple[ExcludedContainers, ...]:
+        return tuple(
+            ExcludedContainers(namespace, reason, number)
+            for (namespace, reason), number in self._containers.exclusions().most_common(MAX_EXCLUSIONS)
+        )
 
     def _loss_totals(self) -> LossTotals:
         losses = self._containers.losses

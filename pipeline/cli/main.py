@@ -5,6 +5,7 @@ import gc
 import importlib
 import os
 import sys
+from collections.abc import Callable
 
 from pipeline import __version__
 from pipeline.errors import CrispError, RulesError, SettingsError, UsageError
@@ -73,8 +74,13 @@ def main(argv: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     module.add_arguments(command_parser)
+    return _exit_code(name, module.run, command_parser.parse_args(argv[1:]))
+
+
+def _exit_code(name: str, run: Callable[[argparse.Namespace], int], arguments: argparse.Namespace) -> int:
+    """Run the command and print its error, where it ends with one."""
     try:
-        return int(module.run(command_parser.parse_args(argv[1:])))
+        return int(run(arguments))
     except SettingsError as error:
         # A problem of the rules begins with file:line:column, which editors and CI parse.
         prefix = "" if isinstance(error, RulesError) else "crisp: "
