@@ -26,7 +26,8 @@ from agents.tailing.pending_slice import PendingSlice
 from pipeline.config.settings import ShipperSettings
 from pipeline.contract import gap
 from pipeline.contract.pod_metadata import Instance
-from pipeline.monitoring.metrics import SHIPPER, Metrics
+from pipeline.monitoring.metric_table import SHIPPER
+from pipeline.monitoring.metrics import Metrics
 
 log = logging.getLogger(__name__)
 

@@ -34,7 +34,8 @@ from pipeline.contract import record
 from pipeline.contract.gap import GapRecord
 from pipeline.monitoring import shipper_problems
 from pipeline.monitoring.http_server import StatusServer
-from pipeline.monitoring.metrics import SHIPPER, Metrics
+from pipeline.monitoring.metric_table import SHIPPER
+from pipeline.monitoring.metrics import Metrics
 from pipeline.monitoring.pages import shipper_page
 from pipeline.monitoring.shipper_status import ShipperStatus
 

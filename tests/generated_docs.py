@@ -16,7 +16,7 @@ from pipeline.config.environment import DEFAULTS, format_value
 from pipeline.config.groups import GROUPS, grouped_settings
 from pipeline.config.settings import env_name
 from pipeline.contract.ecs import FIELDS
-from pipeline.monitoring.metrics import PROCESS_METRICS, SHIPPER, WORKER, Metric
+from pipeline.monitoring.metric_table import PROCESS_METRICS, SHIPPER, WORKER, Metric
 from pipeline.parsing.json import json_body
 from tests.pipeline.parsing.examples import LOGGERS, TEXTS, Example
 

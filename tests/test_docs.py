@@ -13,7 +13,7 @@ import pytest
 from pipeline.cli.main import ALIASES, COMMANDS
 from pipeline.config.settings import Settings, env_name
 from pipeline.contract.ecs import FIELDS
-from pipeline.monitoring.metrics import SHIPPER, WORKER
+from pipeline.monitoring.metric_table import SHIPPER, WORKER
 from tests import generated_docs
 from tests.deploy.alerts import SHIPPER_ALERTS, WORKER_ALERTS
 from tests.generated_docs import PAGES, ROOT, command_parser

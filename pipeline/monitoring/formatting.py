@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from pipeline.monitoring.metrics import BUCKETS
+from pipeline.monitoring.metric_table import BUCKETS
 from pipeline.monitoring.pages.html import Figure
 
 MAX_ERROR_CHARACTERS = 140

@@ -15,7 +15,8 @@ from pipeline.elasticsearch.freshness_probe import FreshnessProbe
 from pipeline.elasticsearch.indexer import Indexer
 from pipeline.monitoring import worker_problems
 from pipeline.monitoring.http_server import StatusServer
-from pipeline.monitoring.metrics import WORKER, Metrics
+from pipeline.monitoring.metric_table import WORKER
+from pipeline.monitoring.metrics import Metrics
 from pipeline.monitoring.pages import worker_page
 from pipeline.monitoring.worker_status import WorkerStatus
 from pipeline.rules.reload import RulesReloader

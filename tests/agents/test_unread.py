@@ -10,7 +10,8 @@ import pytest
 from agents.shipper import Shipper
 from agents.unread import UnreadLogTracker
 from pipeline.config.settings import Settings
-from pipeline.monitoring.metrics import SHIPPER, Metrics
+from pipeline.monitoring.metric_table import SHIPPER
+from pipeline.monitoring.metrics import Metrics
 from pipeline.monitoring.problem import Severity
 from tests.support.capabilities import without_file_capabilities
 

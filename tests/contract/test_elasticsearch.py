@@ -11,7 +11,8 @@ from pipeline.elasticsearch.id_lookup import DocumentLookup
 from pipeline.elasticsearch.index_guard import IndexResolver
 from pipeline.elasticsearch.rejections.stored_documents import ABSENT, StoredDocuments
 from pipeline.elasticsearch.retrying_client import RetryingClient
-from pipeline.monitoring.metrics import WORKER, Metrics
+from pipeline.monitoring.metric_table import WORKER
+from pipeline.monitoring.metrics import Metrics
 from pipeline.operations.check.elasticsearch import ElasticsearchCheck
 from pipeline.operations.check.finding import FAILED
 from pipeline.operations.inspect.follower import Follower

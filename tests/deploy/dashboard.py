@@ -6,7 +6,7 @@ A metric that no panel shows gets one in the last row, so none is forgotten.
 import re
 from typing import Any, NamedTuple
 
-from pipeline.monitoring.metrics import SHIPPER, WORKER, Metric
+from pipeline.monitoring.metric_table import SHIPPER, WORKER, Metric
 
 UID = "crisp-flow"
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from pipeline.monitoring import runbook, shipper_problems, worker_problems
-from pipeline.monitoring.metrics import SHIPPER, WORKER
+from pipeline.monitoring.metric_table import SHIPPER, WORKER
 from pipeline.operations.inspect import overview
 from tests.deploy import dashboard, promtool
 from tests.deploy.manifests import kustomize, needs_kubectl, overlay, workloads

@@ -12,7 +12,8 @@ from pipeline.contract.record import Headers
 from pipeline.documents.batch import DocumentBatch
 from pipeline.elasticsearch.freshness_probe import FreshnessProbe
 from pipeline.monitoring.measurements.traffic import TrafficCounter
-from pipeline.monitoring.metrics import WORKER, Metrics
+from pipeline.monitoring.metric_table import WORKER
+from pipeline.monitoring.metrics import Metrics
 
 RAW = TP("logs-raw", 0)
 

@@ -4,7 +4,8 @@ from collections import deque
 from typing import NamedTuple
 
 from pipeline.monitoring.measurements.history import RECENT_SAMPLES
-from pipeline.monitoring.metrics import REQUEST_BUCKETS, Metrics, quantile
+from pipeline.monitoring.metric_table import REQUEST_BUCKETS
+from pipeline.monitoring.metrics import Metrics, quantile
 from pipeline.monitoring.worker_status import WorkerLoad
 
 DURATION = "crisp_worker_bulk_request_duration_seconds"

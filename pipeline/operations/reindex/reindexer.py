@@ -18,7 +18,8 @@ from pipeline.elasticsearch.id_lookup import MAX_IDS, DocumentLookup, StoredDocu
 from pipeline.elasticsearch.indexer import Indexer
 from pipeline.elasticsearch.rejections.rejection_handler import SendDeadLetter
 from pipeline.elasticsearch.rejections.stored_event import Comparison, compare
-from pipeline.monitoring.metrics import WORKER, Metrics
+from pipeline.monitoring.metric_table import WORKER
+from pipeline.monitoring.metrics import Metrics
 from pipeline.worker.memory_budget import MemoryBudget
 
 

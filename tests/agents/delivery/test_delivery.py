@@ -20,7 +20,8 @@ from agents.tailing.log_file import LogFile
 from pipeline.config.settings import KIB, MIB, KafkaSettings, Settings
 from pipeline.contract import bundle, gap, record
 from pipeline.contract.gap import Gap, GapRecord
-from pipeline.monitoring.metrics import SHIPPER, Metrics
+from pipeline.monitoring.metric_table import SHIPPER
+from pipeline.monitoring.metrics import Metrics
 from tests.support.fake_producer import FakeTopic, Record
 
 LINE = b"2026-11-24T09:42:30.%09dZ stdout F %b\n"

@@ -14,7 +14,8 @@ from pipeline.contract.record import KafkaPosition
 from pipeline.documents.batch import Document, DocumentBatch, from_documents
 from pipeline.elasticsearch import index_template
 from pipeline.elasticsearch.indexer import Indexer
-from pipeline.monitoring.metrics import WORKER, Metrics
+from pipeline.monitoring.metric_table import WORKER
+from pipeline.monitoring.metrics import Metrics
 from tests.support.fake_elasticsearch import DocumentError, FakeElasticsearch
 
 INDEX = "logs-2026.11.24"

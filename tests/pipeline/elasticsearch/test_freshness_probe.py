@@ -11,7 +11,8 @@ from pipeline.config.environment import load_settings
 from pipeline.elasticsearch import freshness_probe
 from pipeline.elasticsearch.freshness_probe import FreshnessProbe
 from pipeline.elasticsearch.retrying_client import RetryingClient
-from pipeline.monitoring.metrics import WORKER, Metrics
+from pipeline.monitoring.metric_table import WORKER
+from pipeline.monitoring.metrics import Metrics
 
 
 class FakeClient:

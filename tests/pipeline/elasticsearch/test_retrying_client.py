@@ -12,7 +12,8 @@ from pipeline.config.environment import load_settings
 from pipeline.elasticsearch.bulk_sender import BulkSender
 from pipeline.elasticsearch.requests import TIMED_OUT, UNREACHABLE
 from pipeline.elasticsearch.retrying_client import MAX_UNEXPECTED_ERRORS, RetryingClient
-from pipeline.monitoring.metrics import WORKER, Metrics
+from pipeline.monitoring.metric_table import WORKER
+from pipeline.monitoring.metrics import Metrics
 
 
 class FakeClient:

@@ -12,7 +12,8 @@ from pipeline.config.settings import Settings
 from pipeline.local.process import free_ports
 from pipeline.monitoring import http_server
 from pipeline.monitoring.http_server import Response, StatusServer
-from pipeline.monitoring.metrics import WORKER, Metrics
+from pipeline.monitoring.metric_table import WORKER
+from pipeline.monitoring.metrics import Metrics
 
 
 @pytest.fixture

@@ -8,18 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline import __version__
-from pipeline.monitoring.metrics import (
-    BEYOND_BUCKETS,
-    BUCKETS,
-    MAX_SERIES,
-    OTHER,
-    PROCESS_METRICS,
-    SHIPPER,
-    WORKER,
-    Metric,
-    Metrics,
-    quantile,
-)
+from pipeline.monitoring.metric_table import BUCKETS, PROCESS_METRICS, SHIPPER, WORKER, Metric
+from pipeline.monitoring.metrics import BEYOND_BUCKETS, MAX_SERIES, OTHER, Metrics, quantile
 
 UNBOUNDED = {"pod", "uid", "path", "id", "message", "container", "file", "index", "trace", "topic"}
 TARGET_LABELS = {"namespace", "pod", "container", "node", "instance", "job", "endpoint", "cluster"}

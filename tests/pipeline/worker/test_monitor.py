@@ -10,7 +10,8 @@ from aiokafka.errors import GroupAuthorizationFailedError, KafkaConnectionError
 
 from pipeline.config.settings import WorkerSettings
 from pipeline.kafka.consumer_lag import Lag
-from pipeline.monitoring.metrics import WORKER, Metrics
+from pipeline.monitoring.metric_table import WORKER
+from pipeline.monitoring.metrics import Metrics
 from pipeline.worker import monitor as monitor_module
 from pipeline.worker.monitor import WorkerMonitor
 from pipeline.worker.ordered_acks import OrderedAcker

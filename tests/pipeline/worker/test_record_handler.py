@@ -16,7 +16,8 @@ from pipeline.documents.record_processor import RecordProcessor
 from pipeline.documents.slice_builder import SliceBuilder
 from pipeline.grouping.event import Event
 from pipeline.kafka.record_batches import UnreadableBatch
-from pipeline.monitoring.metrics import WORKER, Metrics
+from pipeline.monitoring.metric_table import WORKER
+from pipeline.monitoring.metrics import Metrics
 from pipeline.monitoring.worker_status import ContainerTraffic, NamespaceTraffic
 from pipeline.worker.background_tasks import BackgroundTasks
 from pipeline.worker.dead_letter_producer import DeadLetterProducer

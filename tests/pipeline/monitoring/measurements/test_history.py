@@ -1,7 +1,8 @@
 """Rates, gauges and latencies of the last minutes, from samples at given times."""
 
 from pipeline.monitoring.measurements.history import MAX_SAMPLES, History, HistoryMetrics
-from pipeline.monitoring.metrics import WORKER, Metrics
+from pipeline.monitoring.metric_table import WORKER
+from pipeline.monitoring.metrics import Metrics
 
 SELECTED = HistoryMetrics("crisp_worker_", ("events",), ("consumer_lag_records",), ("indexed",))
 

@@ -5,7 +5,8 @@ import logging
 import pytest
 
 from pipeline.monitoring.measurements.hook_error_log import MAX_RULES, HookErrorLog
-from pipeline.monitoring.metrics import WORKER, Metrics
+from pipeline.monitoring.metric_table import WORKER
+from pipeline.monitoring.metrics import Metrics
 
 TRACEBACK = """Traceback (most recent call last):
   File "/crisp/actions.py", line 9, in hooked

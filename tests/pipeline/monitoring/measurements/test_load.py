@@ -2,7 +2,8 @@
 
 from pipeline.monitoring.measurements.history import RECENT_SAMPLES
 from pipeline.monitoring.measurements.load import DURATION, LoadMeter
-from pipeline.monitoring.metrics import WORKER, Metrics
+from pipeline.monitoring.metric_table import WORKER
+from pipeline.monitoring.metrics import Metrics
 from pipeline.monitoring.worker_status import WorkerLoad
 
 

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from pipeline.monitoring.measurements import traffic
 from pipeline.monitoring.measurements.traffic import NONE, OTHER, TrafficCounter
-from pipeline.monitoring.metrics import WORKER, Metrics
+from pipeline.monitoring.metric_table import WORKER
+from pipeline.monitoring.metrics import Metrics
 from pipeline.monitoring.worker_status import ContainerTraffic, NamespaceTraffic
 
 NAMESPACE_BYTES = "crisp_worker_namespace_bytes"

@@ -13,7 +13,7 @@ import pytest
 from pipeline.errors import KubernetesError
 from pipeline.local.process import free_ports
 from pipeline.monitoring.http_server import StatusServer
-from pipeline.monitoring.metrics import SHIPPER as SHIPPER_TABLE
+from pipeline.monitoring.metric_table import SHIPPER as SHIPPER_TABLE
 from pipeline.monitoring.metrics import Metrics
 from pipeline.monitoring.pages import shipper_page
 from pipeline.operations.inspect import fleet_server, overview
