@@ -16,7 +16,7 @@ from typing import Any
 from pipeline.contract.record import Grouping
 
 SECRET_KINDS = ("private-key", "bearer", "jwt", "basic-auth", "aws", "card", "email")
-"""Kinds of secrets that `pipeline.rules.redaction` detects."""
+"""Kinds of secrets that `pipeline.rules.redaction.secret_kinds` detects."""
 
 PREFIX = "CRISP_"
 UNPREFIXED_NAMES = {"es_user": "ES_USER", "es_password": "ES_PASSWORD", "es_password_file": "ES_PASSWORD_FILE"}

@@ -14,7 +14,7 @@ from pipeline.documents.event_reader import NO_OWN_FIELDS
 from pipeline.documents.slice_builder import UNLIMITED, SliceBuilder
 from pipeline.documents.target import Targets
 from pipeline.parsing import timestamp
-from pipeline.rules.redaction import Redaction
+from pipeline.rules.redaction.redaction import Redaction
 from pipeline.rules.ruleset import Ruleset
 
 _MAX_CONTAINERS = 4096

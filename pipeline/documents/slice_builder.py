@@ -19,7 +19,7 @@ from pipeline.documents.event_reader import EXCLUDED_RULE, NO_OWN_FIELDS, OwnFie
 from pipeline.documents.target import NO_TARGET, Target, Targets
 from pipeline.grouping.event import Event
 from pipeline.grouping.grouper import group_slice
-from pipeline.rules.redaction import Redaction
+from pipeline.rules.redaction.redaction import Redaction
 
 NO_LINES: frozenset[tuple[int, int]] = frozenset()
 TRACEBACK_FRAMES = 10

@@ -9,7 +9,8 @@ from pipeline.rules import actions, conditions, field_names, parse_action
 from pipeline.rules.actions import Action
 from pipeline.rules.assigned_value import parse_field_value
 from pipeline.rules.context import RuleContext
-from pipeline.rules.redaction import KINDS, Redaction
+from pipeline.rules.redaction.redaction import Redaction
+from pipeline.rules.redaction.secret_kinds import KINDS
 from pipeline.rules.yaml_source import (
     Diagnostics,
     check_no_placeholder,

@@ -20,7 +20,7 @@ from pipeline.parsing import level
 from pipeline.parsing.json import flatten, json_body
 from pipeline.rules import conditions, field_names
 from pipeline.rules.parse_action import Parser
-from pipeline.rules.redaction import Redaction
+from pipeline.rules.redaction.redaction import Redaction
 
 _PLACEHOLDER = re.compile(r"\$\{([^{}]+)\}")
 

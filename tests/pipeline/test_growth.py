@@ -11,7 +11,8 @@ import pytest
 from pipeline.parsing import ansi, exception
 from pipeline.parsing.json import json_body
 from pipeline.parsing.text import logfmt, text_formats
-from pipeline.rules.redaction import KINDS, Redaction
+from pipeline.rules.redaction.redaction import Redaction
+from pipeline.rules.redaction.secret_kinds import KINDS
 
 MAX_RATIO = 9.0
 """Of the times of a text and of a quarter of it: 4 is linear, 16 a square."""

@@ -11,7 +11,7 @@ from pipeline.rules import loader
 from pipeline.rules.action_parser import ACTION_PARSERS
 from pipeline.rules.conditions import OPERATORS
 from pipeline.rules.parse_action import FORMATS
-from pipeline.rules.redaction import KINDS
+from pipeline.rules.redaction.secret_kinds import KINDS
 
 ROOT = Path(__file__).parents[3]
 BOOK = ROOT / "deploy" / "rules"

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from pipeline.config.settings import SECRET_KINDS, Settings
 from pipeline.contract.record import Grouping, LogSlice, Segment, SourceFile
 from pipeline.documents.builder import DocumentBuilder
-from pipeline.rules.redaction import KINDS, Redaction, is_card_number
+from pipeline.rules.redaction.card_number import is_card_number
+from pipeline.rules.redaction.redaction import Redaction
+from pipeline.rules.redaction.secret_kinds import KINDS
 from tests.pipeline.rules.rulesfile import NOW, POD, parse_valid, sources
 
 ALL = Redaction(KINDS)

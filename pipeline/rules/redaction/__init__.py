@@ -1,0 +1,1 @@
+"""Redaction of secrets by kind and by pattern."""
