@@ -51,12 +51,18 @@ class SecuredFlow(Flow):
         return name
 
     def _has_privileges(self, name: str, password: str) -> bool:
-        """The node loads the files of users and of roles separately: for a moment a user has a role that is unknown."""
+        """The node loads the files of users and of roles separately: for a moment a user has a role that is unknown.
+
+        The node then caches that it is: a look-up that ends while the file is loaded would leave it so for good.
+        """
         try:
             privileges = self.as_user(name, password, "GET", "_security/user/_privileges")
         except urllib.error.HTTPError:
             return False
-        return bool(privileges["cluster"] or privileges["indices"])
+        known = bool(privileges["cluster"] or privileges["indices"])
+        if not known:
+            self.request(f"_security/role/{name}/_clear_cache", method="POST")
+        return known
 
     def as_user(
         self, name: str, password: str, method: str, path: str, body: dict[str, Any] | None = None
