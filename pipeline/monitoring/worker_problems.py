@@ -15,7 +15,7 @@ RETENTION_RATIO = 0.5
 """That of the alert on retention."""
 RECENT_SECONDS = 900.0
 REPORTED_SECONDS = 1800.0
-"""The time range of the alerts on losses and dead letters."""
+"""The time range of the alerts on losses, dead letters and conflicts of ids."""
 
 
 def with_problems(status: WorkerStatus, now: float) -> WorkerStatus:
@@ -129,6 +129,10 @@ def _losses(status: WorkerStatus, now: float) -> Iterator[Problem]:
     if losses.last_dead_letter_at is not None and now - losses.last_dead_letter_at < REPORTED_SECONDS:
         letters = quantity(dead_letters(totals), "dead letter")
         yield warning(f"{letters} since start in {status.topic_dead}.", "dead-letters")
+    if losses.last_id_conflict_at is not None and now - losses.last_id_conflict_at < REPORTED_SECONDS:
+        lines = quantity(totals.documents.conflicting, "event")
+        message = f"Documents of other lines had the ids of {lines} since start; both are indexed (id_conflict)."
+        yield warning(message, "id-conflicts")
     if losses.last_gap_at is not None and now - losses.last_gap_at < REPORTED_SECONDS:
         gaps = quantity(totals.records.gap + losses.records_expired, "gap")
         yield critical(f"Lines were lost: {gaps} since start, each a document with crisp.gap.reason.", "gap")

@@ -84,11 +84,12 @@ class EventTotals:
 
 @dataclass(frozen=True, slots=True)
 class Losses:
-    """Records that expired by retention, and when gaps or dead letters last increased (None: never)."""
+    """Records that expired by retention; when gaps, dead letters or conflicts of ids last increased (None: never)."""
 
     records_expired: int
     last_gap_at: float | None
     last_dead_letter_at: float | None
+    last_id_conflict_at: float | None
 
 
 @dataclass(frozen=True, slots=True)

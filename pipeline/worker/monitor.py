@@ -75,7 +75,13 @@ class WorkerMonitor:
         self._partitions = partitions
         self._acker = acker
         self._history = History(metrics, HISTORY_METRICS)
-        self._increases = LastIncrease({"gaps": self._gap_count, "dead_letters": self._dead_letter_count})
+        self._increases = LastIncrease(
+            {
+                "gaps": self._gap_count,
+                "dead_letters": self._dead_letter_count,
+                "id_conflicts": lambda: metrics.get("crisp_worker_documents", result="conflicting"),
+            }
+        )
         self.load = LoadMeter(metrics)
         self.traffic = TrafficCounter(metrics, time.monotonic())
         self._lags: dict[int, Lag] = {}
@@ -215,10 +221,10 @@ class WorkerMonitor:
         return retention_use(lag, self._lag_bytes(partition, lag), self._settings)
 
     def losses(self) -> Losses:
-        """Return the expired records, and the times of the last gap and dead letter."""
+        """Return the expired records, and the times of the last gap, dead letter and conflict of ids."""
         increases = self._increases.snapshot()
         expired = int(self._metrics.get("crisp_worker_records_lost"))
-        return Losses(expired, increases["gaps"], increases["dead_letters"])
+        return Losses(expired, increases["gaps"], increases["dead_letters"], increases["id_conflicts"])
 
     def history(self) -> WorkerHistory:
         """Return the rates, gauges and latencies of the last minutes."""

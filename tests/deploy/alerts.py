@@ -134,6 +134,15 @@ WORKER_ALERTS = (
         "dead-letters",
     ),
     Alert(
+        "CrispIdConflicts",
+        (_increase('crisp_worker_documents_total{result="conflicting"}', 30),),
+        1,
+        "warning",
+        "Documents of other lines have the ids of ours: somebody else writes to the raw topic or to the indices, or a"
+        " file was replaced. Both are indexed.",
+        "id-conflicts",
+    ),
+    Alert(
         "CrispElasticsearchUnavailable",
         (
             f"max {CLUSTER} (crisp_worker_elasticsearch_unavailable) == 1",

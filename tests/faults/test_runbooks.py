@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.environment import load_settings
+from pipeline.contract import record
 from pipeline.demo.child_process import ChildProcess
 from pipeline.elasticsearch import index_template
 from pipeline.local.process import free_ports
@@ -368,6 +369,32 @@ def test_runbook_dead_letters(make: TrialFactory) -> None:
     assert "1 rejected again" in trial.book.run("crisp dead-letters retry", code=1)  # the invalid record stays invalid
     trial.wait_until_cleared(later=31 * MINUTE)
     trial.assert_recovered()
+
+
+def test_runbook_id_conflicts(make: TrialFactory) -> None:
+    """The id of a line is known to whoever reads its documents: one is created before the line is written."""
+    trial = make("CrispIdConflicts", "id-conflicts")
+    trial.start(rate=5)
+    trial.wait_until_healthy()
+    container = trial.flow.make_container("till", uid="0c4e8a56-0000-4000-8000-000000000001")
+    line = f"{timestamp.format_utc(time.time_ns())} stdout F paid 12 EUR"
+    identity = record.identity("0c4e8a56-0000-4000-8000-000000000001", "app", 0, line.encode())
+    index = time.strftime(f"{trial.flow.prefix}-%Y.%m.%d", time.gmtime())
+    forged = {"@timestamp": line[:20] + "Z", "message": "paid 0 EUR"}
+    trial.flow.request(f"{index}/_create/{record.document_id(identity, 0)}", forged, "PUT")
+    trial.record_fault("a document with the id of a line that is written then")
+    (container / "0.log").write_text(line + "\n")
+    trial.wait_until_firing()
+    eventually(lambda: "id-conflicts" in {problem["runbook"] for problem in trial.status(trial.work)["problems"]})
+    (found,) = hits(trial.book.run("crisp tail -n 50 --no-follow --json 'log.flags=id_conflict'"))
+    assert found["message"] == "paid 12 EUR"
+    assert '"message":"paid 12 EUR"' in trial.book.request(
+        "POST logs-*/_search?size=50\n"
+        '{"query": {"term": {"log.flags": "id_conflict"}}, "_source": ["message", "log.file.path", "crisp.*"]}'
+    )
+    trial.record_remedy("both documents are found; only the worker may write to the indices")
+    trial.wait_until_cleared(later=31 * MINUTE)
+    trial.assert_recovered(extra_documents=2)
 
 
 def test_runbook_elasticsearch_down(make: TrialFactory, stack: Stack) -> None:

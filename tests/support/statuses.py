@@ -57,7 +57,7 @@ WORKER = WorkerStatus(
         documents=DocumentTotals(created=9, duplicate=0, fallback=0, extended=0, conflicting=0, dead_lettered=0),
         dropped={"health probe": 1},
     ),
-    losses=Losses(0, None, None),
+    losses=Losses(0, None, None, None),
     in_flight_bytes=0,
     memory_budget_bytes=1,
     elasticsearch=ElasticsearchStatus("http://es.invalid", None, "", ""),
