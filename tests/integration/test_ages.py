@@ -44,9 +44,10 @@ def test_only_search_latency_depends_on_the_refresh_interval(stack: Stack, tmp_p
                 target.write(line(f"line {number}"))
             time.sleep(0.5)
         eventually(lambda: flow.count() == 21)
+        # The worker learns later than this test that a document is searchable, and shows it after its next sample.
+        eventually(lambda: get_latency(work)["searchable"]["count"] >= before["searchable"]["count"] + 2)
         shipper, worker = get_latency(ship), get_latency(work)
 
-        assert worker["searchable"]["count"] >= before["searchable"]["count"] + 2
         assert worker["searchable"]["p99"] > 2
         assert worker["indexed"]["count"] >= 15
         assert worker["indexed"]["p50"] < 2
