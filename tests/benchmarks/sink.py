@@ -15,6 +15,7 @@ _HEAD = (
 )
 _TEMPLATE = b'{"index_templates":[{"name":"%b","index_template":{"_meta":{"owner":"crisp"}}}]}'
 _NO_INDEX = b'{"error":{"type":"index_not_found_exception","reason":"no such index"},"status":404}'
+_NO_INDICES = b'{"indices":[],"aliases":[],"data_streams":[]}'
 _FOUND = b'{"hits":{"total":{"value":1}}}'
 
 
@@ -50,6 +51,8 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             response = _HEAD % (len(b'{"errors":false,"items":[%b]}' % items), b'{"errors":false,"items":[%b]}' % items)
         elif b"/received" in head:
             response = _HEAD % (len(b"%d" % _Received.documents), b"%d" % _Received.documents)
+        elif b"/_resolve/index/" in head:
+            response = _HEAD % (len(_NO_INDICES), _NO_INDICES)
         elif b"_search" in head:
             response = _HEAD % (len(_FOUND), _FOUND)
         elif b"_mapping" in head:
