@@ -37,7 +37,8 @@ _EPOCH = re.compile(r"(\d(?:\.\d{1,20})?e\+09|\d{10}(?:\.\d{1,9})?)\t([A-Za-z]{4
 _RUBY = re.compile(r"([DIWEFA]), \[[\d:.T-]{19,26} #(\d{1,10})\] +[A-Z]+ -- ([^:]{0,100}): ", re.ASCII)
 _LEADING_LEVEL = re.compile(
     r"(?:\[ ?(?P<bracket>[A-Za-z]{3,11}\d?) *\]|[(<](?P<angle>[A-Za-z]{3,11}\d?)[)>]"
-    r"|(?P<bare>[A-Za-z]{3,11}\d?)(?:[+-]\d{1,2})?(?=(?P<closing>[:|\t]|$| +[-|] | |\[\d{4,9}\] )))",
+    r"|(?P<bare>[A-Za-z]{3,11}\d?)(?:[+-]\d{1,2})?(?=(?P<closing>[:|\t]|$| +[-|] | "
+    r"|\[(?:\d{4,9}|[\d-]{10}[T ][\d:]{8}(?:Z|[+-]\d\d:\d\d)?)\] )))",
     re.ASCII,
 )
 _PYTHON_LOGGER = re.compile(r":([A-Za-z_][\w.]{0,200}):", re.ASCII)
@@ -201,9 +202,8 @@ def _level_first(line: str) -> JsonObject | None:
         return None
     bracket, angle, bare, closing = match.groups()
     name = level.WORDS.get(bare or bracket or angle)
-    if name is None or (closing == " " and (not bare.isupper() or bare in _COLON_ONLY)):
-        return None
-    if line.startswith("Trace: "):  # Node's `console.trace`: a stack, no level
+    is_prose = closing == " " and (not bare.isupper() or bare in _COLON_ONLY)
+    if name is None or is_prose or line.startswith("Trace: "):  # Node's `console.trace` is a stack, no level
         return None
     if line.startswith("INFO: ") and (request := access_log.uvicorn(line)) is not None:
         return request
@@ -213,9 +213,11 @@ def _level_first(line: str) -> JsonObject | None:
             return fields | details
         if name == bracket and line[match.end() - 2] == " ":
             return fields | server_log.structlog(line, match.end())
+    if closing and closing[0] == "[" and (closing[-3] == "Z" or closing[-8:-7] in ("+", "-")):  # logrus' time
+        fields["@timestamp"] = closing[1:-2]
     if closing == ":":
         fields |= _after_colon(line, match.end())
-    elif bracket or bare.isupper():
+    elif bare is None or bare.isupper():
         leading_timestamp.add_after_level(fields, line, match.end(), certain=False)
     return fields
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.contract import ecs
-from pipeline.parsing import timestamp
+from pipeline.parsing import level, timestamp
 from pipeline.parsing.json import json_body
 from pipeline.parsing.text import text_formats
 from tests.pipeline.parsing.examples import LOOKALIKES, TEXTS, Example
@@ -110,6 +110,15 @@ def test_any_text_gives_known_names_with_values_of_their_types(text: str) -> Non
         assert _has_type(ecs.FIELDS[name].type, value), name
         assert name != "message"
         assert json_body.permitted_name(name) == name, "reserved"
+
+
+@pytest.mark.parametrize("opening", sorted({line[:1] for _, line, _ in TEXTS}))
+def test_any_head_is_read(opening: str) -> None:
+    for word in (*level.WORDS, "", "main", "5", "2026-11-24T10:00:00Z"):
+        for closing in ("", "]", ")", ">", ":", "|", ",", "] [", "]["):
+            for text in ("disk full", "shop.Pay: x", "[main] x", "10:00:00 x"):
+                fields = text_formats.parse(f"{opening}{word}{closing} {text}")
+                assert fields is None or fields
 
 
 @given(st.sampled_from([line for _, line, _ in TEXTS]), st.integers(0, 200), st.text(max_size=3))
