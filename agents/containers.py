@@ -77,10 +77,16 @@ class ContainerLogs:
         status = os.fstat(descriptor)
         file = LogFile(discovered.path, descriptor, status, discovered.root, discovered.rotated)
         self.found = True
+        self._missing_files.mark_opened(discovered.inode)
         self._missing_files.note_restarts([discovered.instance])
-        if self._needs_reading(discovered, file, set()):
+        if self._needs_reading(discovered, file, set(), deleted=True):
             self._tail(discovered, now).insert(file)
             file.unlist()
+
+    @property
+    def unopened(self) -> list[DiscoveredFile]:
+        """The files of the last scan that could not be opened."""
+        return self._missing_files.unopened
 
     def _tail(self, discovered: DiscoveredFile, now: float) -> ContainerTail:
         """Return the tail of a file's container; it is created for its first file."""
@@ -110,8 +116,7 @@ class ContainerLogs:
             except OSError as error:
                 self.unreadable.read_failed(instance, tail.files, error)
         self._enforce_disk_limit()
-        identities = self._registry.identities
-        self._missing_files.resolve(scan, self.tails, unopened, self.excluded.keys(), identities)
+        self._missing_files.resolve(scan, self.tails, unopened, self.excluded.keys(), self._registry)
         self._unwatched_rotations.resolve(scan.now)
         self._forget(scan)
 
@@ -172,13 +177,15 @@ class ContainerLogs:
         except OSError as error:
             self.unreadable.failed(instance, file.path, error)
 
-    def _needs_reading(self, entry: DiscoveredFile, file: LogFile, open_identities: set[str]) -> bool:
+    def _needs_reading(
+        self, entry: DiscoveredFile, file: LogFile, open_identities: set[str], *, deleted: bool = False
+    ) -> bool:
         """Return whether a file that was just opened must be read; otherwise close it."""
         self._poller.identify(entry.instance, file)
         self._unwatched_rotations.mark_present(file.identity)
         if file.compressed and not file.identity:
             self._missing_files.archive_corrupt(entry.instance, file)
-        elif not (entry.rotated and self._registry.is_read(file)) and not (
+        elif not ((entry.rotated or deleted) and self._registry.is_read(file)) and not (
             file.compressed and file.identity in open_identities
         ):
             return True

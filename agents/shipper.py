@@ -205,6 +205,10 @@ class Shipper:
             self._containers.adopt(file, descriptor, begun_at)
         scan = Scan(files, started_at, time.monotonic(), self._discovery.unreadable, begun_at)
         self._containers.update(scan)
+        for file in self._containers.unopened:  # deleted after the scan had listed it
+            held = self._standby.take(file.inode)
+            if held is not None:
+                self._containers.adopt(file, held, begun_at)
         self._standby.close()
         now = self._scanned_at = time.monotonic()
         self._unread.update(self._discovery.unread, self._containers, now)

@@ -12,6 +12,10 @@ from agents.tailing.log_file import LogFile
 from agents.tailing.open_file import Signature, file_signature
 from pipeline.contract.pod_metadata import Instance
 
+REMEMBER_SECONDS = 120.0
+"""A file that was read and deleted is known for so long: the next shipper may hold it open already, in a rollout."""
+MAX_REMEMBERED = 1000
+
 
 def make_entry(instance: Instance, file: LogFile, *, done: bool) -> Entry:
     """Make the checkpoint entry of a file. `done`: it is read to its end and no longer written."""
@@ -37,6 +41,7 @@ class FileRegistry:
     def __init__(self) -> None:
         self._entries: dict[str, Entry] = {}
         self._by_inode: dict[Inode, Entry] = {}  # those of the checkpoint
+        self._absent_since: dict[str, float] = {}  # monotonic, of read files that were deleted
         self._skipped: dict[Inode, Signature] = {}  # files on disk that need no reading unless they change
 
     def restore(self, state: State) -> None:
@@ -68,6 +73,12 @@ class FileRegistry:
         entry = self._entries.get(file.identity)
         return entry is not None and entry.low >= file.size() and (entry.done or file.compressed)
 
+    def is_known(self, discovered: DiscoveredFile) -> bool:
+        """Return whether the checkpoint has this file, and it did not change since it was last polled."""
+        entry = self._by_inode.get(discovered.inode)
+        unchanged = entry is not None and entry.modified == discovered.status.st_mtime_ns
+        return unchanged and entry is not None and entry.instance == discovered.instance
+
     def close(self, file: LogFile) -> None:
         """Close a file that needs no more reading unless it changes."""
         if self.is_read(file):
@@ -86,11 +97,17 @@ class FileRegistry:
 
     def prune(self, kept: Collection[Instance], scan: Scan) -> None:
         """Drop containers and files that no longer exist, so that nothing grows with the node's history."""
-        self._entries = {
-            identity: entry
+        absent = [
+            identity
             for identity, entry in self._entries.items()
-            if entry.instance in kept or scan.is_unreadable(entry.path)
-        }
+            if entry.instance not in kept and not scan.is_unreadable(entry.path)
+        ]
+        self._absent_since = {identity: self._absent_since.get(identity, scan.now) for identity in absent}
+        remembered = set(sorted(absent, key=self._absent_since.__getitem__)[-MAX_REMEMBERED:])
+        for identity in absent:
+            expired = scan.now - self._absent_since[identity] > REMEMBER_SECONDS
+            if expired or identity not in remembered or not self._entries[identity].done:
+                del self._entries[identity], self._absent_since[identity]
         self._skipped = {inode: signature for inode, signature in self._skipped.items() if inode in scan.inodes}
 
     def entries(self, tails: Iterable[tuple[Instance, ContainerTail]]) -> Iterator[Entry]:

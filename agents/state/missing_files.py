@@ -12,6 +12,7 @@ from pathlib import Path
 from agents.discovery.scanner import DiscoveredFile, Inode, Scan
 from agents.state import losses
 from agents.state.checkpoint import ContainerIdentity, State
+from agents.state.file_registry import FileRegistry
 from agents.state.losses import Loss, LossTracker
 from agents.tailing.byte_ranges import ByteRanges
 from agents.tailing.container_tail import ContainerTail
@@ -121,13 +122,13 @@ class MissingFileTracker:
         tails: Mapping[Instance, ContainerTail],
         unopened: Iterable[DiscoveredFile],
         excluded: Set[Instance],
-        known_identities: Collection[str],
+        registry: FileRegistry,
     ) -> dict[str, Verdict]:
         """Record the losses that a scan proves; return the verdict on each suspect, by identity.
 
-        `unopened`: files that exist but could not be opened; `known_identities`: of earlier files.
+        `unopened`: files that exist but could not be opened; `registry`: the earlier files.
         """
-        self._resolve_unopened(scan, unopened)
+        self._resolve_unopened(scan, unopened, registry)
         waiting = {file.instance for file in self._unopened.values()} | excluded
         verdicts = {}
         for identity, loss in list(self._suspects.items()):
@@ -135,7 +136,7 @@ class MissingFileTracker:
             if loss.instance in waiting or scan.is_unreadable(loss.path):
                 verdict = Verdict.UNKNOWN
             else:
-                verdict = _judge(loss, files, known_identities)
+                verdict = _judge(loss, files, registry.identities)
             verdicts[identity] = self._apply(loss, verdict, scan.now)
         return verdicts
 
@@ -153,14 +154,17 @@ class MissingFileTracker:
             self._losses.record(loss)
         return verdict
 
-    def _resolve_unopened(self, scan: Scan, unopened: Iterable[DiscoveredFile]) -> None:
-        """Record files that could not be opened before, and do not exist any more, not even compressed."""
+    def _resolve_unopened(self, scan: Scan, unopened: Iterable[DiscoveredFile], registry: FileRegistry) -> None:
+        """Record files that could not be opened before, and do not exist any more, not even compressed.
+
+        Those that the checkpoint has are not new: they were read to their end, or are suspects themselves.
+        """
         previous, self._unopened = self._unopened, {file.inode: file for file in unopened}
         if not previous:
             return
         paths = {str(file.path) for file in scan.files}
         for inode, file in previous.items():
-            if inode in scan.inodes or f"{file.path}.gz" in paths:
+            if inode in scan.inodes or f"{file.path}.gz" in paths or registry.is_known(file):
                 continue
             if scan.is_unreadable(file.path):
                 self._unopened[inode] = file
@@ -172,6 +176,15 @@ class MissingFileTracker:
             self._losses.record(
                 Loss(identity, instance, str(file.path), gap.VANISHED_FILE, ByteRanges(), size, until=until)
             )
+
+    @property
+    def unopened(self) -> list[DiscoveredFile]:
+        """The files of the last scan that could not be opened."""
+        return list(self._unopened.values())
+
+    def mark_opened(self, inode: Inode) -> None:
+        """Clear a file that could not be opened: it is open now, by a descriptor from before."""
+        self._unopened.pop(inode, None)
 
     @property
     def has_suspects(self) -> bool:

@@ -62,6 +62,11 @@ class StandbyFiles:
         self._deleted_at.clear()
         return [self._held.pop(inode) for inode in deleted]
 
+    def take(self, inode: Inode) -> int | None:
+        """Return the descriptor of a held file, which the caller owns; None if it is not held."""
+        self._deleted_at.pop(inode, None)
+        return self._held.pop(inode)[1] if inode in self._held else None
+
     def uids(self) -> set[str]:
         """Return the uids of the pods of the held files."""
         return {file.instance.uid for file, _ in self._held.values()}

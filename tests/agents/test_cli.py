@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from aiokafka.errors import TopicAuthorizationFailedError
 
-from agents.discovery.scanner import DiscoveredFile
+from agents.containers import ContainerLogs
+from agents.discovery.scanner import DiscoveredFile, Scan
 from agents.state.checkpoint import Checkpoint
 from agents.tailing.standby_files import StandbyFiles
 from pipeline.contract import bundle, record
@@ -231,6 +232,20 @@ def test_log_deleted_while_the_shipper_loads_is_shipped(node: Node, monkeypatch:
         node.log.unlink(missing_ok=True)
 
     monkeypatch.setattr(StandbyFiles, "hold", hold_and_delete)
+
+    assert node.ship() == (0, "")
+    assert node.shipped() == line(0)
+
+
+def test_log_deleted_before_the_shipper_opens_it_is_shipped(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.log.write_bytes(line(0))
+    update = ContainerLogs.update
+
+    def delete_and_update(self: ContainerLogs, scan: Scan) -> None:
+        node.log.unlink(missing_ok=True)
+        update(self, scan)
+
+    monkeypatch.setattr(ContainerLogs, "update", delete_and_update)
 
     assert node.ship() == (0, "")
     assert node.shipped() == line(0)

@@ -1,5 +1,6 @@
 """Containers that the API reports as terminated: read to their end, closed, and no loss when their logs are deleted."""
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,14 @@ from typing import Any
 import pytest
 
 from agents.containers import ContainerLogs
+from agents.discovery.scanner import Scan
 from agents.kubernetes.pod_watch import PodWatch
+from agents.state import file_registry
 from agents.state.checkpoint import State
+from agents.state.file_registry import REMEMBER_SECONDS
 from agents.tailing.file_handles import FileHandles
 from pipeline.contract import gap
-from tests.agents.state.test_losses import UID, Node
+from tests.agents.state.test_losses import BASE, UID, Node
 
 
 class NodeWithPods(Node):
@@ -251,3 +255,97 @@ def test_log_deleted_while_the_api_is_unavailable_may_still_be_written(node: Nod
     node.scan()
 
     assert [tail.ended for tail in node.logs.tails.values()] == [False]
+
+
+def deleted_before_it_is_opened(node: NodeWithPods) -> None:
+    """Apply a scan whose only file is deleted after it was listed, then scans without it."""
+    node.clock += 2.0
+    files = node.discovery.scan()
+    node.path().unlink()
+    node.logs.update(Scan(files, BASE, node.clock))
+    node.scan()
+
+
+def test_read_log_deleted_before_the_next_shipper_opens_it_is_no_loss(node: NodeWithPods) -> None:
+    node.write(lines=3)
+    node.report(0, terminated(0))
+    node.finish()
+    node.restart()
+    deleted_before_it_is_opened(node)
+
+    assert node.gaps() == []
+
+
+@pytest.mark.parametrize("known", [False, True])
+def test_unread_log_deleted_before_it_is_opened_is_one_loss(node: NodeWithPods, known: bool) -> None:  # noqa: FBT001
+    size = node.write(lines=3)
+    if known:
+        node.scan()
+        node.poll()
+        node.restart()
+    deleted_before_it_is_opened(node)
+
+    assert [entry.size for entry in node.gaps()] == [size]
+
+
+def adopted_tails(node: NodeWithPods, lines: int = 0) -> int:
+    """Hold the log open until it is deleted and another shipper takes over; return how many tails read it then."""
+    (file,) = node.discovery.scan()
+    held = os.open(node.path(), os.O_RDONLY)
+    if lines:
+        node.write(lines=lines)
+    node.path().unlink()
+    node.scan()
+    node.restart()
+    node.logs.adopt(file, held, node.clock)
+    return len(node.logs.tails)
+
+
+def test_held_log_that_the_last_shipper_has_read_is_not_read_again(node: NodeWithPods) -> None:
+    node.write(lines=3)
+    node.report(0, terminated(0))
+    node.finish()
+    read = dict(node.read)
+
+    assert adopted_tails(node) == 0
+    node.drain()
+    assert node.read == read
+
+
+def test_lines_after_the_last_shippers_end_are_read_of_a_held_log(node: NodeWithPods) -> None:
+    size = node.write(lines=3)
+    node.report(0, terminated(0))
+    node.finish()
+
+    assert adopted_tails(node, lines=2) == 1
+    node.drain()
+    assert sum(node.read.values()) > size
+    assert node.gaps() == []
+
+
+def test_deleted_log_that_was_read_is_forgotten_after_a_while(node: NodeWithPods) -> None:
+    node.write(lines=3)
+    node.report(0, terminated(0))
+    node.finish()
+    node.path().unlink()
+    node.scan()
+    remembered = len(node.logs.state().entries)
+    node.clock += REMEMBER_SECONDS
+    node.scan()
+
+    assert (remembered, len(node.logs.state().entries)) == (1, 0)
+
+
+def test_number_of_deleted_logs_that_are_remembered_is_limited(
+    node: NodeWithPods, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(file_registry, "MAX_REMEMBERED", 2)
+    for pod in ("a", "b", "c"):
+        node.write(pod, lines=1)
+    node.report(0, terminated(0))
+    node.finish()
+    for pod in ("a", "b", "c"):
+        node.path(pod).unlink()
+    node.scan()
+
+    assert len(node.logs.state().entries) == 2
