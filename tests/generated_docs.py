@@ -62,7 +62,11 @@ WORKLOADS = ("deployment", "replicaset", "statefulset", "daemonset", "job", "cro
 def fields_table() -> str:
     """Return every field that the pipeline sets: name, type, meaning."""
     rows = ["| field | type | meaning |", "|---|---|---|"]
-    rows += [f"| `{name}` | {field.type} | {field.meaning} |" for name, field in FIELDS.items() if name in fields_set()]
+    rows += [
+        f"| `{name}` | {field.type}{', no index' if field.doc_values_only else ''} | {field.meaning} |"
+        for name, field in FIELDS.items()
+        if name in fields_set()
+    ]
     return "\n".join(rows)
 
 

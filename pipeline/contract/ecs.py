@@ -6,7 +6,7 @@ Documents are flat: a name with dots is one field (`subobjects: false`). An appl
 is never indexed under another type; an application's other fields are mapped dynamically.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 ECS_VERSION = "8.11.0"
 
@@ -19,12 +19,17 @@ LABELS_PREFIX = "labels"
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: `type` is Elasticsearch's field type (before any replacement), `path` the target of an alias."""
+    """One field: `type` is Elasticsearch's field type (before any replacement), `path` the target of an alias.
+
+    A field without `index` cannot be searched. A search of a field with `doc_values_only` reads its doc values
+    (columns), as it has no index: slower, and cheaper for every document.
+    """
 
     type: str
     meaning: str
     index: bool = True
     path: str = ""
+    doc_values_only: bool = False
 
 
 def _keywords(rows: dict[str, str]) -> dict[str, Field]:
@@ -272,7 +277,21 @@ CRISP: dict[str, Field] = {
     "crisp.suppressed": Field("long", "number of suppressed repetitions of this log message of crisp"),
 }
 
-FIELDS: dict[str, Field] = {
+_DOC_VALUES_ONLY = """
+    event.sequence event.severity event.hash ecs.version
+    log.iotime log.offset log.length log.origin.file.line
+    process.pid process.thread.id
+    http.request.bytes http.request.body.bytes http.response.bytes http.response.body.bytes
+    url.port client.port source.port destination.bytes
+    agent.type agent.version orchestrator.type
+    container.runtime container.image.tag container.image.hash.all
+    kubernetes.container.image kubernetes.container.restart_count
+    crisp.part crisp.suppressed crisp.partition crisp.offset crisp.sample
+"""
+# Positions, sizes and numbers, whose index (a BKD tree) is sorted at each flush and merge; and what nearly all
+# documents have in common, which an index does not find faster. The times that crisp searches have an index.
+
+_ROWS: dict[str, Field] = {
     **CORE,
     **LOG,
     **ERROR,
@@ -282,6 +301,11 @@ FIELDS: dict[str, Field] = {
     **INFRASTRUCTURE,
     **KUBERNETES,
     **CRISP,
+}
+
+FIELDS: dict[str, Field] = {
+    **_ROWS,
+    **{name: replace(_ROWS[name], doc_values_only=True) for name in _DOC_VALUES_ONLY.split()},
 }
 """Every field by its full name."""
 

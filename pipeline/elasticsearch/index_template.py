@@ -13,7 +13,7 @@ from pipeline.contract.ecs import FIELDS, LABELS_PREFIX, Field
 from pipeline.contract.json_types import JsonObject
 from pipeline.elasticsearch import requests
 
-VERSION = 3
+VERSION = 4
 OWNER = "crisp"
 PRIORITY = 500
 LATE = "late"
@@ -197,9 +197,12 @@ def _property(field: str, definition: Field, unsupported_types: frozenset[str]) 
         return {"type": kind, "path": definition.path}
     if not definition.index:
         return {"type": kind, "index": False, **({"doc_values": False} if kind == "keyword" else {})}
-    if kind in {"keyword", "wildcard", "flattened"}:
-        return {"type": kind, "ignore_above": _KEYWORD_LIMIT}
-    return {"type": kind}
+    options: JsonObject = {"ignore_above": _KEYWORD_LIMIT} if kind in {"keyword", "wildcard", "flattened"} else {}
+    if kind == "text":
+        options["norms"] = False  # they only rank by length; `match_only_text` has none
+    if definition.doc_values_only:
+        options["index"] = False
+    return {"type": kind, **options}
 
 
 _NUMBER_OR_TEXT: JsonObject = {

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from pipeline.config.settings import Settings
+from pipeline.contract.ecs import FIELDS
 from pipeline.elasticsearch import index_template, lifecycle_policy, roles
 from pipeline.elasticsearch.index_template import Unsupported
 
@@ -45,6 +46,29 @@ def test_body_omits_unsupported_features() -> None:
     assert complete["settings"][index_template.LIFECYCLE_SETTING] == "crisp-logs"
     assert index_template.LIFECYCLE_SETTING not in reduced["settings"]
     assert reduced["mappings"]["properties"]["error.stack_trace"]["type"] == "text"
+
+
+def test_field_with_doc_values_only_has_no_index_and_the_times_that_crisp_searches_have_one() -> None:
+    template = index_template.all_templates(SETTINGS)[0]
+    properties = index_template.body(template, SETTINGS, Unsupported())["template"]["mappings"]["properties"]
+
+    assert properties["log.offset"] == {"type": "long", "index": False}
+    assert properties["agent.type"] == {"type": "keyword", "ignore_above": 8191, "index": False}
+    assert all(properties[name] == {"type": "date_nanos"} for name in ("@timestamp", "event.created", "event.ingested"))
+
+
+def test_only_types_with_searchable_doc_values_have_no_index() -> None:
+    types = {field.type for field in FIELDS.values() if field.doc_values_only}
+
+    assert types <= {"keyword", "long", "double", "date_nanos", "boolean", "ip"}
+
+
+def test_text_has_no_norms() -> None:
+    template = index_template.all_templates(SETTINGS)[0]
+    unsupported = Unsupported(frozenset({"match_only_text"}))
+    properties = index_template.body(template, SETTINGS, unsupported)["template"]["mappings"]["properties"]
+
+    assert properties["message"] == {"type": "text", "norms": False}
 
 
 def test_template_of_late_lines_has_no_lifecycle_policy() -> None:
