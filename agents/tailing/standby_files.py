@@ -55,12 +55,15 @@ class StandbyFiles:
         self._deleted_at.pop(inode, None)
 
     def take_deleted(self, files: list[DiscoveredFile], now: float) -> list[tuple[DiscoveredFile, int]]:
-        """Return the held files that the last scan does not list, with their descriptors, which the caller owns."""
+        """Return the held files that the last scan does not list, with descriptors, which the caller owns.
+
+        Those of a container are in the order in which they were written: rotated ones by their names, then the live one.
+        """
         if self._held:
             self.hold(files, now)
-        deleted = sorted(self._deleted_at)
+        deleted = [self._held.pop(inode) for inode in self._deleted_at]
         self._deleted_at.clear()
-        return [self._held.pop(inode) for inode in deleted]
+        return sorted(deleted, key=lambda held: (held[0].instance, held[0].rotated or "~"))
 
     def take(self, inode: Inode) -> int | None:
         """Return the descriptor of a held file, which the caller owns; None if it is not held."""

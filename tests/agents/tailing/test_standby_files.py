@@ -48,6 +48,22 @@ def open_descriptors() -> int:
     return len(os.listdir("/proc/self/fd"))
 
 
+def test_deleted_files_are_handed_over_in_the_order_of_writing(scene: Scene) -> None:
+    names = ["0.log", "0.log.20260101-000000", "0.log.20260101-000100"]
+    for name in names:  # the oldest may have any inode number
+        scene.path().with_name(name).write_bytes(name.encode())
+    scene.hold()
+    for name in names:
+        scene.path().with_name(name).unlink()
+
+    handed_over = scene.standby.take_deleted(scene.discovery.scan(), scene.now)
+    order = [file.path.name for file, _ in handed_over]
+    for _, descriptor in handed_over:
+        os.close(descriptor)
+
+    assert order == [*names[1:], names[0]]
+
+
 def test_only_deleted_files_are_handed_over(scene: Scene) -> None:
     before = open_descriptors()
     for pod in ("deleted", "kept", "renamed"):
