@@ -57,7 +57,7 @@ class StandbyFiles:
     def take_deleted(self, files: list[DiscoveredFile], now: float) -> list[tuple[DiscoveredFile, int]]:
         """Return the held files that the last scan does not list, with descriptors, which the caller owns.
 
-        Those of a container are in the order in which they were written: rotated ones by their names, then the live one.
+        Those of a container are in the order of writing: rotated ones by their names, then the live one.
         """
         if self._held:
             self.hold(files, now)
