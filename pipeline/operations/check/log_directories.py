@@ -33,7 +33,7 @@ def run_checks(settings: ShipperSettings) -> list[CheckResult]:
 def _check(directory: LogDirectory, docker_dir: str) -> CheckResult:
     subject = f"log directory {directory.path}"
     if directory.path == DEFAULT_DIRECTORY and not os.path.lexists(directory.path):
-        return finding.ok(subject, "does not exist on this machine; not checked")
+        return finding.skipped(subject, "does not exist on this machine; not checked")
     problems, readable = [], 0
     for path, problem in _try_files(directory, docker_dir):
         if problem:

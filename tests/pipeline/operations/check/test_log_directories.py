@@ -64,7 +64,9 @@ def test_missing_directory_fails(tmp_path: Path) -> None:
 def test_missing_default_directory_is_not_checked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(log_directories, "DEFAULT_DIRECTORY", str(tmp_path / "pods"))
 
-    assert check(tmp_path / "pods") == ("ok", "does not exist on this machine; not checked")
+    (result,) = log_directories.run_checks(ShipperSettings(logs_dir=str(tmp_path / "pods")))
+
+    assert result.line() == f"SKIP  log directory {tmp_path}/pods: does not exist on this machine; not checked"
 
 
 def test_docker_link_fails_without_docker_directory_only(tmp_path: Path) -> None:
