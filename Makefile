@@ -19,6 +19,7 @@ venv: .venv/.made ## the virtual environment, from the locks
 .venv/.made: requirements.lock tests/requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "crisp needs Python 3.11 or newer: $(PYTHON) is older (set PYTHON=...)"; exit 1; }
 	@test -d .venv || $(PYTHON) -m venv .venv
+	@echo "installing $$(grep -c '^[a-z].*==' tests/requirements.lock) Python packages into .venv: a minute or two" >&2
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
