@@ -24,6 +24,7 @@ BUILDS_ON = {
     "es-tls": ("elasticsearch-eck", "kibana-eck"),
     "elasticsearch-large": ("elasticsearch-eck",),
     "external-secrets-v1beta1": ("external-secrets-aws",),
+    "fleet-page": ("status-reader",),
     "fluent-bit-kafka": ("kafka-strimzi",),
     "kafka-three-brokers": ("kafka-strimzi",),
     "keda": ("kafka-strimzi",),

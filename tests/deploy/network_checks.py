@@ -22,7 +22,7 @@ NAMESPACES = {
     "keda": {},
     "elastic-system": {},
     "monitoring": {},
-    "gateway": {"logs.crisp/kibana": "visitors"},
+    "gateway": {"logs.crisp/kibana": "visitors", "logs.crisp/fleet-page": "visitors"},
     "shop": {},
 }
 # Pods of others, with the labels that their operators and charts give them.
@@ -131,6 +131,7 @@ def passes(objects: Objects, source: str, target: str, port: Any, protocol: str 
 
 OURS = ("crisp-shipper", "crisp-worker", "crisp-setup")
 OBJECTS = "crisp-kibana"
+FLEET_PAGE = "crisp-fleet-page"
 
 
 def _has_status_readers(objects: Objects) -> bool:
@@ -157,6 +158,9 @@ def open_ways(objects: Objects) -> Iterator[str]:
     if of_kind(objects, "Kibana"):
         needed += [("kibana", "elasticsearch", 9200, "TCP"), ("kibana", "dns", 53, "TCP"), ("kibana", "dns", 53, "UDP")]
         needed += [("visitor", "kibana", 5601, "TCP"), (OBJECTS, "kibana", 5601, "TCP"), (OBJECTS, "dns", 53, "UDP")]
+    if FLEET_PAGE in _ends(objects):
+        needed += [("visitor", FLEET_PAGE, "page", "TCP")]
+        needed += [(FLEET_PAGE, "api", port, "TCP") for port in (443, 6443)]
     yield from (f"{way[0]} cannot reach {way[1]} at {way[2]}" for way in needed if not passes(objects, *way))
 
 
@@ -184,6 +188,9 @@ def shut_ways(objects: Objects) -> Iterator[str]:
     if of_kind(objects, "Kibana"):
         unwanted += [("stranger", "kibana", 5601), ("neighbour", "kibana", 5601), ("kibana", "kafka", 9093)]
         unwanted += [("crisp-worker", "kibana", 5601), (OBJECTS, "elasticsearch", 9200), (OBJECTS, "api", 443)]
+    if FLEET_PAGE in _ends(objects):
+        unwanted += [(name, FLEET_PAGE, "page") for name in ("stranger", "neighbour", "prometheus", *OURS)]
+        unwanted += [(FLEET_PAGE, name, "status") for name in OURS] + [(FLEET_PAGE, "stranger", 443)]
     yield from (f"{way[0]} can reach {way[1]} at {way[2]}" for way in unwanted if passes(objects, *way))
 
 

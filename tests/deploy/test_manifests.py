@@ -59,7 +59,7 @@ def test_build_agrees_with_the_code_and_is_consistent(build: Build, name: str) -
 # What is likely to be asked for at once, on nodes and by namespace.
 TOGETHER = (
     ("openshift", "monitoring", "namespace-split"),
-    ("gke-critical-quota", "docker-logs", "default-deny", "status-reader", "namespace-split"),
+    ("gke-critical-quota", "docker-logs", "default-deny", "status-reader", "fleet-page", "namespace-split"),
     ("kafka-strimzi", "elasticsearch-eck", "kibana-eck", "es-tls", "stack-config-policy", "selinux", "namespace-split"),
     ("kafka-strimzi", "fluent-bit-kafka", "keda", "fluent-bit-side-by-side"),
 )

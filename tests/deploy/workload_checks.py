@@ -27,6 +27,7 @@ from tests.deploy.manifests import (
 
 PORTS = {"crisp-shipper": "ship_port", "crisp-worker": "worker_port"}
 GRACES = {"crisp-shipper": "ship_grace_seconds", "crisp-worker": "worker_grace_seconds"}
+CALL_KUBERNETES = ("crisp-shipper", "crisp-fleet-page")
 # Secrets that operators make, or that the README has people make.
 FROM_ELSEWHERE = re.compile(
     r"crisp-elasticsearch(-setup|-audit)?|crisp-ca|crisp-kafka|logs-cluster-ca-cert|logs-(es|kb)-http-certs-public"
@@ -149,6 +150,8 @@ def _concerns(name: str, command: list[str]) -> bool:
 def rules(objects: Objects) -> Iterator[str]:
     """Rules that a running worker would never see change, or that it would refuse."""
     for entry in of_kind(objects, "Deployment"):
+        if entry["metadata"]["name"] == "crisp-fleet-page":
+            continue
         spec = pod_spec(entry)
         path = PurePosixPath(environment(objects, entry)["CRISP_RULES_FILE"])
         (mount,) = [row for row in spec["containers"][0]["volumeMounts"] if path.is_relative_to(row["mountPath"])]
@@ -212,8 +215,8 @@ def confinement(objects: Objects) -> Iterator[str]:
             yield f"{title(entry)}: no seccomp profile"
         if not shipper and not (spec["securityContext"].get("runAsNonRoot") and spec["securityContext"]["runAsUser"]):
             yield f"{title(entry)}: may run as root"
-        if spec.get("automountServiceAccountToken") is not shipper:
-            yield f"{title(entry)}: only the shipper speaks to the Kubernetes API"
+        if spec.get("automountServiceAccountToken") is not (entry["metadata"]["name"] in CALL_KUBERNETES):
+            yield f"{title(entry)}: only the shipper and the fleet's page speak to the Kubernetes API"
         if any(spec.get(key) for key in ("hostNetwork", "hostPID", "hostIPC")):
             yield f"{title(entry)}: shares the node's namespaces"
         if spec.get("enableServiceLinks") is not False:
