@@ -54,11 +54,12 @@ JSON_OPEN = 80  # the first line of Elasticsearch 7's JSON with a stack trace
 JSON_TRACE = 81
 KLOG_BLOCK = 82  # within a value of several lines that klog writes
 HCLOG = 83  # after a line of hclog; a value of several lines may follow
+RUBY_CRASH = 84  # after the first line that Ruby prints of an exception; the source may follow before the frames
 INDENTED = 72  # a log line whose further lines are indented
 
-ERROR_CLASS = re.compile(rb"(?:[a-z][\w$]*\.)+(?:[A-Z][\w$]*)?(?:Exception|Error|Throwable)(?::|$)")
+ERROR_CLASS = re.compile(rb"(?:[a-z][\w$]*\.)+(?:[A-Z][\w$]*)?(?:Exception|Error|Throwable)(?:\$[A-Z]\w*)?(?::|$)")
 CERTAIN_START = re.compile(rb"[{\[0-9]")
-_DOTNET_ERROR_CLASS = re.compile(rb"(?:[A-Z]\w*\.)+\w*Exception(?: \(0x[0-9A-Fa-f]{1,8}\))?(?::|$)")
+_DOTNET_ERROR_CLASS = re.compile(rb"(?:[A-Z][\w+]*\.)+[\w+]*Exception(?: \(0x[0-9A-Fa-f]{1,8}\))?(?::|$)")
 GOROUTINE = re.compile(rb"goroutine \d+ |runtime stack:$")
 ERROR_WORDS = re.compile(
     rb"[Ee]xception|[Ee]rror|Throwable|[Ff]ailure|stack trace|ERROR|WARN|FATAL|SEVERE|CRITICAL|Uncaught|Unhandled"
@@ -79,6 +80,7 @@ _RAILS_TAGGED = re.compile(
     rb"(?:\[[\w.:@-]{1,100}\] )+ *(?:$|Causes:|[A-Z][\w:]* \(.*\)$|\S+:\d+:in [`']|[\w.-]+ \(\d\S*\) \S+:\d+:in [`'])"
 )
 RUBY_FRAME = re.compile(rb"[^\s:]+:\d+:in [`'][^']*'$")
+_RUBY_CRASH = re.compile(rb"\S{1,400}:\d+:in [`'].{1,400}': .* \([A-Z][\w:]*\)$")
 _NUMBERED = re.compile(rb"#\d+ ")
 _RUST_LINES = (b"note: ", b"stack backtrace:", b"Stack backtrace:")
 _PHP_MAIN = re.compile(rb"#\d+ \{main\}$")
@@ -135,6 +137,15 @@ def _record(content: bytes) -> int:
     return LOGGED if frames_java.is_record_text(content) else 0
 
 
+def is_ruby_crash(content: bytes) -> bool:
+    """Return whether a line is what Ruby prints of an exception: position, message and class."""
+    return content[-1:] == b")" and b":in " in content and _RUBY_CRASH.match(content) is not None
+
+
+def _ruby_crash(content: bytes) -> int:
+    return RUBY_CRASH if not content or _is_indented(content) or content.startswith(b"Did you mean?") else 0
+
+
 def _ruby(content: bytes) -> int:
     return RUBY if RUBY_FRAME.match(content) else 0
 
@@ -185,8 +196,8 @@ def _object(content: bytes) -> int:
 
 
 def _node(content: bytes) -> int:
-    is_node = not content or _is_indented(content) or content in (b"}", b"Emitted 'error' event at:")
-    return NODE if is_node or content.startswith(b"Node.js v") else 0
+    is_node = not content or _is_indented(content) or content == b"}"
+    return NODE if is_node or content.startswith((b"Emitted 'error' event ", b"Node.js v")) else 0
 
 
 def _rails(content: bytes) -> int:
@@ -208,6 +219,8 @@ def _location(content: bytes) -> int:
 def _source(content: bytes) -> int:
     if not content or is_indented_text(content):
         return SOURCE
+    if content.startswith(b"[UnhandledPromiseRejection: "):
+        return NODE
     return NODE if frames_python.ERROR_NAME.match(content) and ERROR_WORDS.search(content) else 0
 
 
@@ -268,7 +281,7 @@ def _dart_source(content: bytes) -> int:
 
 
 def _dart_text(content: bytes) -> int:
-    if not content or content.startswith((b"Receiver: ", b"Tried calling: ", b"Found: ")):
+    if not content.strip(b" ^") or content.startswith((b"Receiver: ", b"Tried calling: ", b"Found: ")):
         return DART_TEXT
     return NUMBERED if _NUMBERED.match(content) else (DART_TEXT if is_indented_text(content) else 0)
 
@@ -363,6 +376,7 @@ TRANSITIONS: dict[int, Callable[[bytes], int]] = {
     LOCATION: _location,
     LOGGED: _logged,
     RUBY: _ruby,
+    RUBY_CRASH: _ruby_crash,
     SOURCE: _source,
     THROWN: _thrown,
     NODE: _node,

@@ -20,7 +20,9 @@ PYTHON_TASK = 18  # asyncio prints the task before the traceback
 TRACEBACK = b"Traceback (most recent call last):"
 STACK = b"Stack (most recent call last):"
 GROUP_TRACEBACK = b"  + Exception Group " + TRACEBACK
-ERROR_NAME = re.compile(rb"(?!(?:DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL|TRACE)\b)[A-Za-z_][\w.]*(?::|$)")
+ERROR_NAME = re.compile(
+    rb"(?!(?:DEBUG|INFO|NOTICE|WARN|WARNING|ERROR|CRITICAL|FATAL|TRACE)\b)[A-Za-z_](?:[\w.]|<locals>)*(?::|$)"
+)
 _JAVA_FRAME = b"\tat "
 _ERROR_DETAILS = (b"[SQL: ", b"[parameters: ", b"(Background on this error at: ", b"DETAIL:  ", b"HINT:  ", b"LINE ")
 _CRASH_DUMP_STARTS = (b"Current thread 0x", b"Thread 0x", b"Python runtime state: ", b"Extension modules: ")

@@ -17,7 +17,9 @@ MAX_LINES = 24
 MAX_LINE_BYTES = 4096
 
 AT_FRAME = re.compile(rb"[ \t]+at [^ ].*[(:<]|[ \t]+at async |[ \t]+at [\w$./]+$")
-_CLASS = rb"(?:[\w$]++[.\\])*+(?=[A-Z])[\w$]*(?:Exception|Error|Throwable|Failure)(?: \(\w+\)| \[\w+\])?"
+_CLASS = (
+    rb"(?:[\w$]++[.\\])*+(?=[A-Z])[\w$+]*(?:Exception|Error|Throwable|Failure)(?:\$[A-Z]\w*)?(?: \(\w+\)| \[\w+\])?"
+)
 EXCEPTION_FIRST = re.compile(rb"%b(?::|$)" % _CLASS)
 _NAMES_EXCEPTION = re.compile(rb"(?:^|[\s(:>\[])%b(?::|$)" % _CLASS)
 _NAMED_ANYWHERE = re.compile(rb"(?:^|[\s(:>\[])(?:[\w$]++[.\\])*+[A-Z][\w$]*: ")

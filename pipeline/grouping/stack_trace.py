@@ -53,7 +53,7 @@ SUSPECT_STARTS = SECOND_LINE_STARTS | frames_java.MONTHS
 
 _CONTINUATION_STARTS = SECOND_LINE_STARTS | frozenset(
     [
-        *b"( [p ^ } Su Du Th Tr cr .. ex st ru <a Ne No Re Fo Cu Py Ex Lo Wr [p JN He Ja ==".split(),
+        *b"( [p [U ^ } Su Du Th Tr cr .. ex st ru <a Ne No Re Fo Cu Py Ex Lo Wr [p JN He Ja ==".split(),
         *(b'"' + bytes((byte,)) for byte in range(256)),
     ]
 )
@@ -76,9 +76,11 @@ _CONSOLE = re.compile(
     rb"(?:\x1b\[[\d;]{0,20}m)*: \S.*\[\d+\]$"
 )
 _INDENTED = re.compile(
-    rb"\[[DIWEC] \d{6} \d\d:\d\d:\d\d \S+:\d+\] |\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ [A-Z]+ +[\w:]+\] "
+    rb"\[[DIWEC] \d{6} \d\d:\d\d:\d\d \S+:\d+\] "
+    rb"|\[(?:[\d-]{10} )?[\d:]{8}\.\d{3}(?: [+-]\d{4})?\] [A-Z]{4,5} \([^()]{1,200}\): "
+    rb"|\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ [A-Z]+ +[\w:]+\] "
 )
-"""The heads of Tornado and env_logger, which indent the further lines of a message."""
+"""The heads of Tornado, pino-pretty and env_logger, which indent the further lines of a message."""
 _KLOG_BLOCK = re.compile(rb"[IWEF]\d{4} \d\d:\d\d:\d\d\.\d{6} .{1,2000}=<$")
 _HCLOG = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}(?:Z|[+-]\d{4}) \[[A-Z]{4,5}\] ")
 _PERL = re.compile(rb".{1,400} at \S{1,200} line \d{1,9}\.$")
@@ -160,6 +162,8 @@ def _error_line_state(content: bytes, *, may_be_error: bool) -> int:
         return frames.CONSOLE
     if frames.is_location(content):
         return frames.LOCATION
+    if frames.is_ruby_crash(content):
+        return frames.RUBY_CRASH
     if content.endswith(b" {") and _OBJECT.match(content):
         return frames.OBJECT
     if frames.ERROR_CLASS.match(content):

@@ -18,36 +18,43 @@ _MAX_LINE_CHARACTERS = 2000
 _MAX_LEADING_LINES = 9
 _MAX_MESSAGE_LINES = 32
 _TRACEBACK = "Traceback (most recent call last):"
+_PYTHON_FATAL = "Fatal Python error: "
 _STACK = "Stack (most recent call last):"
-_CLASS_NAME = r"(?:[A-Za-z_$][\w.$]*)?(?:Exception|Error|Throwable|Failure|Rejection)"
+_CLASS_NAME = (
+    r"(?:[A-Za-z_$][\w.$+]*)?(?:Exception|Error|Throwable|Failure|Rejection)(?:\$[A-Z]\w*)?"  # `$NotFound`: within it
+)
 _EXCEPTION_LINE = re.compile(
     r"(?:! )?(?:Unhandled [Ee]xception[.:] |Uncaught |\(node:\d+\) \w{0,60}: )?"
     rf"({_CLASS_NAME})(?: \(\w+\)| \[\w+\])?(?:: ?(.*))?$"
 )
 _PREFIXED_LINE = re.compile(
-    r"(?:Exception in thread .{0,200}? |Caused by: |Wrapped by: |Unhandled exception\. )([A-Za-z_$][\w.$]*)(?:: (.*))?$"
+    r"(?:Exception in thread .{0,200}? |Caused by: |Wrapped by: |Unhandled exception\. )"
+    r"([A-Za-z_$][\w.$+]*)(?:: (.*))?$"
 )
 _BRACKETED_LINE = re.compile(rf"\[({_CLASS_NAME})(?:: (.*?))?\](?: \{{)?$")
 _EMBEDDED_EXCEPTION = re.compile(
-    r"(?<![\w.$])((?:[a-z][\w$]*+\.)++(?:[A-Z][\w$]*)?(?:Exception|Error|Throwable))(?:: (.*))?$"
+    r"(?<![\w.$])((?:[a-z][\w$]*+\.)++(?:[A-Z][\w$]*)?(?:Exception|Error|Throwable)(?:\$[A-Z]\w*)?)(?:: (.*))?$"
 )
 _EMBEDDED_CLASS = re.compile(r"(?<![\w.$])([A-Z][\w$]*(?:Exception|Error)|Error): (.*)$")
 _MAX_STACK_CHARACTERS = 65536
 _ANY_CLASS = re.compile(r"([A-Za-z_$][\w.$]*)(?:: (.*))?$")
+_QUALIFIED_CLASS = re.compile(r"((?:[a-z][\w$]*+\.)++[A-Z][\w$]*+)(?:: (.*))?$")
 _PACKAGE = re.compile(r"[A-Za-z_$][\w$]*\.")
 _FRAME = re.compile(r"(?:! )?\s*(?:at |from |#\d+ |\d+: |\[[^\]]*\] \S+:\d+:in )|Stack trace:|\S+:\d+:in |.*\{$")
 _MESSAGE_END = re.compile(
     r"\s*(?:at \S|\.\.\. ?\d|Caused by:|Stack backtrace:|Suppressed: |---|from \S+:\d)|\s*--->|! at |\[stacktrace\]"
 )
+_PYTHON_CLASS = re.compile(r"[A-Za-z_](?:[\w.]|<locals>)*")
 _RUBY_FRAME = re.compile(r":\d+:in [`']")
 _GO_POSITION = re.compile(r"\n\t\S+\.(?:go|s|c):\d+(?:\n|$)")
 _RUST_BACKTRACE = re.compile(r"\n *\n *(?:Caused by|Stack backtrace):\n +\S")  # anyhow's; its message has no beginning
 _GIN_FRAME = re.compile(r"/\S+:\d+ \(0x[0-9a-f]+\)$")
+_MONOLOG = re.compile(r".{0,500}?\[object\] \((?P<type>[\w\\]+)\(code: \w+\): (?P<text>.*?) at \S+:\d+\)")
 _PATTERNS = (
     re.compile(r"\S+:\d+:in .{1,200}?: (?P<text>.*) \((?P<type>[A-Z][\w:]*)\)$"),  # Ruby
     re.compile(r"[DIWEFA], \[.{1,60}?\] +[A-Z]+ -- [^:]{0,100}: (?P<text>.*) \((?P<type>[A-Z][\w:]*)\)$"),  # its logger
     re.compile(r"(?:.{0,200}?)exception '(?P<type>[\w\\]+)' with message '(?P<text>.*)' in "),  # PHP 5
-    re.compile(r".{0,500}?\[object\] \((?P<type>[\w\\]+)\(code: \w+\): (?P<text>.*) at \S+:\d+\)"),  # Monolog
+    _MONOLOG,
     re.compile(r"\*\* \((?P<type>[\w.]+)\) (?P<text>.*)$"),  # Elixir
 )
 _RAILS = re.compile(r" ?(?:\[[^\]]{1,100}\] )*(?P<type>[A-Z][\w:]*) \((?P<text>.*)\):$")
@@ -75,8 +82,8 @@ _LEVELS = frozenset(
     ]
 )
 _SINGLE_LINE = re.compile(
-    r"((?:(?:[a-z][\w$]*+\.)++(?:[A-Z][\w$]*)?|[A-Z]\w{2,80})(?:Exception|Error)): (.*)$"
-    r"|PHP (?:Fatal|Parse) error: +(?:Uncaught (\w+): )?(.*)$"
+    r"((?:(?:[a-z][\w$]*+\.)++(?:[A-Z][\w$]*)?|[A-Z]\w{2,80})(?:Exception|Error)(?:\$[A-Z]\w*)?): (.*)$"
+    r"|PHP (?:Fatal|Parse) error: +(?:Uncaught ([\w\\]+): )?(.*)$"
 )
 
 
@@ -95,7 +102,11 @@ def from_stack(text: str) -> Error | None:
     error = from_trace(text) if not is_class or "\nWrapped by: " in text else None
     if error is not None and any(error):
         return error
-    return (match[1], _full_message(match[2] or "", lines, 0)) if match else error
+    return (match[1], _full_message(_java_message(match[2]), lines, 0)) if match else error
+
+
+def _java_message(text: str | None) -> str:
+    return text if text and text != "null" else ""
 
 
 def _from_trace(message: str) -> Error | None:
@@ -106,6 +117,8 @@ def _from_trace(message: str) -> Error | None:
             return _from_python_traceback(lines, number)
     if leading[0].startswith('  File "'):
         return _from_python_traceback(lines, 0)
+    if leading[0].startswith(_PYTHON_FATAL):
+        return "", leading[0].removeprefix(_PYTHON_FATAL)
     if leading[0].startswith("Trace: "):
         return None  # console.trace
     error = _from_panic(lines, leading) or _from_class_line(lines, leading) or _from_other_line(message, leading)
@@ -125,6 +138,8 @@ def _from_class_line(lines: list[str], leading: list[str]) -> Error | None:
                 return match[1], match[2] or ""
             continue
         is_proven = match.re is _PREFIXED_LINE or (text == line and bool(_PACKAGE.match(match[1])))
+        if number and text.startswith("Caused by: ") and (outer := _QUALIFIED_CLASS.match(leading[number - 1])):
+            return outer[1], outer[2] or ""  # its name ends in neither Exception nor Error
         if is_proven or _has_frame(lines, number):
             return match[1], _full_message(match[2] or "", lines, number)
     return None
@@ -214,7 +229,7 @@ def _from_python_traceback(lines: list[str], first: int) -> Error | None:
 
 def _parse_python_error(text: str) -> Error | None:
     name, _, message = text.partition(": ")
-    return (name, message) if re.fullmatch(r"[A-Za-z_][\w.]*", name) and name not in _LEVELS else None
+    return (name, message) if _PYTHON_CLASS.fullmatch(name) and name not in _LEVELS else None
 
 
 def from_rails_line(line: str, start: int) -> Error | None:
@@ -232,6 +247,12 @@ def from_line(line: str) -> Error | None:
     if name:
         return name, "" if message == "null" else message
     return php or "PHP error", _PHP_POSITION.sub("", text) if php else text
+
+
+def from_monolog(line: str) -> Error | None:
+    """Return the exception in the context of Monolog's line, which is JSON: its class has doubled backslashes."""
+    match = _MONOLOG.match(line[:_MAX_LINE_CHARACTERS]) if "[object] (" in line else None
+    return (match["type"].replace("\\\\", "\\"), match["text"]) if match else None
 
 
 def add_error(fields: JsonObject, error: Error) -> None:

@@ -37,7 +37,8 @@ SPELLINGS: dict[str, str] = {
     "context.exception.message Error",
     "error.type": "err.type err.name error.name error.kind exception.type attributes.exception.type thrown.name "
     "exception.exceptionType exception.exception_class exception.error.type exception.class _exception.type "
-    "_exception.class throwable.className throwable.class throwable.type context.exception.class exc_type",
+    "_exception.class throwable.className throwable.class throwable.type throwable.name context.exception.class "
+    "exc_type",
     "process.pid": "pid process.processId",
     "process.thread.name": "thread thread_name threadName logger.thread_name ThreadName",
     "host.hostname": "hostname",

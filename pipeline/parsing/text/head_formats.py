@@ -93,6 +93,7 @@ AFTER_LEVEL = FormatTable(
     Format("nginx", r"(?P<pid>\d{1,10}+)#(?P<tid>\d{1,18}+): "),
     Format("Calico", r"\[\d{1,10}+\] (?P<file>[\w./-]{1,100}+) (?P<line>\d{1,9}+): "),
     Format("zerolog's console", r"(?P<file>[\w./@-]{1,200}+):(?P<line>\d{1,9}+) > "),
+    Format("pino-pretty", r"\((?:(?P<logger>[\w.@/-]{1,100}?)/)?(?P<pid>\d{1,10})(?: on [^()]{1,100})?\)(?=: )"),
     Format("charm", r"<(?P<file>[\w./@-]{1,200}+):(?P<line>\d{1,9}+)> "),
     Format("Python, with colons", r"(?<=[A-Z]:)(?P<logger>[A-Za-z_][\w.]{0,200}+):(?![/\d\s])"),
     Format("Harbor", r"\[(?P<file>/?[\w./@-]{1,200}\.go):(?P<line>\d{1,9}+)\]:? "),
@@ -166,7 +167,7 @@ _SOURCE_FILE = re.compile(
     r".*\.(?:go|py|rs|js|ts|mjs|cjs|java|kt|scala|rb|php|c|cc|cpp|cs|ex|exs|swift|h|lua)", re.ASCII
 )
 _NO_THREAD = re.compile(
-    r"\w+[:=]\S*|[0-9a-fA-F-]{16,}|.*@.*|-|(?:[\w.-]{0,60},)?[0-9a-f]{0,32},[0-9a-f]{0,16}", re.ASCII
+    r"\w+[:=]\S*|\d{4}-\d\d-\d\d.*|[0-9a-fA-F-]{16,}|.*@.*|-|(?:[\w.-]{0,60},)?[0-9a-f]{0,32},[0-9a-f]{0,16}", re.ASCII
 )
 _THREAD = re.compile(
     r"(?:.*[-_ .])?(?:main|(?:[\w]*[Tt]hread|exec|[Ww]orker|executor|dispatcher|scheduler|scheduling|task|nio|pool)"

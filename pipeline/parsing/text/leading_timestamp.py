@@ -9,7 +9,7 @@ the time is parsed in two steps, the level and the rest, each one pattern withou
 import re
 
 from pipeline.contract.json_types import JsonObject
-from pipeline.parsing import level
+from pipeline.parsing import exception, level
 from pipeline.parsing.text import head_formats, logfmt, server_log
 
 # Possessive quantifiers: without backtracking no line costs more than its length.
@@ -27,7 +27,8 @@ TIMESTAMP = re.compile(
 _OFFSET = re.compile(r"([+-])(\d{1,2}):?(\d\d)?")
 _MAX_OFFSET_HOURS = 14
 _OFFSET_MINUTES = (None, "00", "15", "30", "45")
-_IN_BRACKETS = re.compile(r" in ([\w.]{1,60}): |\] \[([\w:.]{1,60})\] ", re.ASCII)  # Flask, Fluent Bit
+_IN_BRACKETS = re.compile(r" in ([\w.]{1,60}): |\] \[([\w:.]{1,60})\] |\] ([\w.-]{1,60}) - ", re.ASCII)
+"""Flask's, Fluent Bit's, log4js' name."""
 _KAFKA_LOGGER = re.compile(r"(?:kafka|state|org|com|io|net)(?:\.[\w$-]{1,100}){1,20}", re.ASCII)
 _HCLOG = re.compile(r"\](?:  |(?<=[A-Z]{5}\]) )[\w.-]{1,60}: ", re.ASCII)
 _DOTTED_NAME = re.compile(r"[^/]+(?:\.|::)[^/]+", re.ASCII)
@@ -111,12 +112,14 @@ def _offset(zone: str) -> str:
 
 
 def _add_bracketed(fields: JsonObject, line: str, end: int, day: str | None) -> bool:
-    """A time in brackets: Flask's module, Fluent Bit's component, Kafka's logger at the end."""
+    """A time in brackets: Flask's module, Fluent Bit's component, log4js' category, Kafka's logger at the end."""
     match = _IN_BRACKETS.match(line, end)
     if match is None:
         return line[-1] == ")" and _add_trailing_logger(fields, line)
-    if match[1]:
-        fields["log.logger"] = match[1]
+    if match[3] and (line[11] != "T" or not head_formats.is_logger(match[3])):
+        return False
+    if match[1] or match[3]:
+        fields["log.logger"] = match[1] or match[3]
         return True
     file, _, number = match[2].partition(":")
     if number.isdecimal():  # TiDB
@@ -245,6 +248,8 @@ def _add_later_level(fields: JsonObject, line: str, start: int) -> None:
         fields |= {**row.fields(match), "log.level": name}
         if logger and ("." in logger or ":" in logger) and not head_formats.is_logger(logger):
             del fields["log.logger"]
+        if row.name == "Monolog" and (error := exception.from_monolog(line)) is not None:
+            exception.add_error(fields, error)
 
 
 def _add_thread(fields: JsonObject, thread: str, head: JsonObject) -> None:

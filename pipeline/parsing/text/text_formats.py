@@ -289,12 +289,17 @@ def _bracketed_time(line: str) -> JsonObject | None:
         return {**(leading_timestamp.parse(line, 1) or {}), **fields}
     process_end = line.find("] ", 2, 12)
     if process_end > 0 and line[1:process_end].isdecimal():  # NATS and old Redis write their process id before the time
-        return _redis(line) or leading_timestamp.parse(line, process_end + 2)
+        return _redis(line) or _nats(line, process_end)
     if '] "' in line[:60]:
         return access_log.envoy(line) if line[5:6] == "-" else access_log.django(line)
     if line[3:4] == "-":
         return server_log.php(line)
     return leading_timestamp.parse_nested(line) if "][" in line[20:40] else leading_timestamp.parse(line, 1)
+
+
+def _nats(line: str, process_end: int) -> JsonObject | None:
+    fields = leading_timestamp.parse(line, process_end + 2)
+    return {**fields, "process.pid": int(line[1:process_end])} if fields and "log.level" in fields else fields
 
 
 def _apache(match: re.Match[str]) -> JsonObject:

@@ -52,6 +52,28 @@ SPRING = (
         ("python spaced by loguru", "ValueError", "card declined"),
         ("python in tornado", "ValueError", "card declined"),
         ("python, an error within logging", "TypeError", "not all arguments converted during string formatting"),
+        (
+            "java, a class within an exception's",
+            "feign.FeignException$NotFound",
+            '[404 Not Found] during [GET] to [http://shop/5]: [{"id":5}]',
+        ),
+        (
+            "java, an outer error of an uncommon class",
+            "shop.Callback$NotImplemented",
+            "java.lang.IllegalStateException: x",
+        ),
+        ("csharp, a class within another", "Shop.Pay+NoOrderException", "no order 5"),
+        ("python, a class within a function", "__main__.main.<locals>.Gone", "5"),
+        ("python, a fatal error", "", "Segmentation fault"),
+        ("ruby, an uncommon class", "Shop::Missing", "no order"),
+        ("ruby, with its source", "NoMethodError", "undefined method 'id' for nil"),
+        ("node, an event within a crash", "Error", "listen EADDRINUSE: address already in use :::3000"),
+        (
+            "node, a rejection without an error",
+            "UnhandledPromiseRejection",
+            'This error originated by rejecting a promise with the reason "no order".',
+        ),
+        ("pino-pretty", "PayError", "declined"),
         ("python group behind its log line", "ExceptionGroup", "all failed (1 sub-exception)"),
     ],
 )
