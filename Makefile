@@ -9,7 +9,7 @@ UNIT_RUN := -n auto --dist worksteal $(if $(CI),,--hypothesis-profile=quick)
 COVERAGE := --cov=agents --cov=pipeline --cov-branch --cov-report= --cov-report=json:build/coverage.json
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo unit coverage test test-servers test-faults soak test-k8s k8s-binaries test-cluster cluster-binaries promtool check check-code check-deploy bench bench-features bench-trickle mutants bench-peers docs lock clean
+.PHONY: help venv demo unit coverage test test-servers test-faults soak test-k8s k8s-binaries test-cluster cluster-binaries promtool check check-code check-deploy bench bench-features bench-trickle mutants bench-peers compiled docs lock clean
 
 help: ## this list
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -96,8 +96,14 @@ docs: venv ## renew what is made from the code: tables in docs/, manifests
 	@$(BIN)/python -m tests.generated_docs
 	@$(BIN)/python -m tests.deploy.generated
 
+compiled: venv ## compile the modules that make documents, as for the images, and run their tests on them (build/compiled)
+	@rm -rf build/compiled && mkdir -p build/compiled
+	@git ls-files -co --exclude-standard | tar -c -T - | tar -x -C build/compiled
+	@cd build/compiled && HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(CURDIR)/$(BIN)/python -m hatchling build -t wheel
+	@cd build/compiled && $(CURDIR)/$(BIN)/python -m pytest -q $(UNIT_RUN) $(addprefix tests/pipeline/,contract grouping parsing documents rules) $(ARGS)
+
 lock: venv ## renew the locks from pyproject.toml
-	@$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header --only-build-deps --build-deps-for wheel -o deploy/images/build.lock pyproject.toml
+	@HATCH_BUILD_HOOK_ENABLE_MYPYC=1 $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header --only-build-deps --build-deps-for wheel -o deploy/images/build.lock pyproject.toml
 	@$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o tests/deploy/ansible.lock tests/deploy/ansible.in
 	@$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header -o requirements.lock pyproject.toml
 	@$(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras --no-emit-index-url --no-emit-find-links --no-header --extra dev -o tests/requirements.lock pyproject.toml

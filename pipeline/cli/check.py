@@ -10,6 +10,7 @@ from pipeline.cli.terminal import cluster
 from pipeline.cli.terminal.json_text import encode_json
 from pipeline.config.environment import load_settings
 from pipeline.config.settings import Settings
+from pipeline.contract import cri
 from pipeline.monitoring import log
 from pipeline.operations import rule_test_runner
 from pipeline.operations.check import kubernetes, log_directories
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> int:
         effective = dataclasses.replace(effective, rules_file=args.rules)
     with contextlib.redirect_stdout(sys.stderr if args.json else sys.stdout):
         print("settings: OK")
+        print(f"document modules: OK, {'plain Python' if cri.__file__.endswith('.py') else 'compiled by mypyc'}")
         passed = not effective.rules_file or _check_rules(effective, strict=args.strict)
         directories = log_directories.run_checks(effective)
         passed = _print_results(directories, as_json=False, strict=args.strict) and passed

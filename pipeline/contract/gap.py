@@ -20,6 +20,7 @@ from typing import NamedTuple
 import orjson
 
 from pipeline.contract import record
+from pipeline.contract.json_types import JsonObject
 from pipeline.contract.record import IDENTITY, IDENTITY_BYTES, VERSION, Headers, SourceFile
 from pipeline.errors import RecordError
 
@@ -116,15 +117,18 @@ def decode(headers: Headers) -> GapRecord:
         gap_record = GapRecord(gap, fields["node"].decode(), int(fields["read"]), fields["pod"])
     except (ValueError, TypeError) as error:
         raise RecordError(f"headers cannot be read: {error}") from error
-    _check(gap)
+    _check(gap._asdict())
     return gap_record
 
 
-def _check(gap: Gap) -> None:
-    if not isinstance(gap.identity, str) or not IDENTITY.fullmatch(gap.identity):
-        raise RecordError(f"header gap: {str(gap.identity)[:40]!r} is not an identity")
-    if not isinstance(gap.path, str) or not isinstance(gap.reason, str):
+def _check(fields: JsonObject) -> None:
+    """Check the fields of a gap, which have any type that JSON has."""
+    identity = fields["identity"]
+    if not isinstance(identity, str) or not IDENTITY.fullmatch(identity):
+        raise RecordError(f"header gap: {str(identity)[:40]!r} is not an identity")
+    if not isinstance(fields["path"], str) or not isinstance(fields["reason"], str):
         raise RecordError("header gap: path and reason must be text")
-    numbers = [gap.offset, gap.since, gap.until, *(number for number in (gap.size, gap.records) if number is not None)]
+    numbers = [fields[name] for name in ("offset", "since", "until")]
+    numbers += [fields[name] for name in ("size", "records") if fields[name] is not None]
     if not all(type(number) is int and 0 <= number < 1 << 63 for number in numbers):
         raise RecordError("header gap: offset, size, times and records must be whole numbers, not negative")

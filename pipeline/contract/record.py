@@ -233,7 +233,7 @@ def decode(value: bytes | None, headers: Headers) -> LogSlice:
         raise RecordError(f"contract version {fields.get('crisp')!r} is not supported, only {VERSION!r}")
     if "gap" in fields:
         raise RecordError("this record is a gap, not a slice")
-    missing = _REQUIRED - fields.keys()
+    missing = _REQUIRED.difference(fields)
     if missing:
         raise RecordError("missing headers: " + ", ".join(sorted(missing)))
     try:

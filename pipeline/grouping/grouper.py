@@ -166,7 +166,7 @@ class Grouper:
         if any(stream.is_unsorted for stream in self._streams.values()):
             self._events.sort()  # by file and offset, which are unique
         if any(stream.has_removed for stream in self._streams.values()):
-            self._events = [event for event in self._events if event is not REMOVED]
+            self._events = [event for event in self._events if event != REMOVED]
         return self._events
 
 

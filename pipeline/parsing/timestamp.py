@@ -27,17 +27,17 @@ def parse(value: Any) -> int | None:
     """Return nanoseconds since the epoch; None for a value that is no time, or has no zone: it could be any hour."""
     if isinstance(value, str):
         return _parse_text(value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return _parse_number(value)
-    return None
+    return None if isinstance(value, bool) else _parse_number(value)
 
 
-def _parse_number(value: float) -> int | None:
+def _parse_number(value: Any) -> int | None:
+    """Of any type: an integer that is passed as `float` is one, once compiled, and loses its nanoseconds."""
+    if not isinstance(value, int | float):
+        return None
     for least, most, unit in _UNITS:
         if least <= value < most:
-            if isinstance(value, int):
-                return value * unit
-            return round(value * unit / 1000) * 1000  # a float of this size is no finer than microseconds
+            # A float of this size is no finer than microseconds.
+            return int(value) * unit if isinstance(value, int) else round(value * unit / 1000) * 1000
     return None
 
 

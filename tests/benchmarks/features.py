@@ -26,7 +26,7 @@ FEATURES: dict[str, dict[str, Any]] = {
     "core: text formats off": {"parser": "json"},
     "JSON bodies and text formats off": {"parser": "none"},
     "JSON bodies off": {"parser": "text"},
-    "health probes off": {"health_paths": ""},
+    "health probes off": {"health_paths": ()},
     "stack traces off": {"multiline": "off"},
     "a custom start pattern": {"multiline_pattern": r"^[\[{0-9A-Za-z]"},
     "application timestamps not used": {"application_time_window_seconds": 0.0},

@@ -36,12 +36,14 @@ def test_dockerfiles_pass_hadolint() -> None:
 
 
 def test_base_image_is_pinned_to_the_tested_python() -> None:
-    (default,) = of("", "ARG")
+    default, build = of("", "ARG")
     version = re.fullmatch(r"PYTHON=python:(\d+\.\d+)\.\d+-slim-\w+", default)
 
     assert version is not None
     assert version[1] == f"{sys.version_info.major}.{sys.version_info.minor}"
-    assert {row.rest.split()[0] for row in instructions() if row.word == "FROM"} == {"${PYTHON}", "base"}
+    assert build == "BUILD_PYTHON=${PYTHON}"
+    images = {row.rest.split()[0] for row in instructions() if row.word == "FROM"}
+    assert images == {"${PYTHON}", "${BUILD_PYTHON}", "base"}
 
 
 def test_final_stage_installs_nothing() -> None:

@@ -15,8 +15,12 @@ import orjson
 
 from pipeline.contract.ecs import APPLICATION_PREFIX, FIELDS
 from pipeline.contract.json_types import JsonObject
+from pipeline.parsing.json.exact_list import ExactList
 
 MAX_DEPTH = 20
+"""Levels of objects and lists that become fields."""
+MAX_JSON_DEPTH = 300
+"""Levels that are kept as JSON: no log entry has more, and each costs a frame of the stack."""
 OVERFLOW = "app.overflow"
 SCALARS = frozenset((str, int, float, bool, type(None)))
 BACKSLASH = 0x5C  # `in` is much faster for a number than for bytes
@@ -30,15 +34,11 @@ class Pairs:
     __slots__ = ("pairs",)
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
-        self.pairs = [(key, _ExactList(value) if isinstance(value, list) else value) for key, value in pairs]
+        self.pairs = [(key, ExactList(value) if isinstance(value, list) else value) for key, value in pairs]
 
     def items(self) -> list[tuple[str, Any]]:
         """Return all pairs, as `dict.items` does."""
         return self.pairs
-
-
-class _ExactList(list[Any]):
-    """A list from the exact parser."""
 
 
 Object = JsonObject | Pairs
@@ -47,7 +47,7 @@ Object = JsonObject | Pairs
 def flatten(content: bytes, body: JsonObject, limit: int) -> JsonObject:
     """Return the flat fields of `body`, which was parsed from `content`: at most about `limit`, the rest as JSON.
 
-    Raises RecursionError for hundreds of levels.
+    Raises RecursionError for more than MAX_JSON_DEPTH levels.
     """
     flattener = _Flattener(limit)
     flattener.add_all(body)
@@ -121,7 +121,7 @@ class _Flattener:
             self._put(path, self._convert_scalars(plain))
         elif depth >= MAX_DEPTH or any(isinstance(value, list) for value in values):
             self._put(path, _to_json(values))
-            self.inexact = self.inexact or not isinstance(values, _ExactList)
+            self.inexact = self.inexact or not isinstance(values, ExactList)
         elif (attributes := _otel_attributes(values)) is not None:
             self.literals += 3 * len(values)  # key, value and the name of its type
             for name, value in attributes:
@@ -219,21 +219,23 @@ def _parse_float(digits: str) -> float | str:
 
 def _to_json(value: Any) -> str:
     """Serialise to JSON, duplicate keys included."""
-    return "".join(_json_tokens(value))
+    return "".join(_json_tokens(value, 0))
 
 
-def _json_tokens(value: Any) -> Iterator[str]:
+def _json_tokens(value: Any, depth: int) -> Iterator[str]:
+    if depth > MAX_JSON_DEPTH:
+        raise RecursionError
     if isinstance(value, dict | Pairs):
         yield "{"
         for number, (key, inner) in enumerate(value.items()):
             yield ("," if number else "") + orjson.dumps(key).decode() + ":"
-            yield from _json_tokens(inner)
+            yield from _json_tokens(inner, depth + 1)
         yield "}"
     elif isinstance(value, list):
         yield "["
         for number, inner in enumerate(value):
             yield "," if number else ""
-            yield from _json_tokens(inner)
+            yield from _json_tokens(inner, depth + 1)
         yield "]"
     else:
         yield orjson.dumps(value).decode()

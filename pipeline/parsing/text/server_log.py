@@ -197,19 +197,19 @@ def _level_parser(pattern: re.Pattern[str], normalize: Callable[[str], str | Non
         name = normalize(fields["log.level"])
         if name is None:
             return None
-        numbers = {field: int(fields[field]) for field in _NUMERIC_FIELDS & fields.keys()}
+        numbers = {field: int(fields[field]) for field in _NUMERIC_FIELDS.intersection(fields)}
         return {**fields, **numbers, "log.level": name}
 
     return parse
 
 
-nest = _level_parser(_NEST, level.normalize, "process.pid", "log.level", "log.logger")
+nest: LineParser = _level_parser(_NEST, level.normalize, "process.pid", "log.level", "log.logger")
 """NestJS' console."""
-clickhouse = _level_parser(_CLICKHOUSE, level.normalize, "process.thread.id", "log.level", "log.logger")
+clickhouse: LineParser = _level_parser(_CLICKHOUSE, level.normalize, "process.thread.id", "log.level", "log.logger")
 """ClickHouse: thread, query, level, part."""
-tomcat = _level_parser(_TOMCAT, level.WORDS.get, "log.level", "process.thread.name", "log.logger")
+tomcat: LineParser = _level_parser(_TOMCAT, level.WORDS.get, "log.level", "process.thread.name", "log.logger")
 """Tomcat's one-line formatter: level, thread, class and method."""
-linkerd = _level_parser(_LINKERD, level.WORDS.get, "log.level", "log.logger")
+linkerd: LineParser = _level_parser(_LINKERD, level.WORDS.get, "log.level", "log.logger")
 """Linkerd's proxy, whose time counts from its start."""
-spark = _level_parser(_SPARK, level.WORDS.get, "log.level", "log.logger")
+spark: LineParser = _level_parser(_SPARK, level.WORDS.get, "log.level", "log.logger")
 """`26/11/24 10:00:00 INFO SparkContext: `; only Spark writes the year like that."""

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pipeline.cli.inspect.tail import format_document
+from pipeline.contract import cri
 from pipeline.operations.audit import audit
 from tests.support.command_line import CommandLine, Result
 from tests.support.fake_elasticsearch import DocumentError, Response
@@ -440,6 +441,7 @@ def test_check_of_servers_succeeds_after_setup(flow: CommandLine) -> None:
     result = flow("check", "--connect")
 
     assert (result.code, "settings: OK" in result.out) == (0, True)
+    assert "document modules: OK, plain Python" in result.out or cri.__file__.endswith(".so")
     assert parsed(flow("check", "--connect", "--json"))["good"] is True
 
 
