@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from pipeline.contract import cri
 from pipeline.parsing import timestamp
+from tests.captures.expectations import SETUPS
+from tests.captures.test_captures import CAPTURES, documents
 from tests.integration.flow import Flow
 from tests.pipeline.grouping.traces import read_traces
 from tests.pipeline.parsing.examples import LOGGERS, TEXTS
@@ -74,6 +77,26 @@ def test_hostile_lines_and_every_format_are_indexed_without_rejection(flow: Flow
     examples = [example.line for example in TEXTS + LOGGERS if "\n" not in example.line]
     hits = _ship(flow, HOSTILE + examples)
 
+    assert [hit["_source"]["crisp.rejected.reason"] for hit in hits if "crisp.rejected.reason" in hit["_source"]] == []
+    assert "dead-lettered" not in flow.worker.output.read_text()
+
+
+def test_captured_lines_of_real_loggers_are_indexed_without_rejection(flow: Flow) -> None:
+    """Each capture is the log of a container; its lines keep their distance in time."""
+    now = time.time_ns()
+    for name in SETUPS:
+        lines = [line.split(b" ", 1) for line in (CAPTURES / f"{name}.log").read_bytes().splitlines()]
+        times = [cri.nanoseconds(written) or 0 for written, _ in lines]
+        text = (
+            b"%b %b\n" % (timestamp.format_utc(now + moment - times[0]).encode(), rest)
+            for moment, (_, rest) in zip(times, lines, strict=True)
+        )
+        (flow.make_container(name.replace("_", "-")) / "0.log").write_bytes(b"".join(text))
+    flow.run_once(flow.shipper)
+    flow.run_once(flow.worker, seconds=180)
+    hits = flow.documents()
+
+    assert len(hits) == sum(len(documents(name)) for name in SETUPS)
     assert [hit["_source"]["crisp.rejected.reason"] for hit in hits if "crisp.rejected.reason" in hit["_source"]] == []
     assert "dead-lettered" not in flow.worker.output.read_text()
 
