@@ -24,9 +24,11 @@ def terminated_at(pod: Pod, instance: Instance) -> int | None:
     if not isinstance(count, int) or instance.restart > count:
         return None
     state, last = status.get("state") or {}, (status.get("lastState") or {}).get("terminated") or {}
-    if instance.restart < count:
-        return _nanoseconds(last.get("finishedAt") or (state.get("running") or {}).get("startedAt"))
     terminated = state.get("terminated")
+    if instance.restart < count:
+        # After a reboot a log may have a lower number than its status: the end of the newest instance is that of all.
+        newest = (terminated or {}).get("finishedAt")
+        return _nanoseconds(newest or last.get("finishedAt") or (state.get("running") or {}).get("startedAt"))
     # While a container waits for its next restart, `lastState` is that of the newest instance.
     if terminated is None and last.get("containerID") and last["containerID"] == status.get("containerID"):
         terminated = last

@@ -38,6 +38,8 @@ UNKNOWN = {"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown", "
         (3, running(9), ended("old", 8), 2, 8),
         (3, running(9), ended("old", 8), 1, 8),
         (3, running(9), {}, 1, 9),
+        (3, ended("new", 9), ended("old", 5), 0, 9),  # after a reboot the newest instance may write 0.log
+        (3, ended("new", 9), {}, 0, 9),
         (3, BACK_OFF, ended("new", 8), 3, 8),
         (3, BACK_OFF, ended("new", 8), 2, 8),
         (3, BACK_OFF, ended("old", 8), 3, None),  # the next instance starts: its status is not set yet
