@@ -58,7 +58,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return consumer
 
     async def seek_to_marks(self) -> dict[TP, RecordMark | None]:
-        """Seek to the last settled record of each partition that has its mark.
+        """Seek to the last settled record of each partition that has its mark, or to the group's start.
 
         Return the marks of all partitions with a committed offset; None if a worker did not commit it.
         """
@@ -86,6 +86,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
 
     async def _commit_start(self, tps: Collection[TP], routing: str) -> dict[TP, int]:
         starts = await self._ensure_consumer().beginning_offsets([TopicPartition(*tp) for tp in tps])
+        for tp, start in starts.items():
+            self._ensure_consumer().seek(tp, start)  # it may stand elsewhere since before a rebalance
         metadata = {tp: record_mark.mark_start(start, routing).metadata for tp, start in starts.items()}
         committed = await self._commit_marks({tp: OffsetAndMetadata(starts[tp], metadata[tp]) for tp in starts})
         return {TP(*tp): start for tp, start in starts.items()} if committed else {}
@@ -110,8 +112,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     async def _seek_to_marks(self) -> dict[TP, RecordMark | None]:
         marks = await self._read_marks()
         for tp, mark in marks.items():
-            if mark is not None and mark.has_record:
-                self._ensure_consumer().seek(TopicPartition(*tp), mark.offset)
+            if mark is not None:
+                # To the group's start, too: Faust does not seek to a committed offset of 0, and would read on from
+                # where the consumer stood before the rebalance.
+                offset = mark.offset if mark.has_record else mark.offset + 1
+                self._ensure_consumer().seek(TopicPartition(*tp), offset)
         return marks
 
     async def _read_marks(self) -> dict[TP, RecordMark | None]:
